@@ -1,0 +1,84 @@
+/* pipeline.h: the order of the stages, written here and nowhere else.
+ *
+ *   entry → parse → port → vlan ingress → fdb learn → for the gateway's MAC? ──no──→ fdb lookup, flood ─────────→ egress
+ *                                                     └yes→ flow hit? ──yes──────────────────────────→ rewrite → egress
+ *                                                              └no→ dnat → route, ecmp → snat → neighbor, mtu
+ *                                                                    → install the flow pair ─────────↗
+ *
+ * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
+ */
+#ifndef SLUICE_PIPELINE_H
+#define SLUICE_PIPELINE_H
+
+#include "pkt.h"
+#include "port.h"
+#include "vlan.h"
+#include "fdb.h"
+#include "iface.h"
+#include "route.h"
+#include "neighbor.h"
+#include "nat.h"
+#include "flow.h"
+#include "egress.h"
+
+/* Layer 3: the packet is addressed to the gateway. */
+static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
+{
+	enum verdict v;
+
+	v = route_ingress(p);
+	if (v != V_NEXT)
+		return v;
+	if (cfg_nat) {
+		v = flow_lookup(p);
+		if (v != V_NEXT)
+			return v;
+		if (!p->flow_stale) {
+			v = nat_dnat(p);
+			if (v != V_NEXT)
+				return v;
+		}
+	}
+	v = route_lookup(p);
+	if (v != V_NEXT)
+		return v;
+	if (cfg_nat && !p->flow_stale) {
+		v = nat_snat(p);
+		if (v != V_NEXT)
+			return v;
+	}
+	v = neighbor_lookup(p);
+	if (v == V_FORWARD)
+		v = egress_routed(p);
+	if (cfg_nat && v != V_DROP)
+		v = flow_install(p, v);
+	return v;
+}
+
+static __always_inline __verdict enum verdict pipeline(struct pkt *p)
+{
+	enum verdict v;
+
+	v = port_ingress(p);
+	if (v != V_NEXT)
+		return v;
+	v = vlan_ingress(p);
+	if (v != V_NEXT)
+		return v;
+	v = fdb_learn(p);
+	if (v != V_NEXT)
+		return v;
+	if (cfg_l3) {
+		v = iface_ingress(p);
+		if (v != V_NEXT)
+			return v;
+		if (p->in_iface)
+			return pipeline_route(p);
+	}
+	v = fdb_forward(p);
+	if (v == V_FORWARD)
+		v = egress_switched(p);
+	return v;
+}
+
+#endif

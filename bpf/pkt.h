@@ -1,0 +1,210 @@
+/* pkt.h: a packet as the stages see it, and what they may decide about it.
+ *
+ * parse.h fills the first half once, from the frame; the stages decide on these plain values alone, without touching packet
+ * data, and write their decisions into the second half; rewrite.h carries them out at the end. So no stage depends on the
+ * hook, a packet that a hook cannot finish is handed on unchanged, and the verifier follows no packet pointer through the
+ * tables. The struct lives in a per-CPU scratch map (pkt_scratch): BPF programs of one CPU do not interleave at our hooks.
+ */
+#ifndef SLUICE_PKT_H
+#define SLUICE_PKT_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#include <sluice/abi.h>
+#include <sluice/drop.h>
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#define __noinline_global __attribute__((noinline))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+/* Feature switches, set by sluiced before load: what is not configured, the verifier removes. */
+extern const volatile __u8 cfg_ipv6;  /* L3 for IPv6 */
+extern const volatile __u8 cfg_l3;    /* there are interfaces */
+extern const volatile __u8 cfg_nat;   /* there are nat rules or flows */
+extern const volatile __u8 cfg_trace; /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
+
+/* What a stage says. */
+enum verdict {
+	V_NEXT = 0,    /* nothing decided: go on */
+	V_FORWARD = 1, /* rewrite, then out of `out_port` on `out_vlan` */
+	V_FLOOD = 2,   /* rewrite, then to every member of `out_vlan` but `in_port` (tc only) */
+	V_HOST = 3,    /* to the host: of a VLAN by its host port, of a routed port up the stack */
+	V_NEIGH = 4,   /* rewrite without MACs; the kernel resolves `next_addr` on `out_iface`, holds and sends it (tc only) */
+	V_DROP = 5,    /* `drop` says why; where `icmp_type` is set an ICMP error is sent first (tc only) */
+	V_PASS = 6,    /* observed: the kernel's, as if there were no switch */
+};
+#define __verdict __attribute__((warn_unused_result))
+
+/* A tuple: who talks to whom. ICMP echo identifiers stand in place of ports, see flow_key4. */
+struct tuple {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+};
+
+#define PKT_F_FRAGMENT (1 << 0)	      /* a fragment, first or not */
+#define PKT_F_LATER_FRAGMENT (1 << 1) /* not the first: there are no ports */
+#define PKT_F_L4 (1 << 2)	      /* ports (or the ICMP header) are valid */
+#define PKT_F_ICMP_ERROR (1 << 3)     /* an ICMP error; `inner` holds the quoted packet's tuple when PKT_F_INNER is set */
+#define PKT_F_INNER (1 << 4)
+#define PKT_F_ECHO (1 << 5)	      /* ICMP echo request or reply */
+#define PKT_F_ECHO_REPLY (1 << 6)
+#define PKT_F_DF (1 << 7)	      /* IPv4: don't fragment */
+#define PKT_F_OPTIONS (1 << 8)	      /* IPv4 options */
+#define PKT_F_UDP_NO_CSUM (1 << 9)    /* UDP over IPv4 with checksum 0: stays 0 */
+#define PKT_F_L2_MULTICAST (1 << 10)  /* group bit of the destination MAC */
+#define PKT_F_L2_BROADCAST (1 << 11)
+#define PKT_F_INNER_L4_CSUM (1 << 12) /* the quote reaches to the layer 4 checksum */
+#define PKT_F_TAG_HW (1 << 13)	      /* tc: the outer tag is in the skb, not in the data */
+
+/* Decisions, `todo`. */
+#define DO_L2 (1 << 0)	    /* set MACs */
+#define DO_TTL (1 << 1)	    /* decrement TTL / hop limit */
+#define DO_NAT (1 << 2)	    /* tuple := `to`, by l3_delta and l4_delta */
+#define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer and quoted tuple, see nat.h */
+
+struct pkt {
+	/* ---- entry */
+	__u32 len;	  /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
+	__u32 seg_len;	  /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
+	__u16 segs;	  /* packets on the wire, at least 1 */
+	__u16 in_port;
+	__u64 now_ns;	  /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+
+	/* ---- parse: layer 2 */
+	__u8 dmac[6];
+	__u8 smac[6];
+	__be16 proto;	  /* ethertype after the tags that were taken off */
+	__u16 flags;	  /* PKT_F_* */
+	__be16 tpid;	  /* outer tag; 0: none */
+	__u16 tci;	  /* outer tag, host order */
+	__be16 tpid2;	  /* inner tag; 0: none */
+	__u16 tci2;
+	/* ---- parse: layer 3 and 4. `family` 0: not IP. Offsets in the data, from the Ethernet header. */
+	__u8 family; /* 4, 6 */
+	__u8 l4_proto;
+	__u8 ttl;
+	__u8 tos; /* TOS or traffic class */
+	__u16 l3_off;
+	__u16 l4_off;
+	__u16 l3_len;	  /* layer 3 bytes by the IP header; of a GSO packet, its whole */
+	__u8 bad;	  /* enum drop_reason: malformed above layer 2. Switched all the same, never routed */
+	__u8 tcp_flags;   /* byte 13 of the TCP header */
+	__u8 icmp_type;	  /* of the packet */
+	__u8 icmp_code;
+	__be16 ip_id;     /* IPv4; IPv6 fragments: the low half */
+	struct tuple t;	  /* as it came in */
+	struct tuple inner; /* ICMP error: the quoted packet's */
+	__u16 inner_l3_off;
+	__u16 inner_l4_off;
+	__u8 inner_proto;
+
+	/* ---- decided by the stages */
+	__u8 drop;	  /* enum drop_reason of V_DROP */
+	__u8 reply_type;  /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
+	__u8 reply_code;
+	__u32 reply_info; /* its second word, host order: the MTU of 'packet too big' */
+	__u16 todo;	  /* DO_* */
+	__u16 vlan;	  /* bridge domain it came in on; 0: routed port */
+	__u16 vrf;
+	__u16 in_iface;   /* interface it came in on, where it is addressed to one; else 0 */
+	__u16 out_iface;
+	__u16 out_port;
+	__u16 out_vlan;
+	__u16 nat_pool;   /* pool whose port was allocated for this packet; 0: none */
+	__u16 nat_rule;   /* index + 1 of the rule that decided the rewrite */
+	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
+	__u8 new_dmac[6];
+	__u8 new_smac[6];
+	struct tuple to;  /* the tuple to leave with; starts as a copy of `t` when the packet is to be routed */
+	__u16 l3_delta;
+	__u16 l4_delta;
+	__u32 nexthop;	  /* nexthop id */
+	__u32 pool_addr;
+	__u8 next_family; /* V_NEIGH: 4 or 6 */
+	__u8 flow_stale;  /* a flow was found and its forwarding half must be decided again */
+	__u16 pad;
+	struct addr next_addr;
+};
+
+/* One packet at a time on a CPU. Written and read by the data plane only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pkt);
+} pkt_scratch SEC(".maps");
+
+/* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+static __always_inline struct control *control_get(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&control, &zero);
+}
+
+/* CLOCK_MONOTONIC in ns, to a tick: ageing needs no more. */
+static __always_inline __u64 pkt_now(struct pkt *p)
+{
+	if (!p->now_ns)
+		p->now_ns = bpf_ktime_get_coarse_ns();
+	return p->now_ns;
+}
+
+static __always_inline enum verdict pkt_drop(struct pkt *p, enum drop_reason why)
+{
+	p->drop = why;
+	return V_DROP;
+}
+
+/* Drop, and tell the sender by an ICMP error (RFC 792, RFC 4443; `type` and `code` of the packet's family). */
+static __always_inline enum verdict pkt_drop_reply(struct pkt *p, enum drop_reason why, __u8 type, __u8 code, __u32 info)
+{
+	p->reply_type = type;
+	p->reply_code = code;
+	p->reply_info = info;
+	return pkt_drop(p, why);
+}
+
+static __always_inline bool addr_equal(const struct addr *x, const struct addr *y)
+{
+	return x->a64[0] == y->a64[0] && x->a64[1] == y->a64[1];
+}
+
+static __always_inline void addr_from4(struct addr *out, __be32 ip)
+{
+	out->a64[0] = 0;
+	out->a32[2] = bpf_htonl(0xffff);
+	out->a32[3] = ip;
+}
+
+static __always_inline bool mac_equal(const __u8 *x, const __u8 *y)
+{
+	return *(const __u16 *)x == *(const __u16 *)y && *(const __u16 *)(x + 2) == *(const __u16 *)(y + 2) &&
+	       *(const __u16 *)(x + 4) == *(const __u16 *)(y + 4);
+}
+
+static __always_inline void mac_copy(__u8 *to, const __u8 *from)
+{
+	*(__u16 *)to = *(const __u16 *)from;
+	*(__u16 *)(to + 2) = *(const __u16 *)(from + 2);
+	*(__u16 *)(to + 4) = *(const __u16 *)(from + 4);
+}
+
+#endif

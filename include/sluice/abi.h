@@ -1,0 +1,380 @@
+/* abi.h: the keys and values of every map, the one definition that the data plane and sluiced share.
+ *
+ * No logic and no maps. `__be16`/`__be32` and byte arrays are in wire order, plain integers in host order; units stand in
+ * the names. IPv4 addresses in a `struct addr` are IPv4-mapped (::ffff:a.b.c.d, RFC 4291 2.5.5.2), so that one code path
+ * serves both families. Identifiers (port, interface, nexthop, pool) are indexes into arrays; 0 means none. Every
+ * struct has its size asserted: a changed layout needs a new SLUICE_ABI_VERSION.
+ */
+#ifndef SLUICE_ABI_H
+#define SLUICE_ABI_H
+
+#include <linux/types.h>
+
+#define SLUICE_ABI_VERSION 1
+
+#define PORT_MAX 1024	  /* port ids 1..1023 */
+#define IFACE_MAX 1024	  /* interface ids 1..1023 */
+#define VLAN_IDS 4096	  /* VLAN ids 1..4094 */
+#define VRF_MAX 256	  /* VRF ids 0..255; 0 is `default` */
+#define NEXTHOP_MAX 65536 /* nexthop ids 1.. */
+#define NHG_MAX 16384	  /* nexthop group ids 1.. */
+#define NHG_BUCKETS (1 << 20)
+#define SLUICE_NAME 16	/* IFNAMSIZ: names of ports and interfaces */
+#define SLUICE_LABEL 32 /* names of rules and pools */
+
+struct addr {
+	union {
+		__be32 a32[4];
+		__be64 a64[2];
+		__u8 a8[16];
+	};
+};
+_Static_assert(sizeof(struct addr) == 16, "struct addr");
+
+/* Map `control`: one element, mmap-ed by sluiced. */
+struct control {
+	__u32 abi_version;
+	/* Flow entries decided under another epoch are decided again. Starts at 1 (0 in a flow: no decision). Raised by sluiced
+	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
+	__u32 epoch;
+	__u32 hash_seed;
+	__u32 icmp_rate;    /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank;    /* which half of `snat_rules` is in force */
+	__u32 ping;	    /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u64 reserved[13];
+};
+_Static_assert(sizeof(struct control) == 128, "struct control");
+
+/* ---- port ---- */
+
+enum port_mode {
+	PORT_NONE = 0,	   /* free slot */
+	PORT_ACCESS = 1,   /* one VLAN, untagged */
+	PORT_TRUNK = 2,	   /* a set of VLANs, tagged, with an optional native one */
+	PORT_ROUTED = 3,   /* no VLAN: is an interface itself */
+	PORT_OBSERVE = 4,  /* counted, never forwarded */
+	PORT_HOST = 5,	   /* the switch's end of the veth pair of a VLAN interface */
+};
+
+#define PORT_F_XDP (1 << 0)	   /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
+#define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
+
+/* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
+struct port {
+	__u32 ifindex; /* 0: detached */
+	__u8 mode;     /* enum port_mode */
+	__u8 flags;    /* PORT_F_* */
+	__be16 tpid;   /* the tag's ethertype on this port: 0x8100 (802.1Q) or 0x88a8 (802.1ad) */
+	__u16 native;  /* VLAN of untagged frames; 0: none */
+	__u16 iface;   /* routed and host ports: their interface */
+	__u32 mtu;     /* of the netdev: layer 3 bytes */
+	char name[SLUICE_NAME];
+	__u64 vlans[VLAN_IDS / 64]; /* bit set: carries the VLAN (the native one included) */
+};
+_Static_assert(sizeof(struct port) == 544, "struct port");
+
+/* ---- vlan ---- */
+
+/* Map `vlans`: VLAN id -> struct vlan. */
+struct vlan {
+	__u16 iface;	 /* its interface; 0: none */
+	__u16 host_port; /* port id of the interface's host port */
+	__u32 flags;	 /* VLAN_F_* */
+};
+#define VLAN_F_EXISTS 1
+_Static_assert(sizeof(struct vlan) == 8, "struct vlan");
+
+/* Map `vlan_members`: VLAN id (u32) -> where a flooded frame goes. Sorted by how the frame leaves, so that a tag is pushed
+ * at most twice: [0, n_untagged) untagged, [n_untagged, n_8021q) with 0x8100, [n_8021q, n) with 0x88a8. */
+struct vlan_members {
+	__u16 n_untagged;
+	__u16 n_8021q; /* end of the 802.1Q part, not its length */
+	__u16 n;
+	__u16 pad;
+	__u16 port[PORT_MAX];
+};
+_Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_members");
+
+/* ---- interface ---- */
+
+#define IFACE_F_UP (1 << 0)
+
+/* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
+struct iface {
+	__u8 mac[6];
+	__u16 flags;	    /* IFACE_F_* */
+	__u16 vlan;	    /* 0: routed port */
+	__u16 port;	    /* the routed port, or the VLAN's host port */
+	__u16 vrf;
+	__u16 masq_pool;    /* the pool that masquerades to this interface's address; 0: none */
+	__u32 mtu;
+	__u32 host_ifindex; /* the netdev that bears the addresses */
+	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
+	__u32 pad;
+	struct addr addr6;  /* primary global address (or link-local if there is no other) */
+	char name[SLUICE_NAME];
+};
+_Static_assert(sizeof(struct iface) == 64, "struct iface");
+
+/* ---- fdb ---- */
+
+struct fdb_key {
+	__u8 mac[6];
+	__u16 vlan;
+};
+_Static_assert(sizeof(struct fdb_key) == 8, "struct fdb_key");
+
+#define FDB_F_STATIC (1 << 0) /* from the configuration: neither moves nor ages */
+#define FDB_F_OWN (1 << 1)    /* the MAC of the VLAN's interface, on its host port */
+
+/* Map `fdb`. seen_ns: CLOCK_MONOTONIC, refreshed at most once a second. */
+struct fdb_entry {
+	__u16 port;
+	__u16 flags; /* FDB_F_* */
+	__u32 pad;
+	__u64 seen_ns;
+};
+_Static_assert(sizeof(struct fdb_entry) == 16, "struct fdb_entry");
+
+/* ---- neighbor ---- */
+
+struct neighbor_key {
+	struct addr addr;
+	__u32 iface;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct neighbor_key) == 24, "struct neighbor_key");
+
+#define NEIGHBOR_F_VALID (1 << 0)
+#define NEIGHBOR_F_FAILED (1 << 1)
+#define NEIGHBOR_F_STATIC (1 << 2)
+
+/* Map `neighbors`: what the kernel knows, mirrored by sluiced. No entry: the kernel is asked to resolve. */
+struct neighbor {
+	__u8 mac[6];
+	__u16 flags;   /* NEIGHBOR_F_* */
+	__u64 used_ns; /* written by the data plane, at most once a second; sluiced has entries in use probed */
+};
+_Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
+
+/* ---- route ---- */
+
+enum nexthop_type {
+	NEXTHOP_NONE = 0,
+	NEXTHOP_GATEWAY = 1,	 /* to `gateway`, on `iface` */
+	NEXTHOP_CONNECTED = 2,	 /* the destination itself is a neighbour on `iface` */
+	NEXTHOP_LOCAL = 3,	 /* an address of the host */
+	NEXTHOP_BLACKHOLE = 4,
+	NEXTHOP_UNREACHABLE = 5,
+	NEXTHOP_PROHIBIT = 6,
+};
+
+#define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
+#define NEXTHOP_F_FAILED (1 << 1)   /* the gateway does not answer */
+
+/* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
+ * no packet ever leaves with half a MAC. */
+struct nexthop {
+	__u8 dmac[6];
+	__u16 flags; /* NEXTHOP_F_* */
+	__u8 type;   /* enum nexthop_type */
+	__u8 family; /* 4 or 6: of `gateway` (may differ from the route's: RFC 8950) */
+	__u16 iface;
+	__u32 mtu; /* path MTU of the route; 0: the interface's */
+	struct addr gateway;
+	__u64 reserved[4];
+};
+_Static_assert(sizeof(struct nexthop) == 64, "struct nexthop");
+
+/* What a FIB lookup gives, 31 bits: 0 no route; NEXTHOP_IS_GROUP set: a group id; else a nexthop id. */
+#define NEXTHOP_IS_GROUP (1u << 30)
+
+/* Map `nhgs`: group id -> where its buckets stand in `nhg_buckets` (each a nexthop id). Chosen by hash & mask. */
+struct nhg {
+	__u32 base;
+	__u32 mask; /* number of buckets - 1, a power of two - 1 */
+};
+_Static_assert(sizeof(struct nhg) == 8, "struct nhg");
+
+struct nhg_bucket {
+	__u32 nexthop; /* nexthop id */
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
+
+/* ---- flow ---- */
+
+/* One direction of a tracked connection. ICMP echo: the identifier stands in sport of the request and in dport of the
+ * reply, the other is 0, so that the reverse key is the swapped one as for ports. */
+struct flow_key4 {
+	__be32 saddr, daddr;
+	__be16 sport, dport;
+	__u16 vrf;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct flow_key4) == 16, "struct flow_key4");
+
+struct flow_key6 {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	__u16 vrf;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
+
+#define FLOW_F_SNAT (1 << 0)	/* source address or port is rewritten */
+#define FLOW_F_DNAT (1 << 1)	/* destination address or port is rewritten */
+#define FLOW_F_REPLY (1 << 2)	/* the direction of the answers */
+#define FLOW_F_ROUTED (1 << 3)	/* forwarding half: TTL is decremented, MACs are set */
+#define FLOW_F_DEAD (1 << 4)	/* taken out by sluiced: no new packet may use it */
+
+/* What the packets of this direction have shown, for the state machine of sluiced's ageing. */
+#define FLOW_SEEN_SYN (1 << 0)
+#define FLOW_SEEN_SYNACK (1 << 1)
+#define FLOW_SEEN_ACK (1 << 2)
+#define FLOW_SEEN_FIN (1 << 3)
+#define FLOW_SEEN_RST (1 << 4)
+#define FLOW_SEEN_ANY (1 << 5)
+
+/* Maps `flows4`, `flows6`. The first cache line is all that an IPv4 packet of an established flow needs. */
+struct flow {
+	__u32 epoch;	/* under which the forwarding half was decided; 0: not decided */
+	__u16 out_port; /* forwarding half: port id, */
+	__u16 out_vlan; /* VLAN on that port (0: routed port), */
+	__u8 dmac[6];
+	__u8 smac[6];
+	__u16 flags; /* FLOW_F_* */
+	__u8 seen;   /* FLOW_SEEN_* */
+	__u8 pad0;
+	__be32 saddr4; /* the rewritten tuple, IPv4 (IPv6: below) */
+	__be32 daddr4;
+	__be16 sport;
+	__be16 dport;
+	__u16 l3_delta;	  /* one's complement sums to add (RFC 1624): to the IPv4 header checksum for the addresses; */
+	__u16 l4_delta;	  /* to the layer 4 checksum for addresses and ports together */
+	__u64 used_ns;	  /* CLOCK_MONOTONIC */
+	__u64 packets;	  /* counted after segmentation */
+	__u64 bytes;	  /* layer 2 bytes */
+	struct addr saddr6;
+	struct addr daddr6;
+	__u32 nexthop;	  /* nexthop id the decision used */
+	__u16 pool;	  /* the pool whose port is held; 0: none */
+	__u16 rule;	  /* index + 1 of the rule that made it */
+	__u64 created_ns; /* CLOCK_MONOTONIC */
+	__u32 pool_addr;  /* index of the address in the pool */
+	__u16 out_iface;
+	__u16 in_iface; /* where the first packet of this direction came in */
+	__u64 reserved;
+};
+_Static_assert(sizeof(struct flow) == 128, "struct flow");
+
+/* ---- nat ---- */
+
+#define SNAT_RULE_MAX 256 /* a bank; two banks, see control.snat_bank */
+#define POOL_MAX 1024	  /* pool ids 1.. */
+#define POOL_ADDR_MAX 4096 /* addresses of all pools together */
+
+enum snat_action {
+	SNAT_END = 0,	     /* no more rules */
+	SNAT_POOL = 1,	     /* to the rule's pool */
+	SNAT_MASQUERADE = 2, /* to the pool of the egress interface's own address */
+	SNAT_EXEMPT = 3,     /* explicitly not translated */
+};
+
+/* Map `snat_rules`: bank * SNAT_RULE_MAX + i, in order, the first that matches wins. Prefix lengths count on the
+ * IPv4-mapped address (10.0.0.0/8 is 104), 0 matches both families. */
+struct snat_rule {
+	struct addr src;
+	struct addr dst;
+	__u8 src_len;
+	__u8 dst_len;
+	__u8 proto;  /* 0: any */
+	__u8 action; /* enum snat_action */
+	__u16 out_iface; /* 0: any */
+	__u16 vrf;
+	__u16 pool;
+	__u16 rule; /* index + 1 in the configuration's list */
+	__u32 pad;
+	char name[SLUICE_LABEL];
+	__u64 reserved[2];
+};
+_Static_assert(sizeof(struct snat_rule) == 96, "struct snat_rule");
+
+/* Map `pools`: pool id -> struct pool. Its addresses are pool_addrs[first .. first + count). */
+struct pool {
+	__u32 first;
+	__u32 count;
+	__u16 port_min;
+	__u16 port_max;
+	__u32 flags;
+	char name[SLUICE_LABEL];
+};
+_Static_assert(sizeof(struct pool) == 48, "struct pool");
+
+/* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
+struct dnat_key {
+	struct addr daddr;
+	__be16 dport;
+	__u16 vrf;
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
+
+struct dnat_rule {
+	struct addr to;
+	__be16 to_port; /* 0: unchanged */
+	__u16 rule;	/* index + 1 in the configuration's list */
+	__u32 flags;
+	char name[SLUICE_LABEL];
+};
+_Static_assert(sizeof(struct dnat_rule) == 56, "struct dnat_rule");
+
+/* ---- counters ---- */
+
+/* Map `port_counters`: per CPU, by port id. For every port rx_packets == forwarded + to_host + dropped. Packets are counted
+ * as they would be on the wire: a GSO packet counts its segments. */
+struct port_counters {
+	__u64 rx_packets, rx_bytes;
+	__u64 tx_packets, tx_bytes; /* handed to this port */
+	__u64 forwarded;	    /* a flooded packet counts once */
+	__u64 to_host;
+	__u64 dropped; /* by reason in `drop_counters` */
+	__u64 reserved;
+};
+_Static_assert(sizeof(struct port_counters) == 64, "struct port_counters");
+
+/* Map `drop_counters`: per CPU, index port id * DROP_MAX + reason -> u64 packets. */
+
+/* Map `nexthop_counters`: per CPU, by nexthop id. */
+struct nexthop_counters {
+	__u64 packets, bytes;
+};
+
+/* Map `stats`: per CPU, by enum stat: things that are no drop of a packet, and worth knowing. */
+#define SLUICE_STATS(X)                                                                                                          \
+	X(FDB_LEARNED, "fdb_learned", "stations learned")                                                                        \
+	X(FDB_MOVED, "fdb_moved", "stations that moved to another port")                                                         \
+	X(FDB_FULL, "fdb_full", "stations not learned: the table is full")                                                       \
+	X(FLOODED, "flooded", "frames sent to all ports of a VLAN")                                                              \
+	X(FLOW_HIT, "flow_hit", "packets forwarded by a flow entry")                                                             \
+	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
+	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
+	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
+	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
+	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \
+	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
+	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
+
+enum stat {
+#define X(id, name, text) STAT_##id,
+	SLUICE_STATS(X)
+#undef X
+	STAT_COUNT,
+};
+#define STAT_MAX 64
+
+#endif

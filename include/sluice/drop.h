@@ -1,0 +1,84 @@
+/* drop.h: the drop reasons, one for each place that drops a packet.
+ *
+ * One table, expanded by whoever needs it: the data plane (the numbers), sluiced and the CLI (names and explanations).
+ * A reason is named after its owner, and is never shared by two places. New reasons are appended to the group of their
+ * owner: the numbers are not part of any stored state, only of the pinned counters, which are reset when the table changes.
+ */
+#ifndef SLUICE_DROP_H
+#define SLUICE_DROP_H
+
+/* X(ID, name, explanation) */
+#define SLUICE_DROP_REASONS(X)                                                                                                   \
+	X(NONE, "none", "not dropped")                                                                                           \
+	/* parse.h */                                                                                                            \
+	X(PARSE_ETH_SHORT, "parse_eth_short", "frame shorter than an Ethernet header")                                           \
+	X(PARSE_VLAN_SHORT, "parse_vlan_short", "frame ends inside a VLAN tag")                                                  \
+	X(PARSE_ARP_SHORT, "parse_arp_short", "frame ends inside an ARP packet")                                                 \
+	X(PARSE_IP4_SHORT, "parse_ip4_short", "frame ends inside the IPv4 header")                                               \
+	X(PARSE_IP4_VERSION, "parse_ip4_version", "ethertype says IPv4, the version field does not")                             \
+	X(PARSE_IP4_IHL, "parse_ip4_ihl", "IPv4 header length below 20 bytes")                                                   \
+	X(PARSE_IP4_LENGTH, "parse_ip4_length", "IPv4 total length below the header or beyond the frame")                        \
+	X(PARSE_IP4_CHECKSUM, "parse_ip4_checksum", "IPv4 header checksum is wrong (RFC 1812 5.2.2)")                            \
+	X(PARSE_IP4_FRAGMENT, "parse_ip4_fragment", "IPv4 fragment overlaps a header or passes 65535 bytes (RFC 1858, 3128)")    \
+	X(PARSE_IP6_SHORT, "parse_ip6_short", "frame ends inside the IPv6 header")                                               \
+	X(PARSE_IP6_VERSION, "parse_ip6_version", "ethertype says IPv6, the version field does not")                             \
+	X(PARSE_IP6_LENGTH, "parse_ip6_length", "IPv6 payload length beyond the frame")                                          \
+	X(PARSE_IP6_EXT_SHORT, "parse_ip6_ext_short", "frame ends inside an IPv6 extension header")                              \
+	X(PARSE_IP6_EXT_CHAIN, "parse_ip6_ext_chain", "more IPv6 extension headers than are followed")                           \
+	X(PARSE_IP6_FRAGMENT, "parse_ip6_fragment", "IPv6 fragment is not a multiple of 8 bytes or passes 65535 (RFC 8200 4.5)") \
+	X(PARSE_L4_SHORT, "parse_l4_short", "packet ends inside the TCP, UDP or ICMP header")                                    \
+	X(PARSE_TCP_OFFSET, "parse_tcp_offset", "TCP data offset below 20 bytes or beyond the packet")                           \
+	X(PARSE_UDP_LENGTH, "parse_udp_length", "UDP length below 8 bytes or beyond the packet")                                 \
+	/* port.h */                                                                                                             \
+	X(PORT_UNKNOWN, "port_unknown", "the ingress netdev is no port of this switch")                                          \
+	X(PORT_NOT_FOR_US, "port_not_for_us", "unicast frame to a routed port, with another station's MAC")                      \
+	X(PORT_NO_INTERFACE, "port_no_interface", "routed port without an interface")                                            \
+	/* vlan.h */                                                                                                             \
+	X(VLAN_TAGGED_ON_ACCESS, "vlan_tagged_on_access", "tagged frame on an access port")                                      \
+	X(VLAN_TAGGED_ON_ROUTED, "vlan_tagged_on_routed", "tagged frame on a routed port")                                       \
+	X(VLAN_NOT_ALLOWED, "vlan_not_allowed", "the trunk does not carry this VLAN")                                            \
+	X(VLAN_NO_NATIVE, "vlan_no_native", "untagged frame on a trunk without a native VLAN")                                   \
+	/* fdb.h */                                                                                                              \
+	X(FDB_BAD_SOURCE, "fdb_bad_source", "source MAC is multicast or zero")                                                   \
+	X(FDB_OWN_SOURCE, "fdb_own_source", "source MAC is the switch's own: a loop or a forgery")                               \
+	X(FDB_SAME_PORT, "fdb_same_port", "destination is behind the port the frame came from")                                  \
+	/* egress.h */                                                                                                           \
+	X(EGRESS_PORT_GONE, "egress_port_gone", "the egress port is detached")                                                   \
+	X(EGRESS_VLAN, "egress_vlan", "the egress port does not carry the VLAN")                                                 \
+	X(EGRESS_NO_MEMBER, "egress_no_member", "flooded, and the VLAN has no other port")                                       \
+	/* route.h */                                                                                                            \
+	X(ROUTE_NOT_IP, "route_not_ip", "addressed to the gateway's MAC, and neither IP nor for the host")                       \
+	X(ROUTE_MARTIAN_SOURCE, "route_martian_source", "source address is never valid on a wire (RFC 1812 5.3.7)")              \
+	X(ROUTE_MARTIAN_DESTINATION, "route_martian_destination", "destination address is never forwarded (RFC 1812 5.3.7)")     \
+	X(ROUTE_NONE, "route_none", "no route to the destination")                                                               \
+	X(ROUTE_BLACKHOLE, "route_blackhole", "the route is a blackhole")                                                        \
+	X(ROUTE_UNREACHABLE, "route_unreachable", "the route says unreachable")                                                  \
+	X(ROUTE_PROHIBIT, "route_prohibit", "the route says prohibit")                                                           \
+	X(ROUTE_TTL, "route_ttl", "TTL or hop limit ran out")                                                                    \
+	X(ROUTE_MTU, "route_mtu", "larger than the egress MTU")                                                                  \
+	X(ROUTE_IFACE_GONE, "route_iface_gone", "the route's interface has no port")                                             \
+	/* neighbor.h */                                                                                                         \
+	X(NEIGHBOR_FAILED, "neighbor_failed", "the neighbour does not answer")                                                   \
+	/* nat.h */                                                                                                              \
+	X(NAT_NO_PORT, "nat_no_port", "no free port left on the pool")                                                           \
+	X(NAT_NO_POOL, "nat_no_pool", "the rule's pool has no address")                                                          \
+	X(NAT_FRAGMENT, "nat_fragment", "fragment whose first fragment was not seen")                                            \
+	X(NAT_PROTOCOL, "nat_protocol", "a rule applies, and the protocol cannot be translated")                                 \
+	X(NAT_ICMP_NO_FLOW, "nat_icmp_no_flow", "ICMP error about a flow that is not known")                                     \
+	/* flow.h */                                                                                                             \
+	X(FLOW_FULL, "flow_full", "the flow table is full")                                                                      \
+	/* rewrite.h */                                                                                                          \
+	X(REWRITE_FAILED, "rewrite_failed", "the packet could not be changed (the kernel refused)")
+
+enum drop_reason {
+#define X(id, name, text) DROP_##id,
+	SLUICE_DROP_REASONS(X)
+#undef X
+	DROP_COUNT,
+};
+
+/* The counters' stride: a power of two, so that an index is a shift and the table may grow without a new layout. */
+#define DROP_MAX 128
+_Static_assert(DROP_COUNT <= DROP_MAX, "drop reasons outgrew the counters");
+
+#endif

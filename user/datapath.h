@@ -1,0 +1,54 @@
+/* datapath.h: the programs and maps in the kernel: opened, loaded, pinned, attached, adopted again after a restart.
+ *
+ * Only datapath.c and table.c call libbpf. Pins: <bpffs>/sluice/<instance>/maps/NAME, progs/{xdp,tc}, links/xdp-NETDEV,
+ * links/tc-NETDEV. A new sluiced re-uses the pinned maps when their layout is its own (names, sizes, SLUICE_ABI_VERSION),
+ * loads its programs on them, and swaps them into the pinned links: no packet is lost and no table is emptied.
+ */
+#ifndef SLUICE_DATAPATH_H
+#define SLUICE_DATAPATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "err.h"
+#include "model.h"
+
+struct datapath;
+
+/* What the programs are compiled for: const volatile globals of the objects. */
+struct datapath_features {
+	bool ipv6, l3, nat, trace;
+};
+
+/* Checks the host first (kernel >= 6.1, CAP_BPF/NET_ADMIN/PERFMON or root, bpffs mounted or mountable), one error line
+ * each saying what is missing and what to do. */
+int datapath_check_host(struct errs *errs);
+int datapath_open(const char *instance, const struct settings_cfg *sizes, const struct datapath_features *features,
+		  struct datapath **ret, struct errs *errs);
+/* Forgets the handles; pins, links and traffic stay. */
+void datapath_close(struct datapath *dp);
+/* Detaches every link and removes every pin of the instance: the switch is gone. */
+int datapath_destroy(const char *instance, struct errs *errs);
+/* Reloads the programs with other features and swaps them in by link update. */
+int datapath_reload(struct datapath *dp, const struct datapath_features *features, struct errs *errs);
+
+enum attach_kind { ATTACHED_NONE = 0, ATTACHED_TCX, ATTACHED_CLSACT, ATTACHED_XDP_NATIVE, ATTACHED_XDP_GENERIC };
+
+struct attachment {
+	uint8_t tc;  /* enum attach_kind */
+	uint8_t xdp; /* enum attach_kind */
+};
+
+/* Attaches, or adopts what is pinned for this netdev (by ifindex: a netdev that came back under its name is a new one).
+ * xdp AUTO: native on NICs, off on veth, tap, tun, bridge. Where XDP was asked for and cannot be had, *ret says what is in
+ * force and `note` (caller's buffer) why; tc failing is the only error. */
+int datapath_attach(struct datapath *dp, int ifindex, const char *netdev, enum xdp_want xdp, struct attachment *ret,
+		    char note[160], struct errs *errs);
+/* Detaches and unpins; the netdev may be gone already. */
+int datapath_detach(struct datapath *dp, int ifindex, const char *netdev);
+/* Netdevs with pinned links that `keep` does not name are detached (left over from a former life). */
+int datapath_detach_others(struct datapath *dp, bool (*keep)(const char *netdev, void *arg), void *arg);
+
+/* Verified instructions, JITed bytes, load time of each program: for `sluice show status` and the tests. */
+json_t *datapath_show(struct datapath *dp);
+
+#endif

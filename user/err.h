@@ -1,0 +1,35 @@
+/* err.h: errors as values: what went wrong, where, and what is allowed.
+ *
+ * Functions that can fail return 0 or -errno and fill a `struct errs` where the reader needs words. Several errors may be
+ * gathered (a configuration is checked to its end). Only the outermost caller prints.
+ */
+#ifndef SLUICE_ERR_H
+#define SLUICE_ERR_H
+
+#include <stddef.h>
+
+/* Where in a configuration: file (or "api", "cli"), line (1.., 0 unknown). The key path goes into the text of the message. */
+struct where {
+	const char *file; /* interned for the life of the process */
+	int line;
+};
+
+struct err {
+	struct where where; /* file NULL: not about a configuration */
+	char *key;	    /* "ports.eth0.native", or NULL */
+	char *text;	    /* "VLAN 4095 is not in 1..4094" */
+};
+
+struct errs {
+	struct err *v;
+	size_t n;
+};
+
+/* Append; returns -EINVAL (or -code for errs_fail) so that callers may `return errs_add(...)`. `e` may be NULL. */
+int errs_add(struct errs *e, struct where where, const char *key, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int errs_fail(struct errs *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* "file:line: key: text" into a new string; caller frees. */
+char *err_text(const struct err *e);
+void errs_free(struct errs *e);
+
+#endif

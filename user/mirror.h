@@ -1,0 +1,94 @@
+/* mirror.h: what the kernel knows (links, addresses, neighbours, routes, nexthop objects), kept current by rtnetlink.
+ *
+ * The mirror belongs to one network namespace: sluiced's own. mirror_open() dumps everything before it returns; then the
+ * netlink socket's events keep it current and tell the listener. When the socket overruns (ENOBUFS) everything is dumped
+ * again, and what differs is told as events: nothing is lost. Changes that sluiced itself makes (netlink.h) come back as
+ * events like any other.
+ */
+#ifndef SLUICE_MIRROR_H
+#define SLUICE_MIRROR_H
+
+#include <event2/event.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "err.h"
+#include "text.h"
+
+struct mirror;
+
+struct link {
+	int ifindex;
+	char name[IFNAMSIZ];
+	char kind[16];	   /* "veth", "tun", "bridge", … "" for hardware */
+	uint8_t mac[6];
+	uint32_t mtu;
+	unsigned flags;	   /* IFF_UP, IFF_RUNNING, IFF_LOOPBACK … */
+	bool carrier;	   /* operstate up or unknown, and IFF_LOWER_UP */
+	int peer_ifindex;  /* veth: IFLA_LINK when the peer is in this namespace, else 0 */
+	int master;
+};
+
+struct link_addr {
+	int ifindex;
+	struct prefix addr; /* host bits kept */
+	uint8_t scope;	    /* RT_SCOPE_* */
+	uint32_t flags;	    /* IFA_F_*: tentative, permanent … */
+};
+
+struct neigh {
+	int ifindex;
+	struct addr addr;
+	uint8_t family;
+	uint16_t state; /* NUD_* */
+	uint8_t flags;	/* NTF_* */
+	bool has_mac;
+	uint8_t mac[6];
+};
+
+struct kroute_nexthop {
+	int ifindex; /* 0: by recursion on `gateway` */
+	struct addr gateway;
+	uint8_t family; /* of the gateway; 0: none */
+	uint16_t weight; /* 1..256 */
+	bool onlink, dead; /* RTNH_F_ONLINK; RTNH_F_DEAD or LINKDOWN */
+};
+
+/* One route of the kernel, nexthop objects and groups resolved into `nexthops`. */
+struct kroute {
+	struct prefix to;
+	uint32_t table;
+	uint8_t type;	  /* RTN_UNICAST, RTN_LOCAL, RTN_BLACKHOLE … */
+	uint8_t protocol; /* RTPROT_* */
+	uint32_t metric;
+	uint32_t mtu; /* RTAX_MTU or 0 */
+	struct kroute_nexthop *nexthops;
+	size_t n_nexthops;
+};
+
+enum mirror_op { MIRROR_NEW, MIRROR_DEL };
+
+/* Every callback may be NULL. A change of an item is a NEW of the whole item. `old` is what was known before, or NULL. */
+struct mirror_listener {
+	void (*link)(void *arg, enum mirror_op op, const struct link *l, const struct link *old);
+	void (*addr)(void *arg, enum mirror_op op, const struct link_addr *a);
+	void (*neigh)(void *arg, enum mirror_op op, const struct neigh *n);
+	void (*route)(void *arg, enum mirror_op op, const struct kroute *r);
+	/* After each batch of events read from the socket: the time to reconcile once for all of them. */
+	void (*settled)(void *arg);
+	void *arg;
+};
+
+int mirror_open(struct event_base *base, const struct mirror_listener *listener, struct mirror **ret, struct errs *errs);
+void mirror_close(struct mirror *m);
+
+const struct link *mirror_link(const struct mirror *m, int ifindex);
+const struct link *mirror_link_by_name(const struct mirror *m, const char *name);
+/* Iterators: stop at a non-zero return, and return it. ifindex 0 / table 0: all. */
+int mirror_each_link(const struct mirror *m, int (*fn)(const struct link *l, void *arg), void *arg);
+int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg);
+int mirror_each_neigh(const struct mirror *m, int ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg);
+int mirror_each_route(const struct mirror *m, uint32_t table, int (*fn)(const struct kroute *r, void *arg), void *arg);
+uint64_t mirror_resyncs(const struct mirror *m); /* how often the socket overran */
+
+#endif

@@ -1,0 +1,205 @@
+/* model.h: the configuration as the one in-memory model that the file, the API and the CLI all build.
+ *
+ * A model is complete and immutable once checked. A change is a whole new model: model_copy(), edit, model_check(), then
+ * commit (commit.h) makes it the running one or leaves the old one in force. Every item remembers where it was written, so
+ * that an error names file, line and key. Names are NUL-terminated; optional numbers are 0 when unset unless said otherwise.
+ */
+#ifndef SLUICE_MODEL_H
+#define SLUICE_MODEL_H
+
+#include <jansson.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sluice/abi.h>
+#include "err.h"
+#include "text.h"
+
+enum xdp_want { XDP_WANT_AUTO, XDP_WANT_NATIVE, XDP_WANT_GENERIC, XDP_WANT_OFF };
+
+/* ports: {NAME_OR_GLOB: {mode, vlan | vlans, native, protocol, xdp}} */
+struct port_cfg {
+	struct where where;
+	char name[IFNAMSIZ]; /* a netdev's name, or a glob (fnmatch(3): * ? [...]) */
+	bool glob;
+	uint8_t mode;	 /* enum port_mode: PORT_ACCESS, PORT_TRUNK, PORT_ROUTED, PORT_OBSERVE */
+	uint16_t native; /* access: its VLAN; trunk: native VLAN or 0 */
+	__be16 tpid;	 /* ETH_P_8021Q or ETH_P_8021AD, wire order */
+	uint8_t xdp;	 /* enum xdp_want */
+	uint64_t vlans[VLAN_IDS / 64]; /* trunk: what it carries, native included; access: its VLAN's bit */
+};
+
+/* vlans: {ID: {name}}. A VLAN that a port or an interface names exists without being listed here. */
+struct vlan_cfg {
+	struct where where;
+	uint16_t id;
+	char name[SLUICE_LABEL];
+};
+
+/* interfaces: {NAME: {vlan: ID | port: NAME, addresses: [...], mac, mtu, vrf}} */
+struct iface_cfg {
+	struct where where;
+	char name[IFNAMSIZ]; /* of a VLAN's interface: the host netdev's name (at most 12 characters) */
+	uint16_t vlan;	     /* 0: routed port */
+	char port[IFNAMSIZ]; /* routed: the port, same as `name` */
+	char vrf[SLUICE_LABEL]; /* "default" */
+	struct prefix *addrs;	/* host bits kept: 10.0.10.1/24 */
+	size_t n_addrs;
+	bool has_mac;
+	uint8_t mac[6];
+	uint32_t mtu; /* 0: the netdev's */
+};
+
+/* vrfs: {NAME: {table: N}}: `default` always exists (tables main and local). */
+struct vrf_cfg {
+	struct where where;
+	char name[SLUICE_LABEL];
+	uint32_t table; /* the kernel's routing table mirrored into it; 0: none */
+};
+
+struct nexthop_cfg {
+	struct addr gateway;
+	uint8_t family;	       /* 0: no gateway, `iface` alone (connected) */
+	char iface[IFNAMSIZ];  /* "": the interface whose prefix holds the gateway */
+	uint16_t weight;       /* 1..256 */
+	bool onlink;
+};
+
+/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink}], type, vrf, metric, distance}] */
+struct route_cfg {
+	struct where where;
+	struct prefix to;
+	uint8_t type; /* enum nexthop_type: NEXTHOP_GATEWAY, or BLACKHOLE, UNREACHABLE, PROHIBIT */
+	char vrf[SLUICE_LABEL];
+	uint32_t metric;
+	uint8_t distance; /* administrative distance; static: 1 */
+	struct nexthop_cfg *nexthops;
+	size_t n_nexthops;
+};
+
+enum nat_type { NAT_SNAT = 1, NAT_DNAT = 2 };
+enum nat_to { NAT_TO_POOL = 1, NAT_TO_MASQUERADE = 2, NAT_TO_NONE = 3 /* exempt */ };
+
+/* An inclusive range of addresses of one family. */
+struct addr_range {
+	struct addr first, last;
+	uint8_t family;
+};
+
+/* nat: [{name, type: snat, source, destination, protocol, out: [IFACE...], to: masquerade | none | ADDR | RANGE | [..], ports: LO-HI, vrf}
+ *       {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT], vrf}] */
+struct nat_cfg {
+	struct where where;
+	char name[SLUICE_LABEL];
+	uint8_t type; /* enum nat_type */
+	char vrf[SLUICE_LABEL];
+	struct prefix source, destination; /* family 0: any */
+	uint8_t protocols[4];		   /* IPPROTO_*; n_protocols 0: any (snat), every port-less use (dnat) */
+	size_t n_protocols;
+	/* snat */
+	char (*out)[IFNAMSIZ]; /* egress interfaces; n_out 0: any */
+	size_t n_out;
+	uint8_t to_kind; /* enum nat_to */
+	struct addr_range *pool;
+	size_t n_pool;
+	uint16_t port_min, port_max; /* of the pool: default 1024..65535 */
+	/* dnat */
+	char dest_iface[IFNAMSIZ]; /* instead of `destination`: every address of that interface */
+	uint16_t dport_min, dport_max; /* 0: the whole address */
+	struct addr to;
+	uint8_t to_family;
+	uint16_t to_port; /* of dport_min; 0: unchanged; a range shifts along */
+};
+
+/* fdb: [{mac, vlan, port}] */
+struct fdb_cfg {
+	struct where where;
+	uint8_t mac[6];
+	uint16_t vlan;
+	char port[IFNAMSIZ];
+};
+
+/* neighbors: [{address, mac, interface}] */
+struct neighbor_cfg {
+	struct where where;
+	struct addr addr;
+	uint8_t family;
+	uint8_t mac[6];
+	char iface[IFNAMSIZ];
+};
+
+/* settings: {fdb-ageing, hash-seed, icmp-rate, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4, routes6} */
+struct settings_cfg {
+	struct where where;
+	uint32_t fdb_ageing_s;		/* 300 (802.1Q 8.8.3) */
+	uint32_t hash_seed;		/* 0: chosen at first start and kept */
+	uint32_t icmp_rate;		/* 1000 a second */
+	uint32_t tcp_established_s;	/* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_transitory_s;	/* 240 */
+	uint32_t udp_s;			/* 300 (RFC 4787 REQ-5) */
+	uint32_t icmp_s;		/* 60 (RFC 5508 REQ-1) */
+	uint32_t other_s;		/* 600 */
+	uint32_t max_flows;		/* entries of each family; a pair takes two. 262144 */
+	uint32_t max_fdb;		/* 65536 */
+	uint32_t max_neighbors;		/* 65536 */
+	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
+};
+
+struct model {
+	struct settings_cfg settings;
+	struct port_cfg *ports;
+	size_t n_ports;
+	struct vlan_cfg *vlans;
+	size_t n_vlans;
+	struct iface_cfg *ifaces;
+	size_t n_ifaces;
+	struct vrf_cfg *vrfs; /* [0] is always `default` */
+	size_t n_vrfs;
+	struct route_cfg *routes;
+	size_t n_routes;
+	struct nat_cfg *nats;
+	size_t n_nats;
+	struct fdb_cfg *fdbs;
+	size_t n_fdbs;
+	struct neighbor_cfg *neighbors;
+	size_t n_neighbors;
+};
+
+struct model *model_new(void); /* the defaults, empty lists, vrf `default` */
+void model_free(struct model *m); /* accepts NULL */
+struct model *model_copy(const struct model *m);
+
+/* YAML or JSON text (JSON is YAML) -> model. Unknown and doubled keys, wrong types and values out of range are errors with
+ * line and key; all are gathered. `file` names the source in messages. Also runs model_check(). NULL on error. */
+struct model *model_parse(const char *text, size_t len, const char *file, struct errs *errs);
+struct model *model_load(const char *path, struct errs *errs);
+
+/* What no single key shows: overlapping addresses in a VRF, one port matched twice, nexthops that no interface reaches,
+ * interfaces of absent VLANs or ports, DNAT collisions, pool sizes … 0 or -EINVAL. */
+int model_check(const struct model *m, struct errs *errs);
+
+/* The model in the schema of the file; only what differs from the defaults. */
+json_t *model_json(const struct model *m);
+/* The same as YAML text (caller frees): parsing it gives an equal model. */
+char *model_yaml(const struct model *m);
+
+/* One item of a noun added to or taken from a model (for `sluice route add …`). `noun` is the key of the list in the schema
+ * ("ports", "vlans", "interfaces", "routes", "nat", "fdb", "neighbors"); `item` is its JSON in that schema (for the mappings
+ * "ports", "vlans", "interfaces": with the key as "name"/"id"). Adding one that exists: -EEXIST; removing one that does not:
+ * -ENOENT; both with words. For removal only what identifies the item need be given. Call model_check() afterwards. */
+int model_add(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
+int model_remove(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
+
+/* What leads from one model to the other, in a stable order, in words and as JSON:
+ * [{"op": "add"|"delete"|"change", "noun": "port", "name": "eth1", "old": {...}, "new": {...}}]. Empty array: equal. */
+json_t *model_diff(const struct model *old, const struct model *new);
+/* As text, one line a change: "+ port eth1 mode trunk vlans 10,20", "- route …", "~ interface vlan10 mtu 1500 -> 9000". */
+char *model_diff_text(const json_t *diff);
+
+/* Look-ups. NULL when absent. model_port_for() gives the entry that matches a netdev's name: an exact name wins over a glob;
+ * *ret_other is a second glob that matches too (an error for that netdev) or NULL. */
+const struct port_cfg *model_port_for(const struct model *m, const char *netdev, const struct port_cfg **ret_other);
+const struct iface_cfg *model_iface(const struct model *m, const char *name);
+const struct vrf_cfg *model_vrf(const struct model *m, const char *name);
+
+#endif

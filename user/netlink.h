@@ -1,0 +1,54 @@
+/* netlink.h: what sluiced changes in the kernel's network configuration, one request a function, answered before it returns.
+ *
+ * Only for what sluiced owns: the veth pairs of VLAN interfaces, the addresses and static routes of the configuration. All
+ * return 0 or -errno with the kernel's extended ack in `errs`. Adding what is there already, and deleting what is not, is success.
+ */
+#ifndef SLUICE_NETLINK_H
+#define SLUICE_NETLINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "err.h"
+#include "text.h"
+
+/* The routing protocol number of sluiced's own routes, as `ip route` shows it; the mirror tells them apart by it. */
+#define RTPROT_SLUICE 83
+
+struct netlink;
+struct nl_nexthop {
+	int ifindex;
+	struct addr gateway;
+	uint8_t family; /* 0: none */
+	uint16_t weight;
+	bool onlink;
+};
+
+int netlink_open(struct netlink **ret, struct errs *errs);
+void netlink_close(struct netlink *nl);
+
+int netlink_veth_add(struct netlink *nl, const char *name, const char *peer, const uint8_t *mac, uint32_t mtu, struct errs *errs);
+int netlink_link_delete(struct netlink *nl, int ifindex, struct errs *errs);
+/* mac NULL, mtu 0: unchanged. */
+int netlink_link_set(struct netlink *nl, int ifindex, bool up, const uint8_t *mac, uint32_t mtu, struct errs *errs);
+/* An alias marks the link as sluiced's own ("sluice:<instance>:<interface>"), so that a later life recognises it. */
+int netlink_link_alias(struct netlink *nl, int ifindex, const char *alias, struct errs *errs);
+int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t size);
+/* noprefixroute: the kernel adds no route for the prefix. */
+int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, bool noprefixroute, struct errs *errs);
+int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *addr, struct errs *errs);
+/* type: RTN_*; replaces a route of the same prefix, table and metric that is sluiced's own. */
+int netlink_route_set(struct netlink *nl, const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric,
+		      const struct nl_nexthop *nexthops, size_t n, struct errs *errs);
+int netlink_route_delete(struct netlink *nl, const struct prefix *to, uint32_t table, uint32_t metric, struct errs *errs);
+/* The kernel is asked to resolve (or to verify: a stale entry) a neighbour. */
+int netlink_neigh_probe(struct netlink *nl, int ifindex, const struct addr *addr);
+/* A permanent entry. */
+int netlink_neigh_set(struct netlink *nl, int ifindex, const struct addr *addr, const uint8_t mac[6], struct errs *errs);
+int netlink_neigh_delete(struct netlink *nl, int ifindex, const struct addr *addr, struct errs *errs);
+
+/* ethtool: switches hardware VLAN stripping off (XDP must see the tags). 0: it is off now; -EOPNOTSUPP: the driver cannot. */
+int netlink_rxvlan_off(const char *netdev);
+/* The driver's name, "veth", "tun", "virtio_net" …; -errno. */
+int netlink_driver(const char *netdev, char *buf, size_t size);
+
+#endif

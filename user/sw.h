@@ -1,0 +1,135 @@
+/* sw.h: the running switch: what every noun of sluiced works on.
+ *
+ * Reconciliation. Each noun turns (running model, mirror) into the content of its own tables, compares with what the tables
+ * hold, and writes the difference: NOUN_reconcile(). It is idempotent, so the same function serves the first start, a
+ * commit, its roll-back (reconcile with the old model), a netlink event, and the adoption of pinned maps after a restart:
+ * there is no other way a table is written. Identifiers (port, interface, pool) are kept in the tables beside the names, so
+ * that a restarted sluiced gives the same names the same numbers. reconcile() returns -errno with words when the kernel or a
+ * full table refuses; the commit then rolls back.
+ *
+ * Order (commit.c): iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
+ */
+#ifndef SLUICE_SW_H
+#define SLUICE_SW_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include "datapath.h"
+#include "err.h"
+#include "mirror.h"
+#include "model.h"
+#include "netlink.h"
+#include "table.h"
+
+struct ports; /* port.c: netdev -> port id, attachment, waiting and refused ports */
+struct ifaces; /* iface.c */
+struct rib;    /* route.c */
+struct nat;    /* nat.c */
+struct flows;  /* flow.c */
+struct fdb;    /* fdb.c */
+struct neighbors; /* neighbor.c */
+
+struct sw {
+	const char *instance;
+	struct event_base *base;
+	struct model *model; /* the running one; never NULL */
+	struct datapath *dp;
+	struct mirror *mirror;
+	struct netlink *nl;
+	struct control *control; /* mmap-ed */
+
+	struct ports *ports;
+	struct ifaces *ifaces;
+	struct fdb *fdb;
+	struct neighbors *neighbors;
+	struct rib *rib;
+	struct nat *nat;
+	struct flows *flows;
+};
+
+/* Raises the epoch: decisions written in flow entries are made again. Cheap; for every change that may alter one. */
+void sw_epoch(struct sw *sw);
+
+/* ---- every noun: NOUN_open() allocates its state and reads back what the tables hold (never writes); NOUN_close() frees it,
+ * and takes NULL. */
+
+/* port.c: attaches to netdevs as they appear and match; port ids. */
+int port_open(struct sw *sw, struct errs *errs);
+void port_close(struct sw *sw);
+int port_reconcile(struct sw *sw, struct errs *errs);
+uint16_t port_id(const struct sw *sw, const char *netdev);	/* 0: not attached */
+uint16_t port_id_by_ifindex(const struct sw *sw, int ifindex);
+const char *port_name(const struct sw *sw, uint16_t id);	/* NULL: none */
+/* [{"name", "id", "ifindex", "mode", "vlan" | "vlans", "native", "state": "attached"|"waiting"|"refused", "reason", "tc", "xdp",
+ *   "note", "link": "up"|"down", "counters": {...}}]; configured globs without a netdev are shown as waiting. */
+json_t *port_show(struct sw *sw);
+
+/* vlan.c: `vlans` and `vlan_members`. */
+int vlan_reconcile(struct sw *sw, struct errs *errs);
+json_t *vlan_show(struct sw *sw);
+
+/* iface.c: host netdevs of VLAN interfaces (iface_netdevs, before the ports), then addresses and the table `ifaces`. */
+int iface_open(struct sw *sw, struct errs *errs);
+void iface_close(struct sw *sw);
+int iface_netdevs(struct sw *sw, struct errs *errs);
+int iface_reconcile(struct sw *sw, struct errs *errs);
+uint16_t iface_id(const struct sw *sw, const char *name);	/* 0: none */
+uint16_t iface_id_by_host(const struct sw *sw, int ifindex);	/* by the netdev that bears the addresses */
+const char *iface_name(const struct sw *sw, uint16_t id);
+int iface_get(const struct sw *sw, uint16_t id, struct iface *ret); /* as the table has it; -ENOENT */
+int iface_host_ifindex(const struct sw *sw, uint16_t id);	/* 0: the netdev is not there */
+bool iface_usable(const struct sw *sw, uint16_t id);		/* netdev there, up, with carrier */
+/* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
+const char *iface_of_host_port(const struct sw *sw, const char *netdev); /* interface's name, or NULL */
+uint16_t vrf_id(const struct sw *sw, const char *name);	/* index in the model's list */
+json_t *iface_show(struct sw *sw);
+
+/* fdb.c: static and own entries, ageing, listing. */
+int fdb_open(struct sw *sw, struct errs *errs);
+void fdb_close(struct sw *sw);
+int fdb_reconcile(struct sw *sw, struct errs *errs);
+json_t *fdb_show(struct sw *sw);
+int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */); /* learned ones; returns how many */
+
+/* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
+int neighbor_open(struct sw *sw, struct errs *errs);
+void neighbor_close(struct sw *sw);
+int neighbor_reconcile(struct sw *sw, struct errs *errs);
+void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
+/* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
+int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);
+json_t *neighbor_show(struct sw *sw);
+
+/* route.c: the RIB, nexthops, groups, the FIB. */
+int route_open(struct sw *sw, struct errs *errs);
+void route_close(struct sw *sw);
+int route_reconcile(struct sw *sw, struct errs *errs);
+void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r); /* gathered until route_settle() */
+void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
+int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: link, address, neighbour or route */
+/* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
+ *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets", "bytes"}]}] */
+json_t *route_show(struct sw *sw);
+/* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
+json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
+
+/* nat.c: rules and pools. */
+int nat_open(struct sw *sw, struct errs *errs);
+void nat_close(struct sw *sw);
+int nat_reconcile(struct sw *sw, struct errs *errs);
+json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}]} */
+int nat_port_release(struct sw *sw, uint16_t pool, uint32_t pool_addr, uint8_t proto, uint16_t port); /* host order */
+
+/* flow.c: ageing, listing, flushing. */
+int flow_open(struct sw *sw, struct errs *errs);
+void flow_close(struct sw *sw);
+int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gone end */
+json_t *flow_show(struct sw *sw, size_t limit /* 0: all */);
+int flow_flush(struct sw *sw); /* returns how many pairs ended */
+uint64_t flow_count(struct sw *sw);
+
+/* counters.c: port counters, drops by reason, stats; with check: the sums, and where they do not hold. */
+json_t *counters_show(struct sw *sw);
+json_t *counters_check(struct sw *sw, bool *ret_holds);
+
+#endif

@@ -1,0 +1,40 @@
+/* text.h: addresses, prefixes, MACs, VLAN sets, times and sizes to text and back.
+ *
+ * Parsers return 0, or -EINVAL with *ret untouched. Formatters write into the caller's buffer and return it. A `struct addr`
+ * holds IPv4 as IPv4-mapped IPv6; prefix lengths in `struct prefix` are the family's own (0..32, 0..128).
+ */
+#ifndef SLUICE_TEXT_H
+#define SLUICE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sluice/abi.h>
+
+struct prefix {
+	struct addr addr;
+	uint8_t family; /* 4 or 6; 0: none, unset */
+	uint8_t len;
+};
+
+#define ADDR_TEXT 46
+#define PREFIX_TEXT 50
+#define MAC_TEXT 18
+
+int addr_parse(const char *s, struct addr *ret, uint8_t *ret_family);
+const char *addr_text(const struct addr *a, char buf[ADDR_TEXT]); /* an IPv4-mapped one as dotted quad */
+uint8_t addr_family(const struct addr *a);			  /* 4 or 6 */
+struct addr addr_v4(__be32 ip);
+/* "10.0.0.0/8", "default" needs want_family 4 or 6; a bare address is a host prefix. `strict`: host bits must be 0. */
+int prefix_parse(const char *s, uint8_t want_family, bool strict, struct prefix *ret);
+const char *prefix_text(const struct prefix *p, char buf[PREFIX_TEXT]);
+bool prefix_contains(const struct prefix *p, const struct addr *a);
+bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
+struct prefix prefix_masked(const struct prefix *p); /* host bits to 0 */
+unsigned prefix_mapped_len(const struct prefix *p);  /* length on the IPv4-mapped address: +96 for IPv4 */
+int mac_parse(const char *s, uint8_t ret[6]);
+const char *mac_text(const uint8_t mac[6], char buf[MAC_TEXT]);
+int u32_parse(const char *s, uint32_t min, uint32_t max, uint32_t *ret); /* decimal, whole string */
+int seconds_parse(const char *s, uint32_t *ret);			  /* "300", "300s", "5m", "2h" */
+
+#endif
