@@ -8,6 +8,7 @@
 #ifndef SLUICE_PKT_H
 #define SLUICE_PKT_H
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <linux/if_ether.h>
@@ -70,7 +71,7 @@ struct tuple {
 #define DO_L2 (1 << 0)	    /* set MACs */
 #define DO_TTL (1 << 1)	    /* decrement TTL / hop limit */
 #define DO_NAT (1 << 2)	    /* tuple := `to`, by l3_delta and l4_delta */
-#define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer and quoted tuple, see nat.h */
+#define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer addresses := those of `to`, quoted tuple := `inner_to`; no deltas needed */
 
 struct pkt {
 	/* ---- entry */
@@ -126,8 +127,9 @@ struct pkt {
 	__u8 new_dmac[6];
 	__u8 new_smac[6];
 	struct tuple to;  /* the tuple to leave with; starts as a copy of `t` when the packet is to be routed */
-	__u16 l3_delta;
-	__u16 l4_delta;
+	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
+	__u16 l3_delta;	  /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
+	__u16 l4_delta;	  /* csum.h delta of ports or echo identifier alone */
 	__u32 nexthop;	  /* nexthop id */
 	__u32 pool_addr;
 	__u8 next_family; /* V_NEIGH: 4 or 6 */
@@ -180,6 +182,20 @@ static __always_inline enum verdict pkt_drop_reply(struct pkt *p, enum drop_reas
 	p->reply_code = code;
 	p->reply_info = info;
 	return pkt_drop(p, why);
+}
+
+/* What every routed packet must pass (RFC 1812 5.2.7.3, RFC 8200 3, RFC 1191, RFC 8201), on the flow's path and on the long
+ * one alike. `mtu`: layer 3 bytes. */
+static __always_inline __verdict enum verdict pkt_may_leave(struct pkt *p, __u32 mtu)
+{
+	if (unlikely(p->ttl <= 1))
+		return pkt_drop_reply(p, DROP_ROUTE_TTL, p->family == 4 ? 11 : 3, 0, 0);
+	if (unlikely(p->seg_len > mtu)) {
+		if (p->family == 4 && !(p->flags & PKT_F_DF))
+			return pkt_drop(p, DROP_ROUTE_MTU);
+		return p->family == 4 ? pkt_drop_reply(p, DROP_ROUTE_MTU, 3, 4, mtu) : pkt_drop_reply(p, DROP_ROUTE_MTU, 2, 0, mtu);
+	}
+	return V_NEXT;
 }
 
 static __always_inline bool addr_equal(const struct addr *x, const struct addr *y)

@@ -252,8 +252,8 @@ struct flow {
 	__be32 daddr4;
 	__be16 sport;
 	__be16 dport;
-	__u16 l3_delta;	  /* one's complement sums to add (RFC 1624): to the IPv4 header checksum for the addresses; */
-	__u16 l4_delta;	  /* to the layer 4 checksum for addresses and ports together */
+	__u16 l3_delta;	  /* one's complement deltas (RFC 1624): of the addresses, and */
+	__u16 l4_delta;	  /* of the ports or the echo identifier alone */
 	__u64 used_ns;	  /* CLOCK_MONOTONIC */
 	__u64 packets;	  /* counted after segmentation */
 	__u64 bytes;	  /* layer 2 bytes */
@@ -266,7 +266,8 @@ struct flow {
 	__u32 pool_addr;  /* index of the address in the pool */
 	__u16 out_iface;
 	__u16 in_iface; /* where the first packet of this direction came in */
-	__u64 reserved;
+	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
 

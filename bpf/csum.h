@@ -1,0 +1,61 @@
+/* csum.h: one's complement sums (RFC 1071) and their incremental update (RFC 1624, equation 3).
+ *
+ * A `delta` is the folded 16-bit sum of what is new and of the complement of what was old; it holds for every checksum that
+ * covers those bytes at an even offset: check' = ~(~check + delta). Deltas may be added to each other. All sums are over wire
+ * order bytes read as they stand in memory, so no byte is ever swapped.
+ */
+#ifndef SLUICE_CSUM_H
+#define SLUICE_CSUM_H
+
+#include "pkt.h"
+
+static __always_inline __u16 csum_fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+static __always_inline __u16 csum_fold64(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return csum_fold(sum);
+}
+
+/* Sum of two deltas. */
+static __always_inline __u16 csum_add(__u16 x, __u16 y)
+{
+	return csum_fold((__u32)x + y);
+}
+
+static __always_inline __u16 csum_delta16(__be16 old, __be16 new)
+{
+	return csum_fold((__u32)new + (__u16)~old);
+}
+
+static __always_inline __u16 csum_delta32(__be32 old, __be32 new)
+{
+	return csum_fold64((__u64)new + (__u32)~old);
+}
+
+static __always_inline __u16 csum_delta_addr(__u8 family, const struct addr *old, const struct addr *new)
+{
+	__u64 sum;
+
+	if (family == 4)
+		return csum_delta32(old->a32[3], new->a32[3]);
+	sum = (__u64)new->a32[0] + (__u32)~old->a32[0];
+	sum += (__u64)new->a32[1] + (__u32)~old->a32[1];
+	sum += (__u64)new->a32[2] + (__u32)~old->a32[2];
+	sum += (__u64)new->a32[3] + (__u32)~old->a32[3];
+	return csum_fold64(sum);
+}
+
+/* What a checksum field becomes. */
+static __always_inline __u16 csum_apply(__u16 check, __u16 delta)
+{
+	return ~csum_fold((__u32)(__u16)~check + delta);
+}
+
+#endif
