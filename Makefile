@@ -9,7 +9,7 @@ Q      := $(if $(filter 1,$(V)),,@)
 CLANG        ?= $(firstword $(foreach c,clang-19 clang-20 clang-18 clang,$(if $(shell command -v $(c) 2>/dev/null),$(c),)))
 CLANG_FORMAT ?= $(firstword $(foreach c,clang-format-19 clang-format-20 clang-format-18 clang-format,$(if $(shell command -v $(c) 2>/dev/null),$(c),)))
 BPFTOOL      ?= $(firstword $(shell command -v bpftool 2>/dev/null) $(wildcard /usr/sbin/bpftool) bpftool)
-PKGS         := libbpf libevent libevent_extra libmnl yaml-0.1 jansson
+PKGS         := libsystemd libbpf libevent libevent_extra libmnl yaml-0.1 jansson
 CLI_PKGS     := jansson libcurl
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/ppc64le/powerpc/; s/riscv64/riscv/')
