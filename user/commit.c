@@ -25,7 +25,6 @@ struct commit {
 	struct datapath_features loaded;
 	struct former history[STATE_HISTORY]; /* [0] is the newest */
 	size_t n_history;
-	bool busy;
 
 	struct model *back;  /* where an unconfirmed change goes back to; NULL: nothing waits */
 	uint64_t deadline_s; /* CLOCK_BOOTTIME */
@@ -141,7 +140,6 @@ static int install(struct commit *c, struct model *m, struct errs *errs)
 	struct model *old = c->sw->model;
 	int r;
 
-	c->busy = true;
 	r = features_grow(c, m, errs);
 	if (!r) {
 		c->sw->model = m;
@@ -151,7 +149,6 @@ static int install(struct commit *c, struct model *m, struct errs *errs)
 		else
 			features_shrink(c);
 	}
-	c->busy = false;
 	return r;
 }
 
@@ -199,13 +196,11 @@ static int go_back(struct commit *c, const char *what, struct errs *errs)
 	struct model *unconfirmed = c->sw->model, *back = c->back;
 	int r;
 
-	c->busy = true;
 	if (features_grow(c, back, errs))
 		log_errs("programs", errs);
 	c->back = NULL;
 	evtimer_del(c->timer);
 	reconcile_back(c, back);
-	c->busy = false;
 	record(c, unconfirmed, what);
 	r = state_write(c->state, back, NULL, 0, errs);
 	if (!r)
@@ -325,11 +320,8 @@ static int change(struct commit *c, struct model *m, const struct commit_options
 		r = install(c, m, errs);
 		if (!r) {
 			r = state_write(c->state, m, o->is_config ? m : NULL, o->hash, errs);
-			if (r) {
-				c->busy = true;
+			if (r)
 				reconcile_back(c, old);
-				c->busy = false;
-			}
 		}
 		if (r && o->confirm_s) {
 			forget_pending(c);
@@ -353,9 +345,7 @@ int commit_apply(struct commit *c, struct model *new_model, const struct commit_
 	json_t *diff = NULL;
 	int r;
 
-	if (c->busy)
-		r = errs_fail(errs, EBUSY, "another change is being made");
-	else if (o->confirm_s > COMMIT_CONFIRM_MAX)
+	if (o->confirm_s > COMMIT_CONFIRM_MAX)
 		r = errs_fail(errs, EINVAL, "the time to confirm is at most %d s", COMMIT_CONFIRM_MAX);
 	else
 		r = model_check(m, errs);
@@ -409,8 +399,6 @@ int commit_rollback(struct commit *c, unsigned steps_back, json_t **ret_diff, st
 	struct commit_options o = {.what = "rollback"};
 	struct model *m;
 
-	if (c->busy)
-		return errs_fail(errs, EBUSY, "another change is being made");
 	if (c->back) {
 		if (steps_back != 1)
 			return refuse_pending(c, errs);
@@ -453,19 +441,21 @@ static void adopt_saved(struct commit *c, struct state_saved *saved)
 	arm(c, c->deadline_s > now ? c->deadline_s - now : 0);
 }
 
-int commit_start(struct commit *c, struct state_saved *saved, const struct model *former, struct errs *errs)
+int commit_start(struct commit *c, struct state_saved *saved, const struct model *former, const struct commit_options *o,
+		 struct errs *errs)
 {
 	struct model *m = c->sw->model, *back;
 	int r;
 
-	c->busy = true;
 	r = features_grow(c, m, errs);
 	if (!r)
 		r = reconcile(c, errs);
 	if (!r) {
 		features_shrink(c);
-		r = state_write(c->state, m, NULL, 0, errs);
+		r = state_write(c->state, m, o->is_config ? m : NULL, o->hash, errs);
 	}
+	if (!r && !saved->pending)
+		r = state_clear_pending(c->state, errs);
 	if (r && former) {
 		back = model_copy(former);
 		if (back) {
@@ -474,7 +464,6 @@ int commit_start(struct commit *c, struct state_saved *saved, const struct model
 			model_free(back);
 		}
 	}
-	c->busy = false;
 	if (!r)
 		adopt_saved(c, saved);
 	return r;
@@ -506,9 +495,4 @@ json_t *commit_show(struct commit *c)
 		json_object_set_new(o, "last_change", json_pack("{s:s, s:I}", "by", c->what, "time", (json_int_t)c->changed_s));
 	json_decref(changes);
 	return o;
-}
-
-bool commit_busy(const struct commit *c)
-{
-	return c->busy;
 }

@@ -38,7 +38,8 @@ void commit_close(struct commit *c);
 /* The first reconciliation, with sw->model as it is. When it fails and `former` is not NULL, the tables are made to fit
  * `former` again (it is not kept). History and a pending confirmation are taken out of `saved`. A pending change whose time
  * has come is not for this function: the caller starts with saved->pending then, and sets it to NULL. */
-int commit_start(struct commit *c, struct state_saved *saved, const struct model *former, struct errs *errs);
+int commit_start(struct commit *c, struct state_saved *saved, const struct model *former, const struct commit_options *o,
+		 struct errs *errs);
 
 /* `new_model` is consumed, whatever happens. *ret_diff (may be NULL) is model_diff() of running and new.
  * -EINVAL: refused by the check; -EBUSY: another change waits to be confirmed; else the first failure of a noun. */
@@ -53,7 +54,5 @@ int commit_save(struct commit *c, struct errs *errs);
 /* What is told of commits in `status`: {"commits", "history": [{"steps", "replaced"}], "confirm": null | {"seconds_left"},
  * "config": {"file", "changed_at_run_time", "changes"}, "features": {...}, "last_change": {"by", "time"}}. */
 json_t *commit_show(struct commit *c);
-/* A reconciliation is under way: events must wait. */
-bool commit_busy(const struct commit *c);
 
 #endif

@@ -1,11 +1,12 @@
-/* file.c: between sluiced's state and the file system. It stands apart from state.c, because <sys/stat.h> and the tag of
- * `enum stat` in abi.h cannot be in one file.
+/* file.c: between sluiced's state and the file system. It stands apart from state.c, because <sys/stat.h> and <fcntl.h>
+ * cannot be in one file with the tag of `enum stat` in abi.h.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "file.h"
@@ -131,4 +132,49 @@ mode_t file_mode(const char *path, mode_t otherwise)
 int file_make_dir(const char *path, mode_t mode)
 {
 	return mkdir(path, mode) && errno != EEXIST ? -errno : 0;
+}
+
+static pid_t read_pid(int fd)
+{
+	char buf[32] = "";
+	ssize_t n = pread(fd, buf, sizeof(buf) - 1, 0);
+
+	return n > 0 ? (pid_t)strtol(buf, NULL, 10) : 0;
+}
+
+int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	char pid[32];
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		r = -errno;
+		*ret_owner = read_pid(fd);
+	} else if (ftruncate(fd, 0)) {
+		r = -errno;
+	} else {
+		r = write_all(fd, pid, strlen(pid));
+	}
+	if (r)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+pid_t file_lock_owner(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	pid_t pid = 0;
+
+	if (fd < 0)
+		return 0;
+	if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK)
+		pid = read_pid(fd);
+	close(fd);
+	return pid;
 }

@@ -19,6 +19,9 @@ int file_write(const char *path, const char *header, const char *text, mode_t mo
 mode_t file_mode(const char *path, mode_t otherwise);
 /* mkdir(2); 0 too when it is there. */
 int file_make_dir(const char *path, mode_t mode);
+/* flock(2) with this process's id in the file; held until *ret_fd is closed. -EWOULDBLOCK and the owner when it is taken. */
+int file_lock(const char *path, int *ret_fd, pid_t *ret_owner);
+pid_t file_lock_owner(const char *path); /* 0: nobody holds it */
 /* FNV-1a: detects that a file was edited; it protects against nothing else. */
 uint64_t file_hash(const void *data, size_t len);
 

@@ -4,12 +4,10 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 #include "file.h"
@@ -109,38 +107,18 @@ static int make_dir(const char *path, struct errs *errs)
 	return r ? errs_fail(errs, -r, "%s cannot be made: %s", path, strerror(-r)) : 0;
 }
 
-static pid_t lock_owner(int fd)
-{
-	char buf[32] = "";
-	ssize_t n = pread(fd, buf, sizeof(buf) - 1, 0);
-
-	return n > 0 ? (pid_t)strtol(buf, NULL, 10) : 0;
-}
-
 static int take_lock(struct state *s, const char *instance, struct errs *errs)
 {
-	char path[FILE_PATH], pid[32];
+	char path[FILE_PATH];
+	pid_t owner = 0;
 	int r;
 
 	state_path(s, "lock", path);
-	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (s->lock_fd < 0) {
-		r = errno;
-		return errs_fail(errs, r, "%s cannot be opened: %s", path, strerror(r));
-	}
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
-		r = errno;
-		if (r == EWOULDBLOCK)
-			return errs_fail(errs, EBUSY, "instance '%s' is already run by process %d (another one needs -i NAME)",
-					 instance, (int)lock_owner(s->lock_fd));
-		return errs_fail(errs, r, "%s cannot be locked: %s", path, strerror(r));
-	}
-	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(s->lock_fd, 0) || pwrite(s->lock_fd, pid, strlen(pid), 0) != (ssize_t)strlen(pid)) {
-		r = errno ? errno : EIO;
-		return errs_fail(errs, r, "%s cannot be written: %s", path, strerror(r));
-	}
-	return 0;
+	r = file_lock(path, &s->lock_fd, &owner);
+	if (r == -EWOULDBLOCK)
+		return errs_fail(errs, EBUSY, "instance '%s' is already run by process %d (another one needs -i NAME)", instance,
+				 (int)owner);
+	return r ? errs_fail(errs, -r, "%s cannot be locked: %s", path, strerror(-r)) : 0;
 }
 
 int state_open(const char *run, const char *instance, const char *config, struct state **ret, struct errs *errs)
@@ -188,17 +166,9 @@ void state_close(struct state *s)
 pid_t state_running_pid(const char *run, const char *instance)
 {
 	char path[FILE_PATH];
-	pid_t pid = 0;
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s/lock", run, instance);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK)
-		pid = lock_owner(fd);
-	close(fd);
-	return pid;
+	return file_lock_owner(path);
 }
 
 static void load_history(struct state *s, struct state_saved *saved, struct errs *errs)
