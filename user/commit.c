@@ -134,7 +134,8 @@ static void reconcile_back(struct commit *c, struct model *old)
 	errs_free(&errs);
 }
 
-/* sw->model = m and everything reconciled, or as it was before. Does not own either. */
+/* sw->model = m and everything reconciled, or as it was before and -ECANCELED, whatever number the noun gave: for the caller
+ * it is not his request that was wrong. Does not own either model. */
 static int install(struct commit *c, struct model *m, struct errs *errs)
 {
 	struct model *old = c->sw->model;
@@ -149,7 +150,7 @@ static int install(struct commit *c, struct model *m, struct errs *errs)
 		else
 			features_shrink(c);
 	}
-	return r;
+	return r ? -ECANCELED : 0;
 }
 
 static void push_history(struct commit *c, struct model *former, uint64_t replaced_s)

@@ -42,7 +42,8 @@ int commit_start(struct commit *c, struct state_saved *saved, const struct model
 		 struct errs *errs);
 
 /* `new_model` is consumed, whatever happens. *ret_diff (may be NULL) is model_diff() of running and new.
- * -EINVAL: refused by the check; -EBUSY: another change waits to be confirmed; else the first failure of a noun. */
+ * -EINVAL: refused by the check; -EBUSY: another change waits to be confirmed; -ECANCELED: a noun refused
+ * (the first refusal in words), and the old model is in force. */
 int commit_apply(struct commit *c, struct model *new_model, const struct commit_options *o, json_t **ret_diff, struct errs *errs);
 /* -ENOENT: nothing waits. */
 int commit_confirm(struct commit *c, struct errs *errs);
