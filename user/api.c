@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "api.h"
+#include "errjson.h"
 #include "file.h"
 #include "version.h"
 
@@ -29,21 +30,6 @@ struct endpoint {
 	const char *noun; /* key of the list in the schema, for what edits one item */
 	const char *help;
 };
-
-json_t *api_errors(const struct errs *errs)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < errs->n; i++) {
-		const struct err *e = &errs->v[i];
-		char *text = err_text(e);
-
-		json_array_append_new(list, json_pack("{s:s?, s:i, s:s?, s:s?, s:s?}", "file", e->where.file, "line",
-						      e->where.line, "key", e->key, "message", e->text, "text", text));
-		free(text);
-	}
-	return json_pack("{s:o}", "errors", list);
-}
 
 static int answer(struct call *c, json_t *json)
 {
@@ -449,7 +435,7 @@ static void fail(struct call *c, int status, bool list)
 	json_decref(c->reply->json);
 	free(c->reply->text);
 	c->reply->text = NULL;
-	c->reply->json = api_errors(c->errs);
+	c->reply->json = errs_json(c->errs);
 	c->reply->status = status;
 	if (list && c->reply->json)
 		json_object_set_new(c->reply->json, "endpoints", list_endpoints());

@@ -20,7 +20,5 @@ struct api {
 
 /* The http_handler; `arg` is a struct api. */
 void api_handle(void *arg, const struct http_request *rq, struct http_reply *reply);
-/* {"errors": [...]} */
-json_t *api_errors(const struct errs *errs);
 
 #endif
