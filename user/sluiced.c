@@ -108,12 +108,17 @@ int main(int argc, char **argv)
 {
 	struct daemon_options o = {.run = STATE_RUN, .config = DAEMON_CONFIG, .instance = DAEMON_INSTANCE};
 	struct errs errs = {0};
+	char *config;
 	bool stop = false;
 	int r = 0;
 
 	switch (parse(argc, argv, &o, &stop)) {
 	case RUN:
+		config = realpath(o.config, NULL);
+		if (config)
+			o.config = config;
 		r = daemon_run(&o, &errs);
+		free(config);
 		break;
 	case CHECK_HOST:
 		r = datapath_check_host(&errs);

@@ -170,7 +170,7 @@ const struct command *cli_walk(int argc, char **argv, int *used, char prefix[64]
 		whole = next_words(prefix, &words);
 		if (!words.n)
 			return whole;
-		if (*used >= argc)
+		if (*used >= argc || (*prefix && argv[*used][0] == '-')) /* `counters --check`: an option is no verb */
 			return NULL;
 		word = words_match(&words, argv[*used], *prefix ? "verb" : "noun or command", why);
 		if (!word)

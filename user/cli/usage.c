@@ -96,8 +96,8 @@ static void offer(const char *word, size_t len, const char *start)
 		printf("%.*s\n", (int)len, word);
 }
 
-/* Each word of the paths once; commands of one noun stand together. */
-static void offer_path(const char *prefix, const char *start)
+/* Each word of the paths once; commands of one noun stand together. `shown`: only of what can be shown. */
+static void offer_path(const char *prefix, const char *start, bool shown)
 {
 	size_t len = strlen(prefix), last_len = 0;
 	const char *last = "";
@@ -106,7 +106,8 @@ static void offer_path(const char *prefix, const char *start)
 		const char *p = commands[i].path;
 		size_t n;
 
-		if (strncmp(p, prefix, len) != 0 || (len && p[len] != ' '))
+		if (strncmp(p, prefix, len) != 0 || (len && p[len] != ' ') ||
+		    (shown && (!commands[i].method || strcmp(commands[i].method, "GET") != 0)))
 			continue;
 		p += len + (len > 0);
 		n = strcspn(p, " ");
@@ -116,7 +117,7 @@ static void offer_path(const char *prefix, const char *start)
 		last = p;
 		last_len = n;
 	}
-	if (!len)
+	if (!len && !shown)
 		offer("show", 4, start);
 }
 
@@ -183,13 +184,13 @@ int complete(struct cli *cli, int argc, char **argv)
 
 	if (words && strcmp(argv[0], "show") == 0) { /* then nouns that can be shown */
 		if (words == 1)
-			offer_path("", start);
+			offer_path("", start, true);
 		return EXIT_OK;
 	}
 	cmd = cli_walk(words, argv, &used, prefix, why);
 	if (cmd)
 		offer_params(cli, cmd, words - used, argv + used, start);
 	else if (!*why)
-		offer_path(prefix, start);
+		offer_path(prefix, start, false);
 	return EXIT_OK;
 }
