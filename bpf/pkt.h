@@ -105,6 +105,9 @@ struct pkt {
 	__be16 ip_id;     /* IPv4; IPv6 fragments: the low half */
 	struct tuple t;	  /* as it came in */
 	struct tuple inner; /* ICMP error: the quoted packet's */
+	__be16 ip_check;  /* IPv4 header checksum as it came in */
+	__u8 truncated;	  /* tc: parsing ended where the linear data does: pull, and parse again */
+	__u8 tagged;	  /* vlan.h: the outer tag is the port's, and not payload */
 	__u16 inner_l3_off;
 	__u16 inner_l4_off;
 	__u8 inner_proto;
