@@ -354,7 +354,7 @@ struct nexthop_counters {
 	__u64 packets, bytes;
 };
 
-/* Map `stats`: per CPU, by enum stat: things that are no drop of a packet, and worth knowing. */
+/* Map `stats`: per CPU, by enum stat_id: things that are no drop of a packet, and worth knowing. */
 #define SLUICE_STATS(X)                                                                                                          \
 	X(FDB_LEARNED, "fdb_learned", "stations learned")                                                                        \
 	X(FDB_MOVED, "fdb_moved", "stations that moved to another port")                                                         \
@@ -370,7 +370,7 @@ struct nexthop_counters {
 	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
 	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
 
-enum stat {
+enum stat_id {
 #define X(id, name, text) STAT_##id,
 	SLUICE_STATS(X)
 #undef X
