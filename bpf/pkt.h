@@ -138,6 +138,7 @@ struct pkt {
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
 	__u32 nexthop;	       /* nexthop id */
 	__u32 pool_addr;
+	__u32 out_mtu;	  /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family; /* V_NEIGH: 4 or 6 */
 	__u8 flow_stale;  /* a flow was found and its forwarding half must be decided again */
 	__u16 pad;
