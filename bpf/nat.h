@@ -34,11 +34,11 @@ struct {
 	__type(value, struct dnat_rule);
 } dnat_rules SEC(".maps");
 
-/* Written here, deleted by sluiced when no flow uses them. Size: set by sluiced, half of a flow table. */
+/* Written here, deleted by sluiced when no flow uses them. Size: set by sluiced, that of a flow table. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 131072);
+	__uint(max_entries, 262144);
 	__type(key, struct nat_mapping_key);
 	__type(value, struct nat_mapping);
 } nat_mappings SEC(".maps");

@@ -27,7 +27,7 @@ struct {
 	__type(value, struct vlan_members);
 } vlan_members SEC(".maps");
 
-#define VLAN_VID 0x0fff
+#define VLAN_VID  0x0fff
 #define VLAN_PRIO 0xf000 /* PCP and DEI */
 
 /* What lies under a tag that is not ours is not looked into. */
