@@ -18,6 +18,7 @@ struct nexthop_info {
 	struct hash_node node; /* in by_key, where the table has a content */
 	uint32_t refs;
 	bool hashed, dead;
+	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
 };
 
 struct group {
@@ -40,6 +41,7 @@ struct nexthops {
 	struct group *group;
 	uint8_t *chunk;
 	bool changed; /* a member came to life or died */
+	bool any_held;
 	struct hash by_key;
 };
 
@@ -108,7 +110,7 @@ static uint32_t free_id(struct nexthops *ns)
 	for (i = 1; i < ns->n_nh; i++) {
 		id = ns->next;
 		ns->next = ns->next + 1 < ns->n_nh ? ns->next + 1 : 1;
-		if (!ns->info[id].refs)
+		if (!ns->info[id].refs && !ns->info[id].held)
 			return id;
 	}
 	return 0;
@@ -240,6 +242,14 @@ static int get_buckets(struct nexthops *ns, uint32_t n, uint32_t *ret)
 }
 
 /* ---- groups */
+
+static void info_unuse(struct nexthops *ns, uint32_t id)
+{
+	if (--ns->info[id].refs)
+		return;
+	ns->info[id].held = true;
+	ns->any_held = true;
+}
 
 static int by_nexthop(const void *a, const void *b)
 {
@@ -434,7 +444,7 @@ static void group_forget(struct nexthops *ns, uint32_t id)
 	uint32_t i;
 
 	for (i = 0; i < g->n; i++)
-		ns->info[g->members[i].nexthop].refs--;
+		info_unuse(ns, g->members[i].nexthop);
 	free(g->members);
 	free(g->live);
 	mark_chunks(ns, &ns->groups[id], CHUNK_WAITING);
@@ -447,7 +457,7 @@ void nexthop_unuse(struct nexthops *ns, uint32_t result)
 	if (result & NEXTHOP_IS_GROUP)
 		ns->group[result & ~NEXTHOP_IS_GROUP].refs--;
 	else if (result)
-		ns->info[result].refs--;
+		info_unuse(ns, result);
 }
 
 void nexthops_sweep(struct nexthops *ns)
@@ -455,6 +465,9 @@ void nexthops_sweep(struct nexthops *ns)
 	struct group *g;
 	uint32_t id;
 
+	for (id = 1; ns->any_held && id < ns->n_nh; id++)
+		ns->info[id].held = false;
+	ns->any_held = false;
 	for (id = 1; id < ns->n_groups; id++) {
 		g = &ns->group[id];
 		if (!g->known)
@@ -535,6 +548,7 @@ static void adopt_nexthops(struct nexthops *ns)
 		k = key_at(ns, id);
 		if (!find_id(ns, &k) && !hash_insert(&ns->by_key, &ns->info[id].node))
 			ns->info[id].hashed = true;
+		ns->info[id].held = ns->any_held = true;
 		ns->next = id + 1 < ns->n_nh ? id + 1 : 1;
 	}
 }
