@@ -115,9 +115,9 @@ class Ns:
         for a in addrs:
             self.run(f"ip addr add {a} dev {iface}" + (" nodad" if ":" in a else ""))
 
-    def route(self, to, via=None, *, nexthops=(), dev=None):
-        """One gateway, or several of equal weight."""
-        cmd = f"ip {'-6 ' if ':' in to else ''}route replace {to}"
+    def route(self, to, via=None, *, nexthops=(), dev=None, src=None):
+        """One gateway, or several of equal weight. `src`: the address that speaks this way."""
+        cmd = f"ip {'-6 ' if ':' in to else ''}route replace {to}" + (f" src {src}" if src else "")
         if nexthops:
             cmd += "".join(f" nexthop via {n}" for n in nexthops)
         elif via:
@@ -406,14 +406,17 @@ def gateway_network(lab):
         r.route("203.0.113.0/28", f"192.0.2.{4 * i - 3}")
         for vlan in (10, 20):
             r.route(f"2001:db8:{vlan}::/64", f"2001:db8:f{i}::1")
-    back4, back6 = ("192.0.2.129", "192.0.2.133"), ("2001:db8:e1::1", "2001:db8:e2::1")
     inet.sysctl("net.ipv4.fib_multipath_hash_policy", 1)
     inet.sysctl("net.ipv6.fib_multipath_hash_policy", 1)
-    inet.route("203.0.113.0/28", nexthops=back4)
-    inet.route("192.0.2.0/29", nexthops=back4)
-    for p in ("2001:db8:10::/64", "2001:db8:20::/64", "2001:db8:f1::/64", "2001:db8:f2::/64"):
-        inet.route(p, nexthops=back6)
+    answer_by(inet, 1, 2)
     return sw, tor
+
+
+def answer_by(inet, *routers, prefixes=("203.0.113.0/28", "192.0.2.0/29", "2001:db8:10::/64", "2001:db8:20::/64")):
+    """The internet's way back: by these of the routers 1 and 2."""
+    for p in prefixes:
+        inet.route(p, nexthops=[f"2001:db8:e{i}::1" if ":" in p else f"192.0.2.{4 * i + 125}" for i in routers],
+                   src=INET6 if ":" in p else INET4)
 
 
 def drops(switch, port):

@@ -96,8 +96,7 @@ def test_no_untranslated_address_leaves(gateway):
 
 def test_port_forward_tcp(gateway):
     same, peer = talk.tcp_transfer(gateway.inet, gateway.h1, netlab.FORWARDED, port=8080, listen=80, size=4 << 20)
-    assert same
-    assert peer[0] in ("192.0.2.130", "192.0.2.134", netlab.INET4), "the client's own address is kept"
+    assert (same, peer[0]) == (True, netlab.INET4), "the client's own address is kept"
 
 
 def test_port_that_is_not_forwarded(gateway):
@@ -170,7 +169,7 @@ def test_ecmp_keeps_one_flow_on_one_way(gateway):
             for _ in range(50):
                 s.send(b"one and the same flow")
                 s.recv(100)
-        counts = [len([f for f in x.matching(b"one and the same flow") if f[6:12] != b"" and f[30:34] == bytes([198, 51, 100, 1])])
+        counts = [len([f for f in x.matching(b"one and the same flow") if f[30:34] == bytes([198, 51, 100, 1])])
                   for x in (one, two)]
     assert sorted(counts) == [0, 50]
 
