@@ -12,14 +12,14 @@
 
 #define SLUICE_ABI_VERSION 1
 
-#define PORT_MAX 1024	  /* port ids 1..1023 */
-#define IFACE_MAX 1024	  /* interface ids 1..1023 */
-#define VLAN_IDS 4096	  /* VLAN ids 1..4094 */
-#define VRF_MAX 256	  /* VRF ids 0..255; 0 is `default` */
-#define NEXTHOP_MAX 65536 /* nexthop ids 1.. */
-#define NHG_MAX 16384	  /* nexthop group ids 1.. */
-#define NHG_BUCKETS (1 << 20)
-#define SLUICE_NAME 16	/* IFNAMSIZ: names of ports and interfaces */
+#define PORT_MAX     1024  /* port ids 1..1023 */
+#define IFACE_MAX    1024  /* interface ids 1..1023 */
+#define VLAN_IDS     4096  /* VLAN ids 1..4094 */
+#define VRF_MAX	     256   /* VRF ids 0..255; 0 is `default` */
+#define NEXTHOP_MAX  65536 /* nexthop ids 1.. */
+#define NHG_MAX	     16384 /* nexthop group ids 1.. */
+#define NHG_BUCKETS  (1 << 20)
+#define SLUICE_NAME  16 /* IFNAMSIZ: names of ports and interfaces */
 #define SLUICE_LABEL 32 /* names of rules and pools */
 
 struct addr {
@@ -38,9 +38,9 @@ struct control {
 	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
 	__u32 epoch;
 	__u32 hash_seed;
-	__u32 icmp_rate;    /* ICMP errors a second, all ports together; 0: none are sent */
-	__u32 snat_bank;    /* which half of `snat_rules` is in force */
-	__u32 ping;	    /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank; /* which half of `snat_rules` is in force */
+	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
 	__u64 reserved[13];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
@@ -48,15 +48,15 @@ _Static_assert(sizeof(struct control) == 128, "struct control");
 /* ---- port ---- */
 
 enum port_mode {
-	PORT_NONE = 0,	   /* free slot */
-	PORT_ACCESS = 1,   /* one VLAN, untagged */
-	PORT_TRUNK = 2,	   /* a set of VLANs, tagged, with an optional native one */
-	PORT_ROUTED = 3,   /* no VLAN: is an interface itself */
-	PORT_OBSERVE = 4,  /* counted, never forwarded */
-	PORT_HOST = 5,	   /* the switch's end of the veth pair of a VLAN interface */
+	PORT_NONE = 0,	  /* free slot */
+	PORT_ACCESS = 1,  /* one VLAN, untagged */
+	PORT_TRUNK = 2,	  /* a set of VLANs, tagged, with an optional native one */
+	PORT_ROUTED = 3,  /* no VLAN: is an interface itself */
+	PORT_OBSERVE = 4, /* counted, never forwarded */
+	PORT_HOST = 5,	  /* the switch's end of the veth pair of a VLAN interface */
 };
 
-#define PORT_F_XDP (1 << 0)	   /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
+#define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
@@ -102,16 +102,16 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
 	__u8 mac[6];
-	__u16 flags;	    /* IFACE_F_* */
-	__u16 vlan;	    /* 0: routed port */
-	__u16 port;	    /* the routed port, or the VLAN's host port */
+	__u16 flags; /* IFACE_F_* */
+	__u16 vlan;  /* 0: routed port */
+	__u16 port;  /* the routed port, or the VLAN's host port */
 	__u16 vrf;
-	__u16 masq_pool;    /* the pool that masquerades to this interface's address; 0: none */
+	__u16 masq_pool; /* the pool that masquerades to this interface's address; 0: none */
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
 	__u32 pad;
-	struct addr addr6;  /* primary global address (or link-local if there is no other) */
+	struct addr addr6; /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
 _Static_assert(sizeof(struct iface) == 64, "struct iface");
@@ -125,7 +125,7 @@ struct fdb_key {
 _Static_assert(sizeof(struct fdb_key) == 8, "struct fdb_key");
 
 #define FDB_F_STATIC (1 << 0) /* from the configuration: neither moves nor ages */
-#define FDB_F_OWN (1 << 1)    /* the MAC of the VLAN's interface, on its host port */
+#define FDB_F_OWN    (1 << 1) /* the MAC of the VLAN's interface, on its host port */
 
 /* Map `fdb`. seen_ns: CLOCK_MONOTONIC, refreshed at most once a second. */
 struct fdb_entry {
@@ -145,7 +145,7 @@ struct neighbor_key {
 };
 _Static_assert(sizeof(struct neighbor_key) == 24, "struct neighbor_key");
 
-#define NEIGHBOR_F_VALID (1 << 0)
+#define NEIGHBOR_F_VALID  (1 << 0)
 #define NEIGHBOR_F_FAILED (1 << 1)
 #define NEIGHBOR_F_STATIC (1 << 2)
 
@@ -161,16 +161,16 @@ _Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
 
 enum nexthop_type {
 	NEXTHOP_NONE = 0,
-	NEXTHOP_GATEWAY = 1,	 /* to `gateway`, on `iface` */
-	NEXTHOP_CONNECTED = 2,	 /* the destination itself is a neighbour on `iface` */
-	NEXTHOP_LOCAL = 3,	 /* an address of the host */
+	NEXTHOP_GATEWAY = 1,   /* to `gateway`, on `iface` */
+	NEXTHOP_CONNECTED = 2, /* the destination itself is a neighbour on `iface` */
+	NEXTHOP_LOCAL = 3,     /* an address of the host */
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
-#define NEXTHOP_F_FAILED (1 << 1)   /* the gateway does not answer */
+#define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -224,19 +224,19 @@ struct flow_key6 {
 };
 _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
-#define FLOW_F_SNAT (1 << 0)	/* source address or port is rewritten */
-#define FLOW_F_DNAT (1 << 1)	/* destination address or port is rewritten */
-#define FLOW_F_REPLY (1 << 2)	/* the direction of the answers */
-#define FLOW_F_ROUTED (1 << 3)	/* forwarding half: TTL is decremented, MACs are set */
-#define FLOW_F_DEAD (1 << 4)	/* taken out by sluiced: no new packet may use it */
+#define FLOW_F_SNAT   (1 << 0) /* source address or port is rewritten */
+#define FLOW_F_DNAT   (1 << 1) /* destination address or port is rewritten */
+#define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
+#define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
+#define FLOW_F_DEAD   (1 << 4) /* taken out by sluiced: no new packet may use it */
 
 /* What the packets of this direction have shown, for the state machine of sluiced's ageing. */
-#define FLOW_SEEN_SYN (1 << 0)
+#define FLOW_SEEN_SYN	 (1 << 0)
 #define FLOW_SEEN_SYNACK (1 << 1)
-#define FLOW_SEEN_ACK (1 << 2)
-#define FLOW_SEEN_FIN (1 << 3)
-#define FLOW_SEEN_RST (1 << 4)
-#define FLOW_SEEN_ANY (1 << 5)
+#define FLOW_SEEN_ACK	 (1 << 2)
+#define FLOW_SEEN_FIN	 (1 << 3)
+#define FLOW_SEEN_RST	 (1 << 4)
+#define FLOW_SEEN_ANY	 (1 << 5)
 
 /* Maps `flows4`, `flows6`. The first cache line is all that an IPv4 packet of an established flow needs. */
 struct flow {
@@ -252,11 +252,11 @@ struct flow {
 	__be32 daddr4;
 	__be16 sport;
 	__be16 dport;
-	__u16 l3_delta;	  /* one's complement deltas (RFC 1624): of the addresses, and */
-	__u16 l4_delta;	  /* of the ports or the echo identifier alone */
-	__u64 used_ns;	  /* CLOCK_MONOTONIC */
-	__u64 packets;	  /* counted after segmentation */
-	__u64 bytes;	  /* layer 2 bytes */
+	__u16 l3_delta; /* one's complement deltas (RFC 1624): of the addresses, and */
+	__u16 l4_delta; /* of the ports or the echo identifier alone */
+	__u64 used_ns;	/* CLOCK_MONOTONIC */
+	__u64 packets;	/* counted after segmentation */
+	__u64 bytes;	/* layer 2 bytes */
 	struct addr saddr6;
 	struct addr daddr6;
 	__u32 nexthop;	  /* nexthop id the decision used */
@@ -273,8 +273,8 @@ _Static_assert(sizeof(struct flow) == 128, "struct flow");
 
 /* ---- nat ---- */
 
-#define SNAT_RULE_MAX 256 /* a bank; two banks, see control.snat_bank */
-#define POOL_MAX 1024	  /* pool ids 1.. */
+#define SNAT_RULE_MAX 256  /* a bank; two banks, see control.snat_bank */
+#define POOL_MAX      1024 /* pool ids 1.. */
 #define POOL_ADDR_MAX 4096 /* addresses of all pools together */
 
 enum snat_action {
@@ -291,8 +291,8 @@ struct snat_rule {
 	struct addr dst;
 	__u8 src_len;
 	__u8 dst_len;
-	__u8 proto;  /* 0: any */
-	__u8 action; /* enum snat_action */
+	__u8 proto;	 /* 0: any */
+	__u8 action;	 /* enum snat_action */
 	__u16 out_iface; /* 0: any */
 	__u16 vrf;
 	__u16 pool;
@@ -374,7 +374,7 @@ enum stat {
 #define X(id, name, text) STAT_##id,
 	SLUICE_STATS(X)
 #undef X
-	STAT_COUNT,
+		STAT_COUNT,
 };
 #define STAT_MAX 64
 
