@@ -1,4 +1,6 @@
 """Ports named by a glob: they join when the netdev appears, and leave with it."""
+import signal
+
 import pytest
 
 import netlab
@@ -55,7 +57,6 @@ def test_netdev_that_no_glob_matches_stays_untouched(net):
 
 def test_netdev_that_appears_in_the_daemons_absence(net):
     """kill -9, a new netdev, start again: it is found."""
-    import signal
     net.swc.stop(signal.SIGKILL)
     net.host("p5", net.sw, "vnet5", addrs=["10.0.10.15/24"])
     net.swc.start()

@@ -1,4 +1,5 @@
 """Malformed and forged frames: dropped with a reason, counted exactly, and nothing else happens."""
+import random
 import struct
 
 import pytest
@@ -100,7 +101,6 @@ def test_counters_hold_after_all_of_it(gateway):
 
 
 def test_frames_of_random_bytes_change_nothing(gateway):
-    import random
     rng = random.Random(1)
     gw = bytes.fromhex(gateway.sw.mac("vlan10").replace(":", ""))
     frames = []

@@ -1,4 +1,6 @@
 """Offloads: TSO, checksum offload and tags in the skb or in the data must not change one byte of what arrives."""
+import subprocess
+
 import pytest
 
 import talk
@@ -9,10 +11,11 @@ def test_tag_on_the_wire_between_two_switches(gateway, tag_offload):
     """The tag is pushed by one switch and popped by the other, and tcpdump sees it on the cable, in the skb or in the data."""
     gateway.sw.offload("tor", tx_vlan_offload=tag_offload)
     gateway.tor.offload("uplink", tx_vlan_offload=tag_offload)
-    dump = gateway.tor.spawn("tcpdump -i uplink -e -n -c 2 -Q in icmp or vlan and icmp", stdout=-1, text=True)
+    dump = gateway.tor.spawn("tcpdump -i uplink -e -n -c 2 -Q in icmp or vlan and icmp", stdout=subprocess.PIPE, text=True)
+    while "listening on" not in dump.stdout.readline():
+        assert dump.poll() is None
     try:
-        gateway.h1.ping("10.0.10.14", count=1)  # tcpdump's start is waited for by its output
-        assert gateway.h1.ping("10.0.10.14", count=5, interval=0.2) == (5, 5)
+        assert gateway.h1.ping("10.0.10.14", count=5) == (5, 5)
         out = dump.communicate(timeout=10)[0]
     finally:
         gateway.sw.offload("tor", tx_vlan_offload=True)
