@@ -119,9 +119,9 @@ BPF_HEADERS := $(wildcard bpf/*.h)
 USER_HEADERS := $(wildcard include/sluice/*.h user/*.h user/*/*.h)
 SCRIPTS     := $(wildcard scripts/*.sh .ci/run tests/*/*.sh bench/*.sh)
 PY_FILES    := scripts/demo $(wildcard tests/*/*.py tests/*.py bench/*.py)
-CLANG_WARN  := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wimplicit-fallthrough -Wpointer-arith -Wwrite-strings -Wundef -Wcomma \
-	-Wassign-enum -Wconditional-uninitialized -Wloop-analysis -Wunreachable-code -Wunused-macros -Wextra-semi -Wheader-hygiene \
-	-Wstrict-prototypes -Wmissing-prototypes -Wmissing-variable-declarations -Wvla -Wno-unused-parameter -Wno-unused-command-line-argument
+CLANG_WARN  := -Wall -Wextra -Werror -Wshadow -Wimplicit-fallthrough -Wpointer-arith -Wwrite-strings -Wundef -Wloop-analysis \
+	-Wunreachable-code -Wunused-macros -Wextra-semi -Wheader-hygiene -Wstrict-prototypes -Wmissing-prototypes \
+	-Wmissing-variable-declarations -Wvla -Wno-unused-parameter
 
 lint: ## formatting, warnings of gcc and clang, headers alone, who may include whom, shell and Python
 	@scripts/install-deps.sh build test lint
