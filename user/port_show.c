@@ -25,7 +25,7 @@ static const char *attach_name(uint8_t kind)
 	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";
 }
 
-json_t *show_vlans(const __u64 vlans[VLAN_IDS / 64])
+json_t *show_vlans(const uint64_t vlans[VLAN_IDS / 64])
 {
 	json_t *list = json_array();
 	char range[16];
@@ -47,7 +47,7 @@ json_t *show_vlans(const __u64 vlans[VLAN_IDS / 64])
 	return list;
 }
 
-static void add_vlans(json_t *o, uint8_t mode, uint16_t native, const __u64 *vlans)
+static void add_vlans(json_t *o, uint8_t mode, uint16_t native, const uint64_t *vlans)
 {
 	if (mode == PORT_ACCESS || mode == PORT_HOST)
 		json_object_set_new(o, "vlan", json_integer(native));
@@ -62,12 +62,14 @@ static json_t *show_attached(struct sw *sw, uint16_t id)
 {
 	const struct port_slot *s = &sw->ports->slot[id];
 	const struct link *l = mirror_link(sw->mirror, (int)s->e.ifindex);
+	uint64_t vlans[VLAN_IDS / 64];
 	json_t *o = json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:s}", "name", s->e.name, "id", id, "ifindex",
 			      (json_int_t)s->e.ifindex, "mode", mode_name(s->e.mode), "state", "attached", "tc",
 			      attach_name(s->att.tc), "xdp", attach_name(s->att.xdp), "mtu", (json_int_t)s->e.mtu, "link",
 			      l && l->carrier && (l->flags & IFF_UP) ? "up" : "down");
 
-	add_vlans(o, s->e.mode, s->e.native, s->e.vlans);
+	memcpy(vlans, s->e.vlans, sizeof(vlans));
+	add_vlans(o, s->e.mode, s->e.native, vlans);
 	if (s->e.iface && iface_name(sw, s->e.iface))
 		json_object_set_new(o, "interface", json_string(iface_name(sw, s->e.iface)));
 	if (s->note[0])
@@ -76,7 +78,7 @@ static json_t *show_attached(struct sw *sw, uint16_t id)
 	return o;
 }
 
-static json_t *show_waiting(const char *name, uint8_t mode, uint16_t native, const __u64 *vlans, const char *reason)
+static json_t *show_waiting(const char *name, uint8_t mode, uint16_t native, const uint64_t *vlans, const char *reason)
 {
 	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "name", name, "mode", mode_name(mode), "state", "waiting", "reason", reason);
 
