@@ -87,18 +87,24 @@ struct model *model_new(void)
 	return m;
 }
 
-void iface_cfg_free(struct iface_cfg *c)
+void iface_cfg_free(void *item)
 {
+	struct iface_cfg *c = item;
+
 	free(c->addrs);
 }
 
-void route_cfg_free(struct route_cfg *c)
+void route_cfg_free(void *item)
 {
+	struct route_cfg *c = item;
+
 	free(c->nexthops);
 }
 
-void nat_cfg_free(struct nat_cfg *c)
+void nat_cfg_free(void *item)
 {
+	struct nat_cfg *c = item;
+
 	free(c->out);
 	free(c->pool);
 }

@@ -366,8 +366,9 @@ void neighbor_check(struct checker *c)
 
 /* ---- JSON ---- */
 
-json_t *iface_json(const struct iface_cfg *c)
+json_t *iface_json(const void *item)
 {
+	const struct iface_cfg *c = item;
 	char prefix[PREFIX_TEXT], mac[MAC_TEXT];
 	json_t *o = json_object(), *list;
 
@@ -390,8 +391,9 @@ json_t *iface_json(const struct iface_cfg *c)
 	return o;
 }
 
-json_t *vrf_json(const struct vrf_cfg *c)
+json_t *vrf_json(const void *item)
 {
+	const struct vrf_cfg *c = item;
 	json_t *o = json_object();
 
 	if (c->table)
@@ -399,8 +401,9 @@ json_t *vrf_json(const struct vrf_cfg *c)
 	return o;
 }
 
-json_t *neighbor_json(const struct neighbor_cfg *c)
+json_t *neighbor_json(const void *item)
 {
+	const struct neighbor_cfg *c = item;
 	char addr[ADDR_TEXT], mac[MAC_TEXT];
 	json_t *o = json_object();
 

@@ -89,47 +89,25 @@ static void put_section(json_t *o, const char *key, json_t *section)
 	json_decref(section);
 }
 
-static json_t *mappings_json(json_t *o, const struct model *m)
-{
-	json_t *vrfs = json_object(), *ports = json_object(), *vlans = json_object(), *ifaces = json_object();
-	char id[8];
-
-	for (size_t i = 1; i < m->n_vrfs; i++)
-		json_object_set_new(vrfs, m->vrfs[i].name, vrf_json(&m->vrfs[i]));
-	for (size_t i = 0; i < m->n_ports; i++)
-		json_object_set_new(ports, m->ports[i].name, port_json(&m->ports[i]));
-	for (size_t i = 0; i < m->n_vlans; i++) {
-		snprintf(id, sizeof(id), "%u", m->vlans[i].id);
-		json_object_set_new(vlans, id, vlan_json(&m->vlans[i]));
-	}
-	for (size_t i = 0; i < m->n_ifaces; i++)
-		json_object_set_new(ifaces, m->ifaces[i].name, iface_json(&m->ifaces[i]));
-	put_section(o, "vrfs", vrfs);
-	put_section(o, "ports", ports);
-	put_section(o, "vlans", vlans);
-	put_section(o, "interfaces", ifaces);
-	return o;
-}
-
 json_t *model_json(const struct model *m)
 {
-	json_t *routes = json_array(), *nats = json_array(), *fdbs = json_array(), *neighbors = json_array(), *o = json_object();
+	json_t *o = json_object(), *section;
+	char buf[16];
 
 	put_section(o, "settings", settings_json(&m->settings, false));
 	put_section(o, "tables", tables_json(&m->settings, false));
-	mappings_json(o, m);
-	for (size_t i = 0; i < m->n_routes; i++)
-		json_array_append_new(routes, route_json(&m->routes[i]));
-	for (size_t i = 0; i < m->n_nats; i++)
-		json_array_append_new(nats, nat_json(&m->nats[i]));
-	for (size_t i = 0; i < m->n_fdbs; i++)
-		json_array_append_new(fdbs, fdb_json(&m->fdbs[i]));
-	for (size_t i = 0; i < m->n_neighbors; i++)
-		json_array_append_new(neighbors, neighbor_json(&m->neighbors[i]));
-	put_section(o, "routes", routes);
-	put_section(o, "nat", nats);
-	put_section(o, "fdb", fdbs);
-	put_section(o, "neighbors", neighbors);
+	for (const struct noun *noun = nouns; noun < nouns + N_NOUNS; noun++) {
+		section = noun->name_key ? json_object() : json_array();
+		for (size_t i = noun->first; i < noun_n(noun, m); i++) {
+			const void *item = noun_item(noun, m, i);
+
+			if (noun->name_key)
+				json_object_set_new(section, noun->name(item, buf), noun->json(item));
+			else
+				json_array_append_new(section, noun->json(item));
+		}
+		put_section(o, noun->key, section);
+	}
 	return o;
 }
 

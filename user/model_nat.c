@@ -381,8 +381,9 @@ static void dnat_json(json_t *o, const struct nat_cfg *c)
 		json_object_set_new(o, "to", json_sprintf(c->to_family == 6 ? "[%s]:%u" : "%s:%u", addr, c->to_port));
 }
 
-json_t *nat_json(const struct nat_cfg *c)
+json_t *nat_json(const void *item)
 {
+	const struct nat_cfg *c = item;
 	json_t *o = json_object(), *list = json_array();
 
 	json_put_text(o, "name", c->name);

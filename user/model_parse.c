@@ -76,32 +76,25 @@ static void tables_read(struct reader *r, const struct node *n)
 
 void model_read(struct reader *r, const struct node *root)
 {
-	static const char *const keys[] = {"settings",	 "tables", "vrfs", "ports", "vlans",
-					   "interfaces", "routes", "nat",  "fdb",   "neighbors"};
-	const struct node *v[N_OF(keys)];
+	const char *keys[2 + N_NOUNS] = {"settings", "tables"};
+	const struct node *v[2 + N_NOUNS];
 
+	for (size_t i = 0; i < N_NOUNS; i++)
+		keys[2 + i] = nouns[i].key;
 	if (!root || read_keys(r, root, keys, N_OF(keys), v))
 		return;
 	if (v[0])
 		settings_read(r, v[0]);
 	if (v[1])
 		tables_read(r, v[1]);
-	if (v[2])
-		read_entries(r, v[2], keys[2], vrf_read);
-	if (v[3])
-		read_entries(r, v[3], keys[3], port_read);
-	if (v[4])
-		read_entries(r, v[4], keys[4], vlan_read);
-	if (v[5])
-		read_entries(r, v[5], keys[5], iface_read);
-	if (v[6])
-		read_items(r, v[6], keys[6], route_read);
-	if (v[7])
-		read_items(r, v[7], keys[7], nat_read);
-	if (v[8])
-		read_items(r, v[8], keys[8], fdb_read);
-	if (v[9])
-		read_items(r, v[9], keys[9], neighbor_read);
+	for (size_t i = 0; i < N_NOUNS; i++) {
+		if (!v[2 + i])
+			continue;
+		if (nouns[i].name_key)
+			read_entries(r, v[2 + i], nouns[i].key, nouns[i].read);
+		else
+			read_items(r, v[2 + i], nouns[i].key, nouns[i].read);
+	}
 }
 
 struct model *model_parse(const char *text, size_t len, const char *file, struct errs *errs)

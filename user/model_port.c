@@ -368,8 +368,9 @@ static json_t *vlans_json(const uint64_t set[VLAN_IDS / 64])
 	return list;
 }
 
-json_t *port_json(const struct port_cfg *p)
+json_t *port_json(const void *item)
 {
+	const struct port_cfg *p = item;
 	json_t *o = json_object();
 
 	json_put_text(o, "mode", word_text(modes, N_OF(modes), p->mode));
@@ -387,8 +388,9 @@ json_t *port_json(const struct port_cfg *p)
 	return o;
 }
 
-json_t *vlan_json(const struct vlan_cfg *v)
+json_t *vlan_json(const void *item)
 {
+	const struct vlan_cfg *v = item;
 	json_t *o = json_object();
 
 	if (*v->name)
@@ -396,8 +398,9 @@ json_t *vlan_json(const struct vlan_cfg *v)
 	return o;
 }
 
-json_t *fdb_json(const struct fdb_cfg *c)
+json_t *fdb_json(const void *item)
 {
+	const struct fdb_cfg *c = item;
 	json_t *o = json_object();
 	char mac[MAC_TEXT];
 

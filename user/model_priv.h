@@ -28,9 +28,9 @@ void *list_add(void *list, size_t *n, size_t size);
 size_t list_room(size_t n);
 /* Takes element i out; what it owns is the caller's to free before. */
 void list_remove(void *list, size_t *n, size_t size, size_t i);
-void iface_cfg_free(struct iface_cfg *c);
-void route_cfg_free(struct route_cfg *c);
-void nat_cfg_free(struct nat_cfg *c);
+void iface_cfg_free(void *item);
+void route_cfg_free(void *item);
+void nat_cfg_free(void *item);
 
 /* ---- reading (model_read.c) ---- */
 
@@ -92,7 +92,32 @@ const char *host_problem(const struct addr *a);
 const char *subnet_problem(const struct prefix *subnet, const struct addr *a);
 bool addr_is_link_local(const struct addr *a); /* fe80::/10 */
 
-/* ---- the nouns ---- */
+/* ---- the nouns (model_noun.c) ---- */
+
+/* What the lists of the model have in common. Every item begins with its `where`. */
+struct noun {
+	const char *key;	/* of the section: "ports" */
+	const char *word;	/* of one item: "port" */
+	const char *name_key;	/* sections that are mappings: what model_add() calls their key; NULL: a list */
+	const char *const *ids; /* lists: the keys that identify an item, the first one always given; NULL at the end */
+	bool by_name;		/* the first of `ids` identifies alone */
+	size_t list, n, size;	/* where the list and its length stand in struct model, and the size of an item */
+	size_t first;		/* items before this one are not of the configuration (the VRF `default`) */
+	void (*read)(struct reader *, const struct node *);
+	json_t *(*json)(const void *item);
+	bool (*same)(const void *a, const void *b);	     /* whether two items are identified alike */
+	const char *(*name)(const void *item, char buf[16]); /* mappings: the key of the item */
+	void (*free)(void *item);			     /* of what the item owns; NULL: nothing */
+};
+
+#define N_NOUNS 8
+extern const struct noun nouns[N_NOUNS]; /* in the order of the file */
+size_t noun_n(const struct noun *noun, const struct model *m);
+const void *noun_item(const struct noun *noun, const struct model *m, size_t i);
+/* What an item of which `json` is the JSON is called in words: "10.0.0.0/8 metric 5". Caller frees. */
+char *noun_item_name(const struct noun *noun, const void *item, const json_t *json);
+/* A value in words: lists with commas, mappings as `key value key value`; without the keys of `leave`. Caller frees. */
+char *json_words(const json_t *v, const char *const *leave);
 
 /* The whole tree into r->m; errors set r->failed. */
 void model_read(struct reader *r, const struct node *root);
@@ -104,6 +129,8 @@ void route_read(struct reader *r, const struct node *n);
 void nat_read(struct reader *r, const struct node *n);
 void fdb_read(struct reader *r, const struct node *n);
 void neighbor_read(struct reader *r, const struct node *n);
+/* By what identifies a route: VRF, prefix, metric, distance. */
+int route_cmp(const struct route_cfg *x, const struct route_cfg *y);
 
 /* ---- checking (model_check.c) ---- */
 
@@ -148,17 +175,17 @@ void neighbor_check(struct checker *c);
 
 /* ---- JSON (model_json.c) ---- */
 
-/* Each in the schema of the file, without the key or name that the mapping of the noun gives it; NULL: out of memory. */
+/* Each in the schema of the file, without the key or name that the mapping of the noun gives it. */
 json_t *settings_json(const struct settings_cfg *s, bool with_defaults);
 json_t *tables_json(const struct settings_cfg *s, bool with_defaults);
-json_t *port_json(const struct port_cfg *p);
-json_t *vlan_json(const struct vlan_cfg *v);
-json_t *iface_json(const struct iface_cfg *c);
-json_t *vrf_json(const struct vrf_cfg *c);
-json_t *route_json(const struct route_cfg *c);
-json_t *nat_json(const struct nat_cfg *c);
-json_t *fdb_json(const struct fdb_cfg *c);
-json_t *neighbor_json(const struct neighbor_cfg *c);
+json_t *port_json(const void *item);
+json_t *vlan_json(const void *item);
+json_t *iface_json(const void *item);
+json_t *vrf_json(const void *item);
+json_t *route_json(const void *item);
+json_t *nat_json(const void *item);
+json_t *fdb_json(const void *item);
+json_t *neighbor_json(const void *item);
 const char *word_text(const struct word *words, size_t n_words, int value);
 void json_put_text(json_t *o, const char *key, const char *value);
 void json_put_number(json_t *o, const char *key, json_int_t value);

@@ -214,7 +214,7 @@ static void nexthops_check(struct checker *c, const struct route_cfg *route, siz
 	free(v);
 }
 
-static int cmp_keys(const struct route_cfg *x, const struct route_cfg *y)
+int route_cmp(const struct route_cfg *x, const struct route_cfg *y)
 {
 	int d = strcmp(x->vrf, y->vrf);
 
@@ -230,7 +230,7 @@ static int cmp_keys(const struct route_cfg *x, const struct route_cfg *y)
 static int cmp_routes(const void *a, const void *b)
 {
 	const struct route_cfg *x = *(const struct route_cfg *const *)a, *y = *(const struct route_cfg *const *)b;
-	int d = cmp_keys(x, y);
+	int d = route_cmp(x, y);
 
 	return d ? d : (x > y) - (x < y);
 }
@@ -244,7 +244,7 @@ static void doubles_check(struct checker *c)
 	if (!v && m->n_routes)
 		check_oom(c);
 	for (size_t i = 1; v && i < m->n_routes; i++) {
-		if (cmp_keys(v[i - 1], v[i]))
+		if (route_cmp(v[i - 1], v[i]))
 			continue;
 		snprintf(key, sizeof(key), "routes[%zu]", v[i] - m->routes);
 		check_bad(c, v[i]->where, key,
@@ -312,8 +312,9 @@ static json_t *nexthop_json(const struct nexthop_cfg *h)
 	return o;
 }
 
-json_t *route_json(const struct route_cfg *c)
+json_t *route_json(const void *item)
 {
+	const struct route_cfg *c = item;
 	json_t *o = json_object(), *via;
 	char prefix[PREFIX_TEXT];
 
