@@ -15,8 +15,8 @@
 #include "netlink.h"
 
 #define ATTACH_TCX_INGRESS 46 /* BPF_TCX_INGRESS: linux/bpf.h of Debian 12 does not know it */
-#define FILTER_HANDLE 1
-#define FILTER_PRIORITY 1
+#define FILTER_HANDLE	   1
+#define FILTER_PRIORITY	   1
 
 /* The ifindex of a link, 0 when its netdev is gone, or -errno. tcx and XDP have it at the same place. */
 static int link_ifindex(int fd)
@@ -169,11 +169,13 @@ static int clsact_attach(struct datapath *dp, int ifindex, const char *netdev, s
 
 	if (other && !filter_is_ours(dp->root, dp->control_id, netdev, other)) {
 		prog_words(who, sizeof(who), other);
-		return errs_fail(errs, EBUSY, "port %s: the first place of its clsact ingress is taken by %s: `tc filter del dev %s ingress`",
+		return errs_fail(errs, EBUSY,
+				 "port %s: the first place of its clsact ingress is taken by %s: `tc filter del dev %s ingress`",
 				 netdev, who, netdev);
 	}
 	err = clsact_set(dp, ifindex, netdev, dp->progs[PROG_TC].fd);
-	return err ? errs_fail(errs, -err, "port %s: the tc program cannot be attached by clsact: %s", netdev, strerror(-err)) : 0;
+	return err ? errs_fail(errs, -err, "port %s: the tc program cannot be attached by clsact: %s", netdev, strerror(-err))
+		   : 0;
 }
 
 static int clsact_drop(const char *root, uint32_t control_id, int ifindex, const char *netdev)
@@ -203,7 +205,8 @@ static int tc_attach(struct datapath *dp, int ifindex, const char *netdev, struc
 	if (fd >= 0) {
 		err = bpf_link_update(fd, dp->progs[PROG_TC].fd, NULL);
 		close(fd);
-		return err ? errs_fail(errs, -err, "port %s: the pinned tc link cannot be taken over: %s", netdev, strerror(-err)) : 0;
+		return err ? errs_fail(errs, -err, "port %s: the pinned tc link cannot be taken over: %s", netdev, strerror(-err))
+			   : 0;
 	}
 	if (fd != -ENOENT)
 		return errs_fail(errs, -fd, "port %s: the pinned tc link cannot be opened: %s", netdev, strerror(-fd));
@@ -224,8 +227,8 @@ static int tc_attach(struct datapath *dp, int ifindex, const char *netdev, struc
 /* Netdevs without a wire: XDP gains nothing there, or takes the peer's offloads away. */
 static bool is_virtual(const char *netdev, char driver[32])
 {
-	static const char *const virt[] = {"veth", "tun",  "bridge", "macvlan", "ipvlan", "vxlan",
-					   "geneve", "dummy", "ifb",    "netkit",  "vrf",    "802.1Q VLAN Support"};
+	static const char *const virt[] = {"veth",   "tun",   "bridge", "macvlan", "ipvlan", "vxlan",
+					   "geneve", "dummy", "ifb",	"netkit",  "vrf",    "802.1Q VLAN Support"};
 
 	if (netlink_driver(netdev, driver, 32) < 0 || !driver[0]) {
 		snprintf(driver, 32, "?");

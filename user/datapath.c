@@ -12,7 +12,7 @@
 #include "tc.skel.h"
 #include "xdp.skel.h"
 
-#define LOG_SIZE (8u << 20) /* only what the verifier writes is ever touched */
+#define LOG_SIZE  (8u << 20) /* only what the verifier writes is ever touched */
 #define LOG_LINES 8
 
 static const char *const prog_names[PROGS] = {"sluice_xdp", "sluice_tc"};
@@ -111,8 +111,8 @@ static int load_one(struct load *l, int p, struct errs *errs)
 	err = bpf_object__load(l->objs[p]);
 	l->progs[p].load_ns = now_ns() - start;
 	if (err && l->log[p][0])
-		return errs_fail(errs, -err, "program %s does not load: %s; the verifier says:\n%s", prog_names[p], strerror(-err),
-				 log_tail(l->log[p]));
+		return errs_fail(errs, -err, "program %s does not load: %s; the verifier says:\n%s", prog_names[p],
+				 strerror(-err), log_tail(l->log[p]));
 	if (err)
 		return errs_fail(errs, -err, "program %s does not load: %s", prog_names[p],
 				 last_words[0] ? last_words : strerror(-err));
@@ -345,9 +345,10 @@ static json_t *show_prog(const struct prog *p, const char *hook)
 		return NULL;
 	for (int i = 0; i < BPF_TAG_SIZE; i++)
 		snprintf(tag + 2 * i, 3, "%02x", info.tag[i]);
-	return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:f}", "name", info.name, "hook", hook, "id", (json_int_t)info.id, "tag",
-			 tag, "verified_instructions", (json_int_t)info.verified_insns, "jited_bytes", (json_int_t)info.jited_prog_len,
-			 "translated_bytes", (json_int_t)info.xlated_prog_len, "load_ms", (double)p->load_ns / 1e6);
+	return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:f}", "name", info.name, "hook", hook, "id", (json_int_t)info.id,
+			 "tag", tag, "verified_instructions", (json_int_t)info.verified_insns, "jited_bytes",
+			 (json_int_t)info.jited_prog_len, "translated_bytes", (json_int_t)info.xlated_prog_len, "load_ms",
+			 (double)p->load_ns / 1e6);
 }
 
 json_t *datapath_show(struct datapath *dp)

@@ -13,10 +13,10 @@
 #include "datapath.h"
 #include "table.h"
 
-#define BPFFS "/sys/fs/bpf"
+#define BPFFS	 "/sys/fs/bpf"
 #define PROG_XDP 0
-#define PROG_TC 1
-#define PROGS 2
+#define PROG_TC	 1
+#define PROGS	 2
 
 struct table {
 	char name[64];

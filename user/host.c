@@ -52,7 +52,8 @@ static int check_caps(struct errs *errs)
 	for (size_t i = 0; i < sizeof(need) / sizeof(need[0]); i++) {
 		if (have_cap(caps, need[i].cap) || (need[i].cap != CAP_NET_ADMIN && have_cap(caps, CAP_SYS_ADMIN)))
 			continue;
-		err = errs_fail(errs, EPERM, "%s is missing, which it takes to %s: run as root, or grant it", need[i].name, need[i].what);
+		err = errs_fail(errs, EPERM, "%s is missing, which it takes to %s: run as root, or grant it", need[i].name,
+				need[i].what);
 	}
 	cap_free(caps);
 	return err;

@@ -21,7 +21,7 @@
 enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS };
 
 struct map_spec {
-	const char *name;
+	char name[64]; /* a copy: bpf_map__reuse_fd() replaces the map's own */
 	struct bpf_map *map[PROGS];
 	int fd; /* the pinned map that is adopted, or -1 */
 };
@@ -136,11 +136,13 @@ static int gather(struct map_set *ms, struct bpf_object *objs[PROGS], struct err
 				return errs_fail(errs, E2BIG, "the programs have more than %d maps", MAPS_MAX);
 			if (!s) {
 				s = &ms->v[ms->n++];
-				*s = (struct map_spec){.name = bpf_map__name(map), .fd = -1};
+				snprintf(s->name, sizeof(s->name), "%s", bpf_map__name(map));
+				s->fd = -1;
 			}
 			s->map[p] = map;
 			if (s->map[0] && s->map[1] && !same_definition(s->map[0], s->map[1]))
-				return errs_fail(errs, EINVAL, "map %s: the two programs were built with different layouts", s->name);
+				return errs_fail(errs, EINVAL, "map %s: the two programs were built with different layouts",
+						 s->name);
 		}
 	}
 	return 0;
@@ -190,12 +192,14 @@ static int check_layout(const struct map_spec *s, struct table *t, struct errs *
 	int r;
 
 	if (t->type != bpf_map__type(m) || t->key_size != bpf_map__key_size(m) || t->value_size != bpf_map__value_size(m) ||
-	    flags != (bpf_map__map_flags(m) & ~(uint32_t)BPF_F_RDONLY_PROG) || (t->max_entries != bpf_map__max_entries(m) && !key))
-		return errs_fail(errs, EPROTO,
-				 "map %s was made by a version with another layout (type %u, key %u, value %u, size %u; here %u, %u, %u, "
-				 "%u): start that version again, or run `sluiced --destroy` and lose its tables",
-				 s->name, t->type, t->key_size, t->value_size, t->max_entries, bpf_map__type(m), bpf_map__key_size(m),
-				 bpf_map__value_size(m), bpf_map__max_entries(m));
+	    flags != (bpf_map__map_flags(m) & ~(uint32_t)BPF_F_RDONLY_PROG) ||
+	    (t->max_entries != bpf_map__max_entries(m) && !key))
+		return errs_fail(
+			errs, EPROTO,
+			"map %s was made by a version with another layout (type %u, key %u, value %u, size %u; here %u, %u, %u, "
+			"%u): start that version again, or run `sluiced --destroy` and lose its tables",
+			s->name, t->type, t->key_size, t->value_size, t->max_entries, bpf_map__type(m), bpf_map__key_size(m),
+			bpf_map__value_size(m), bpf_map__max_entries(m));
 	if (t->max_entries == bpf_map__max_entries(m))
 		return 0;
 	r = table_each(t, not_zero, t);
@@ -274,10 +278,11 @@ static int read_control(struct datapath *dp, struct control *ret, struct errs *e
 	if (!version)
 		return -ENOENT;
 	if (version != SLUICE_ABI_VERSION || t.value_size != sizeof(*ret))
-		return errs_fail(errs, EPROTO,
-				 "instance '%s' was made by a version with table layout %u, this one has %u: start that version again, or "
-				 "run `sluiced --destroy` and lose its tables",
-				 dp->instance, version, SLUICE_ABI_VERSION);
+		return errs_fail(
+			errs, EPROTO,
+			"instance '%s' was made by a version with table layout %u, this one has %u: start that version again, or "
+			"run `sluiced --destroy` and lose its tables",
+			dp->instance, version, SLUICE_ABI_VERSION);
 	memcpy(ret, value, sizeof(*ret));
 	return 0;
 }
@@ -299,10 +304,11 @@ static int adopt(struct datapath *dp, struct map_set *ms, struct errs *errs)
 	if (err)
 		return err;
 	if (c.reserved[CONTROL_NETNS] != ms->netns && attach_any_alive(dp->root))
-		return errs_fail(errs, EBUSY,
-				 "instance '%s' has its ports in another network namespace: give this one another name, or run `sluiced "
-				 "--destroy` for that one",
-				 dp->instance);
+		return errs_fail(
+			errs, EBUSY,
+			"instance '%s' has its ports in another network namespace: give this one another name, or run `sluiced "
+			"--destroy` for that one",
+			dp->instance);
 	ms->adopt = true;
 	for (size_t i = 0; !err && i < ms->n; i++)
 		err = adopt_one(dp, ms, &ms->v[i], &c, errs);

@@ -202,6 +202,44 @@ struct nhg_bucket {
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
+/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
+ * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+ *
+ * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
+ * here'. A node stands for 256 values of one address byte. starts has a bit for each value at which a run of equal entries
+ * begins (bit 0 is always set), before[w] counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of
+ * the i-th run, going on into the units that follow. fallback is the result for addresses that reach the node and find 0 in
+ * it; it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
+ * longer ones there are below.
+ *
+ * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
+#define FIB_NODE (1u << 31)
+#define FIB_NODE_HEAD 10       /* words of a node before its entries */
+#define FIB_UNIT_WORDS 16
+#define FIB_DIRECT4 16	       /* first unit of the table of VRF 0, IPv4; the units below are never used: 0 is no node */
+#define FIB_DIRECT_UNITS 4096  /* 65536 entries */
+#define FIB_DIRECT6 (FIB_DIRECT4 + FIB_DIRECT_UNITS)
+#define FIB_FIRST (FIB_DIRECT6 + FIB_DIRECT_UNITS) /* first unit for nodes */
+#define FIB_UNITS (1u << 20)   /* 64 MiB: a full table of both families takes less than half */
+
+struct fib_unit {
+	union {
+		struct {
+			__u64 starts[4];
+			__u8 before[4];
+			__u32 fallback;
+			__u32 entry[6];
+		};
+		__u32 word[FIB_UNIT_WORDS];
+	};
+};
+_Static_assert(sizeof(struct fib_unit) == 64, "struct fib_unit");
+
+struct fib_root {
+	__u32 entry4, entry6;
+};
+_Static_assert(sizeof(struct fib_root) == 8, "struct fib_root");
+
 /* ---- flow ---- */
 
 /* One direction of a tracked connection. ICMP echo: the identifier stands in sport of the request and in dport of the
@@ -425,7 +463,7 @@ struct nexthop_counters {
 	__u64 packets, bytes;
 };
 
-/* Map `stats`: per CPU, by enum stat: things that are no drop of a packet, and worth knowing. */
+/* Map `stats`: per CPU, by enum stat_id: things that are no drop of a packet, and worth knowing. */
 #define SLUICE_STATS(X)                                                                                                          \
 	X(FDB_LEARNED, "fdb_learned", "stations learned")                                                                        \
 	X(FDB_MOVED, "fdb_moved", "stations that moved to another port")                                                         \
@@ -441,7 +479,7 @@ struct nexthop_counters {
 	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
 	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
 
-enum stat {
+enum stat_id {
 #define X(id, name, text) STAT_##id,
 	SLUICE_STATS(X)
 #undef X
