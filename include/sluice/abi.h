@@ -59,6 +59,8 @@ enum port_mode {
 #define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
+#define PORT_F_PROMISC (1 << 2)	   /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
+
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
 	__u32 ifindex; /* 0: detached */
