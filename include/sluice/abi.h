@@ -200,7 +200,7 @@ _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
 	__u32 nexthop; /* nexthop id */
-	__u32 reserved;
+	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
