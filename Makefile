@@ -12,8 +12,8 @@ CLANG        ?= $(call first,clang-19 clang-21 clang-20 clang-18 clang-17 clang-
 CLANG_FORMAT ?= $(call first,clang-format-19 clang-format-21 clang-format-20 clang-format-18 clang-format-17 clang-format,--version)
 BPFTOOL      ?= $(call first,$(wildcard /usr/lib/linux-tools/*/bpftool /usr/lib/linux-tools-*/bpftool) /usr/sbin/bpftool bpftool,version)
 PYTHON       ?= /usr/bin/python3
-PKGS         := libbpf libevent libevent_extra libmnl yaml-0.1 jansson
-CLI_PKGS     := jansson libcurl
+PKGS         := libsystemd libbpf libevent libevent_extra libmnl yaml-0.1 jansson
+CLI_PKGS     := jansson libcurl yaml-0.1
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/ppc64le/powerpc/; s/riscv64/riscv/')
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
@@ -67,7 +67,8 @@ $(B)/sluiced: $(B)/user/sluiced.o $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS)
 
-$(B)/sluice: $(CLI_OBJ)
+# `sluice check` reads a file as sluiced does, by the model in the library.
+$(B)/sluice: $(CLI_OBJ) $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(CLI_LIBS)
 
@@ -76,7 +77,36 @@ $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Itests/unit $< $(B)/libsluice.a -o $@ $(LIBS) $(shell pkg-config --libs cmocka)
 
+$(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B)/libsluice.a
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Iuser/cli $^ -o $@ $(CLI_LIBS) $(shell pkg-config --libs cmocka)
+
 unit-build: $(UNIT_BIN)
+
+# ---- manual pages, installation
+MAN_SRC := $(wildcard docs/man/*.scd)
+MANDIR  ?= $(PREFIX)/share/man
+BINDIR  ?= $(PREFIX)/bin
+UNITDIR ?= /usr/lib/systemd/system
+MAN     := $(MAN_SRC:docs/man/%.scd=$(B)/man/%)
+
+.PHONY: man install
+man: $(MAN) ## the manual pages into build/man/
+
+$(B)/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	@echo "  MAN     $@"
+	$(Q)scdoc < $< > $@.tmp && mv $@.tmp $@
+
+install: all man ## installs programs, manual pages, unit, completion, example (DESTDIR, PREFIX, SYSCONFDIR, UNITDIR)
+	install -D -m 0755 $(B)/sluiced $(DESTDIR)$(SBINDIR)/sluiced
+	install -D -m 0755 $(B)/sluice $(DESTDIR)$(BINDIR)/sluice
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/sluice
+	sed 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/sluiced.service > $(DESTDIR)$(UNITDIR)/sluiced.service
+	install -D -m 0644 packaging/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice
+	install -D -m 0644 packaging/sluice.yaml $(DESTDIR)$(PREFIX)/share/sluice/sluice.yaml
+	$(foreach m,$(MAN),install -D -m 0644 $(m) $(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m)))/$(notdir $(m)) &&) true
 
 clean: ## removes build/ and build-san/
 	rm -rf build build-san

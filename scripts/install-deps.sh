@@ -53,6 +53,8 @@ needs() {
 	build pc:jansson           libjansson-dev        =
 	build pc:libcurl           libcurl4-openssl-dev  =
 	build pc:libcap            libcap-dev            =
+	build pc:libsystemd        libsystemd-dev        =
+	build cmd:scdoc            scdoc                 =
 	run   cmd:ip               iproute2              =
 	run   cmd:nsenter          util-linux            =
 	run   cmd:ping             iputils-ping          =
