@@ -8,7 +8,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import harness  # noqa: E402
 import topo  # noqa: E402
 
 _insns = {}
@@ -44,5 +43,5 @@ def pytest_generate_tests(metafunc):
 		names = [r.name for r in rows]
 		doubled = {n for n in names if names.count(n) > 1}
 		assert not doubled, f"rows of one name: {doubled}"
-		cases = [pytest.param(r, h, id=f"{r.name}-{h}".replace(" ", "_")) for r in rows for h in harness.HOOKS]
+		cases = [pytest.param(r, h, id=f"{r.name}-{h}".replace(" ", "_")) for r in rows for h in r.hooks()]
 		metafunc.parametrize("row, hook", cases)

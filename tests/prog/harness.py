@@ -71,6 +71,10 @@ class Row:
 	gso: tuple = (0, 0)
 	segments: int = 1
 
+	def hooks(self):
+		"""A GSO packet is the stack's: XDP never sees one."""
+		return ("tc",) if self.gso[0] else HOOKS
+
 
 def flooded(vlan, frame, but, priority=0):
 	"""port -> frame: what a frame (untagged) becomes on every member of its VLAN but one. The host of the VLAN's interface hears

@@ -47,7 +47,7 @@ def not_learned(mac, vlan):
 def fdb_points(mac, vlan, port_id):
 	"""`setup` of a row: a learned entry that names a port by number."""
 	def write(switch):
-		switch.map("fdb").update(fdb_key(mac, vlan), struct.pack("=HHIQ", port_id(switch), 0, 0, 0))
+		switch.edit("fdb", fdb_key(mac, vlan), struct.pack("=HHIQ", port_id(switch), 0, 0, 0))
 	return write
 
 

@@ -29,6 +29,7 @@ PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 8, 23
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 PORT_MODE_HOST = 5
 FDB_F_STATIC, FDB_F_OWN = 1, 2
+POOL_ADDR_F_USED, POOL_CLASSES = 1, 3
 TAG_BIT, DOT1AD_BIT = 1 << 31, 1 << 30	# of what --test-trace leaves in skb->cb[0]
 
 
@@ -277,12 +278,13 @@ class Switch:
 		self.ns = namespaces
 		pins = BPFFS / "sluice" / instance
 		self.xdp, self.tc = bpf.Prog(pins / "progs" / "xdp"), bpf.Prog(pins / "progs" / "tc")
-		self._pins, self._maps = pins, {}
+		self._pins, self._maps, self._edits = pins, {}, []
 		setns(namespaces.path(namespaces.peers))
 		self._peer_tap = Tap()
 		setns(namespaces.path(namespaces.name))
 		self._host_tap = Tap()
 		self._read_ports()
+		self._read_nat_ports()
 
 	def map(self, name):
 		if name not in self._maps:
@@ -337,14 +339,32 @@ class Switch:
 			time.sleep(0.1)
 		raise RuntimeError("the switch does not come to rest")
 
+	def edit(self, name, key, value):
+		"""An element of a map written, or with None deleted, until the next forget()."""
+		table = self.map(name)
+		self._edits.append((name, key, table.lookup(key)))
+		table.delete(key) if value is None else table.update(key, value)
+
 	def forget(self):
-		"""Nothing learned, no flow, every NAT port free."""
+		"""Edits undone, nothing learned, no flow, every NAT port free."""
+		while self._edits:
+			name, key, value = self._edits.pop()
+			table = self.map(name)
+			table.delete(key) if value is None else table.update(key, value)
 		fdb = self.map("fdb")
 		for key in fdb.keys():
 			flags, = struct.unpack_from("=H", fdb.lookup(key), 2)
 			if not flags & (FDB_F_STATIC | FDB_F_OWN):
 				fdb.delete(key)
-		for name in ("flows4", "flows6"):
-			flows = self.map(name)
-			for key in flows.keys():
-				flows.delete(key)
+		for name in ("flows4", "flows6", "nat_mappings", "frags"):
+			table = self.map(name)
+			for key in table.keys():
+				table.delete(key)
+		for key, ports in self._nat_ports.items():
+			self.map("pool_ports").update(key, ports)
+
+	def _read_nat_ports(self):
+		"""The ports held in each NAT address's bitmaps at the start."""
+		addrs, ports = self.map("pool_addrs"), self.map("pool_ports")
+		used = [i for i in range(addrs.max_entries) if struct.unpack_from("=I", addrs.lookup(i), 16)[0] & POOL_ADDR_F_USED]
+		self._nat_ports = {i: ports.lookup(i) for first in used for i in range(first * POOL_CLASSES, (first + 1) * POOL_CLASSES)}
