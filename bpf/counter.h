@@ -84,7 +84,7 @@ static __always_inline void count_tx(const struct pkt *p, __u32 port, __u32 len)
 	c->tx_bytes += len;
 }
 
-static __always_inline void count_stat(enum stat which, __u64 n)
+static __always_inline void count_stat(enum stat_id which, __u64 n)
 {
 	__u32 i = which;
 	__u64 *c = bpf_map_lookup_elem(&stats, &i);

@@ -128,7 +128,7 @@ struct pkt {
 	__u16 out_port;
 	__u16 out_vlan;
 	__u16 nat_pool;	  /* pool whose port was allocated for this packet; 0: none */
-	__u16 nat_rule;	  /* index + 1 of the rule that decided the rewrite */
+	__u16 nat_rule;	  /* id of the rule that decided the rewrite */
 	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
 	__u8 new_dmac[6];
 	__u8 new_smac[6];
@@ -138,6 +138,8 @@ struct pkt {
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
 	__u32 nexthop;	       /* nexthop id */
 	__u32 pool_addr;
+	__u32 epoch;	  /* control.epoch before the tables were asked: what a flow entry is decided under */
+	__u32 out_mtu;	  /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family; /* V_NEIGH: 4 or 6 */
 	__u8 flow_stale;  /* a flow was found and its forwarding half must be decided again */
 	__u16 pad;

@@ -31,5 +31,7 @@ int errs_fail(struct errs *e, int code, const char *fmt, ...) __attribute__((for
 /* "file:line: key: text" into a new string; caller frees. */
 char *err_text(const struct err *e);
 void errs_free(struct errs *e);
+/* The one copy of a file's name that a `struct where` may point to for the life of the process; NULL for NULL. */
+const char *where_file(const char *name);
 
 #endif

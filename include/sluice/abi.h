@@ -202,6 +202,44 @@ struct nhg_bucket {
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
+/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
+ * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+ *
+ * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
+ * here'. A node stands for 256 values of one address byte. starts has a bit for each value at which a run of equal entries
+ * begins (bit 0 is always set), before[w] counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of
+ * the i-th run, going on into the units that follow. fallback is the result for addresses that reach the node and find 0 in
+ * it; it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
+ * longer ones there are below.
+ *
+ * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
+#define FIB_NODE (1u << 31)
+#define FIB_NODE_HEAD 10       /* words of a node before its entries */
+#define FIB_UNIT_WORDS 16
+#define FIB_DIRECT4 16	       /* first unit of the table of VRF 0, IPv4; the units below are never used: 0 is no node */
+#define FIB_DIRECT_UNITS 4096  /* 65536 entries */
+#define FIB_DIRECT6 (FIB_DIRECT4 + FIB_DIRECT_UNITS)
+#define FIB_FIRST (FIB_DIRECT6 + FIB_DIRECT_UNITS) /* first unit for nodes */
+#define FIB_UNITS (1u << 20)   /* 64 MiB: a full table of both families takes less than half */
+
+struct fib_unit {
+	union {
+		struct {
+			__u64 starts[4];
+			__u8 before[4];
+			__u32 fallback;
+			__u32 entry[6];
+		};
+		__u32 word[FIB_UNIT_WORDS];
+	};
+};
+_Static_assert(sizeof(struct fib_unit) == 64, "struct fib_unit");
+
+struct fib_root {
+	__u32 entry4, entry6;
+};
+_Static_assert(sizeof(struct fib_root) == 8, "struct fib_root");
+
 /* ---- flow ---- */
 
 /* One direction of a tracked connection. ICMP echo: the identifier stands in sport of the request and in dport of the
@@ -228,9 +266,12 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 #define FLOW_F_DNAT   (1 << 1) /* destination address or port is rewritten */
 #define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
 #define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
-#define FLOW_F_DEAD   (1 << 4) /* taken out by sluiced: no new packet may use it */
+#define FLOW_F_TRACK  (1 << 4) /* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
 
-/* What the packets of this direction have shown, for the state machine of sluiced's ageing. */
+/* A flow's epoch while one CPU writes the forwarding half. */
+#define FLOW_EPOCH_BUSY 0xffffffffu
+
+/* What the packets of this direction have shown, for the state machine of sluiced's ageing. A SYN begins anew. */
 #define FLOW_SEEN_SYN	 (1 << 0)
 #define FLOW_SEEN_SYNACK (1 << 1)
 #define FLOW_SEEN_ACK	 (1 << 2)
@@ -260,22 +301,42 @@ struct flow {
 	struct addr saddr6;
 	struct addr daddr6;
 	__u32 nexthop;	  /* nexthop id the decision used */
-	__u16 pool;	  /* the pool whose port is held; 0: none */
-	__u16 rule;	  /* index + 1 of the rule that made it */
+	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 rule;	  /* id of the rule that made it, stable by name */
 	__u64 created_ns; /* CLOCK_MONOTONIC */
-	__u32 pool_addr;  /* index of the address in the pool */
+	__u32 pool_addr;  /* index in `pool_addrs` */
 	__u16 out_iface;
 	__u16 in_iface; /* where the first packet of this direction came in */
 	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
-	__u32 reserved;
+	__u16 peer_vrf; /* of the other direction's key, which else is the rewritten tuple swapped */
+	__u16 reserved;
 };
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
 
+/* Map `frags`, LRU: the ports of a fragmented packet, for the fragments that bear none. */
+struct frag_key {
+	struct addr saddr, daddr;
+	__be16 ip_id;
+	__u16 vrf;
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct frag_key) == 40, "struct frag_key");
+
+struct frag {
+	__be16 sport, dport;
+};
+_Static_assert(sizeof(struct frag) == 4, "struct frag");
+
 /* ---- nat ---- */
 
-#define SNAT_RULE_MAX 256  /* a bank; two banks, see control.snat_bank */
-#define POOL_MAX      1024 /* pool ids 1.. */
-#define POOL_ADDR_MAX 4096 /* addresses of all pools together */
+#define SNAT_RULE_MAX	256  /* a bank; two banks, see control.snat_bank */
+#define POOL_MAX	1024 /* pool ids 1.. */
+#define POOL_ADDR_MAX	1024 /* addresses of all pools together; one that several pools name counts once */
+#define POOL_MEMBER_MAX 4096 /* a bank of `pool_members`; two banks */
+#define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
+#define POOL_WORDS	1024 /* 65536 ports */
+#define DNAT_PROTO_MARK 255  /* in a dnat_key: the address is translated, by whatever rule */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -296,23 +357,70 @@ struct snat_rule {
 	__u16 out_iface; /* 0: any */
 	__u16 vrf;
 	__u16 pool;
-	__u16 rule; /* index + 1 in the configuration's list */
-	__u32 pad;
+	__u16 rule;  /* id, stable by name */
+	__u8 family; /* 4 or 6; 0: both */
+	__u8 pad[3];
 	char name[SLUICE_LABEL];
 	__u64 reserved[2];
 };
 _Static_assert(sizeof(struct snat_rule) == 96, "struct snat_rule");
 
-/* Map `pools`: pool id -> struct pool. Its addresses are pool_addrs[first .. first + count). */
+/* Map `pools`: pool id -> struct pool. Its IPv4 addresses are pool_members[first4 .. first4 + count4), each an index in
+ * `pool_addrs`; IPv6 likewise. `members` is stored at once, and a bank of pool_members is not written while it is in force, so
+ * that no packet gets another pool's address. */
 struct pool {
-	__u32 first;
-	__u32 count;
+	union {
+		struct {
+			__u16 first4, count4;
+			__u16 first6, count6;
+		};
+		__u64 members;
+	};
 	__u16 port_min;
 	__u16 port_max;
-	__u32 flags;
+	__u32 flags; /* POOL_F_* */
 	char name[SLUICE_LABEL];
 };
+#define POOL_F_USED 1
 _Static_assert(sizeof(struct pool) == 48, "struct pool");
+
+/* Map `pool_addrs`: the addresses that NAT gives out or answers for. A slot that is not used is all zero. */
+struct pool_addr {
+	struct addr addr;
+	__u32 flags;	    /* POOL_ADDR_F_* */
+	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
+			     */
+};
+#define POOL_ADDR_F_USED 1
+_Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
+
+/* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of
+ * `used` that has no free port left: it is a hint, and set late rather than early. */
+struct pool_ports {
+	__u64 full[POOL_WORDS / 64];
+	__u64 used[POOL_WORDS];
+};
+_Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
+
+/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1). A mapping holds
+ * its port; sluiced takes it away when no flow has used it for a while. */
+struct nat_mapping_key {
+	struct addr addr;
+	__be16 port;
+	__u16 vrf;
+	__u16 pool;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct nat_mapping_key) == 24, "struct nat_mapping_key");
+
+struct nat_mapping {
+	__u32 pool_addr; /* index in `pool_addrs` */
+	__be16 port;
+	__u16 pad;
+	__u64 used_ns; /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
+};
+_Static_assert(sizeof(struct nat_mapping) == 16, "struct nat_mapping");
 
 /* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
 struct dnat_key {
@@ -327,7 +435,7 @@ _Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
 struct dnat_rule {
 	struct addr to;
 	__be16 to_port; /* 0: unchanged */
-	__u16 rule;	/* index + 1 in the configuration's list */
+	__u16 rule;	/* id, stable by name */
 	__u32 flags;
 	char name[SLUICE_LABEL];
 };
@@ -354,7 +462,7 @@ struct nexthop_counters {
 	__u64 packets, bytes;
 };
 
-/* Map `stats`: per CPU, by enum stat: things that are no drop of a packet, and worth knowing. */
+/* Map `stats`: per CPU, by enum stat_id: things that are no drop of a packet, and worth knowing. */
 #define SLUICE_STATS(X)                                                                                                          \
 	X(FDB_LEARNED, "fdb_learned", "stations learned")                                                                        \
 	X(FDB_MOVED, "fdb_moved", "stations that moved to another port")                                                         \
@@ -370,7 +478,7 @@ struct nexthop_counters {
 	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
 	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
 
-enum stat {
+enum stat_id {
 #define X(id, name, text) STAT_##id,
 	SLUICE_STATS(X)
 #undef X

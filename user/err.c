@@ -1,0 +1,110 @@
+/* err.c: errors as values (err.h): a growing list of messages, each with its place in a configuration.
+ *
+ * Stands between everything that checks input and the outermost caller, who prints. A file of nothing but mistakes must not
+ * fill the memory or the screen, so a list ends after ERRS_MAX entries with a line that says so.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "err.h"
+
+#define ERRS_MAX 200
+
+static void append(struct errs *e, struct where where, const char *key, char *text)
+{
+	struct err *v;
+
+	v = realloc(e->v, (e->n + 1) * sizeof(*v));
+	if (!v) {
+		free(text);
+		return;
+	}
+	e->v = v;
+	v += e->n++;
+	v->where = where;
+	v->key = key && *key ? strdup(key) : NULL;
+	v->text = text;
+}
+
+static void vadd(struct errs *e, struct where where, const char *key, const char *fmt, va_list ap)
+{
+	char *text;
+
+	if (!e || e->n > ERRS_MAX)
+		return;
+	if (e->n == ERRS_MAX) {
+		append(e, (struct where){where.file, 0}, NULL, strdup("more errors follow; these are the first"));
+		return;
+	}
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	append(e, where, key, text);
+}
+
+int errs_add(struct errs *e, struct where where, const char *key, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vadd(e, where, key, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int errs_fail(struct errs *e, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vadd(e, (struct where){NULL, 0}, NULL, fmt, ap);
+	va_end(ap);
+	return code < 0 ? code : -code;
+}
+
+char *err_text(const struct err *e)
+{
+	const char *text = e->text ? e->text : "out of memory";
+	const char *file = e->where.file ? e->where.file : "";
+	const char *key = e->key ? e->key : "";
+	char line[16] = "", *ret;
+
+	if (e->where.file && e->where.line > 0)
+		snprintf(line, sizeof(line), ":%d", e->where.line);
+	if (asprintf(&ret, "%s%s%s%s%s%s", file, line, *file ? ": " : "", key, *key ? ": " : "", text) < 0)
+		return NULL;
+	return ret;
+}
+
+void errs_free(struct errs *e)
+{
+	if (!e)
+		return;
+	for (size_t i = 0; i < e->n; i++) {
+		free(e->v[i].key);
+		free(e->v[i].text);
+	}
+	free(e->v);
+	e->v = NULL;
+	e->n = 0;
+}
+
+const char *where_file(const char *name)
+{
+	static char **files;
+	static size_t n;
+	char **v;
+
+	if (!name)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(files[i], name))
+			return files[i];
+	v = realloc(files, (n + 1) * sizeof(*v));
+	if (!v)
+		return "configuration";
+	files = v;
+	files[n] = strdup(name);
+	return files[n] ? files[n++] : "configuration";
+}
