@@ -73,11 +73,12 @@ class Map:
 		self._next = ctypes.create_string_buffer(self.key_size)
 		self._value = ctypes.create_string_buffer(size)
 
-	def _elem(self, command, key, flags=0):
+	def _elem(self, command, key):
 		if isinstance(key, int):
 			key = struct.pack("=I", key)
 		ctypes.memmove(self._key, key, self.key_size)
-		_bpf(command, struct.pack("=IIQQQ", self.fd, 0, _address(self._key), _address(self._value), flags))
+		value = 0 if command == MAP_DELETE_ELEM else _address(self._value)
+		_bpf(command, struct.pack("=IIQQQ", self.fd, 0, _address(self._key), value, 0))
 
 	def lookup(self, key):
 		"""The value, or None when there is no such element."""

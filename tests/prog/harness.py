@@ -21,9 +21,11 @@ TC_NAMES = {bpf.TC_ACT_UNSPEC: "TC_ACT_UNSPEC", 0: "TC_ACT_OK", 2: "TC_ACT_SHOT"
 
 @dataclass
 class Drop:
-	"""Dropped for a reason. `reply`: the frame of an ICMP error that leaves by the port the packet came in on (only tc sends)."""
+	"""Dropped for a reason. `reply`: the frame of an ICMP error that leaves by the port the packet came in on (only tc sends).
+	`by_tc`: XDP leaves the packet to tc, because it might have to be answered, or flooded."""
 	reason: str
 	reply: Any = None
+	by_tc: bool = False
 
 
 @dataclass
@@ -214,7 +216,7 @@ def _passed_on(seen, row):
 
 def expect_xdp(seen, row, outcome):
 	match outcome:
-		case Drop(reason, None):
+		case Drop(reason, None, False):
 			return _verdict(seen, bpf.XDP_DROP) + _dropped(seen, row, reason) + _tx(seen, row, [])
 		case Forward(port, frame) if port in PORTS and PORTS[port].native:
 			return (_verdict(seen, bpf.XDP_REDIRECT) + _sent(seen, [(port, frame)]) + _tx(seen, row, [port]) +
@@ -230,7 +232,7 @@ def _dropped(seen, row, reason):
 
 def expect_tc(seen, row, outcome):
 	match outcome:
-		case Drop(reason, reply):
+		case Drop(reason, reply, _):
 			replies = [] if reply is None else [(row.port, reply)]
 			verdicts = (bpf.TC_ACT_SHOT,) if reply is None else (bpf.TC_ACT_SHOT, bpf.TC_ACT_REDIRECT)
 			return _verdict(seen, *verdicts) + _dropped(seen, row, reason) + _sent(seen, replies)

@@ -39,15 +39,16 @@ def _quoted6(frame, tag):
 	return packet[:40 + struct.unpack_from("!H", packet, 4)[0]]
 
 
-def error4(to, kind, code, about, info=0, tag=b""):
-	"""An ICMP error to station `to` about the frame it sent; `tag`: of both frames, behind the MACs."""
+def error4(to, kind, code, about, info=0, tag=b"", dst=None):
+	"""An ICMP error to station `to` about the frame it sent; `tag`: of both frames, behind the MACs.
+	`dst`: the source of the frame, where it only came by that station."""
 	def wrong(frame):
 		words = _layer2(frame, to.gateway.mac, to.mac, 0x0800, tag)
 		packet = frame[14 + len(tag):]
 		ip = IP(packet)
 		if words:
 			return words
-		if (ip.src, ip.dst, ip.proto, ip.version, ip.ihl, ip.frag, int(ip.flags)) != (to.gateway.ip4, to.ip4, 1, 4, 5, 0, 0):
+		if (ip.src, ip.dst, ip.proto, ip.version, ip.ihl, ip.frag, int(ip.flags)) != (to.gateway.ip4, dst or to.ip4, 1, 4, 5, 0, 0):
 			return "the IP header is not from the ingress interface's address to the sender's"
 		if ip.len != len(packet) or checksum(packet[:20]) or ip.ttl < 32:
 			return f"total length {ip.len}, TTL {ip.ttl} or the header checksum is wrong"
@@ -57,7 +58,7 @@ def error4(to, kind, code, about, info=0, tag=b""):
 	return wrong
 
 
-def error6(to, kind, code, about, info=0, tag=b""):
+def error6(to, kind, code, about, info=0, tag=b"", dst=None):
 	"""The same for ICMPv6."""
 	def wrong(frame):
 		words = _layer2(frame, to.gateway.mac, to.mac, 0x86DD, tag)
@@ -65,7 +66,7 @@ def error6(to, kind, code, about, info=0, tag=b""):
 		ip = IPv6(packet)
 		if words:
 			return words
-		if (ip.src, ip.dst, ip.nh, ip.version) != (to.gateway.ip6, to.ip6, 58, 6):
+		if (ip.src, ip.dst, ip.nh, ip.version) != (to.gateway.ip6, dst or to.ip6, 58, 6):
 			return "the IPv6 header is not from the ingress interface's address to the sender's"
 		if ip.plen != len(packet) - 40 or ip.hlim < 32:
 			return f"payload length {ip.plen} or hop limit {ip.hlim} is wrong"
