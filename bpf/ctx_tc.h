@@ -8,10 +8,10 @@
 #ifndef SLUICE_CTX_TC_H
 #define SLUICE_CTX_TC_H
 
+#define HOOK_XDP 0
+
 #include "pkt.h"
 #include "port.h"
-
-#define HOOK_XDP 0
 
 typedef struct __sk_buff ctx_t;
 

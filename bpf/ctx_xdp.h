@@ -5,10 +5,10 @@
 #ifndef SLUICE_CTX_XDP_H
 #define SLUICE_CTX_XDP_H
 
+#define HOOK_XDP 1
+
 #include "pkt.h"
 #include "csum.h"
-
-#define HOOK_XDP 1
 
 typedef struct xdp_md ctx_t;
 

@@ -18,6 +18,7 @@
 #include "frag.h"
 #include "iface.h"
 #include "nat.h"
+#include "port.h"
 
 /* Written here (but for deletion), read and deleted by sluiced. Size: set by sluiced. */
 struct {
@@ -217,7 +218,8 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 	if (v != V_NEXT)
 		return v;
 	p->todo |= DO_L2 | DO_TTL;
-	count_stat(STAT_FLOW_HIT, p->segs);
+	if (port_finishes(p, V_FORWARD))
+		count_stat(STAT_FLOW_HIT, p->segs);
 	return V_FORWARD;
 stale:
 	p->flow_stale = 1;
@@ -256,6 +258,7 @@ static __always_inline __verdict enum verdict flow_lookup_error(struct pkt *p)
 __noinline_global enum verdict flow_lookup(struct pkt *p)
 {
 	struct control *c = control_get();
+	enum verdict v;
 	struct flow *f;
 
 	if (!p || !c)
@@ -277,8 +280,10 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 		p->l4_delta = f->l4_delta;
 		p->todo |= DO_NAT;
 	}
-	flow_touch(p, f);
-	return flow_forward(p, f);
+	v = flow_forward(p, f);
+	if (v == V_FORWARD && port_finishes(p, v))
+		flow_touch(p, f);
+	return v;
 }
 
 /* ---- writing down what was decided */
@@ -348,8 +353,10 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->in_iface = p->in_iface;
 	f->peer_vrf = reply_vrf;
 	f->used_ns = f->created_ns = p->now_ns;
-	f->packets = p->segs;
-	f->bytes = p->len;
+	if (port_finishes(p, v)) {
+		f->packets = p->segs;
+		f->bytes = p->len;
+	}
 	if (v == V_FORWARD) {
 		flow_way_out(f, p);
 		f->flags |= FLOW_F_ROUTED;
@@ -424,8 +431,12 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 		return v;
 	if (p->flow_stale) {
 		f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
-		if (f && v == V_FORWARD)
+		if (!f)
+			return v;
+		if (v == V_FORWARD)
 			flow_decide(f, p);
+		if (port_finishes(p, v))
+			flow_touch(p, f);
 		return v;
 	}
 	if (!(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK)))

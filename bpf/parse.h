@@ -443,7 +443,8 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 	p->l3_delta = p->l4_delta = 0;
 }
 
-static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
+/* verifier: a global function, verified once: its many paths are not multiplied by the stages behind it. */
+__noinline_global __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	struct ethhdr *eth = data;
@@ -451,6 +452,8 @@ static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 	__be16 tpid;
 	__u16 tci;
 
+	if (!p)
+		return V_DROP;
 	parse_reset(p, ctx);
 	if ((void *)(eth + 1) > end)
 		return pkt_drop(p, DROP_PARSE_ETH_SHORT);

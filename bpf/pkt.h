@@ -28,6 +28,11 @@
 #define READ_ONCE(x)	  (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v)  (*(volatile typeof(x) *)&(x) = (v))
 
+/* 1 in the XDP program: set by ctx_xdp.h, or not at all when a header is compiled alone. */
+#ifndef HOOK_XDP
+#define HOOK_XDP 0
+#endif
+
 /* Feature switches, set by sluiced before load: what is not configured, the verifier removes. */
 extern const volatile __u8 cfg_ipv6;  /* L3 for IPv6 */
 extern const volatile __u8 cfg_l3;    /* there are interfaces */

@@ -38,6 +38,18 @@ static __always_inline bool port_carries(const struct port *port, __u16 vlan)
 	return port->vlans[(vlan >> 6) & 63] >> (vlan & 63) & 1;
 }
 
+/* Does this hook send the packet on its way, or does XDP leave it to tc, which comes to the same decision again? What is counted
+ * for a flow is counted where this is true. */
+static __always_inline bool port_finishes(const struct pkt *p, enum verdict v)
+{
+	struct port *port;
+
+	if (!HOOK_XDP)
+		return true;
+	port = port_get(p->out_port);
+	return v == V_FORWARD && port && (port->flags & PORT_F_XDP);
+}
+
 static __always_inline __verdict enum verdict port_ingress(struct pkt *p)
 {
 	struct port *port = port_get(p->in_port);
