@@ -43,9 +43,11 @@ def test_netdev_that_comes_back_works_again(net):
     net.swc.attached("vnet3")
     assert net.p0.ping("10.0.10.13") == (3, 3)
     net.sw.run("ip link del vnet3")
+    netlab.wait_for("vnet3 is gone", lambda: net.swc.port("vnet3") is None)
     net.veth(net.sw, "vnet3", net.p3, "eth0")
     net.p3.addr("eth0", "10.0.10.13/24")
     net.swc.attached("vnet3")
+    net.p0.run("ip neigh flush all")  # the new netdev has another MAC
     assert net.p0.ping("10.0.10.13") == (3, 3)
 
 

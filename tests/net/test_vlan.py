@@ -1,5 +1,6 @@
 """VLANs (802.1Q): what crosses and what never does, counted on the far side."""
 import os
+import time
 
 import pytest
 from scapy.all import Dot1Q, Ether, IP, UDP, Raw
@@ -39,12 +40,13 @@ def udp(dst, src, *tags, payload=None):
     return bytes(f / IP(src="10.0.10.250", dst="10.0.10.251") / UDP(sport=1, dport=9) / Raw(payload)), payload
 
 
-def exchange(net, sender, frame, payload, *receivers, wait=0.4):
+def exchange(net, sender, frame, payload, *receivers, wait=0.3):
     """Sends out of `sender`; what each of the others received with the payload: {name: [frames]}."""
     sniffers = {r: getattr(net, r).sniff("eth0") for r in receivers}
     try:
         getattr(net, sender).send("eth0", frame)
-        return {r: s.matching(payload, wait) for r, s in sniffers.items()}
+        time.sleep(wait)
+        return {r: s.matching(payload, 0) for r, s in sniffers.items()}
     finally:
         for s in sniffers.values():
             s.close()
