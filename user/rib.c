@@ -355,7 +355,7 @@ int rib_settle(struct rib *rib, bool *ret_changed)
 	r = fib_commit(rib->fib);
 	rib->changed = r != 0;
 	if (!r)
-		nexthops_sweep(rib->ns);
+		nexthop_sweep(rib->ns);
 	return r;
 }
 

@@ -80,14 +80,14 @@ static void gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 
 static bool gateways_update(struct routes *rs)
 {
-	uint32_t id, end = nexthops_end(rs->ns), now = now_s();
+	uint32_t id, end = nexthop_end(rs->ns), now = now_s();
 	bool changed = false;
 
 	for (id = 1; id < end; id++) {
 		changed |= gateway_update(rs, id);
 		gateway_probe(rs, id, now);
 	}
-	return nexthops_settle(rs->ns) || changed;
+	return nexthop_settle(rs->ns) || changed;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -107,13 +107,13 @@ void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a)
 
 	if (!rs || !rs->ready)
 		return;
-	for (id = 1; id < nexthops_end(rs->ns); id++) {
+	for (id = 1; id < nexthop_end(rs->ns); id++) {
 		nh = nexthop_at(rs->ns, id);
 		if (!nh || nh->type != NEXTHOP_GATEWAY || nh->iface != iface || memcmp(&nh->gateway, a, sizeof(*a)))
 			continue;
 		changed |= gateway_update(rs, id);
 	}
-	if (nexthops_settle(rs->ns) || changed)
+	if (nexthop_settle(rs->ns) || changed)
 		sw_epoch(sw);
 }
 
@@ -224,8 +224,8 @@ static int open_tables(struct routes *rs, struct errs *errs)
 	rs->counters = table_get(rs->sw->dp, "nexthop_counters");
 	r = fib_open(mem[0], table_capacity(t[0]), mem[1], &rs->fib, &damaged);
 	if (!r)
-		r = nexthops_open(mem[2], table_capacity(t[2]), mem[3], table_capacity(t[3]), mem[4], table_capacity(t[4]),
-				  &rs->ns);
+		r = nexthop_open(mem[2], table_capacity(t[2]), mem[3], table_capacity(t[3]), mem[4], table_capacity(t[4]),
+				 &rs->ns);
 	if (!r)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))
@@ -269,7 +269,7 @@ void route_close(struct sw *sw)
 		event_free(rs->timer);
 	route_host_close(rs);
 	rib_close(rs->rib);
-	nexthops_close(rs->ns);
+	nexthop_close(rs->ns);
 	fib_close(rs->fib);
 	free(rs->probed_s);
 	free(rs);

@@ -47,7 +47,7 @@ static int setup(void **arg)
 	assert_non_null(s->roots);
 	memset(s->units, 0, UNITS * sizeof(*s->units));
 	assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, NULL), 0);
-	assert_int_equal(nexthops_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
+	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
 	assert_int_equal(rib_open(s->fib, s->ns, usable, s, &s->rib), 0);
 	*arg = s;
 	return 0;
@@ -58,7 +58,7 @@ static int teardown(void **arg)
 	struct state *s = *arg;
 
 	rib_close(s->rib);
-	nexthops_close(s->ns);
+	nexthop_close(s->ns);
 	fib_close(s->fib);
 	free(s->units);
 	free(s->roots);
@@ -114,7 +114,7 @@ static bool settle(struct state *s)
 	bool changed;
 
 	assert_int_equal(rib_settle(s->rib, &changed), 0);
-	nexthops_settle(s->ns);
+	nexthop_settle(s->ns);
 	return changed;
 }
 
