@@ -41,6 +41,7 @@ UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 
 .PHONY: all bpf clean
+.SECONDARY:
 all: $(B)/sluiced $(B)/sluice ## sluiced and sluice into build/ (SAN=1: with address and undefined-behaviour sanitizers, into build-san/)
 
 bpf: $(SKELS) ## the BPF objects and their skeletons alone
