@@ -135,13 +135,11 @@ static int get_neighbors(struct call *c)
 
 static int get_counters(struct call *c)
 {
-	bool holds = false;
-	json_t *json;
+	bool holds;
 
 	if (!query_flag(c, "check"))
 		return answer(c, counters_show(c->api->sw));
-	json = counters_check(c->api->sw, &holds);
-	return json ? answer(c, json_pack("{s:b, s:o}", "holds", holds, "check", json)) : answer(c, NULL);
+	return answer(c, counters_check(c->api->sw, &holds));
 }
 
 static int get_status(struct call *c)

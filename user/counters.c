@@ -140,8 +140,9 @@ static struct balance read_balance(struct sw *sw, uint32_t id, const struct port
 		b.by_reason += drop_sum(sw, id, r);
 	b.c = port_sum(sw, id);
 	b.exact = b.c.rx_packets == outcome(&b.c) && first.dropped == b.c.dropped && b.by_reason == b.c.dropped;
-	b.holds = b.exact || (before->rx_packets <= outcome(&b.c) && outcome(before) <= b.c.rx_packets &&
-			      before->dropped <= b.by_reason && b.by_reason <= b.c.dropped + (b.c.rx_packets - before->rx_packets));
+	b.holds =
+		b.exact || (before->rx_packets <= outcome(&b.c) && outcome(before) <= b.c.rx_packets &&
+			    before->dropped <= b.by_reason && b.by_reason <= b.c.dropped + (b.c.rx_packets - before->rx_packets));
 	return b;
 }
 

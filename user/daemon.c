@@ -188,6 +188,8 @@ static int open_switch(struct daemon *d, struct errs *errs)
 		r = mirror_open(sw->base, events_listener(d->events), &sw->mirror, errs);
 	if (!r)
 		r = open_nouns(sw, errs);
+	if (!r && choice.former)
+		iface_adopt(sw, choice.former);
 	if (!r)
 		r = commit_open(sw, d->state, &features, &d->commit, errs);
 	if (!r)

@@ -217,7 +217,8 @@ int fdb_reconcile(struct sw *sw, struct errs *errs)
 	if (p.changed)
 		sw_epoch(sw);
 	if (err == -E2BIG)
-		return errs_fail(errs, E2BIG, "fdb: %zu static stations do not fit: tables.fdb is %u", p.n, table_capacity(sw->fdb->t));
+		return errs_fail(errs, E2BIG, "fdb: %zu static stations do not fit: tables.fdb is %u", p.n,
+				 table_capacity(sw->fdb->t));
 	return err ? errs_fail(errs, -err, "fdb: %s", strerror(-err)) : 0;
 }
 
@@ -289,9 +290,12 @@ static int show_one(const void *key, void *value, void *arg)
 	json_t *o;
 
 	o = json_pack("{s:s, s:i, s:s, s:s}", "mac", mac_text(k->mac, mac), "vlan", k->vlan, "port", port ? port : "none", "type",
-		      e->flags & FDB_F_OWN ? "own" : e->flags & FDB_F_STATIC ? "static" : "learned");
+		      e->flags & FDB_F_OWN	? "own"
+		      : e->flags & FDB_F_STATIC ? "static"
+						: "learned");
 	if (is_learned(e))
-		json_object_set_new(o, "age", json_integer(l->now > e->seen_ns ? (json_int_t)((l->now - e->seen_ns) / 1000000000ull) : 0));
+		json_object_set_new(o, "age",
+				    json_integer(l->now > e->seen_ns ? (json_int_t)((l->now - e->seen_ns) / 1000000000ull) : 0));
 	json_array_append_new(l->list, o);
 	return 0;
 }

@@ -1,5 +1,4 @@
-/* file.c: between sluiced's state and the file system. It stands apart from state.c, because <sys/stat.h> and <fcntl.h>
- * cannot be in one file with the tag of `enum stat` in abi.h.
+/* file.c: between sluiced's state (and the CLI, which reads configurations) and the file system.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -331,7 +331,9 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 	o = json_pack("{s:s, s:i, s:s, s:o, s:s, s:I, s:I, s:s}", "name", cfg->name, "id", id, "vrf", cfg->vrf, "addresses",
 		      iface_addrs_show(sw, (int)e.host_ifindex), "mac", mac_text(e.mac, mac), "mtu", (json_int_t)e.mtu, "ifindex",
 		      (json_int_t)e.host_ifindex, "state",
-		      !e.host_ifindex ? "absent" : iface_usable(sw, id) ? "up" : "down");
+		      !e.host_ifindex	     ? "absent"
+		      : iface_usable(sw, id) ? "up"
+					     : "down");
 	if (cfg->vlan)
 		json_object_set_new(o, "vlan", json_integer(cfg->vlan));
 	else

@@ -84,7 +84,8 @@ static int refuse_foreign(const struct iface_cfg *cfg, const char *netdev, struc
 	char key[64];
 
 	snprintf(key, sizeof(key), "interfaces.%s", cfg->name);
-	errs_add(errs, cfg->where, key, "a netdev `%s` exists that is not this switch's: choose another name, or remove it", netdev);
+	errs_add(errs, cfg->where, key, "a netdev `%s` exists that is not this switch's: choose another name, or remove it",
+		 netdev);
 	return -EEXIST;
 }
 

@@ -189,17 +189,17 @@ static void entry_of(const struct port_want *w, struct port *e)
 	}
 }
 
-int port_promisc(const char *netdev, int ifindex, bool on)
+/* Sets or clears IFF_PROMISC, under whatever name the netdev has by now. 1: changed, 0: it was so already; -errno. */
+static int set_promisc(uint32_t ifindex, bool on)
 {
 	struct ifreq r = {0};
 	int err = 0, fd;
 
-	if ((int)if_nametoindex(netdev) != ifindex)
+	if (!if_indextoname(ifindex, r.ifr_name))
 		return -ENODEV;
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", netdev);
 	if (ioctl(fd, SIOCGIFFLAGS, &r)) {
 		err = -errno;
 	} else if (!!(r.ifr_flags & IFF_PROMISC) != on) {
@@ -220,7 +220,7 @@ static void detach(struct sw *sw, uint16_t id)
 
 	datapath_detach(sw->dp, (int)ifindex, e.name);
 	if (e.flags & PORT_F_PROMISC)
-		port_promisc(e.name, (int)ifindex, false);
+		set_promisc(ifindex, false);
 	set_xdp_target(sw, id, 0, false);
 	table_delete(table_get(sw->dp, "port_ids"), &ifindex);
 	e.ifindex = 0;
@@ -330,7 +330,8 @@ static void settle_tags(struct sw *sw, const struct port_want *w)
 	if (netlink_driver(w->name, driver, sizeof(driver)) >= 0 && strcmp(driver, "veth") && !netlink_rxvlan_off(w->name))
 		set_flags(sw, w->id, PORT_F_TAG_HIDDEN, 0);
 	else if (!s->note[0])
-		snprintf(s->note, sizeof(s->note), "the driver (%s) may hide VLAN tags: XDP leaves untagged frames to tc", driver);
+		snprintf(s->note, sizeof(s->note), "the driver (%s) may hide VLAN tags: XDP leaves untagged frames to tc",
+			 driver);
 }
 
 static void settle_promisc(struct sw *sw, const struct port_want *w)
@@ -338,10 +339,10 @@ static void settle_promisc(struct sw *sw, const struct port_want *w)
 	struct port_slot *s = &sw->ports->slot[w->id];
 	bool ours = s->e.flags & PORT_F_PROMISC, want = s->e.mode == PORT_ACCESS || s->e.mode == PORT_TRUNK;
 
-	if (want && !ours && port_promisc(w->name, w->ifindex, true) == 1)
+	if (want && !ours && set_promisc(s->e.ifindex, true) == 1)
 		set_flags(sw, w->id, 0, PORT_F_PROMISC);
 	if (!want && ours) {
-		port_promisc(w->name, w->ifindex, false);
+		set_promisc(s->e.ifindex, false);
 		set_flags(sw, w->id, PORT_F_PROMISC, 0);
 	}
 }

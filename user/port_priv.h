@@ -18,10 +18,10 @@ struct port_want {
 };
 
 struct port_slot {
-	struct port e; /* as the table has it; mode PORT_NONE: free */
+	struct port e;		      /* as the table has it; mode PORT_NONE: free */
 	const struct port_want *want; /* during a reconciliation */
-	bool attached; /* by this life */
-	uint8_t xdp;   /* enum xdp_want it was attached with */
+	bool attached;		      /* by this life */
+	uint8_t xdp;		      /* enum xdp_want it was attached with */
 	struct attachment att;
 	char note[160];
 };
@@ -39,8 +39,5 @@ struct ports {
 	bool changed;
 	bool swept; /* links of a former life that nobody knows are gone */
 };
-
-/* Sets or clears IFF_PROMISC. 1: changed, 0: it was so already; -errno. */
-int port_promisc(const char *netdev, int ifindex, bool on);
 
 #endif

@@ -18,8 +18,11 @@ static const char *mode_name(uint8_t mode)
 static const char *attach_name(uint8_t kind)
 {
 	static const char *const names[] = {
-		[ATTACHED_NONE] = "off",	   [ATTACHED_TCX] = "tcx",		 [ATTACHED_CLSACT] = "clsact",
-		[ATTACHED_XDP_NATIVE] = "native", [ATTACHED_XDP_GENERIC] = "generic",
+		[ATTACHED_NONE] = "off",
+		[ATTACHED_TCX] = "tcx",
+		[ATTACHED_CLSACT] = "clsact",
+		[ATTACHED_XDP_NATIVE] = "native",
+		[ATTACHED_XDP_GENERIC] = "generic",
 	};
 
 	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";
@@ -80,7 +83,8 @@ static json_t *show_attached(struct sw *sw, uint16_t id)
 
 static json_t *show_waiting(const char *name, uint8_t mode, uint16_t native, const uint64_t *vlans, const char *reason)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "name", name, "mode", mode_name(mode), "state", "waiting", "reason", reason);
+	json_t *o =
+		json_pack("{s:s, s:s, s:s, s:s}", "name", name, "mode", mode_name(mode), "state", "waiting", "reason", reason);
 
 	add_vlans(o, mode, native, vlans);
 	return o;
@@ -115,8 +119,9 @@ json_t *port_show(struct sw *sw)
 		if (ps->slot[id].e.ifindex)
 			json_array_append_new(list, show_attached(sw, id));
 	for (size_t i = 0; i < ps->n_refused; i++)
-		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "name", ps->refused[i].name, "ifindex",
-						      ps->refused[i].ifindex, "state", "refused", "reason", ps->refused[i].reason));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:s, s:s}", "name", ps->refused[i].name, "ifindex",
+						ps->refused[i].ifindex, "state", "refused", "reason", ps->refused[i].reason));
 	for (size_t i = 0; i < m->n_ports; i++) {
 		const struct port_cfg *c = &m->ports[i];
 

@@ -126,7 +126,9 @@ int nat_open(struct sw *sw, struct errs *errs);
 void nat_close(struct sw *sw);
 int nat_reconcile(struct sw *sw, struct errs *errs);
 json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}]} */
-int nat_port_release(struct sw *sw, uint16_t pool, uint32_t pool_addr, uint8_t proto, uint16_t port); /* host order */
+const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
+/* Is what a flow was made by still in force: its rule, and the address of its pool (pool 0: no pool had a part)? */
+bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside);
 
 /* flow.c: ageing, listing, flushing. */
 int flow_open(struct sw *sw, struct errs *errs);

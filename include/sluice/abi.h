@@ -393,7 +393,8 @@ struct pool_addr {
 	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
 			     */
 };
-#define POOL_ADDR_F_USED 1
+#define POOL_ADDR_F_USED  1
+#define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
 
 /* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of

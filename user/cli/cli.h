@@ -138,19 +138,19 @@ void table_print(const json_t *rows, const struct column *columns, size_t n, con
 /* Numbers, strings, true/false as yes/no, arrays joined with commas; "" for null and absent. */
 void cell_text(const json_t *value, char *buf, size_t size);
 
-void show_ports(const json_t *answer);
-void show_vlans(const json_t *answer);
-void show_interfaces(const json_t *answer);
-void show_routes(const json_t *answer);
-void show_nat(const json_t *answer);
-void show_flows(const json_t *answer);
-void show_fdb(const json_t *answer);
-void show_neighbors(const json_t *answer);
-void show_counters(const json_t *answer);
-void show_check(const json_t *answer);
-void show_status(const json_t *answer);
-void show_change(const json_t *answer); /* of a commit: the diff as text */
-void show_diff(const json_t *answer);
-void show_members(const json_t *answer); /* any object: one member a line */
+void print_ports(const json_t *answer);
+void print_vlans(const json_t *answer);
+void print_interfaces(const json_t *answer);
+void print_routes(const json_t *answer);
+void print_nat(const json_t *answer);
+void print_flows(const json_t *answer);
+void print_fdb(const json_t *answer);
+void print_neighbors(const json_t *answer);
+void print_counters(const json_t *answer);
+void print_check(const json_t *answer);
+void print_status(const json_t *answer);
+void print_change(const json_t *answer); /* of a commit: the diff as text */
+void print_diff(const json_t *answer);
+void print_members(const json_t *answer); /* any object: one member a line */
 
 #endif

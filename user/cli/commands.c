@@ -242,7 +242,7 @@ static const struct param rollback[] = {
 	 .method = "POST",                                                                                                       \
 	 .url = url_,                                                                                                            \
 	 .run = run_request,                                                                                                     \
-	 .print = show_change,                                                                                                   \
+	 .print = print_change,                                                                                                  \
 	 .params = params_,                                                                                                      \
 	 .help = help_,                                                                                                          \
 	 .example = example_}
@@ -251,52 +251,52 @@ static const struct param rollback[] = {
 	 .method = "DELETE",                                                                                                     \
 	 .url = url_,                                                                                                            \
 	 .run = run_request,                                                                                                     \
-	 .print = show_change,                                                                                                   \
+	 .print = print_change,                                                                                                  \
 	 .params = params_,                                                                                                      \
 	 .help = help_}
 #define DO(path_, url_, run_, print_, params_, help_)                                                                            \
 	{.path = path_, .method = "POST", .url = url_, .run = run_, .print = print_, .params = params_, .help = help_}
 
 const struct command commands[] = {
-	GET("port show", "/v1/ports", show_ports, NULL, "ports, and why one is not attached"),
+	GET("port show", "/v1/ports", print_ports, NULL, "ports, and why one is not attached"),
 	ADD("port add", "/v1/ports", port_add, "attach a netdev, or all that match a glob",
 	    "sluice port add eth1 mode trunk vlans 10,20,30-40 native 10"),
 	DELETE("port delete", "/v1/ports", port_delete, "detach"),
 
-	GET("vlan show", "/v1/vlans", show_vlans, NULL, "VLANs and their members"),
+	GET("vlan show", "/v1/vlans", print_vlans, NULL, "VLANs and their members"),
 	ADD("vlan add", "/v1/vlans", vlan_add, "give a VLAN a name", "sluice vlan add 10 name web"),
 	DELETE("vlan delete", "/v1/vlans", vlan_delete, "take a VLAN off the list"),
 
-	GET("interface show", "/v1/interfaces", show_interfaces, NULL, "L3 interfaces and their addresses"),
+	GET("interface show", "/v1/interfaces", print_interfaces, NULL, "L3 interfaces and their addresses"),
 	ADD("interface add", "/v1/interfaces", interface_add, "make a VLAN or a routed port a gateway",
 	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
 	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
 
-	GET("route show", "/v1/routes", show_routes, NULL, "routes: of the configuration and of the kernel"),
+	GET("route show", "/v1/routes", print_routes, NULL, "routes: of the configuration and of the kernel"),
 	ADD("route add", "/v1/routes", route_add, "add a static route",
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
-	GET("route get", "/v1/routes/get", show_members, route_get, "how a packet to ADDR would go"),
+	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
 
-	GET("nat show", "/v1/nat", show_nat, NULL, "rules, and how full their pools are"),
+	GET("nat show", "/v1/nat", print_nat, NULL, "rules, and how full their pools are"),
 	ADD("nat add snat", "/v1/nat", nat_add_snat, "translate sources",
 	    "sluice nat add snat lan from 10.0.0.0/8 out eth0 to masquerade"),
 	ADD("nat add dnat", "/v1/nat", nat_add_dnat, "forward an address or a port to a server",
 	    "sluice nat add dnat web on eth0 protocol tcp port 443 to 10.0.10.80:8443"),
 	DELETE("nat delete", "/v1/nat", nat_delete, "take a rule away"),
 
-	GET("flow show", "/v1/flows", show_flows, flow_show, "tracked connections"),
-	GET("flow list", "/v1/flows", show_flows, flow_show, "the same"),
-	GET("flow count", "/v1/flows/count", show_members, NULL, "how many there are"),
-	DO("flow flush", "/v1/flows/flush", run_request, show_members, NULL, "end every tracked connection"),
+	GET("flow show", "/v1/flows", print_flows, flow_show, "tracked connections"),
+	GET("flow list", "/v1/flows", print_flows, flow_show, "the same"),
+	GET("flow count", "/v1/flows/count", print_members, NULL, "how many there are"),
+	DO("flow flush", "/v1/flows/flush", run_request, print_members, NULL, "end every tracked connection"),
 
-	GET("fdb show", "/v1/fdb", show_fdb, NULL, "stations, and behind which port"),
+	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
 	ADD("fdb add", "/v1/fdb", fdb_add, "a station that neither moves nor ages",
 	    "sluice fdb add 02:00:00:00:00:01 vlan 10 port eth1"),
 	DELETE("fdb delete", "/v1/fdb", fdb_delete, "take a static station away"),
-	DO("fdb flush", "/v1/fdb/flush", run_request, show_members, fdb_flush, "forget learned stations"),
+	DO("fdb flush", "/v1/fdb/flush", run_request, print_members, fdb_flush, "forget learned stations"),
 
-	GET("neighbor show", "/v1/neighbors", show_neighbors, NULL, "neighbours, as the kernel knows them"),
+	GET("neighbor show", "/v1/neighbors", print_neighbors, NULL, "neighbours, as the kernel knows them"),
 	ADD("neighbor add", "/v1/neighbors", neighbor_add, "a neighbour that is not asked for",
 	    "sluice neighbor add 10.0.10.7 mac 02:00:00:00:00:07 dev vlan10"),
 	DELETE("neighbor delete", "/v1/neighbors", neighbor_delete, "take a static neighbour away"),
@@ -305,7 +305,7 @@ const struct command commands[] = {
 	 .method = "GET",
 	 .url = "/v1/counters",
 	 .run = run_counters_check,
-	 .print = show_counters,
+	 .print = print_counters,
 	 .params = counters_show,
 	 .help = "counters of the ports, drops and their reasons"},
 	{.path = "config show",
@@ -315,16 +315,16 @@ const struct command commands[] = {
 	 .params = config_show,
 	 .help = "the running configuration"},
 
-	DO("apply", "/v1/config", run_file, show_change, file_change, "make FILE the running configuration"),
-	DO("confirm", "/v1/config/confirm", run_request, show_members, NULL, "keep the change that waits to be confirmed"),
-	DO("rollback", "/v1/config/rollback", run_request, show_change, rollback, "go back to a former configuration"),
-	DO("diff", "/v1/config/diff", run_file, show_diff, file_only, "what applying FILE would change"),
+	DO("apply", "/v1/config", run_file, print_change, file_change, "make FILE the running configuration"),
+	DO("confirm", "/v1/config/confirm", run_request, print_members, NULL, "keep the change that waits to be confirmed"),
+	DO("rollback", "/v1/config/rollback", run_request, print_change, rollback, "go back to a former configuration"),
+	DO("diff", "/v1/config/diff", run_file, print_diff, file_only, "what applying FILE would change"),
 	{.path = "check",
 	 .run = run_check,
 	 .params = file_only,
 	 .help = "whether FILE is a good configuration; needs no sluiced"},
-	DO("save", "/v1/config/save", run_request, show_members, NULL, "write the running configuration into the file"),
-	GET("status", "/v1/status", show_status, NULL, "sluiced: version, configuration, what failed"),
+	DO("save", "/v1/config/save", run_request, print_members, NULL, "write the running configuration into the file"),
+	GET("status", "/v1/status", print_status, NULL, "sluiced: version, configuration, what failed"),
 };
 
 const size_t n_commands = sizeof(commands) / sizeof(commands[0]);

@@ -48,6 +48,20 @@ static int run(struct cli *cli, int argc, char **argv)
 	return code;
 }
 
+/* `__complete [-i NAME] [-s SOCKET] -- WORD...`, as packaging/sluice.bash asks. */
+static int run_complete(struct cli *cli, int argc, char **argv)
+{
+	bool ignored = false;
+	char why[CLI_ERROR];
+	int n = 1;
+
+	while (n < argc && strcmp(argv[n], "--") != 0)
+		n++;
+	if (n == argc || cli_globals(cli, &(int){n}, argv, &ignored, &ignored, why))
+		return EXIT_USAGE;
+	return complete(cli, argc - n - 1, argv + n + 1);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = {.instance = "default"};
@@ -56,7 +70,7 @@ int main(int argc, char **argv)
 	int code;
 
 	if (argc > 1 && strcmp(argv[1], "__complete") == 0)
-		return complete(&cli, argc - 2, argv + 2);
+		return run_complete(&cli, argc - 1, argv + 1);
 	if (cli_globals(&cli, &argc, argv, &want_help, &want_version, why))
 		return usage_error(&cli, why, "");
 	if (want_version) {

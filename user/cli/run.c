@@ -210,7 +210,7 @@ int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args)
 	if (cli->json)
 		cli_json(cli, answer.json);
 	else
-		show_check(answer.json);
+		print_check(answer.json);
 	answer_free(&answer);
 	return holds ? EXIT_OK : EXIT_REFUSED;
 }

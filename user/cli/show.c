@@ -33,7 +33,7 @@ static void cell_why(const json_t *row, char *buf, size_t size)
 	snprintf(buf, size, "%s%s%s", reason, *reason && *note ? "; " : "", note);
 }
 
-void show_ports(const json_t *answer)
+void print_ports(const json_t *answer)
 {
 	static const struct column columns[] = {
 		{.title = "PORT", .key = "name"},   {.title = "ID", .key = "id", .right = true},
@@ -46,7 +46,7 @@ void show_ports(const json_t *answer)
 	table_print(answer, columns, N(columns), "no ports: sluice port add NAME mode ...");
 }
 
-void show_vlans(const json_t *answer)
+void print_vlans(const json_t *answer)
 {
 	static const struct column columns[] = {
 		{.title = "VLAN", .key = "id", .right = true}, {.title = "NAME", .key = "name"},
@@ -68,7 +68,7 @@ static void cell_of(const json_t *row, char *buf, size_t size)
 		snprintf(buf, size, "port %s", text_of(row, "port"));
 }
 
-void show_interfaces(const json_t *answer)
+void print_interfaces(const json_t *answer)
 {
 	static const struct column columns[] = {
 		{.title = "INTERFACE", .key = "name"},
@@ -131,7 +131,7 @@ static void print_route(const json_t *r)
 	}
 }
 
-void show_routes(const json_t *answer)
+void print_routes(const json_t *answer)
 {
 	const json_t *r;
 	size_t i;
@@ -150,7 +150,7 @@ static void cell_ports_used(const json_t *row, char *buf, size_t size)
 	snprintf(buf, size, "%lld of %lld", (long long)used, (long long)total);
 }
 
-void show_nat(const json_t *answer)
+void print_nat(const json_t *answer)
 {
 	static const struct column rules[] = {
 		{.title = "RULE", .key = "name"},	  {.title = "TYPE", .key = "type"},
@@ -173,38 +173,109 @@ void show_nat(const json_t *answer)
 	table_print(json_object_get(answer, "pools"), pools, N(pools), "");
 }
 
-void show_flows(const json_t *answer)
+/* "10.0.0.1:443"; IPv6 in brackets; without ports the address alone. */
+static void end_text(const json_t *addr, const json_t *port, char *buf, size_t size)
 {
-	const json_t *rows = json_is_object(answer) ? json_object_get(answer, "flows") : answer;
-	static const struct column columns[] = {
-		{.title = "PROTO", .key = "protocol"},
-		{.title = "STATE", .key = "state"},
-		{.title = "FROM", .key = "source"},
-		{.title = "TO", .key = "destination"},
-		{.title = "TRANSLATED", .key = "translated"},
-		{.title = "RULE", .key = "rule"},
-		{.title = "PACKETS", .key = "packets", .right = true},
-		{.title = "BYTES", .key = "bytes", .right = true},
-		{.title = "IDLE", .key = "idle_s", .right = true},
-	};
+	const char *a = json_string_value(addr);
+	json_int_t n = json_integer_value(port);
 
-	table_print(rows, columns, N(columns), "no flows");
+	if (!a)
+		a = "";
+	if (!n)
+		snprintf(buf, size, "%s", a);
+	else
+		snprintf(buf, size, strchr(a, ':') ? "[%s]:%lld" : "%s:%lld", a, (long long)n);
 }
 
-void show_fdb(const json_t *answer)
+static void cell_from(const json_t *row, char *buf, size_t size)
+{
+	const json_t *f = json_object_get(row, "forward");
+
+	end_text(json_object_get(f, "src"), json_object_get(f, "sport"), buf, size);
+}
+
+static void cell_to(const json_t *row, char *buf, size_t size)
+{
+	const json_t *f = json_object_get(row, "forward");
+
+	end_text(json_object_get(f, "dst"), json_object_get(f, "dport"), buf, size);
+}
+
+/* What becomes of one end: the changed address and port, with what did not change filled in. "" when nothing does. */
+static void changed_end(const json_t *f, const char *end, char *buf, size_t size)
+{
+	char key[16];
+	const json_t *addr, *port;
+
+	*buf = '\0';
+	snprintf(key, sizeof(key), "to-%s", end);
+	addr = json_object_get(f, key);
+	snprintf(key, sizeof(key), "to-%.1sport", end);
+	port = json_object_get(f, key);
+	if (!addr && !port)
+		return;
+	snprintf(key, sizeof(key), "%.1sport", end);
+	end_text(addr ? addr : json_object_get(f, end), port ? port : json_object_get(f, key), buf, size);
+}
+
+static void cell_translated(const json_t *row, char *buf, size_t size)
+{
+	const json_t *f = json_object_get(row, "forward");
+	char src[80], dst[80];
+
+	changed_end(f, "src", src, sizeof(src));
+	changed_end(f, "dst", dst, sizeof(dst));
+	snprintf(buf, size, "%s%s%s%s%s", *src ? "from " : "", src, *src && *dst ? " " : "", *dst ? "to " : "", dst);
+}
+
+static void both(const json_t *row, const char *key, char *buf, size_t size)
+{
+	snprintf(buf, size, "%lld/%lld", (long long)json_integer_value(json_object_get(json_object_get(row, "forward"), key)),
+		 (long long)json_integer_value(json_object_get(json_object_get(row, "reply"), key)));
+}
+
+static void cell_packets(const json_t *row, char *buf, size_t size)
+{
+	both(row, "packets", buf, size);
+}
+
+static void cell_bytes(const json_t *row, char *buf, size_t size)
+{
+	both(row, "bytes", buf, size);
+}
+
+void print_flows(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{.title = "PROTO", .key = "proto"},
+		{.title = "STATE", .key = "state"},
+		{.title = "FROM", .cell = cell_from},
+		{.title = "TO", .cell = cell_to},
+		{.title = "TRANSLATED", .cell = cell_translated},
+		{.title = "RULE", .key = "rule"},
+		{.title = "PACKETS", .cell = cell_packets, .right = true},
+		{.title = "BYTES", .cell = cell_bytes, .right = true},
+		{.title = "IDLE", .key = "idle", .right = true},
+		{.title = "ENDS IN", .key = "expires", .right = true},
+	};
+
+	table_print(answer, columns, N(columns), "no flows");
+}
+
+void print_fdb(const json_t *answer)
 {
 	static const struct column columns[] = {
 		{.title = "MAC", .key = "mac"},
 		{.title = "VLAN", .key = "vlan", .right = true},
 		{.title = "PORT", .key = "port"},
 		{.title = "TYPE", .key = "type"},
-		{.title = "AGE", .key = "age_s", .right = true},
+		{.title = "AGE", .key = "age", .right = true},
 	};
 
 	table_print(answer, columns, N(columns), "no stations");
 }
 
-void show_neighbors(const json_t *answer)
+void print_neighbors(const json_t *answer)
 {
 	static const struct column columns[] = {
 		{.title = "NEIGHBOR", .key = "address"},
@@ -218,7 +289,7 @@ void show_neighbors(const json_t *answer)
 
 static void print_indented(const char *name, const json_t *value, int depth);
 
-static void print_members(const json_t *o, int depth)
+static void print_object(const json_t *o, int depth)
 {
 	const char *name;
 	json_t *value;
@@ -252,7 +323,7 @@ static void print_indented(const char *name, const json_t *value, int depth)
 
 	if (json_is_object(value)) {
 		printf("%*s%s:\n", depth * 2, "", name);
-		print_members(value, depth + 1);
+		print_object(value, depth + 1);
 	} else if (json_is_object(json_array_get(value, 0))) {
 		printf("%*s%s:\n", depth * 2, "", name);
 		json_array_foreach (value, i, row)
@@ -264,7 +335,7 @@ static void print_indented(const char *name, const json_t *value, int depth)
 	}
 }
 
-void show_members(const json_t *answer)
+void print_members(const json_t *answer)
 {
 	if (json_is_array(answer)) {
 		const json_t *row;
@@ -273,21 +344,55 @@ void show_members(const json_t *answer)
 		json_array_foreach (answer, i, row)
 			print_row(row, 0);
 	} else {
-		print_members(answer, 0);
+		print_object(answer, 0);
 	}
 }
 
-void show_counters(const json_t *answer)
+/* One line a port, then what was dropped and why, then the statistics that are not 0. */
+void print_counters(const json_t *answer)
 {
-	show_members(answer);
+	static const struct column columns[] = {
+		{.title = "PORT", .key = "name"},
+		{.title = "RECEIVED", .key = "rx_packets", .right = true},
+		{.title = "BYTES", .key = "rx_bytes", .right = true},
+		{.title = "FORWARDED", .key = "forwarded", .right = true},
+		{.title = "TO HOST", .key = "to_host", .right = true},
+		{.title = "DROPPED", .key = "dropped", .right = true},
+		{.title = "SENT", .key = "tx_packets", .right = true},
+		{.title = "BYTES", .key = "tx_bytes", .right = true},
+	};
+	const json_t *ports = json_object_get(answer, "ports"), *reasons = json_object_get(answer, "reasons"), *row;
+	const char *name;
+	json_t *n;
+	size_t i;
+
+	table_print(ports, columns, N(columns), "no ports");
+	json_array_foreach (ports, i, row) {
+		json_object_foreach (json_object_get(row, "drops"), name, n)
+			printf("%s dropped %lld: %s (%s)\n", text_of(row, "name"), (long long)json_integer_value(n),
+			       text_of(reasons, name), name);
+	}
+	json_object_foreach (json_object_get(answer, "stats"), name, n) {
+		if (json_integer_value(n))
+			printf("%-20s %lld\n", name, (long long)json_integer_value(n));
+	}
 }
 
-void show_check(const json_t *answer)
+void print_check(const json_t *answer)
 {
-	bool holds = json_is_true(json_object_get(answer, "holds"));
+	static const struct column columns[] = {
+		{.title = "PORT", .key = "name"},
+		{.title = "RECEIVED", .key = "rx_packets", .right = true},
+		{.title = "FORWARDED", .key = "forwarded", .right = true},
+		{.title = "TO HOST", .key = "to_host", .right = true},
+		{.title = "DROPPED", .key = "dropped", .right = true},
+		{.title = "BY REASON", .key = "dropped_by_reason", .right = true},
+		{.title = "HOLDS", .key = "holds"},
+	};
 
-	puts(holds ? "the sums hold" : "a sum does not hold");
-	show_members(json_object_get(answer, "check"));
+	table_print(json_object_get(answer, "ports"), columns, N(columns), "no ports");
+	puts(json_is_true(json_object_get(answer, "holds")) ? "received = forwarded + to the host + dropped, on every port"
+							    : "received is not forwarded + to the host + dropped");
 }
 
 static void print_time(const char *what, json_int_t seconds)
@@ -321,7 +426,7 @@ static void print_features(const json_t *features)
 	putchar('\n');
 }
 
-void show_status(const json_t *answer)
+void print_status(const json_t *answer)
 {
 	const json_t *config = json_object_get(answer, "config"), *last = json_object_get(answer, "last_change"), *e;
 	const json_t *errors = json_object_get(answer, "errors");
@@ -352,7 +457,7 @@ void show_status(const json_t *answer)
 		printf("  %s\n", json_string_value(e));
 }
 
-void show_diff(const json_t *answer)
+void print_diff(const json_t *answer)
 {
 	if (!json_is_true(json_object_get(answer, "changed")))
 		puts("nothing changes");
@@ -360,11 +465,11 @@ void show_diff(const json_t *answer)
 		fputs(text_of(answer, "text"), stdout);
 }
 
-void show_change(const json_t *answer)
+void print_change(const json_t *answer)
 {
 	json_int_t confirm = json_integer_value(json_object_get(answer, "confirm_s"));
 
-	show_diff(answer);
+	print_diff(answer);
 	if (json_is_true(json_object_get(answer, "dry_run")))
 		puts("this was a dry run: nothing was changed");
 	else if (confirm)
