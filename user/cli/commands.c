@@ -20,7 +20,7 @@ static const struct param port_add[] = {
 	{.key = "vlan", .value = "ID", .json = "vlan", .type = VALUE_NUMBER, .help = "of an access port"},
 	{.key = "vlans", .value = "ID,LO-HI", .json = "vlans", .type = VALUE_LIST, .flags = PARAM_REPEAT, .help = "of a trunk"},
 	{.key = "native", .value = "ID", .json = "native", .type = VALUE_NUMBER, .help = "VLAN of a trunk's untagged frames"},
-	{.key = "protocol", .value = "TAG", .json = "protocol", .choices = "802.1q 802.1ad", .help = "kind of tag (802.1q)"},
+	{.key = "protocol", .value = "TAG", .json = "protocol", .choices = "802.1Q 802.1ad", .help = "kind of tag (802.1Q)"},
 	{.key = "xdp", .value = "HOW", .json = "xdp", .choices = "auto native generic off"},
 	CHANGE,
 	END,
