@@ -79,7 +79,7 @@ def test_one_flow_one_way(switch, name, hook):
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("name", SPREAD)
 def test_flows_use_both_ways(switch, name, hook):
-    """Of 64 flows each way of two gets at least a quarter: an even choice fails this once in 20000 seeds, and the seed is fixed."""
+    """Of 64 flows each of two ways gets a quarter at least: a fair choice fails this for one seed in 25000, and ours is fixed."""
     switch.forget()
     ways = [way(switch, hook, frame) for frame in SPREAD[name]]
     assert min(ways.count(port) for port in WAYS) >= 16, ways

@@ -1,4 +1,6 @@
-"""ICMP errors of the switch's own: what they quote, who gets them, and about what none is sent (RFC 792, RFC 1812 4.3.2, RFC 4443 2.4).
+"""ICMP errors of the switch's own: what they quote, who gets them, and about what none is sent.
+
+RFC 792, RFC 1812 4.3.2, RFC 4443 2.4.
 
 test_l3.py has one for each way that a routed packet ends.
 """
@@ -36,8 +38,8 @@ from frames import (
 from harness import Drop, Row, check
 from icmp_frames import error4, error6
 
-# Room for the new header is made by a helper that refuses an skb with its tag in the data, and at tc there is such a one only in a
-# test run. So what comes in tagged goes by the wire.
+# Room for the new header is made by a helper that refuses an skb with its tag in the data, and at tc there is such a one only
+# in a test run. So what comes in tagged goes by the wire.
 WITHOUT_TC = ("xdp", "wire")
 NOWHERE4, NOWHERE6 = "172.31.0.1", "2001:db8:dead::1"
 QUOTED = octets(from_to(D, A, udp()))[14:]

@@ -1,7 +1,7 @@
 """Routing: what leaves, how, and what does not (RFC 1812 5.2 and 5.3, RFC 8200, RFC 1624)."""
 import struct
 
-from scapy.layers.inet import ICMP, IP, UDP, checksum
+from scapy.layers.inet import IP, checksum
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
@@ -20,7 +20,6 @@ from frames import (
     T10,
     T20,
     T30,
-    U10,
     U30,
     W1,
     W2,
