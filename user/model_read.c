@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include "glob.h"
+#include "globs.h"
 #include "model_priv.h"
 
 struct where read_where(const struct reader *r, const struct node *n)

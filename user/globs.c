@@ -1,4 +1,4 @@
-/* glob.c: netdev names and globs (glob.h).
+/* globs.c: netdev names and globs (globs.h).
  *
  * A glob is a row of at most IFNAMSIZ - 1 tokens, each a set of characters or a star. Two globs meet when some name takes
  * both to their ends: that is looked for among all pairs of positions, by the length of the name, which also gives the
@@ -7,7 +7,7 @@
 #include <fnmatch.h>
 #include <stdint.h>
 #include <string.h>
-#include "glob.h"
+#include "globs.h"
 
 #define TOKENS IFNAMSIZ
 
