@@ -79,8 +79,8 @@ static long icmp_sum_chunk(__u32 n, void *arg)
 		if (bpf_skb_load_bytes(s->ctx, s->off + at, words, sizeof(words)))
 			return 1;
 	} else {
-		left &= sizeof(words) - 1;
-		if (!left || bpf_skb_load_bytes(s->ctx, s->off + at, words, left))
+		left = ((left - 1) & (sizeof(words) - 1)) + 1; /* verifier: 1 to 32, which it is */
+		if (bpf_skb_load_bytes(s->ctx, s->off + at, words, left))
 			return 1;
 	}
 	for (int i = 0; i < 4; i++)

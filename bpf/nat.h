@@ -300,7 +300,10 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id)
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
-		return nat_use(p, m->pool_addr, m->port);
+		if (nat_use(p, m->pool_addr, m->port) == V_NEXT)
+			return V_NEXT;
+		/* The address went away. */
+		bpf_map_delete_elem(&nat_mappings, &key);
 	}
 	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
 	s.min = pool->port_min;

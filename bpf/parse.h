@@ -237,20 +237,27 @@ static __always_inline void parse_icmp(struct pkt *p, void *data, void *end, __u
 	}
 }
 
-static __always_inline void parse_l4(struct pkt *p, void *data, void *end)
+/* verifier: global functions, each verified once, so that the paths through layer 3 are not multiplied by those through layer 4
+ * and the stages behind them (6.1 follows 290 000 instructions otherwise). */
+__noinline_global int parse_l4(ctx_t *ctx, struct pkt *p)
 {
-	__u32 l4_len = p->l3_len - (p->l4_off - p->l3_off);
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+	__u32 l4_len;
 
+	if (!p)
+		return 0;
+	l4_len = p->l3_len - (p->l4_off - p->l3_off);
 	if (p->segs > 1)
 		p->seg_len += p->l4_off - p->l3_off;
 	if (p->flags & PKT_F_LATER_FRAGMENT)
-		return;
+		return 0;
 	if (p->l4_proto == IPPROTO_TCP)
 		parse_tcp(p, data, end, l4_len);
 	else if (p->l4_proto == IPPROTO_UDP)
 		parse_udp(p, data, end, l4_len);
 	else if (p->l4_proto == (p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		parse_icmp(p, data, end, l4_len);
+	return 0;
 }
 
 /* RFC 1858, RFC 3128: a TCP fragment at offset 8 rewrites the flags of the first; RFC 791: only the last may be odd. */
@@ -330,7 +337,6 @@ static __always_inline void parse_ip4(struct pkt *p, void *data, void *end)
 		if (parse_fragment_bad(p, (frag & IP4_OFFSET) * 8, frag & IP4_MF, total - head))
 			return parse_bad(p, DROP_PARSE_IP4_FRAGMENT);
 	}
-	parse_l4(p, data, end);
 }
 
 /* One extension header; returns the next header's number, or -1 when it is no extension header or the chain ends. */
@@ -413,7 +419,6 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 	if (proto >= 0 && (proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS ||
 			   proto == IPPROTO_FRAGMENT || proto == IPPROTO_AH))
 		return parse_bad(p, DROP_PARSE_IP6_EXT_CHAIN);
-	parse_l4(p, data, end);
 }
 
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
@@ -443,7 +448,6 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 	p->l3_delta = p->l4_delta = 0;
 }
 
-/* verifier: a global function, verified once: its many paths are not multiplied by the stages behind it. */
 __noinline_global __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
@@ -484,6 +488,8 @@ __noinline_global __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 		parse_ip6(p, data, end);
 	else if (p->proto == bpf_htons(ETH_P_ARP) && data + off + 28 > end)
 		parse_short(p, DROP_PARSE_ARP_SHORT);
+	if (p->family && !p->bad)
+		parse_l4(ctx, p);
 	return V_NEXT;
 }
 

@@ -40,6 +40,9 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 		}
 	}
 	v = route_lookup(p);
+	/* A known flow's packet for the host itself keeps the flow alive like any other. */
+	if (cfg_nat && v == V_HOST && p->flow_stale)
+		return flow_install(p, v);
 	if (v != V_NEXT)
 		return v;
 	if (cfg_nat && !p->flow_stale) {

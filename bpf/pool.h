@@ -230,10 +230,12 @@ static __always_inline __u32 pool_family(const struct pool *pool, __u8 family, _
 /* The member that belongs to an inside address (0 .. count - 1; count > 0). */
 static __always_inline __u32 pool_paired(const struct addr *inside, __u32 seed, __u32 count)
 {
-	__u64 h = (inside->a64[0] ^ ((__u64)seed << 32 | seed)) * 0x9e3779b97f4a7c15ULL;
+	__u64 h = inside->a64[0] * 0x9e3779b97f4a7c15ULL + (inside->a64[1] ^ seed);
 
-	h = (h ^ (h >> 32) ^ inside->a64[1]) * 0xc2b2ae3d27d4eb4fULL;
-	return (__u32)(h >> 32) % count;
+	/* Every bit must reach the low ones: an address's last byte is the highest of its word here. */
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+	return (__u32)(h ^ (h >> 33)) % count;
 }
 
 #endif

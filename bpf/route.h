@@ -45,7 +45,8 @@ static __always_inline struct nexthop *nexthop_get(__u32 id)
 /* When a routed packet leaves. */
 static __always_inline void nexthop_count(struct pkt *p)
 {
-	struct nexthop_counters *c = bpf_map_lookup_elem(&nexthop_counters, &p->nexthop);
+	__u32 id = p->nexthop; /* verifier: before 6.2 a key must stand on the stack or in a map */
+	struct nexthop_counters *c = bpf_map_lookup_elem(&nexthop_counters, &id);
 
 	if (!c)
 		return;

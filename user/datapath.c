@@ -196,7 +196,7 @@ static struct datapath *datapath_new(const char *instance)
 	for (int p = 0; p < PROGS; p++)
 		dp->progs[p].fd = -1;
 	snprintf(dp->instance, sizeof(dp->instance), "%s", instance);
-	snprintf(dp->root, sizeof(dp->root), BPFFS "/sluice/%s", instance);
+	pin_path(dp->root, sizeof(dp->root), BPFFS, "sluice", instance);
 	return dp;
 }
 

@@ -34,7 +34,7 @@ struct prog {
 };
 
 struct datapath {
-	char instance[32];
+	char instance[33];
 	char root[PATH_MAX / 4]; /* <bpffs>/sluice/<instance> */
 	int lock_fd;		 /* the root directory, flock-ed: one sluiced an instance */
 	struct prog progs[PROGS];

@@ -78,9 +78,10 @@ int host_check_instance(const char *instance, struct errs *errs)
 {
 	size_t len = strlen(instance);
 
-	if (!len || len >= sizeof(((struct datapath *)0)->instance) ||
-	    strspn(instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != len)
-		return errs_fail(errs, EINVAL, "instance '%s': a name has 1 to 31 letters, digits, '-' or '_'", instance);
+	if (!len || len >= sizeof(((struct datapath *)0)->instance) || instance[0] == '.' ||
+	    strspn(instance, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != len)
+		return errs_fail(errs, EINVAL, "instance '%s': a name has 1 to 32 letters, digits, '-', '_' or '.', no '.' first",
+				 instance);
 	return 0;
 }
 

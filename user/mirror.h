@@ -20,12 +20,12 @@ struct mirror;
 struct link {
 	int ifindex;
 	char name[IFNAMSIZ];
-	char kind[16];	   /* "veth", "tun", "bridge", … "" for hardware */
+	char kind[16]; /* "veth", "tun", "bridge", … "" for hardware */
 	uint8_t mac[6];
 	uint32_t mtu;
-	unsigned flags;	   /* IFF_UP, IFF_RUNNING, IFF_LOOPBACK … */
-	bool carrier;	   /* operstate up or unknown, and IFF_LOWER_UP */
-	int peer_ifindex;  /* veth: IFLA_LINK when the peer is in this namespace, else 0 */
+	unsigned flags;	  /* IFF_UP, IFF_RUNNING, IFF_LOOPBACK … */
+	bool carrier;	  /* operstate up or unknown, and IFF_LOWER_UP */
+	int peer_ifindex; /* veth: IFLA_LINK when the peer is in this namespace, else 0 */
 	int master;
 };
 
@@ -49,8 +49,8 @@ struct neigh {
 struct kroute_nexthop {
 	int ifindex; /* 0: by recursion on `gateway` */
 	struct addr gateway;
-	uint8_t family; /* of the gateway; 0: none */
-	uint16_t weight; /* 1..256 */
+	uint8_t family;	   /* of the gateway; 0: none */
+	uint16_t weight;   /* 1..256 */
 	bool onlink, dead; /* RTNH_F_ONLINK; RTNH_F_DEAD or LINKDOWN */
 };
 

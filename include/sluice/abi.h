@@ -59,6 +59,8 @@ enum port_mode {
 #define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
+#define PORT_F_PROMISC (1 << 2)	   /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
+
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
 	__u32 ifindex; /* 0: detached */
@@ -198,7 +200,7 @@ _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
 	__u32 nexthop; /* nexthop id */
-	__u32 reserved;
+	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
@@ -391,7 +393,8 @@ struct pool_addr {
 	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
 			     */
 };
-#define POOL_ADDR_F_USED 1
+#define POOL_ADDR_F_USED  1
+#define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
 
 /* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of
