@@ -103,15 +103,14 @@ static void trunk_read(struct reader *r, const struct node *n, const struct node
 		read_required(r, n, NULL, "vlans", "the VLANs that the trunk carries, such as [10, 20, 100-199]");
 }
 
-/* A trunk wears tags of this ethertype. On an access port it says which tags are refused there; those of another ethertype
- * are the customer's, and payload (Q-in-Q). */
-static void protocol_read(struct reader *r, const struct node *const *v, struct port_cfg *p)
+/* The ethertype that is a VLAN tag on this port. On an access port of 802.1ad a customer's 802.1Q tag is payload: Q-in-Q. */
+static void protocol_read(struct reader *r, const struct node *n, struct port_cfg *p)
 {
 	int tag;
 
-	if (p->mode != PORT_TRUNK && p->mode != PORT_ACCESS)
-		bad(r, v[P_PROTOCOL], "only access ports and trunks know tags, and a protocol for them");
-	else if (!read_word(r, v[P_PROTOCOL], tags, N_OF(tags), &tag))
+	if (p->mode != PORT_ACCESS && p->mode != PORT_TRUNK)
+		bad(r, n, "a port of mode %s has no VLAN tags", p->mode == PORT_ROUTED ? "routed" : "observe");
+	else if (!read_word(r, n, tags, N_OF(tags), &tag))
 		p->tpid = htons(tag);
 }
 
@@ -157,7 +156,7 @@ void port_read(struct reader *r, const struct node *n)
 	if (mode == PORT_TRUNK)
 		trunk_read(r, n, v, p);
 	if (v[P_PROTOCOL])
-		protocol_read(r, v, p);
+		protocol_read(r, v[P_PROTOCOL], p);
 	if (mode == PORT_ROUTED || mode == PORT_OBSERVE)
 		for (int i = P_VLAN; i <= P_NATIVE; i++)
 			if (v[i])
@@ -388,9 +387,9 @@ json_t *port_json(const void *item)
 		json_object_set_new(o, "vlans", vlans_json(p->vlans));
 		if (p->native)
 			json_put_number(o, "native", p->native);
+		if (p->tpid != htons(ETH_P_8021Q))
+			json_put_text(o, "protocol", word_text(tags, N_OF(tags), ntohs(p->tpid)));
 	}
-	if (p->tpid != htons(ETH_P_8021Q))
-		json_put_text(o, "protocol", word_text(tags, N_OF(tags), ntohs(p->tpid)));
 	if (p->xdp != XDP_WANT_AUTO)
 		json_put_text(o, "xdp", word_text(xdps, N_OF(xdps), p->xdp));
 	return o;

@@ -460,7 +460,7 @@ void nexthop_unuse(struct nexthops *ns, uint32_t result)
 		info_unuse(ns, result);
 }
 
-void nexthops_sweep(struct nexthops *ns)
+void nexthop_sweep(struct nexthops *ns)
 {
 	struct group *g;
 	uint32_t id;
@@ -489,7 +489,7 @@ void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive)
 	ns->changed = true;
 }
 
-bool nexthops_settle(struct nexthops *ns)
+bool nexthop_settle(struct nexthops *ns)
 {
 	bool moved = false;
 	uint32_t id;
@@ -513,7 +513,7 @@ bool nexthop_alive(const struct nexthops *ns, uint32_t id)
 	return !ns->info[id].dead;
 }
 
-uint32_t nexthops_end(const struct nexthops *ns)
+uint32_t nexthop_end(const struct nexthops *ns)
 {
 	return ns->end;
 }
@@ -575,8 +575,8 @@ static void adopt_groups(struct nexthops *ns)
 	}
 }
 
-int nexthops_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups,
-		  struct nhg_bucket *buckets, uint32_t n_buckets, struct nexthops **ret)
+int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups, struct nhg_bucket *buckets,
+		 uint32_t n_buckets, struct nexthops **ret)
 {
 	struct nexthops *ns = calloc(1, sizeof(*ns));
 
@@ -594,7 +594,7 @@ int nexthops_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *gro
 	ns->group = calloc(n_groups, sizeof(*ns->group));
 	ns->chunk = calloc(ns->n_chunks, sizeof(*ns->chunk));
 	if (!ns->info || !ns->group || !ns->chunk) {
-		nexthops_close(ns);
+		nexthop_close(ns);
 		return -ENOMEM;
 	}
 	ns->chunk[0] = CHUNK_USED; /* of no group: an empty element of the table leads here, and finds no nexthop */
@@ -604,7 +604,7 @@ int nexthops_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *gro
 	return 0;
 }
 
-void nexthops_close(struct nexthops *ns)
+void nexthop_close(struct nexthops *ns)
 {
 	uint32_t id;
 

@@ -355,7 +355,7 @@ int rib_settle(struct rib *rib, bool *ret_changed)
 	r = fib_commit(rib->fib);
 	rib->changed = r != 0;
 	if (!r)
-		nexthops_sweep(rib->ns);
+		nexthop_sweep(rib->ns);
 	return r;
 }
 
@@ -502,10 +502,8 @@ void rib_close(struct rib *rib)
 	while ((node = hash_next(&rib->entries, &it)))
 		free_routes(hash_entry(node, struct rib_entry, node));
 	it = (struct hash_iter){0};
-	while ((node = hash_next(&rib->ways, &it))) {
-		free(hash_entry(node, struct rib_way, node)->steps);
+	while ((node = hash_next(&rib->ways, &it)))
 		free(hash_entry(node, struct rib_way, node));
-	}
 	hash_free(&rib->entries);
 	hash_free(&rib->ways);
 	free(rib);

@@ -16,18 +16,12 @@ struct rib_way {
 	uint16_t vrf;
 	uint8_t type;
 	bool recursive; /* depends on other routes */
-	uint8_t depth;	/* of the recursion */
 	bool full;	/* the nexthop tables had no room */
 	uint32_t mtu;
 	uint32_t refs;
 	uint32_t result; /* holds one use of it */
 	uint32_t like;	 /* the group that a new one succeeds */
 	const char *reason;
-	struct rib_step { /* what the result was made from */
-		struct nexthop_key key;
-		uint32_t weight;
-	} *steps;
-	size_t n_steps;
 	size_t n;
 	struct rib_nexthop nexthops[];
 };

@@ -119,16 +119,22 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 	list_remove(&w->dirty_link);
 	rib->n_recursive -= w->recursive;
 	rib->n_full -= w->full;
-	free(w->steps);
 	free(w);
 }
 
 /* ---- working out */
 
+/* What a result is made from. */
+struct rib_step {
+	struct nexthop_key key;
+	uint32_t weight;
+};
+
 struct steps {
 	struct rib_step v[NHG_MEMBERS];
 	size_t n;
-	unsigned usable, depth;
+	unsigned usable;
+	const struct rib_way *way; /* whose they are */
 	const char *reason;
 };
 
@@ -164,34 +170,22 @@ static struct rib_entry *gateway_entry(const struct rib *rib, uint16_t vrf, cons
 	return NULL;
 }
 
-/* The steps of the way by which the gateway is reached, each as often as both weights say. */
-static void borrow_steps(struct rib *rib, struct rib_way *w, const struct rib_nexthop *n, const struct rib_way *by,
-			 struct steps *s)
-{
-	struct rib_step step;
-	size_t i;
+static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth);
 
-	if (by->depth + 1u > RIB_DEPTH) {
-		s->reason = "the gateway is reached by too many routes one over another";
-		return;
-	}
-	if (by->depth + 1u > s->depth)
-		s->depth = by->depth + 1u;
-	for (i = 0; i < by->n_steps; i++) {
-		step = by->steps[i];
-		step.weight *= n->weight;
-		if (step.weight > 256)
-			step.weight = 256;
-		if (w->mtu)
-			step.key.mtu = w->mtu;
-		add_step(rib, s, &step);
-	}
+/* The route to the gateway has a gateway itself: its steps are this nexthop's, each as often as both weights say. Followed
+ * anew each time: what the routes between were worked out to before may rest upon this very way. */
+static void follow(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth)
+{
+	if (depth == RIB_DEPTH)
+		s->reason = "the gateway is reached by too many routes one over another, or in a circle";
+	else
+		resolve_nexthops(rib, by, s, weight, depth + 1);
 }
 
-static void resolve_gateway(struct rib *rib, struct rib_way *w, const struct rib_nexthop *n, struct steps *s)
+static void resolve_gateway(struct rib *rib, const struct rib_nexthop *n, struct steps *s, uint32_t weight, unsigned depth)
 {
-	struct rib_step step = {.key = {.type = NEXTHOP_GATEWAY, .family = n->family, .iface = n->iface, .mtu = w->mtu},
-				.weight = n->weight};
+	struct rib_step step = {.key = {.type = NEXTHOP_GATEWAY, .family = n->family, .iface = n->iface, .mtu = s->way->mtu},
+				.weight = weight};
 	struct rib_entry *e;
 
 	step.key.gateway = n->gateway;
@@ -199,16 +193,16 @@ static void resolve_gateway(struct rib *rib, struct rib_way *w, const struct rib
 		add_step(rib, s, &step);
 		return;
 	}
-	e = gateway_entry(rib, w->vrf, &n->gateway, n->family);
+	e = gateway_entry(rib, s->way->vrf, &n->gateway, n->family);
 	if (!e) {
 		s->reason = "no interface reaches the gateway";
-	} else if (e->active->way == w) {
+	} else if (e->active->way == s->way) {
 		s->reason = "the gateway is reached by nothing but the route itself";
 	} else if (e->active->way->type == NEXTHOP_CONNECTED) {
 		step.key.iface = e->active->way->nexthops[0].iface;
 		add_step(rib, s, &step);
 	} else if (e->active->way->type == NEXTHOP_GATEWAY) {
-		borrow_steps(rib, w, n, e->active->way, s);
+		follow(rib, e->active->way, s, weight, depth);
 	} else if (e->active->way->type == NEXTHOP_LOCAL) {
 		s->reason = "the gateway is an address of this host";
 	} else {
@@ -216,11 +210,32 @@ static void resolve_gateway(struct rib *rib, struct rib_way *w, const struct rib
 	}
 }
 
-static void resolve_steps(struct rib *rib, struct rib_way *w, struct steps *s)
+static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth)
 {
-	struct rib_step step = {.weight = 1};
+	struct rib_step step;
 	size_t i;
 
+	for (i = 0; i < by->n; i++) {
+		const struct rib_nexthop *n = &by->nexthops[i];
+		uint32_t w = weight * n->weight > 256 ? 256 : weight * n->weight;
+
+		if (n->down) {
+			s->reason = "its link is down";
+		} else if (n->family) {
+			resolve_gateway(rib, n, s, w, depth);
+		} else {
+			step.key = (struct nexthop_key){.type = NEXTHOP_CONNECTED, .iface = n->iface, .mtu = s->way->mtu};
+			step.weight = w;
+			add_step(rib, s, &step);
+		}
+	}
+}
+
+static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps *s)
+{
+	struct rib_step step = {.weight = 1};
+
+	s->way = w;
 	if (w->type != NEXTHOP_GATEWAY && w->type != NEXTHOP_CONNECTED) {
 		step.key.type = w->type;
 		s->v[s->n++] = step;
@@ -228,19 +243,7 @@ static void resolve_steps(struct rib *rib, struct rib_way *w, struct steps *s)
 		return;
 	}
 	s->reason = "it has no nexthop";
-	for (i = 0; i < w->n; i++) {
-		const struct rib_nexthop *n = &w->nexthops[i];
-
-		if (n->down) {
-			s->reason = "the kernel says that its link is down";
-		} else if (n->family) {
-			resolve_gateway(rib, w, n, s);
-		} else {
-			step.key = (struct nexthop_key){.type = NEXTHOP_CONNECTED, .iface = n->iface, .mtu = w->mtu};
-			step.weight = n->weight;
-			add_step(rib, s, &step);
-		}
-	}
+	resolve_nexthops(rib, w, s, 1, 1);
 }
 
 /* One use of the nexthop or group of these steps. */
@@ -281,23 +284,6 @@ static int use_steps(struct rib *rib, const struct rib_way *w, const struct step
 	return r;
 }
 
-static int keep_steps(struct rib_way *w, const struct steps *s)
-{
-	struct rib_step *v = NULL;
-
-	if (s->usable) {
-		v = malloc(s->n * sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		memcpy(v, s->v, s->n * sizeof(*v));
-	}
-	free(w->steps);
-	w->steps = v;
-	w->n_steps = s->usable ? s->n : 0;
-	w->depth = s->depth;
-	return 0;
-}
-
 int rib_way_resolve(struct rib *rib, struct rib_way *w)
 {
 	struct steps s = {.n = 0};
@@ -319,9 +305,6 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	} else if (r) {
 		return r;
 	}
-	r = keep_steps(w, &s);
-	if (r)
-		return r;
 	w->reason = s.usable ? NULL : s.reason;
 	nexthop_unuse(rib->ns, w->result);
 	if (result != w->result)

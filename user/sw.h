@@ -23,7 +23,8 @@
 
 struct ports; /* port.c: netdev -> port id, attachment, waiting and refused ports */
 struct ifaces; /* iface.c */
-struct rib;    /* route.c */
+struct rib;    /* rib.c */
+struct routes; /* route.c */
 struct nat;    /* nat.c */
 struct flows;  /* flow.c */
 struct fdb;    /* fdb.c */
@@ -43,6 +44,7 @@ struct sw {
 	struct fdb *fdb;
 	struct neighbors *neighbors;
 	struct rib *rib;
+	struct routes *routes;
 	struct nat *nat;
 	struct flows *flows;
 };
@@ -106,6 +108,9 @@ int neighbor_reconcile(struct sw *sw, struct errs *errs);
 void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
 /* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);
+bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
+int neighbor_full(const struct sw *sw, struct errs *errs); /* -E2BIG with words when some found no room */
+/* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
 json_t *neighbor_show(struct sw *sw);
 
 /* route.c: the RIB, nexthops, groups, the FIB. */

@@ -27,8 +27,8 @@ struct state {
 
 static void reopen(struct state *s)
 {
-	nexthops_close(s->ns);
-	assert_int_equal(nexthops_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
+	nexthop_close(s->ns);
+	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
 }
 
 static int setup(void **arg)
@@ -41,7 +41,7 @@ static int setup(void **arg)
 
 static int teardown(void **arg)
 {
-	nexthops_close(((struct state *)*arg)->ns);
+	nexthop_close(((struct state *)*arg)->ns);
 	free(*arg);
 	return 0;
 }
@@ -174,21 +174,21 @@ static void alive_test(void **arg)
 	for (i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
 	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
-	nexthops_settle(s->ns);
-	assert_false(nexthops_settle(s->ns));
+	nexthop_settle(s->ns);
+	assert_false(nexthop_settle(s->ns));
 	nexthop_set_alive(s->ns, m[1].nexthop, false);
-	assert_true(nexthops_settle(s->ns));
+	assert_true(nexthop_settle(s->ns));
 	assert_int_equal(nhg_members(s->ns, group, &got, shares, 3), 3);
 	assert_int_equal(shares[1], 0);
 	assert_int_equal(shares[0] + shares[2], s->groups[group].mask + 1);
 	nexthop_set_alive(s->ns, m[0].nexthop, false);
-	assert_true(nexthops_settle(s->ns));
+	assert_true(nexthop_settle(s->ns));
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
-	assert_false(nexthops_settle(s->ns));
+	assert_false(nexthop_settle(s->ns));
 	assert_int_equal(nhg_members(s->ns, group, &got, shares, 3), 3);
 	assert_int_equal(shares[2], s->groups[group].mask + 1);
 	nexthop_set_alive(s->ns, m[0].nexthop, true);
-	assert_true(nexthops_settle(s->ns));
+	assert_true(nexthop_settle(s->ns));
 	nhg_members(s->ns, group, &got, shares, 3);
 	assert_int_equal(shares[0], s->groups[group].mask + 1);
 }
@@ -234,7 +234,7 @@ static void restart_test(void **arg)
 	assert_int_equal(nhg_use(s->ns, m, 2, 0, &b), 0);
 	assert_int_equal(nhg_use(s->ns, m, 3, 0, &a), 0);
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
-	nexthops_settle(s->ns);
+	nexthop_settle(s->ns);
 	memcpy(before, s, sizeof(*before));
 
 	reopen(s);
@@ -246,13 +246,13 @@ static void restart_test(void **arg)
 	}
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
 	assert_int_equal(nhg_use(s->ns, m, 3, 0, &again), 0);
-	nexthops_settle(s->ns);
+	nexthop_settle(s->ns);
 	assert_int_equal(again, a);
 	assert_memory_equal(&before->groups[again], &s->groups[again], sizeof(struct nhg));
 	assert_memory_equal(&before->buckets[s->groups[again].base], &s->buckets[s->groups[again].base],
 			    (s->groups[again].mask + 1) * sizeof(struct nhg_bucket));
-	nexthops_sweep(s->ns);
-	nexthops_sweep(s->ns);
+	nexthop_sweep(s->ns);
+	nexthop_sweep(s->ns);
 	assert_int_equal(s->groups[b].mask, 0);
 	two[0] = m[1];
 	two[1] = m[2];
@@ -279,8 +279,8 @@ static void full_test(void **arg)
 	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
 	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | ids[3]);
 	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
-	nexthops_sweep(s->ns);
-	nexthops_sweep(s->ns);
+	nexthop_sweep(s->ns);
+	nexthop_sweep(s->ns);
 	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), 0);
 	assert_int_equal(id, ids[3]);
 	for (i = 0; i < N_NH; i++) {
