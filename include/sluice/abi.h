@@ -59,7 +59,7 @@ enum port_mode {
 #define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
-#define PORT_F_PROMISC (1 << 2)	   /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
+#define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
@@ -215,14 +215,14 @@ _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
  * longer ones there are below.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
-#define FIB_NODE (1u << 31)
-#define FIB_NODE_HEAD 10       /* words of a node before its entries */
-#define FIB_UNIT_WORDS 16
-#define FIB_DIRECT4 16	       /* first unit of the table of VRF 0, IPv4; the units below are never used: 0 is no node */
-#define FIB_DIRECT_UNITS 4096  /* 65536 entries */
-#define FIB_DIRECT6 (FIB_DIRECT4 + FIB_DIRECT_UNITS)
-#define FIB_FIRST (FIB_DIRECT6 + FIB_DIRECT_UNITS) /* first unit for nodes */
-#define FIB_UNITS (1u << 20)   /* 64 MiB: a full table of both families takes less than half */
+#define FIB_NODE	 (1u << 31)
+#define FIB_NODE_HEAD	 10 /* words of a node before its entries */
+#define FIB_UNIT_WORDS	 16
+#define FIB_DIRECT4	 16   /* first unit of the table of VRF 0, IPv4; the units below are never used: 0 is no node */
+#define FIB_DIRECT_UNITS 4096 /* 65536 entries */
+#define FIB_DIRECT6	 (FIB_DIRECT4 + FIB_DIRECT_UNITS)
+#define FIB_FIRST	 (FIB_DIRECT6 + FIB_DIRECT_UNITS) /* first unit for nodes */
+#define FIB_UNITS	 (1u << 20)			  /* 64 MiB: a full table of both families takes less than half */
 
 struct fib_unit {
 	union {
