@@ -139,6 +139,7 @@ net-check: all ## the tests with real traffic between network namespaces alone
 demo: ## a gateway, a second switch and seven hosts in namespaces, real traffic, numbers; KEEP=1 leaves it standing. Needs root
 	@scripts/install-deps.sh build run
 	@$(MAKE) --no-print-directory all
+	@[ -z "$$SUDO_UID" ] || chown -R "$$SUDO_UID:$$SUDO_GID" '$(B)' # what sudo built belongs to who asked for it
 	@$(PYTHON) scripts/demo $(if $(filter 1,$(KEEP)),--keep)
 
 demo-clean: ## removes what `make demo KEEP=1` left
