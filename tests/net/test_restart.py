@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import socket
 import time
 
 import netlab
@@ -44,7 +45,7 @@ def test_traffic_flows_while_no_sluiced_runs(own_gateway):
 
 def test_connection_and_its_mapping_outlive_a_restart(own_gateway):
     w = own_gateway
-    done = talk.tcp_server(w.inet, 2, 9000, lambda s, peer: [s.sendall(s.recv(4)) for _ in range(2)] and peer)
+    done = talk.tcp_server(w.inet, socket.AF_INET, 9000, talk.echo_words(2))
     with talk.tcp_connect(w.h1, netlab.INET4, 9000) as s:
         s.sendall(b"one.")
         assert s.recv(4) == b"one."
