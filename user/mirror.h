@@ -24,12 +24,12 @@ struct mirror;
 struct link {
 	int ifindex;
 	char name[IFNAMSIZ];
-	char kind[16];	   /* "veth", "tun", "bridge", … "" for hardware */
+	char kind[16]; /* "veth", "tun", "bridge", … "" for hardware */
 	uint8_t mac[6];
 	uint32_t mtu;
-	unsigned flags;	   /* IFF_UP, IFF_RUNNING, IFF_LOOPBACK … */
-	bool carrier;	   /* operstate up or unknown, and IFF_LOWER_UP */
-	int peer_ifindex;  /* veth: IFLA_LINK when the peer is in this namespace, else 0 */
+	unsigned flags;	  /* IFF_UP, IFF_RUNNING, IFF_LOOPBACK … */
+	bool carrier;	  /* operstate up or unknown, and IFF_LOWER_UP */
+	int peer_ifindex; /* veth: IFLA_LINK when the peer is in this namespace, else 0 */
 	int master;
 };
 
@@ -53,9 +53,9 @@ struct neigh {
 struct kroute_nexthop {
 	int ifindex; /* 0: by recursion on `gateway` */
 	struct addr gateway;
-	uint8_t family; /* of the gateway; 0: none */
-	uint16_t weight; /* 1..256 */
-	bool onlink, dead; /* RTNH_F_ONLINK; its link is down, without carrier, or not there (for a local route this means nothing) */
+	uint8_t family;	   /* of the gateway; 0: none */
+	uint16_t weight;   /* 1..256 */
+	bool onlink, dead; /* RTNH_F_ONLINK; its link is down, without carrier, or gone (of a local route: no matter) */
 };
 
 /* One route of the kernel, nexthop objects and groups resolved into `nexthops`. */

@@ -17,19 +17,19 @@ struct copy_item {
 	char *key, *text;
 };
 
-static uint32_t copy_hash(const struct hash *h, const struct hash_node *node)
+static inline uint32_t copy_hash(const struct hash *h, const struct hash_node *node)
 {
 	const char *key = hash_entry(node, struct copy_item, node)->key;
 
 	return hash_end(hash_mix_bytes(h->salt, key, strlen(key)));
 }
 
-static bool copy_equal_key(const struct hash_node *node, const void *key)
+static inline bool copy_equal_key(const struct hash_node *node, const void *key)
 {
 	return strcmp(hash_entry(node, struct copy_item, node)->key, key) == 0;
 }
 
-static struct copy_item *copy_find(const struct copy *c, const char *key)
+static inline struct copy_item *copy_find(const struct copy *c, const char *key)
 {
 	uint32_t hash = hash_end(hash_mix_bytes(c->items.salt, key, strlen(key)));
 	struct hash_node *node = hash_find(&c->items, hash, copy_equal_key, key);
@@ -37,7 +37,7 @@ static struct copy_item *copy_find(const struct copy *c, const char *key)
 	return node ? hash_entry(node, struct copy_item, node) : NULL;
 }
 
-static void copy_drop(struct copy *c, struct copy_item *item)
+static inline void copy_drop(struct copy *c, struct copy_item *item)
 {
 	hash_remove(&c->items, &item->node);
 	free(item->key);
@@ -46,7 +46,7 @@ static void copy_drop(struct copy *c, struct copy_item *item)
 }
 
 /* false: a deletion of what was not there. */
-static bool copy_put(struct copy *c, enum mirror_op op, const char *key, const char *text)
+static inline bool copy_put(struct copy *c, enum mirror_op op, const char *key, const char *text)
 {
 	struct copy_item *item = copy_find(c, key);
 
@@ -62,12 +62,12 @@ static bool copy_put(struct copy *c, enum mirror_op op, const char *key, const c
 	return hash_insert(&c->items, &item->node) == 0;
 }
 
-static void copy_init(struct copy *c)
+static inline void copy_init(struct copy *c)
 {
 	hash_init(&c->items, copy_hash);
 }
 
-static void copy_free(struct copy *c)
+static inline void copy_free(struct copy *c)
 {
 	struct hash_iter it = {};
 	struct hash_node *node;
@@ -77,7 +77,7 @@ static void copy_free(struct copy *c)
 	hash_free(&c->items);
 }
 
-static bool copy_link(struct copy *c, enum mirror_op op, const struct link *l)
+static inline bool copy_link(struct copy *c, enum mirror_op op, const struct link *l)
 {
 	char key[64], text[256], mac[MAC_TEXT];
 
@@ -87,7 +87,7 @@ static bool copy_link(struct copy *c, enum mirror_op op, const struct link *l)
 	return copy_put(c, op, key, text);
 }
 
-static bool copy_addr(struct copy *c, enum mirror_op op, const struct link_addr *a)
+static inline bool copy_addr(struct copy *c, enum mirror_op op, const struct link_addr *a)
 {
 	char key[128], text[64], prefix[PREFIX_TEXT];
 
@@ -96,7 +96,7 @@ static bool copy_addr(struct copy *c, enum mirror_op op, const struct link_addr 
 	return copy_put(c, op, key, text);
 }
 
-static bool copy_neigh(struct copy *c, enum mirror_op op, const struct neigh *n)
+static inline bool copy_neigh(struct copy *c, enum mirror_op op, const struct neigh *n)
 {
 	char key[128], text[64], addr[ADDR_TEXT], mac[MAC_TEXT];
 
@@ -106,7 +106,7 @@ static bool copy_neigh(struct copy *c, enum mirror_op op, const struct neigh *n)
 	return copy_put(c, op, key, text);
 }
 
-static void route_to_text(const struct kroute *r, char *text, size_t size)
+static inline void route_to_text(const struct kroute *r, char *text, size_t size)
 {
 	char addr[ADDR_TEXT];
 	int at = snprintf(text, size, "type %d proto %d mtu %u", r->type, r->protocol, r->mtu);
@@ -120,7 +120,7 @@ static void route_to_text(const struct kroute *r, char *text, size_t size)
 	}
 }
 
-static bool copy_route(struct copy *c, enum mirror_op op, const struct kroute *r)
+static inline bool copy_route(struct copy *c, enum mirror_op op, const struct kroute *r)
 {
 	char key[128], text[4096], prefix[PREFIX_TEXT];
 
@@ -129,27 +129,27 @@ static bool copy_route(struct copy *c, enum mirror_op op, const struct kroute *r
 	return copy_put(c, op, key, text);
 }
 
-static int copy_each_link(const struct link *l, void *arg)
+static inline int copy_each_link(const struct link *l, void *arg)
 {
 	return !copy_link(arg, MIRROR_NEW, l);
 }
 
-static int copy_each_addr(const struct link_addr *a, void *arg)
+static inline int copy_each_addr(const struct link_addr *a, void *arg)
 {
 	return !copy_addr(arg, MIRROR_NEW, a);
 }
 
-static int copy_each_neigh(const struct neigh *n, void *arg)
+static inline int copy_each_neigh(const struct neigh *n, void *arg)
 {
 	return !copy_neigh(arg, MIRROR_NEW, n);
 }
 
-static int copy_each_route(const struct kroute *r, void *arg)
+static inline int copy_each_route(const struct kroute *r, void *arg)
 {
 	return !copy_route(arg, MIRROR_NEW, r);
 }
 
-static void copy_mirror(struct copy *c, const struct mirror *m)
+static inline void copy_mirror(struct copy *c, const struct mirror *m)
 {
 	copy_init(c);
 	mirror_each_link(m, copy_each_link, c);
@@ -159,7 +159,8 @@ static void copy_mirror(struct copy *c, const struct mirror *m)
 }
 
 /* How many items differ; with `print`, the first few of them. */
-static unsigned copy_differences(const struct copy *a, const struct copy *b, const char *name_a, const char *name_b, bool print)
+static inline unsigned copy_differences(const struct copy *a, const struct copy *b, const char *name_a, const char *name_b,
+					bool print)
 {
 	struct hash_iter it = {};
 	struct hash_node *node;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int netns_write(const char *path, const char *text)
+static inline int netns_write(const char *path, const char *text)
 {
 	FILE *f = fopen(path, "we");
 	int r;
@@ -22,7 +22,7 @@ static int netns_write(const char *path, const char *text)
 }
 
 /* Moves this process into a user namespace where it is root, unless it is root already. */
-static int netns_become_root(void)
+static inline int netns_become_root(void)
 {
 	unsigned uid = geteuid(), gid = getegid();
 	char map[64];
@@ -42,13 +42,13 @@ static int netns_become_root(void)
 }
 
 /* Into a fresh network namespace. 0 or -errno. */
-static int netns_enter(void)
+static inline int netns_enter(void)
 {
 	return unshare(CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
 /* Runs one ip(8) command; its exit code. */
-static int __attribute__((format(printf, 1, 2))) ip_try(const char *fmt, ...)
+static inline int __attribute__((format(printf, 1, 2))) ip_try(const char *fmt, ...)
 {
 	char args[1024], command[1100];
 	va_list ap;
