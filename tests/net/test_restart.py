@@ -76,6 +76,7 @@ def test_destroy_leaves_nothing(own_gateway):
     assert os.path.isdir(pins)
     assert w.gw.destroy().returncode == 0
     assert not os.path.exists(pins)
+    assert not os.path.exists(f"/run/sluice/{w.gw.instance}")
     links = w.sw.links()
     assert not [x for x in links if x.startswith(("vlan", "sw-"))], links
     assert "tcx" not in w.sw.run("bpftool net show", check=False).stdout
