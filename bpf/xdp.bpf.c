@@ -45,7 +45,7 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 	count_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
-	count_tx(p, p->out_port, p->len);
+	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
 	count_stat(STAT_XDP_FORWARDED, 1);
 	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
 }

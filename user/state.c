@@ -341,7 +341,8 @@ int state_remove(struct state *s, struct errs *errs)
 		one = remove_file(s, name, errs);
 		r = r ? r : one;
 	}
-	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", NULL}; *n; n++) {
+	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", NULL}; *n;
+	     n++) {
 		one = remove_file(s, *n, errs);
 		r = r ? r : one;
 	}

@@ -21,13 +21,13 @@
 #include "netlink.h"
 #include "table.h"
 
-struct ports; /* port.c: netdev -> port id, attachment, waiting and refused ports */
-struct ifaces; /* iface.c */
-struct rib;    /* rib.c */
-struct routes; /* route.c */
-struct nat;    /* nat.c */
-struct flows;  /* flow.c */
-struct fdb;    /* fdb.c */
+struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
+struct ifaces;	  /* iface.c */
+struct rib;	  /* rib.c */
+struct routes;	  /* route.c */
+struct nat;	  /* nat.c */
+struct flows;	  /* flow.c */
+struct fdb;	  /* fdb.c */
 struct neighbors; /* neighbor.c */
 
 struct sw {
@@ -59,9 +59,9 @@ void sw_epoch(struct sw *sw);
 int port_open(struct sw *sw, struct errs *errs);
 void port_close(struct sw *sw);
 int port_reconcile(struct sw *sw, struct errs *errs);
-uint16_t port_id(const struct sw *sw, const char *netdev);	/* 0: not attached */
+uint16_t port_id(const struct sw *sw, const char *netdev); /* 0: not attached */
 uint16_t port_id_by_ifindex(const struct sw *sw, int ifindex);
-const char *port_name(const struct sw *sw, uint16_t id);	/* NULL: none */
+const char *port_name(const struct sw *sw, uint16_t id);	 /* NULL: none */
 const struct port *port_entry(const struct sw *sw, uint16_t id); /* as the table has it; NULL: a free slot */
 /* [{"name", "id", "ifindex", "mode", "vlan" | "vlans", "native", "state": "attached"|"waiting"|"refused", "reason", "tc", "xdp",
  *   "note", "link": "up"|"down", "counters": {...}}]; configured globs without a netdev are shown as waiting. */
@@ -76,12 +76,12 @@ int iface_open(struct sw *sw, struct errs *errs);
 void iface_close(struct sw *sw);
 int iface_netdevs(struct sw *sw, struct errs *errs);
 int iface_reconcile(struct sw *sw, struct errs *errs);
-uint16_t iface_id(const struct sw *sw, const char *name);	/* 0: none */
-uint16_t iface_id_by_host(const struct sw *sw, int ifindex);	/* by the netdev that bears the addresses */
+uint16_t iface_id(const struct sw *sw, const char *name);    /* 0: none */
+uint16_t iface_id_by_host(const struct sw *sw, int ifindex); /* by the netdev that bears the addresses */
 const char *iface_name(const struct sw *sw, uint16_t id);
 int iface_get(const struct sw *sw, uint16_t id, struct iface *ret); /* as the table has it; -ENOENT */
-int iface_host_ifindex(const struct sw *sw, uint16_t id);	/* 0: the netdev is not there */
-bool iface_usable(const struct sw *sw, uint16_t id);		/* netdev there, up, with carrier */
+int iface_host_ifindex(const struct sw *sw, uint16_t id);	    /* 0: the netdev is not there */
+bool iface_usable(const struct sw *sw, uint16_t id);		    /* netdev there, up, with carrier */
 /* What an earlier configuration put on netdevs (addresses) is sluiced's to take away: called after iface_open() and before the
  * first reconciliation when the switch starts with another model than it ran with. */
 void iface_adopt(struct sw *sw, const struct model *former);
@@ -89,7 +89,7 @@ void iface_adopt(struct sw *sw, const struct model *former);
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
 const char *iface_of_host_port(const struct sw *sw, const char *netdev); /* interface's name, or NULL */
-uint16_t vrf_id(const struct sw *sw, const char *name);	/* index in the model's list */
+uint16_t vrf_id(const struct sw *sw, const char *name);			 /* index in the model's list */
 json_t *iface_show(struct sw *sw);
 
 /* fdb.c: static and own entries, ageing, listing. */
@@ -109,7 +109,7 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
 /* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);
 bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
-int neighbor_full(const struct sw *sw, struct errs *errs); /* -E2BIG with words when some found no room */
+int neighbor_full(const struct sw *sw, struct errs *errs);			/* -E2BIG with words when some found no room */
 /* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
 json_t *neighbor_show(struct sw *sw);
 
@@ -117,11 +117,12 @@ json_t *neighbor_show(struct sw *sw);
 int route_open(struct sw *sw, struct errs *errs);
 void route_close(struct sw *sw);
 int route_reconcile(struct sw *sw, struct errs *errs);
-void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r); /* gathered until route_settle() */
+void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /* gathered until route_settle() */
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
 int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: link, address, neighbour or route */
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
- *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets", "bytes"}]}] */
+ *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
+ * "bytes"}]}] */
 json_t *route_show(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
 json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
