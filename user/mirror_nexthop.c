@@ -141,7 +141,8 @@ struct nexthop_set *nexthop_set_get(struct mirror *m, struct kroute_nexthop *nh,
 		free(s);
 		return NULL;
 	}
-	memcpy(s->nh, nh, n * sizeof(*nh));
+	if (n)
+		memcpy(s->nh, nh, n * sizeof(*nh));
 	s->n = n;
 	s->refs = 1;
 	for (size_t i = 0; i < n; i++)

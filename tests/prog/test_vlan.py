@@ -14,6 +14,15 @@ SRC40, DST40, SRC50 = "02:40:00:00:00:01", "02:40:00:00:00:02", "02:50:00:00:00:
 AB, AT, TA = l2(A, B), l2(A, T10), l2(T10, A)
 CUSTOMER = tagged(l2(SRC40, DST40), 7)
 
+# A kernel that receives a frame with half a tag, or with nothing behind one, drops it before tc.
+TEST_RUNS = ("xdp", "tc")
+CUT = [
+    ("behind the TPID", b""),
+    ("inside the TCI", b"\0"),
+    ("behind the TCI", b"\0\x0a"),
+    ("inside the tag's ethertype", b"\0\x0a\x08"),
+]
+
 ROWS = [
     Row("access untagged", "acc10", AB, Forward("acc10b", AB)),
     Row("access tagged with its own VLAN", "acc10", tagged(AB, 10), Drop("vlan_tagged_on_access")),
@@ -189,13 +198,19 @@ ROWS = [
         "acc10",
         eth(A.mac, T10.mac, TYPE),
         Forward("trk", tagged(eth(A.mac, T10.mac, TYPE), 10)),
-        only=("xdp", "tc"),
-    ),  # a receiving kernel drops a tag with nothing behind it
-    Row("frame ends behind the TPID", "trk", eth(T10.mac, A.mac, DOT1Q), Drop("parse_vlan_short")),
-    Row("frame ends inside the TCI", "trk", eth(T10.mac, A.mac, DOT1Q, b"\0"), Drop("parse_vlan_short")),
-    Row("frame ends behind the TCI", "trk", eth(T10.mac, A.mac, DOT1Q, b"\0\x0a"), Drop("parse_vlan_short")),
-    Row("frame ends inside the tag's ethertype", "trk", eth(T10.mac, A.mac, DOT1Q, b"\0\x0a\x08"), Drop("parse_vlan_short")),
-    Row("frame ends inside an 802.1ad tag", "sp", eth(S10.mac, A.mac, DOT1AD, b"\0\x0a"), Drop("parse_vlan_short")),
+        only=TEST_RUNS,
+    ),
+    *[
+        Row(f"frame ends {where}", "trk", eth(T10.mac, A.mac, DOT1Q, rest), Drop("parse_vlan_short"), only=TEST_RUNS)
+        for where, rest in CUT
+    ],
+    *[
+        Row(f"frame ends {where}, on an access port", "acc10", eth(A.mac, B.mac, DOT1Q, rest), Drop("parse_vlan_short"))
+        for where, rest in CUT
+    ],
+    Row(
+        "frame ends inside an 802.1ad tag", "sp", eth(S10.mac, A.mac, DOT1AD, b"\0\x0a"), Drop("parse_vlan_short"), only=TEST_RUNS
+    ),
     Row("routed port tagged", "wan", tagged(l2("02:ee:00:00:00:f1", "02:ee:00:00:00:01"), 10), Drop("vlan_tagged_on_routed")),
     Row(
         "routed port with an 802.1ad tag",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpf
-from frames import GATEWAYS, STATIONS
+from frames import GATEWAYS, STATIONS, mac_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
@@ -30,6 +30,9 @@ TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 PORT_MODE_HOST = 5
 FDB_F_STATIC, FDB_F_OWN = 1, 2
 POOL_ADDR_F_USED, POOL_CLASSES = 1, 3
+PORT_F_TAG_HIDDEN = 2
+GATEWAY_MACS = {mac_bytes(g.mac) for g in GATEWAYS}
+TPIDS = (b"\x81\x00", b"\x88\xa8")
 TAG_BIT, DOT1AD_BIT = 1 << 31, 1 << 30  # of what --test-trace leaves in skb->cb[0]
 
 
@@ -186,6 +189,15 @@ class Tap:
                     tpid = tpid if status & TP_STATUS_VLAN_TPID_VALID else Q
                     return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
         return frame
+
+
+def _is_solicitation(frame):
+    """ARP or a neighbour solicitation from an interface of the switch."""
+    if frame[6:12] not in GATEWAY_MACS:
+        return False
+    if frame[12:14] in TPIDS:
+        frame = frame[:12] + frame[16:]
+    return frame[12:14] == b"\x08\x06" or (frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 135)
 
 
 class Wire:
@@ -368,10 +380,21 @@ class Switch:
             found[name] = (rx, tx, forwarded, to_host, dropped)
         return found
 
+    def bytes(self, port):
+        """(received, sent) bytes of a port."""
+        _, rx, _, tx, *_ = self.map("port_counters").sum(self.port_id[port])
+        return rx, tx
+
     def emitted(self):
-        """[(port, frame)] that arrived at the ports' peers and at the hosts' netdevs since the last time."""
+        """[(port, frame)] that arrived at the ports' peers and at the hosts' netdevs since the last time. But for what the kernel
+        asks of neighbours by itself: sluiced has it resolve the gateways of routes."""
         frames = [(link.removeprefix("p-"), frame) for link, frame in self._peer_tap.drain()]
-        return frames + [(link, frame) for link, frame in self._host_tap.drain() if link.startswith("vlan")]
+        frames += [(link, frame) for link, frame in self._host_tap.drain() if link.startswith("vlan")]
+        return [(port, frame) for port, frame in frames if not _is_solicitation(frame)]
+
+    def tag_may_hide(self, port):
+        """XDP does not trust an untagged frame of this port."""
+        return bool(self.port_flags[port] & PORT_F_TAG_HIDDEN)
 
     def settle(self, quiet_s=1.0, limit_s=20):
         """Waits until no port has counted anything for a while."""
