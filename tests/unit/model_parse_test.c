@@ -29,6 +29,9 @@ static const struct row rows[] = {
 	 "ports: &a\n"
 	 "  h1: *a\n",
 	 "sluice.yaml:2: the alias *a stands inside what it names\n"},
+	{"doubled key under an alias", "ports:\n  h1: &x {mode: routed, mode: observe}\n  h2: *x\n",
+	 "sluice.yaml:2: ports.h1.mode: given twice: in line 2 and in line 2\n"
+	 "sluice.yaml:2: ports.h2.mode: given twice: in line 2 and in line 2\n"},
 	{"merge key",
 	 "ports:\n"
 	 "  h1: {<<: {mode: access}, vlan: 10}\n",
