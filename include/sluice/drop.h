@@ -76,7 +76,7 @@ enum drop_reason {
 #define X(id, name, text) DROP_##id,
 	SLUICE_DROP_REASONS(X)
 #undef X
-	DROP_COUNT,
+		DROP_COUNT,
 };
 
 /* The counters' stride: a power of two, so that an index is a shift and the table may grow without a new layout. */
