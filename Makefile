@@ -6,11 +6,14 @@ SYSCONFDIR ?= /etc
 V      ?= 0
 Q      := $(if $(filter 1,$(V)),,@)
 
-CLANG        ?= $(firstword $(foreach c,clang-19 clang-20 clang-18 clang,$(if $(shell command -v $(c) 2>/dev/null),$(c),)))
-CLANG_FORMAT ?= $(firstword $(foreach c,clang-format-19 clang-format-20 clang-format-18 clang-format,$(if $(shell command -v $(c) 2>/dev/null),$(c),)))
-BPFTOOL      ?= $(firstword $(shell command -v bpftool 2>/dev/null) $(wildcard /usr/sbin/bpftool) bpftool)
-PKGS         := libbpf libevent libevent_extra libmnl yaml-0.1 jansson
-CLI_PKGS     := jansson libcurl
+# The first of these programs that runs. Ubuntu keeps bpftool beside the kernel's tools, behind a wrapper that may not run.
+first         = $(firstword $(foreach c,$(1),$(if $(shell $(c) $(2) >/dev/null 2>&1 && echo y),$(c),)) $(lastword $(1)))
+CLANG        ?= $(call first,clang-19 clang-21 clang-20 clang-18 clang-17 clang-16 clang,--version)
+CLANG_FORMAT ?= $(call first,clang-format-19 clang-format-21 clang-format-20 clang-format-18 clang-format-17 clang-format,--version)
+BPFTOOL      ?= $(call first,$(wildcard /usr/lib/linux-tools/*/bpftool /usr/lib/linux-tools-*/bpftool) /usr/sbin/bpftool bpftool,version)
+PYTHON       ?= /usr/bin/python3
+PKGS         := libsystemd libbpf libevent libevent_extra libmnl yaml-0.1 jansson
+CLI_PKGS     := jansson libcurl yaml-0.1
 
 ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/ppc64le/powerpc/; s/riscv64/riscv/')
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
@@ -38,9 +41,10 @@ UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 
 .PHONY: all bpf clean
-all: $(B)/sluiced $(B)/sluice
+.SECONDARY:
+all: $(B)/sluiced $(B)/sluice ## sluiced and sluice into build/ (SAN=1: with address and undefined-behaviour sanitizers, into build-san/)
 
-bpf: $(SKELS)
+bpf: $(SKELS) ## the BPF objects and their skeletons alone
 
 $(B)/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h include/sluice/*.h) Makefile
 	@mkdir -p $(@D)
@@ -64,7 +68,8 @@ $(B)/sluiced: $(B)/user/sluiced.o $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS)
 
-$(B)/sluice: $(CLI_OBJ)
+# `sluice check` reads a file as sluiced does, by the model in the library.
+$(B)/sluice: $(CLI_OBJ) $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(CLI_LIBS)
 
@@ -73,9 +78,132 @@ $(B)/tests/%: tests/unit/%.c $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Itests/unit $< $(B)/libsluice.a -o $@ $(LIBS) $(shell pkg-config --libs cmocka)
 
+$(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B)/libsluice.a
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Iuser/cli $^ -o $@ $(CLI_LIBS) $(shell pkg-config --libs cmocka)
+
 unit-build: $(UNIT_BIN)
 
-clean:
+# ---- benchmarks
+.PHONY: bench-fib
+bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
+	@$^
+
+$(B)/bench/%.bpf.o: bench/fib/%.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
+	@mkdir -p $(@D)
+	@echo "  BPF     $@"
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(B)/bench/%: bench/fib/%.c $(B)/libsluice.a
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+# ---- manual pages, installation
+MAN_SRC := $(wildcard docs/man/*.scd)
+MANDIR  ?= $(PREFIX)/share/man
+BINDIR  ?= $(PREFIX)/bin
+UNITDIR ?= /usr/lib/systemd/system
+MAN     := $(MAN_SRC:docs/man/%.scd=$(B)/man/%)
+
+.PHONY: man install
+man: $(MAN) ## the manual pages into build/man/
+
+$(B)/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	@echo "  MAN     $@"
+	$(Q)scdoc < $< > $@.tmp && mv $@.tmp $@
+
+install: all man ## installs programs, manual pages, unit, completion, example (DESTDIR, PREFIX, SYSCONFDIR, UNITDIR)
+	install -D -m 0755 $(B)/sluiced $(DESTDIR)$(SBINDIR)/sluiced
+	install -D -m 0755 $(B)/sluice $(DESTDIR)$(BINDIR)/sluice
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/sluice
+	sed 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' packaging/sluiced.service > $(DESTDIR)$(UNITDIR)/sluiced.service
+	install -D -m 0644 packaging/sluice.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sluice
+	install -D -m 0644 packaging/sluice.yaml $(DESTDIR)$(PREFIX)/share/sluice/sluice.yaml
+	$(foreach m,$(MAN),install -D -m 0644 $(m) $(DESTDIR)$(MANDIR)/man$(lastword $(subst ., ,$(m)))/$(notdir $(m)) &&) true
+
+clean: ## removes build/ and build-san/
 	rm -rf build build-san
+
+# ---- the house: dependencies, tests, lint, demo. What installs comes first, then a make of its own: variables above (the
+# compiler found, the multiarch directory) are worked out when a Makefile is read.
+.PHONY: help deps check unit-build unit-check prog-check net-check lint demo demo-clean
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
+
+deps: ## installs what is missing to build, run, test and lint (Debian 12 and 13, Ubuntu 24.04)
+	@scripts/install-deps.sh
+
+check: ## installs what is missing, builds, runs all tests; needs root. SAN=1: the unit tests under sanitizers
+	@scripts/install-deps.sh build run test
+	@$(MAKE) --no-print-directory all unit-build
+	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh $(if $(filter 1,$(SAN)),unit,unit prog net)
+
+unit-check: all unit-build ## the unit tests alone (no root)
+	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh unit
+
+prog-check: all ## the data plane's tests alone: packets through BPF_PROG_RUN
+	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh prog
+
+net-check: all ## the tests with real traffic between network namespaces alone
+	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
+
+demo: ## a gateway, a second switch and seven hosts in namespaces, real traffic, numbers; KEEP=1 leaves it standing. Needs root
+	@scripts/install-deps.sh build run
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) scripts/demo $(if $(filter 1,$(KEEP)),--keep)
+
+demo-clean: ## removes what `make demo KEEP=1` left
+	@$(PYTHON) scripts/demo --clean
+
+# Warnings are errors for both compilers; every header stands on its own; the rules of docs/architecture.md on who includes whom.
+C_FILES     := $(sort $(wildcard include/sluice/*.h bpf/*.h bpf/*.c user/*.h user/*.c user/*/*.h user/*/*.c tests/*/*.h tests/*/*.c bench/*.h bench/*.c bench/*/*.h bench/*/*.c))
+BPF_HEADERS := $(wildcard bpf/*.h)
+USER_HEADERS := $(wildcard include/sluice/*.h user/*.h user/*/*.h)
+SCRIPTS     := $(wildcard scripts/*.sh .ci/run tests/*/*.sh bench/*.sh)
+PY_FILES    := scripts/demo $(wildcard tests/*/*.py tests/*.py bench/*.py)
+CLANG_WARN  := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -Wundef -Wloop-analysis \
+	-Wunreachable-code -Wunused-macros -Wextra-semi -Wheader-hygiene -Wstrict-prototypes -Wmissing-prototypes \
+	-Wmissing-variable-declarations -Wvla -Wno-unused-parameter \
+	-Wno-gnu-variable-sized-type-not-at-end
+
+lint: ## formatting, warnings of gcc and clang, headers alone, who may include whom, shell and Python
+	@scripts/install-deps.sh build test lint
+	@$(MAKE) --no-print-directory all unit-build lint-all
+
+.PHONY: format lint-all lint-format lint-clang lint-headers lint-scripts
+lint-all: lint-format lint-clang lint-headers lint-scripts
+	@echo "lint: no complaints: $(words $(C_FILES)) C files, $(words $(BPF_HEADERS) $(USER_HEADERS)) headers alone, $(words $(SCRIPTS)) shell scripts, $(words $(PY_FILES)) Python files"
+
+format: ## formats our C as lint wants it
+	$(Q)$(CLANG_FORMAT) -i $(C_FILES)
+
+lint-format:
+	@echo "  FORMAT  $(words $(C_FILES)) files ($(CLANG_FORMAT))"
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+lint-clang: $(SKELS)
+	@echo "  CLANG   $(words $(LIB_SRC) $(CLI_SRC)) files"
+	$(Q)for f in $(wildcard user/sluiced.c) $(LIB_SRC) $(CLI_SRC); do \
+		$(CLANG) -std=gnu11 -O1 -D_GNU_SOURCE -Iinclude -Iuser -isystem $(B) $(shell pkg-config --cflags $(PKGS) $(CLI_PKGS)) \
+			$(CLANG_WARN) -fsyntax-only $$f || exit 1; done
+
+lint-headers: $(SKELS)
+	@echo "  HEADERS $(words $(BPF_HEADERS)) for bpf, $(words $(USER_HEADERS)) native"
+	@# What works on a packet in either context (ctx_t) is given one: tc's, which has all that XDP's has.
+	$(Q)for h in $(BPF_HEADERS) $(wildcard include/sluice/*.h); do \
+		ctx=; case $$h in */ctx_*) ;; *) ! grep -q 'ctx_t \*' $$h || ctx='-include bpf/ctx_tc.h';; esac; \
+		$(CLANG) $(BPF_CFLAGS) -Wno-unused-const-variable -fsyntax-only $$ctx -include $$h -x c /dev/null || { echo "$$h does not compile alone (bpf)"; exit 1; }; done
+	$(Q)for h in $(USER_HEADERS); do \
+		$(CC) $(CFLAGS_ALL) -fsyntax-only -include $$h -x c /dev/null || { echo "$$h does not compile alone"; exit 1; }; done
+
+lint-scripts:
+	@echo "  SCRIPTS includes, shellcheck, pyflakes"
+	$(Q)scripts/lint-includes.sh
+	$(Q)shellcheck $(SCRIPTS)
+	$(Q)$(PYTHON) -m pyflakes $(PY_FILES)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -7,6 +7,8 @@
 
 #include "pkt.h"
 
+#define COUNT_TAG_BYTES 4
+
 /* Written here, read by sluiced. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -31,7 +33,72 @@ struct {
 	__type(value, __u64);
 } stats SEC(".maps");
 
-static __always_inline void count_stat(enum stat which, __u64 n)
+static __always_inline struct port_counters *count_port(__u32 port)
+{
+	return bpf_map_lookup_elem(&port_counters, &port);
+}
+
+/* Bytes as they are on the wire: a tag that the stack keeps beside the data counts. */
+static __always_inline __u32 count_rx_bytes(const struct pkt *p)
+{
+	return p->flags & PKT_F_TAG_HW ? p->len + COUNT_TAG_BYTES : p->len;
+}
+
+/* The same frame as it leaves, with the port's tag taken off or another put on. */
+static __always_inline __u32 count_tx_bytes(const struct pkt *p, bool tag)
+{
+	return count_rx_bytes(p) - (p->tagged ? COUNT_TAG_BYTES : 0) + (tag ? COUNT_TAG_BYTES : 0);
+}
+
+static __always_inline void count_rx(const struct pkt *p)
+{
+	struct port_counters *c = count_port(p->in_port);
+
+	if (!c)
+		return;
+	c->rx_packets += p->segs;
+	c->rx_bytes += count_rx_bytes(p);
+}
+
+static __always_inline void count_forwarded(const struct pkt *p)
+{
+	struct port_counters *c = count_port(p->in_port);
+
+	if (c)
+		c->forwarded += p->segs;
+}
+
+static __always_inline void count_to_host(const struct pkt *p)
+{
+	struct port_counters *c = count_port(p->in_port);
+
+	if (c)
+		c->to_host += p->segs;
+}
+
+static __always_inline void count_dropped(const struct pkt *p)
+{
+	struct port_counters *c = count_port(p->in_port);
+	__u32 i = (__u32)p->in_port * DROP_MAX + p->drop;
+	__u64 *n = bpf_map_lookup_elem(&drop_counters, &i);
+
+	if (c)
+		c->dropped += p->segs;
+	if (n)
+		*n += p->segs;
+}
+
+static __always_inline void count_tx(const struct pkt *p, __u32 port, __u32 len)
+{
+	struct port_counters *c = count_port(port);
+
+	if (!c)
+		return;
+	c->tx_packets += p->segs;
+	c->tx_bytes += len;
+}
+
+static __always_inline void count_stat(enum stat_id which, __u64 n)
 {
 	__u32 i = which;
 	__u64 *c = bpf_map_lookup_elem(&stats, &i);

@@ -31,12 +31,12 @@ static __always_inline __u16 csum_add(__u16 x, __u16 y)
 
 static __always_inline __u16 csum_delta16(__be16 old, __be16 new)
 {
-	return csum_fold((__u32)new + (__u16)~old);
+	return csum_fold((__u32) new + (__u16)~old);
 }
 
 static __always_inline __u16 csum_delta32(__be32 old, __be32 new)
 {
-	return csum_fold64((__u64)new + (__u32)~old);
+	return csum_fold64((__u64) new + (__u32)~old);
 }
 
 static __always_inline __u16 csum_delta_addr(__u8 family, const struct addr *old, const struct addr *new)
@@ -45,16 +45,24 @@ static __always_inline __u16 csum_delta_addr(__u8 family, const struct addr *old
 
 	if (family == 4)
 		return csum_delta32(old->a32[3], new->a32[3]);
-	sum = (__u64)new->a32[0] + (__u32)~old->a32[0];
-	sum += (__u64)new->a32[1] + (__u32)~old->a32[1];
-	sum += (__u64)new->a32[2] + (__u32)~old->a32[2];
-	sum += (__u64)new->a32[3] + (__u32)~old->a32[3];
+	sum = (__u64) new->a32[0] + (__u32)~old->a32[0];
+	sum += (__u64) new->a32[1] + (__u32)~old->a32[1];
+	sum += (__u64) new->a32[2] + (__u32)~old->a32[2];
+	sum += (__u64) new->a32[3] + (__u32)~old->a32[3];
 	return csum_fold64(sum);
+}
+
+/* Both of one's complement's zeros leave a checksum as it is. */
+static __always_inline bool csum_changes(__u16 delta)
+{
+	return delta && delta != 0xffff;
 }
 
 /* What a checksum field becomes. */
 static __always_inline __u16 csum_apply(__u16 check, __u16 delta)
 {
+	if (!csum_changes(delta))
+		return check;
 	return ~csum_fold((__u32)(__u16)~check + delta);
 }
 

@@ -23,16 +23,24 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 #define __noinline_global __attribute__((noinline))
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+#define likely(x)	  __builtin_expect(!!(x), 1)
+#define unlikely(x)	  __builtin_expect(!!(x), 0)
+#define READ_ONCE(x)	  (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v)  (*(volatile typeof(x) *)&(x) = (v))
+
+/* 1 in the XDP program: set by ctx_xdp.h, or not at all when a header is compiled alone. */
+#ifndef HOOK_XDP
+#define HOOK_XDP 0
+#endif
 
 /* Feature switches, set by sluiced before load: what is not configured, the verifier removes. */
 extern const volatile __u8 cfg_ipv6;  /* L3 for IPv6 */
 extern const volatile __u8 cfg_l3;    /* there are interfaces */
 extern const volatile __u8 cfg_nat;   /* there are nat rules or flows */
 extern const volatile __u8 cfg_trace; /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
+
+/* Headers beyond this offset are not looked at; parse.h says so by a reason. */
+#define PKT_OFFSET_MAX 1023
 
 /* What a stage says. */
 enum verdict {
@@ -52,43 +60,43 @@ struct tuple {
 	__be16 sport, dport;
 };
 
-#define PKT_F_FRAGMENT (1 << 0)	      /* a fragment, first or not */
+#define PKT_F_FRAGMENT	     (1 << 0) /* a fragment, first or not */
 #define PKT_F_LATER_FRAGMENT (1 << 1) /* not the first: there are no ports */
-#define PKT_F_L4 (1 << 2)	      /* ports (or the ICMP header) are valid */
-#define PKT_F_ICMP_ERROR (1 << 3)     /* an ICMP error; `inner` holds the quoted packet's tuple when PKT_F_INNER is set */
-#define PKT_F_INNER (1 << 4)
-#define PKT_F_ECHO (1 << 5)	      /* ICMP echo request or reply */
-#define PKT_F_ECHO_REPLY (1 << 6)
-#define PKT_F_DF (1 << 7)	      /* IPv4: don't fragment */
-#define PKT_F_OPTIONS (1 << 8)	      /* IPv4 options */
-#define PKT_F_UDP_NO_CSUM (1 << 9)    /* UDP over IPv4 with checksum 0: stays 0 */
-#define PKT_F_L2_MULTICAST (1 << 10)  /* group bit of the destination MAC */
-#define PKT_F_L2_BROADCAST (1 << 11)
-#define PKT_F_INNER_L4_CSUM (1 << 12) /* the quote reaches to the layer 4 checksum */
-#define PKT_F_TAG_HW (1 << 13)	      /* tc: the outer tag is in the skb, not in the data */
+#define PKT_F_L4	     (1 << 2) /* ports (or the ICMP header) are valid */
+#define PKT_F_ICMP_ERROR     (1 << 3) /* an ICMP error; `inner` holds the quoted packet's tuple when PKT_F_INNER is set */
+#define PKT_F_INNER	     (1 << 4)
+#define PKT_F_ECHO	     (1 << 5) /* ICMP echo request or reply */
+#define PKT_F_ECHO_REPLY     (1 << 6)
+#define PKT_F_DF	     (1 << 7)  /* IPv4: don't fragment */
+#define PKT_F_OPTIONS	     (1 << 8)  /* IPv4 options */
+#define PKT_F_UDP_NO_CSUM    (1 << 9)  /* UDP over IPv4 with checksum 0: stays 0 */
+#define PKT_F_L2_MULTICAST   (1 << 10) /* group bit of the destination MAC */
+#define PKT_F_L2_BROADCAST   (1 << 11)
+#define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
+#define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
 
 /* Decisions, `todo`. */
-#define DO_L2 (1 << 0)	    /* set MACs */
-#define DO_TTL (1 << 1)	    /* decrement TTL / hop limit */
-#define DO_NAT (1 << 2)	    /* tuple := `to`, by l3_delta and l4_delta */
+#define DO_L2	    (1 << 0) /* set MACs */
+#define DO_TTL	    (1 << 1) /* decrement TTL / hop limit */
+#define DO_NAT	    (1 << 2) /* tuple := `to`, by l3_delta and l4_delta */
 #define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer addresses := those of `to`, quoted tuple := `inner_to`; no deltas needed */
 
 struct pkt {
 	/* ---- entry */
-	__u32 len;	  /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
-	__u32 seg_len;	  /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
-	__u16 segs;	  /* packets on the wire, at least 1 */
+	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
+	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
+	__u16 segs;    /* packets on the wire, at least 1 */
 	__u16 in_port;
-	__u64 now_ns;	  /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
 
 	/* ---- parse: layer 2 */
 	__u8 dmac[6];
 	__u8 smac[6];
-	__be16 proto;	  /* ethertype after the tags that were taken off */
-	__u16 flags;	  /* PKT_F_* */
-	__be16 tpid;	  /* outer tag; 0: none */
-	__u16 tci;	  /* outer tag, host order */
-	__be16 tpid2;	  /* inner tag; 0: none */
+	__be16 proto; /* ethertype after the tags that were taken off */
+	__u16 flags;  /* PKT_F_* */
+	__be16 tpid;  /* outer tag; 0: none */
+	__u16 tci;    /* outer tag, host order */
+	__be16 tpid2; /* inner tag; 0: none */
 	__u16 tci2;
 	/* ---- parse: layer 3 and 4. `family` 0: not IP. Offsets in the data, from the Ethernet header. */
 	__u8 family; /* 4, 6 */
@@ -97,41 +105,46 @@ struct pkt {
 	__u8 tos; /* TOS or traffic class */
 	__u16 l3_off;
 	__u16 l4_off;
-	__u16 l3_len;	  /* layer 3 bytes by the IP header; of a GSO packet, its whole */
-	__u8 bad;	  /* enum drop_reason: malformed above layer 2. Switched all the same, never routed */
-	__u8 tcp_flags;   /* byte 13 of the TCP header */
-	__u8 icmp_type;	  /* of the packet */
+	__u16 l3_len;	/* layer 3 bytes by the IP header; of a GSO packet, its whole */
+	__u8 bad;	/* enum drop_reason: malformed above layer 2. Switched all the same, never routed */
+	__u8 tcp_flags; /* byte 13 of the TCP header */
+	__u8 icmp_type; /* of the packet */
 	__u8 icmp_code;
-	__be16 ip_id;     /* IPv4; IPv6 fragments: the low half */
-	struct tuple t;	  /* as it came in */
+	__be16 ip_id;	    /* IPv4; IPv6 fragments: the low half */
+	struct tuple t;	    /* as it came in */
 	struct tuple inner; /* ICMP error: the quoted packet's */
+	__be16 ip_check;    /* IPv4 header checksum as it came in */
+	__u8 truncated;	    /* tc: parsing ended where the linear data does: pull, and parse again */
+	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
 	__u16 inner_l3_off;
 	__u16 inner_l4_off;
 	__u8 inner_proto;
 
 	/* ---- decided by the stages */
-	__u8 drop;	  /* enum drop_reason of V_DROP */
-	__u8 reply_type;  /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
+	__u8 drop;	 /* enum drop_reason of V_DROP */
+	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
 	__u8 reply_code;
 	__u32 reply_info; /* its second word, host order: the MTU of 'packet too big' */
 	__u16 todo;	  /* DO_* */
 	__u16 vlan;	  /* bridge domain it came in on; 0: routed port */
 	__u16 vrf;
-	__u16 in_iface;   /* interface it came in on, where it is addressed to one; else 0 */
+	__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
 	__u16 out_iface;
 	__u16 out_port;
 	__u16 out_vlan;
-	__u16 nat_pool;   /* pool whose port was allocated for this packet; 0: none */
-	__u16 nat_rule;   /* index + 1 of the rule that decided the rewrite */
+	__u16 nat_pool;	  /* pool whose port was allocated for this packet; 0: none */
+	__u16 nat_rule;	  /* id of the rule that decided the rewrite */
 	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
 	__u8 new_dmac[6];
 	__u8 new_smac[6];
-	struct tuple to;  /* the tuple to leave with; starts as a copy of `t` when the packet is to be routed */
+	struct tuple to;       /* the tuple to leave with; starts as a copy of `t` when the packet is to be routed */
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
-	__u16 l3_delta;	  /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
-	__u16 l4_delta;	  /* csum.h delta of ports or echo identifier alone */
-	__u32 nexthop;	  /* nexthop id */
+	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
+	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
+	__u32 nexthop;	       /* nexthop id */
 	__u32 pool_addr;
+	__u32 epoch;	  /* control.epoch before the tables were asked: what a flow entry is decided under */
+	__u32 out_mtu;	  /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family; /* V_NEIGH: 4 or 6 */
 	__u8 flow_stale;  /* a flow was found and its forwarding half must be decided again */
 	__u16 pad;
@@ -193,7 +206,8 @@ static __always_inline __verdict enum verdict pkt_may_leave(struct pkt *p, __u32
 	if (unlikely(p->seg_len > mtu)) {
 		if (p->family == 4 && !(p->flags & PKT_F_DF))
 			return pkt_drop(p, DROP_ROUTE_MTU);
-		return p->family == 4 ? pkt_drop_reply(p, DROP_ROUTE_MTU, 3, 4, mtu) : pkt_drop_reply(p, DROP_ROUTE_MTU, 2, 0, mtu);
+		return p->family == 4 ? pkt_drop_reply(p, DROP_ROUTE_MTU, 3, 4, mtu)
+				      : pkt_drop_reply(p, DROP_ROUTE_MTU, 2, 0, mtu);
 	}
 	return V_NEXT;
 }

@@ -148,7 +148,7 @@ static void job_begin(struct mirror *m)
 	p->last = NULL;
 	if (j->kind == JOB_WALK) {
 		p->walk = (struct hash_iter){};
-		nexthops_settle(m);
+		mirror_nexthops_settle(m);
 		nexthops_walk_begin(m);
 	} else if (j->kind != JOB_ROUTES) {
 		m->gen++;
@@ -179,7 +179,7 @@ static void job_end(struct mirror *m)
 		mirror_neighs_sweep(m, j->family);
 		break;
 	case JOB_NEXTHOPS:
-		nexthops_sweep(m);
+		mirror_nexthops_sweep(m);
 		break;
 	case JOB_WALK:
 		nexthops_walk_end(m);
@@ -348,7 +348,7 @@ void mirror_finish_batch(struct mirror *m)
 	struct doubt *d = &m->doubt;
 	struct timeval wait = {.tv_usec = AUDIT_DELAY_MS * 1000};
 
-	nexthops_settle(m);
+	mirror_nexthops_settle(m);
 	if (m->dirty || m->gone) {
 		m->plan.n = 0;
 		plan_add(m, JOB_WALK, 0, 0, 0);

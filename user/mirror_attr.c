@@ -15,7 +15,8 @@ static void row_parse(const void *row, int size, const struct nlattr **tb, unsig
 
 void attrs_parse(const struct nlmsghdr *nlh, size_t header, const struct nlattr **tb, unsigned max)
 {
-	row_parse(mnl_nlmsg_get_payload_offset(nlh, header), (int)mnl_nlmsg_get_payload_len(nlh) - (int)MNL_ALIGN(header), tb, max);
+	row_parse(mnl_nlmsg_get_payload_offset(nlh, header), (int)mnl_nlmsg_get_payload_len(nlh) - (int)MNL_ALIGN(header), tb,
+		  max);
 }
 
 void attrs_parse_nested(const struct nlattr *nest, const struct nlattr **tb, unsigned max)

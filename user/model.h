@@ -22,10 +22,10 @@ struct port_cfg {
 	struct where where;
 	char name[IFNAMSIZ]; /* a netdev's name, or a glob (fnmatch(3): * ? [...]) */
 	bool glob;
-	uint8_t mode;	 /* enum port_mode: PORT_ACCESS, PORT_TRUNK, PORT_ROUTED, PORT_OBSERVE */
-	uint16_t native; /* access: its VLAN; trunk: native VLAN or 0 */
-	__be16 tpid;	 /* ETH_P_8021Q or ETH_P_8021AD, wire order */
-	uint8_t xdp;	 /* enum xdp_want */
+	uint8_t mode;		       /* enum port_mode: PORT_ACCESS, PORT_TRUNK, PORT_ROUTED, PORT_OBSERVE */
+	uint16_t native;	       /* access: its VLAN; trunk: native VLAN or 0 */
+	__be16 tpid;		       /* ETH_P_8021Q or ETH_P_8021AD, wire order */
+	uint8_t xdp;		       /* enum xdp_want */
 	uint64_t vlans[VLAN_IDS / 64]; /* trunk: what it carries, native included; access: its VLAN's bit */
 };
 
@@ -39,9 +39,9 @@ struct vlan_cfg {
 /* interfaces: {NAME: {vlan: ID | port: NAME, addresses: [...], mac, mtu, vrf}} */
 struct iface_cfg {
 	struct where where;
-	char name[IFNAMSIZ]; /* of a VLAN's interface: the host netdev's name (at most 12 characters) */
-	uint16_t vlan;	     /* 0: routed port */
-	char port[IFNAMSIZ]; /* routed: the port, same as `name` */
+	char name[IFNAMSIZ];	/* of a VLAN's interface: the host netdev's name (at most 12 characters) */
+	uint16_t vlan;		/* 0: routed port */
+	char port[IFNAMSIZ];	/* routed: the port, same as `name` */
 	char vrf[SLUICE_LABEL]; /* "default" */
 	struct prefix *addrs;	/* host bits kept: 10.0.10.1/24 */
 	size_t n_addrs;
@@ -59,9 +59,9 @@ struct vrf_cfg {
 
 struct nexthop_cfg {
 	struct addr gateway;
-	uint8_t family;	       /* 0: no gateway, `iface` alone (connected) */
-	char iface[IFNAMSIZ];  /* "": the interface whose prefix holds the gateway */
-	uint16_t weight;       /* 1..256 */
+	uint8_t family;	      /* 0: no gateway, `iface` alone (connected) */
+	char iface[IFNAMSIZ]; /* "": the interface whose prefix holds the gateway */
+	uint16_t weight;      /* 1..256 */
 	bool onlink;
 };
 
@@ -86,8 +86,9 @@ struct addr_range {
 	uint8_t family;
 };
 
-/* nat: [{name, type: snat, source, destination, protocol, out: [IFACE...], to: masquerade | none | ADDR | RANGE | [..], ports: LO-HI, vrf}
- *       {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT], vrf}] */
+/* nat: [{name, type: snat, source, destination, protocol, out: [IFACE...], to: masquerade | none | ADDR | RANGE | [..], ports:
+ * LO-HI, vrf} {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT], vrf}]
+ */
 struct nat_cfg {
 	struct where where;
 	char name[SLUICE_LABEL];
@@ -104,7 +105,7 @@ struct nat_cfg {
 	size_t n_pool;
 	uint16_t port_min, port_max; /* of the pool: default 1024..65535 */
 	/* dnat */
-	char dest_iface[IFNAMSIZ]; /* instead of `destination`: every address of that interface */
+	char dest_iface[IFNAMSIZ];     /* instead of `destination`: every address of that interface */
 	uint16_t dport_min, dport_max; /* 0: the whole address */
 	struct addr to;
 	uint8_t to_family;
@@ -131,17 +132,17 @@ struct neighbor_cfg {
 /* settings: {fdb-ageing, hash-seed, icmp-rate, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
-	uint32_t fdb_ageing_s;		/* 300 (802.1Q 8.8.3) */
-	uint32_t hash_seed;		/* 0: chosen at first start and kept */
-	uint32_t icmp_rate;		/* 1000 a second */
-	uint32_t tcp_established_s;	/* 7440 (RFC 5382 REQ-5) */
-	uint32_t tcp_transitory_s;	/* 240 */
-	uint32_t udp_s;			/* 300 (RFC 4787 REQ-5) */
-	uint32_t icmp_s;		/* 60 (RFC 5508 REQ-1) */
-	uint32_t other_s;		/* 600 */
-	uint32_t max_flows;		/* entries of each family; a pair takes two. 262144 */
-	uint32_t max_fdb;		/* 65536 */
-	uint32_t max_neighbors;		/* 65536 */
+	uint32_t fdb_ageing_s;		   /* 300 (802.1Q 8.8.3) */
+	uint32_t hash_seed;		   /* 0: chosen at first start and kept */
+	uint32_t icmp_rate;		   /* 1000 a second */
+	uint32_t tcp_established_s;	   /* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_transitory_s;	   /* 240 */
+	uint32_t udp_s;			   /* 300 (RFC 4787 REQ-5) */
+	uint32_t icmp_s;		   /* 60 (RFC 5508 REQ-1) */
+	uint32_t other_s;		   /* 600 */
+	uint32_t max_flows;		   /* entries of each family; a pair takes two. 262144 */
+	uint32_t max_fdb;		   /* 65536 */
+	uint32_t max_neighbors;		   /* 65536 */
 	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
 };
 
@@ -165,7 +166,7 @@ struct model {
 	size_t n_neighbors;
 };
 
-struct model *model_new(void); /* the defaults, empty lists, vrf `default` */
+struct model *model_new(void);	  /* the defaults, empty lists, vrf `default` */
 void model_free(struct model *m); /* accepts NULL */
 struct model *model_copy(const struct model *m);
 

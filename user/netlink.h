@@ -1,7 +1,8 @@
 /* netlink.h: what sluiced changes in the kernel's network configuration, one request a function, answered before it returns.
  *
  * Only for what sluiced owns: the veth pairs of VLAN interfaces, the addresses and static routes of the configuration. All
- * return 0 or -errno with the kernel's extended ack in `errs`. Adding what is there already, and deleting what is not, is success.
+ * return 0 or -errno with the kernel's extended ack in `errs`. Adding what is there already, and deleting what is not, is
+ * success.
  */
 #ifndef SLUICE_NETLINK_H
 #define SLUICE_NETLINK_H

@@ -166,6 +166,7 @@ static struct node *copy_tree(struct builder *b, const struct node *from, int de
 		if (!child)
 			return NULL;
 		child->key = c->key;
+		child->dup_of = c->dup_of;
 		if (ret->last)
 			ret->last->next = child;
 		else
@@ -176,48 +177,42 @@ static struct node *copy_tree(struct builder *b, const struct node *from, int de
 	return ret;
 }
 
-static int cmp_keys(const void *a, const void *b)
-{
-	const struct node *x = *(struct node *const *)a, *y = *(struct node *const *)b;
-	int c = strcmp(x->key->text, y->key->text);
+struct entry {
+	struct node *value;
+	size_t at;
+};
 
-	return c ? c : (x->n > y->n) - (x->n < y->n);
+static int cmp_entries(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int c = strcmp(x->value->key->text, y->value->key->text);
+
+	return c ? c : (x->at > y->at) - (x->at < y->at);
 }
 
 /* Marks the values of a mapping whose key stood there before. Sorted, because a hostile mapping has 500,000 keys. */
 static int mark_duplicates(struct builder *b, struct node *map)
 {
-	struct node **v, *first;
-	size_t *counts, i = 0;
+	struct node *first;
+	struct entry *v;
+	size_t i = 0;
 
 	if (map->n < 2)
 		return 0;
 	v = malloc(map->n * sizeof(*v));
-	counts = malloc(map->n * sizeof(*counts));
-	if (!v || !counts) {
-		free(v);
-		free(counts);
+	if (!v)
 		return errs_fail(b->errs, ENOMEM, "out of memory");
-	}
-	/* For the time of sorting, `n` of each child holds its position. */
-	for (struct node *c = map->first; c; c = c->next, i++) {
-		v[i] = c;
-		counts[i] = c->n;
-		c->n = i;
-	}
-	qsort(v, map->n, sizeof(*v), cmp_keys);
-	first = v[0];
-	for (i = 1; i < map->n; i++) {
-		if (strcmp(v[i]->key->text, first->key->text))
-			first = v[i];
-		else
-			v[i]->dup_of = first;
-	}
-	i = 0;
 	for (struct node *c = map->first; c; c = c->next, i++)
-		c->n = counts[i];
+		v[i] = (struct entry){c, i};
+	qsort(v, map->n, sizeof(*v), cmp_entries);
+	first = v[0].value;
+	for (i = 1; i < map->n; i++) {
+		if (strcmp(v[i].value->key->text, first->key->text))
+			first = v[i].value;
+		else
+			v[i].value->dup_of = first;
+	}
 	free(v);
-	free(counts);
 	return 0;
 }
 
@@ -234,11 +229,7 @@ static int on_alias(struct builder *b, const yaml_event_t *ev)
 			if (b->open[d] == b->anchors[i].node)
 				return errs_add(b->errs, b->where, NULL, "the alias *%s stands inside what it names", name);
 		n = copy_tree(b, b->anchors[i].node, b->depth);
-		if (!n)
-			return -EINVAL;
-		if (n->kind == NODE_MAP && mark_duplicates(b, n))
-			return -ENOMEM;
-		return attach(b, n);
+		return n ? attach(b, n) : -EINVAL;
 	}
 	return errs_add(b->errs, b->where, NULL, "no anchor is called %s", show_text(name, show));
 }
@@ -287,7 +278,8 @@ static int on_event(struct builder *b, const yaml_event_t *ev)
 	switch (ev->type) {
 	case YAML_DOCUMENT_START_EVENT:
 		if (b->doc->root)
-			return errs_add(b->errs, b->where, NULL, "a second document starts here: a configuration is one document");
+			return errs_add(b->errs, b->where, NULL,
+					"a second document starts here: a configuration is one document");
 		return 0;
 	case YAML_ALIAS_EVENT:
 		return on_alias(b, ev);
@@ -314,11 +306,22 @@ static int line_at(const char *text, size_t len, size_t offset)
 	return line;
 }
 
+/* Whether a tab stands before the first other character of a line. */
+static bool tab_indents(const char *text, size_t len, int line)
+{
+	const char *end = text + len;
+
+	for (; line > 1 && text < end; text++)
+		line -= *text == '\n';
+	while (text < end && *text == ' ')
+		text++;
+	return text < end && *text == '\t';
+}
+
 /* What libyaml says, with the two mistakes that it words badly put plainly. */
 static int syntax_error(struct builder *b, const char *text, size_t len)
 {
 	const yaml_parser_t *p = &b->parser;
-	size_t at = p->problem_mark.index;
 
 	if (p->error == YAML_MEMORY_ERROR)
 		return errs_fail(b->errs, ENOMEM, "out of memory");
@@ -327,7 +330,7 @@ static int syntax_error(struct builder *b, const char *text, size_t len)
 		return errs_add(b->errs, b->where, NULL, "not UTF-8 text: %s", p->problem);
 	}
 	b->where.line = p->problem_mark.line + 1;
-	if (at < len && text[at] == '\t')
+	if (tab_indents(text, len, b->where.line))
 		return errs_add(b->errs, b->where, NULL, "a tab does not indent: use spaces");
 	if (p->context)
 		return errs_add(b->errs, b->where, NULL, "%s, %s (line %zu)", p->problem, p->context, p->context_mark.line + 1);

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include "err.h"
 
-#define PARSE_TEXT_MAX (16u << 20) /* bytes of a document */
+#define PARSE_TEXT_MAX	(16u << 20) /* bytes of a document */
 #define PARSE_DEPTH_MAX 32
 #define PARSE_NODES_MAX 1000000
 #define PARSE_ALIAS_MAX 65536 /* nodes that aliases may add */
@@ -20,13 +20,13 @@ enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
 struct node {
 	enum node_kind kind;
 	int line;
-	bool quoted;		    /* scalars: "…" or '…' or a block: never null */
-	const char *text;	    /* scalars: NUL-terminated, without NULs inside */
-	const struct node *key;	    /* of a value in a mapping: its key, a scalar; NULL in a list */
-	const struct node *dup_of;  /* of a value in a mapping: the first value under the same key; NULL: is the first */
-	struct node *first, *next;  /* children of a list or mapping, in the order of the text */
+	bool quoted;		   /* scalars: "…" or '…' or a block: never null */
+	const char *text;	   /* scalars: NUL-terminated, without NULs inside */
+	const struct node *key;	   /* of a value in a mapping: its key, a scalar; NULL in a list */
+	const struct node *dup_of; /* of a value in a mapping: the first value under the same key; NULL: is the first */
+	struct node *first, *next; /* children of a list or mapping, in the order of the text */
 	struct node *last;
-	size_t n;		    /* number of children */
+	size_t n; /* number of children */
 };
 
 struct doc;

@@ -21,12 +21,13 @@
 #include "netlink.h"
 #include "table.h"
 
-struct ports; /* port.c: netdev -> port id, attachment, waiting and refused ports */
-struct ifaces; /* iface.c */
-struct rib;    /* route.c */
-struct nat;    /* nat.c */
-struct flows;  /* flow.c */
-struct fdb;    /* fdb.c */
+struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
+struct ifaces;	  /* iface.c */
+struct rib;	  /* rib.c */
+struct routes;	  /* route.c */
+struct nat;	  /* nat.c */
+struct flows;	  /* flow.c */
+struct fdb;	  /* fdb.c */
 struct neighbors; /* neighbor.c */
 
 struct sw {
@@ -43,6 +44,7 @@ struct sw {
 	struct fdb *fdb;
 	struct neighbors *neighbors;
 	struct rib *rib;
+	struct routes *routes;
 	struct nat *nat;
 	struct flows *flows;
 };
@@ -57,9 +59,10 @@ void sw_epoch(struct sw *sw);
 int port_open(struct sw *sw, struct errs *errs);
 void port_close(struct sw *sw);
 int port_reconcile(struct sw *sw, struct errs *errs);
-uint16_t port_id(const struct sw *sw, const char *netdev);	/* 0: not attached */
+uint16_t port_id(const struct sw *sw, const char *netdev); /* 0: not attached */
 uint16_t port_id_by_ifindex(const struct sw *sw, int ifindex);
-const char *port_name(const struct sw *sw, uint16_t id);	/* NULL: none */
+const char *port_name(const struct sw *sw, uint16_t id);	 /* NULL: none */
+const struct port *port_entry(const struct sw *sw, uint16_t id); /* as the table has it; NULL: a free slot */
 /* [{"name", "id", "ifindex", "mode", "vlan" | "vlans", "native", "state": "attached"|"waiting"|"refused", "reason", "tc", "xdp",
  *   "note", "link": "up"|"down", "counters": {...}}]; configured globs without a netdev are shown as waiting. */
 json_t *port_show(struct sw *sw);
@@ -73,15 +76,20 @@ int iface_open(struct sw *sw, struct errs *errs);
 void iface_close(struct sw *sw);
 int iface_netdevs(struct sw *sw, struct errs *errs);
 int iface_reconcile(struct sw *sw, struct errs *errs);
-uint16_t iface_id(const struct sw *sw, const char *name);	/* 0: none */
-uint16_t iface_id_by_host(const struct sw *sw, int ifindex);	/* by the netdev that bears the addresses */
+uint16_t iface_id(const struct sw *sw, const char *name);    /* 0: none */
+uint16_t iface_id_by_host(const struct sw *sw, int ifindex); /* by the netdev that bears the addresses */
 const char *iface_name(const struct sw *sw, uint16_t id);
 int iface_get(const struct sw *sw, uint16_t id, struct iface *ret); /* as the table has it; -ENOENT */
-int iface_host_ifindex(const struct sw *sw, uint16_t id);	/* 0: the netdev is not there */
-bool iface_usable(const struct sw *sw, uint16_t id);		/* netdev there, up, with carrier */
+int iface_host_ifindex(const struct sw *sw, uint16_t id);	    /* 0: the netdev is not there */
+bool iface_usable(const struct sw *sw, uint16_t id);		    /* netdev there, up, with carrier */
+/* What an earlier configuration put on netdevs (addresses) is sluiced's to take away: called after iface_open() and before the
+ * first reconciliation when the switch starts with another model than it ran with. */
+void iface_adopt(struct sw *sw, const struct model *former);
+/* The switch's end of a VLAN interface's veth pair: its ifindex, its name and MTU; 0: there is none. */
+int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
 const char *iface_of_host_port(const struct sw *sw, const char *netdev); /* interface's name, or NULL */
-uint16_t vrf_id(const struct sw *sw, const char *name);	/* index in the model's list */
+uint16_t vrf_id(const struct sw *sw, const char *name);			 /* index in the model's list */
 json_t *iface_show(struct sw *sw);
 
 /* fdb.c: static and own entries, ageing, listing. */
@@ -89,6 +97,8 @@ int fdb_open(struct sw *sw, struct errs *errs);
 void fdb_close(struct sw *sw);
 int fdb_reconcile(struct sw *sw, struct errs *errs);
 json_t *fdb_show(struct sw *sw);
+/* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
+void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64]);
 int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */); /* learned ones; returns how many */
 
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
@@ -98,17 +108,21 @@ int neighbor_reconcile(struct sw *sw, struct errs *errs);
 void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
 /* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);
+bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
+int neighbor_full(const struct sw *sw, struct errs *errs);			/* -E2BIG with words when some found no room */
+/* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
 json_t *neighbor_show(struct sw *sw);
 
 /* route.c: the RIB, nexthops, groups, the FIB. */
 int route_open(struct sw *sw, struct errs *errs);
 void route_close(struct sw *sw);
 int route_reconcile(struct sw *sw, struct errs *errs);
-void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r); /* gathered until route_settle() */
+void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /* gathered until route_settle() */
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
 int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: link, address, neighbour or route */
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
- *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets", "bytes"}]}] */
+ *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
+ * "bytes"}]}] */
 json_t *route_show(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
 json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
@@ -118,7 +132,9 @@ int nat_open(struct sw *sw, struct errs *errs);
 void nat_close(struct sw *sw);
 int nat_reconcile(struct sw *sw, struct errs *errs);
 json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}]} */
-int nat_port_release(struct sw *sw, uint16_t pool, uint32_t pool_addr, uint8_t proto, uint16_t port); /* host order */
+const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
+/* Is what a flow was made by still in force: its rule, and the address of its pool (pool 0: no pool had a part)? */
+bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside);
 
 /* flow.c: ageing, listing, flushing. */
 int flow_open(struct sw *sw, struct errs *errs);

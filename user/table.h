@@ -19,8 +19,8 @@ uint32_t table_capacity(const struct table *t);
 size_t table_value_size(const struct table *t);
 
 int table_lookup(struct table *t, const void *key, void *ret_value);
-int table_set(struct table *t, const void *key, const void *value);	/* insert or replace */
-int table_insert(struct table *t, const void *key, const void *value);	/* -EEXIST when present */
+int table_set(struct table *t, const void *key, const void *value);    /* insert or replace */
+int table_insert(struct table *t, const void *key, const void *value); /* -EEXIST when present */
 int table_delete(struct table *t, const void *key);
 
 /* Every element; the callback may delete the element it is shown. Stops at a non-zero return, and returns it. Batched where

@@ -17,9 +17,9 @@ struct prefix {
 	uint8_t len;
 };
 
-#define ADDR_TEXT 46
+#define ADDR_TEXT   46
 #define PREFIX_TEXT 50
-#define MAC_TEXT 18
+#define MAC_TEXT    18
 
 int addr_parse(const char *s, struct addr *ret, uint8_t *ret_family);
 const char *addr_text(const struct addr *a, char buf[ADDR_TEXT]); /* an IPv4-mapped one as dotted quad */
@@ -35,6 +35,6 @@ unsigned prefix_mapped_len(const struct prefix *p);  /* length on the IPv4-mappe
 int mac_parse(const char *s, uint8_t ret[6]);
 const char *mac_text(const uint8_t mac[6], char buf[MAC_TEXT]);
 int u32_parse(const char *s, uint32_t min, uint32_t max, uint32_t *ret); /* decimal, whole string */
-int seconds_parse(const char *s, uint32_t *ret);			  /* "300", "300s", "5m", "2h" */
+int seconds_parse(const char *s, uint32_t *ret);			 /* "300", "300s", "5m", "2h" */
 
 #endif

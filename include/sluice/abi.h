@@ -12,14 +12,14 @@
 
 #define SLUICE_ABI_VERSION 1
 
-#define PORT_MAX 1024	  /* port ids 1..1023 */
-#define IFACE_MAX 1024	  /* interface ids 1..1023 */
-#define VLAN_IDS 4096	  /* VLAN ids 1..4094 */
-#define VRF_MAX 256	  /* VRF ids 0..255; 0 is `default` */
-#define NEXTHOP_MAX 65536 /* nexthop ids 1.. */
-#define NHG_MAX 16384	  /* nexthop group ids 1.. */
-#define NHG_BUCKETS (1 << 20)
-#define SLUICE_NAME 16	/* IFNAMSIZ: names of ports and interfaces */
+#define PORT_MAX     1024  /* port ids 1..1023 */
+#define IFACE_MAX    1024  /* interface ids 1..1023 */
+#define VLAN_IDS     4096  /* VLAN ids 1..4094 */
+#define VRF_MAX	     256   /* VRF ids 0..255; 0 is `default` */
+#define NEXTHOP_MAX  65536 /* nexthop ids 1.. */
+#define NHG_MAX	     16384 /* nexthop group ids 1.. */
+#define NHG_BUCKETS  (1 << 20)
+#define SLUICE_NAME  16 /* IFNAMSIZ: names of ports and interfaces */
 #define SLUICE_LABEL 32 /* names of rules and pools */
 
 struct addr {
@@ -38,9 +38,9 @@ struct control {
 	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
 	__u32 epoch;
 	__u32 hash_seed;
-	__u32 icmp_rate;    /* ICMP errors a second, all ports together; 0: none are sent */
-	__u32 snat_bank;    /* which half of `snat_rules` is in force */
-	__u32 ping;	    /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank; /* which half of `snat_rules` is in force */
+	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
 	__u64 reserved[13];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
@@ -48,16 +48,18 @@ _Static_assert(sizeof(struct control) == 128, "struct control");
 /* ---- port ---- */
 
 enum port_mode {
-	PORT_NONE = 0,	   /* free slot */
-	PORT_ACCESS = 1,   /* one VLAN, untagged */
-	PORT_TRUNK = 2,	   /* a set of VLANs, tagged, with an optional native one */
-	PORT_ROUTED = 3,   /* no VLAN: is an interface itself */
-	PORT_OBSERVE = 4,  /* counted, never forwarded */
-	PORT_HOST = 5,	   /* the switch's end of the veth pair of a VLAN interface */
+	PORT_NONE = 0,	  /* free slot */
+	PORT_ACCESS = 1,  /* one VLAN, untagged */
+	PORT_TRUNK = 2,	  /* a set of VLANs, tagged, with an optional native one */
+	PORT_ROUTED = 3,  /* no VLAN: is an interface itself */
+	PORT_OBSERVE = 4, /* counted, never forwarded */
+	PORT_HOST = 5,	  /* the switch's end of the veth pair of a VLAN interface */
 };
 
-#define PORT_F_XDP (1 << 0)	   /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
+#define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
+
+#define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
@@ -102,16 +104,16 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
 	__u8 mac[6];
-	__u16 flags;	    /* IFACE_F_* */
-	__u16 vlan;	    /* 0: routed port */
-	__u16 port;	    /* the routed port, or the VLAN's host port */
+	__u16 flags; /* IFACE_F_* */
+	__u16 vlan;  /* 0: routed port */
+	__u16 port;  /* the routed port, or the VLAN's host port */
 	__u16 vrf;
-	__u16 masq_pool;    /* the pool that masquerades to this interface's address; 0: none */
+	__u16 masq_pool; /* the pool that masquerades to this interface's address; 0: none */
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
 	__u32 pad;
-	struct addr addr6;  /* primary global address (or link-local if there is no other) */
+	struct addr addr6; /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
 _Static_assert(sizeof(struct iface) == 64, "struct iface");
@@ -125,7 +127,7 @@ struct fdb_key {
 _Static_assert(sizeof(struct fdb_key) == 8, "struct fdb_key");
 
 #define FDB_F_STATIC (1 << 0) /* from the configuration: neither moves nor ages */
-#define FDB_F_OWN (1 << 1)    /* the MAC of the VLAN's interface, on its host port */
+#define FDB_F_OWN    (1 << 1) /* the MAC of the VLAN's interface, on its host port */
 
 /* Map `fdb`. seen_ns: CLOCK_MONOTONIC, refreshed at most once a second. */
 struct fdb_entry {
@@ -145,7 +147,7 @@ struct neighbor_key {
 };
 _Static_assert(sizeof(struct neighbor_key) == 24, "struct neighbor_key");
 
-#define NEIGHBOR_F_VALID (1 << 0)
+#define NEIGHBOR_F_VALID  (1 << 0)
 #define NEIGHBOR_F_FAILED (1 << 1)
 #define NEIGHBOR_F_STATIC (1 << 2)
 
@@ -161,16 +163,16 @@ _Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
 
 enum nexthop_type {
 	NEXTHOP_NONE = 0,
-	NEXTHOP_GATEWAY = 1,	 /* to `gateway`, on `iface` */
-	NEXTHOP_CONNECTED = 2,	 /* the destination itself is a neighbour on `iface` */
-	NEXTHOP_LOCAL = 3,	 /* an address of the host */
+	NEXTHOP_GATEWAY = 1,   /* to `gateway`, on `iface` */
+	NEXTHOP_CONNECTED = 2, /* the destination itself is a neighbour on `iface` */
+	NEXTHOP_LOCAL = 3,     /* an address of the host */
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
-#define NEXTHOP_F_FAILED (1 << 1)   /* the gateway does not answer */
+#define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -198,9 +200,53 @@ _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
 	__u32 nexthop; /* nexthop id */
-	__u32 reserved;
+	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
+
+/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
+ * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+ *
+ * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
+ * here'. A node stands for 256 values of one address byte, and has a fallback: the result for addresses that find 0 in it;
+ * it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
+ * longer ones there are below.
+ *
+ * A compressed node: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w]
+ * counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units
+ * that follow. A flat node (FIB_FLAT in the entry that leads to it) costs one cache line to search instead of two: 256 entries,
+ * and the fallback as word 0 of the unit behind them. sluiced makes busy nodes flat while there is room.
+ *
+ * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
+#define FIB_NODE	 (1u << 31)
+#define FIB_FLAT	 (1u << 30)
+#define FIB_UNIT_MASK	 (FIB_FLAT - 1)
+#define FIB_FLAT_UNITS	 17
+#define FIB_NODE_HEAD	 10 /* words of a node before its entries */
+#define FIB_UNIT_WORDS	 16
+#define FIB_DIRECT4	 16   /* first unit of the table of VRF 0, IPv4; the units below are never used: 0 is no node */
+#define FIB_DIRECT_UNITS 4096 /* 65536 entries */
+#define FIB_DIRECT6	 (FIB_DIRECT4 + FIB_DIRECT_UNITS)
+#define FIB_FIRST	 (FIB_DIRECT6 + FIB_DIRECT_UNITS) /* first unit for nodes */
+#define FIB_UNITS	 (1u << 20)			  /* 64 MiB: a full table of both families takes less than half */
+
+struct fib_unit {
+	union {
+		struct {
+			__u64 starts[4];
+			__u8 before[4];
+			__u32 fallback;
+			__u32 entry[6];
+		};
+		__u32 word[FIB_UNIT_WORDS];
+	};
+};
+_Static_assert(sizeof(struct fib_unit) == 64, "struct fib_unit");
+
+struct fib_root {
+	__u32 entry4, entry6;
+};
+_Static_assert(sizeof(struct fib_root) == 8, "struct fib_root");
 
 /* ---- flow ---- */
 
@@ -224,19 +270,22 @@ struct flow_key6 {
 };
 _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
-#define FLOW_F_SNAT (1 << 0)	/* source address or port is rewritten */
-#define FLOW_F_DNAT (1 << 1)	/* destination address or port is rewritten */
-#define FLOW_F_REPLY (1 << 2)	/* the direction of the answers */
-#define FLOW_F_ROUTED (1 << 3)	/* forwarding half: TTL is decremented, MACs are set */
-#define FLOW_F_DEAD (1 << 4)	/* taken out by sluiced: no new packet may use it */
+#define FLOW_F_SNAT   (1 << 0) /* source address or port is rewritten */
+#define FLOW_F_DNAT   (1 << 1) /* destination address or port is rewritten */
+#define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
+#define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
+#define FLOW_F_TRACK  (1 << 4) /* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
 
-/* What the packets of this direction have shown, for the state machine of sluiced's ageing. */
-#define FLOW_SEEN_SYN (1 << 0)
+/* A flow's epoch while one CPU writes the forwarding half. */
+#define FLOW_EPOCH_BUSY 0xffffffffu
+
+/* What the packets of this direction have shown, for the state machine of sluiced's ageing. A SYN begins anew. */
+#define FLOW_SEEN_SYN	 (1 << 0)
 #define FLOW_SEEN_SYNACK (1 << 1)
-#define FLOW_SEEN_ACK (1 << 2)
-#define FLOW_SEEN_FIN (1 << 3)
-#define FLOW_SEEN_RST (1 << 4)
-#define FLOW_SEEN_ANY (1 << 5)
+#define FLOW_SEEN_ACK	 (1 << 2)
+#define FLOW_SEEN_FIN	 (1 << 3)
+#define FLOW_SEEN_RST	 (1 << 4)
+#define FLOW_SEEN_ANY	 (1 << 5)
 
 /* Maps `flows4`, `flows6`. The first cache line is all that an IPv4 packet of an established flow needs. */
 struct flow {
@@ -252,30 +301,50 @@ struct flow {
 	__be32 daddr4;
 	__be16 sport;
 	__be16 dport;
-	__u16 l3_delta;	  /* one's complement deltas (RFC 1624): of the addresses, and */
-	__u16 l4_delta;	  /* of the ports or the echo identifier alone */
-	__u64 used_ns;	  /* CLOCK_MONOTONIC */
-	__u64 packets;	  /* counted after segmentation */
-	__u64 bytes;	  /* layer 2 bytes */
+	__u16 l3_delta; /* one's complement deltas (RFC 1624): of the addresses, and */
+	__u16 l4_delta; /* of the ports or the echo identifier alone */
+	__u64 used_ns;	/* CLOCK_MONOTONIC */
+	__u64 packets;	/* counted after segmentation */
+	__u64 bytes;	/* layer 2 bytes */
 	struct addr saddr6;
 	struct addr daddr6;
 	__u32 nexthop;	  /* nexthop id the decision used */
-	__u16 pool;	  /* the pool whose port is held; 0: none */
-	__u16 rule;	  /* index + 1 of the rule that made it */
+	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 rule;	  /* id of the rule that made it, stable by name */
 	__u64 created_ns; /* CLOCK_MONOTONIC */
-	__u32 pool_addr;  /* index of the address in the pool */
+	__u32 pool_addr;  /* index in `pool_addrs` */
 	__u16 out_iface;
 	__u16 in_iface; /* where the first packet of this direction came in */
 	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
-	__u32 reserved;
+	__u16 peer_vrf; /* of the other direction's key, which else is the rewritten tuple swapped */
+	__u16 reserved;
 };
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
 
+/* Map `frags`, LRU: the ports of a fragmented packet, for the fragments that bear none. */
+struct frag_key {
+	struct addr saddr, daddr;
+	__be16 ip_id;
+	__u16 vrf;
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct frag_key) == 40, "struct frag_key");
+
+struct frag {
+	__be16 sport, dport;
+};
+_Static_assert(sizeof(struct frag) == 4, "struct frag");
+
 /* ---- nat ---- */
 
-#define SNAT_RULE_MAX 256 /* a bank; two banks, see control.snat_bank */
-#define POOL_MAX 1024	  /* pool ids 1.. */
-#define POOL_ADDR_MAX 4096 /* addresses of all pools together */
+#define SNAT_RULE_MAX	256  /* a bank; two banks, see control.snat_bank */
+#define POOL_MAX	1024 /* pool ids 1.. */
+#define POOL_ADDR_MAX	1024 /* addresses of all pools together; one that several pools name counts once */
+#define POOL_MEMBER_MAX 4096 /* a bank of `pool_members`; two banks */
+#define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
+#define POOL_WORDS	1024 /* 65536 ports */
+#define DNAT_PROTO_MARK 255  /* in a dnat_key: the address is translated, by whatever rule */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -291,28 +360,76 @@ struct snat_rule {
 	struct addr dst;
 	__u8 src_len;
 	__u8 dst_len;
-	__u8 proto;  /* 0: any */
-	__u8 action; /* enum snat_action */
+	__u8 proto;	 /* 0: any */
+	__u8 action;	 /* enum snat_action */
 	__u16 out_iface; /* 0: any */
 	__u16 vrf;
 	__u16 pool;
-	__u16 rule; /* index + 1 in the configuration's list */
-	__u32 pad;
+	__u16 rule;  /* id, stable by name */
+	__u8 family; /* 4 or 6; 0: both */
+	__u8 pad[3];
 	char name[SLUICE_LABEL];
 	__u64 reserved[2];
 };
 _Static_assert(sizeof(struct snat_rule) == 96, "struct snat_rule");
 
-/* Map `pools`: pool id -> struct pool. Its addresses are pool_addrs[first .. first + count). */
+/* Map `pools`: pool id -> struct pool. Its IPv4 addresses are pool_members[first4 .. first4 + count4), each an index in
+ * `pool_addrs`; IPv6 likewise. `members` is stored at once, and a bank of pool_members is not written while it is in force, so
+ * that no packet gets another pool's address. */
 struct pool {
-	__u32 first;
-	__u32 count;
+	union {
+		struct {
+			__u16 first4, count4;
+			__u16 first6, count6;
+		};
+		__u64 members;
+	};
 	__u16 port_min;
 	__u16 port_max;
-	__u32 flags;
+	__u32 flags; /* POOL_F_* */
 	char name[SLUICE_LABEL];
 };
+#define POOL_F_USED 1
 _Static_assert(sizeof(struct pool) == 48, "struct pool");
+
+/* Map `pool_addrs`: the addresses that NAT gives out or answers for. A slot that is not used is all zero. */
+struct pool_addr {
+	struct addr addr;
+	__u32 flags;	    /* POOL_ADDR_F_* */
+	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
+			     */
+};
+#define POOL_ADDR_F_USED  1
+#define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
+_Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
+
+/* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of
+ * `used` that has no free port left: it is a hint, and set late rather than early. */
+struct pool_ports {
+	__u64 full[POOL_WORDS / 64];
+	__u64 used[POOL_WORDS];
+};
+_Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
+
+/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1). A mapping holds
+ * its port; sluiced takes it away when no flow has used it for a while. */
+struct nat_mapping_key {
+	struct addr addr;
+	__be16 port;
+	__u16 vrf;
+	__u16 pool;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct nat_mapping_key) == 24, "struct nat_mapping_key");
+
+struct nat_mapping {
+	__u32 pool_addr; /* index in `pool_addrs` */
+	__be16 port;
+	__u16 pad;
+	__u64 used_ns; /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
+};
+_Static_assert(sizeof(struct nat_mapping) == 16, "struct nat_mapping");
 
 /* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
 struct dnat_key {
@@ -327,7 +444,7 @@ _Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
 struct dnat_rule {
 	struct addr to;
 	__be16 to_port; /* 0: unchanged */
-	__u16 rule;	/* index + 1 in the configuration's list */
+	__u16 rule;	/* id, stable by name */
 	__u32 flags;
 	char name[SLUICE_LABEL];
 };
@@ -354,7 +471,7 @@ struct nexthop_counters {
 	__u64 packets, bytes;
 };
 
-/* Map `stats`: per CPU, by enum stat: things that are no drop of a packet, and worth knowing. */
+/* Map `stats`: per CPU, by enum stat_id: things that are no drop of a packet, and worth knowing. */
 #define SLUICE_STATS(X)                                                                                                          \
 	X(FDB_LEARNED, "fdb_learned", "stations learned")                                                                        \
 	X(FDB_MOVED, "fdb_moved", "stations that moved to another port")                                                         \
@@ -370,11 +487,11 @@ struct nexthop_counters {
 	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
 	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
 
-enum stat {
+enum stat_id {
 #define X(id, name, text) STAT_##id,
 	SLUICE_STATS(X)
 #undef X
-	STAT_COUNT,
+		STAT_COUNT,
 };
 #define STAT_MAX 64
 

@@ -65,6 +65,8 @@
 	X(NAT_FRAGMENT, "nat_fragment", "fragment whose first fragment was not seen")                                            \
 	X(NAT_PROTOCOL, "nat_protocol", "a rule applies, and the protocol cannot be translated")                                 \
 	X(NAT_ICMP_NO_FLOW, "nat_icmp_no_flow", "ICMP error about a flow that is not known")                                     \
+	X(NAT_NOT_OPENING, "nat_not_opening", "a rule applies, no flow is known, and the packet may not open one")               \
+	X(NAT_CLASH, "nat_clash", "the answers could not be told from those of another flow")                                    \
 	/* flow.h */                                                                                                             \
 	X(FLOW_FULL, "flow_full", "the flow table is full")                                                                      \
 	/* rewrite.h */                                                                                                          \
@@ -74,7 +76,7 @@ enum drop_reason {
 #define X(id, name, text) DROP_##id,
 	SLUICE_DROP_REASONS(X)
 #undef X
-	DROP_COUNT,
+		DROP_COUNT,
 };
 
 /* The counters' stride: a power of two, so that an index is a shift and the table may grow without a new layout. */

@@ -1,0 +1,96 @@
+/* ctx_tc.h: the contract with the hook, for tc (ctx_xdp.h is the same for XDP). Only the entry, parse.h, rewrite.h, flood.h
+ * and icmp.h touch the context.
+ *
+ * An skb may be larger than a frame (GSO), hold only its headers in linear memory, share its data with others, and have a
+ * checksum that is yet to be finished (CHECKSUM_PARTIAL) or a sum over all of it (CHECKSUM_COMPLETE). So data is written by
+ * helpers that unshare it when it must be, and a frame that is only switched is never copied.
+ */
+#ifndef SLUICE_CTX_TC_H
+#define SLUICE_CTX_TC_H
+
+#define HOOK_XDP 0
+
+#include "pkt.h"
+#include "port.h"
+
+typedef struct __sk_buff ctx_t;
+
+static __always_inline void *ctx_data(ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_data_end(ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 ctx_len(ctx_t *ctx)
+{
+	return ctx->len;
+}
+
+static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
+{
+	return ctx->ifindex;
+}
+
+static __always_inline __u16 ctx_segs(ctx_t *ctx)
+{
+	return ctx->gso_segs > 1 ? ctx->gso_segs : 1;
+}
+
+/* Payload bytes of a segment; 0: not GSO. */
+static __always_inline __u32 ctx_gso_size(ctx_t *ctx)
+{
+	return ctx->gso_size;
+}
+
+/* The tag that the stack or the driver took out of the data. */
+static __always_inline bool ctx_hidden_tag(ctx_t *ctx, __be16 *ret_tpid, __u16 *ret_tci)
+{
+	if (!ctx->vlan_present)
+		return false;
+	*ret_tpid = ctx->vlan_proto;
+	*ret_tci = ctx->vlan_tci;
+	return true;
+}
+
+/* Makes up to n bytes linear. Packet pointers are void afterwards. */
+static __always_inline int ctx_pull(ctx_t *ctx, __u32 n)
+{
+	return bpf_skb_pull_data(ctx, n < ctx->len ? n : ctx->len);
+}
+
+static __always_inline int ctx_store(ctx_t *ctx, __u32 off, const void *from, __u32 n)
+{
+	return bpf_skb_store_bytes(ctx, off, from, n, 0);
+}
+
+/* Adds a delta (csum.h) to the layer 4 checksum at `off`. `pseudo`: of addresses, else of layer 4's own bytes. `zero_is_none`:
+ * UDP, where 0 means no checksum. Right with CHECKSUM_PARTIAL (only the pseudo header's part is in the field yet). */
+static __always_inline int ctx_csum_l4(ctx_t *ctx, __u32 off, __u16 delta, bool pseudo, bool zero_is_none)
+{
+	return bpf_l4_csum_replace(ctx, off, 0, delta,
+				   (pseudo ? BPF_F_PSEUDO_HDR : 0) | (zero_is_none ? BPF_F_MARK_MANGLED_0 : 0));
+}
+
+/* Bytes covered by CHECKSUM_COMPLETE changed by `delta` without a checksum in the packet that makes up for it. */
+static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
+{
+	bpf_csum_update(ctx, delta);
+}
+
+/* Makes the outer tag `tpid`/`tci`; tpid 0: none. `has`: there is one that is the port's. Offsets are void afterwards. */
+static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
+{
+	if (has && tpid == p->tpid && tci == p->tci)
+		return 0;
+	if (has && bpf_skb_vlan_pop(ctx) < 0)
+		return -1;
+	if (tpid && bpf_skb_vlan_push(ctx, tpid, tci) < 0)
+		return -1;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,127 @@
+/* ctx_xdp.h: the contract with the hook, for XDP (ctx_tc.h is the same for tc).
+ *
+ * A frame as it came off the wire: headers are in the first buffer, nothing is shared, checksums are whole.
+ */
+#ifndef SLUICE_CTX_XDP_H
+#define SLUICE_CTX_XDP_H
+
+#define HOOK_XDP 1
+
+#include "pkt.h"
+#include "csum.h"
+
+typedef struct xdp_md ctx_t;
+
+static __always_inline void *ctx_data(ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_data_end(ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 ctx_len(ctx_t *ctx)
+{
+	return bpf_xdp_get_buff_len(ctx);
+}
+
+static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
+{
+	return ctx->ingress_ifindex;
+}
+
+static __always_inline __u16 ctx_segs(ctx_t *ctx)
+{
+	return 1;
+}
+
+static __always_inline __u32 ctx_gso_size(ctx_t *ctx)
+{
+	return 0;
+}
+
+static __always_inline bool ctx_hidden_tag(ctx_t *ctx, __be16 *ret_tpid, __u16 *ret_tci)
+{
+	return false;
+}
+
+/* `n` is a constant; verifier: the offset is bounded here, where the access is. */
+static __always_inline int ctx_store(ctx_t *ctx, __u32 off, const void *from, __u32 n)
+{
+	void *data = ctx_data(ctx);
+
+	asm volatile("" : "+r"(off));
+	if (off > PKT_OFFSET_MAX)
+		return -1;
+	data += off;
+	if (data + n > ctx_data_end(ctx))
+		return -1;
+	__builtin_memcpy(data, from, n);
+	return 0;
+}
+
+static __always_inline int ctx_csum_l4(ctx_t *ctx, __u32 off, __u16 delta, bool pseudo, bool zero_is_none)
+{
+	void *data = ctx_data(ctx);
+	__u16 *check;
+
+	asm volatile("" : "+r"(off));
+	if (off > PKT_OFFSET_MAX)
+		return -1;
+	check = data + off;
+	if ((void *)(check + 1) > ctx_data_end(ctx))
+		return -1;
+	if (zero_is_none && !*check)
+		return 0;
+	*check = csum_apply(*check, delta);
+	if (zero_is_none && !*check)
+		*check = 0xffff;
+	return 0;
+}
+
+static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
+{
+}
+
+static __always_inline int xdp_tag_write(ctx_t *ctx, __be16 tpid, __u16 tci)
+{
+	__be16 *tag = ctx_data(ctx) + 2 * ETH_ALEN;
+
+	if ((void *)(tag + 2) > ctx_data_end(ctx))
+		return -1;
+	tag[0] = tpid;
+	tag[1] = bpf_htons(tci);
+	return 0;
+}
+
+static __always_inline int xdp_tag_move(ctx_t *ctx, int by)
+{
+	__u8 macs[2 * ETH_ALEN];
+	void *data = ctx_data(ctx);
+
+	if (data + sizeof(macs) > ctx_data_end(ctx))
+		return -1;
+	__builtin_memcpy(macs, data, sizeof(macs));
+	if (bpf_xdp_adjust_head(ctx, by))
+		return -1;
+	data = ctx_data(ctx);
+	if (data + sizeof(macs) > ctx_data_end(ctx))
+		return -1;
+	__builtin_memcpy(data, macs, sizeof(macs));
+	return 0;
+}
+
+static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
+{
+	if (!has && !tpid)
+		return 0;
+	if (has && !tpid)
+		return xdp_tag_move(ctx, 4);
+	if (!has && xdp_tag_move(ctx, -4))
+		return -1;
+	return xdp_tag_write(ctx, tpid, tci);
+}
+
+#endif

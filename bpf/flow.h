@@ -1,0 +1,450 @@
+/* flow.h: what was decided about a connection, one entry for each direction.
+ *
+ * Stands between the pipeline and the tables it spares later packets: an entry has the rewritten tuple with its checksum
+ * deltas (which stay for the life of the flow), and the way out (the forwarding half, which is decided again under each epoch).
+ * sluiced ages the entries and ends them, always as a pair.
+ *
+ * Races. Entries are looked up without a lock. When sluiced deletes one in the instant that a packet of it is being handled, and
+ * its memory is given to a new flow in the same instant, that one packet may leave with the new flow's addresses, or leave its
+ * time and seen bits there. Flows are deleted when they have been idle, or by order, so a packet in that instant is rare; and
+ * nothing but that packet comes of it: of the forwarding half see flow_decide().
+ */
+#ifndef SLUICE_FLOW_H
+#define SLUICE_FLOW_H
+
+#include "pkt.h"
+#include "counter.h"
+#include "csum.h"
+#include "frag.h"
+#include "iface.h"
+#include "nat.h"
+#include "port.h"
+
+/* Written here (but for deletion), read and deleted by sluiced. Size: set by sluiced. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct flow_key4);
+	__type(value, struct flow);
+} flows4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct flow_key6);
+	__type(value, struct flow);
+} flows6 SEC(".maps");
+
+/* A flow under construction: too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} flow_scratch SEC(".maps");
+
+/* ---- access, by family */
+
+static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow_key4 key = {
+		.saddr = t->saddr.a32[3],
+		.daddr = t->daddr.a32[3],
+		.sport = t->sport,
+		.dport = t->dport,
+		.vrf = vrf,
+		.proto = proto,
+	};
+	return key;
+}
+
+static __always_inline struct flow_key6 flow_key6(const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow_key6 key = {
+		.saddr = t->saddr,
+		.daddr = t->daddr,
+		.sport = t->sport,
+		.dport = t->dport,
+		.vrf = vrf,
+		.proto = proto,
+	};
+	return key;
+}
+
+static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return bpf_map_lookup_elem(&flows4, &key);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return bpf_map_lookup_elem(&flows6, &key);
+	}
+	return NULL;
+}
+
+static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct flow *f)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return bpf_map_update_elem(&flows4, &key, f, BPF_NOEXIST);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return bpf_map_update_elem(&flows6, &key, f, BPF_NOEXIST);
+	}
+	return -1;
+}
+
+static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		bpf_map_delete_elem(&flows4, &key);
+	} else if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		bpf_map_delete_elem(&flows6, &key);
+	}
+}
+
+static __always_inline void flow_tuple_get(const struct flow *f, __u8 family, struct tuple *ret)
+{
+	if (family == 4) {
+		addr_from4(&ret->saddr, f->saddr4);
+		addr_from4(&ret->daddr, f->daddr4);
+	} else {
+		ret->saddr = f->saddr6;
+		ret->daddr = f->daddr6;
+	}
+	ret->sport = f->sport;
+	ret->dport = f->dport;
+}
+
+static __always_inline void flow_tuple_set(struct flow *f, __u8 family, const struct tuple *t)
+{
+	if (family == 4) {
+		f->saddr4 = t->saddr.a32[3];
+		f->daddr4 = t->daddr.a32[3];
+	} else {
+		f->saddr6 = t->saddr;
+		f->daddr6 = t->daddr;
+	}
+	f->sport = t->sport;
+	f->dport = t->dport;
+}
+
+static __always_inline void flow_swap(const struct tuple *t, struct tuple *ret)
+{
+	ret->saddr = t->daddr;
+	ret->daddr = t->saddr;
+	ret->sport = t->dport;
+	ret->dport = t->sport;
+}
+
+static __always_inline bool flow_tuple_is(const struct flow *f, __u8 family, const struct tuple *t)
+{
+	struct tuple to;
+
+	flow_tuple_get(f, family, &to);
+	return addr_equal(&to.saddr, &t->saddr) && addr_equal(&to.daddr, &t->daddr) && to.sport == t->sport &&
+	       to.dport == t->dport;
+}
+
+/* ---- a packet of a known flow */
+
+static __always_inline __u8 flow_seen(const struct pkt *p)
+{
+	__u8 flags = p->tcp_flags, seen = FLOW_SEEN_ANY;
+
+	if (p->l4_proto != IPPROTO_TCP || (p->flags & PKT_F_LATER_FRAGMENT))
+		return seen;
+	if ((flags & (NAT_TCP_SYN | NAT_TCP_ACK)) == NAT_TCP_SYN)
+		seen |= FLOW_SEEN_SYN;
+	else if (flags & NAT_TCP_SYN)
+		seen |= FLOW_SEEN_SYNACK;
+	else if (flags & NAT_TCP_ACK)
+		seen |= FLOW_SEEN_ACK;
+	if (flags & NAT_TCP_FIN)
+		seen |= FLOW_SEEN_FIN;
+	if (flags & NAT_TCP_RST)
+		seen |= FLOW_SEEN_RST;
+	return seen;
+}
+
+/* Counts the packet. `seen` is not locked: two CPUs with packets of one direction may lose a bit, at worst that of a FIN, and
+ * then the pair waits for the longer timeout. A SYN that meets a closed connection opens it anew (RFC 6191 2). */
+static __always_inline void flow_touch(struct pkt *p, struct flow *f)
+{
+	__u8 seen = flow_seen(p), old = READ_ONCE(f->seen);
+
+	if (unlikely((seen & (FLOW_SEEN_SYN | FLOW_SEEN_SYNACK)) && (old & (FLOW_SEEN_FIN | FLOW_SEEN_RST))))
+		WRITE_ONCE(f->seen, seen);
+	else if ((old & seen) != seen)
+		WRITE_ONCE(f->seen, old | seen);
+	WRITE_ONCE(f->used_ns, pkt_now(p));
+	__sync_fetch_and_add(&f->packets, p->segs);
+	__sync_fetch_and_add(&f->bytes, p->len);
+}
+
+/* By the way out that the entry knows, if it was decided under this epoch. The epoch is read before and after, and
+ * flow_decide() takes it away while it writes: a half-written way out is never used. */
+static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const struct flow *f)
+{
+	__u32 epoch = READ_ONCE(f->epoch), mtu;
+	enum verdict v;
+
+	if (!epoch || epoch != p->epoch)
+		goto stale;
+	p->out_port = f->out_port;
+	p->out_vlan = f->out_vlan;
+	p->out_iface = f->out_iface;
+	p->nexthop = f->nexthop;
+	mac_copy(p->new_dmac, f->dmac);
+	mac_copy(p->new_smac, f->smac);
+	mtu = f->mtu;
+	asm volatile("" ::: "memory");
+	if (READ_ONCE(f->epoch) != epoch)
+		goto stale;
+	v = pkt_may_leave(p, mtu);
+	if (v != V_NEXT)
+		return v;
+	p->todo |= DO_L2 | DO_TTL;
+	if (port_finishes(p, V_FORWARD))
+		count_stat(STAT_FLOW_HIT, p->segs);
+	return V_FORWARD;
+stale:
+	p->flow_stale = 1;
+	return V_NEXT;
+}
+
+/* An ICMP error belongs to the flow whose direction it travels: the reverse of the packet it quotes (RFC 5508 4, RFC 4787
+ * REQ-12, RFC 5382 REQ-9). The quote becomes what its sender had sent. The error's own source is hidden behind the translated
+ * address where that flow's source is translated, be it the host's or a router's on the way (RFC 5508 REQ-5 c); a router outside
+ * keeps its address. No flow: routing goes on, and nat_snat() sees to it that no inside address leaks. */
+static __always_inline __verdict enum verdict flow_lookup_error(struct pkt *p)
+{
+	struct tuple reversed, to;
+	struct flow *f;
+
+	if (!(p->flags & PKT_F_INNER))
+		return V_NEXT;
+	flow_swap(&p->inner, &reversed);
+	f = flow_get(p->family, &reversed, p->inner_proto, p->vrf);
+	if (!f)
+		return V_NEXT;
+	p->flow_flags = f->flags;
+	p->nat_rule = f->rule;
+	flow_tuple_get(f, p->family, &to);
+	if (f->flags & (FLOW_F_SNAT | FLOW_F_DNAT)) {
+		flow_swap(&to, &p->inner_to);
+		p->to.daddr = to.daddr;
+		if (f->flags & FLOW_F_SNAT)
+			p->to.saddr = to.saddr;
+		p->todo |= DO_NAT_ICMP;
+	}
+	return flow_forward(p, f);
+}
+
+/* The entry of this packet's direction. V_NEXT with flow_stale: translated, and the way out is to be decided again. */
+__noinline_global enum verdict flow_lookup(struct pkt *p)
+{
+	struct control *c = control_get();
+	enum verdict v;
+	struct flow *f;
+
+	if (!p || !c)
+		return V_NEXT;
+	p->epoch = READ_ONCE(c->epoch);
+	p->out_mtu = 0;
+	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
+		return flow_lookup_error(p);
+	if (unlikely(p->flags & PKT_F_FRAGMENT))
+		frag_ports(p);
+	f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
+	if (!f)
+		return V_NEXT;
+	p->flow_flags = f->flags;
+	p->nat_rule = f->rule;
+	if (f->flags & (FLOW_F_SNAT | FLOW_F_DNAT)) {
+		flow_tuple_get(f, p->family, &p->to);
+		p->l3_delta = f->l3_delta;
+		p->l4_delta = f->l4_delta;
+		p->todo |= DO_NAT;
+	}
+	v = flow_forward(p, f);
+	if (v == V_FORWARD && port_finishes(p, v))
+		flow_touch(p, f);
+	return v;
+}
+
+/* ---- writing down what was decided */
+
+static __always_inline void flow_way_out(struct flow *f, const struct pkt *p)
+{
+	struct iface *i = iface_get(p->out_iface);
+	__u32 mtu = i ? i->mtu : 0;
+
+	f->out_port = p->out_port;
+	f->out_vlan = p->out_vlan;
+	f->out_iface = p->out_iface;
+	f->nexthop = p->nexthop;
+	mac_copy(f->dmac, p->new_dmac);
+	mac_copy(f->smac, p->new_smac);
+	f->mtu = p->out_mtu && p->out_mtu < mtu ? p->out_mtu : mtu;
+}
+
+/* The forwarding half of an entry that is in the table. One CPU writes at a time; another that comes meanwhile leaves its
+ * packet's decision unwritten. The epoch is the one from before the tables were asked, so a change that came in between makes
+ * the entry stale again. */
+static __always_inline void flow_decide(struct flow *f, const struct pkt *p)
+{
+	__u32 old = READ_ONCE(f->epoch);
+
+	if (old == FLOW_EPOCH_BUSY || __sync_val_compare_and_swap(&f->epoch, old, FLOW_EPOCH_BUSY) != old)
+		return;
+	flow_way_out(f, p);
+	f->flags |= FLOW_F_ROUTED;
+	/* A full barrier: the way out is there before its epoch is. */
+	__sync_lock_test_and_set(&f->epoch, p->epoch);
+	count_stat(STAT_FLOW_STALE, 1);
+}
+
+/* The entry of the answers: keyed by the rewritten tuple swapped, it leads back to the original one. Its way out is decided by
+ * its first packet. */
+static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p)
+{
+	struct tuple to;
+
+	flow_swap(&p->t, &to);
+	flow_tuple_set(f, p->family, &to);
+	f->flags = FLOW_F_REPLY | (p->flow_flags & FLOW_F_TRACK);
+	if (p->flow_flags & FLOW_F_DNAT)
+		f->flags |= FLOW_F_SNAT;
+	if (p->flow_flags & FLOW_F_SNAT)
+		f->flags |= FLOW_F_DNAT;
+	f->l3_delta = ~p->l3_delta;
+	f->l4_delta = ~p->l4_delta;
+	f->rule = p->nat_rule;
+	f->in_iface = p->out_iface;
+	f->peer_vrf = p->vrf;
+	f->used_ns = f->created_ns = p->now_ns;
+}
+
+static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *p, __u16 reply_vrf, enum verdict v)
+{
+	__builtin_memset(f, 0, sizeof(*f));
+	flow_tuple_set(f, p->family, &p->to);
+	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK);
+	f->seen = flow_seen(p);
+	f->l3_delta = p->l3_delta;
+	f->l4_delta = p->l4_delta;
+	f->rule = p->nat_rule;
+	f->pool = p->nat_pool;
+	f->pool_addr = p->pool_addr;
+	f->in_iface = p->in_iface;
+	f->peer_vrf = reply_vrf;
+	f->used_ns = f->created_ns = p->now_ns;
+	if (port_finishes(p, v)) {
+		f->packets = p->segs;
+		f->bytes = p->len;
+	}
+	if (v == V_FORWARD) {
+		flow_way_out(f, p);
+		f->flags |= FLOW_F_ROUTED;
+		f->epoch = p->epoch;
+	}
+}
+
+/* The forward entry could not be put in: another CPU was first with the same connection, whose translation then is the valid
+ * one; or the table is full. */
+static __always_inline enum verdict flow_lost(struct pkt *p, const struct tuple *reply, __u16 reply_vrf, bool own_reply,
+					      enum verdict v)
+{
+	struct flow *won = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
+
+	if (won && flow_tuple_is(won, p->family, &p->to))
+		return v;
+	if (own_reply)
+		flow_delete(p->family, reply, p->l4_proto, reply_vrf);
+	if (!won) {
+		count_stat(STAT_FLOW_FULL, 1);
+		return pkt_drop(p, DROP_FLOW_FULL);
+	}
+	flow_tuple_get(won, p->family, &p->to);
+	nat_deltas(p);
+	return v;
+}
+
+/* Reply first, then forward: no packet leaves before its answer would be understood. When only one of the two could be made (the
+ * table filled in between, a program's end cannot come there), sluiced finds the half pair and ends it. */
+static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum verdict v)
+{
+	struct iface *i = iface_get(p->out_iface);
+	__u16 reply_vrf = i ? i->vrf : p->vrf;
+	struct tuple reply, back;
+	struct flow *other;
+	bool own = true;
+	long err;
+
+	pkt_now(p);
+	flow_swap(&p->to, &reply);
+	__builtin_memset(f, 0, sizeof(*f));
+	flow_fill_reply(f, p);
+	err = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
+	if (err) {
+		own = false;
+		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
+		if (!other) {
+			count_stat(STAT_FLOW_FULL, 1);
+			return pkt_drop(p, DROP_FLOW_FULL);
+		}
+		/* The same pair, by another CPU or left half; or else two connections that look the same from there. */
+		flow_swap(&p->t, &back);
+		if (!flow_tuple_is(other, p->family, &back))
+			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
+	}
+	flow_fill_forward(f, p, reply_vrf, v);
+	err = flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f);
+	if (err)
+		return flow_lost(p, &reply, reply_vrf, own, v);
+	count_stat(STAT_FLOW_NEW, 1);
+	return v;
+}
+
+/* `v`: what shall become of the packet, V_FORWARD, V_FLOOD, V_NEIGH or V_HOST; returned unchanged unless the flow it needs
+ * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
+__noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
+{
+	__u32 zero = 0;
+	struct flow *f;
+
+	if (!p || (p->flags & PKT_F_ICMP_ERROR))
+		return v;
+	if (p->flow_stale) {
+		f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
+		if (!f)
+			return v;
+		if (v == V_FORWARD)
+			flow_decide(f, p);
+		if (port_finishes(p, v))
+			flow_touch(p, f);
+		return v;
+	}
+	if (!(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK)))
+		return v;
+	f = bpf_map_lookup_elem(&flow_scratch, &zero);
+	if (!f)
+		return v;
+	return flow_new(p, f, v);
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* neighbor.h: the MAC of the station a routed packet goes to.
+ *
+ * Stands between route.h, which chose the nexthop, and egress.h. The kernel resolves (ARP, RFC 826; ND, RFC 4861), sluiced
+ * mirrors what it knows: of gateways into their nexthop, of everybody into `neighbors`. Who is in neither is asked for by
+ * handing the packet to the kernel, which holds it meanwhile.
+ */
+#ifndef SLUICE_NEIGHBOR_H
+#define SLUICE_NEIGHBOR_H
+
+#include "pkt.h"
+#include "iface.h"
+#include "route.h"
+
+#define NEIGHBOR_USED_NS 1000000000ull /* `used_ns` is this exact */
+
+/* Written by sluiced; used_ns is written here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct neighbor_key);
+	__type(value, struct neighbor);
+} neighbors SEC(".maps");
+
+/* The gateway's MAC, where the nexthop has it. */
+static __always_inline bool neighbor_of_nexthop(struct pkt *p)
+{
+	struct nexthop *nh = nexthop_get(p->nexthop);
+	union {
+		struct {
+			__u8 mac[6];
+			__u16 flags;
+		};
+		__u64 word;
+	} u;
+
+	if (!nh || nh->type != NEXTHOP_GATEWAY)
+		return false;
+	u.word = READ_ONCE(*(__u64 *)nh); /* MAC and flags change in one store */
+	if (!(u.flags & NEXTHOP_F_RESOLVED))
+		return false;
+	mac_copy(p->new_dmac, u.mac);
+	return true;
+}
+
+/* Sets the MACs. V_FORWARD; V_NEIGH: the kernel is to resolve next_addr on out_iface. */
+static __always_inline __verdict enum verdict neighbor_lookup(struct pkt *p)
+{
+	struct iface *i = iface_get(p->out_iface);
+	struct neighbor_key key = {};
+	struct neighbor *n;
+
+	if (i)
+		mac_copy(p->new_smac, i->mac);
+	if (neighbor_of_nexthop(p))
+		return V_FORWARD;
+	key.addr = p->next_addr;
+	key.iface = p->out_iface;
+	n = bpf_map_lookup_elem(&neighbors, &key);
+	if (!n)
+		return V_NEIGH;
+	if (n->flags & NEIGHBOR_F_FAILED)
+		return p->family == 4 ? pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP4_UNREACH, ICMP4_HOST_UNREACH, 0)
+				      : pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP6_UNREACH, ICMP6_ADDR_UNREACH, 0);
+	if (!(n->flags & NEIGHBOR_F_VALID))
+		return V_NEIGH;
+	mac_copy(p->new_dmac, n->mac);
+	if (pkt_now(p) - READ_ONCE(n->used_ns) > NEIGHBOR_USED_NS)
+		WRITE_ONCE(n->used_ns, pkt_now(p));
+	return V_FORWARD;
+}
+
+#endif

@@ -1,0 +1,241 @@
+/* pool.h: the ports of NAT's public addresses, given out one by one until the very last.
+ *
+ * Stands between nat.h, which wants an address and a port for a new mapping, and sluiced, which says what addresses there are
+ * and takes ports back. A port is a bit of `used`; `full` has a bit for each word of 64 that has nothing left, so that looking
+ * for a free one reads at most 16 + 1 words, however full the pool is. sluiced works on the same bits through mmap.
+ */
+#ifndef SLUICE_POOL_H
+#define SLUICE_POOL_H
+
+#include <linux/in6.h>
+#include "pkt.h"
+
+/* Written by sluiced, read here. Pool id -> struct pool. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, POOL_MAX);
+	__type(key, __u32);
+	__type(value, struct pool);
+} pools SEC(".maps");
+
+/* Written by sluiced, read here. Two banks of POOL_MEMBER_MAX; the pools say where theirs begin. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * POOL_MEMBER_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} pool_members SEC(".maps");
+
+/* Written by sluiced, read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, POOL_ADDR_MAX);
+	__type(key, __u32);
+	__type(value, struct pool_addr);
+} pool_addrs SEC(".maps");
+
+/* Bits are set here, and cleared by sluiced. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, POOL_ADDR_MAX *POOL_CLASSES);
+	__type(key, __u32);
+	__type(value, struct pool_ports);
+} pool_ports SEC(".maps");
+
+enum pool_class { POOL_TCP = 0, POOL_UDP = 1, POOL_ICMP = 2 };
+
+/* POOL_CLASSES: a protocol whose ports, if it has any, are not translated. */
+static __always_inline __u32 pool_class(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return POOL_TCP;
+	case IPPROTO_UDP:
+		return POOL_UDP;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return POOL_ICMP;
+	}
+	return POOL_CLASSES;
+}
+
+static __always_inline struct pool_ports *pool_ports_get(__u32 pool_addr, __u32 class)
+{
+	__u32 i = pool_addr * POOL_CLASSES + class;
+
+	return bpf_map_lookup_elem(&pool_ports, &i);
+}
+
+/* The word has no free port. Races with a release on another CPU: the release clears the port and then the hint, here the hint
+ * is set and then the ports are looked at again, so whichever comes last leaves a hint that hides no free port. The other way
+ * round, a hint missing on a full word, costs the next search one more step. */
+static __always_inline void pool_word_full(struct pool_ports *b, __u32 w)
+{
+	__u64 *full = &b->full[(w >> 6) % (POOL_WORDS / 64)], bit = 1ULL << (w & 63);
+
+	__sync_fetch_and_or(full, bit);
+	if (READ_ONCE(b->used[w % POOL_WORDS]) != ~0ULL)
+		__sync_fetch_and_and(full, ~bit);
+}
+
+/* True: the port is the caller's. */
+static __always_inline bool pool_port_take(struct pool_ports *b, __u32 port)
+{
+	__u32 w = (port >> 6) % POOL_WORDS;
+	__u64 bit = 1ULL << (port & 63);
+	__u64 old = __sync_fetch_and_or(&b->used[w], bit);
+
+	if (old & bit)
+		return false;
+	if ((old | bit) == ~0ULL)
+		pool_word_full(b, w);
+	return true;
+}
+
+static __always_inline void pool_port_release(struct pool_ports *b, __u32 port)
+{
+	__u32 w = (port >> 6) % POOL_WORDS;
+
+	__sync_fetch_and_and(&b->used[w], ~(1ULL << (port & 63)));
+	__sync_fetch_and_and(&b->full[w >> 6], ~(1ULL << (w & 63)));
+}
+
+/* The first word in [from, to] that may have a free port; POOL_WORDS: none. */
+static __always_inline __u32 pool_word_next(const struct pool_ports *b, __u32 from, __u32 to)
+{
+	__u64 mask = ~0ULL << (from & 63);
+	__u32 s = from >> 6;
+
+	for (int i = 0; i < POOL_WORDS / 64 && s <= to >> 6; i++, s++, mask = ~0ULL) {
+		__u64 free = ~READ_ONCE(b->full[s % (POOL_WORDS / 64)]) & mask;
+
+		if (free) {
+			__u32 w = s * 64 + __builtin_ctzll(free);
+
+			return w <= to ? w : POOL_WORDS;
+		}
+	}
+	return POOL_WORDS;
+}
+
+/* The bits of word w that stand for ports in [min, max]. */
+static __always_inline __u64 pool_word_mask(__u32 w, __u32 min, __u32 max)
+{
+	__u64 mask = ~0ULL;
+
+	if (w == min >> 6)
+		mask &= ~0ULL << (min & 63);
+	if (w == max >> 6)
+		mask &= ~0ULL >> (63 - (max & 63));
+	return mask;
+}
+
+/* A search through the addresses of a pool, beginning with the one that belongs to the inside address (paired pooling, RFC 4787
+ * REQ-2), and through the ports of each: the wanted one first (port preservation), then from a random place around. */
+struct pool_search {
+	__u32 first, count; /* in pool_members */
+	__u32 start;	    /* the member to begin with */
+	__u32 tried;	    /* members given up */
+	__u32 class;
+	__u32 min, max; /* ports */
+	__u32 want;
+	__u32 random;
+	__u32 from, to; /* words that are being searched */
+	__u8 lap;	/* 0: the member is new; 1: from the random place up; 2: below it */
+	__u8 found;
+	__u16 pad;
+	/* the result */
+	__u32 pool_addr;
+	__u32 port;
+};
+
+/* Where to search next in this member's words; false: nowhere. */
+static __always_inline bool pool_search_word(struct pool_search *s, const struct pool_ports *b, __u32 *ret)
+{
+	__u32 origin = s->min + s->random % (s->max - s->min + 1);
+	__u32 w = POOL_WORDS;
+
+	if (s->from <= s->to)
+		w = pool_word_next(b, s->from, s->to);
+	if (w == POOL_WORDS && s->lap == 1 && origin >> 6 > s->min >> 6) {
+		s->lap = 2;
+		s->from = s->min >> 6;
+		s->to = (origin >> 6) - 1;
+		w = pool_word_next(b, s->from, s->to);
+	}
+	*ret = w;
+	return w != POOL_WORDS;
+}
+
+/* One step: a word looked at, or a member given up. Returns 1 to end the loop. */
+static long pool_search_step(__u64 step, void *arg)
+{
+	struct pool_search *s = arg;
+	__u32 i = s->first + (s->start + s->tried) % s->count, w;
+	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
+	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
+	__u64 free, above;
+
+	if (!b)
+		return 1;
+	s->pool_addr = *member;
+	if (!s->lap) {
+		s->lap = 1;
+		s->from = (s->min + s->random % (s->max - s->min + 1)) >> 6;
+		s->to = s->max >> 6;
+		s->port = s->want;
+		if (s->want >= s->min && s->want <= s->max && pool_port_take(b, s->want))
+			return s->found = 1;
+	}
+	if (!pool_search_word(s, b, &w)) {
+		s->lap = 0;
+		return ++s->tried >= s->count;
+	}
+	free = ~READ_ONCE(b->used[w % POOL_WORDS]);
+	if (!free)
+		pool_word_full(b, w);
+	free &= pool_word_mask(w, s->min, s->max);
+	if (!free) {
+		s->from = w + 1;
+		return 0;
+	}
+	above = free & (~0ULL << (s->random & 63));
+	s->port = w * 64 + __builtin_ctzll(above ? above : free);
+	if (pool_port_take(b, s->port))
+		return s->found = 1;
+	/* Lost to another CPU: the same word again. */
+	return 0;
+}
+
+/* Steps for a member: the first, two words at the ends of the range with nothing in it, one lap more, and giving up; the rest is
+ * for words whose hint was late, and for ports that other CPUs snatched. */
+#define POOL_STEPS_MEMBER 8
+#define POOL_STEPS_RACES  1024
+
+/* The members of the family; 0: none. *ret_first is the first one's place in pool_members. */
+static __always_inline __u32 pool_family(const struct pool *pool, __u8 family, __u32 *ret_first)
+{
+	__u64 members = READ_ONCE(pool->members);
+	struct pool now;
+
+	now.members = members;
+	*ret_first = family == 4 ? now.first4 : now.first6;
+	return family == 4 ? now.count4 : now.count6;
+}
+
+/* The member that belongs to an inside address (0 .. count - 1; count > 0). */
+static __always_inline __u32 pool_paired(const struct addr *inside, __u32 seed, __u32 count)
+{
+	__u64 h = inside->a64[0] * 0x9e3779b97f4a7c15ULL + (inside->a64[1] ^ seed);
+
+	/* Every bit must reach the low ones: an address's last byte is the highest of its word here. */
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+	return (__u32)(h ^ (h >> 33)) % count;
+}
+
+#endif

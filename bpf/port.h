@@ -1,0 +1,64 @@
+/* port.h: the ports: which one a packet came in on, and what kind it is. */
+#ifndef SLUICE_PORT_H
+#define SLUICE_PORT_H
+
+#include "pkt.h"
+
+/* Written by sluiced, read here. Port id -> struct port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_MAX);
+	__type(key, __u32);
+	__type(value, struct port);
+} ports SEC(".maps");
+
+/* Written by sluiced, read here. ifindex -> port id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PORT_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} port_ids SEC(".maps");
+
+static __always_inline __u16 port_id(__u32 ifindex)
+{
+	__u32 *id = bpf_map_lookup_elem(&port_ids, &ifindex);
+
+	return id ? *id : 0;
+}
+
+/* NULL only for an id out of range; a free slot has ifindex 0. */
+static __always_inline struct port *port_get(__u32 id)
+{
+	return bpf_map_lookup_elem(&ports, &id);
+}
+
+static __always_inline bool port_carries(const struct port *port, __u16 vlan)
+{
+	return port->vlans[(vlan >> 6) & 63] >> (vlan & 63) & 1;
+}
+
+/* Does this hook send the packet on its way, or does XDP leave it to tc, which comes to the same decision again? What is counted
+ * for a flow is counted where this is true. */
+static __always_inline bool port_finishes(const struct pkt *p, enum verdict v)
+{
+	struct port *port;
+
+	if (!HOOK_XDP)
+		return true;
+	port = port_get(p->out_port);
+	return v == V_FORWARD && port && (port->flags & PORT_F_XDP);
+}
+
+static __always_inline __verdict enum verdict port_ingress(struct pkt *p)
+{
+	struct port *port = port_get(p->in_port);
+
+	if (!p->in_port || !port || !port->ifindex)
+		return pkt_drop(p, DROP_PORT_UNKNOWN);
+	if (port->mode == PORT_OBSERVE)
+		return V_PASS;
+	return V_NEXT;
+}
+
+#endif

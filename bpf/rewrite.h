@@ -1,0 +1,223 @@
+/* rewrite.h: carries out what the stages decided: addresses, ports, TTL, checksums, MACs, and last the tag.
+ *
+ * Checksums are updated by difference (RFC 1624), so that what was wrong stays wrong and is not hidden. The tag comes last
+ * because it moves every offset.
+ */
+#ifndef SLUICE_REWRITE_H
+#define SLUICE_REWRITE_H
+
+#include <linux/in6.h>
+#include "pkt.h"
+#include "csum.h"
+#include "egress.h"
+
+/* Where the layer 4 checksum stands, or 0: the protocol has none that covers addresses or ports. */
+static __always_inline __u32 rewrite_check_at(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return 16;
+	case IPPROTO_UDP:
+		return 6;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return 2;
+	}
+	return 0;
+}
+
+/* Bytes 8 to 19 of the IPv4 header: TTL, protocol, checksum, addresses. */
+struct rewrite_ip4 {
+	__u8 ttl;
+	__u8 proto;
+	__be16 check;
+	__be32 saddr, daddr;
+};
+
+static __always_inline int rewrite_ip4(ctx_t *ctx, struct pkt *p, __u16 delta)
+{
+	struct rewrite_ip4 h = {
+		.ttl = p->ttl,
+		.proto = p->l4_proto,
+		.saddr = p->t.saddr.a32[3],
+		.daddr = p->t.daddr.a32[3],
+	};
+	__be16 old = *(__be16 *)&h;
+
+	if (p->todo & DO_TTL) {
+		h.ttl--;
+		delta = csum_add(delta, csum_delta16(old, *(__be16 *)&h));
+	}
+	if (p->todo & (DO_NAT | DO_NAT_ICMP)) {
+		h.saddr = p->to.saddr.a32[3];
+		h.daddr = p->to.daddr.a32[3];
+	}
+	h.check = csum_apply(p->ip_check, delta);
+	return ctx_store(ctx, p->l3_off + 8, &h, sizeof(h));
+}
+
+static __always_inline int rewrite_ip6(ctx_t *ctx, struct pkt *p, __u16 delta)
+{
+	__u8 old[2] = {p->l4_proto, p->ttl}, new[2] = {p->l4_proto, p->ttl - 1};
+
+	if (p->todo & DO_TTL) {
+		if (ctx_store(ctx, p->l3_off + 7, &new[1], 1))
+			return -1;
+		ctx_csum_complete(ctx, csum_delta16(*(__be16 *)old, *(__be16 *)new));
+	}
+	if (!(p->todo & (DO_NAT | DO_NAT_ICMP)))
+		return 0;
+	/* The layer 4 checksum makes up for the addresses, and the kernel, which has taken it for IPv4's, must be told. */
+	ctx_csum_complete(ctx, delta);
+	return ctx_store(ctx, p->l3_off + 8, &p->to.saddr, 2 * sizeof(struct addr));
+}
+
+/* Ports, or the echo identifier, and the checksum over them and the addresses. */
+static __always_inline int rewrite_l4(ctx_t *ctx, struct pkt *p)
+{
+	bool icmp = p->flags & PKT_F_ECHO, udp = p->l4_proto == IPPROTO_UDP;
+	__u32 check = rewrite_check_at(p->l4_proto);
+	bool pseudo = !(icmp && p->family == 4);
+	__be16 ports[2];
+
+	if (p->flags & PKT_F_LATER_FRAGMENT)
+		return 0;
+	if (check && !(p->flags & PKT_F_UDP_NO_CSUM)) {
+		if (pseudo && csum_changes(p->l3_delta) && ctx_csum_l4(ctx, p->l4_off + check, p->l3_delta, true, udp))
+			return -1;
+		if (csum_changes(p->l4_delta) && ctx_csum_l4(ctx, p->l4_off + check, p->l4_delta, false, udp))
+			return -1;
+	}
+	if (!(p->flags & PKT_F_L4) || (p->to.sport == p->t.sport && p->to.dport == p->t.dport))
+		return 0;
+	if (icmp) {
+		ports[0] = p->flags & PKT_F_ECHO_REPLY ? p->to.dport : p->to.sport;
+		return ctx_store(ctx, p->l4_off + 4, ports, 2);
+	}
+	ports[0] = p->to.sport;
+	ports[1] = p->to.dport;
+	return ctx_store(ctx, p->l4_off, ports, sizeof(ports));
+}
+
+/* ---- an ICMP error, RFC 5508 4: the quoted packet is what its sender knows, with its own checksums right again.
+ *
+ * The ICMP checksum covers the quote, so every change in it is added up in `sum`. Quoted IPv4 addresses and the quoted header
+ * checksum cancel out; so do quoted ports and addresses and the quoted layer 4 checksum where the quote reaches that far. */
+
+static __always_inline int rewrite_load16(ctx_t *ctx, __u32 off, __u16 *ret)
+{
+	void *data = ctx_data(ctx);
+
+	asm volatile("" : "+r"(off));
+	if (off > PKT_OFFSET_MAX)
+		return -1;
+	data += off;
+	if (data + 2 > ctx_data_end(ctx))
+		return -1;
+	*ret = *(__u16 *)data;
+	return 0;
+}
+
+/* Applies a delta to a checksum inside the quote, and adds what that changes to *sum. */
+static __always_inline int rewrite_quoted_check(ctx_t *ctx, __u32 off, __u16 delta, bool zero_is_none, __u16 *sum)
+{
+	__u16 old, new;
+
+	if (rewrite_load16(ctx, off, &old))
+		return -1;
+	if (zero_is_none && !old)
+		return 0;
+	new = csum_apply(old, delta);
+	if (zero_is_none && !new)
+		new = 0xffff;
+	*sum = csum_add(*sum, csum_delta16(old, new));
+	return ctx_store(ctx, off, &new, 2);
+}
+
+static __always_inline int rewrite_quoted_ports(ctx_t *ctx, struct pkt *p, __u16 *sum, __u16 *ret_delta)
+{
+	const struct tuple *old = &p->inner, *new = &p->inner_to;
+	__be16 ports[2] = {new->sport, new->dport};
+
+	*ret_delta = csum_add(csum_delta16(old->sport, new->sport), csum_delta16(old->dport, new->dport));
+	if (old->sport == new->sport && old->dport == new->dport) {
+		*ret_delta = 0;
+		return 0;
+	}
+	*sum = csum_add(*sum, *ret_delta);
+	if (p->inner_proto == IPPROTO_TCP || p->inner_proto == IPPROTO_UDP)
+		return ctx_store(ctx, p->inner_l4_off, ports, sizeof(ports));
+	/* Echo: one of the two is the identifier, the other 0 on both sides. */
+	ports[0] |= ports[1];
+	return ctx_store(ctx, p->inner_l4_off + 4, ports, 2);
+}
+
+static __always_inline int rewrite_icmp_error(ctx_t *ctx, struct pkt *p)
+{
+	__u16 sum = 0, outer, inner, ports, l4;
+	__be32 addrs[2];
+	int r;
+
+	inner = csum_add(csum_delta_addr(p->family, &p->inner.saddr, &p->inner_to.saddr),
+			 csum_delta_addr(p->family, &p->inner.daddr, &p->inner_to.daddr));
+	outer = csum_add(csum_delta_addr(p->family, &p->t.saddr, &p->to.saddr),
+			 csum_delta_addr(p->family, &p->t.daddr, &p->to.daddr));
+	sum = inner;
+	if (p->family == 4) {
+		addrs[0] = p->inner_to.saddr.a32[3];
+		addrs[1] = p->inner_to.daddr.a32[3];
+		if (rewrite_quoted_check(ctx, p->inner_l3_off + 10, inner, false, &sum))
+			return -1;
+		r = ctx_store(ctx, p->inner_l3_off + 12, addrs, sizeof(addrs));
+	} else {
+		r = ctx_store(ctx, p->inner_l3_off + 8, &p->inner_to.saddr, 2 * sizeof(struct addr));
+	}
+	if (r || rewrite_quoted_ports(ctx, p, &sum, &ports))
+		return -1;
+	/* The checksum of a quoted ICMPv4 echo covers no addresses. */
+	l4 = p->inner_proto == IPPROTO_ICMP ? ports : csum_add(inner, ports);
+	if ((p->flags & PKT_F_INNER_L4_CSUM) && rewrite_check_at(p->inner_proto) &&
+	    rewrite_quoted_check(ctx, p->inner_l4_off + rewrite_check_at(p->inner_proto), l4, p->inner_proto == IPPROTO_UDP,
+				 &sum))
+		return -1;
+	if (p->family == 6 && ctx_csum_l4(ctx, p->l4_off + 2, outer, true, false))
+		return -1;
+	p->l3_delta = outer;
+	return ctx_csum_l4(ctx, p->l4_off + 2, sum, false, false);
+}
+
+static __always_inline int rewrite_l2(ctx_t *ctx, struct pkt *p)
+{
+	__u8 macs[2 * ETH_ALEN];
+
+	mac_copy(macs, p->new_dmac);
+	mac_copy(macs + ETH_ALEN, p->new_smac);
+	return ctx_store(ctx, 0, macs, sizeof(macs));
+}
+
+/* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */
+static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
+{
+	__u16 delta = 0;
+
+	if (!p->todo)
+		return 0;
+	if (p->todo & DO_NAT_ICMP) {
+		if (rewrite_icmp_error(ctx, p))
+			return -1;
+	} else if (p->todo & DO_NAT) {
+		if (rewrite_l4(ctx, p))
+			return -1;
+	}
+	if (p->todo & (DO_NAT | DO_NAT_ICMP))
+		delta = p->l3_delta;
+	if (p->todo & (DO_TTL | DO_NAT | DO_NAT_ICMP)) {
+		if (p->family == 4 ? rewrite_ip4(ctx, p, delta) : rewrite_ip6(ctx, p, delta))
+			return -1;
+	}
+	if (p->todo & DO_L2)
+		return rewrite_l2(ctx, p);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,192 @@
+/* route.h: what may be routed, where it goes, and how much of it: nexthops, their counters, the checks of RFC 1812.
+ *
+ * Stands between iface.h, which found that a packet is addressed to the gateway, and neighbor.h, which finds the MAC of the
+ * nexthop chosen here. fib.h and ecmp.h search; this header knows what their results mean.
+ */
+#ifndef SLUICE_ROUTE_H
+#define SLUICE_ROUTE_H
+
+#include "pkt.h"
+#include "iface.h"
+#include "fib.h"
+#include "ecmp.h"
+
+#define ICMP4_UNREACH	   3
+#define ICMP4_NET_UNREACH  0
+#define ICMP4_HOST_UNREACH 1
+#define ICMP4_PROHIBITED   13
+#define ICMP6_UNREACH	   1
+#define ICMP6_NO_ROUTE	   0
+#define ICMP6_PROHIBITED   1
+#define ICMP6_ADDR_UNREACH 3
+
+/* Written by sluiced, read here. Nexthop id -> struct nexthop. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NEXTHOP_MAX);
+	__type(key, __u32);
+	__type(value, struct nexthop);
+} nexthops SEC(".maps");
+
+/* Written here, read by sluiced. Nexthop id -> packets and bytes that left by it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NEXTHOP_MAX);
+	__type(key, __u32);
+	__type(value, struct nexthop_counters);
+} nexthop_counters SEC(".maps");
+
+static __always_inline struct nexthop *nexthop_get(__u32 id)
+{
+	return bpf_map_lookup_elem(&nexthops, &id);
+}
+
+/* When a routed packet leaves. */
+static __always_inline void nexthop_count(struct pkt *p)
+{
+	__u32 id = p->nexthop; /* verifier: before 6.2 a key must stand on the stack or in a map */
+	struct nexthop_counters *c = bpf_map_lookup_elem(&nexthop_counters, &id);
+
+	if (!c)
+		return;
+	c->packets += p->segs;
+	c->bytes += p->len;
+}
+
+/* Source and destination of IPv4 (RFC 1812 5.3.7, 4.2.2.11); nobody sends to himself over a wire. V_HOST: multicast and broadcast
+ * are the kernel's. */
+static __always_inline __verdict enum verdict route_martians4(struct pkt *p)
+{
+	__u32 s = bpf_ntohl(p->t.saddr.a32[3]), d = bpf_ntohl(p->t.daddr.a32[3]);
+
+	if (d >> 28 == 0xe || d == 0xffffffff)
+		return V_HOST;
+	if (s >> 28 >= 0xe || s >> 24 == 127 || (s >> 24 == 0 && s) || s == d)
+		return pkt_drop(p, DROP_ROUTE_MARTIAN_SOURCE);
+	if (d >> 28 == 0xf || d >> 24 == 127 || d >> 24 == 0)
+		return pkt_drop(p, DROP_ROUTE_MARTIAN_DESTINATION);
+	return V_NEXT;
+}
+
+/* Loopback, unspecified, or IPv4-mapped, which is never seen on a wire (RFC 4291 2.5, RFC 4942 2.2). */
+static __always_inline bool route_reserved6(const struct addr *a)
+{
+	if (a->a64[0])
+		return false;
+	return a->a32[2] == bpf_htonl(0xffff) || (!a->a32[2] && bpf_ntohl(a->a32[3]) <= 1);
+}
+
+static __always_inline bool route_link_local6(const struct addr *a)
+{
+	return a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80;
+}
+
+/* Source and destination of IPv6 (RFC 4291 2.5.2, 2.5.3, 2.5.6, 2.7). Link-local ones never leave their link: the host's. */
+static __always_inline __verdict enum verdict route_martians6(struct pkt *p)
+{
+	const struct addr *s = &p->t.saddr, *d = &p->t.daddr;
+
+	if (d->a8[0] == 0xff || route_link_local6(d))
+		return V_HOST;
+	if (s->a8[0] == 0xff || (route_reserved6(s) && (s->a64[0] || s->a64[1])) || addr_equal(s, d))
+		return pkt_drop(p, DROP_ROUTE_MARTIAN_SOURCE);
+	if (route_reserved6(d))
+		return pkt_drop(p, DROP_ROUTE_MARTIAN_DESTINATION);
+	return route_link_local6(s) ? V_HOST : V_NEXT;
+}
+
+/* The FIB's result for where the packet is going now.
+ * verifier: a global function, because a loop over the levels inside of everything else costs a hundred thousand steps. */
+__noinline_global __u32 route_find(struct pkt *p)
+{
+	if (!p)
+		return 0;
+	return fib_lookup(p->vrf, p->family, &p->to.daddr);
+}
+
+/* What was decided for IPv4 0.0.0.0 and IPv6 :: as source: a station that has no address yet may talk to the host alone. */
+static __always_inline __verdict enum verdict route_unspecified(struct pkt *p)
+{
+	__u32 id = route_find(p);
+	struct nexthop *nh = nexthop_get(id);
+
+	if (id && nh && nh->type == NEXTHOP_LOCAL)
+		return V_HOST;
+	return pkt_drop(p, DROP_ROUTE_MARTIAN_SOURCE);
+}
+
+/* May the packet be routed? It is addressed to in_iface, or came in on a routed port. Leaves `to` as a copy of `t`. */
+static __always_inline __verdict enum verdict route_ingress(struct pkt *p)
+{
+	enum verdict v;
+
+	if (p->bad)
+		return pkt_drop(p, p->bad);
+	if (!p->family || (p->family == 6 && !cfg_ipv6))
+		return V_HOST;
+	v = p->family == 4 ? route_martians4(p) : route_martians6(p);
+	if (v != V_NEXT)
+		return v;
+	p->to = p->t;
+	p->todo = 0;
+	if (p->family == 4 ? !p->t.saddr.a32[3] : !(p->t.saddr.a64[0] | p->t.saddr.a64[1]))
+		return route_unspecified(p);
+	return V_NEXT;
+}
+
+/* Routes that lead nowhere, and say so or not (RFC 1812 5.2.7.1, RFC 4443 3.1). */
+static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 type)
+{
+	bool v4 = p->family == 4;
+
+	switch (type) {
+	case NEXTHOP_BLACKHOLE:
+		return pkt_drop(p, DROP_ROUTE_BLACKHOLE);
+	case NEXTHOP_UNREACHABLE:
+		return pkt_drop_reply(p, DROP_ROUTE_UNREACHABLE, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
+				      v4 ? ICMP4_HOST_UNREACH : ICMP6_ADDR_UNREACH, 0);
+	case NEXTHOP_PROHIBIT:
+		return pkt_drop_reply(p, DROP_ROUTE_PROHIBIT, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
+				      v4 ? ICMP4_PROHIBITED : ICMP6_PROHIBITED, 0);
+	default:
+		return pkt_drop_reply(p, DROP_ROUTE_NONE, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
+				      v4 ? ICMP4_NET_UNREACH : ICMP6_NO_ROUTE, 0);
+	}
+}
+
+/* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host. */
+static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
+{
+	__u32 id = route_find(p), mtu;
+	struct nexthop *nh;
+	struct iface *i;
+
+	if (id & NEXTHOP_IS_GROUP)
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP);
+	nh = nexthop_get(id);
+	if (!id || !nh)
+		return route_refuse(p, NEXTHOP_NONE);
+	if (nh->type == NEXTHOP_LOCAL)
+		return V_HOST;
+	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED)
+		return route_refuse(p, nh->type);
+	i = iface_get(nh->iface);
+	if (!i || !i->port)
+		return pkt_drop(p, DROP_ROUTE_IFACE_GONE);
+	p->nexthop = id;
+	p->out_iface = nh->iface;
+	if (nh->type == NEXTHOP_GATEWAY) {
+		p->next_family = nh->family;
+		p->next_addr = nh->gateway;
+	} else {
+		p->next_family = p->family;
+		p->next_addr = p->to.daddr;
+	}
+	mtu = nh->mtu && nh->mtu < i->mtu ? nh->mtu : i->mtu;
+	p->out_mtu = mtu;
+	p->todo |= DO_L2 | DO_TTL;
+	return pkt_may_leave(p, mtu);
+}
+
+#endif

@@ -1,0 +1,179 @@
+/* tc.bpf.c: the complete path: every packet that XDP did not finish, on every port (tcx or clsact, ingress). */
+#include "ctx_tc.h"
+#include "config.h"
+#include "parse.h"
+#include "pipeline.h"
+#include "rewrite.h"
+#include "flood.h"
+#include "icmp.h"
+#include "counter.h"
+
+#define TC_ACT_UNSPEC (-1)
+#define TC_ACT_OK     0
+#define TC_ACT_SHOT   2
+
+/* Linear bytes that hold every header parse.h looks at, but for absurd chains of IPv6 extension headers. */
+#define TC_PULL 512
+
+/* Tests see by it what BPF_PROG_RUN does not return: the tag in the skb, the way out, the verdict. */
+static __always_inline void tc_trace(ctx_t *ctx, enum verdict v, __u32 ifindex)
+{
+	if (!cfg_trace)
+		return;
+	ctx->cb[0] = ctx->vlan_present ? 1u << 31 | (ctx->vlan_proto == bpf_htons(ETH_P_8021AD)) << 30 | ctx->vlan_tci : 0;
+	ctx->cb[1] = ifindex;
+	ctx->cb[2] = v;
+}
+
+/* verifier: what is not the fast path is a global function, verified once on its own; hence the typed context and the test of
+ * `p`, which is never NULL. */
+__noinline_global int tc_drop(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct port *port;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	port = port_get(p->in_port);
+	count_dropped(p);
+	if (p->reply_type && port && icmp_reply(ctx, p)) {
+		tc_trace(ctx, V_DROP, port->ifindex);
+		p->segs = 1;
+		count_tx(p, p->in_port, ctx->len);
+		return bpf_redirect(port->ifindex, 0);
+	}
+	tc_trace(ctx, V_DROP, 0);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int tc_failed(ctx_t *ctx, struct pkt *p)
+{
+	p->drop = DROP_REWRITE_FAILED;
+	p->reply_type = 0;
+	return tc_drop(ctx, p);
+}
+
+static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
+{
+	struct port *port = port_get(p->out_port);
+	__u16 tci = 0;
+	__be16 tpid;
+
+	if (!port)
+		return tc_failed(ctx, p);
+	tpid = egress_tag(p, port, &tci);
+	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci))
+		return tc_failed(ctx, p);
+	if (to_host || port->mode == PORT_HOST)
+		count_to_host(p);
+	else
+		count_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
+	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
+	return bpf_redirect(port->ifindex, 0);
+}
+
+/* To the host: by the host port of the VLAN, or up the stack of the netdev itself. */
+__noinline_global int tc_host(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct iface *i;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	i = iface_get(p->in_iface);
+	p->todo &= ~(DO_L2 | DO_TTL);
+	p->nexthop = 0;
+	if (p->vlan && i) {
+		p->out_vlan = p->vlan;
+		p->out_port = i->port;
+		return tc_send(ctx, p, true);
+	}
+	if (rewrite(ctx, p))
+		return tc_failed(ctx, p);
+	count_to_host(p);
+	tc_trace(ctx, V_HOST, 0);
+	return TC_ACT_OK;
+}
+
+/* The kernel holds the packet, asks for the neighbour, and sends it on through the interface's netdev; of a VLAN it comes
+ * back in by the host port, with its MACs set, and is switched. */
+__noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct bpf_redir_neigh to;
+	struct iface *i;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	i = iface_get(p->out_iface);
+	__builtin_memset(&to, 0, sizeof(to));
+	p->todo &= ~DO_L2;
+	if (!i || rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0, 0))
+		return tc_failed(ctx, p);
+	to.nh_family = p->next_family == 4 ? 2 : 10; /* AF_INET, AF_INET6 */
+	if (p->next_family == 4)
+		to.ipv4_nh = p->next_addr.a32[3];
+	else
+		__builtin_memcpy(to.ipv6_nh, &p->next_addr, sizeof(to.ipv6_nh));
+	count_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_stat(STAT_NEIGHBOR_ASKED, 1);
+	if (!i->vlan)
+		count_tx(p, i->port, count_tx_bytes(p, false));
+	tc_trace(ctx, V_NEIGH, i->host_ifindex);
+	return bpf_redirect_neigh(i->host_ifindex, &to, sizeof(to), 0);
+}
+
+__noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
+{
+	__u32 ifindex;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	if (rewrite(ctx, p))
+		return tc_failed(ctx, p);
+	ifindex = flood(ctx, p);
+	if (!ifindex)
+		return tc_drop(ctx, p);
+	count_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	tc_trace(ctx, V_FLOOD, ifindex);
+	return bpf_redirect(ifindex, 0);
+}
+
+SEC("tc")
+int sluice_tc(struct __sk_buff *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	enum verdict v;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	v = parse(ctx, p);
+	if (unlikely(p->truncated) && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx) && !ctx_pull(ctx, TC_PULL))
+		v = parse(ctx, p);
+	p->in_port = port_id(ctx_ifindex(ctx));
+	count_rx(p);
+	v = pipeline(p, v);
+	switch (v) {
+	case V_FORWARD:
+		return tc_send(ctx, p, false);
+	case V_FLOOD:
+		return tc_flood(ctx, p);
+	case V_HOST:
+		return tc_host(ctx, p);
+	case V_NEIGH:
+		return tc_neigh(ctx, p);
+	case V_PASS:
+		count_to_host(p);
+		tc_trace(ctx, V_PASS, 0);
+		return TC_ACT_UNSPEC;
+	default:
+		return tc_drop(ctx, p);
+	}
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,78 @@
+/* xdp.bpf.c: the fast path of ports with native XDP: what goes from such a port to such a port, and what is dropped without
+ * an answer. All else is passed up as it came, uncounted, and tc.bpf.c does it. */
+#include "ctx_xdp.h"
+#include "config.h"
+#include "parse.h"
+#include "pipeline.h"
+#include "rewrite.h"
+#include "counter.h"
+
+/* Written by sluiced, read here. Port id -> ifindex, of ports that take frames from XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, PORT_MAX);
+	__type(key, __u32);
+	__type(value, struct bpf_devmap_val);
+} xdp_ports SEC(".maps");
+
+static __always_inline int xdp_up(void)
+{
+	count_stat(STAT_XDP_PASSED, 1);
+	return XDP_PASS;
+}
+
+static __always_inline int xdp_dropped(struct pkt *p)
+{
+	count_rx(p);
+	count_dropped(p);
+	return XDP_DROP;
+}
+
+static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
+{
+	struct port *port = port_get(p->out_port);
+	__u16 tci = 0;
+	__be16 tpid;
+
+	if (!port || !(port->flags & PORT_F_XDP))
+		return xdp_up();
+	tpid = egress_tag(p, port, &tci);
+	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci)) {
+		p->drop = DROP_REWRITE_FAILED;
+		return xdp_dropped(p);
+	}
+	count_rx(p);
+	count_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
+	count_stat(STAT_XDP_FORWARDED, 1);
+	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
+}
+
+SEC("xdp.frags")
+int sluice_xdp(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct port *port;
+	enum verdict v;
+
+	if (!p)
+		return XDP_ABORTED;
+	v = parse(ctx, p);
+	p->in_port = port_id(ctx_ifindex(ctx));
+	port = port_get(p->in_port);
+	/* The driver may have taken a tag out of the data: only tc sees the truth. Headers beyond the first buffer: likewise. */
+	if ((p->truncated && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx)) ||
+	    (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid))
+		return xdp_up();
+	v = pipeline(p, v);
+	if (v == V_FORWARD)
+		return xdp_send(ctx, p);
+	if (v == V_DROP && !p->reply_type)
+		return xdp_dropped(p);
+	return xdp_up();
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# check.sh unit|prog|net …: runs the test suites and closes with what their runners said at the end.
+#
+# Stands between `make check` and the runners (cmocka for unit, pytest for prog and net). All suites run even when one
+# fails. A suite that ran no test has failed. Exit code 0: all passed. B: the build directory, PYTHON: the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+B=${B:-build}
+PYTHON=${PYTHON:-/usr/bin/python3}
+export B
+logs=$B/check
+mkdir -p "$logs"
+
+failed=()
+closing=()
+
+unit() {
+	local t log n=0
+	for t in "$B"/tests/*_test; do
+		[ -x "$t" ] || continue
+		log=$logs/$(basename "$t").log
+		echo "== unit: $(basename "$t")"
+		timeout 300 "$t" >"$log" 2>&1 || failed+=("unit/$(basename "$t")")
+		cat "$log"
+		closing+=("unit $(basename "$t"): $(grep -E '^\[  (PASSED|FAILED)  \] [0-9]+ test' "$log" | tr '\n' ' ')")
+		grep -qE '^\[  PASSED  \] [1-9]' "$log" || failed+=("unit/$(basename "$t"): no test passed")
+		n=$((n + 1))
+	done
+	[ "$n" -gt 0 ] || failed+=("unit: there is no test")
+}
+
+with_pytest() { # 1: suite
+	local log=$logs/$1.log
+	if [ "$(id -u)" -ne 0 ]; then
+		failed+=("$1: needs root (sudo make check)")
+		closing+=("$1: not run: needs root")
+		return
+	fi
+	echo "== $1"
+	timeout 1200 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "tests/$1" 2>&1 | tee "$log" || failed+=("$1")
+	closing+=("$1: $(grep -E '(passed|failed|error|no tests ran).* in [0-9.]+s' "$log" | tail -1)")
+}
+
+for suite in "$@"; do
+	case $suite in
+	unit) unit ;;
+	prog | net) with_pytest "$suite" ;;
+	*)
+		echo "check: unknown suite '$suite': unit, prog, net" >&2
+		exit 2
+		;;
+	esac
+done
+# What sudo built belongs to who asked for it.
+if [ -n "${SUDO_UID:-}" ]; then
+	chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$B"
+fi
+
+echo
+echo "== what the runners said"
+printf '%s\n' "${closing[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+	printf 'FAILED: %s\n' "${failed[@]}"
+	exit 1
+fi

@@ -1,0 +1,79 @@
+"""Fixtures of tests/net: fresh namespaces, real sluiced processes, always torn down."""
+import itertools
+import os
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import netlab  # noqa: E402  (beside this file)
+
+_number = itertools.count()
+
+
+def pytest_configure():
+    # A test run that is ended by a signal must take its namespaces down as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+
+
+class World(netlab.Lab):
+    """A Lab with a directory of its own for configurations and logs."""
+
+    def __init__(self, directory):
+        super().__init__(f"net-{os.getpid()}-{next(_number)}")
+        self.directory = directory
+
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def start_switch(self, ns, config, name=None):
+        """Starts sluiced with a configuration given as a path, or as text."""
+        if "\n" in config:
+            config = self.write(f"{name or ns.name}.yaml", config)
+        return self.switch(ns, config, os.path.join(self.directory, f"{ns.name}.log")).start()
+
+
+def _world(tmp_path_factory):
+    w = World(str(tmp_path_factory.mktemp("net")))
+    try:
+        yield w
+    finally:
+        w.close()
+
+
+@pytest.fixture
+def world(tmp_path_factory):
+    """For one test."""
+    yield from _world(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory):
+    """For all tests of a module."""
+    yield from _world(tmp_path_factory)
+
+
+def start_gateway(world, config=None):
+    """The network of examples/gateway.yaml with both switches, as `world.gw` and `world.tor_switch`."""
+    sw, tor = netlab.gateway_network(world)
+    world.tor_switch = world.start_switch(tor, netlab.TOR_YAML)
+    world.gw = world.start_switch(sw, config or netlab.GATEWAY_YAML)
+    world.gw.attached("h1", "h2", "h3", "tor", "up1", "up2")
+    world.tor_switch.attached("uplink", "h4", "h5")
+    return world
+
+
+@pytest.fixture(scope="module")
+def gateway(shared_world):
+    """The example's network, shared by the tests of a module: they leave it as they found it."""
+    return start_gateway(shared_world)
+
+
+@pytest.fixture
+def own_gateway(world):
+    """The example's network for a test that breaks things."""
+    return start_gateway(world)

@@ -1,0 +1,66 @@
+"""Ports named by a glob: they join when the netdev appears, and leave with it."""
+import signal
+
+import pytest
+
+import netlab
+
+CONFIG = """\
+ports:
+  "vnet*": {mode: access, vlan: 10}
+  t1: {mode: trunk, vlans: [10]}
+"""
+
+
+@pytest.fixture(scope="module")
+def net(shared_world):
+    w = shared_world
+    w.swc = w.start_switch(w.ns("sw"), CONFIG)
+    w.host("p0", w.sw, "vnet0", addrs=["10.0.10.10/24"])
+    w.swc.attached("vnet0")
+    return w
+
+
+def test_glob_without_a_netdev_waits(net):
+    assert net.swc.port("t1")["state"] == "waiting"
+
+
+def test_port_attaches_when_the_netdev_appears(net):
+    net.host("p1", net.sw, "vnet1", addrs=["10.0.10.11/24"])
+    net.swc.attached("vnet1")
+    assert net.p0.ping("10.0.10.11") == (3, 3)
+
+
+def test_port_detaches_when_the_netdev_is_gone(net):
+    net.host("p2", net.sw, "vnet2", addrs=["10.0.10.12/24"])
+    net.swc.attached("vnet2")
+    net.sw.run("ip link del vnet2")
+    netlab.wait_for("vnet2 is gone", lambda: net.swc.port("vnet2") is None)
+
+
+def test_netdev_that_comes_back_works_again(net):
+    net.host("p3", net.sw, "vnet3", addrs=["10.0.10.13/24"])
+    net.swc.attached("vnet3")
+    assert net.p0.ping("10.0.10.13") == (3, 3)
+    net.sw.run("ip link del vnet3")
+    netlab.wait_for("vnet3 is gone", lambda: net.swc.port("vnet3") is None)
+    net.veth(net.sw, "vnet3", net.p3, "eth0")
+    net.p3.addr("eth0", "10.0.10.13/24")
+    net.swc.attached("vnet3")
+    net.p0.run("ip neigh flush all")  # the new netdev has another MAC
+    assert net.p0.ping("10.0.10.13") == (3, 3)
+
+
+def test_netdev_that_no_glob_matches_stays_untouched(net):
+    net.host("p4", net.sw, "other0", addrs=["10.0.10.14/24"])
+    assert net.swc.port("other0") is None
+    assert net.p0.ping("10.0.10.14", count=2)[1] == 0
+
+
+def test_netdev_that_appears_in_the_daemons_absence(net):
+    """kill -9, a new netdev, start again: it is found."""
+    net.swc.stop(signal.SIGKILL)
+    net.host("p5", net.sw, "vnet5", addrs=["10.0.10.15/24"])
+    net.swc.start()
+    net.swc.attached("vnet5")
+    assert net.p0.ping("10.0.10.15") == (3, 3)

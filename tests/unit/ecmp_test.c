@@ -1,0 +1,325 @@
+/* ecmp_test.c: groups of nexthops: who gets how many buckets, who moves when a member comes or goes, the hash of the data
+ * plane itself, and the ids after a restart.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../bpf/ecmp.h"
+#include "nexthop.h"
+
+#define N_NH	  600
+#define N_GROUPS  32
+#define N_BUCKETS 65536
+
+struct state {
+	struct nexthop nh[N_NH];
+	struct nhg groups[N_GROUPS];
+	struct nhg_bucket buckets[N_BUCKETS];
+	struct nexthops *ns;
+};
+
+static void reopen(struct state *s)
+{
+	nexthop_close(s->ns);
+	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
+}
+
+static int setup(void **arg)
+{
+	*arg = calloc(1, sizeof(struct state));
+	assert_non_null(*arg);
+	reopen(*arg);
+	return 0;
+}
+
+static int teardown(void **arg)
+{
+	nexthop_close(((struct state *)*arg)->ns);
+	free(*arg);
+	return 0;
+}
+
+static uint32_t gateway(struct state *s, int n)
+{
+	struct nexthop_key k = {.type = NEXTHOP_GATEWAY, .family = 4, .iface = 1};
+	uint32_t id = 0;
+	bool fresh;
+
+	addr_from4(&k.gateway, bpf_htonl(0x0a000000 + n));
+	assert_int_equal(nexthop_use(s->ns, &k, &id, &fresh), 0);
+	return id;
+}
+
+static uint32_t count(const struct nhg_bucket *b, uint32_t n, uint32_t nexthop)
+{
+	uint32_t i, c = 0;
+
+	for (i = 0; i < n; i++)
+		c += b[i].nexthop == nexthop;
+	return c;
+}
+
+/* For 2 to 40 members: shares differ by one at most; a leaver moves its own and no other; it gets exactly its share back. */
+static void leave_and_join_test(void **arg)
+{
+	struct nhg_bucket b[1024] = {0}, before[1024];
+	struct nhg_member m[41], less[41];
+	uint32_t n = 1024, i, moved, own;
+	size_t members, k, gone;
+
+	for (members = 2; members <= 40; members++) {
+		memset(b, 0, sizeof(b));
+		for (k = 0; k < members; k++)
+			m[k] = (struct nhg_member){10 + k, 1};
+		assert_true(nhg_balance(b, n, m, members));
+		for (k = 0; k < members; k++)
+			assert_in_range(count(b, n, 10 + k), n / members, (n + members - 1) / members);
+		assert_false(nhg_balance(b, n, m, members));
+
+		gone = members / 2;
+		memcpy(before, b, sizeof(b));
+		own = count(b, n, 10 + gone);
+		memcpy(less, m, gone * sizeof(*m));
+		memcpy(less + gone, m + gone + 1, (members - gone - 1) * sizeof(*m));
+		nhg_balance(b, n, less, members - 1);
+		for (i = moved = 0; i < n; i++) {
+			moved += b[i].nexthop != before[i].nexthop;
+			if (before[i].nexthop != 10 + gone)
+				assert_int_equal(b[i].nexthop, before[i].nexthop);
+		}
+		assert_int_equal(moved, own);
+
+		memcpy(before, b, sizeof(b));
+		nhg_balance(b, n, m, members);
+		for (i = moved = 0; i < n; i++)
+			if (b[i].nexthop != before[i].nexthop) {
+				moved++;
+				assert_int_equal(b[i].nexthop, 10 + gone);
+			}
+		assert_in_range(moved, n / members, (n + members - 1) / members);
+	}
+}
+
+static void weights_test(void **arg)
+{
+	struct nhg_bucket b[256] = {0};
+	struct nhg_member m[3] = {{1, 1}, {2, 2}, {3, 5}};
+
+	nhg_balance(b, 256, m, 3);
+	assert_int_equal(count(b, 256, 1), 32);
+	assert_int_equal(count(b, 256, 2), 64);
+	assert_int_equal(count(b, 256, 3), 160);
+}
+
+/* Connections spread evenly over four members by the data plane's own hash, whichever part of the tuple differs. */
+static void hash_balance_test(void **arg)
+{
+	uint32_t hits[4][4] = {0}, i, h;
+	struct tuple t;
+	int what, k;
+
+	for (i = 0; i < 40000; i++) {
+		for (what = 0; what < 4; what++) {
+			memset(&t, 0, sizeof(t));
+			addr_from4(&t.saddr, bpf_htonl(what == 0 ? 0x0a000000 + i : 0x0a000001));
+			addr_from4(&t.daddr, bpf_htonl(what == 1 ? 0xc0000000 + i * 256 : 0xc0000201));
+			t.sport = bpf_htons(what == 2 ? i : 1024);
+			t.dport = bpf_htons(80);
+			if (what == 3)
+				t.daddr.a64[0] = bpf_cpu_to_be64(0x20010db800000000 + i);
+			h = ecmp_hash(&t, 6, false, 12345);
+			hits[what][h & 3]++;
+		}
+	}
+	for (what = 0; what < 4; what++)
+		for (k = 0; k < 4; k++)
+			assert_in_range(hits[what][k], 9600, 10400);
+}
+
+/* All fragments of a datagram take one way, ports or not; the seed makes two routers differ. */
+static void hash_fragment_test(void **arg)
+{
+	struct tuple t = {.sport = 1, .dport = 2}, later = {0};
+	int i, same = 0;
+
+	addr_from4(&t.saddr, 1);
+	addr_from4(&t.daddr, 2);
+	later.saddr = t.saddr;
+	later.daddr = t.daddr;
+	assert_int_equal(ecmp_hash(&t, 17, true, 9), ecmp_hash(&later, 17, true, 9));
+	assert_int_not_equal(ecmp_hash(&t, 17, false, 9), ecmp_hash(&later, 17, false, 9));
+	for (i = 0; i < 1000; i++) {
+		t.sport = i;
+		same += (ecmp_hash(&t, 6, false, 1) & 1) == (ecmp_hash(&t, 6, false, 2) & 1);
+	}
+	assert_in_range(same, 400, 600);
+}
+
+/* A dead member loses its buckets, all dead keep theirs. */
+static void alive_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[3];
+	const struct nhg_member *got;
+	uint32_t group, shares[3];
+	int i;
+
+	for (i = 0; i < 3; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	nexthop_settle(s->ns);
+	assert_false(nexthop_settle(s->ns));
+	nexthop_set_alive(s->ns, m[1].nexthop, false);
+	assert_true(nexthop_settle(s->ns));
+	assert_int_equal(nhg_members(s->ns, group, &got, shares, 3), 3);
+	assert_int_equal(shares[1], 0);
+	assert_int_equal(shares[0] + shares[2], s->groups[group].mask + 1);
+	nexthop_set_alive(s->ns, m[0].nexthop, false);
+	assert_true(nexthop_settle(s->ns));
+	nexthop_set_alive(s->ns, m[2].nexthop, false);
+	assert_false(nexthop_settle(s->ns));
+	assert_int_equal(nhg_members(s->ns, group, &got, shares, 3), 3);
+	assert_int_equal(shares[2], s->groups[group].mask + 1);
+	nexthop_set_alive(s->ns, m[0].nexthop, true);
+	assert_true(nexthop_settle(s->ns));
+	nhg_members(s->ns, group, &got, shares, 3);
+	assert_int_equal(shares[0], s->groups[group].mask + 1);
+}
+
+/* Order and doubles do not make another group; one that replaces another keeps the choices they share. */
+static void replace_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[4], turned[5];
+	uint32_t i, a, b, n, kept = 0;
+
+	for (i = 0; i < 4; i++)
+		m[i] = turned[3 - i] = (struct nhg_member){gateway(s, i), 2};
+	turned[0].weight = 1;
+	turned[4] = turned[0];
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, turned, 5, 0, &b), 0);
+	assert_int_equal(a, b);
+	assert_int_equal(nhg_use(s->ns, m, 3, a, &b), 0);
+	assert_int_not_equal(a, b);
+	n = s->groups[a].mask + 1;
+	assert_int_equal(s->groups[b].mask + 1, n);
+	for (i = 0; i < n; i++) {
+		if (s->buckets[s->groups[a].base + i].nexthop == m[3].nexthop)
+			continue;
+		assert_int_equal(s->buckets[s->groups[a].base + i].nexthop, s->buckets[s->groups[b].base + i].nexthop);
+		kept++;
+	}
+	assert_int_equal(kept, n - n / 4);
+}
+
+/* A new life that asks for the same contents gets the same ids and the same buckets; what it does not ask for is freed. */
+static void restart_test(void **arg)
+{
+	struct state *s = *arg;
+	struct state *before = malloc(sizeof(*before));
+	struct nhg_member m[3], two[2];
+	uint32_t i, a, b, again, id;
+
+	assert_non_null(before);
+	for (i = 0; i < 3; i++)
+		m[i] = (struct nhg_member){gateway(s, 40 + i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &a), 0);
+	nexthop_set_alive(s->ns, m[2].nexthop, false);
+	nexthop_settle(s->ns);
+	memcpy(before, s, sizeof(*before));
+
+	reopen(s);
+	assert_null(nexthop_at(s->ns, m[0].nexthop));
+	gateway(s, 7); /* somebody new comes first */
+	for (i = 0; i < 3; i++) {
+		id = gateway(s, 42 - i);
+		assert_int_equal(id, m[2 - i].nexthop);
+	}
+	nexthop_set_alive(s->ns, m[2].nexthop, false);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &again), 0);
+	nexthop_settle(s->ns);
+	assert_int_equal(again, a);
+	assert_memory_equal(&before->groups[again], &s->groups[again], sizeof(struct nhg));
+	assert_memory_equal(&before->buckets[s->groups[again].base], &s->buckets[s->groups[again].base],
+			    (s->groups[again].mask + 1) * sizeof(struct nhg_bucket));
+	nexthop_sweep(s->ns);
+	nexthop_sweep(s->ns);
+	assert_int_equal(s->groups[b].mask, 0);
+	two[0] = m[1];
+	two[1] = m[2];
+	assert_int_equal(nhg_use(s->ns, two, 2, 0, &id), 0);
+	assert_int_not_equal(id, again);
+	free(before);
+}
+
+/* Tables run full by name, and have room again. */
+static void full_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nexthop_key k = {.type = NEXTHOP_CONNECTED};
+	struct nhg_member m[2];
+	uint32_t i, id, ids[N_GROUPS];
+	bool fresh;
+
+	m[0] = (struct nhg_member){gateway(s, 0), 1};
+	for (i = 1; i < N_GROUPS; i++) {
+		m[1] = (struct nhg_member){gateway(s, i), 1};
+		assert_int_equal(nhg_use(s->ns, m, 2, 0, &ids[i]), 0);
+	}
+	m[1] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
+	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | ids[3]);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
+	nexthop_sweep(s->ns);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), 0);
+	assert_int_equal(id, ids[3]);
+	for (i = 0; i < N_NH; i++) {
+		k.iface = i;
+		if (nexthop_use(s->ns, &k, &id, &fresh))
+			break;
+	}
+	assert_int_equal(nexthop_use(s->ns, &k, &id, &fresh), -E2BIG);
+	assert_int_equal(i, N_NH - 1 - (N_GROUPS + 1));
+}
+
+static void set_state_test(void **arg)
+{
+	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 9};
+	struct state *s = *arg;
+	uint32_t id = gateway(s, 1);
+
+	assert_true(nexthop_set_state(s->ns, id, mac, NEXTHOP_F_RESOLVED));
+	assert_false(nexthop_set_state(s->ns, id, mac, NEXTHOP_F_RESOLVED));
+	assert_memory_equal(s->nh[id].dmac, mac, 6);
+	assert_int_equal(s->nh[id].flags, NEXTHOP_F_RESOLVED);
+	assert_int_equal(s->nh[id].type, NEXTHOP_GATEWAY);
+	assert_true(nexthop_set_state(s->ns, id, NULL, NEXTHOP_F_FAILED));
+	assert_int_equal(s->nh[id].flags, NEXTHOP_F_FAILED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(leave_and_join_test),
+		cmocka_unit_test(weights_test),
+		cmocka_unit_test(hash_balance_test),
+		cmocka_unit_test(hash_fragment_test),
+		cmocka_unit_test_setup_teardown(alive_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(set_state_test, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

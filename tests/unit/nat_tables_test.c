@@ -1,0 +1,584 @@
+/* nat_tables_test.c: NAT's tables and the flows' ageing, with tables that are memory of the test: reconciliation is idempotent
+ * and keeps numbers over restarts, ports that nobody holds come back, pairs end as pairs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../user/flow_age.c"
+
+/* ---- tables */
+
+struct table {
+	const char *name;
+	size_t key, value, max, n;
+	unsigned char *v; /* arrays: max values with a stride of 8; hashes: n of key and value */
+	bool array;
+	unsigned writes;
+};
+
+static struct table tables[] = {
+	{"pools", 4, sizeof(struct pool), POOL_MAX, 0, NULL, true, 0},
+	{"pool_members", 4, 8, 2 * POOL_MEMBER_MAX, 0, NULL, true, 0},
+	{"pool_addrs", 4, sizeof(struct pool_addr), POOL_ADDR_MAX, 0, NULL, true, 0},
+	{"pool_ports", 4, sizeof(struct pool_ports), POOL_ADDR_MAX *POOL_CLASSES, 0, NULL, true, 0},
+	{"snat_rules", 4, sizeof(struct snat_rule), 2 * SNAT_RULE_MAX, 0, NULL, true, 0},
+	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
+	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
+	{"nat_mappings", sizeof(struct nat_mapping_key), sizeof(struct nat_mapping), 100, 0, NULL, false, 0},
+	{"flows4", sizeof(struct flow_key4), sizeof(struct flow), 100, 0, NULL, false, 0},
+	{"flows6", sizeof(struct flow_key6), sizeof(struct flow), 100, 0, NULL, false, 0},
+};
+
+struct table *table_get(struct datapath *dp, const char *map)
+{
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		if (!strcmp(tables[i].name, map))
+			return &tables[i];
+	return NULL;
+}
+
+uint32_t table_capacity(const struct table *t)
+{
+	return (uint32_t)t->max;
+}
+
+void *table_map(struct table *t)
+{
+	return t->array ? t->v : NULL;
+}
+
+static unsigned char *place(struct table *t, const void *key)
+{
+	if (t->array)
+		return t->v + *(const uint32_t *)key * t->value;
+	for (size_t i = 0; i < t->n; i++)
+		if (!memcmp(t->v + i * (t->key + t->value), key, t->key))
+			return t->v + i * (t->key + t->value) + t->key;
+	return NULL;
+}
+
+int table_lookup(struct table *t, const void *key, void *ret)
+{
+	if (!place(t, key))
+		return -ENOENT;
+	memcpy(ret, place(t, key), t->value);
+	return 0;
+}
+
+int table_set(struct table *t, const void *key, const void *value)
+{
+	t->writes++;
+	if (!place(t, key)) {
+		if (t->n == t->max)
+			return -E2BIG;
+		memcpy(t->v + t->n++ * (t->key + t->value), key, t->key);
+	}
+	memcpy(place(t, key), value, t->value);
+	return 0;
+}
+
+int table_delete(struct table *t, const void *key)
+{
+	unsigned char *at = place(t, key), *last = t->v + (t->n - 1) * (t->key + t->value);
+
+	if (!at)
+		return -ENOENT;
+	t->writes++;
+	memmove(at - t->key, last, t->key + t->value);
+	t->n--;
+	return 0;
+}
+
+/* From a copy: as the kernel's batches, it shows elements that the callback may delete. */
+int table_each(struct table *t, int (*fn)(const void *key, void *value, void *arg), void *arg)
+{
+	size_t n = t->n, size = t->key + t->value;
+	unsigned char *copy = malloc(n * size + 1);
+	int err = 0;
+
+	memcpy(copy, t->v, n * size);
+	for (size_t i = 0; !err && i < n; i++) {
+		uint64_t value[sizeof(struct flow) / 8];
+
+		memcpy(value, copy + i * size + t->key, t->value);
+		err = fn(copy + i * size, value, arg);
+	}
+	free(copy);
+	return err;
+}
+
+int table_each_some(struct table *t, void **cursor, size_t max, int (*fn)(const void *key, void *value, void *arg), void *arg)
+{
+	*cursor = NULL;
+	return table_each(t, fn, arg);
+}
+
+void table_cursor_free(void *cursor)
+{
+}
+
+/* ---- the rest of sluiced: two interfaces, wan (1, 203.0.113.1/24) and lan (2, 10.0.0.1/24) */
+
+static __be32 wan4;
+static char host_addrs[8][PREFIX_TEXT];
+
+uint16_t iface_id(const struct sw *sw, const char *name)
+{
+	return !strcmp(name, "wan") ? 1 : !strcmp(name, "lan") ? 2 : 0;
+}
+
+const char *iface_name(const struct sw *sw, uint16_t id)
+{
+	return id == 1 ? "wan" : id == 2 ? "lan" : NULL;
+}
+
+int iface_host_ifindex(const struct sw *sw, uint16_t id)
+{
+	return id ? 100 + id : 0;
+}
+
+int iface_get(const struct sw *sw, uint16_t id, struct iface *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->addr4 = id == 1 ? wan4 : htonl(0x0a000001);
+	return 0;
+}
+
+uint16_t vrf_id(const struct sw *sw, const char *name)
+{
+	return 0;
+}
+
+const struct link *mirror_link(const struct mirror *m, int ifindex)
+{
+	static const struct link some;
+
+	return &some;
+}
+
+int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg)
+{
+	struct link_addr a = {.ifindex = ifindex, .addr = {addr_v4(wan4), 4, 24}};
+
+	return fn(&a, arg);
+}
+
+static char (*host_addr(const struct prefix *p))[PREFIX_TEXT]
+{
+	char text[PREFIX_TEXT];
+
+	prefix_text(p, text);
+	for (int i = 0; i < 8; i++)
+		if (!strcmp(host_addrs[i], text))
+			return &host_addrs[i];
+	return NULL;
+}
+
+int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *p, bool noprefixroute, struct errs *errs)
+{
+	assert_int_equal(ifindex, 101);
+	assert_true(noprefixroute);
+	for (int i = 0; !host_addr(p) && i < 8; i++)
+		if (!host_addrs[i][0])
+			prefix_text(p, host_addrs[i]);
+	return 0;
+}
+
+int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *p, struct errs *errs)
+{
+	assert_non_null(host_addr(p));
+	(*host_addr(p))[0] = 0;
+	return 0;
+}
+
+/* ---- a switch */
+
+static struct control control;
+static struct sw sw;
+
+#define HEAD                                                                                                                     \
+	"ports:\n  wan: {mode: routed}\n  eth1: {mode: access, vlan: 10}\ninterfaces:\n"                                         \
+	"  wan: {port: wan, addresses: [203.0.113.1/24]}\n  lan: {vlan: 10, addresses: [10.0.0.1/24]}\nnat:\n"
+
+static void use(const char *nat)
+{
+	char text[4096];
+	struct errs errs = {0};
+
+	snprintf(text, sizeof(text), HEAD "%s", nat);
+	model_free(sw.model);
+	sw.model = model_parse(text, strlen(text), "test", &errs);
+	for (size_t i = 0; i < errs.n; i++)
+		print_error("%s\n", errs.v[i].text);
+	assert_non_null(sw.model);
+}
+
+static void open_nat(void)
+{
+	assert_int_equal(nat_open(&sw, NULL), 0);
+	assert_int_equal(flow_open(&sw, NULL), 0);
+}
+
+static int setup(void **state)
+{
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		struct table *t = &tables[i];
+
+		t->v = calloc(t->max, t->array ? t->value : t->key + t->value);
+		t->n = t->writes = 0;
+	}
+	memset(&control, 0, sizeof(control));
+	memset(host_addrs, 0, sizeof(host_addrs));
+	wan4 = htonl(0xcb007101);
+	sw = (struct sw){.control = &control, .base = event_base_new()};
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n"
+	    "  - {name: web, type: dnat, destination: wan, protocol: tcp, port: 80, to: 10.0.0.5:8080}\n");
+	open_nat();
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	flow_close(&sw);
+	nat_close(&sw);
+	model_free(sw.model);
+	event_base_free(sw.base);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		free(tables[i].v);
+	return 0;
+}
+
+static const struct snat_rule *rules(void)
+{
+	return &sw.nat->snat[control.snat_bank * SNAT_RULE_MAX];
+}
+
+static const struct pool *pool_named(const char *name, uint16_t *id)
+{
+	for (*id = 1; *id < POOL_MAX; ++*id)
+		if (!strcmp(sw.nat->pools[*id].name, name))
+			return &sw.nat->pools[*id];
+	return NULL;
+}
+
+static void tables_say_what_the_model_says(void **state)
+{
+	struct dnat_key key = {.daddr = addr_v4(wan4), .dport = htons(80), .proto = IPPROTO_TCP};
+	struct prefix ours = {addr_v4(htonl(0xcb00710a)), 4, 32};
+	struct dnat_rule d;
+	const struct pool *p;
+	uint16_t id;
+
+	assert_int_equal(rules()[0].action, SNAT_POOL);
+	assert_int_equal(rules()[0].src_len, 120);
+	assert_int_equal(rules()[0].out_iface, 1);
+	assert_int_equal(rules()[1].action, SNAT_END);
+	p = pool_named("pool:out", &id);
+	assert_non_null(p);
+	assert_int_equal(rules()[0].pool, id);
+	assert_int_equal(p->count4, 2);
+	assert_int_equal(p->port_min, 1024);
+	assert_int_equal(p->port_max, 65535);
+	assert_int_equal(table_lookup(table_get(NULL, "dnat_rules"), &key, &d), 0);
+	assert_int_equal(ntohs(d.to_port), 8080);
+	assert_string_equal(d.name, "web");
+	assert_non_null(pool_named("masq:wan", &id));
+	/* The pool lies in wan's prefix: the host answers ARP for it. */
+	assert_non_null(host_addr(&ours));
+}
+
+static void again_changes_nothing(void **state)
+{
+	unsigned bank = control.snat_bank, members = sw.nat->bank, writes = table_get(NULL, "dnat_rules")->writes;
+
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(control.snat_bank, bank);
+	assert_int_equal(sw.nat->bank, members);
+	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
+}
+
+static void numbers_outlive_a_restart(void **state)
+{
+	uint16_t pool, pool2, rule = rules()[0].rule;
+
+	pool_named("pool:out", &pool);
+	flow_close(&sw);
+	nat_close(&sw);
+	open_nat();
+	assert_string_equal(nat_rule_name(&sw, rule), "out");
+	use("  - {name: first, type: snat, source: 10.0.0.8/32, to: masquerade}\n"
+	    "  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_string_equal(rules()[1].name, "out");
+	assert_int_equal(rules()[1].rule, rule);
+	assert_int_not_equal(rules()[0].rule, rule);
+	assert_non_null(pool_named("pool:out", &pool2));
+	assert_int_equal(pool, pool2);
+	assert_int_equal(table_get(NULL, "dnat_rules")->n, 2); /* the marks of the pool's addresses */
+}
+
+static void what_goes_is_taken_back(void **state)
+{
+	struct prefix ours = {addr_v4(htonl(0xcb00710a)), 4, 32};
+	uint16_t rule = rules()[0].rule, id;
+
+	use("  []\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(rules()[0].action, SNAT_END);
+	assert_null(pool_named("pool:out", &id));
+	assert_int_equal(table_get(NULL, "dnat_rules")->n, 0);
+	assert_null(host_addr(&ours));
+	assert_null(nat_rule_name(&sw, rule));
+	/* And back, as a roll-back does: the flows find their rule again. */
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(rules()[0].rule, rule);
+	assert_non_null(host_addr(&ours));
+}
+
+static void too_many_forwards_are_refused_and_nothing_changes(void **state)
+{
+	struct errs errs = {0};
+	unsigned writes = table_get(NULL, "dnat_rules")->writes;
+	uint16_t rule = rules()[0].rule;
+
+	use("  - {name: big, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 1000-1200, to: 10.0.0.5:1000}\n");
+	assert_true(nat_reconcile(&sw, &errs) < 0);
+	assert_int_equal(errs.n, 1);
+	assert_non_null(strstr(errs.v[0].text, "100 entries"));
+	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
+	assert_string_equal(nat_rule_name(&sw, rule), "out");
+	errs_free(&errs);
+}
+
+/* ---- flows */
+
+static struct flow_key4 forward_key, reply_key;
+static uint16_t out_pool;
+static uint32_t slot;
+
+/* 10.0.0.7:5000 to 192.0.2.1:53, by the first address of `out`, idle since `idle_s`; with its mapping and port. */
+static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
+{
+	const struct pool *p = pool_named("pool:out", &out_pool);
+	uint64_t then = flow_now_ns() - idle_s * 1000000000ull;
+	struct flow f = {.flags = FLOW_F_SNAT, .rule = rules()[0].rule, .used_ns = then, .seen = seen}, r;
+	struct nat_mapping m = {.port = htons(5000), .used_ns = then};
+	struct nat_mapping_key k = {.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = proto};
+
+	slot = sw.nat->members[p->first4].pool_addr;
+	forward_key = (struct flow_key4){htonl(0x0a000007), htonl(0xc0000201), htons(5000), htons(53), 0, proto, 0};
+	f.saddr4 = sw.nat->addrs[slot].addr.a32[3];
+	f.daddr4 = forward_key.daddr;
+	f.sport = htons(5000);
+	f.dport = htons(53);
+	f.pool = out_pool;
+	f.pool_addr = m.pool_addr = slot;
+	reply_key = (struct flow_key4){f.daddr4, f.saddr4, f.dport, f.sport, 0, proto, 0};
+	r = f;
+	r.flags = FLOW_F_DNAT | FLOW_F_REPLY;
+	r.saddr4 = forward_key.daddr;
+	r.daddr4 = forward_key.saddr;
+	r.sport = forward_key.dport;
+	r.dport = forward_key.sport;
+	r.pool = 0;
+	table_set(table_get(NULL, "flows4"), &forward_key, &f);
+	table_set(table_get(NULL, "flows4"), &reply_key, &r);
+	table_set(table_get(NULL, "nat_mappings"), &k, &m);
+	nat_ports(sw.nat, slot, nat_class(proto))->used[5000 / 64] |= 1ull << 5000 % 64;
+}
+
+static bool port_is_held(unsigned class)
+{
+	return nat_ports(sw.nat, slot, class)->used[5000 / 64] >> 5000 % 64 & 1;
+}
+
+static void pass(void)
+{
+	do
+		tick(-1, 0, sw.flows);
+	while (sw.flows->phase != PHASE_REST);
+}
+
+static size_t n_of(const char *table)
+{
+	return table_get(NULL, table)->n;
+}
+
+static void live_pairs_stay(void **state)
+{
+	add_pair(IPPROTO_UDP, 299, FLOW_SEEN_ANY);
+	pass();
+	pass();
+	pass();
+	assert_int_equal(n_of("flows4"), 2);
+	assert_int_equal(n_of("nat_mappings"), 1);
+	assert_true(port_is_held(1));
+	assert_int_equal(flow_count(&sw), 1);
+}
+
+/* RFC 4787 REQ-5. First the pair and its mapping, then the port. */
+static void rfc4787_idle_pairs_end(void **state)
+{
+	add_pair(IPPROTO_UDP, 301, FLOW_SEEN_ANY);
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+	assert_int_equal(n_of("nat_mappings"), 0);
+	assert_true(port_is_held(1));
+	pass();
+	assert_false(port_is_held(1));
+	assert_int_equal(flow_count(&sw), 0);
+}
+
+/* RFC 5382 REQ-5: 240 s when not established, 2 h 4 min when it is. */
+static void rfc5382_established_outlives_opening(void **state)
+{
+	add_pair(IPPROTO_TCP, 1000, FLOW_SEEN_ANY | FLOW_SEEN_ACK);
+	pass();
+	assert_int_equal(n_of("flows4"), 2);
+	add_pair(IPPROTO_TCP, 1000, FLOW_SEEN_ANY | FLOW_SEEN_SYN);
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+}
+
+static void half_pairs_end(void **state)
+{
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	table_delete(table_get(NULL, "flows4"), &reply_key);
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	table_delete(table_get(NULL, "flows4"), &forward_key);
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+}
+
+static void crashes_heal(void **state)
+{
+	/* A port without a flow, and a flow without its port. */
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	nat_ports(sw.nat, slot, 0)->used[5000 / 64] |= 1ull << 5000 % 64;
+	nat_ports(sw.nat, slot, 0)->full[5000 / 64 / 64] = ~0ull;
+	nat_port_free(nat_ports(sw.nat, slot, 1), 5000);
+	pass();
+	assert_false(port_is_held(0));
+	assert_false(nat_ports(sw.nat, slot, 0)->full[5000 / 64 / 64] >> (5000 / 64) % 64 & 1);
+	assert_true(port_is_held(1));
+}
+
+/* A mapping that was just made has no flow yet. */
+static void fresh_mappings_stay(void **state)
+{
+	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
+	table_delete(table_get(NULL, "flows4"), &forward_key);
+	table_delete(table_get(NULL, "flows4"), &reply_key);
+	pass();
+	pass();
+	assert_int_equal(n_of("nat_mappings"), 1);
+	assert_true(port_is_held(1));
+}
+
+static void flows_of_a_gone_rule_end(void **state)
+{
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	use("  - {name: other, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+}
+
+static void flows_on_a_gone_address_end(void **state)
+{
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(sw.nat->addrs[slot].flags, POOL_ADDR_F_DRAIN);
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+	assert_int_equal(n_of("nat_mappings"), 0);
+	assert_int_equal(sw.nat->addrs[slot].flags, 0);
+}
+
+static void masquerade_follows_the_interface(void **state)
+{
+	const struct pool *p;
+	uint16_t id, id2;
+	uint32_t old;
+
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	p = pool_named("masq:wan", &id);
+	old = sw.nat->members[p->first4].pool_addr;
+	assert_int_equal(sw.nat->addrs[old].addr.a32[3], wan4);
+	wan4 = htonl(0xcb007102);
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	p = pool_named("masq:wan", &id2);
+	assert_int_equal(id, id2);
+	assert_int_equal(p->count4, 1);
+	assert_int_not_equal(sw.nat->members[p->first4].pool_addr, old);
+	assert_int_equal(sw.nat->addrs[sw.nat->members[p->first4].pool_addr].addr.a32[3], wan4);
+	assert_false(nat_pool_has(sw.nat, id, old));
+}
+
+static void flush_ends_pairs(void **state)
+{
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	assert_int_equal(flow_flush(&sw), 1);
+	assert_int_equal(n_of("flows4"), 0);
+}
+
+static void listings_say_both_directions(void **state)
+{
+	json_t *flows, *nat, *f;
+
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	flows = flow_show(&sw, 0);
+	assert_int_equal(json_array_size(flows), 1);
+	f = json_array_get(flows, 0);
+	assert_string_equal(json_string_value(json_object_get(f, "rule")), "out");
+	assert_string_equal(json_string_value(json_object_get(f, "state")), "replied");
+	assert_string_equal(json_string_value(json_object_get(json_object_get(f, "forward"), "to-src")), "203.0.113.10");
+	assert_string_equal(json_string_value(json_object_get(json_object_get(f, "reply"), "to-dst")), "10.0.0.7");
+	assert_int_equal(json_integer_value(json_object_get(f, "idle")), 3);
+	assert_int_equal(json_integer_value(json_object_get(f, "expires")), 297);
+	json_decref(flows);
+	nat = nat_show(&sw);
+	assert_int_equal(json_array_size(json_object_get(nat, "rules")), 2);
+	f = json_array_get(json_object_get(nat, "pools"), 0);
+	for (size_t i = 1; strcmp(json_string_value(json_object_get(f, "name")), "pool:out"); i++)
+		f = json_array_get(json_object_get(nat, "pools"), i);
+	assert_int_equal(json_integer_value(json_object_get(f, "ports_used")), 1);
+	assert_int_equal(json_integer_value(json_object_get(f, "ports_total")), 2 * 64512);
+	json_decref(nat);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(tables_say_what_the_model_says),
+		TEST(again_changes_nothing),
+		TEST(numbers_outlive_a_restart),
+		TEST(what_goes_is_taken_back),
+		TEST(too_many_forwards_are_refused_and_nothing_changes),
+		TEST(live_pairs_stay),
+		TEST(rfc4787_idle_pairs_end),
+		TEST(rfc5382_established_outlives_opening),
+		TEST(half_pairs_end),
+		TEST(crashes_heal),
+		TEST(fresh_mappings_stay),
+		TEST(flows_of_a_gone_rule_end),
+		TEST(flows_on_a_gone_address_end),
+		TEST(masquerade_follows_the_interface),
+		TEST(flush_ends_pairs),
+		TEST(listings_say_both_directions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

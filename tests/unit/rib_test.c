@@ -1,0 +1,407 @@
+/* rib_test.c: which of several routes is in force, where it leads, what happens when links go, and what when tables are full.
+ * Over memory of the test's own; interfaces 1..9, up or down as the test says.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rib.h"
+
+#define UNITS	  (FIB_FIRST + 4096)
+#define N_NH	  64
+#define N_GROUPS  16
+#define N_BUCKETS 8192
+
+struct state {
+	struct fib_unit *units;
+	struct fib_root *roots;
+	struct nexthop nh[N_NH];
+	struct nhg groups[N_GROUPS];
+	struct nhg_bucket buckets[N_BUCKETS];
+	struct fib *fib;
+	struct nexthops *ns;
+	struct rib *rib;
+	bool down[10];
+};
+
+static bool usable(void *arg, uint16_t iface)
+{
+	return !((struct state *)arg)->down[iface];
+}
+
+static int setup(void **arg)
+{
+	struct state *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	s->units = aligned_alloc(64, UNITS * sizeof(*s->units));
+	s->roots = calloc(VRF_MAX, sizeof(*s->roots));
+	assert_non_null(s->units);
+	assert_non_null(s->roots);
+	memset(s->units, 0, UNITS * sizeof(*s->units));
+	assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, NULL), 0);
+	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
+	assert_int_equal(rib_open(s->fib, s->ns, usable, s, &s->rib), 0);
+	*arg = s;
+	return 0;
+}
+
+static int teardown(void **arg)
+{
+	struct state *s = *arg;
+
+	rib_close(s->rib);
+	nexthop_close(s->ns);
+	fib_close(s->fib);
+	free(s->units);
+	free(s->roots);
+	free(s);
+	return 0;
+}
+
+static struct prefix pfx(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, 0, false, &p), 0);
+	return p;
+}
+
+static struct rib_nexthop via(const char *gateway, uint16_t iface, uint16_t weight)
+{
+	struct rib_nexthop n = {.iface = iface, .weight = weight};
+
+	if (gateway)
+		assert_int_equal(addr_parse(gateway, &n.gateway, &n.family), 0);
+	return n;
+}
+
+static int try_put(struct state *s, const char *to, uint8_t source, uint8_t distance, uint32_t metric,
+		   const struct rib_nexthop *nh, size_t n)
+{
+	struct rib_route_spec spec = {.to = pfx(to),
+				      .source = source,
+				      .distance = distance,
+				      .metric = metric,
+				      .type = source == RIB_CONNECTED ? NEXTHOP_CONNECTED : NEXTHOP_GATEWAY,
+				      .nexthops = nh,
+				      .n = n};
+
+	return rib_put(s->rib, &spec);
+}
+
+static void put(struct state *s, const char *to, uint8_t source, uint8_t distance, uint32_t metric, struct rib_nexthop nh)
+{
+	assert_int_equal(try_put(s, to, source, distance, metric, &nh, 1), 0);
+}
+
+static void put_type(struct state *s, const char *to, uint8_t source, uint8_t type)
+{
+	struct rib_route_spec spec = {.to = pfx(to), .source = source, .type = type};
+
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+}
+
+static bool settle(struct state *s)
+{
+	bool changed;
+
+	assert_int_equal(rib_settle(s->rib, &changed), 0);
+	nexthop_settle(s->ns);
+	return changed;
+}
+
+static uint32_t result(struct state *s, const char *text)
+{
+	struct addr a;
+	uint8_t family;
+
+	assert_int_equal(addr_parse(text, &a, &family), 0);
+	return fib_lookup(s->fib, 0, &a);
+}
+
+/* The gateway and interface that an address leaves by. */
+static void assert_via(struct state *s, const char *text, const char *gateway, uint16_t iface)
+{
+	const struct nexthop *nh = nexthop_at(s->ns, result(s, text));
+	struct rib_nexthop want = via(gateway, iface, 1);
+
+	assert_non_null(nh);
+	assert_int_equal(nh->iface, iface);
+	assert_int_equal(nh->type, gateway ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED);
+	assert_memory_equal(&nh->gateway, &want.gateway, sizeof(want.gateway));
+}
+
+struct find {
+	struct prefix to;
+	uint8_t source;
+	uint32_t metric;
+	struct rib_view v;
+};
+
+static int see(const struct rib_view *v, void *arg)
+{
+	struct find *f = arg;
+
+	if (v->source != f->source || v->metric != f->metric || v->to.len != f->to.len ||
+	    memcmp(&v->to.addr, &f->to.addr, sizeof(v->to.addr)))
+		return 0;
+	f->v = *v;
+	return 1;
+}
+
+static struct rib_view view(struct state *s, const char *to, uint8_t source, uint32_t metric)
+{
+	struct find f = {.to = pfx(to), .source = source, .metric = metric};
+
+	assert_int_equal(rib_each(s->rib, RIB_SOURCES, see, &f), 1);
+	return f.v;
+}
+
+/* Distance before metric before source; the next best takes over. */
+static void preference_test(void **arg)
+{
+	struct state *s = *arg;
+	struct prefix p = pfx("10.9.0.0/16");
+
+	put(s, "10.9.0.0/16", RIB_KERNEL, 110, 10, via("10.0.0.3", 3, 1));
+	put(s, "10.9.0.0/16", RIB_STATIC, 1, 100, via("10.0.0.1", 1, 1));
+	put(s, "10.9.0.0/16", RIB_STATIC, 1, 50, via("10.0.0.2", 2, 1));
+	assert_true(settle(s));
+	assert_via(s, "10.9.1.1", "10.0.0.2", 2);
+	assert_false(view(s, "10.9.0.0/16", RIB_STATIC, 100).active);
+	assert_string_equal(view(s, "10.9.0.0/16", RIB_STATIC, 100).reason, "another route is better");
+	assert_false(settle(s));
+	rib_remove(s->rib, 0, &p, RIB_STATIC, 50);
+	assert_true(settle(s));
+	assert_via(s, "10.9.1.1", "10.0.0.1", 1);
+	put(s, "10.9.0.0/16", RIB_KERNEL, 0, 10, via("10.0.0.3", 3, 1)); /* its distance changes its rank */
+	settle(s);
+	assert_via(s, "10.9.1.1", "10.0.0.3", 3);
+	rib_remove(s->rib, 0, &p, RIB_KERNEL, 10);
+	rib_remove(s->rib, 0, &p, RIB_STATIC, 100);
+	settle(s);
+	assert_int_equal(result(s, "10.9.1.1"), 0);
+	assert_int_equal(rib_count(s->rib), 0);
+	assert_int_equal(fib_size(s->fib).routes4, 0);
+}
+
+static void types_test(void **arg)
+{
+	struct state *s = *arg;
+
+	put_type(s, "10.0.0.1/32", RIB_LOCAL, NEXTHOP_LOCAL);
+	put_type(s, "10.1.0.0/16", RIB_STATIC, NEXTHOP_BLACKHOLE);
+	put_type(s, "2001:db8::/32", RIB_STATIC, NEXTHOP_PROHIBIT);
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 4, 1));
+	settle(s);
+	assert_int_equal(nexthop_at(s->ns, result(s, "10.0.0.1"))->type, NEXTHOP_LOCAL);
+	assert_int_equal(nexthop_at(s->ns, result(s, "10.1.2.3"))->type, NEXTHOP_BLACKHOLE);
+	assert_int_equal(nexthop_at(s->ns, result(s, "2001:db8::1"))->type, NEXTHOP_PROHIBIT);
+	assert_via(s, "10.0.0.2", NULL, 4);
+}
+
+/* A link goes: the route is kept, inactive, with the reason, and the next best serves; the link comes: all as before. */
+static void link_test(void **arg)
+{
+	struct state *s = *arg;
+
+	put(s, "0.0.0.0/0", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	put(s, "0.0.0.0/0", RIB_STATIC, 1, 10, via("10.0.0.2", 2, 1));
+	settle(s);
+	assert_via(s, "192.0.2.1", "10.0.0.1", 1);
+	s->down[1] = true;
+	rib_links_changed(s->rib);
+	assert_true(settle(s));
+	assert_via(s, "192.0.2.1", "10.0.0.2", 2);
+	assert_false(view(s, "0.0.0.0/0", RIB_STATIC, 0).active);
+	assert_string_equal(view(s, "0.0.0.0/0", RIB_STATIC, 0).reason, "the interface is down");
+	s->down[2] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(result(s, "192.0.2.1"), 0);
+	s->down[1] = s->down[2] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_via(s, "192.0.2.1", "10.0.0.1", 1);
+}
+
+/* A gateway without an interface follows the routes: connected, over another gateway, and never the default route or itself. */
+static void recursion_test(void **arg)
+{
+	struct state *s = *arg;
+	struct prefix p = pfx("10.0.0.0/24");
+
+	put(s, "0.0.0.0/0", RIB_STATIC, 1, 0, via("10.0.0.1", 0, 1));
+	settle(s);
+	assert_int_equal(result(s, "192.0.2.1"), 0);
+	assert_string_equal(view(s, "0.0.0.0/0", RIB_STATIC, 0).reason, "no interface reaches the gateway");
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 4, 1));
+	put(s, "172.16.0.0/12", RIB_STATIC, 1, 0, via("10.0.0.9", 0, 1));
+	put(s, "198.51.100.0/24", RIB_STATIC, 1, 0, via("172.16.5.5", 0, 1));
+	put(s, "203.0.113.0/24", RIB_STATIC, 1, 0, via("203.0.113.7", 0, 1));
+	settle(s);
+	assert_via(s, "192.0.2.1", "10.0.0.1", 4);
+	assert_via(s, "172.16.5.5", "10.0.0.9", 4);
+	assert_via(s, "198.51.100.1", "10.0.0.9", 4);
+	assert_false(view(s, "203.0.113.0/24", RIB_STATIC, 0).active);
+	/* the link below all of them moves to another interface, and goes */
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 5, 1));
+	settle(s);
+	assert_via(s, "198.51.100.1", "10.0.0.9", 5);
+	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0);
+	settle(s);
+	assert_int_equal(result(s, "198.51.100.1"), 0);
+	assert_int_equal(result(s, "192.0.2.1"), 0);
+}
+
+/* Routes that lead to each other are nobody's way, and settling comes to an end. */
+static void loop_test(void **arg)
+{
+	struct state *s = *arg;
+	struct prefix p = pfx("10.0.0.0/24");
+
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 4, 1));
+	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 0, 1));
+	put(s, "10.2.0.0/16", RIB_STATIC, 1, 0, via("10.1.0.1", 0, 1));
+	settle(s);
+	assert_via(s, "10.2.0.1", "10.0.0.1", 4);
+	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.2.0.1", 0, 1));
+	settle(s);
+	settle(s);
+	assert_int_equal(result(s, "10.1.0.1"), 0);
+	assert_int_equal(result(s, "10.2.0.1"), 0);
+	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0);
+	settle(s);
+}
+
+/* ECMP: one of three links down moves its share alone, without touching the FIB; a route replaced by one with fewer nexthops
+ * keeps the choices. */
+static void group_test(void **arg)
+{
+	struct rib_nexthop nh[3] = {via("10.0.0.1", 1, 1), via("10.0.0.2", 2, 1), via("10.0.0.3", 3, 1)};
+	uint32_t shares[3], before, after, i, n, same = 0;
+	const struct nhg_member *m;
+	struct state *s = *arg;
+
+	assert_int_equal(try_put(s, "10.9.0.0/16", RIB_KERNEL, 20, 0, nh, 3), 0);
+	settle(s);
+	before = result(s, "10.9.0.1");
+	assert_true(before & NEXTHOP_IS_GROUP);
+	before &= ~NEXTHOP_IS_GROUP;
+	assert_int_equal(nhg_members(s->ns, before, &m, shares, 3), 3);
+	for (i = 0; i < 3; i++)
+		assert_in_range(shares[i], 21, 22);
+	s->down[2] = true;
+	rib_links_changed(s->rib);
+	assert_false(settle(s));
+	nhg_members(s->ns, before, &m, shares, 3);
+	assert_int_equal(shares[1], 0);
+	s->down[2] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	nhg_members(s->ns, before, &m, shares, 3);
+	assert_in_range(shares[1], 21, 22);
+
+	assert_int_equal(try_put(s, "10.9.0.0/16", RIB_KERNEL, 20, 0, nh, 2), 0);
+	settle(s);
+	after = result(s, "10.9.0.1") & ~NEXTHOP_IS_GROUP;
+	assert_int_not_equal(before, after);
+	n = s->groups[after].mask + 1;
+	for (i = 0; i < n; i++)
+		same += s->buckets[s->groups[after].base + i].nexthop == s->buckets[s->groups[before].base + i].nexthop;
+	assert_in_range(same, 42, 43);
+}
+
+/* Mark and sweep: what a source does not name again goes, the others' stay. */
+static void sweep_test(void **arg)
+{
+	struct state *s = *arg;
+
+	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	put(s, "10.2.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, via("10.0.0.2", 1, 1));
+	settle(s);
+	rib_begin(s->rib, RIB_STATIC);
+	put(s, "10.2.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	rib_sweep(s->rib, RIB_STATIC);
+	settle(s);
+	assert_via(s, "10.1.0.1", "10.0.0.2", 1);
+	assert_via(s, "10.2.0.1", "10.0.0.1", 1);
+	assert_int_equal(rib_count(s->rib), 2);
+}
+
+/* A full FIB refuses by name; when there is room again the route comes into force by itself. */
+static void fib_full_test(void **arg)
+{
+	struct prefix p = pfx("10.1.0.0/16");
+	struct errs errs = {0};
+	struct state *s = *arg;
+
+	fib_limit(s->fib, 1, 10);
+	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	put(s, "10.2.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), -E2BIG);
+	assert_non_null(strstr(errs.v[0].text, "10.2.0.0/16"));
+	assert_string_equal(view(s, "10.2.0.0/16", RIB_STATIC, 0).reason, "the table of routes is full");
+	rib_remove(s->rib, 0, &p, RIB_STATIC, 0);
+	settle(s);
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	assert_via(s, "10.2.0.1", "10.0.0.1", 1);
+	errs_free(&errs);
+}
+
+/* The same for nexthops; a kernel route that found no room does not stop a commit. */
+static void nexthops_full_test(void **arg)
+{
+	struct state *s = *arg;
+	struct errs errs = {0};
+	char text[32];
+	int i;
+
+	for (i = 0; i < N_NH + 3; i++) {
+		snprintf(text, sizeof(text), "10.%d.0.0/16", i);
+		put(s, text, RIB_KERNEL, 20, 0, via(i % 2 ? "192.0.2.1" : "192.0.2.2", 1, 1 + i));
+		snprintf(text, sizeof(text), "192.0.3.%d", i);
+		put(s, "10.0.0.0/8", RIB_KERNEL, 20, i, via(text, 1, 1));
+	}
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	assert_int_equal(rib_refused(s->rib, false, &errs), -E2BIG);
+	rib_begin(s->rib, RIB_KERNEL);
+	put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, via("192.0.9.9", 1, 1));
+	rib_sweep(s->rib, RIB_KERNEL);
+	settle(s);
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	assert_via(s, "10.1.0.1", "192.0.9.9", 1);
+	errs_free(&errs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(preference_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(types_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(link_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(loop_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,344 @@
+/* commands.c: the grammar of `sluice`, the one table that parsing, usage, completion and the manual's synopsis follow.
+ */
+#include "cli.h"
+
+#define END {.help = NULL}
+
+/* What every change takes. */
+#define CHANGE                                                                                                                   \
+	{.key = "--dry-run", .json = "?dry-run", .fixed = "1", .help = "check, and say what would change"},                      \
+		{.key = "--confirm",                                                                                             \
+		 .value = "TIME",                                                                                                \
+		 .json = "?confirm",                                                                                             \
+		 .help = "go back after TIME (60s, 5m) unless confirmed"}
+
+#define VRF {.key = "vrf", .value = "NAME", .json = "vrf", .help = "routing domain (default)"}
+
+static const struct param port_add[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "netdev, or a glob: vnet*"},
+	{.key = "mode", .value = "MODE", .json = "mode", .flags = PARAM_REQUIRED, .choices = "access trunk routed observe"},
+	{.key = "vlan", .value = "ID", .json = "vlan", .type = VALUE_NUMBER, .help = "of an access port"},
+	{.key = "vlans", .value = "ID,LO-HI", .json = "vlans", .type = VALUE_LIST, .flags = PARAM_REPEAT, .help = "of a trunk"},
+	{.key = "native", .value = "ID", .json = "native", .type = VALUE_NUMBER, .help = "VLAN of a trunk's untagged frames"},
+	{.key = "protocol", .value = "TAG", .json = "protocol", .choices = "802.1Q 802.1ad", .help = "kind of tag (802.1Q)"},
+	{.key = "xdp", .value = "HOW", .json = "xdp", .choices = "auto native generic off"},
+	CHANGE,
+	END,
+};
+
+static const struct param port_delete[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/ports"},
+	CHANGE,
+	END,
+};
+
+static const struct param vlan_add[] = {
+	{.value = "ID", .json = "id", .type = VALUE_NUMBER, .flags = PARAM_REQUIRED},
+	{.key = "name", .value = "NAME", .json = "name"},
+	CHANGE,
+	END,
+};
+
+static const struct param vlan_delete[] = {
+	{.value = "ID", .json = "id", .type = VALUE_NUMBER, .flags = PARAM_REQUIRED},
+	CHANGE,
+	END,
+};
+
+static const struct param interface_add[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of its netdev; a routed port's own name"},
+	{.key = "vlan", .value = "ID", .json = "vlan", .type = VALUE_NUMBER, .help = "the VLAN that it serves, or"},
+	{.key = "port", .value = "NAME", .json = "port", .names = "/v1/ports", .help = "the routed port that it is"},
+	{.key = "address",
+	 .value = "ADDR/LEN",
+	 .json = "addresses",
+	 .type = VALUE_LIST,
+	 .flags = PARAM_REPEAT,
+	 .help = "10.0.10.1/24; may come again"},
+	{.key = "mac", .value = "MAC", .json = "mac"},
+	{.key = "mtu", .value = "BYTES", .json = "mtu", .type = VALUE_NUMBER},
+	VRF,
+	CHANGE,
+	END,
+};
+
+static const struct param interface_delete[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/interfaces"},
+	CHANGE,
+	END,
+};
+
+static const struct param route_add[] = {
+	{.value = "PREFIX", .json = "to", .flags = PARAM_REQUIRED, .help = "10.0.0.0/8, 2001:db8::/32"},
+	{.key = "via", .value = "ADDR", .json = "address", .flags = PARAM_HOP, .help = "the gateway"},
+	{.key = "dev",
+	 .alias = "interface",
+	 .value = "IFACE",
+	 .json = "interface",
+	 .flags = PARAM_HOP,
+	 .names = "/v1/interfaces"},
+	{.key = "weight", .value = "N", .json = "weight", .type = VALUE_NUMBER, .flags = PARAM_HOP, .help = "1..256"},
+	{.key = "onlink", .json = "onlink", .flags = PARAM_HOP, .help = "the gateway is there, whatever the addresses say"},
+	{.key = "nexthop", .flags = PARAM_NEW_HOP, .help = "another way out begins: via … dev … weight …"},
+	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
+	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
+	{.key = "prohibit", .json = "type", .fixed = "prohibit", .help = "drop, and say prohibited"},
+	{.key = "metric", .value = "N", .json = "metric", .type = VALUE_NUMBER},
+	{.key = "distance", .value = "N", .json = "distance", .type = VALUE_NUMBER, .help = "administrative distance (1)"},
+	VRF,
+	CHANGE,
+	END,
+};
+
+static const struct param route_delete[] = {
+	{.value = "PREFIX", .json = "to", .flags = PARAM_REQUIRED},
+	{.key = "metric", .value = "N", .json = "metric", .type = VALUE_NUMBER},
+	VRF,
+	CHANGE,
+	END,
+};
+
+static const struct param route_get[] = {
+	{.value = "ADDR", .json = "?addr", .flags = PARAM_REQUIRED},
+	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	END,
+};
+
+static const struct param nat_add_snat[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
+	{.key = "from", .alias = "source", .value = "PREFIX", .json = "source", .help = "only packets from here"},
+	{.key = "destination", .value = "PREFIX", .json = "destination", .help = "only packets to there"},
+	{.key = "protocol", .value = "PROTO[,…]", .json = "protocol", .type = VALUE_ONE_OR_LIST, .help = "tcp, udp, icmp …"},
+	{.key = "out",
+	 .value = "IFACE[,…]",
+	 .json = "out",
+	 .type = VALUE_LIST,
+	 .names = "/v1/interfaces",
+	 .help = "leaving there"},
+	{.key = "to",
+	 .value = "WHAT",
+	 .json = "to",
+	 .type = VALUE_ONE_OR_LIST,
+	 .flags = PARAM_REQUIRED,
+	 .help = "masquerade, none, or ADDR[-ADDR][,…]"},
+	{.key = "ports", .value = "LO-HI", .json = "ports", .help = "of the pool (1024-65535)"},
+	VRF,
+	CHANGE,
+	END,
+};
+
+static const struct param nat_add_dnat[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
+	{.key = "on",
+	 .alias = "destination",
+	 .value = "ADDR|IFACE",
+	 .json = "destination",
+	 .flags = PARAM_REQUIRED,
+	 .names = "/v1/interfaces",
+	 .help = "the address, or all of an interface"},
+	{.key = "protocol", .value = "PROTO[,…]", .json = "protocol", .type = VALUE_ONE_OR_LIST, .help = "tcp, udp, or tcp,udp"},
+	{.key = "port", .value = "PORT|LO-HI", .json = "port", .type = VALUE_NUMBER_OR_TEXT},
+	{.key = "to",
+	 .value = "ADDR[:PORT]",
+	 .json = "to",
+	 .flags = PARAM_REQUIRED,
+	 .help = "the server behind; [ADDR]:PORT with IPv6"},
+	VRF,
+	CHANGE,
+	END,
+};
+
+static const struct param nat_delete[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED},
+	CHANGE,
+	END,
+};
+
+static const struct param flow_show[] = {
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many (1000; 0: all)"},
+	END,
+};
+
+static const struct param fdb_add[] = {
+	{.value = "MAC", .json = "mac", .flags = PARAM_REQUIRED},
+	{.key = "vlan", .value = "ID", .json = "vlan", .type = VALUE_NUMBER, .flags = PARAM_REQUIRED},
+	{.key = "port", .value = "NAME", .json = "port", .flags = PARAM_REQUIRED, .names = "/v1/ports"},
+	CHANGE,
+	END,
+};
+
+static const struct param fdb_delete[] = {
+	{.value = "MAC", .json = "mac", .flags = PARAM_REQUIRED},
+	{.key = "vlan", .value = "ID", .json = "vlan", .type = VALUE_NUMBER, .flags = PARAM_REQUIRED},
+	CHANGE,
+	END,
+};
+
+static const struct param fdb_flush[] = {
+	{.key = "vlan", .value = "ID", .json = "?vlan", .type = VALUE_NUMBER, .help = "only of this VLAN"},
+	{.key = "port", .value = "NAME", .json = "?port", .names = "/v1/ports", .help = "only behind this port"},
+	END,
+};
+
+static const struct param neighbor_add[] = {
+	{.value = "ADDR", .json = "address", .flags = PARAM_REQUIRED},
+	{.key = "mac", .value = "MAC", .json = "mac", .flags = PARAM_REQUIRED},
+	{.key = "dev",
+	 .alias = "interface",
+	 .value = "IFACE",
+	 .json = "interface",
+	 .flags = PARAM_REQUIRED,
+	 .names = "/v1/interfaces"},
+	CHANGE,
+	END,
+};
+
+static const struct param neighbor_delete[] = {
+	{.value = "ADDR", .json = "address", .flags = PARAM_REQUIRED},
+	{.key = "dev",
+	 .alias = "interface",
+	 .value = "IFACE",
+	 .json = "interface",
+	 .flags = PARAM_REQUIRED,
+	 .names = "/v1/interfaces"},
+	CHANGE,
+	END,
+};
+
+static const struct param counters_show[] = {
+	{.key = "--check",
+	 .alias = "check",
+	 .json = "?check",
+	 .fixed = "1",
+	 .help = "add them up; exit code 1 when a sum does not hold"},
+	END,
+};
+
+static const struct param config_show[] = {
+	{.key = "format", .value = "FORMAT", .json = "?format", .choices = "yaml json", .help = "(yaml)"},
+	END,
+};
+
+static const struct param file_change[] = {
+	{.value = "FILE", .json = "file", .type = VALUE_FILE, .flags = PARAM_REQUIRED, .help = "YAML or JSON; -: stdin"},
+	CHANGE,
+	END,
+};
+
+static const struct param file_only[] = {
+	{.value = "FILE", .json = "file", .type = VALUE_FILE, .flags = PARAM_REQUIRED, .help = "YAML or JSON; -: stdin"},
+	END,
+};
+
+static const struct param rollback[] = {
+	{.value = "N", .json = "?steps", .type = VALUE_NUMBER, .help = "changes ago (1)"},
+	END,
+};
+
+#define GET(path_, url_, print_, params_, help_)                                                                                 \
+	{.path = path_, .method = "GET", .url = url_, .run = run_request, .print = print_, .params = params_, .help = help_}
+#define ADD(path_, url_, params_, help_, example_)                                                                               \
+	{.path = path_,                                                                                                          \
+	 .method = "POST",                                                                                                       \
+	 .url = url_,                                                                                                            \
+	 .run = run_request,                                                                                                     \
+	 .print = print_change,                                                                                                  \
+	 .params = params_,                                                                                                      \
+	 .help = help_,                                                                                                          \
+	 .example = example_}
+#define DELETE(path_, url_, params_, help_)                                                                                      \
+	{.path = path_,                                                                                                          \
+	 .method = "DELETE",                                                                                                     \
+	 .url = url_,                                                                                                            \
+	 .run = run_request,                                                                                                     \
+	 .print = print_change,                                                                                                  \
+	 .params = params_,                                                                                                      \
+	 .help = help_}
+#define DO(path_, url_, run_, print_, params_, help_)                                                                            \
+	{.path = path_, .method = "POST", .url = url_, .run = run_, .print = print_, .params = params_, .help = help_}
+
+const struct command commands[] = {
+	GET("port show", "/v1/ports", print_ports, NULL, "ports, and why one is not attached"),
+	ADD("port add", "/v1/ports", port_add, "attach a netdev, or all that match a glob",
+	    "sluice port add eth1 mode trunk vlans 10,20,30-40 native 10"),
+	DELETE("port delete", "/v1/ports", port_delete, "detach"),
+
+	GET("vlan show", "/v1/vlans", print_vlans, NULL, "VLANs and their members"),
+	ADD("vlan add", "/v1/vlans", vlan_add, "give a VLAN a name", "sluice vlan add 10 name web"),
+	DELETE("vlan delete", "/v1/vlans", vlan_delete, "take a VLAN off the list"),
+
+	GET("interface show", "/v1/interfaces", print_interfaces, NULL, "L3 interfaces and their addresses"),
+	ADD("interface add", "/v1/interfaces", interface_add, "make a VLAN or a routed port a gateway",
+	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
+	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
+
+	GET("route show", "/v1/routes", print_routes, NULL, "routes: of the configuration and of the kernel"),
+	ADD("route add", "/v1/routes", route_add, "add a static route",
+	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
+	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
+	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
+
+	GET("nat show", "/v1/nat", print_nat, NULL, "rules, and how full their pools are"),
+	{.path = "nat add snat",
+	 .method = "POST",
+	 .url = "/v1/nat",
+	 .run = run_request,
+	 .print = print_change,
+	 .params = nat_add_snat,
+	 .help = "translate sources",
+	 .example = "sluice nat add snat lan from 10.0.0.0/8 out eth0 to masquerade",
+	 .type = "snat"},
+	{.path = "nat add dnat",
+	 .method = "POST",
+	 .url = "/v1/nat",
+	 .run = run_request,
+	 .print = print_change,
+	 .params = nat_add_dnat,
+	 .help = "forward an address or a port to a server",
+	 .example = "sluice nat add dnat web on eth0 protocol tcp port 443 to 10.0.10.80:8443",
+	 .type = "dnat"},
+	DELETE("nat delete", "/v1/nat", nat_delete, "take a rule away"),
+
+	GET("flow show", "/v1/flows", print_flows, flow_show, "tracked connections"),
+	GET("flow list", "/v1/flows", print_flows, flow_show, "the same"),
+	GET("flow count", "/v1/flows/count", print_members, NULL, "how many there are"),
+	DO("flow flush", "/v1/flows/flush", run_request, print_members, NULL, "end every tracked connection"),
+
+	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
+	ADD("fdb add", "/v1/fdb", fdb_add, "a station that neither moves nor ages",
+	    "sluice fdb add 02:00:00:00:00:01 vlan 10 port eth1"),
+	DELETE("fdb delete", "/v1/fdb", fdb_delete, "take a static station away"),
+	DO("fdb flush", "/v1/fdb/flush", run_request, print_members, fdb_flush, "forget learned stations"),
+
+	GET("neighbor show", "/v1/neighbors", print_neighbors, NULL, "neighbours, as the kernel knows them"),
+	ADD("neighbor add", "/v1/neighbors", neighbor_add, "a neighbour that is not asked for",
+	    "sluice neighbor add 10.0.10.7 mac 02:00:00:00:00:07 dev vlan10"),
+	DELETE("neighbor delete", "/v1/neighbors", neighbor_delete, "take a static neighbour away"),
+
+	{.path = "counters show",
+	 .method = "GET",
+	 .url = "/v1/counters",
+	 .run = run_counters_check,
+	 .print = print_counters,
+	 .params = counters_show,
+	 .help = "counters of the ports, drops and their reasons"},
+	{.path = "config show",
+	 .method = "GET",
+	 .url = "/v1/config",
+	 .run = run_config_show,
+	 .params = config_show,
+	 .help = "the running configuration"},
+
+	DO("apply", "/v1/config", run_file, print_change, file_change, "make FILE the running configuration"),
+	DO("confirm", "/v1/config/confirm", run_request, print_members, NULL, "keep the change that waits to be confirmed"),
+	DO("rollback", "/v1/config/rollback", run_request, print_change, rollback, "go back to a former configuration"),
+	DO("diff", "/v1/config/diff", run_file, print_diff, file_only, "what applying FILE would change"),
+	{.path = "check",
+	 .run = run_check,
+	 .params = file_only,
+	 .help = "whether FILE is a good configuration; needs no sluiced"},
+	DO("save", "/v1/config/save", run_request, print_members, NULL, "write the running configuration into the file"),
+	GET("status", "/v1/status", print_status, NULL, "sluiced: version, configuration, what failed"),
+};
+
+const size_t n_commands = sizeof(commands) / sizeof(commands[0]);

@@ -1,0 +1,364 @@
+/* datapath.c: loads the two programs on the instance's maps, keeps them pinned, and swaps in new ones.
+ *
+ * Programs are loaded, then maps and programs are pinned, then (attach.c) links are made or taken over: a failure before
+ * the last step leaves what runs as it was. libbpf's own messages are not printed: its last words go into the error.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "datapath_priv.h"
+#include "tc.skel.h"
+#include "xdp.skel.h"
+
+#define LOG_SIZE  (8u << 20) /* only what the verifier writes is ever touched */
+#define LOG_LINES 8
+
+static const char *const prog_names[PROGS] = {"sluice_xdp", "sluice_tc"};
+static const char *const prog_pins[PROGS] = {"xdp", "tc"};
+
+/* The two objects on their way into the kernel. */
+struct load {
+	struct xdp_bpf *xdp;
+	struct tc_bpf *tc;
+	struct bpf_object *objs[PROGS];
+	char *log[PROGS];
+	struct prog progs[PROGS];
+};
+
+static char last_words[1024];
+
+static int keep_words(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[512], *end;
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	vsnprintf(line, sizeof(line), fmt, ap);
+	end = strchr(line, '\n');
+	if (end)
+		*end = 0;
+	/* The verifier's log comes separately, and what libbpf guesses after the cause is no cause. */
+	if (!strstr(line, "PROG LOAD LOG") && !strstr(line, "failed to load object"))
+		snprintf(last_words, sizeof(last_words), "%s", line[0] ? line : "no reason given");
+	return 0;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+/* The last lines of a log, in place. */
+static const char *log_tail(const char *log)
+{
+	const char *p = log + strlen(log);
+
+	for (int lines = 0; p > log; p--)
+		if (p[-1] == '\n' && p[0] && ++lines == LOG_LINES)
+			break;
+	return p;
+}
+
+static void load_done(struct load *l)
+{
+	xdp_bpf__destroy(l->xdp);
+	tc_bpf__destroy(l->tc);
+	for (int p = 0; p < PROGS; p++) {
+		free(l->log[p]);
+		if (l->progs[p].fd >= 0)
+			close(l->progs[p].fd);
+	}
+}
+
+static int load_begin(struct load *l, const struct datapath_features *f, struct errs *errs)
+{
+	memset(l, 0, sizeof(*l));
+	l->progs[PROG_XDP].fd = l->progs[PROG_TC].fd = -1;
+	libbpf_set_print(keep_words);
+	l->xdp = xdp_bpf__open();
+	l->tc = tc_bpf__open();
+	if (!l->xdp || !l->tc)
+		return errs_fail(errs, errno ? errno : EINVAL, "the BPF objects cannot be opened: %s", last_words);
+	l->xdp->rodata->cfg_ipv6 = l->tc->rodata->cfg_ipv6 = f->ipv6;
+	l->xdp->rodata->cfg_l3 = l->tc->rodata->cfg_l3 = f->l3;
+	l->xdp->rodata->cfg_nat = l->tc->rodata->cfg_nat = f->nat;
+	l->xdp->rodata->cfg_trace = l->tc->rodata->cfg_trace = f->trace;
+	l->objs[PROG_XDP] = l->xdp->obj;
+	l->objs[PROG_TC] = l->tc->obj;
+	return 0;
+}
+
+static int load_one(struct load *l, int p, struct errs *errs)
+{
+	struct bpf_program *prog = bpf_object__find_program_by_name(l->objs[p], prog_names[p]);
+	struct bpf_prog_info info = {0};
+	__u32 len = sizeof(info);
+	uint64_t start;
+	int err;
+
+	l->log[p] = malloc(LOG_SIZE);
+	if (!prog || !l->log[p])
+		return errs_fail(errs, prog ? ENOMEM : ENOENT, "program %s is not there", prog_names[p]);
+	l->log[p][0] = 0;
+	last_words[0] = 0;
+	bpf_program__set_log_buf(prog, l->log[p], LOG_SIZE);
+	start = now_ns();
+	err = bpf_object__load(l->objs[p]);
+	l->progs[p].load_ns = now_ns() - start;
+	if (err && l->log[p][0])
+		return errs_fail(errs, -err, "program %s does not load: %s; the verifier says:\n%s", prog_names[p],
+				 strerror(-err), log_tail(l->log[p]));
+	if (err)
+		return errs_fail(errs, -err, "program %s does not load: %s", prog_names[p],
+				 last_words[0] ? last_words : strerror(-err));
+	l->progs[p].fd = dup(bpf_program__fd(prog));
+	if (l->progs[p].fd < 0)
+		return errs_fail(errs, errno, "program %s: %s", prog_names[p], strerror(errno));
+	err = bpf_obj_get_info_by_fd(l->progs[p].fd, &info, &len);
+	l->progs[p].id = info.id;
+	return err ? errs_fail(errs, -err, "program %s: %s", prog_names[p], strerror(-err)) : 0;
+}
+
+static int pin_progs(const struct datapath *dp, const struct prog progs[PROGS], struct errs *errs)
+{
+	char path[PATH_MAX];
+	int err = 0;
+
+	for (int p = 0; !err && p < PROGS; p++) {
+		pin_path(path, sizeof(path), dp->root, "progs", prog_pins[p]);
+		err = pin_replace(path, progs[p].fd);
+		if (err)
+			errs_fail(errs, -err, "%s cannot be pinned: %s", path, strerror(-err));
+	}
+	return err;
+}
+
+/* From now on the datapath has the programs of `l`, and `l` those it had. */
+static void swap_progs(struct datapath *dp, struct load *l)
+{
+	struct prog tmp[PROGS];
+
+	memcpy(tmp, dp->progs, sizeof(tmp));
+	memcpy(dp->progs, l->progs, sizeof(tmp));
+	memcpy(l->progs, tmp, sizeof(tmp));
+}
+
+static int open_programs(struct datapath *dp, const struct datapath_features *features, struct errs *errs)
+{
+	struct map_set *maps = NULL;
+	struct load l;
+	int err;
+
+	err = load_begin(&l, features, errs);
+	if (!err)
+		err = maps_prepare(dp, l.objs, &maps, errs);
+	if (!err)
+		err = load_one(&l, PROG_TC, errs);
+	if (!err)
+		err = maps_share(maps, PROG_TC, PROG_XDP, errs);
+	if (!err)
+		err = load_one(&l, PROG_XDP, errs);
+	if (!err)
+		err = maps_commit(dp, maps, errs);
+	if (!err)
+		err = pin_progs(dp, l.progs, errs);
+	if (!err)
+		swap_progs(dp, &l);
+	load_done(&l);
+	maps_free(maps);
+	return err;
+}
+
+/* Takes away directories in which nothing is pinned. */
+static void remove_dirs(const char *root)
+{
+	static const char *const dirs[] = {"/maps", "/progs", "/links", ""};
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s", root, dirs[i]);
+		rmdir(path);
+	}
+}
+
+static struct datapath *datapath_new(const char *instance)
+{
+	struct datapath *dp = calloc(1, sizeof(*dp));
+
+	if (!dp)
+		return NULL;
+	dp->lock_fd = -1;
+	for (int p = 0; p < PROGS; p++)
+		dp->progs[p].fd = -1;
+	snprintf(dp->instance, sizeof(dp->instance), "%s", instance);
+	pin_path(dp->root, sizeof(dp->root), BPFFS, "sluice", instance);
+	return dp;
+}
+
+int datapath_open(const char *instance, const struct settings_cfg *sizes, const struct datapath_features *features,
+		  struct datapath **ret, struct errs *errs)
+{
+	struct datapath *dp;
+	int err;
+
+	*ret = NULL;
+	err = host_check_instance(instance, errs);
+	if (!err)
+		err = host_mount_bpffs(errs);
+	if (err)
+		return err;
+	dp = datapath_new(instance);
+	if (!dp)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	dp->sizes = *sizes;
+	err = pin_mkdirs(dp, errs);
+	if (!err)
+		err = pin_lock(dp, errs);
+	if (!err)
+		err = open_programs(dp, features, errs);
+	if (err) {
+		if (err != -EBUSY)
+			remove_dirs(dp->root);
+		datapath_close(dp);
+		return err;
+	}
+	*ret = dp;
+	return 0;
+}
+
+void datapath_close(struct datapath *dp)
+{
+	if (!dp)
+		return;
+	for (size_t i = 0; i < dp->n_tables; i++)
+		table_done(&dp->tables[i]);
+	free(dp->tables);
+	for (int p = 0; p < PROGS; p++)
+		if (dp->progs[p].fd >= 0)
+			close(dp->progs[p].fd);
+	if (dp->lock_fd >= 0)
+		close(dp->lock_fd);
+	free(dp);
+}
+
+/* Every map of the object is one the instance has, but scratch. */
+static int reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *errs)
+{
+	struct bpf_map *map;
+	struct table *t;
+	int err;
+
+	bpf_object__for_each_map(map, obj)
+	{
+		t = bpf_map__is_internal(map) ? NULL : table_get(dp, bpf_map__name(map));
+		if (!t)
+			continue;
+		err = bpf_map__reuse_fd(map, t->fd);
+		if (err)
+			return errs_fail(errs, -err, "map %s cannot be used again: %s", t->name, strerror(-err));
+	}
+	return 0;
+}
+
+int datapath_reload(struct datapath *dp, const struct datapath_features *features, struct errs *errs)
+{
+	struct load l;
+	int err;
+
+	err = load_begin(&l, features, errs);
+	for (int p = 0; !err && p < PROGS; p++)
+		err = reuse_tables(dp, l.objs[p], errs);
+	for (int p = PROGS - 1; !err && p >= 0; p--)
+		err = load_one(&l, p, errs);
+	if (!err) {
+		swap_progs(dp, &l);
+		err = attach_swap(dp, l.progs, errs);
+		if (err)
+			swap_progs(dp, &l);
+		else
+			err = pin_progs(dp, dp->progs, errs);
+	}
+	load_done(&l);
+	return err;
+}
+
+/* The kernel's id of the pinned map `control`; 0: there is none. */
+static uint32_t control_id(const char *root)
+{
+	struct bpf_map_info info = {0};
+	__u32 len = sizeof(info);
+	char path[PATH_MAX];
+	int fd;
+
+	pin_path(path, sizeof(path), root, "maps", "control");
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		info.id = 0;
+	close(fd);
+	return info.id;
+}
+
+int datapath_destroy(const char *instance, struct errs *errs)
+{
+	struct datapath *dp;
+	int err;
+
+	err = host_check_instance(instance, errs);
+	if (err)
+		return err;
+	dp = datapath_new(instance);
+	if (!dp)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	libbpf_set_print(keep_words);
+	if (access(dp->root, F_OK))
+		goto out;
+	err = pin_lock(dp, errs);
+	if (err)
+		goto out;
+	attach_clear(dp->root, control_id(dp->root));
+	err = pin_clear(dp->root, "progs");
+	if (!err)
+		err = pin_clear(dp->root, "maps");
+	if (err)
+		errs_fail(errs, -err, "%s cannot be removed: %s", dp->root, strerror(-err));
+	else
+		remove_dirs(dp->root);
+out:
+	datapath_close(dp);
+	return err;
+}
+
+static json_t *show_prog(const struct prog *p, const char *hook)
+{
+	struct bpf_prog_info info = {0};
+	__u32 len = sizeof(info);
+	char tag[2 * BPF_TAG_SIZE + 1];
+
+	if (bpf_obj_get_info_by_fd(p->fd, &info, &len))
+		return NULL;
+	for (int i = 0; i < BPF_TAG_SIZE; i++)
+		snprintf(tag + 2 * i, 3, "%02x", info.tag[i]);
+	return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:f}", "name", info.name, "hook", hook, "id", (json_int_t)info.id,
+			 "tag", tag, "verified_instructions", (json_int_t)info.verified_insns, "jited_bytes",
+			 (json_int_t)info.jited_prog_len, "translated_bytes", (json_int_t)info.xlated_prog_len, "load_ms",
+			 (double)p->load_ns / 1e6);
+}
+
+json_t *datapath_show(struct datapath *dp)
+{
+	json_t *list = json_array(), *item;
+
+	for (int p = 0; p < PROGS; p++) {
+		item = show_prog(&dp->progs[p], prog_pins[p]);
+		if (item)
+			json_array_append_new(list, item);
+	}
+	return list;
+}

@@ -1,0 +1,11 @@
+/* errjson.h: errors as the JSON that the API answers and that the CLI prints under -j. */
+#ifndef SLUICE_ERRJSON_H
+#define SLUICE_ERRJSON_H
+
+#include <jansson.h>
+#include "err.h"
+
+/* {"errors": [{"file", "line", "key", "message", "text"}]}; file and key may be null, `text` is the whole in one line. */
+json_t *errs_json(const struct errs *errs);
+
+#endif

@@ -1,0 +1,202 @@
+/* events.c: between the mirror of the kernel's state and the nouns' tables.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "events.h"
+#include "log.h"
+
+#define RETRY_S	   5
+#define ERRORS_MAX 64
+
+enum {
+	DIRTY_LINK = 1 << 0,
+	DIRTY_ADDR = 1 << 1,
+	DIRTY_NEIGH = 1 << 2,
+	DIRTY_ROUTE = 1 << 3,
+};
+
+struct events {
+	struct sw *sw;
+	bool started;
+	struct mirror_listener listener;
+	struct event *run; /* runs when the mirror has settled, and to try again */
+	unsigned dirty;
+	unsigned failed; /* what to try again */
+	char *errors[ERRORS_MAX];
+	size_t n_errors;
+};
+
+/* In the order of the commit. `on`: the events that a step depends on. A route or neighbour has nothing but routes behind it. */
+static const struct {
+	const char *name;
+	unsigned on;
+	int (*reconcile)(struct sw *sw, struct errs *errs);
+} steps[] = {
+	{"interface netdevs", DIRTY_LINK, iface_netdevs},
+	{"ports", DIRTY_LINK, port_reconcile},
+	{"vlans", DIRTY_LINK, vlan_reconcile},
+	{"interfaces", DIRTY_LINK | DIRTY_ADDR, iface_reconcile},
+	{"fdb", DIRTY_LINK, fdb_reconcile},
+	{"neighbors", DIRTY_LINK | DIRTY_ADDR, neighbor_reconcile},
+	{"routes", DIRTY_LINK | DIRTY_ADDR | DIRTY_NEIGH | DIRTY_ROUTE, route_settle},
+	{"nat", DIRTY_LINK | DIRTY_ADDR, nat_reconcile},
+};
+
+#define N_STEPS (sizeof(steps) / sizeof(steps[0]))
+
+static void on_link(void *arg, enum mirror_op op, const struct link *l, const struct link *old)
+{
+	((struct events *)arg)->dirty |= DIRTY_LINK;
+}
+
+static void on_addr(void *arg, enum mirror_op op, const struct link_addr *a)
+{
+	((struct events *)arg)->dirty |= DIRTY_ADDR;
+}
+
+/* Before the nouns are open, the first reconciliation reads the mirror as a whole. */
+static void on_neigh(void *arg, enum mirror_op op, const struct neigh *n)
+{
+	struct events *e = arg;
+
+	e->dirty |= DIRTY_NEIGH;
+	if (e->sw->neighbors)
+		neighbor_event(e->sw, op, n);
+}
+
+static void on_route(void *arg, enum mirror_op op, const struct kroute *r)
+{
+	struct events *e = arg;
+
+	e->dirty |= DIRTY_ROUTE;
+	if (e->sw->rib)
+		route_event(e->sw, op, r);
+}
+
+static void on_settled(void *arg)
+{
+	struct events *e = arg;
+
+	if (e->started && e->dirty)
+		event_active(e->run, EV_TIMEOUT, 0);
+}
+
+static bool known(const struct events *e, const char *text)
+{
+	for (size_t i = 0; i < e->n_errors; i++) {
+		if (strcmp(e->errors[i], text) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void forget_errors(char **errors, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(errors[i]);
+}
+
+/* The errors of this run take the place of those of the last one; only new texts are logged. */
+static void keep_errors(struct events *e, const struct errs *errs)
+{
+	char *now[ERRORS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < errs->n && n < ERRORS_MAX; i++) {
+		char *text = err_text(&errs->v[i]);
+
+		if (!text)
+			continue;
+		if (!known(e, text))
+			log_error("%s", text);
+		now[n++] = text;
+	}
+	if (!n && e->n_errors)
+		log_info("the tables are again what the configuration and the kernel say");
+	forget_errors(e->errors, e->n_errors);
+	memcpy(e->errors, now, n * sizeof(now[0]));
+	e->n_errors = n;
+}
+
+static void on_run(evutil_socket_t fd, short what, void *arg)
+{
+	struct events *e = arg;
+	struct timeval retry = {.tv_sec = RETRY_S};
+	unsigned dirty = e->dirty | e->failed;
+	struct errs errs = {0};
+
+	e->dirty = 0;
+	e->failed = 0;
+	for (size_t i = 0; i < N_STEPS; i++) {
+		size_t before = errs.n;
+		int r;
+
+		if (!(steps[i].on & dirty))
+			continue;
+		r = steps[i].reconcile(e->sw, &errs);
+		if (!r)
+			continue;
+		if (errs.n == before)
+			errs_fail(&errs, -r, "%s: %s", steps[i].name, strerror(-r));
+		e->failed |= dirty;
+	}
+	keep_errors(e, &errs);
+	errs_free(&errs);
+	if (e->failed)
+		evtimer_add(e->run, &retry);
+}
+
+int events_new(struct sw *sw, struct events **ret, struct errs *errs)
+{
+	struct events *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	e->sw = sw;
+	e->listener = (struct mirror_listener){
+		.link = on_link, .addr = on_addr, .neigh = on_neigh, .route = on_route, .settled = on_settled, .arg = e};
+	e->run = evtimer_new(sw->base, on_run, e);
+	if (!e->run) {
+		free(e);
+		return errs_fail(errs, ENOMEM, "out of memory");
+	}
+	*ret = e;
+	return 0;
+}
+
+void events_free(struct events *e)
+{
+	if (!e)
+		return;
+	event_free(e->run);
+	forget_errors(e->errors, e->n_errors);
+	free(e);
+}
+
+const struct mirror_listener *events_listener(struct events *e)
+{
+	return &e->listener;
+}
+
+void events_start(struct events *e)
+{
+	e->started = true;
+	if (e->dirty)
+		event_active(e->run, EV_TIMEOUT, 0);
+}
+
+bool events_pending(const struct events *e)
+{
+	return e->dirty != 0;
+}
+
+json_t *events_errors(const struct events *e)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < e->n_errors; i++)
+		json_array_append_new(list, json_string(e->errors[i]));
+	return list;
+}

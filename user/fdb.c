@@ -1,0 +1,310 @@
+/* fdb.c: sluiced's half of the forwarding database; the data plane (bpf/fdb.h) learns. Between the model's static stations,
+ * the interfaces' own MACs and the map `fdb`.
+ *
+ * A static station whose port waits is entered when the port attaches. Learned stations go when they age out (802.1Q-2018
+ * 8.8.3), when their port is detached, and when the port no longer carries their VLAN. Ageing looks at a slice of the table each
+ * second, so that the event loop is never held up: a station lives at most AGEING_ROUND_S seconds longer than configured.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "sw.h"
+
+#define AGEING_ROUND_S 8
+#define SLICE_MIN      4096
+
+struct fixed {
+	struct fdb_key key;
+	struct fdb_entry e;
+};
+
+struct fdb {
+	struct table *t;
+	struct event *tick;
+	void *cursor; /* where ageing stands */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static bool is_learned(const struct fdb_entry *e)
+{
+	return !(e->flags & (FDB_F_STATIC | FDB_F_OWN));
+}
+
+/* Can a station of this VLAN be behind this port? */
+static bool is_possible(const struct sw *sw, uint16_t vlan, uint16_t port)
+{
+	const struct port *p = port_entry(sw, port);
+
+	return p && p->ifindex && vlan < VLAN_IDS && p->mode != PORT_ROUTED && p->mode != PORT_OBSERVE &&
+	       (p->vlans[vlan / 64] >> (vlan % 64) & 1);
+}
+
+/* ---- ageing */
+
+struct ageing {
+	struct table *t;
+	uint64_t now, limit_ns;
+};
+
+static int age_one(const void *key, void *value, void *arg)
+{
+	const struct fdb_entry *e = value;
+	const struct ageing *a = arg;
+
+	if (is_learned(e) && e->seen_ns < a->now && a->now - e->seen_ns > a->limit_ns)
+		table_delete(a->t, key);
+	return 0;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct sw *sw = arg;
+	struct ageing a = {sw->fdb->t, now_ns(), (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
+	size_t slice = table_capacity(a.t) / AGEING_ROUND_S;
+
+	/* A walk that fails begins again at the next tick. */
+	if (a.limit_ns)
+		table_each_some(a.t, &sw->fdb->cursor, slice > SLICE_MIN ? slice : SLICE_MIN, age_one, &a);
+}
+
+int fdb_open(struct sw *sw, struct errs *errs)
+{
+	const struct timeval second = {.tv_sec = 1};
+
+	sw->fdb = calloc(1, sizeof(*sw->fdb));
+	if (!sw->fdb)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	sw->fdb->t = table_get(sw->dp, "fdb");
+	if (!sw->fdb->t)
+		return errs_fail(errs, ENOENT, "the map fdb is missing");
+	sw->fdb->tick = event_new(sw->base, -1, EV_PERSIST, on_tick, sw);
+	if (!sw->fdb->tick || event_add(sw->fdb->tick, &second))
+		return errs_fail(errs, ENOMEM, "out of memory");
+	return 0;
+}
+
+void fdb_close(struct sw *sw)
+{
+	if (!sw->fdb)
+		return;
+	if (sw->fdb->tick)
+		event_free(sw->fdb->tick);
+	table_cursor_free(sw->fdb->cursor);
+	free(sw->fdb);
+	sw->fdb = NULL;
+}
+
+/* ---- reconciliation */
+
+struct pass {
+	struct sw *sw;
+	struct fixed *v; /* sorted by key */
+	size_t n;
+	bool changed;
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct fdb_key));
+}
+
+static void add_fixed(struct pass *p, const uint8_t mac[6], uint16_t vlan, uint16_t port, uint16_t flags)
+{
+	struct fixed *f = &p->v[p->n];
+
+	memset(f, 0, sizeof(*f));
+	memcpy(f->key.mac, mac, 6);
+	f->key.vlan = vlan;
+	f->e.port = port;
+	f->e.flags = flags;
+	p->n++;
+}
+
+/* The switch's own comes first: a static station of the same MAC does not override it. */
+static int by_key_own_first(const void *a, const void *b)
+{
+	const struct fixed *x = a, *y = b;
+	int order = by_key(a, b);
+
+	return order ? order : (y->e.flags & FDB_F_OWN) - (x->e.flags & FDB_F_OWN);
+}
+
+/* What must stand in the table. */
+static int gather(struct pass *p)
+{
+	const struct sw *sw = p->sw;
+	const struct model *m = sw->model;
+	struct iface i;
+	size_t kept = 0;
+	uint16_t id;
+
+	p->v = calloc(m->n_ifaces + m->n_fdbs + 1, sizeof(*p->v));
+	if (!p->v)
+		return -ENOMEM;
+	for (size_t k = 0; k < m->n_ifaces; k++)
+		if (m->ifaces[k].vlan && !iface_get(sw, iface_id(sw, m->ifaces[k].name), &i) && i.port)
+			add_fixed(p, i.mac, i.vlan, i.port, FDB_F_OWN | FDB_F_STATIC);
+	for (size_t k = 0; k < m->n_fdbs; k++) {
+		id = port_id(sw, m->fdbs[k].port);
+		if (is_possible(sw, m->fdbs[k].vlan, id))
+			add_fixed(p, m->fdbs[k].mac, m->fdbs[k].vlan, id, FDB_F_STATIC);
+	}
+	qsort(p->v, p->n, sizeof(*p->v), by_key_own_first);
+	for (size_t k = 0; k < p->n; k++)
+		if (!kept || by_key(&p->v[kept - 1], &p->v[k]))
+			p->v[kept++] = p->v[k];
+	p->n = kept;
+	return 0;
+}
+
+static int sift(const void *key, void *value, void *arg)
+{
+	const struct fdb_entry *e = value;
+	const struct fdb_key *k = key;
+	struct pass *p = arg;
+	bool fixed = bsearch(k, p->v, p->n, sizeof(*p->v), by_key);
+
+	if (fixed || (is_learned(e) && is_possible(p->sw, k->vlan, e->port)))
+		return 0;
+	p->changed = true;
+	table_delete(p->sw->fdb->t, key);
+	return 0;
+}
+
+static int delete_learned(const void *key, void *value, void *arg)
+{
+	if (!is_learned(value))
+		return 0;
+	table_delete(arg, key);
+	return 1;
+}
+
+/* In a full table a station that was learned makes room. */
+static int put(struct pass *p, const struct fixed *f)
+{
+	struct table *t = p->sw->fdb->t;
+	struct fdb_entry have;
+	int err;
+
+	if (!table_lookup(t, &f->key, &have) && have.port == f->e.port && have.flags == f->e.flags)
+		return 0;
+	p->changed = true;
+	err = table_set(t, &f->key, &f->e);
+	if (err == -E2BIG && table_each(t, delete_learned, t) == 1)
+		err = table_set(t, &f->key, &f->e);
+	return err;
+}
+
+int fdb_reconcile(struct sw *sw, struct errs *errs)
+{
+	struct pass p = {.sw = sw};
+	int err;
+
+	err = gather(&p);
+	if (!err)
+		err = table_each(sw->fdb->t, sift, &p);
+	for (size_t i = 0; !err && i < p.n; i++)
+		err = put(&p, &p.v[i]);
+	free(p.v);
+	if (p.changed)
+		sw_epoch(sw);
+	if (err == -E2BIG)
+		return errs_fail(errs, E2BIG, "fdb: %zu static stations do not fit: tables.fdb is %u", p.n,
+				 table_capacity(sw->fdb->t));
+	return err ? errs_fail(errs, -err, "fdb: %s", strerror(-err)) : 0;
+}
+
+/* ---- flushing */
+
+struct flush {
+	struct table *t;
+	const uint64_t *ports; /* a bit for each; NULL: all */
+	int vlan;	       /* 0: all */
+	int n;
+};
+
+static int flush_one(const void *key, void *value, void *arg)
+{
+	const struct fdb_entry *e = value;
+	const struct fdb_key *k = key;
+	struct flush *f = arg;
+
+	if (!is_learned(e) || (f->vlan && k->vlan != f->vlan))
+		return 0;
+	if (f->ports && (e->port >= PORT_MAX || !(f->ports[e->port / 64] >> (e->port % 64) & 1)))
+		return 0;
+	if (!table_delete(f->t, key))
+		f->n++;
+	return 0;
+}
+
+static int flush(struct sw *sw, int vlan, const uint64_t *ports)
+{
+	struct flush f = {sw->fdb->t, ports, vlan, 0};
+	int err = table_each(f.t, flush_one, &f);
+
+	if (f.n)
+		sw_epoch(sw);
+	return err ? err : f.n;
+}
+
+void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64])
+{
+	flush(sw, 0, ids);
+}
+
+int fdb_flush(struct sw *sw, int vlan, const char *port)
+{
+	uint64_t ids[PORT_MAX / 64] = {0};
+	uint16_t id = port ? port_id(sw, port) : 0;
+
+	if (port && !id)
+		return -ENOENT;
+	ids[id / 64] |= 1ull << (id % 64);
+	return flush(sw, vlan, port ? ids : NULL);
+}
+
+/* ---- showing */
+
+struct listing {
+	struct sw *sw;
+	uint64_t now;
+	json_t *list;
+};
+
+static int show_one(const void *key, void *value, void *arg)
+{
+	const struct fdb_entry *e = value;
+	const struct fdb_key *k = key;
+	struct listing *l = arg;
+	const char *port = port_name(l->sw, e->port);
+	char mac[MAC_TEXT];
+	json_t *o;
+
+	o = json_pack("{s:s, s:i, s:s, s:s}", "mac", mac_text(k->mac, mac), "vlan", k->vlan, "port", port ? port : "none", "type",
+		      e->flags & FDB_F_OWN	? "own"
+		      : e->flags & FDB_F_STATIC ? "static"
+						: "learned");
+	if (is_learned(e))
+		json_object_set_new(o, "age",
+				    json_integer(l->now > e->seen_ns ? (json_int_t)((l->now - e->seen_ns) / 1000000000ull) : 0));
+	json_array_append_new(l->list, o);
+	return 0;
+}
+
+/* [{"mac", "vlan", "port", "type": "learned"|"static"|"own", "age": seconds}] */
+json_t *fdb_show(struct sw *sw)
+{
+	struct listing l = {sw, now_ns(), json_array()};
+
+	table_each(sw->fdb->t, show_one, &l);
+	return l.list;
+}

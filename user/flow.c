@@ -1,0 +1,300 @@
+/* flow.c: the flows as sluiced sees them: keys of both families in one shape, listing, counting, ending by order.
+ *
+ * Stands between the tables that bpf/flow.h fills and who asks about connections. Entries are made by the data plane alone, here
+ * they are only read and deleted; flow_age.c ends them by time.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include "flow_priv.h"
+
+/* ---- entries */
+
+void flow_tuple_from_key(int family, const void *key, struct flow_tuple *ret)
+{
+	const struct flow_key4 *k4 = key;
+	const struct flow_key6 *k6 = key;
+
+	if (family == 4)
+		*ret = (struct flow_tuple){addr_v4(k4->saddr), addr_v4(k4->daddr), k4->sport, k4->dport, k4->vrf, k4->proto, 4};
+	else
+		*ret = (struct flow_tuple){k6->saddr, k6->daddr, k6->sport, k6->dport, k6->vrf, k6->proto, 6};
+}
+
+void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret)
+{
+	*ret = *key;
+	ret->saddr = key->family == 4 ? addr_v4(f->saddr4) : f->saddr6;
+	ret->daddr = key->family == 4 ? addr_v4(f->daddr4) : f->daddr6;
+	ret->sport = f->sport;
+	ret->dport = f->dport;
+}
+
+void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret)
+{
+	struct flow_tuple to;
+
+	flow_tuple_to(key, f, &to);
+	*ret = (struct flow_tuple){to.daddr, to.saddr, to.dport, to.sport, f->peer_vrf, key->proto, key->family};
+}
+
+bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer)
+{
+	struct flow_tuple back;
+
+	flow_tuple_peer(peer_key, peer, &back);
+	return !memcmp(&back.saddr, &key->saddr, sizeof(back.saddr)) && !memcmp(&back.daddr, &key->daddr, sizeof(back.daddr)) &&
+	       back.sport == key->sport && back.dport == key->dport && back.vrf == key->vrf;
+}
+
+static struct flow_key4 key4(const struct flow_tuple *t)
+{
+	return (struct flow_key4){t->saddr.a32[3], t->daddr.a32[3], t->sport, t->dport, t->vrf, t->proto, 0};
+}
+
+static struct flow_key6 key6(const struct flow_tuple *t)
+{
+	return (struct flow_key6){t->saddr, t->daddr, t->sport, t->dport, t->vrf, t->proto, 0};
+}
+
+int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret)
+{
+	struct flow_key4 k4 = key4(t);
+	struct flow_key6 k6 = key6(t);
+
+	return t->family == 4 ? table_lookup(flows->table[0], &k4, ret) : table_lookup(flows->table[1], &k6, ret);
+}
+
+int flow_delete(struct flows *flows, const struct flow_tuple *t)
+{
+	struct flow_key4 k4 = key4(t);
+	struct flow_key6 k6 = key6(t);
+
+	return t->family == 4 ? table_delete(flows->table[0], &k4) : table_delete(flows->table[1], &k6);
+}
+
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
+{
+	struct flow_tuple peer_key;
+	struct flow peer;
+	bool was = !flow_delete(flows, forward);
+
+	flow_tuple_peer(forward, f, &peer_key);
+	/* The key may meanwhile be another pair's. */
+	if (!flow_lookup(flows, &peer_key, &peer) && flow_is_pair(forward, &peer_key, &peer))
+		flow_delete(flows, &peer_key);
+	return was;
+}
+
+/* Every forward entry of both tables. */
+struct each {
+	struct flows *flows;
+	int family;
+	int (*fn)(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg);
+	void *arg;
+};
+
+static int each_one(const void *key, void *value, void *arg)
+{
+	const struct each *e = arg;
+	const struct flow *f = value;
+	struct flow_tuple t;
+
+	if (f->flags & FLOW_F_REPLY)
+		return 0;
+	flow_tuple_from_key(e->family, key, &t);
+	return e->fn(e->flows, &t, f, e->arg);
+}
+
+static int each_forward(struct flows *flows,
+			int (*fn)(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg), void *arg)
+{
+	struct each e = {.flows = flows, .fn = fn, .arg = arg};
+	int err = 0;
+
+	for (int i = 0; !err && i < 2; i++) {
+		e.family = i ? 6 : 4;
+		err = table_each(flows->table[i], each_one, &e);
+	}
+	return err;
+}
+
+/* ---- life */
+
+int flow_open(struct sw *sw, struct errs *errs)
+{
+	struct flows *flows = calloc(1, sizeof(*flows));
+
+	if (!flows)
+		return errs_fail(errs, ENOMEM, "flows: no memory");
+	sw->flows = flows;
+	flows->sw = sw;
+	flows->table[0] = table_get(sw->dp, "flows4");
+	flows->table[1] = table_get(sw->dp, "flows6");
+	if (flows->table[0] && flows->table[1] && !flow_age_open(flows))
+		return 0;
+	flow_close(sw);
+	return errs_fail(errs, ENOENT, "flows: the tables are missing, or the timer cannot be set");
+}
+
+void flow_close(struct sw *sw)
+{
+	if (!sw->flows)
+		return;
+	flow_age_close(sw->flows);
+	free(sw->flows);
+	sw->flows = NULL;
+}
+
+/* Every pass of flow_age.c ends the flows whose rule or address is gone; here one is asked for at once. */
+int flow_reconcile(struct sw *sw, struct errs *errs)
+{
+	flow_age_soon(sw->flows);
+	return 0;
+}
+
+/* ---- counting, ending */
+
+static int count_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
+{
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* Pairs, as of the last pass: a second or so ago. */
+uint64_t flow_count(struct sw *sw)
+{
+	uint64_t n = 0;
+
+	if (sw->flows->is_counted)
+		return sw->flows->counted;
+	each_forward(sw->flows, count_one, &n);
+	return n;
+}
+
+static int flush_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
+{
+	*(int *)arg += flow_end(flows, key, f);
+	return 0;
+}
+
+int flow_flush(struct sw *sw)
+{
+	int n = 0, err = each_forward(sw->flows, flush_one, &n);
+
+	sw->flows->is_counted = false;
+	return err ? err : n;
+}
+
+/* ---- listing */
+
+static json_t *proto_json(uint8_t proto)
+{
+	char number[4];
+
+	switch (proto) {
+	case IPPROTO_TCP:
+		return json_string("tcp");
+	case IPPROTO_UDP:
+		return json_string("udp");
+	case IPPROTO_ICMP:
+		return json_string("icmp");
+	case IPPROTO_ICMPV6:
+		return json_string("icmpv6");
+	case IPPROTO_GRE:
+		return json_string("gre");
+	case IPPROTO_ESP:
+		return json_string("esp");
+	case IPPROTO_SCTP:
+		return json_string("sctp");
+	}
+	snprintf(number, sizeof(number), "%u", proto);
+	return json_string(number);
+}
+
+/* One direction; what the rewrite leaves as it is, is not said twice. */
+static json_t *direction_json(const struct flow_tuple *key, const struct flow *f)
+{
+	char src[ADDR_TEXT], dst[ADDR_TEXT], to_src[ADDR_TEXT], to_dst[ADDR_TEXT];
+	struct flow_tuple to;
+	json_t *o;
+
+	flow_tuple_to(key, f, &to);
+	o = json_pack("{s:s, s:i, s:s, s:i}", "src", addr_text(&key->saddr, src), "sport", ntohs(key->sport), "dst",
+		      addr_text(&key->daddr, dst), "dport", ntohs(key->dport));
+	if (memcmp(&to.saddr, &key->saddr, sizeof(to.saddr)))
+		json_object_set_new(o, "to-src", json_string(addr_text(&to.saddr, to_src)));
+	if (to.sport != key->sport)
+		json_object_set_new(o, "to-sport", json_integer(ntohs(to.sport)));
+	if (memcmp(&to.daddr, &key->daddr, sizeof(to.daddr)))
+		json_object_set_new(o, "to-dst", json_string(addr_text(&to.daddr, to_dst)));
+	if (to.dport != key->dport)
+		json_object_set_new(o, "to-dport", json_integer(ntohs(to.dport)));
+	json_object_set_new(o, "packets", json_integer((json_int_t)f->packets));
+	json_object_set_new(o, "bytes", json_integer((json_int_t)f->bytes));
+	return o;
+}
+
+/* The other half of a pair that has lost it: as it would be. */
+static struct flow no_reply(const struct flow_tuple *key)
+{
+	return (struct flow){.saddr4 = key->daddr.a32[3],
+			     .daddr4 = key->saddr.a32[3],
+			     .sport = key->dport,
+			     .dport = key->sport,
+			     .saddr6 = key->daddr,
+			     .daddr6 = key->saddr};
+}
+
+static json_int_t seconds_since(uint64_t now, uint64_t then)
+{
+	return now > then ? (json_int_t)((now - then) / 1000000000ull) : 0;
+}
+
+static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now)
+{
+	const struct model *m = flows->sw->model;
+	struct flow reply;
+	struct flow_tuple peer;
+	const char *rule = nat_rule_name(flows->sw, f->rule);
+	enum flow_state state;
+	json_int_t idle, timeout;
+	uint64_t used;
+
+	flow_tuple_peer(key, f, &peer);
+	if (flow_lookup(flows, &peer, &reply))
+		reply = no_reply(key);
+	used = f->used_ns > reply.used_ns ? f->used_ns : reply.used_ns;
+	state = flow_state(key->proto, f->seen, reply.seen);
+	idle = seconds_since(now, used);
+	timeout = flow_timeout_s(&m->settings, key->proto, state);
+	return json_pack("{s:o, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:I}", "proto", proto_json(key->proto), "state",
+			 flow_state_name(state), "vrf", key->vrf < m->n_vrfs ? m->vrfs[key->vrf].name : "", "rule", rule,
+			 "forward", direction_json(key, f), "reply", direction_json(&peer, &reply), "age",
+			 seconds_since(now, f->created_ns), "idle", idle, "expires",
+			 timeout > idle ? timeout - idle : (json_int_t)0);
+}
+
+struct show {
+	json_t *list;
+	size_t limit;
+	uint64_t now;
+};
+
+static int show_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
+{
+	struct show *s = arg;
+
+	json_array_append_new(s->list, pair_json(flows, key, f, s->now));
+	return s->limit && json_array_size(s->list) >= s->limit;
+}
+
+json_t *flow_show(struct sw *sw, size_t limit)
+{
+	struct show s = {.list = json_array(), .limit = limit, .now = flow_now_ns()};
+
+	each_forward(sw->flows, show_one, &s);
+	return s.list;
+}

@@ -1,0 +1,58 @@
+/* flow_priv.h: flow.c (listing, ending by order) and flow_age.c (ending by time), and how both see a pair. */
+#ifndef SLUICE_FLOW_PRIV_H
+#define SLUICE_FLOW_PRIV_H
+
+#include "flow_state.h"
+#include "sw.h"
+
+/* Both families' keys in one shape; addresses IPv4-mapped. */
+struct flow_tuple {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	uint16_t vrf;
+	uint8_t proto;
+	uint8_t family;
+};
+
+enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_END, PHASE_REST };
+
+struct flows {
+	struct sw *sw;
+	struct table *table[2]; /* flows4, flows6 */
+	struct event *timer;
+	/* The pass that is under way. */
+	enum flow_phase phase;
+	void *cursor;
+	uint64_t now_ns;
+	uint64_t seen; /* pairs in this pass */
+	bool soon;     /* the next pass shall not wait */
+	/* Pairs at the end of the last whole pass. */
+	uint64_t counted;
+	bool is_counted;
+};
+
+uint64_t flow_now_ns(void); /* CLOCK_MONOTONIC */
+
+void flow_tuple_from_key(int family, const void *key, struct flow_tuple *ret);
+/* What packets of the entry leave as. */
+void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
+/* The key of the other direction: what this one leaves as, swapped. */
+void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
+int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
+int flow_delete(struct flows *flows, const struct flow_tuple *t);
+/* Is `peer` the other direction of the entry (key, f)? */
+bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer);
+
+/* Ends a pair: first the forward entry, then the reply. The rule still stands when a packet of the inside host finds no entry, so
+ * it is translated anew, to the same outside address and port, since its mapping outlives the flow; an answer finds the reply
+ * entry until the last. The other way round, answers in between would reach the gateway itself, which would reset the
+ * connection. The port stays with the mapping, and becomes free two passes later (nat_sweep.c): no packet that is under way can
+ * then still use it. Returns whether there was a forward entry. */
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
+
+int flow_age_open(struct flows *flows);
+void flow_age_close(struct flows *flows);
+/* Begins a pass now, or after the one under way. */
+void flow_age_soon(struct flows *flows);
+
+#endif

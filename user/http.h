@@ -1,0 +1,43 @@
+/* http.h: HTTP/1.1 on a Unix socket: takes a request apart, hands it to one function, writes the answer.
+ *
+ * Knows nothing of the switch. Limits: 16 MiB of body, 16 KiB of headers, GET, POST and DELETE only. A body that libevent
+ * leaves unread (which methods have one depends on its version) is refused and its connection closed. What is no HTTP at all,
+ * or beyond the limits, libevent answers by itself, with 400 or 413 and without JSON.
+ */
+#ifndef SLUICE_HTTP_H
+#define SLUICE_HTTP_H
+
+#include <event2/event.h>
+#include <event2/keyvalq_struct.h>
+#include <jansson.h>
+#include "err.h"
+
+#define HTTP_BODY_MAX (16u << 20)
+
+struct http_request {
+	const char *method; /* "GET", "POST", "DELETE" */
+	const char *path;   /* decoded, without the query */
+	const char *body;   /* NUL-terminated; "" when there is none */
+	size_t body_len;
+	struct evkeyvalq *query;
+};
+
+/* One of `json` (the server drops the reference) and `text` (the server frees it). */
+struct http_reply {
+	int status;
+	json_t *json;
+	char *text;
+	const char *type; /* of `text` */
+};
+
+typedef void (*http_handler)(void *arg, const struct http_request *rq, struct http_reply *reply);
+
+struct http;
+
+/* Listens on `path` (mode 0660); an old socket in its place is removed: the caller holds the instance's lock. */
+int http_open(struct event_base *base, const char *path, http_handler fn, void *arg, struct http **ret, struct errs *errs);
+void http_close(struct http *h); /* removes the socket; accepts NULL */
+
+const char *http_query(const struct http_request *rq, const char *name); /* NULL: absent; "" for `?name` */
+
+#endif

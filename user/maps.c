@@ -1,0 +1,443 @@
+/* maps.c: brings the maps of the two objects together with what an earlier life has pinned.
+ *
+ * Every map exists once, is pinned as maps/NAME and shared by both programs; only maps named *_scratch belong to a program
+ * alone. A pinned map is adopted when its layout is ours, refused with words when it is not, and never misread. The word
+ * control.abi_version is written last at the first creation, so an instance without it is half made and is made anew.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <sluice/abi.h>
+#include <sluice/drop.h>
+#include "datapath_priv.h"
+
+#define MAPS_MAX 64
+
+/* What sluiced itself keeps in control.reserved. */
+enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS };
+
+struct map_spec {
+	char name[64]; /* a copy: bpf_map__reuse_fd() replaces the map's own */
+	struct bpf_map *map[PROGS];
+	int fd; /* the pinned map that is adopted, or -1 */
+};
+
+struct map_set {
+	struct map_spec v[MAPS_MAX];
+	size_t n;
+	bool adopt; /* the instance is whole */
+	uint64_t netns, drops, stats;
+};
+
+/* The maps whose size is a setting. */
+static const struct {
+	const char *map, *key;
+	size_t offset;
+} map_sizes[] = {
+	{"fdb", "tables.fdb", offsetof(struct settings_cfg, max_fdb)},
+	{"neighbors", "tables.neighbors", offsetof(struct settings_cfg, max_neighbors)},
+	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows)},
+	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows)},
+	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows)},
+	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows)},
+};
+
+static const char *size_key(const char *map)
+{
+	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++)
+		if (!strcmp(map_sizes[i].map, map))
+			return map_sizes[i].key;
+	return NULL;
+}
+
+static uint64_t hash_text(uint64_t h, const char *s)
+{
+	/* FNV-1a, 64 bits; the terminating 0 is hashed too, so that names do not run into each other. */
+	do {
+		h = (h ^ (unsigned char)*s) * 0x100000001b3ull;
+	} while (*s++);
+	return h;
+}
+
+#define HASH_START 0xcbf29ce484222325ull
+
+static uint64_t drops_hash(void)
+{
+	uint64_t h = HASH_START;
+
+#define X(id, name, text) h = hash_text(h, name);
+	SLUICE_DROP_REASONS(X)
+#undef X
+	return h;
+}
+
+static uint64_t stats_hash(void)
+{
+	uint64_t h = HASH_START;
+
+#define X(id, name, text) h = hash_text(h, name);
+	SLUICE_STATS(X)
+#undef X
+	return h;
+}
+
+/* A number that the kernel gives a network namespace and never gives again. */
+static uint64_t netns_cookie(void)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		cookie = 0;
+	close(fd);
+	return cookie;
+}
+
+static bool is_scratch(const char *name)
+{
+	size_t len = strlen(name), tail = strlen("_scratch");
+
+	return len > tail && !strcmp(name + len - tail, "_scratch");
+}
+
+static struct map_spec *spec_find(struct map_set *ms, const char *name)
+{
+	for (size_t i = 0; i < ms->n; i++)
+		if (!strcmp(ms->v[i].name, name))
+			return &ms->v[i];
+	return NULL;
+}
+
+static bool same_definition(const struct bpf_map *a, const struct bpf_map *b)
+{
+	return bpf_map__type(a) == bpf_map__type(b) && bpf_map__key_size(a) == bpf_map__key_size(b) &&
+	       bpf_map__value_size(a) == bpf_map__value_size(b) && bpf_map__map_flags(a) == bpf_map__map_flags(b) &&
+	       bpf_map__max_entries(a) == bpf_map__max_entries(b);
+}
+
+static int gather(struct map_set *ms, struct bpf_object *objs[PROGS], struct errs *errs)
+{
+	struct bpf_map *map;
+	struct map_spec *s;
+
+	for (int p = 0; p < PROGS; p++) {
+		bpf_object__for_each_map(map, objs[p])
+		{
+			if (bpf_map__is_internal(map) || is_scratch(bpf_map__name(map)))
+				continue;
+			s = spec_find(ms, bpf_map__name(map));
+			if (!s && ms->n == MAPS_MAX)
+				return errs_fail(errs, E2BIG, "the programs have more than %d maps", MAPS_MAX);
+			if (!s) {
+				s = &ms->v[ms->n++];
+				snprintf(s->name, sizeof(s->name), "%s", bpf_map__name(map));
+				s->fd = -1;
+			}
+			s->map[p] = map;
+			if (s->map[0] && s->map[1] && !same_definition(s->map[0], s->map[1]))
+				return errs_fail(errs, EINVAL, "map %s: the two programs were built with different layouts",
+						 s->name);
+		}
+	}
+	return 0;
+}
+
+static const struct bpf_map *spec_map(const struct map_spec *s)
+{
+	return s->map[0] ? s->map[0] : s->map[1];
+}
+
+static int set_sizes(struct map_set *ms, const struct settings_cfg *sizes)
+{
+	struct map_spec *s;
+	uint32_t n;
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++) {
+		s = spec_find(ms, map_sizes[i].map);
+		n = *(const uint32_t *)((const char *)sizes + map_sizes[i].offset);
+		for (int p = 0; s && n && p < PROGS; p++)
+			if (s->map[p] && !err)
+				err = bpf_map__set_max_entries(s->map[p], n);
+	}
+	return err;
+}
+
+static int not_zero(const void *key, void *value, void *arg)
+{
+	const struct table *t = arg;
+	const char *v = value;
+
+	if (t->type != BPF_MAP_TYPE_ARRAY && t->type != BPF_MAP_TYPE_PERCPU_ARRAY)
+		return 1;
+	for (uint32_t i = 0; i < t->value_size; i++)
+		if (v[i])
+			return 1;
+	return 0;
+}
+
+/* 0: adopt; 1: make it anew (it is empty, and only its size differs); -errno with words. */
+static int check_layout(const struct map_spec *s, struct table *t, struct errs *errs)
+{
+	const struct bpf_map *m = spec_map(s);
+	const char *key = size_key(s->name);
+	/* The kernel adds this one to device maps by itself. */
+	uint32_t flags = t->flags & ~(uint32_t)BPF_F_RDONLY_PROG;
+	int r;
+
+	if (t->type != bpf_map__type(m) || t->key_size != bpf_map__key_size(m) || t->value_size != bpf_map__value_size(m) ||
+	    flags != (bpf_map__map_flags(m) & ~(uint32_t)BPF_F_RDONLY_PROG) ||
+	    (t->max_entries != bpf_map__max_entries(m) && !key))
+		return errs_fail(
+			errs, EPROTO,
+			"map %s was made by a version with another layout (type %u, key %u, value %u, size %u; here %u, %u, %u, "
+			"%u): start that version again, or run `sluiced --destroy` and lose its tables",
+			s->name, t->type, t->key_size, t->value_size, t->max_entries, bpf_map__type(m), bpf_map__key_size(m),
+			bpf_map__value_size(m), bpf_map__max_entries(m));
+	if (t->max_entries == bpf_map__max_entries(m))
+		return 0;
+	r = table_each(t, not_zero, t);
+	if (r == 0)
+		return 1;
+	if (r < 0)
+		return errs_fail(errs, -r, "map %s cannot be read: %s", s->name, strerror(-r));
+	return errs_fail(errs, EPROTO,
+			 "map %s has a size of %u, %s now asks for %u, and it is in use: restore the setting, or run `sluiced "
+			 "--destroy` and lose its entries",
+			 s->name, t->max_entries, key, bpf_map__max_entries(m));
+}
+
+/* The counters start again when the tables of their names have changed. The ports' sums go with their reasons, or the two
+ * would not add up. New maps take their place at the swap of each link, so every port's books are consistent. */
+static bool outdated(const struct map_set *ms, const char *name, const struct control *c)
+{
+	if (!strcmp(name, "drop_counters") || !strcmp(name, "port_counters"))
+		return c->reserved[CONTROL_DROPS_HASH] != ms->drops;
+	return !strcmp(name, "stats") && c->reserved[CONTROL_STATS_HASH] != ms->stats;
+}
+
+static int adopt_one(struct datapath *dp, struct map_set *ms, struct map_spec *s, const struct control *c, struct errs *errs)
+{
+	char path[PATH_MAX];
+	struct table t;
+	int r;
+
+	if (outdated(ms, s->name, c))
+		return 0;
+	pin_path(path, sizeof(path), dp->root, "maps", s->name);
+	r = bpf_obj_get(path);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return errs_fail(errs, -r, "%s cannot be opened: %s", path, strerror(-r));
+	s->fd = r;
+	r = table_init(&t, s->name, s->fd);
+	if (r)
+		return errs_fail(errs, -r, "%s is no map: %s", path, strerror(-r));
+	r = check_layout(s, &t, errs);
+	if (r == 1) {
+		close(s->fd);
+		s->fd = -1;
+		r = 0;
+	}
+	for (int p = 0; !r && s->fd >= 0 && p < PROGS; p++)
+		if (s->map[p])
+			r = bpf_map__reuse_fd(s->map[p], s->fd);
+	return r;
+}
+
+/* The pinned `control`. 0 and *ret; -ENOENT: there is no whole instance; other errors with words. */
+static int read_control(struct datapath *dp, struct control *ret, struct errs *errs)
+{
+	char path[PATH_MAX], value[4096] = {0};
+	uint32_t zero = 0, version;
+	struct table t;
+	int fd, err;
+
+	pin_path(path, sizeof(path), dp->root, "maps", "control");
+	fd = bpf_obj_get(path);
+	if (fd == -ENOENT)
+		return fd;
+	if (fd < 0)
+		return errs_fail(errs, -fd, "%s cannot be opened: %s", path, strerror(-fd));
+	err = table_init(&t, "control", fd);
+	if (!err && (t.type != BPF_MAP_TYPE_ARRAY || t.value_size < sizeof(version) || t.value_size > sizeof(value)))
+		err = -EPROTO;
+	if (!err)
+		err = bpf_map_lookup_elem(fd, &zero, value);
+	close(fd);
+	if (err)
+		return errs_fail(errs, -err, "%s cannot be read: %s", path, strerror(-err));
+	memcpy(&version, value, sizeof(version));
+	if (!version)
+		return -ENOENT;
+	if (version != SLUICE_ABI_VERSION || t.value_size != sizeof(*ret))
+		return errs_fail(
+			errs, EPROTO,
+			"instance '%s' was made by a version with table layout %u, this one has %u: start that version again, or "
+			"run `sluiced --destroy` and lose its tables",
+			dp->instance, version, SLUICE_ABI_VERSION);
+	memcpy(ret, value, sizeof(*ret));
+	return 0;
+}
+
+static int adopt(struct datapath *dp, struct map_set *ms, struct errs *errs)
+{
+	struct control c;
+	int err = read_control(dp, &c, errs);
+
+	if (err == -ENOENT) {
+		attach_clear(dp->root, 0);
+		err = pin_clear(dp->root, "progs");
+		if (!err)
+			err = pin_clear(dp->root, "maps");
+		if (err)
+			return errs_fail(errs, -err, "%s is half made and cannot be cleared: %s", dp->root, strerror(-err));
+		return 0;
+	}
+	if (err)
+		return err;
+	if (c.reserved[CONTROL_NETNS] != ms->netns && attach_any_alive(dp->root))
+		return errs_fail(
+			errs, EBUSY,
+			"instance '%s' has its ports in another network namespace: give this one another name, or run `sluiced "
+			"--destroy` for that one",
+			dp->instance);
+	ms->adopt = true;
+	for (size_t i = 0; !err && i < ms->n; i++)
+		err = adopt_one(dp, ms, &ms->v[i], &c, errs);
+	return err;
+}
+
+int maps_prepare(struct datapath *dp, struct bpf_object *objs[PROGS], struct map_set **ret, struct errs *errs)
+{
+	struct map_set *ms = calloc(1, sizeof(*ms));
+	int err;
+
+	*ret = ms;
+	if (!ms)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	ms->netns = netns_cookie();
+	ms->drops = drops_hash();
+	ms->stats = stats_hash();
+	err = gather(ms, objs, errs);
+	if (err)
+		return err;
+	err = set_sizes(ms, &dp->sizes);
+	if (err)
+		return errs_fail(errs, -err, "the sizes of the tables cannot be set: %s", strerror(-err));
+	return adopt(dp, ms, errs);
+}
+
+int maps_share(struct map_set *ms, int loaded, int next, struct errs *errs)
+{
+	struct map_spec *s;
+	int err;
+
+	for (size_t i = 0; i < ms->n; i++) {
+		s = &ms->v[i];
+		if (s->fd >= 0 || !s->map[loaded] || !s->map[next])
+			continue;
+		err = bpf_map__reuse_fd(s->map[next], bpf_map__fd(s->map[loaded]));
+		if (err)
+			return errs_fail(errs, -err, "map %s cannot be shared by the programs: %s", s->name, strerror(-err));
+	}
+	return 0;
+}
+
+struct stale {
+	const char *root;
+	struct map_set *ms;
+};
+
+/* Maps of another version, and what a crash in pin_replace() left. */
+static int unpin_unknown(const char *name, void *arg)
+{
+	struct stale *st = arg;
+	char path[PATH_MAX];
+
+	if (spec_find(st->ms, name))
+		return 0;
+	pin_path(path, sizeof(path), st->root, "maps", name);
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
+static int write_control(struct datapath *dp, const struct map_set *ms, struct errs *errs)
+{
+	struct table *t = table_get(dp, "control");
+	struct control *c = t ? table_map(t) : NULL;
+
+	if (!c)
+		return errs_fail(errs, EINVAL, "map control is missing or cannot be mapped into memory");
+	c->reserved[CONTROL_DROPS_HASH] = ms->drops;
+	c->reserved[CONTROL_STATS_HASH] = ms->stats;
+	c->reserved[CONTROL_NETNS] = ms->netns;
+	if (!ms->adopt) {
+		c->epoch = 1;
+		c->hash_seed = dp->sizes.hash_seed;
+		if (!c->hash_seed && getrandom(&c->hash_seed, sizeof(c->hash_seed), 0) != sizeof(c->hash_seed))
+			return errs_fail(errs, errno, "no random numbers: %s", strerror(errno));
+		__atomic_store_n(&c->abi_version, SLUICE_ABI_VERSION, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+static int commit_one(struct datapath *dp, const struct map_spec *s)
+{
+	char path[PATH_MAX];
+	int fd, err = 0;
+
+	fd = bpf_map__fd(spec_map(s));
+	pin_path(path, sizeof(path), dp->root, "maps", s->name);
+	if (s->fd < 0)
+		err = pin_replace(path, fd);
+	if (err)
+		return err;
+	fd = dup(fd);
+	if (fd < 0)
+		return -errno;
+	return table_init(&dp->tables[dp->n_tables++], s->name, fd);
+}
+
+int maps_commit(struct datapath *dp, struct map_set *ms, struct errs *errs)
+{
+	struct stale st = {dp->root, ms};
+	struct bpf_map_info info = {0};
+	__u32 len = sizeof(info);
+	int err = 0;
+
+	dp->tables = calloc(ms->n ? ms->n : 1, sizeof(*dp->tables));
+	if (!dp->tables)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	for (size_t i = 0; i < ms->n; i++) {
+		err = commit_one(dp, &ms->v[i]);
+		if (err)
+			return errs_fail(errs, -err, "map %s cannot be pinned: %s", ms->v[i].name, strerror(-err));
+	}
+	err = pin_each(dp->root, "maps", unpin_unknown, &st);
+	if (err)
+		return errs_fail(errs, -err, "a pin of another version cannot be removed: %s", strerror(-err));
+	err = write_control(dp, ms, errs);
+	if (err)
+		return err;
+	err = bpf_obj_get_info_by_fd(table_get(dp, "control")->fd, &info, &len);
+	dp->control_id = info.id;
+	return err;
+}
+
+void maps_free(struct map_set *ms)
+{
+	if (!ms)
+		return;
+	for (size_t i = 0; i < ms->n; i++)
+		if (ms->v[i].fd >= 0)
+			close(ms->v[i].fd);
+	free(ms);
+}

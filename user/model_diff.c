@@ -1,0 +1,227 @@
+/* model_diff.c: what leads from one model to another, as JSON and in words (model.h).
+ *
+ * Stands between model_json.c's view of two models and those who apply, show or log a change. Two models are equal when this
+ * finds nothing: where an item was written does not count, what it says does.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model_priv.h"
+
+/* The items of one noun of one model, by name. */
+struct side {
+	size_t n;
+	json_t **json;
+	char **name;
+	json_t *index; /* name -> position */
+};
+
+static void side_free(struct side *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		json_decref(s->json[i]);
+		free(s->name[i]);
+	}
+	free(s->json);
+	free(s->name);
+	json_decref(s->index);
+}
+
+static bool side_fill(struct side *s, const struct noun *noun, const struct model *m)
+{
+	size_t n = noun_n(noun, m) - noun->first;
+
+	*s = (struct side){
+		.json = calloc(n ? n : 1, sizeof(*s->json)), .name = calloc(n ? n : 1, sizeof(*s->name)), .index = json_object()};
+	if (!s->json || !s->name || !s->index)
+		return false;
+	for (; s->n < n; s->n++) {
+		const void *item = noun_item(noun, m, noun->first + s->n);
+
+		s->json[s->n] = noun->json(item);
+		s->name[s->n] = noun_item_name(noun, item, s->json[s->n]);
+		if (!s->name[s->n] || json_object_set_new(s->index, s->name[s->n], json_integer(s->n))) {
+			s->n++;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The position of a name in the other side; -1: not there. */
+static json_int_t find(const struct side *s, const char *name)
+{
+	const json_t *v = json_object_get(s->index, name);
+
+	return v ? json_integer_value(v) : -1;
+}
+
+static int put(json_t *diff, const char *op, const char *noun, const char *name, json_t *old, json_t *new)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s}", "op", op, "noun", noun, "name", name);
+
+	if (!o)
+		return -1;
+	if ((old && json_object_set(o, "old", old)) || (new && json_object_set(o, "new", new))) {
+		json_decref(o);
+		return -1;
+	}
+	return json_array_append_new(diff, o);
+}
+
+/* The order of NAT rules is part of what they say: the first that matches wins. Where the rules of both models stand in
+ * another order among themselves, their position joins their JSON. */
+static int positions(struct side *old, struct side *new)
+{
+	size_t *in_old = calloc(new->n + 1, sizeof(*in_old)), *in_new = calloc(new->n + 1, sizeof(*in_new)), n = 0, m = 0;
+	int err = in_old && in_new ? 0 : -1;
+
+	for (size_t i = 0; !err && i < new->n; i++)
+		if (find(old, new->name[i]) >= 0)
+			in_new[n++] = i;
+	for (size_t i = 0; !err && i < old->n; i++)
+		if (find(new, old->name[i]) >= 0 && m < n)
+			in_old[m++] = i;
+	for (size_t i = 0; !err && i < m; i++) {
+		size_t was = find(old, new->name[in_new[i]]);
+
+		if (was == in_old[i])
+			continue;
+		if (json_object_set_new(old->json[was], "position", json_integer(was + 1)) ||
+		    json_object_set_new(new->json[in_new[i]], "position", json_integer(in_new[i] + 1)))
+			err = -1;
+	}
+	free(in_old);
+	free(in_new);
+	return err;
+}
+
+static int noun_diff(json_t *diff, const struct noun *noun, const struct model *old, const struct model *new)
+{
+	struct side a = {0}, b = {0};
+	json_int_t at;
+	int err = -1;
+
+	if (!side_fill(&a, noun, old) || !side_fill(&b, noun, new))
+		goto out;
+	if (!strcmp(noun->key, "nat") && positions(&a, &b))
+		goto out;
+	for (size_t i = 0; i < a.n; i++)
+		if (find(&b, a.name[i]) < 0 && put(diff, "delete", noun->word, a.name[i], a.json[i], NULL))
+			goto out;
+	for (size_t i = 0; i < b.n; i++) {
+		at = find(&a, b.name[i]);
+		if (at < 0 && put(diff, "add", noun->word, b.name[i], NULL, b.json[i]))
+			goto out;
+		if (at >= 0 && !json_equal(a.json[at], b.json[i]) &&
+		    put(diff, "change", noun->word, b.name[i], a.json[at], b.json[i]))
+			goto out;
+	}
+	err = 0;
+out:
+	side_free(&a);
+	side_free(&b);
+	return err;
+}
+
+static int section_diff(json_t *diff, const char *name, json_t *old, json_t *new)
+{
+	int err = !old || !new ? -1 : json_equal(old, new) ? 0 : put(diff, "change", name, name, old, new);
+
+	json_decref(old);
+	json_decref(new);
+	return err;
+}
+
+json_t *model_diff(const struct model *old, const struct model *new)
+{
+	json_t *diff = json_array();
+	int err = diff ? 0 : -1;
+
+	if (!err)
+		err = section_diff(diff, "settings", settings_json(&old->settings, true), settings_json(&new->settings, true));
+	if (!err)
+		err = section_diff(diff, "tables", tables_json(&old->settings, true), tables_json(&new->settings, true));
+	for (size_t i = 0; !err && i < N_NOUNS; i++)
+		err = noun_diff(diff, &nouns[i], old, new);
+	if (!err)
+		return diff;
+	json_decref(diff);
+	return NULL;
+}
+
+/* ---- in words ---- */
+
+static void change_line(FILE *f, const char *key, const json_t *old, const json_t *new, const char **sep)
+{
+	char *a = old ? json_words(old, NULL) : NULL, *b = new ? json_words(new, NULL) : NULL;
+
+	fprintf(f, "%s%s %s -> %s", *sep, key, a ?: "unset", b ?: "unset");
+	*sep = ", ";
+	free(a);
+	free(b);
+}
+
+/* What differs between two mappings; a mapping in them (flow-timeouts) by its own keys. */
+static void change_lines(FILE *f, const json_t *old, const json_t *new, const char **sep)
+{
+	const json_t *other;
+	const char *key;
+	json_t *v;
+
+	json_object_foreach ((json_t *)old, key, v) {
+		other = json_object_get(new, key);
+		if (other && json_equal(v, other))
+			continue;
+		if (json_is_object(v) && json_is_object(other))
+			change_lines(f, v, other, sep);
+		else
+			change_line(f, key, v, other, sep);
+	}
+	json_object_foreach ((json_t *)new, key, v)
+		if (!json_object_get(old, key))
+			change_line(f, key, NULL, v, sep);
+}
+
+static const char *const *ids_of(const char *word)
+{
+	for (size_t i = 0; i < N_NOUNS; i++)
+		if (!strcmp(nouns[i].word, word))
+			return nouns[i].ids;
+	return NULL;
+}
+
+char *model_diff_text(const json_t *diff)
+{
+	const char *op, *noun, *name, *sep;
+	char *ret = NULL, *words;
+	json_t *old, *new, *c;
+	size_t len, i;
+	FILE *f;
+
+	f = open_memstream(&ret, &len);
+	if (!f)
+		return NULL;
+	json_array_foreach ((json_t *)diff, i, c) {
+		if (json_unpack(c, "{s:s, s:s, s:s}", "op", &op, "noun", &noun, "name", &name))
+			continue;
+		old = json_object_get(c, "old");
+		new = json_object_get(c, "new");
+		fprintf(f, "%c %s", *op == 'a' ? '+' : *op == 'd' ? '-' : '~', noun);
+		if (strcmp(noun, name))
+			fprintf(f, " %s", name);
+		if (old && new) {
+			sep = " ";
+			change_lines(f, old, new, &sep);
+		} else {
+			words = json_words(old ?: new, ids_of(noun));
+			fprintf(f, "%s%s", words && *words ? " " : "", words ?: "");
+			free(words);
+		}
+		fputc('\n', f);
+	}
+	if (!fclose(f))
+		return ret;
+	free(ret);
+	return NULL;
+}

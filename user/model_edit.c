@@ -1,0 +1,220 @@
+/* model_edit.c: single items added to and taken from a model (model.h), for `sluice route add …` and its API.
+ *
+ * Stands between an item in JSON and the model. The item goes through the same reading as the file, so that a mistake is
+ * worded alike; it is read into an empty model first, and moves over when nothing is wrong with it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model_priv.h"
+
+static const struct noun *find_noun(const char *key, struct where where, struct errs *errs)
+{
+	char allowed[160], show[SHOW_TEXT];
+	size_t len = 0;
+
+	for (size_t i = 0; i < N_NOUNS; i++)
+		if (!strcmp(nouns[i].key, key))
+			return &nouns[i];
+	for (size_t i = 0; i < N_NOUNS; i++)
+		len += snprintf(allowed + len, sizeof(allowed) - len, "%s%s", i ? ", " : "", nouns[i].key);
+	errs_add(errs, where, NULL, "%s is no noun. Allowed are: %s", show_text(key, show), allowed);
+	return NULL;
+}
+
+/* The item as text of the file's schema: {…} for a list, {KEY: {…}} for a mapping, its key taken out. NULL with words. */
+static char *item_text(const struct noun *noun, const json_t *item, struct where where, struct errs *errs)
+{
+	json_t *copy = json_copy((json_t *)item), *outer, *id;
+	char key[24], *ret;
+
+	if (!noun->name_key) {
+		ret = json_dumps(copy, 0);
+		json_decref(copy);
+		return ret;
+	}
+	id = json_object_get(copy, noun->name_key);
+	snprintf(key, sizeof(key), "%" JSON_INTEGER_FORMAT, json_integer_value(id));
+	outer = json_object();
+	if (json_is_string(id) || json_is_integer(id)) {
+		json_object_set(outer, json_is_string(id) ? json_string_value(id) : key, copy);
+		json_object_del(copy, noun->name_key);
+		ret = json_dumps(outer, 0);
+	} else {
+		errs_add(errs, where, noun->word, "`%s` is missing: what identifies the %s", noun->name_key, noun->word);
+		ret = NULL;
+	}
+	json_decref(copy);
+	json_decref(outer);
+	return ret;
+}
+
+/* The item alone in a new model; NULL with words. */
+static struct model *read_item(const struct noun *noun, const json_t *item, const char *source, bool partial, struct errs *errs)
+{
+	struct reader r = {.file = where_file(source), .partial = partial, .errs = errs};
+	struct where where = {r.file, 0};
+	const struct node *root;
+	struct doc *d = NULL;
+	char *text;
+
+	if (!json_is_object(item)) {
+		errs_add(errs, where, noun->word, "an object is wanted");
+		return NULL;
+	}
+	text = item_text(noun, item, where, errs);
+	if (text)
+		d = doc_parse(text, strlen(text), source, errs);
+	free(text);
+	if (!d)
+		return NULL;
+	r.m = model_new();
+	root = doc_root(d);
+	if (!r.m) {
+		read_oom(&r);
+	} else if (noun->name_key) {
+		root = root->first;
+		read_push(&r, "%s.%.40s", noun->word, root->key->text);
+		noun->read(&r, root);
+	} else {
+		read_push(&r, "%s", noun->word);
+		noun->read(&r, root);
+	}
+	doc_free(d);
+	if (!r.failed)
+		return r.m;
+	model_free(r.m);
+	return NULL;
+}
+
+static void say(const struct noun *noun, const void *item, struct where where, struct errs *errs, const char *what)
+{
+	json_t *json = noun->json(item);
+	char *name = noun_item_name(noun, item, json);
+
+	errs_add(errs, where, NULL, "%s %s %s", noun->word, name ?: "", what);
+	free(name);
+	json_decref(json);
+}
+
+int model_add(struct model *m, const char *noun_key, const json_t *item, const char *source, struct errs *errs)
+{
+	struct where where = {where_file(source), 0};
+	const struct noun *noun = find_noun(noun_key, where, errs);
+	struct model *one;
+	size_t n, n_one;
+	void *from, *to;
+	int err = 0;
+
+	if (!noun)
+		return -EINVAL;
+	one = read_item(noun, item, source, false, errs);
+	if (!one)
+		return -EINVAL;
+	from = (void *)noun_item(noun, one, noun->first);
+	n = noun_n(noun, m);
+	for (size_t i = 0; !err && i < n; i++) {
+		if (noun->same(noun_item(noun, m, i), from)) {
+			say(noun, from, where, errs, "exists already");
+			err = -EEXIST;
+		}
+	}
+	if (!err) {
+		to = list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
+		if (to) {
+			/* What the item owns goes over with it: the model it was read into forgets it. */
+			memcpy(to, from, noun->size);
+			n_one = noun->first;
+			memcpy((char *)one + noun->n, &n_one, sizeof(n_one));
+		} else {
+			err = errs_fail(errs, ENOMEM, "out of memory");
+		}
+	}
+	model_free(one);
+	return err;
+}
+
+/* Whether an item has what `want` (canonical JSON) says under every key that was given. A route is looked for in the VRF
+ * `default` unless another is named, and `default` alone means either family's. */
+static bool matches(const struct noun *noun, const json_t *have, const json_t *want, const json_t *given)
+{
+	const char *key, *to;
+	json_t *v, *a, *b;
+
+	json_object_foreach ((json_t *)given, key, v) {
+		a = json_object_get(have, key);
+		b = json_object_get(want, key);
+		to = !strcmp(key, "to") && !b && json_is_string(v) ? json_string_value(a) : NULL;
+		if (to && (!strcmp(to, "0.0.0.0/0") || !strcmp(to, "::/0")))
+			continue;
+		if (a && b ? !json_equal(a, b) : a != b)
+			return false;
+	}
+	a = json_object_get(have, "vrf");
+	return json_object_get(given, "vrf") || noun->by_name || !a;
+}
+
+/* The one item that is meant; -ENOENT, or -EINVAL when several are, both with words. */
+static int find_item(const struct noun *noun, const struct model *m, const void *key, const json_t *given, struct where where,
+		     struct errs *errs, size_t *ret)
+{
+	json_t *want = noun->json(key), *have;
+	size_t found = 0, n = noun_n(noun, m);
+	char *words;
+	bool hit;
+
+	for (size_t i = noun->first; i < n; i++) {
+		const void *item = noun_item(noun, m, i);
+
+		if (noun->by_name) {
+			hit = noun->same(item, key);
+		} else {
+			have = noun->json(item);
+			hit = matches(noun, have, want, given);
+			json_decref(have);
+		}
+		if (hit && !found++)
+			*ret = i;
+	}
+	json_decref(want);
+	if (found == 1)
+		return 0;
+	if (noun->by_name) {
+		say(noun, key, where, errs, "does not exist");
+		return -ENOENT;
+	}
+	words = json_words(given, NULL);
+	if (!found)
+		errs_add(errs, where, NULL, "no %s is there with %s", noun->word, words ?: "");
+	else
+		errs_add(errs, where, NULL, "%zu items of `%s` have %s: give more of what they differ in", found, noun->key,
+			 words ?: "");
+	free(words);
+	return found ? -EINVAL : -ENOENT;
+}
+
+int model_remove(struct model *m, const char *noun_key, const json_t *item, const char *source, struct errs *errs)
+{
+	struct where where = {where_file(source), 0};
+	const struct noun *noun = find_noun(noun_key, where, errs);
+	struct model *one;
+	size_t at = 0;
+	int err;
+
+	if (!noun)
+		return -EINVAL;
+	if (!noun->name_key && !json_object_get(item, noun->ids[0]))
+		return errs_add(errs, where, noun->word, "`%s` is missing: what identifies the %s", noun->ids[0], noun->word);
+	one = read_item(noun, item, source, true, errs);
+	if (!one)
+		return -EINVAL;
+	err = find_item(noun, m, noun_item(noun, one, noun->first), item, where, errs, &at);
+	if (!err) {
+		if (noun->free)
+			noun->free((void *)noun_item(noun, m, at));
+		list_remove((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size, at);
+	}
+	model_free(one);
+	return err;
+}

@@ -1,0 +1,188 @@
+/* model_parse.c: a configuration's text into a model: the top level, settings and tables (model.h).
+ *
+ * Stands between parse.h, which knows the syntax, and the nouns, which know their keys. A model that could not be read in
+ * full is not checked as a whole: what is missing from it would only raise errors that are none.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model_priv.h"
+
+/* Limits of the tables: memory that a lookup can still profit from, and what the array-based tables can address. */
+#define TABLE_MIN     16
+#define FLOWS_MAX     (1u << 24)
+#define FDB_MAX	      (1u << 20)
+#define NEIGHBORS_MAX (1u << 20)
+#define ROUTES4_MAX   (1u << 22)
+#define ROUTES6_MAX   (1u << 22)
+#define AGEING_MAX    1000000 /* 802.1Q 8.8.3 */
+#define TIMEOUT_MAX   2592000
+#define ICMP_RATE_MAX 1000000
+
+static void timeouts_read(struct reader *r, const struct node *n)
+{
+	static const char *const keys[] = {"tcp-established", "tcp-transitory", "udp", "icmp", "other"};
+	struct settings_cfg *s = &r->m->settings;
+	uint32_t *const to[N_OF(keys)] = {&s->tcp_established_s, &s->tcp_transitory_s, &s->udp_s, &s->icmp_s, &s->other_s};
+	const struct node *v[N_OF(keys)];
+	size_t len = read_push(r, ".flow-timeouts");
+
+	if (!read_keys(r, n, keys, N_OF(keys), v)) {
+		for (size_t i = 0; i < N_OF(keys); i++)
+			if (v[i])
+				read_seconds(r, v[i], 1, TIMEOUT_MAX, to[i]);
+	}
+	read_pop(r, len);
+}
+
+static void settings_read(struct reader *r, const struct node *n)
+{
+	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts"};
+	struct settings_cfg *s = &r->m->settings;
+	size_t len = read_push(r, "settings");
+	const struct node *v[N_OF(keys)];
+
+	s->where = read_where(r, n);
+	if (!read_keys(r, n, keys, N_OF(keys), v)) {
+		if (v[0])
+			read_seconds(r, v[0], 1, AGEING_MAX, &s->fdb_ageing_s);
+		if (v[1])
+			read_u32(r, v[1], 0, UINT32_MAX, &s->hash_seed);
+		if (v[2])
+			read_u32(r, v[2], 0, ICMP_RATE_MAX, &s->icmp_rate);
+		if (v[3])
+			timeouts_read(r, v[3]);
+	}
+	read_pop(r, len);
+}
+
+static void tables_read(struct reader *r, const struct node *n)
+{
+	static const char *const keys[] = {"flows", "fdb", "neighbors", "routes4", "routes6"};
+	static const uint32_t max[] = {FLOWS_MAX, FDB_MAX, NEIGHBORS_MAX, ROUTES4_MAX, ROUTES6_MAX};
+	struct settings_cfg *s = &r->m->settings;
+	uint32_t *const to[] = {&s->max_flows, &s->max_fdb, &s->max_neighbors, &s->max_routes4, &s->max_routes6};
+	size_t len = read_push(r, "tables");
+	const struct node *v[N_OF(keys)];
+
+	if (!read_keys(r, n, keys, N_OF(keys), v)) {
+		for (size_t i = 0; i < N_OF(keys); i++)
+			if (v[i])
+				read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
+	}
+	read_pop(r, len);
+}
+
+void model_read(struct reader *r, const struct node *root)
+{
+	const char *keys[2 + N_NOUNS] = {"settings", "tables"};
+	const struct node *v[2 + N_NOUNS];
+
+	for (size_t i = 0; i < N_NOUNS; i++)
+		keys[2 + i] = nouns[i].key;
+	if (!root || read_keys(r, root, keys, N_OF(keys), v))
+		return;
+	if (v[0])
+		settings_read(r, v[0]);
+	if (v[1])
+		tables_read(r, v[1]);
+	for (size_t i = 0; i < N_NOUNS; i++) {
+		if (!v[2 + i])
+			continue;
+		if (nouns[i].name_key)
+			read_entries(r, v[2 + i], nouns[i].key, nouns[i].read);
+		else
+			read_items(r, v[2 + i], nouns[i].key, nouns[i].read);
+	}
+}
+
+/* The errors from `from` on in the order of the file; those of one line stay as they came. At most a few hundred. */
+static void sort_errors(struct errs *errs, size_t from)
+{
+	struct err e;
+	size_t j;
+
+	for (size_t i = from + 1; i < errs->n; i++) {
+		e = errs->v[i];
+		for (j = i; e.where.line && j > from && errs->v[j - 1].where.line > e.where.line; j--)
+			errs->v[j] = errs->v[j - 1];
+		errs->v[j] = e;
+	}
+}
+
+struct model *model_parse(const char *text, size_t len, const char *file, struct errs *errs)
+{
+	struct reader r = {.file = where_file(file), .lines = true, .errs = errs};
+	size_t n_before = errs ? errs->n : 0;
+	struct doc *d;
+
+	d = doc_parse(text, len, file, errs);
+	if (!d)
+		return NULL;
+	r.m = model_new();
+	if (!r.m)
+		read_oom(&r);
+	else
+		model_read(&r, doc_root(d));
+	doc_free(d);
+	if (!r.failed && !model_check(r.m, errs))
+		return r.m;
+	if (errs)
+		sort_errors(errs, n_before);
+	model_free(r.m);
+	return NULL;
+}
+
+static int read_file(const char *path, char **ret, size_t *ret_len)
+{
+	size_t len = 0, room = 0;
+	char *text = NULL, *grown;
+	int err = 0;
+	FILE *f;
+
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (!feof(f) && !err) {
+		if (len == room) {
+			room = room ? room * 2 : 65536;
+			grown = realloc(text, room);
+			if (!grown) {
+				err = -ENOMEM;
+				break;
+			}
+			text = grown;
+		}
+		len += fread(text + len, 1, room - len, f);
+		if (ferror(f))
+			err = errno ? -errno : -EIO;
+		else if (len > PARSE_TEXT_MAX)
+			err = -EFBIG;
+	}
+	fclose(f);
+	if (err) {
+		free(text);
+		return err;
+	}
+	*ret = text;
+	*ret_len = len;
+	return 0;
+}
+
+struct model *model_load(const char *path, struct errs *errs)
+{
+	struct model *m;
+	size_t len = 0;
+	char *text = NULL;
+	int err;
+
+	err = read_file(path, &text, &len);
+	if (err) {
+		errs_fail(errs, err, "%s: cannot be read: %s", path, strerror(-err));
+		return NULL;
+	}
+	m = model_parse(text, len, path, errs);
+	free(text);
+	return m;
+}

@@ -1,0 +1,340 @@
+/* model_route.c: static routes and their nexthops: reading, checking, JSON.
+ *
+ * Stands between the tree of parse.h and struct route_cfg and nexthop_cfg.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model_priv.h"
+
+static const struct word types[] = {{"gateway", NEXTHOP_GATEWAY},
+				    {"blackhole", NEXTHOP_BLACKHOLE},
+				    {"unreachable", NEXTHOP_UNREACHABLE},
+				    {"prohibit", NEXTHOP_PROHIBIT}};
+
+static int nexthop_keys_read(struct reader *r, const struct node *n, struct nexthop_cfg *h)
+{
+	static const char *const keys[] = {"address", "interface", "weight", "onlink"};
+	const struct node *v[N_OF(keys)];
+	uint32_t weight;
+
+	if (read_keys(r, n, keys, N_OF(keys), v) || (v[0] && read_addr(r, v[0], &h->gateway, &h->family)))
+		return -EINVAL;
+	if (v[1])
+		read_netdev(r, v[1], h->iface);
+	if (v[2] && !read_u32(r, v[2], 1, 256, &weight))
+		h->weight = weight;
+	if (v[3])
+		read_bool(r, v[3], &h->onlink);
+	if (!v[0] && !v[1])
+		return bad_item(r, n, "a nexthop needs an `address`, an `interface`, or both");
+	if (v[3] && h->onlink && (!v[0] || !v[1]))
+		bad(r, v[3], "`onlink` says that `address` is a neighbour on `interface`: both are needed");
+	if (v[0] && !v[1] && h->family == 6 && addr_is_link_local(&h->gateway))
+		bad(r, v[0], "a link-local address is on every link: `interface` must say which one is meant");
+	return 0;
+}
+
+/* "192.0.2.1", or {address, interface, weight, onlink}. */
+static int nexthop_read(struct reader *r, const struct node *n, void *arg)
+{
+	struct route_cfg *c = arg;
+	struct nexthop_cfg *h;
+	size_t len;
+	int err;
+
+	h = list_add(&c->nexthops, &c->n_nexthops, sizeof(*h));
+	if (!h)
+		return read_oom(r);
+	h->weight = 1;
+	if (n->kind == NODE_SCALAR) {
+		err = read_addr(r, n, &h->gateway, &h->family);
+		if (!err && h->family == 6 && addr_is_link_local(&h->gateway))
+			bad(r, n, "a link-local address is on every link: write {address, interface}");
+		return err;
+	}
+	len = read_push(r, "%s", n->key ? ".via" : "");
+	err = nexthop_keys_read(r, n, h);
+	read_pop(r, len);
+	return err;
+}
+
+/* The family of `default`: that of its gateways. Says nothing more about a `via` that could not be read. */
+static void default_read(struct reader *r, const struct node *n, struct route_cfg *c, bool via_read)
+{
+	uint8_t family = 0;
+
+	for (size_t i = 0; i < c->n_nexthops; i++) {
+		const struct nexthop_cfg *h = &c->nexthops[i];
+
+		if (h->family && family && h->family != family) {
+			bad(r, n, "the gateways are of both families: write 0.0.0.0/0 or ::/0");
+			return;
+		}
+		family = h->family ?: family;
+	}
+	if (family)
+		prefix_parse("default", family, true, &c->to);
+	else if (!r->partial && via_read)
+		bad(r, n, "no gateway shows the family of `default`: write 0.0.0.0/0 or ::/0");
+}
+
+static void to_read(struct reader *r, const struct node *n, struct route_cfg *c, bool via_read)
+{
+	const char *problem = NULL;
+
+	if (n->kind == NODE_SCALAR && !strcmp(n->text, "default"))
+		default_read(r, n, c, via_read);
+	else if (!read_prefix(r, n, &c->to) && c->to.len && c->type == NEXTHOP_GATEWAY)
+		problem = host_problem(&c->to.addr);
+	if (problem && c->to.len >= 4)
+		bad(r, n, "no route leads there: %s %s", n->text, problem);
+}
+
+static const char *const route_keys[] = {"to", "via", "type", "vrf", "metric", "distance"};
+enum { R_TO, R_VIA, R_TYPE, R_VRF, R_METRIC, R_DISTANCE };
+
+void route_read(struct reader *r, const struct node *n)
+{
+	const struct node *v[N_OF(route_keys)];
+	uint32_t distance = DISTANCE_DEFAULT;
+	int type = NEXTHOP_GATEWAY;
+	bool via_read = true;
+	struct route_cfg *c;
+
+	c = list_add(&r->m->routes, &r->m->n_routes, sizeof(*c));
+	if (!c) {
+		read_oom(r);
+		return;
+	}
+	c->where = read_where(r, n);
+	if (read_keys(r, n, route_keys, N_OF(route_keys), v))
+		return;
+	if (v[R_TYPE] && read_word(r, v[R_TYPE], types, N_OF(types), &type))
+		return;
+	c->type = type;
+	if (v[R_VIA] && type != NEXTHOP_GATEWAY)
+		bad(r, v[R_VIA], "a route of type %s leads nowhere: it has no `via`", v[R_TYPE]->text);
+	else if (v[R_VIA])
+		via_read = !read_list(r, v[R_VIA], nexthop_read, c);
+	if (type == NEXTHOP_GATEWAY && !c->n_nexthops)
+		via_read = !read_required(r, n, NULL, "via", "the gateway, or a list of gateways");
+	if (!read_required(r, n, v[R_TO], "to", "the prefix that the route leads to") && v[R_TO])
+		to_read(r, v[R_TO], c, via_read);
+	read_vrf(r, v[R_VRF], c->vrf);
+	if (v[R_METRIC])
+		read_u32(r, v[R_METRIC], 0, UINT32_MAX, &c->metric);
+	if (v[R_DISTANCE])
+		read_u32(r, v[R_DISTANCE], 1, 255, &distance);
+	c->distance = distance;
+}
+
+/* ---- checks ---- */
+
+static void gateway_check(struct checker *c, const struct route_cfg *route, const struct nexthop_cfg *h, size_t vrf,
+			  const char *key)
+{
+	const struct iface_cfg *iface = *h->iface ? model_iface(c->m, h->iface) : NULL;
+	const struct subnet *s = check_own(c, vrf, &h->gateway);
+	const char *problem;
+	char addr[ADDR_TEXT];
+
+	addr_text(&h->gateway, addr);
+	if (s) {
+		check_bad(c, route->where, key, "the gateway %s is the address of interface `%s` itself", addr, s->iface->name);
+		return;
+	}
+	if (h->onlink || (iface && h->family == 6 && addr_is_link_local(&h->gateway)))
+		return;
+	s = iface ? check_subnet_of(c, iface, &h->gateway) : check_subnet(c, vrf, &h->gateway);
+	if (!s && iface)
+		check_bad(c, route->where, key, "the gateway %s is in no prefix of interface `%s`, and `onlink` is not set", addr,
+			  h->iface);
+	else if (!s)
+		check_bad(c, route->where, key,
+			  "no interface of VRF `%s` reaches the gateway %s: none has a prefix with it (or give `interface` and "
+			  "`onlink: true`)",
+			  route->vrf, addr);
+	problem = s ? subnet_problem(&s->net, &h->gateway) : NULL;
+	if (problem)
+		check_bad(c, route->where, key, "the gateway %s %s", addr, problem);
+}
+
+static void nexthop_check(struct checker *c, const struct route_cfg *route, const struct nexthop_cfg *h, size_t vrf,
+			  const char *key)
+{
+	const struct iface_cfg *iface = *h->iface ? model_iface(c->m, h->iface) : NULL;
+	char addr[ADDR_TEXT];
+
+	if (*h->iface && !iface) {
+		check_bad(c, route->where, key, "no interface is called `%s`", h->iface);
+		return;
+	}
+	if (iface && strcmp(iface->vrf, route->vrf)) {
+		check_bad(c, route->where, key, "interface `%s` is in VRF `%s`, the route in VRF `%s`", h->iface, iface->vrf,
+			  route->vrf);
+		return;
+	}
+	if (h->family == 4 && route->to.family == 6)
+		check_bad(c, route->where, key, "an IPv6 route cannot lead over the IPv4 gateway %s",
+			  addr_text(&h->gateway, addr));
+	else if (h->family)
+		gateway_check(c, route, h, vrf, key);
+}
+
+static int cmp_nexthops(const void *a, const void *b)
+{
+	const struct nexthop_cfg *x = *(const struct nexthop_cfg *const *)a, *y = *(const struct nexthop_cfg *const *)b;
+	int d = memcmp(&x->gateway, &y->gateway, sizeof(x->gateway));
+
+	return d ? d : strcmp(x->iface, y->iface);
+}
+
+static void nexthops_check(struct checker *c, const struct route_cfg *route, size_t vrf, const char *key)
+{
+	const struct nexthop_cfg **v;
+
+	if (route->n_nexthops > NEXTHOPS_MAX) {
+		check_bad(c, route->where, key, "%zu nexthops: a route has at most %d", route->n_nexthops, NEXTHOPS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < route->n_nexthops; i++)
+		nexthop_check(c, route, &route->nexthops[i], vrf, key);
+	if (route->n_nexthops < 2)
+		return;
+	v = sorted_pointers(route->nexthops, route->n_nexthops, sizeof(*route->nexthops), cmp_nexthops);
+	if (!v) {
+		check_oom(c);
+		return;
+	}
+	for (size_t i = 1; i < route->n_nexthops; i++)
+		if (!cmp_nexthops(&v[i - 1], &v[i]))
+			check_bad(c, route->where, key, "the same nexthop is listed twice: give it a `weight` instead");
+	free(v);
+}
+
+int route_cmp(const struct route_cfg *x, const struct route_cfg *y)
+{
+	int d = strcmp(x->vrf, y->vrf);
+
+	if (!d)
+		d = memcmp(&x->to.addr, &y->to.addr, sizeof(x->to.addr));
+	if (!d)
+		d = (int)prefix_mapped_len(&x->to) - (int)prefix_mapped_len(&y->to);
+	if (!d)
+		d = (x->metric > y->metric) - (x->metric < y->metric);
+	return d ? d : (int)x->distance - (int)y->distance;
+}
+
+static int cmp_routes(const void *a, const void *b)
+{
+	const struct route_cfg *x = *(const struct route_cfg *const *)a, *y = *(const struct route_cfg *const *)b;
+	int d = route_cmp(x, y);
+
+	return d ? d : (x > y) - (x < y);
+}
+
+static void doubles_check(struct checker *c)
+{
+	const struct model *m = c->m;
+	const struct route_cfg **v = sorted_pointers(m->routes, m->n_routes, sizeof(*m->routes), cmp_routes);
+	char key[32], line[LINE_TEXT], prefix[PREFIX_TEXT];
+
+	if (!v && m->n_routes)
+		check_oom(c);
+	for (size_t i = 1; v && i < m->n_routes; i++) {
+		if (route_cmp(v[i - 1], v[i]))
+			continue;
+		snprintf(key, sizeof(key), "routes[%zu]", v[i] - m->routes);
+		check_bad(c, v[i]->where, key,
+			  "%s is there already%s with the same VRF, metric and distance: give one of them another metric, or one "
+			  "route several gateways",
+			  prefix_text(&v[i]->to, prefix), line_text(v[i - 1]->where, line));
+	}
+	free(v);
+}
+
+/* Each family's table has room for the static routes; said of the first that has none. */
+static void room_check(struct checker *c)
+{
+	const struct settings_cfg *s = &c->m->settings;
+	uint32_t room[2] = {s->max_routes4, s->max_routes6};
+
+	for (size_t i = 0; i < c->m->n_routes; i++) {
+		const struct route_cfg *route = &c->m->routes[i];
+		int six = route->to.family == 6;
+
+		if (room[six]--)
+			continue;
+		check_bad(c, route->where, "routes", "more static IPv%d routes than `tables.routes%d` has room for (%u)",
+			  six ? 6 : 4, six ? 6 : 4, six ? s->max_routes6 : s->max_routes4);
+		return;
+	}
+}
+
+void route_check(struct checker *c)
+{
+	const struct model *m = c->m;
+	char key[40];
+	size_t vrf;
+
+	room_check(c);
+	for (size_t i = 0; i < m->n_routes; i++) {
+		const struct route_cfg *route = &m->routes[i];
+
+		snprintf(key, sizeof(key), "routes[%zu].vrf", i);
+		vrf = check_vrf(c, route->where, key, route->vrf);
+		snprintf(key, sizeof(key), "routes[%zu].via", i);
+		if (vrf < m->n_vrfs)
+			nexthops_check(c, route, vrf, key);
+	}
+	doubles_check(c);
+}
+
+/* ---- JSON ---- */
+
+static json_t *nexthop_json(const struct nexthop_cfg *h)
+{
+	char addr[ADDR_TEXT];
+	json_t *o;
+
+	if (h->family && !*h->iface && h->weight == 1)
+		return json_string(addr_text(&h->gateway, addr));
+	o = json_object();
+	if (h->family)
+		json_put_text(o, "address", addr_text(&h->gateway, addr));
+	json_put_text(o, "interface", h->iface);
+	if (h->weight != 1)
+		json_put_number(o, "weight", h->weight);
+	if (h->onlink)
+		json_object_set_new(o, "onlink", json_true());
+	return o;
+}
+
+json_t *route_json(const void *item)
+{
+	const struct route_cfg *c = item;
+	json_t *o = json_object(), *via;
+	char prefix[PREFIX_TEXT];
+
+	if (c->to.family)
+		json_put_text(o, "to", prefix_text(&c->to, prefix));
+	if (c->type != NEXTHOP_GATEWAY)
+		json_put_text(o, "type", word_text(types, N_OF(types), c->type));
+	if (c->n_nexthops == 1 && c->nexthops[0].family && !*c->nexthops[0].iface && c->nexthops[0].weight == 1) {
+		json_object_set_new(o, "via", nexthop_json(&c->nexthops[0]));
+	} else if (c->n_nexthops) {
+		via = json_array();
+		for (size_t i = 0; i < c->n_nexthops; i++)
+			json_array_append_new(via, nexthop_json(&c->nexthops[i]));
+		json_object_set_new(o, "via", via);
+	}
+	if (strcmp(c->vrf, VRF_DEFAULT))
+		json_put_text(o, "vrf", c->vrf);
+	if (c->metric != METRIC_DEFAULT)
+		json_put_number(o, "metric", c->metric);
+	if (c->distance != DISTANCE_DEFAULT)
+		json_put_number(o, "distance", c->distance);
+	return o;
+}

@@ -1,0 +1,243 @@
+/* nat.c: the life of NAT's control plane: opened, reconciled, shown.
+ *
+ * Stands between the model and the tables of bpf/nat.h and bpf/pool.h; nat_plan.c says what they shall hold, nat_apply.c writes
+ * it, nat_sweep.c takes ports back. Rules and pools keep their numbers by name, which the tables hold beside them, so a new life
+ * of sluiced finds the flows' rules again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "nat_priv.h"
+
+/* ---- rule ids */
+
+static int rule_id_set(struct nat *nat, uint16_t id, const char *name)
+{
+	struct nat_rule_id *v;
+
+	if (!id || !name[0])
+		return 0;
+	if (id > nat->n_rules) {
+		v = reallocarray(nat->rules, id, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		memset(v + nat->n_rules, 0, (id - nat->n_rules) * sizeof(*v));
+		nat->rules = v;
+		nat->n_rules = id;
+	}
+	memset(&nat->rules[id - 1], 0, sizeof(*v));
+	snprintf(nat->rules[id - 1].name, sizeof(nat->rules[id - 1].name), "%.31s", name);
+	return 0;
+}
+
+/* A new name gets a number nobody has had. Only when all have been given (names come and go for years) does it get one of a
+ * rule that is gone. */
+uint16_t nat_rule_take(struct nat *nat, const char *name)
+{
+	size_t at = nat->n_rules;
+
+	for (size_t i = 0; i < nat->n_rules; i++) {
+		if (!strcmp(nat->rules[i].name, name)) {
+			nat->rules[i].wanted = true;
+			return (uint16_t)(i + 1);
+		}
+		if (!nat->rules[i].name[0])
+			at = i;
+	}
+	for (size_t i = 0; at >= UINT16_MAX && i < nat->n_rules; i++)
+		if (!nat->rules[i].alive && !nat->rules[i].wanted)
+			at = i;
+	if (at >= UINT16_MAX || rule_id_set(nat, (uint16_t)(at + 1), name))
+		return 0;
+	nat->rules[at].wanted = true;
+	return (uint16_t)(at + 1);
+}
+
+const char *nat_rule_name(const struct sw *sw, uint16_t id)
+{
+	const struct nat *nat = sw->nat;
+
+	return id && id <= nat->n_rules && nat->rules[id - 1].alive ? nat->rules[id - 1].name : NULL;
+}
+
+/* ---- pools */
+
+bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr)
+{
+	const struct pool *p;
+	uint32_t n;
+
+	if (!pool || pool >= POOL_MAX || pool_addr >= POOL_ADDR_MAX)
+		return false;
+	/* nat_apply.c puts the IPv6 members behind the IPv4 ones. */
+	p = &nat->pools[pool];
+	n = (uint32_t)p->count4 + p->count6;
+	for (uint32_t i = p->first4; i < p->first4 + n && i < 2 * POOL_MEMBER_MAX; i++)
+		if (nat->members[i].pool_addr == pool_addr)
+			return true;
+	return false;
+}
+
+bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside)
+{
+	if (!nat_rule_name(sw, rule))
+		return false;
+	if (!pool)
+		return true;
+	return nat_pool_has(sw->nat, pool, pool_addr) && !memcmp(&sw->nat->addrs[pool_addr].addr, outside, sizeof(*outside));
+}
+
+/* ---- life */
+
+/* What the tables remember: the bank in force, and the ids of rules. */
+static int read_dnat(const void *key, void *value, void *arg)
+{
+	const struct dnat_rule *r = value;
+
+	return rule_id_set(arg, r->rule, r->name);
+}
+
+static int read_back(struct nat *nat, const struct control *control)
+{
+	const struct snat_rule *r = &nat->snat[control->snat_bank ? SNAT_RULE_MAX : 0];
+	int err = 0;
+
+	for (int id = 1; id < POOL_MAX; id++)
+		if (nat->pools[id].first4 >= POOL_MEMBER_MAX)
+			nat->bank = 1;
+	for (int i = 0; !err && i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++)
+		err = rule_id_set(nat, r[i].rule, r[i].name);
+	return err ? err : table_each(nat->dnat, read_dnat, nat);
+}
+
+static void *map(struct sw *sw, const char *name, struct errs *errs)
+{
+	struct table *t = table_get(sw->dp, name);
+	void *p = t ? table_map(t) : NULL;
+
+	if (!p)
+		errs_fail(errs, ENOENT, "nat: the table %s cannot be mapped", name);
+	return p;
+}
+
+int nat_open(struct sw *sw, struct errs *errs)
+{
+	struct nat *nat = calloc(1, sizeof(*nat));
+	int err;
+
+	if (!nat)
+		return errs_fail(errs, ENOMEM, "nat: no memory");
+	sw->nat = nat;
+	nat->pools = map(sw, "pools", errs);
+	nat->members = map(sw, "pool_members", errs);
+	nat->addrs = map(sw, "pool_addrs", errs);
+	nat->ports = map(sw, "pool_ports", errs);
+	nat->snat = map(sw, "snat_rules", errs);
+	nat->dnat = table_get(sw->dp, "dnat_rules");
+	nat->mappings = table_get(sw->dp, "nat_mappings");
+	nat->ifaces = table_get(sw->dp, "ifaces");
+	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->dnat || !nat->mappings ||
+	    !nat->ifaces)
+		err = -ENOENT;
+	else
+		err = read_back(nat, sw->control);
+	for (size_t i = 0; i < nat->n_rules; i++)
+		nat->rules[i].alive = true;
+	if (!err)
+		err = nat_sweep_open(nat);
+	if (err) {
+		nat_close(sw);
+		return errs_fail(errs, -err, "nat: the tables cannot be read: %s", strerror(-err));
+	}
+	return 0;
+}
+
+void nat_close(struct sw *sw)
+{
+	if (!sw->nat)
+		return;
+	nat_sweep_close(sw->nat);
+	free(sw->nat->rules);
+	free(sw->nat);
+	sw->nat = NULL;
+}
+
+int nat_reconcile(struct sw *sw, struct errs *errs)
+{
+	struct nat_plan plan = {.n_pools = 0};
+	int err;
+
+	for (size_t i = 0; i < sw->nat->n_rules; i++)
+		sw->nat->rules[i].wanted = false;
+	err = nat_plan_make(sw, &plan, errs);
+	if (!err)
+		err = nat_apply(sw, &plan, errs);
+	for (size_t i = 0; !err && i < sw->nat->n_rules; i++)
+		sw->nat->rules[i].alive = sw->nat->rules[i].wanted;
+	nat_plan_free(&plan);
+	return err;
+}
+
+/* ---- listing */
+
+/* Ports in [min, max] that are held. */
+static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned w = min / 64; w <= max / 64; w++) {
+		uint64_t bits = p->used[w];
+
+		if (w == min / 64)
+			bits &= ~0ull << min % 64;
+		if (w == max / 64)
+			bits &= ~0ull >> (63 - max % 64);
+		n += (unsigned)__builtin_popcountll(bits);
+	}
+	return n;
+}
+
+static json_t *pool_show(const struct nat *nat, const struct pool *p)
+{
+	static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
+	json_t *addrs = json_array(), *by_class = json_object();
+	json_int_t n = (json_int_t)p->count4 + p->count6, total = n * (p->port_max - p->port_min + 1), used = 0;
+	char text[ADDR_TEXT];
+
+	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+		json_int_t of_class = 0;
+
+		for (unsigned i = p->first4; i < p->first4 + n; i++)
+			of_class += held(nat_ports(nat, nat->members[i].pool_addr, class), p->port_min, p->port_max);
+		json_object_set_new(by_class, class_name[class], json_integer(of_class));
+		used = of_class > used ? of_class : used;
+	}
+	for (unsigned i = p->first4; i < p->first4 + n; i++)
+		json_array_append_new(addrs, json_string(addr_text(&nat->addrs[nat->members[i].pool_addr].addr, text)));
+	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o}", "name", p->name, "addresses", addrs, "port_min", p->port_min,
+			 "port_max", p->port_max, "ports_used", used, "ports_total", total, "used", by_class);
+}
+
+/* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
+ * "ports_total", "used": {"tcp", "udp", "icmp"}}]}. Each protocol has ports_total of its own; ports_used is that of the protocol
+ * that has used most, so that the two say how near a refusal is. */
+json_t *nat_show(struct sw *sw)
+{
+	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
+	size_t i;
+
+	json_array_foreach (json_object_get(model, "nat"), i, rule) {
+		json_t *copy = json_copy(rule);
+		const char *name = json_string_value(json_object_get(rule, "name"));
+
+		for (size_t k = 0; name && k < sw->nat->n_rules; k++)
+			if (sw->nat->rules[k].alive && !strcmp(sw->nat->rules[k].name, name))
+				json_object_set_new(copy, "id", json_integer((json_int_t)k + 1));
+		json_array_append_new(rules, copy);
+	}
+	for (int id = 1; id < POOL_MAX; id++)
+		if (sw->nat->pools[id].flags & POOL_F_USED)
+			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
+	json_decref(model);
+	return json_pack("{s:o, s:o}", "rules", rules, "pools", pools);
+}

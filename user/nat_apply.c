@@ -1,0 +1,310 @@
+/* nat_apply.c: brings NAT's tables to what the plan says, and tells the host which addresses to answer for.
+ *
+ * Stands between nat_plan.c and the maps. Order: addresses, pools, forwards, source rules; then what is not needed any more goes.
+ * Every step may be done again, and with an older plan, which is how a commit is rolled back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "nat_priv.h"
+
+/* ---- addresses */
+
+static bool same_addr(const struct addr *a, const struct addr *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+/* The address's slot: the one it has, or had until just now; else an empty one. Slots that are taken in this run have been
+ * marked. Two VRFs may have the same address: each has a slot. */
+static int slot_find(const struct nat *nat, const struct nat_plan_addr *a, const bool *taken)
+{
+	int empty = -ENOSPC;
+
+	for (int i = 0; i < POOL_ADDR_MAX; i++) {
+		if (taken[i])
+			continue;
+		if (nat->addrs[i].flags && same_addr(&nat->addrs[i].addr, &a->addr))
+			return i;
+		if (!nat->addrs[i].flags && empty < 0)
+			empty = i;
+	}
+	return empty;
+}
+
+static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, struct errs *errs)
+{
+	char text[ADDR_TEXT];
+
+	/* Those that have a slot first, so that none of them loses it to a new one. */
+	for (int fresh = 0; fresh < 2; fresh++) {
+		for (size_t i = 0; i < plan->n_addrs; i++) {
+			struct nat_plan_addr *a = &plan->addrs[i];
+			int slot;
+
+			if (fresh && a->slot != UINT32_MAX)
+				continue;
+			slot = slot_find(nat, a, taken);
+			if (slot < 0)
+				return errs_fail(errs, ENOSPC,
+						 "nat: no room for %s: all %d addresses are in use, or were until just now",
+						 addr_text(&a->addr, text), POOL_ADDR_MAX);
+			a->slot = UINT32_MAX;
+			if (!fresh && !nat->addrs[slot].flags)
+				continue;
+			a->slot = (uint32_t)slot;
+			taken[slot] = true;
+			if (!nat->addrs[slot].flags) {
+				memset(nat_ports(nat, a->slot, 0), 0, POOL_CLASSES * sizeof(struct pool_ports));
+				nat->addrs[slot].addr = a->addr;
+			}
+			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED, __ATOMIC_RELEASE);
+		}
+	}
+	return 0;
+}
+
+static struct prefix host_prefix(const struct addr *a)
+{
+	struct prefix p = {.addr = *a, .family = addr_family(a)};
+
+	p.len = p.family == 4 ? 32 : 128;
+	return p;
+}
+
+/* The host answers ARP and ND for addresses that it bears. The slot remembers where it was put. */
+static int slot_host(struct sw *sw, struct pool_addr *slot, int ifindex, struct errs *errs)
+{
+	struct prefix p = host_prefix(&slot->addr);
+	int err = 0;
+
+	if (slot->host_ifindex && slot->host_ifindex != (uint32_t)ifindex) {
+		/* Its netdev may be gone, and the address with it. */
+		if (mirror_link(sw->mirror, (int)slot->host_ifindex))
+			err = netlink_addr_delete(sw->nl, (int)slot->host_ifindex, &p, errs);
+		if (err)
+			return err;
+		slot->host_ifindex = 0;
+	}
+	if (!ifindex)
+		return 0;
+	err = netlink_addr_add(sw->nl, ifindex, &p, true, errs);
+	if (!err)
+		slot->host_ifindex = (uint32_t)ifindex;
+	return err;
+}
+
+static int apply_hosts(struct sw *sw, const struct nat_plan *plan, struct errs *errs)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < plan->n_addrs; i++)
+		err = slot_host(sw, &sw->nat->addrs[plan->addrs[i].slot], plan->addrs[i].host_ifindex, errs);
+	return err;
+}
+
+static int drop_addrs(struct sw *sw, const bool *taken, struct errs *errs)
+{
+	int err = 0;
+
+	for (int i = 0; !err && i < POOL_ADDR_MAX; i++) {
+		struct pool_addr *slot = &sw->nat->addrs[i];
+
+		if (taken[i] || !slot->flags)
+			continue;
+		__atomic_store_n(&slot->flags, POOL_ADDR_F_DRAIN, __ATOMIC_RELEASE);
+		err = slot_host(sw, slot, 0, errs);
+	}
+	return err;
+}
+
+/* ---- pools */
+
+static int apply_pool_ids(struct nat *nat, struct nat_plan *plan)
+{
+	bool taken[POOL_MAX] = {true};
+
+	for (size_t i = 0; i < plan->n_pools; i++) {
+		plan->pools[i].id = 0;
+		for (uint16_t id = 1; id < POOL_MAX; id++) {
+			if (!(nat->pools[id].flags & POOL_F_USED) || strcmp(nat->pools[id].name, plan->pools[i].name))
+				continue;
+			plan->pools[i].id = id;
+			taken[id] = true;
+		}
+	}
+	for (size_t i = 0; i < plan->n_pools; i++) {
+		/* New ones: ids nobody has had just now come first, since mappings remember a pool by its id. */
+		for (int had = 0; !plan->pools[i].id && had < 2; had++) {
+			for (uint16_t id = 1; !plan->pools[i].id && id < POOL_MAX; id++) {
+				if (taken[id] || (nat->pools[id].flags & POOL_F_USED ? 1 : 0) != had)
+					continue;
+				plan->pools[i].id = id;
+				taken[id] = true;
+			}
+		}
+		if (!plan->pools[i].id)
+			return -ENOSPC;
+	}
+	return 0;
+}
+
+/* What the pool is to be, with its members in the given bank. */
+static struct pool pool_value(const struct nat_plan_pool *p, unsigned bank)
+{
+	struct pool v = {.port_min = p->port_min, .port_max = p->port_max, .flags = POOL_F_USED};
+
+	v.first4 = (uint16_t)(bank * POOL_MEMBER_MAX + p->first);
+	v.count4 = (uint16_t)p->n4;
+	v.first6 = (uint16_t)(v.first4 + p->n4);
+	v.count6 = (uint16_t)(p->n - p->n4);
+	memcpy(v.name, p->name, sizeof(v.name));
+	return v;
+}
+
+static bool pools_differ(const struct nat *nat, const struct nat_plan *plan)
+{
+	size_t used = 0;
+
+	for (int id = 1; id < POOL_MAX; id++)
+		used += nat->pools[id].flags & POOL_F_USED ? 1 : 0;
+	if (used != plan->n_pools)
+		return true;
+	for (size_t i = 0; i < plan->n_pools; i++) {
+		struct pool v = pool_value(&plan->pools[i], nat->bank);
+
+		if (memcmp(&v, &nat->pools[plan->pools[i].id], sizeof(v)))
+			return true;
+	}
+	for (size_t i = 0; i < plan->n_members; i++)
+		if (nat->members[nat->bank * POOL_MEMBER_MAX + i].pool_addr != plan->addrs[plan->members[i]].slot)
+			return true;
+	return false;
+}
+
+/* The bank that is not in force is written, then each pool moves to it by one store. A packet on another CPU that has read the
+ * old place finishes there; the old bank is not written before the next change. */
+static void apply_pools(struct nat *nat, const struct nat_plan *plan)
+{
+	bool wanted[POOL_MAX] = {false};
+	unsigned bank = !nat->bank;
+
+	if (!pools_differ(nat, plan))
+		return;
+	for (size_t i = 0; i < plan->n_members; i++)
+		nat->members[bank * POOL_MEMBER_MAX + i].pool_addr = plan->addrs[plan->members[i]].slot;
+	for (size_t i = 0; i < plan->n_pools; i++) {
+		struct pool v = pool_value(&plan->pools[i], bank), *to = &nat->pools[plan->pools[i].id];
+
+		wanted[plan->pools[i].id] = true;
+		to->port_min = v.port_min;
+		to->port_max = v.port_max;
+		to->flags = v.flags;
+		memcpy(to->name, v.name, sizeof(to->name));
+		__atomic_store_n(&to->members, v.members, __ATOMIC_RELEASE);
+	}
+	for (int id = 1; id < POOL_MAX; id++) {
+		if (wanted[id] || !nat->pools[id].flags)
+			continue;
+		__atomic_store_n(&nat->pools[id].members, 0, __ATOMIC_RELEASE);
+		memset(&nat->pools[id], 0, sizeof(nat->pools[id]));
+	}
+	nat->bank = bank;
+}
+
+/* The interfaces' entries name their masquerade pool; all else in them is iface.c's. */
+static int apply_masquerade(struct sw *sw, const struct nat_plan *plan)
+{
+	int err = 0;
+
+	for (uint32_t id = 1; !err && id < IFACE_MAX; id++) {
+		uint16_t pool = plan->masq[id] ? plan->pools[plan->masq[id] - 1].id : 0;
+		struct iface i;
+
+		if (table_lookup(sw->nat->ifaces, &id, &i) || i.masq_pool == pool)
+			continue;
+		i.masq_pool = pool;
+		err = table_set(sw->nat->ifaces, &id, &i);
+	}
+	return err;
+}
+
+/* ---- forwards */
+
+struct dnat_diff {
+	struct nat *nat;
+	const struct nat_plan *plan;
+	int err;
+};
+
+static int by_dnat_key(const void *key, const void *entry)
+{
+	return memcmp(key, &((const struct nat_plan_dnat *)entry)->key, sizeof(struct dnat_key));
+}
+
+static int dnat_gone(const void *key, void *value, void *arg)
+{
+	struct dnat_diff *d = arg;
+
+	if (!d->plan->n_dnat || !bsearch(key, d->plan->dnat, d->plan->n_dnat, sizeof(*d->plan->dnat), by_dnat_key))
+		d->err = table_delete(d->nat->dnat, key);
+	return d->err;
+}
+
+static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
+{
+	struct dnat_diff d = {.nat = nat, .plan = plan};
+	int err = table_each(nat->dnat, dnat_gone, &d);
+
+	for (size_t i = 0; !err && i < plan->n_dnat; i++) {
+		struct dnat_rule now;
+
+		if (!table_lookup(nat->dnat, &plan->dnat[i].key, &now) && !memcmp(&now, &plan->dnat[i].rule, sizeof(now)))
+			continue;
+		err = table_set(nat->dnat, &plan->dnat[i].key, &plan->dnat[i].rule);
+	}
+	if (err == -E2BIG)
+		return errs_fail(errs, E2BIG, "nat.%s: destination rules: table full: %u entries", plan->dnat[0].rule.name,
+				 table_capacity(nat->dnat));
+	return err ? errs_fail(errs, -err, "nat: destination rules: %s", strerror(-err)) : 0;
+}
+
+/* ---- source rules: the bank that is not in force, then one store. */
+static void apply_snat(struct sw *sw, struct nat_plan *plan)
+{
+	unsigned bank = sw->control->snat_bank ? 1 : 0;
+	struct snat_rule *now = &sw->nat->snat[bank * SNAT_RULE_MAX], *next = &sw->nat->snat[!bank * SNAT_RULE_MAX];
+
+	for (size_t i = 0; i < plan->n_snat; i++)
+		if (plan->snat[i].pool)
+			plan->snat[i].pool = plan->pools[plan->snat[i].pool - 1].id;
+	/* The plan is zero behind its last rule, and SNAT_END is 0. */
+	if (!memcmp(now, plan->snat, sizeof(plan->snat)))
+		return;
+	memcpy(next, plan->snat, sizeof(plan->snat));
+	__atomic_store_n(&sw->control->snat_bank, !bank, __ATOMIC_RELEASE);
+}
+
+int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
+{
+	bool taken[POOL_ADDR_MAX] = {false};
+	int err;
+
+	err = apply_addrs(sw->nat, plan, taken, errs);
+	if (!err)
+		err = apply_hosts(sw, plan, errs);
+	if (err)
+		return err;
+	err = apply_pool_ids(sw->nat, plan);
+	if (err)
+		return errs_fail(errs, ENOSPC, "nat: more than %d pools", POOL_MAX - 1);
+	apply_pools(sw->nat, plan);
+	err = apply_masquerade(sw, plan);
+	if (err)
+		return errs_fail(errs, -err, "nat: interfaces: %s", strerror(-err));
+	err = apply_dnat(sw->nat, plan, errs);
+	if (err)
+		return err;
+	apply_snat(sw, plan);
+	return drop_addrs(sw, taken, errs);
+}

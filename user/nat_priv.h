@@ -1,0 +1,112 @@
+/* nat_priv.h: what the parts of NAT's control plane share: nat.c (life, listing), nat_plan.c (what the model asks for),
+ * nat_apply.c (into the tables), nat_sweep.c (ports and mappings that nobody holds any more).
+ *
+ * Only these files, and flow_age.c for the sweep, include it.
+ */
+#ifndef SLUICE_NAT_PRIV_H
+#define SLUICE_NAT_PRIV_H
+
+#include "sw.h"
+
+/* The elements of `pool_members`: an mmap-ed array has a stride of 8 bytes. */
+struct pool_member {
+	uint32_t pool_addr;
+	uint32_t pad;
+};
+
+/* A rule's number, which its flows bear; stable by name as long as something in the tables bears both. */
+struct nat_rule_id {
+	char name[SLUICE_LABEL];
+	bool alive;  /* in the running model */
+	bool wanted; /* in the model that is being reconciled */
+};
+
+struct nat {
+	struct pool *pools;	     /* mmap-ed, POOL_MAX */
+	struct pool_member *members; /* mmap-ed, two banks of POOL_MEMBER_MAX */
+	struct pool_addr *addrs;     /* mmap-ed, POOL_ADDR_MAX */
+	struct pool_ports *ports;    /* mmap-ed, POOL_ADDR_MAX * POOL_CLASSES */
+	struct snat_rule *snat;	     /* mmap-ed, two banks of SNAT_RULE_MAX */
+	struct table *dnat, *mappings, *ifaces;
+	struct nat_rule_id *rules; /* index: id - 1 */
+	size_t n_rules;
+	unsigned bank; /* of `members` in force */
+	struct nat_sweep *sweep;
+};
+
+/* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */
+
+struct nat_plan_pool {
+	char name[SLUICE_LABEL];
+	uint16_t id;
+	uint16_t port_min, port_max;
+	char rule[SLUICE_LABEL]; /* that asked for it first, for messages */
+	size_t first, n;	 /* in nat_plan.members */
+	size_t n4;		 /* the IPv4 ones come first */
+};
+
+struct nat_plan_addr {
+	struct addr addr;
+	uint16_t vrf;
+	uint32_t slot;	  /* in `pool_addrs` */
+	bool own;	  /* an interface's */
+	int host_ifindex; /* where the host must answer for it; 0: it is an interface's own, or in no connected prefix */
+};
+
+struct nat_plan_dnat {
+	struct dnat_key key;
+	struct dnat_rule rule;
+};
+
+struct nat_plan {
+	struct nat_plan_pool *pools;
+	size_t n_pools;
+	size_t *members; /* indexes in addrs */
+	size_t n_members;
+	struct nat_plan_addr *addrs;
+	size_t n_addrs;
+	struct snat_rule snat[SNAT_RULE_MAX];
+	size_t n_snat;
+	struct nat_plan_dnat *dnat; /* sorted by key, no doubles */
+	size_t n_dnat;
+	uint16_t masq[IFACE_MAX]; /* interface id -> index + 1 in pools; 0: none */
+};
+
+int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs);
+void nat_plan_free(struct nat_plan *plan);
+
+/* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */
+int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
+
+/* ---- nat.c */
+/* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */
+uint16_t nat_rule_take(struct nat *nat, const char *name);
+bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
+static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)
+{
+	return &nat->ports[pool_addr * POOL_CLASSES + class];
+}
+/* POOL_CLASSES: ports of this protocol are not given out. */
+unsigned nat_class(uint8_t proto);
+
+/* ---- nat_sweep.c: who holds a port is a flow, by its mapping. Once in a pass of flow.c over the flows:
+ *
+ *   begin   notes which ports are held
+ *   flow    (every flow) its port is held rightly; one that was not marked as held is marked again
+ *   mapping (every mapping) one that a flow uses, or that was used just now, stays; else it goes. Either way its port stays
+ *   end     what is left of the note is free again: neither a flow nor a mapping has it
+ *
+ * So a port returns a pass after its mapping went, when no packet can still be using the mapping, and whatever was left over
+ * by a crash returns as well. Between begin and end there must be some milliseconds: a port that the data plane took just
+ * before begin has its mapping by then. */
+int nat_sweep_open(struct nat *nat);
+void nat_sweep_close(struct nat *nat);
+void nat_sweep_begin(struct nat *nat, uint64_t now_ns);
+void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port /* host order */);
+/* table_each_some() over the mappings; *cursor NULL: the end. */
+int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max);
+void nat_sweep_end(struct nat *nat);
+/* Frees a port in the bitmaps; as pool.h's. */
+void nat_port_free(struct pool_ports *p, unsigned port);
+
+#endif

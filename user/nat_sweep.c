@@ -1,0 +1,144 @@
+/* nat_sweep.c: gives ports back that nobody holds any more, and mends the bitmaps after a crash.
+ *
+ * Stands between flow_age.c, which walks the flows, and the bitmaps that the data plane sets bits in. See nat_priv.h for the
+ * steps of a pass.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include "nat_priv.h"
+
+/* The data plane writes used_ns once a second, by a clock of ticks. */
+#define MAPPING_GRACE_NS 2000000000ull
+
+struct nat_sweep {
+	uint64_t begin_ns;
+	/* Ports that were held at the beginning and that nobody has shown to hold: [pool_addr * POOL_CLASSES + class]. Memory is
+	 * touched for addresses in use alone. */
+	uint64_t (*unclaimed)[POOL_WORDS];
+	bool noted[POOL_ADDR_MAX];
+	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
+};
+
+int nat_sweep_open(struct nat *nat)
+{
+	nat->sweep = calloc(1, sizeof(*nat->sweep));
+	if (!nat->sweep)
+		return -ENOMEM;
+	nat->sweep->unclaimed = calloc((size_t)POOL_ADDR_MAX * POOL_CLASSES, sizeof(*nat->sweep->unclaimed));
+	return nat->sweep->unclaimed ? 0 : -ENOMEM;
+}
+
+void nat_sweep_close(struct nat *nat)
+{
+	if (!nat->sweep)
+		return;
+	free(nat->sweep->unclaimed);
+	free(nat->sweep);
+	nat->sweep = NULL;
+}
+
+unsigned nat_class(uint8_t proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return 0;
+	case IPPROTO_UDP:
+		return 1;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return 2;
+	}
+	return POOL_CLASSES;
+}
+
+/* The port first, then the hint that its word is full: the order that pool_word_full() of the data plane relies on. */
+void nat_port_free(struct pool_ports *p, unsigned port)
+{
+	unsigned w = port / 64;
+
+	__atomic_fetch_and(&p->used[w], ~(1ull << port % 64), __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&p->full[w / 64], ~(1ull << w % 64), __ATOMIC_SEQ_CST);
+}
+
+void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
+{
+	struct nat_sweep *s = nat->sweep;
+
+	s->begin_ns = now_ns;
+	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
+		uint32_t flags = nat->addrs[slot].flags;
+
+		s->noted[slot] = flags & POOL_ADDR_F_USED;
+		s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
+		for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++)
+			memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used,
+			       sizeof(*s->unclaimed));
+	}
+}
+
+/* True: the port was among those nobody had claimed yet. */
+static bool claim(struct nat_sweep *s, uint32_t slot, unsigned class, uint16_t port)
+{
+	uint64_t *word = &s->unclaimed[slot * POOL_CLASSES + class][port / 64], bit = 1ull << port % 64;
+	bool was = *word & bit;
+
+	*word &= ~bit;
+	return was;
+}
+
+void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port)
+{
+	unsigned class = nat_class(proto);
+
+	if (pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat->sweep->noted[pool_addr])
+		return;
+	claim(nat->sweep, pool_addr, class, port);
+	__atomic_fetch_or(&nat_ports(nat, pool_addr, class)->used[port / 64], 1ull << port % 64, __ATOMIC_SEQ_CST);
+}
+
+/* After the flows: what is unclaimed here has no flow. */
+static int sweep_mapping(const void *key, void *value, void *arg)
+{
+	const struct nat_mapping_key *k = key;
+	const struct nat_mapping *m = value;
+	struct nat *nat = arg;
+	struct nat_sweep *s = nat->sweep;
+	unsigned class = nat_class(k->proto);
+	bool idle;
+
+	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr)) {
+		table_delete(nat->mappings, key);
+		return 0;
+	}
+	if (!s->noted[m->pool_addr])
+		return 0;
+	idle = claim(s, m->pool_addr, class, ntohs(m->port));
+	if (idle && m->used_ns + MAPPING_GRACE_NS < s->begin_ns)
+		table_delete(nat->mappings, key);
+	return 0;
+}
+
+int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max)
+{
+	return table_each_some(nat->mappings, cursor, max, sweep_mapping, nat);
+}
+
+void nat_sweep_end(struct nat *nat)
+{
+	struct nat_sweep *s = nat->sweep;
+
+	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
+		if (s->drained[slot] && nat->addrs[slot].flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
+			memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
+		/* One that came and went meanwhile holds nothing of what was noted. */
+		if (!s->noted[slot] || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
+			continue;
+		for (unsigned class = 0; class < POOL_CLASSES; class ++)
+			for (unsigned w = 0; w < POOL_WORDS; w++)
+				for (uint64_t left = s->unclaimed[slot * POOL_CLASSES + class][w]; left; left &= left - 1)
+					nat_port_free(nat_ports(nat, slot, class), w * 64 + (unsigned)__builtin_ctzll(left));
+	}
+}

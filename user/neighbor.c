@@ -1,0 +1,502 @@
+/* neighbor.c: who is behind which address: the kernel's neighbours, mirrored into the table `neighbors`.
+ *
+ * Stands between the mirror (ARP and ND are the kernel's) and bpf/neighbor.h. Usable entries give their MAC; one that the
+ * kernel gave up is kept as failed for three seconds, so that packets to it are answered 'unreachable', and is then removed,
+ * so that the next packet asks again. Entries that the kernel calls stale while the data plane uses them are probed, for the
+ * kernel sees none of that traffic and would not notice that a station is gone. Static ones of the configuration are put into
+ * the kernel too.
+ */
+#include "hash.h"
+#include "sw.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define FAILED_S      3
+#define USED_S	      30 /* used in that time: a stale entry is probed, */
+#define PROBE_EVERY_S 10 /* this often */
+#define TIMER_S	      1
+#define STALE_EVERY_S 5 /* the walk over stale entries */
+#define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
+
+struct entry {
+	struct hash_node node;
+	struct neighbor_key key;
+	struct neighbor_static {
+		bool wanted, set; /* of the configuration; in the kernel by us */
+		uint8_t mac[6];
+		int ifindex; /* where it was set */
+	} fixed;
+	uint16_t state; /* NUD_*; 0: the kernel does not know it */
+	uint8_t mac[6];
+	bool stored; /* is in the table as valid or failed */
+	uint16_t flags;
+	uint32_t failed_s, probed_s; /* when; 0: not */
+};
+
+struct neighbors {
+	struct sw *sw;
+	struct table *table;
+	struct event *timer;
+	struct hash entries;
+	uint32_t n_refused; /* found the table full */
+	uint32_t walked_s;
+};
+
+static uint32_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint32_t)ts.tv_sec + 1;
+}
+
+static uint32_t hash_key(const struct hash *h, const struct neighbor_key *k)
+{
+	return hash_end(hash_mix_bytes(h->salt, k, sizeof(*k)));
+}
+
+static uint32_t hash_of(const struct hash *h, const struct hash_node *node)
+{
+	return hash_key(h, &hash_entry(node, struct entry, node)->key);
+}
+
+static bool equal(const struct hash_node *node, const void *key)
+{
+	return !memcmp(&hash_entry(node, struct entry, node)->key, key, sizeof(struct neighbor_key));
+}
+
+static struct entry *find(const struct neighbors *ns, uint16_t iface, const struct addr *a)
+{
+	struct neighbor_key key = {.addr = *a, .iface = iface};
+	struct hash_node *node = hash_find(&ns->entries, hash_key(&ns->entries, &key), equal, &key);
+
+	return node ? hash_entry(node, struct entry, node) : NULL;
+}
+
+static struct entry *make(struct neighbors *ns, uint16_t iface, const struct addr *a)
+{
+	struct entry *e = find(ns, iface, a);
+
+	if (e)
+		return e;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->key.addr = *a;
+	e->key.iface = iface;
+	e->stored = true; /* maybe, by a former life: to be taken out if it does not belong there */
+	if (hash_insert(&ns->entries, &e->node)) {
+		free(e);
+		return NULL;
+	}
+	return e;
+}
+
+/* ---- the table */
+
+static void count_refused(struct neighbors *ns, struct entry *e)
+{
+	ns->n_refused++;
+	e->stored = false;
+}
+
+/* Writes what the entry says; `used_ns` of the data plane is kept. */
+static void store(struct neighbors *ns, struct entry *e, const uint8_t *mac, uint16_t flags)
+{
+	struct neighbor now = {0}, want = {.flags = flags};
+	int r = table_lookup(ns->table, &e->key, &now);
+
+	if (mac)
+		memcpy(want.mac, mac, sizeof(want.mac));
+	want.used_ns = now.used_ns;
+	e->flags = flags;
+	if (r == 0 && !memcmp(now.mac, want.mac, sizeof(want.mac)) && now.flags == flags) {
+		e->stored = true;
+		return;
+	}
+	if (table_set(ns->table, &e->key, &want)) {
+		count_refused(ns, e);
+		return;
+	}
+	e->stored = true;
+	/* flows may have the MAC that was there before */
+	if (r == 0)
+		sw_epoch(ns->sw);
+}
+
+static void unstore(struct neighbors *ns, struct entry *e)
+{
+	e->flags = 0;
+	e->failed_s = 0;
+	if (!e->stored)
+		return;
+	e->stored = false;
+	if (!table_delete(ns->table, &e->key))
+		sw_epoch(ns->sw);
+}
+
+static void apply(struct neighbors *ns, struct entry *e)
+{
+	if (e->fixed.wanted) {
+		e->failed_s = 0;
+		store(ns, e, e->fixed.mac, NEIGHBOR_F_VALID | NEIGHBOR_F_STATIC);
+	} else if (e->state & NUD_USABLE) {
+		e->failed_s = 0;
+		store(ns, e, e->mac, NEIGHBOR_F_VALID);
+	} else if (e->state & NUD_FAILED) {
+		e->failed_s = now_s();
+		store(ns, e, NULL, NEIGHBOR_F_FAILED);
+	} else if (!e->failed_s) {
+		unstore(ns, e); /* incomplete: packets are the kernel's to hold */
+	}
+}
+
+static void forget(struct neighbors *ns, struct entry *e)
+{
+	unstore(ns, e);
+	hash_remove(&ns->entries, &e->node);
+	free(e);
+}
+
+/* ---- the mirror */
+
+/* Stations, not groups: the kernel keeps multicast and broadcast addresses among its neighbours too. */
+static bool is_station(const struct neigh *n)
+{
+	if (n->flags & NTF_PROXY)
+		return false;
+	if (n->family == 4)
+		return n->addr.a8[12] && n->addr.a8[12] < 0xe0;
+	return n->addr.a8[0] != 0xff && (n->addr.a64[0] || n->addr.a64[1]);
+}
+
+static void take(struct neighbors *ns, uint16_t iface, const struct neigh *n)
+{
+	struct entry *e = make(ns, iface, &n->addr);
+
+	if (!e) /* no memory: the kernel goes on resolving for it packet by packet */
+		return;
+	e->state = n->state;
+	if (n->has_mac)
+		memcpy(e->mac, n->mac, sizeof(e->mac));
+	else
+		e->state &= ~NUD_USABLE;
+	apply(ns, e);
+	route_neighbor_changed(ns->sw, iface, &n->addr);
+}
+
+void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
+{
+	uint16_t iface = iface_id_by_host(sw, n->ifindex);
+	struct entry *e;
+
+	if (!sw->neighbors || !iface || !is_station(n))
+		return;
+	if (op == MIRROR_NEW) {
+		take(sw->neighbors, iface, n);
+		return;
+	}
+	e = find(sw->neighbors, iface, &n->addr);
+	if (!e)
+		return;
+	e->state = 0;
+	if (e->fixed.wanted || e->failed_s)
+		apply(sw->neighbors, e); /* a failed one is forgotten by the timer */
+	else
+		forget(sw->neighbors, e);
+	route_neighbor_changed(sw, iface, &n->addr);
+}
+
+/* ---- looking */
+
+int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6])
+{
+	const struct entry *e = sw->neighbors ? find(sw->neighbors, iface, a) : NULL;
+
+	if (!e)
+		return -ENOENT;
+	if (e->fixed.wanted) {
+		memcpy(ret_mac, e->fixed.mac, 6);
+		return 0;
+	}
+	if (e->state & NUD_USABLE) {
+		memcpy(ret_mac, e->mac, 6);
+		return 0;
+	}
+	return e->failed_s || e->state & NUD_FAILED ? -EHOSTUNREACH : -ENOENT;
+}
+
+bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a)
+{
+	const struct entry *e = sw->neighbors ? find(sw->neighbors, iface, a) : NULL;
+
+	return e && !e->fixed.wanted && e->state & NUD_STALE;
+}
+
+int neighbor_full(const struct sw *sw, struct errs *errs)
+{
+	const struct neighbors *ns = sw->neighbors;
+
+	if (!ns || !ns->n_refused)
+		return 0;
+	return errs_fail(errs, E2BIG,
+			 "the table of neighbors is full (tables.neighbors is %u): packets to the others take the slow way "
+			 "through the kernel",
+			 table_capacity(ns->table));
+}
+
+/* ---- the timer */
+
+static void probe_if_used(struct neighbors *ns, struct entry *e, uint64_t now_ns, uint32_t now)
+{
+	struct neighbor n;
+	int ifindex;
+
+	if (e->fixed.wanted || !(e->state & NUD_STALE) || !e->stored)
+		return;
+	if (e->probed_s && now - e->probed_s < PROBE_EVERY_S)
+		return;
+	if (table_lookup(ns->table, &e->key, &n) || !n.used_ns || now_ns - n.used_ns > USED_S * 1000000000ull)
+		return;
+	ifindex = iface_host_ifindex(ns->sw, e->key.iface);
+	if (!ifindex)
+		return;
+	e->probed_s = now;
+	netlink_neigh_probe(ns->sw->nl, ifindex, &e->key.addr);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct neighbors *ns = arg;
+	struct hash_iter it = {0};
+	struct hash_node *node;
+	struct timespec ts;
+	uint32_t now = now_s();
+	uint64_t now_ns;
+	bool walk = now - ns->walked_s >= STALE_EVERY_S, retry = ns->n_refused != 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+	if (walk) {
+		ns->walked_s = now;
+		ns->n_refused = 0;
+	}
+	while ((node = hash_next(&ns->entries, &it))) {
+		struct entry *e = hash_entry(node, struct entry, node);
+
+		if (walk && retry && !e->stored && e->state & NUD_USABLE)
+			apply(ns, e);
+		if (walk)
+			probe_if_used(ns, e, now_ns, now);
+		if (!e->failed_s || now - e->failed_s < FAILED_S)
+			continue;
+		unstore(ns, e);
+		if (!e->state && !e->fixed.wanted)
+			forget(ns, e);
+	}
+}
+
+/* ---- the configuration, and all at once */
+
+static void mark_static(struct neighbors *ns)
+{
+	const struct model *m = ns->sw->model;
+	struct hash_iter it = {0};
+	struct hash_node *node;
+	struct entry *e;
+	uint16_t iface;
+	size_t i;
+
+	while ((node = hash_next(&ns->entries, &it)))
+		hash_entry(node, struct entry, node)->fixed.wanted = false;
+	for (i = 0; i < m->n_neighbors; i++) {
+		iface = iface_id(ns->sw, m->neighbors[i].iface);
+		e = iface ? make(ns, iface, &m->neighbors[i].addr) : NULL;
+		if (!e)
+			continue;
+		e->fixed.wanted = true;
+		if (memcmp(e->fixed.mac, m->neighbors[i].mac, 6))
+			e->fixed.set = false;
+		memcpy(e->fixed.mac, m->neighbors[i].mac, 6);
+	}
+}
+
+/* Into the kernel, or out of it. */
+static int settle_static(struct neighbors *ns, struct entry *e, struct errs *errs)
+{
+	int r, ifindex = iface_host_ifindex(ns->sw, e->key.iface);
+
+	if (e->fixed.wanted && ifindex && (!e->fixed.set || e->fixed.ifindex != ifindex)) {
+		r = netlink_neigh_set(ns->sw->nl, ifindex, &e->key.addr, e->fixed.mac, errs);
+		if (r)
+			return r;
+		e->fixed.set = true;
+		e->fixed.ifindex = ifindex;
+	} else if (!e->fixed.wanted && e->fixed.set) {
+		e->fixed.set = false;
+		r = netlink_neigh_delete(ns->sw->nl, e->fixed.ifindex, &e->key.addr, errs);
+		if (r)
+			return r;
+		e->state = 0;
+	}
+	return 0;
+}
+
+static int take_mirrored(const struct neigh *n, void *arg)
+{
+	struct neighbors *ns = arg;
+	uint16_t iface = iface_id_by_host(ns->sw, n->ifindex);
+	struct entry *e;
+
+	if (!iface || !is_station(n))
+		return 0;
+	e = make(ns, iface, &n->addr);
+	if (!e)
+		return -ENOMEM;
+	e->state = n->has_mac ? n->state : n->state & ~NUD_USABLE;
+	if (n->has_mac)
+		memcpy(e->mac, n->mac, sizeof(e->mac));
+	return 0;
+}
+
+/* Table entries that nobody accounts for: left by a former life. */
+static int remove_unknown(const void *key, void *value, void *arg)
+{
+	const struct neighbor_key *k = key;
+	struct neighbors *ns = arg;
+
+	if (!find(ns, k->iface, &k->addr) && !table_delete(ns->table, k))
+		sw_epoch(ns->sw);
+	return 0;
+}
+
+int neighbor_reconcile(struct sw *sw, struct errs *errs)
+{
+	struct neighbors *ns = sw->neighbors;
+	struct hash_iter it = {0};
+	struct hash_node *node;
+	int r, ret = 0;
+
+	while ((node = hash_next(&ns->entries, &it)))
+		hash_entry(node, struct entry, node)->state = 0;
+	mark_static(ns);
+	r = mirror_each_neigh(sw->mirror, 0, take_mirrored, ns);
+	if (r)
+		return errs_fail(errs, -r, "neighbors: %s", strerror(-r));
+	ns->n_refused = 0;
+	it = (struct hash_iter){0};
+	while ((node = hash_next(&ns->entries, &it))) {
+		struct entry *e = hash_entry(node, struct entry, node);
+
+		r = settle_static(ns, e, errs);
+		if (r)
+			ret = r;
+		if (!e->state && !e->fixed.wanted && !e->failed_s)
+			forget(ns, e);
+		else if (!(e->state & NUD_FAILED) || e->fixed.wanted)
+			apply(ns, e);
+		else if (!e->failed_s) /* it failed long ago: the next packet asks again */
+			unstore(ns, e);
+	}
+	r = table_each(ns->table, remove_unknown, ns);
+	if (r)
+		return errs_fail(errs, -r, "neighbors: %s", strerror(-r));
+	return ret ? ret : neighbor_full(sw, errs);
+}
+
+/* ---- life */
+
+int neighbor_open(struct sw *sw, struct errs *errs)
+{
+	struct timeval every = {.tv_sec = TIMER_S};
+	struct neighbors *ns = calloc(1, sizeof(*ns));
+
+	if (!ns)
+		return errs_fail(errs, ENOMEM, "neighbors: out of memory");
+	sw->neighbors = ns;
+	ns->sw = sw;
+	hash_init(&ns->entries, hash_of);
+	ns->table = table_get(sw->dp, "neighbors");
+	ns->timer = event_new(sw->base, -1, EV_PERSIST, on_timer, ns);
+	if (ns->table && ns->timer && !event_add(ns->timer, &every))
+		return 0;
+	errs_fail(errs, ENODEV, ns->table ? "neighbors: no timer" : "the map `neighbors` is missing");
+	neighbor_close(sw);
+	return -ENODEV;
+}
+
+void neighbor_close(struct sw *sw)
+{
+	struct neighbors *ns = sw->neighbors;
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	if (!ns)
+		return;
+	while ((node = hash_next(&ns->entries, &it)))
+		free(hash_entry(node, struct entry, node));
+	hash_free(&ns->entries);
+	if (ns->timer)
+		event_free(ns->timer);
+	free(ns);
+	sw->neighbors = NULL;
+}
+
+static const char *state_name(const struct entry *e)
+{
+	static const struct {
+		uint16_t state;
+		const char *name;
+	} names[] = {{NUD_PERMANENT, "permanent"},  {NUD_REACHABLE, "reachable"}, {NUD_NOARP, "noarp"},
+		     {NUD_DELAY, "delay"},	    {NUD_PROBE, "probe"},	  {NUD_STALE, "stale"},
+		     {NUD_INCOMPLETE, "incomplete"}};
+	size_t i;
+
+	if (e->fixed.wanted)
+		return "static";
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (e->state & names[i].state)
+			return names[i].name;
+	return e->failed_s || e->state & NUD_FAILED ? "failed" : "none";
+}
+
+/* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
+json_t *neighbor_show(struct sw *sw)
+{
+	struct neighbors *ns = sw->neighbors;
+	char text[ADDR_TEXT], mac[MAC_TEXT];
+	struct hash_iter it = {0};
+	json_t *list = json_array(), *o;
+	struct hash_node *node;
+	struct neighbor n;
+	const char *name;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	while ((node = hash_next(&ns->entries, &it))) {
+		struct entry *e = hash_entry(node, struct entry, node);
+		uint64_t used_s;
+
+		o = json_object();
+		json_object_set_new(o, "address", json_string(addr_text(&e->key.addr, text)));
+		name = iface_name(sw, e->key.iface);
+		if (name)
+			json_object_set_new(o, "interface", json_string(name));
+		if (e->fixed.wanted || e->state & NUD_USABLE)
+			json_object_set_new(o, "mac", json_string(mac_text(e->fixed.wanted ? e->fixed.mac : e->mac, mac)));
+		json_object_set_new(o, "state", json_string(state_name(e)));
+		json_object_set_new(o, "offloaded", json_boolean(e->stored));
+		if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.used_ns) {
+			used_s = (uint64_t)ts.tv_sec - n.used_ns / 1000000000ull;
+			json_object_set_new(o, "used_s", json_integer((json_int_t)used_s));
+		}
+		json_array_append_new(list, o);
+	}
+	return list;
+}

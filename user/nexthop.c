@@ -1,0 +1,622 @@
+/* nexthop.c: see nexthop.h. The tables are the state; beside them stand counts of users, members of groups, and which ids are
+ * free. A nexthop that nobody uses keeps its content until its id is needed for another, so a late packet is not misled.
+ */
+#include "nexthop.h"
+#include "fib_units.h"
+#include "hash.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK	    64u /* buckets are handed out in runs of these, and no group has fewer */
+#define BUCKETS_MAX 16384u
+
+enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
+
+struct nexthop_info {
+	struct hash_node node; /* in by_key, where the table has a content */
+	uint32_t refs;
+	bool hashed, dead;
+	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
+};
+
+struct group {
+	struct nhg_member *members; /* by nexthop id */
+	uint32_t *live;		    /* indexes of the members that the buckets were made for */
+	uint32_t n, n_live;
+	uint32_t refs;
+	bool known;    /* stands in the table */
+	bool orphan;   /* found at the start, nobody asked for it yet */
+	bool retiring; /* unused at the last sweep: packets have had time to leave it */
+};
+
+struct nexthops {
+	struct nexthop *nh;
+	struct nhg *groups;
+	struct nhg_bucket *buckets;
+	uint32_t n_nh, n_groups, n_chunks;
+	uint32_t end, next, next_group; /* where the search for a free id goes on */
+	struct nexthop_info *info;
+	struct group *group;
+	uint8_t *chunk;
+	bool changed; /* a member came to life or died */
+	bool any_held;
+	struct hash by_key;
+};
+
+static struct nexthop_key key_at(const struct nexthops *ns, uint32_t id)
+{
+	const struct nexthop *n = &ns->nh[id];
+
+	return (struct nexthop_key){n->type, n->family, n->iface, n->mtu, n->gateway};
+}
+
+static uint32_t hash_key(const struct hash *h, const struct nexthop_key *k)
+{
+	uint64_t s = hash_mix(h->salt, (uint64_t)k->type << 56 | (uint64_t)k->family << 48 | (uint64_t)k->iface << 32 | k->mtu);
+
+	return hash_end(hash_mix_bytes(s, &k->gateway, sizeof(k->gateway)));
+}
+
+/* The table of the info that a node of by_key stands in: hash functions know only the hash. */
+static struct nexthops *of_hash(const struct hash *h)
+{
+	return (struct nexthops *)((char *)(uintptr_t)h - offsetof(struct nexthops, by_key));
+}
+
+static uint32_t id_of(const struct nexthops *ns, const struct hash_node *node)
+{
+	return (uint32_t)(hash_entry(node, struct nexthop_info, node) - ns->info);
+}
+
+static uint32_t hash_of(const struct hash *h, const struct hash_node *node)
+{
+	struct nexthops *ns = of_hash(h);
+	struct nexthop_key k = key_at(ns, id_of(ns, node));
+
+	return hash_key(h, &k);
+}
+
+struct find {
+	const struct nexthops *ns;
+	const struct nexthop_key *key;
+};
+
+static bool equal(const struct hash_node *node, const void *arg)
+{
+	const struct find *f = arg;
+	const struct nexthop *n = &f->ns->nh[id_of(f->ns, node)];
+
+	return n->type == f->key->type && n->family == f->key->family && n->iface == f->key->iface && n->mtu == f->key->mtu &&
+	       !memcmp(&n->gateway, &f->key->gateway, sizeof(n->gateway));
+}
+
+static uint32_t find_id(const struct nexthops *ns, const struct nexthop_key *key)
+{
+	struct find f = {ns, key};
+	struct hash_node *node = hash_find(&ns->by_key, hash_key(&ns->by_key, key), equal, &f);
+
+	return node ? id_of(ns, node) : 0;
+}
+
+/* ---- nexthops */
+
+/* A free id, going round, so that one just given up is not used for something else for long. */
+static uint32_t free_id(struct nexthops *ns)
+{
+	uint32_t i, id;
+
+	for (i = 1; i < ns->n_nh; i++) {
+		id = ns->next;
+		ns->next = ns->next + 1 < ns->n_nh ? ns->next + 1 : 1;
+		if (!ns->info[id].refs && !ns->info[id].held)
+			return id;
+	}
+	return 0;
+}
+
+static int put_key(struct nexthops *ns, uint32_t id, const struct nexthop_key *key)
+{
+	struct nexthop_info *info = &ns->info[id];
+	struct nexthop *n = &ns->nh[id];
+
+	if (info->hashed)
+		hash_remove(&ns->by_key, &info->node);
+	info->hashed = false;
+	__atomic_store_n(&n->type, NEXTHOP_NONE, __ATOMIC_RELEASE);
+	__atomic_store_n((uint64_t *)n, 0, __ATOMIC_RELEASE);
+	n->family = key->family;
+	n->iface = key->iface;
+	n->mtu = key->mtu;
+	n->gateway = key->gateway;
+	__atomic_store_n(&n->type, key->type, __ATOMIC_RELEASE);
+	if (hash_insert(&ns->by_key, &info->node))
+		return -ENOMEM;
+	info->hashed = true;
+	return 0;
+}
+
+int nexthop_use(struct nexthops *ns, const struct nexthop_key *key, uint32_t *ret_id, bool *ret_new)
+{
+	uint32_t id = find_id(ns, key);
+	int r;
+
+	if (!id) {
+		id = free_id(ns);
+		if (!id)
+			return -E2BIG;
+		r = put_key(ns, id, key);
+		if (r)
+			return r;
+	}
+	*ret_new = !ns->info[id].refs;
+	if (*ret_new)
+		ns->info[id].dead = false;
+	ns->info[id].refs++;
+	if (id >= ns->end)
+		ns->end = id + 1;
+	*ret_id = id;
+	return 0;
+}
+
+bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uint16_t flags)
+{
+	union {
+		struct {
+			uint8_t mac[6];
+			uint16_t flags;
+		};
+		uint64_t word;
+	} u = {.flags = flags};
+	uint64_t *at = (uint64_t *)&ns->nh[id];
+
+	if (mac)
+		memcpy(u.mac, mac, sizeof(u.mac));
+	if (__atomic_load_n(at, __ATOMIC_RELAXED) == u.word)
+		return false;
+	__atomic_store_n(at, u.word, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* ---- buckets */
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+	return b ? gcd(b, a % b) : a;
+}
+
+/* How many buckets: 16 a member, and enough that the weights come out, within reason. */
+static uint32_t buckets_for(const struct nhg_member *m, size_t n)
+{
+	uint32_t want = CHUNK, g = 0;
+	uint64_t total = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		total += m[i].weight;
+		g = gcd(g, m[i].weight);
+	}
+	total = total / g * 4;
+	if (total > 4096)
+		total = 4096;
+	while (want < BUCKETS_MAX && (want < 16 * n || want < total))
+		want *= 2;
+	return want;
+}
+
+static uint32_t find_chunks(const struct nexthops *ns, uint32_t n)
+{
+	uint32_t at, i;
+
+	for (at = 0; at + n <= ns->n_chunks; at += n) {
+		for (i = 0; i < n && ns->chunk[at + i] == CHUNK_FREE; i++)
+			;
+		if (i == n)
+			return at;
+	}
+	return UINT32_MAX;
+}
+
+static void mark_chunks(struct nexthops *ns, const struct nhg *g, uint8_t state)
+{
+	memset(ns->chunk + g->base / CHUNK, state, (g->mask + 1) / CHUNK);
+}
+
+/* A run of buckets, by its first. Buckets of a group that is gone are used again after a grace period. */
+static int get_buckets(struct nexthops *ns, uint32_t n, uint32_t *ret)
+{
+	uint32_t i, at = find_chunks(ns, n / CHUNK);
+
+	if (at == UINT32_MAX) {
+		fib_grace_period();
+		for (i = 0; i < ns->n_chunks; i++)
+			if (ns->chunk[i] == CHUNK_WAITING)
+				ns->chunk[i] = CHUNK_FREE;
+		at = find_chunks(ns, n / CHUNK);
+	}
+	if (at == UINT32_MAX)
+		return -E2BIG;
+	*ret = at * CHUNK;
+	return 0;
+}
+
+/* ---- groups */
+
+static void info_unuse(struct nexthops *ns, uint32_t id)
+{
+	if (--ns->info[id].refs)
+		return;
+	ns->info[id].held = true;
+	ns->any_held = true;
+}
+
+static int by_nexthop(const void *a, const void *b)
+{
+	const struct nhg_member *x = a, *y = b;
+
+	return x->nexthop < y->nexthop ? -1 : x->nexthop > y->nexthop;
+}
+
+/* Sorted, each nexthop once. */
+static size_t normalise(struct nhg_member *m, size_t n)
+{
+	size_t i, k = 0;
+
+	qsort(m, n, sizeof(*m), by_nexthop);
+	for (i = 1; i < n; i++) {
+		if (m[i].nexthop == m[k].nexthop)
+			m[k].weight += m[i].weight;
+		else
+			m[++k] = m[i];
+	}
+	return k + 1;
+}
+
+static uint32_t find_group(const struct nexthops *ns, const struct nhg_member *m, size_t n)
+{
+	uint32_t id;
+
+	for (id = 1; id < ns->n_groups; id++)
+		if (ns->group[id].known && !ns->group[id].orphan && ns->group[id].n == n &&
+		    !memcmp(ns->group[id].members, m, n * sizeof(*m)))
+			return id;
+	return 0;
+}
+
+/* What a later life recognises the group by: its members and their weights, alive or not. */
+static uint32_t members_hash(const struct nhg_member *m, size_t n)
+{
+	uint64_t s = n;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		s = hash_mix(s, (uint64_t)m[i].nexthop << 32 | m[i].weight);
+	return hash_end(s) | 1;
+}
+
+/* The group of a former life that had these members, with its choices. */
+static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t buckets)
+{
+	uint32_t id, hash = members_hash(m, n);
+
+	for (id = 1; id < ns->n_groups; id++)
+		if (ns->group[id].orphan && ns->groups[id].mask + 1 == buckets &&
+		    ns->buckets[ns->groups[id].base].members == hash)
+			return id;
+	return 0;
+}
+
+static size_t live_members(const struct nexthops *ns, const struct group *g, struct nhg_member *ret, uint32_t *ret_index)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < g->n; i++) {
+		if (ns->info[g->members[i].nexthop].dead)
+			continue;
+		ret_index[n] = i;
+		ret[n++] = g->members[i];
+	}
+	return n;
+}
+
+static bool group_settle(struct nexthops *ns, uint32_t id)
+{
+	struct nhg_member live[NHG_MEMBERS];
+	uint32_t index[NHG_MEMBERS];
+	struct group *g = &ns->group[id];
+	size_t n = live_members(ns, g, live, index);
+
+	if (!n || (n == g->n_live && !memcmp(index, g->live, n * sizeof(*index))))
+		return false;
+	memcpy(g->live, index, n * sizeof(*index));
+	g->n_live = n;
+	return nhg_balance(ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, live, n);
+}
+
+/* Fills a group that nobody can see yet, beginning with the choices of another. */
+static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, const struct group *g, uint32_t like)
+{
+	const struct nhg *from = like && like < ns->n_groups && ns->group[like].known ? &ns->groups[like] : NULL;
+	struct nhg_member live[NHG_MEMBERS];
+	uint32_t i, index[NHG_MEMBERS];
+	size_t n_live = live_members(ns, g, live, index);
+
+	for (i = 0; i < n; i++)
+		ns->buckets[base + i].nexthop = from ? ns->buckets[from->base + (i & from->mask)].nexthop : 0;
+	if (n_live)
+		nhg_balance(ns->buckets + base, n, live, n_live);
+	else
+		nhg_balance(ns->buckets + base, n, g->members, g->n);
+	ns->buckets[base].members = members_hash(g->members, g->n);
+}
+
+static uint32_t free_group(struct nexthops *ns)
+{
+	uint32_t i, id;
+
+	for (i = 1; i < ns->n_groups; i++) {
+		id = ns->next_group;
+		ns->next_group = ns->next_group + 1 < ns->n_groups ? ns->next_group + 1 : 1;
+		if (!ns->group[id].known)
+			return id;
+	}
+	return 0;
+}
+
+static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint32_t *ret_id)
+{
+	uint32_t base, n = buckets_for(g->members, g->n), id = find_orphan(ns, g->members, g->n, n);
+	union {
+		struct nhg g;
+		uint64_t word;
+	} u;
+	int r;
+
+	*ret_id = id;
+	if (id)
+		return 0;
+	id = free_group(ns);
+	if (!id)
+		return -E2BIG;
+	r = get_buckets(ns, n, &base);
+	if (r)
+		return r;
+	fill_buckets(ns, base, n, g, like);
+	u.g = (struct nhg){base, n - 1};
+	mark_chunks(ns, &u.g, CHUNK_USED);
+	__atomic_store_n((uint64_t *)&ns->groups[id], u.word, __ATOMIC_RELEASE);
+	*ret_id = id;
+	return 0;
+}
+
+static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
+{
+	struct group g = {.n = n, .known = true};
+	size_t i;
+	int r;
+
+	g.members = malloc(n * sizeof(*m));
+	g.live = malloc(n * sizeof(*g.live));
+	if (!g.members || !g.live) {
+		r = -ENOMEM;
+		goto out;
+	}
+	memcpy(g.members, m, n * sizeof(*m));
+	r = group_place(ns, &g, like, ret_id);
+	if (r)
+		goto out;
+	for (i = 0; i < n; i++)
+		ns->info[m[i].nexthop].refs++;
+	ns->group[*ret_id] = g;
+	ns->changed = true;
+	return 0;
+out:
+	free(g.members);
+	free(g.live);
+	return r;
+}
+
+int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
+{
+	struct nhg_member sorted[NHG_MEMBERS];
+	uint32_t id;
+	int r;
+
+	if (!n || n > NHG_MEMBERS)
+		return -E2BIG;
+	memcpy(sorted, m, n * sizeof(*m));
+	n = normalise(sorted, n);
+	id = find_group(ns, sorted, n);
+	if (!id) {
+		r = group_new(ns, sorted, n, like, &id);
+		if (r)
+			return r;
+	}
+	ns->group[id].refs++;
+	*ret_id = id;
+	return 0;
+}
+
+static void group_forget(struct nexthops *ns, uint32_t id)
+{
+	struct group *g = &ns->group[id];
+	uint32_t i;
+
+	for (i = 0; i < g->n; i++)
+		info_unuse(ns, g->members[i].nexthop);
+	free(g->members);
+	free(g->live);
+	mark_chunks(ns, &ns->groups[id], CHUNK_WAITING);
+	__atomic_store_n((uint64_t *)&ns->groups[id], 0, __ATOMIC_RELEASE);
+	*g = (struct group){0};
+}
+
+void nexthop_unuse(struct nexthops *ns, uint32_t result)
+{
+	if (result & NEXTHOP_IS_GROUP)
+		ns->group[result & ~NEXTHOP_IS_GROUP].refs--;
+	else if (result)
+		info_unuse(ns, result);
+}
+
+void nexthop_sweep(struct nexthops *ns)
+{
+	struct group *g;
+	uint32_t id;
+
+	for (id = 1; ns->any_held && id < ns->n_nh; id++)
+		ns->info[id].held = false;
+	ns->any_held = false;
+	for (id = 1; id < ns->n_groups; id++) {
+		g = &ns->group[id];
+		if (!g->known)
+			continue;
+		if (!g->refs && g->retiring)
+			group_forget(ns, id);
+		else
+			g->retiring = !g->refs;
+	}
+	while (ns->end > 1 && !ns->info[ns->end - 1].refs)
+		ns->end--;
+}
+
+void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive)
+{
+	if (ns->info[id].dead == !alive)
+		return;
+	ns->info[id].dead = !alive;
+	ns->changed = true;
+}
+
+bool nexthop_settle(struct nexthops *ns)
+{
+	bool moved = false;
+	uint32_t id;
+
+	if (!ns->changed)
+		return false;
+	ns->changed = false;
+	for (id = 1; id < ns->n_groups; id++)
+		if (ns->group[id].known && !ns->group[id].orphan && group_settle(ns, id))
+			moved = true;
+	return moved;
+}
+
+const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id)
+{
+	return id && id < ns->n_nh && ns->info[id].refs ? &ns->nh[id] : NULL;
+}
+
+bool nexthop_alive(const struct nexthops *ns, uint32_t id)
+{
+	return !ns->info[id].dead;
+}
+
+uint32_t nexthop_end(const struct nexthops *ns)
+{
+	return ns->end;
+}
+
+size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max)
+{
+	const struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
+	const struct nhg *table = &ns->groups[group];
+	uint32_t i, k;
+
+	if (!g || !g->known || g->orphan)
+		return 0;
+	*ret = g->members;
+	for (k = 0; ret_buckets && k < g->n && k < max; k++) {
+		ret_buckets[k] = 0;
+		for (i = 0; i <= table->mask; i++)
+			ret_buckets[k] += ns->buckets[table->base + i].nexthop == g->members[k].nexthop;
+	}
+	return g->n;
+}
+
+/* ---- life */
+
+static void adopt_nexthops(struct nexthops *ns)
+{
+	struct nexthop_key k;
+	uint32_t id;
+
+	for (id = 1; id < ns->n_nh; id++) {
+		if (!ns->nh[id].type)
+			continue;
+		k = key_at(ns, id);
+		if (!find_id(ns, &k) && !hash_insert(&ns->by_key, &ns->info[id].node))
+			ns->info[id].hashed = true;
+		ns->info[id].held = ns->any_held = true;
+		ns->next = id + 1 < ns->n_nh ? id + 1 : 1;
+	}
+}
+
+/* Groups whose place makes sense; what overlaps another or lies outside is no group. */
+static void adopt_groups(struct nexthops *ns)
+{
+	const struct nhg *g;
+	uint32_t id, i, n;
+
+	for (id = 1; id < ns->n_groups; id++) {
+		g = &ns->groups[id];
+		n = g->mask + 1;
+		if (n < CHUNK || n > BUCKETS_MAX || (n & (n - 1)) || g->base % CHUNK ||
+		    g->base / CHUNK + n / CHUNK > ns->n_chunks)
+			continue;
+		for (i = 0; i < n / CHUNK && ns->chunk[g->base / CHUNK + i] == CHUNK_FREE; i++)
+			;
+		if (i < n / CHUNK)
+			continue;
+		mark_chunks(ns, g, CHUNK_USED);
+		ns->group[id].known = ns->group[id].orphan = true;
+		ns->next_group = id + 1 < ns->n_groups ? id + 1 : 1;
+	}
+}
+
+int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups, struct nhg_bucket *buckets,
+		 uint32_t n_buckets, struct nexthops **ret)
+{
+	struct nexthops *ns = calloc(1, sizeof(*ns));
+
+	if (!ns)
+		return -ENOMEM;
+	ns->nh = nexthops;
+	ns->n_nh = n_nexthops;
+	ns->groups = groups;
+	ns->n_groups = n_groups;
+	ns->buckets = buckets;
+	ns->n_chunks = n_buckets / CHUNK;
+	ns->end = ns->next = ns->next_group = 1;
+	hash_init(&ns->by_key, hash_of);
+	ns->info = calloc(n_nexthops, sizeof(*ns->info));
+	ns->group = calloc(n_groups, sizeof(*ns->group));
+	ns->chunk = calloc(ns->n_chunks, sizeof(*ns->chunk));
+	if (!ns->info || !ns->group || !ns->chunk) {
+		nexthop_close(ns);
+		return -ENOMEM;
+	}
+	ns->chunk[0] = CHUNK_USED; /* of no group: an empty element of the table leads here, and finds no nexthop */
+	adopt_nexthops(ns);
+	adopt_groups(ns);
+	*ret = ns;
+	return 0;
+}
+
+void nexthop_close(struct nexthops *ns)
+{
+	uint32_t id;
+
+	if (!ns)
+		return;
+	for (id = 1; ns->group && id < ns->n_groups; id++) {
+		free(ns->group[id].members);
+		free(ns->group[id].live);
+	}
+	hash_free(&ns->by_key);
+	free(ns->info);
+	free(ns->group);
+	free(ns->chunk);
+	free(ns);
+}

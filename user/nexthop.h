@@ -1,0 +1,70 @@
+/* nexthop.h: ways out: nexthops and groups of them (ECMP), in the tables `nexthops`, `nhgs` and `nhg_buckets`.
+ *
+ * Stands between rib.c, which knows which nexthops a route has, and bpf/route.h and bpf/ecmp.h. Everything is counted by its
+ * users; equal contents share one id. Ids survive a restart: nexthop_open() reads the tables back, and who asks for a content
+ * that is there gets the id it had.
+ *
+ * Buckets are resilient. A group has at least 16 of them for each member; a member that leaves gives away its own and no
+ * other moves, one that joins takes its share and no more. A member leaves when it is not `alive` (its link is down, its
+ * gateway does not answer), unless none is left, for then the last ones are as good as any. Buckets change one at a time, by
+ * single stores: a packet sees the old nexthop or the new one.
+ */
+#ifndef SLUICE_NEXTHOP_H
+#define SLUICE_NEXTHOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sluice/abi.h>
+
+#define NHG_MEMBERS 512 /* of one group */
+
+struct nexthops;
+
+/* What makes two nexthops the same one. `gateway` and `family` are 0 but for NEXTHOP_GATEWAY. */
+struct nexthop_key {
+	uint8_t type; /* enum nexthop_type */
+	uint8_t family;
+	uint16_t iface;
+	uint32_t mtu;
+	struct addr gateway;
+};
+
+struct nhg_member {
+	uint32_t nexthop; /* id */
+	uint32_t weight;  /* 1.. */
+};
+
+/* Memory of the three maps (or the tests' own) and their numbers of elements. -ENOMEM. */
+int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups, struct nhg_bucket *buckets,
+		 uint32_t n_buckets, struct nexthops **ret);
+void nexthop_close(struct nexthops *ns); /* takes NULL; the tables stay */
+
+/* A nexthop with this content, for one more user. *ret_new: nobody used it before. -E2BIG: the table is full. */
+int nexthop_use(struct nexthops *ns, const struct nexthop_key *key, uint32_t *ret_id, bool *ret_new);
+/* A group of these (at least two; order and doubles do not matter), for one more user. A new one starts with the buckets of
+ * group `like` (0: none), so that flows stay on the members both have. Takes a use of each member. -E2BIG. */
+int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id);
+/* One user less, of a FIB result: group or nexthop. The id is free when nexthop_sweep() finds it unused. */
+void nexthop_unuse(struct nexthops *ns, uint32_t result);
+/* After the FIB was committed: what nobody uses may be used for something else; groups at the second call, when no packet that
+ * read the FIB before it is still under way. */
+void nexthop_sweep(struct nexthops *ns);
+
+/* Writes MAC (NULL: none) and NEXTHOP_F_* in one store. True: something changed. */
+bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uint16_t flags);
+/* Whether groups shall use it; takes effect in nexthop_settle(). */
+void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive);
+/* Moves the buckets of groups whose members came to life or died. True: some moved. */
+bool nexthop_settle(struct nexthops *ns);
+
+const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NULL: not in use */
+bool nexthop_alive(const struct nexthops *ns, uint32_t id);
+uint32_t nexthop_end(const struct nexthops *ns); /* ids in use are below */
+/* The members of a group, and in ret_buckets (may be NULL) how many buckets each has. 0: no such group. */
+size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max);
+
+/* The pure part: hands n buckets to the members (sorted by id) by weight, moving as few as can be. True: some moved. */
+bool nhg_balance(struct nhg_bucket *b, uint32_t n, const struct nhg_member *m, size_t n_members);
+
+#endif

@@ -1,0 +1,43 @@
+/* port_priv.h: the state of the ports, for port.c and port_show.c alone. */
+#ifndef SLUICE_PORT_PRIV_H
+#define SLUICE_PORT_PRIV_H
+
+#include <net/if.h>
+#include <sluice/drop.h>
+#include "sw.h"
+
+/* A netdev that is to be a port. */
+struct port_want {
+	char name[IFNAMSIZ];
+	int ifindex;
+	uint32_t mtu;
+	const struct port_cfg *cfg; /* NULL: a host port */
+	uint16_t host_vlan;	    /* of a host port */
+	uint16_t iface;
+	uint16_t id; /* 0: not decided */
+};
+
+struct port_slot {
+	struct port e;		      /* as the table has it; mode PORT_NONE: free */
+	const struct port_want *want; /* during a reconciliation */
+	bool attached;		      /* by this life */
+	uint8_t xdp;		      /* enum xdp_want it was attached with */
+	struct attachment att;
+	char note[160];
+};
+
+struct port_refusal {
+	char name[IFNAMSIZ];
+	int ifindex;
+	char reason[256];
+};
+
+struct ports {
+	struct port_slot slot[PORT_MAX];
+	struct port_refusal *refused;
+	size_t n_refused;
+	bool changed;
+	bool swept; /* links of a former life that nobody knows are gone */
+};
+
+#endif

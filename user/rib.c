@@ -1,0 +1,510 @@
+/* rib.c: see rib.h: the routes of each prefix, the choice among them, and its writing into the FIB. */
+#include "rib_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
+
+struct entry_key {
+	uint16_t vrf;
+	const struct prefix *to;
+};
+
+static uint32_t hash_prefix(const struct hash *h, uint16_t vrf, const struct prefix *to)
+{
+	uint64_t s = hash_mix(h->salt, (uint64_t)vrf << 16 | (uint64_t)to->family << 8 | to->len);
+
+	return hash_end(hash_mix_bytes(s, &to->addr, sizeof(to->addr)));
+}
+
+static uint32_t entry_hash_of(const struct hash *h, const struct hash_node *node)
+{
+	const struct rib_entry *e = hash_entry(node, struct rib_entry, node);
+
+	return hash_prefix(h, e->vrf, &e->to);
+}
+
+static bool entry_equal(const struct hash_node *node, const void *arg)
+{
+	const struct rib_entry *e = hash_entry(node, struct rib_entry, node);
+	const struct entry_key *k = arg;
+
+	return e->vrf == k->vrf && e->to.len == k->to->len && e->to.family == k->to->family &&
+	       !memcmp(&e->to.addr, &k->to->addr, sizeof(e->to.addr));
+}
+
+struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const struct prefix *to)
+{
+	struct entry_key k = {vrf, to};
+	struct hash_node *node = hash_find(&rib->entries, hash_prefix(&rib->entries, vrf, to), entry_equal, &k);
+
+	return node ? hash_entry(node, struct rib_entry, node) : NULL;
+}
+
+void rib_entry_dirty(struct rib *rib, struct rib_entry *e)
+{
+	if (list_empty(&e->dirty_link))
+		list_append(&rib->dirty_entries, &e->dirty_link);
+}
+
+static struct rib_entry *entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
+{
+	struct rib_entry *e = rib_entry_find(rib, vrf, to);
+
+	if (e)
+		return e;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->vrf = vrf;
+	e->to = *to;
+	list_init(&e->dirty_link);
+	if (hash_insert(&rib->entries, &e->node)) {
+		free(e);
+		return NULL;
+	}
+	return e;
+}
+
+static void entry_free(struct rib *rib, struct rib_entry *e)
+{
+	hash_remove(&rib->entries, &e->node);
+	list_remove(&e->dirty_link);
+	rib->n_refused -= e->refused;
+	free(e);
+}
+
+/* ---- routes */
+
+static bool better(const struct rib_route *a, const struct rib_route *b)
+{
+	if (a->distance != b->distance)
+		return a->distance < b->distance;
+	if (a->metric != b->metric)
+		return a->metric < b->metric;
+	return a->source < b->source;
+}
+
+static struct rib_route **route_find(struct rib_entry *e, uint8_t source, uint32_t metric)
+{
+	struct rib_route **at;
+
+	for (at = &e->routes; *at; at = &(*at)->next)
+		if ((*at)->source == source && (*at)->metric == metric)
+			return at;
+	return NULL;
+}
+
+static void route_insert(struct rib_entry *e, struct rib_route *r)
+{
+	struct rib_route **at = &e->routes;
+
+	while (*at && !better(r, *at))
+		at = &(*at)->next;
+	r->next = *at;
+	*at = r;
+}
+
+static void route_drop(struct rib *rib, struct rib_route **at)
+{
+	struct rib_route *r = *at;
+
+	*at = r->next;
+	list_remove(&r->of_way);
+	list_remove(&r->of_source);
+	rib_way_put(rib, r->way);
+	if (r->entry->active == r)
+		r->entry->active = NULL;
+	rib_entry_dirty(rib, r->entry);
+	rib->n_routes--;
+	free(r);
+}
+
+/* The route that is there gets another way; a group that replaces a group begins with its choices. */
+static void route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
+{
+	struct rib_way *old = r->way;
+
+	if (old == w) {
+		rib_way_put(rib, w);
+		return;
+	}
+	if (old->result & NEXTHOP_IS_GROUP && !w->result && !w->like)
+		w->like = old->result & ~NEXTHOP_IS_GROUP;
+	list_remove(&r->of_way);
+	list_append(&w->routes, &r->of_way);
+	r->way = w;
+	rib_way_put(rib, old);
+	rib_entry_dirty(rib, r->entry);
+}
+
+static void route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
+{
+	struct rib_route *r = *at;
+
+	r->generation = rib->generation[spec->source];
+	if (r->distance == spec->distance && r->protocol == spec->protocol)
+		return;
+	r->protocol = spec->protocol;
+	r->distance = spec->distance;
+	*at = r->next;
+	route_insert(r->entry, r);
+	rib_entry_dirty(rib, r->entry);
+}
+
+static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
+{
+	struct rib_route *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->entry = e;
+	r->way = w;
+	r->metric = spec->metric;
+	r->source = spec->source;
+	r->protocol = spec->protocol;
+	r->distance = spec->distance;
+	r->generation = rib->generation[spec->source];
+	list_append(&w->routes, &r->of_way);
+	list_append(&rib->sources[spec->source], &r->of_source);
+	route_insert(e, r);
+	rib_entry_dirty(rib, e);
+	rib->n_routes++;
+	return 0;
+}
+
+int rib_put(struct rib *rib, const struct rib_route_spec *spec)
+{
+	struct prefix to = prefix_masked(&spec->to);
+	struct rib_entry *e = entry_make(rib, spec->vrf, &to);
+	struct rib_way *w = e ? rib_way_get(rib, spec) : NULL;
+	struct rib_route **at;
+
+	if (!w)
+		goto no_memory;
+	at = route_find(e, spec->source, spec->metric);
+	if (at) {
+		route_set_way(rib, *at, w);
+		route_rank(rib, at, spec);
+		return 0;
+	}
+	if (!route_new(rib, e, spec, w))
+		return 0;
+	rib_way_put(rib, w);
+no_memory:
+	if (e && !e->routes && !e->installed)
+		entry_free(rib, e);
+	return -ENOMEM;
+}
+
+void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric)
+{
+	struct prefix masked = prefix_masked(to);
+	struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
+	struct rib_route **at = e ? route_find(e, source, metric) : NULL;
+
+	if (at)
+		route_drop(rib, at);
+}
+
+void rib_begin(struct rib *rib, uint8_t source)
+{
+	rib->generation[source]++;
+}
+
+void rib_sweep(struct rib *rib, uint8_t source)
+{
+	struct rib_list *head = &rib->sources[source], *l, *next;
+	struct rib_route *r;
+
+	for (l = head->next; l != head; l = next) {
+		next = l->next;
+		r = list_item(l, struct rib_route, of_source);
+		if (r->generation != rib->generation[source])
+			route_drop(rib, route_find(r->entry, source, r->metric));
+	}
+}
+
+/* ---- settling */
+
+void rib_links_changed(struct rib *rib)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	while ((node = hash_next(&rib->ways, &it)))
+		rib_way_dirty(rib, hash_entry(node, struct rib_way, node));
+}
+
+/* What depends on other routes, or found no room. */
+static void retry_ways(struct rib *rib, bool recursive, bool full)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	while ((node = hash_next(&rib->ways, &it))) {
+		struct rib_way *w = hash_entry(node, struct rib_way, node);
+
+		if ((recursive && w->recursive) || (full && w->full))
+			rib_way_dirty(rib, w);
+	}
+}
+
+static void retry_refused(struct rib *rib)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	while ((node = hash_next(&rib->entries, &it))) {
+		struct rib_entry *e = hash_entry(node, struct rib_entry, node);
+
+		if (e->refused)
+			rib_entry_dirty(rib, e);
+	}
+}
+
+static int resolve_dirty(struct rib *rib)
+{
+	struct rib_way *w;
+	int r;
+
+	while (!list_empty(&rib->dirty_ways)) {
+		w = list_item(rib->dirty_ways.next, struct rib_way, dirty_link);
+		r = rib_way_resolve(rib, w);
+		if (r)
+			return r;
+		list_remove(&w->dirty_link);
+	}
+	return 0;
+}
+
+/* The FIB gets what the entry's choice says. */
+static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
+{
+	int r;
+
+	rib->n_refused -= e->refused;
+	e->refused = false;
+	if (result == e->installed)
+		return 0;
+	r = result ? fib_set(rib->fib, e->vrf, &e->to, result) : fib_delete(rib->fib, e->vrf, &e->to);
+	if (r == -E2BIG) {
+		e->refused = true;
+		rib->n_refused++;
+		return 0;
+	}
+	if (r)
+		return r;
+	if (!result)
+		rib->room = true;
+	e->installed = result;
+	rib->changed = true;
+	return 0;
+}
+
+static int select_dirty(struct rib *rib)
+{
+	struct rib_route *best;
+	struct rib_entry *e;
+	int r;
+
+	while (!list_empty(&rib->dirty_entries)) {
+		e = list_item(rib->dirty_entries.next, struct rib_entry, dirty_link);
+		for (best = e->routes; best && !best->way->result; best = best->next)
+			;
+		r = entry_install(rib, e, best ? best->way->result : 0);
+		if (r)
+			return r;
+		e->active = e->refused ? NULL : best;
+		list_remove(&e->dirty_link);
+		if (!e->routes)
+			entry_free(rib, e);
+	}
+	return 0;
+}
+
+int rib_settle(struct rib *rib, bool *ret_changed)
+{
+	bool before;
+	int r, round;
+
+	*ret_changed = rib->changed;
+	if (rib->n_full)
+		retry_ways(rib, false, true);
+	if (rib->n_refused && rib->room)
+		retry_refused(rib);
+	rib->room = false;
+	before = false;
+	for (round = 0; round < ROUNDS; round++) {
+		rib->changed = false;
+		r = resolve_dirty(rib);
+		if (!r)
+			r = select_dirty(rib);
+		before |= rib->changed;
+		if (r) {
+			rib->changed = before;
+			return r;
+		}
+		if (!rib->changed || !rib->n_recursive)
+			break;
+		retry_ways(rib, true, false);
+	}
+	*ret_changed |= before;
+	r = fib_commit(rib->fib);
+	rib->changed = r != 0;
+	if (!r)
+		nexthop_sweep(rib->ns);
+	return r;
+}
+
+static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)
+{
+	const struct rib_list *l;
+	const struct rib_route *r;
+
+	for (l = rib->sources[source].next; l != &rib->sources[source]; l = l->next) {
+		r = list_item(l, struct rib_route, of_source);
+		if (r->entry->refused || r->way->full)
+			return r->entry;
+	}
+	return NULL;
+}
+
+int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
+{
+	const struct rib_entry *e = NULL;
+	char text[PREFIX_TEXT];
+	bool nexthops;
+	int source;
+
+	if (!rib->n_refused && !rib->n_full)
+		return 0;
+	for (source = 0; !e && source < (configured ? RIB_KERNEL : RIB_SOURCES); source++)
+		e = first_refused(rib, source);
+	if (!e)
+		return 0;
+	nexthops = !e->refused;
+	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
+			 prefix_text(&e->to, text),
+			 nexthops	     ? "nexthops"
+			 : e->to.family == 4 ? "IPv4 routes"
+					     : "IPv6 routes",
+			 rib->n_refused ? rib->n_refused : 1);
+}
+
+/* ---- looking */
+
+static void view(const struct rib_route *r, struct rib_view *v)
+{
+	*v = (struct rib_view){.vrf = r->entry->vrf,
+			       .to = r->entry->to,
+			       .source = r->source,
+			       .protocol = r->protocol,
+			       .distance = r->distance,
+			       .type = r->way->type,
+			       .metric = r->metric,
+			       .mtu = r->way->mtu,
+			       .active = r->entry->active == r,
+			       .result = r->way->result,
+			       .nexthops = r->way->nexthops,
+			       .n = r->way->n};
+	if (v->active)
+		return;
+	v->reason = r->way->reason;
+	if (!v->reason)
+		v->reason = r->entry->refused ? "the table of routes is full" : "another route is better";
+}
+
+int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg)
+{
+	int s, r, end = source == RIB_SOURCES ? RIB_SOURCES : source + 1;
+	const struct rib_list *l, *head;
+	struct rib_view v;
+
+	for (s = source == RIB_SOURCES ? 0 : source; s < end; s++) {
+		head = &rib->sources[s];
+		for (l = head->next; l != head; l = l->next) {
+			view(list_item(l, struct rib_route, of_source), &v);
+			r = fn(&v, arg);
+			if (r)
+				return r;
+		}
+	}
+	return 0;
+}
+
+int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret)
+{
+	struct prefix p = {.addr = *a, .family = addr_family(a)}, masked;
+	struct rib_entry *e;
+	int len;
+
+	for (len = p.family == 4 ? 32 : 128; len >= 0; len--) {
+		p.len = len;
+		masked = prefix_masked(&p);
+		e = rib_entry_find(rib, vrf, &masked);
+		if (e && e->active) {
+			view(e->active, ret);
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+size_t rib_count(const struct rib *rib)
+{
+	return rib->n_routes;
+}
+
+/* ---- life */
+
+int rib_open(struct fib *fib, struct nexthops *ns, bool (*usable)(void *arg, uint16_t iface), void *arg, struct rib **ret)
+{
+	struct rib *rib = calloc(1, sizeof(*rib));
+	int i;
+
+	if (!rib)
+		return -ENOMEM;
+	rib->fib = fib;
+	rib->ns = ns;
+	rib->usable = usable;
+	rib->arg = arg;
+	hash_init(&rib->entries, entry_hash_of);
+	hash_init(&rib->ways, rib_way_hash_of);
+	list_init(&rib->dirty_entries);
+	list_init(&rib->dirty_ways);
+	for (i = 0; i < RIB_SOURCES; i++)
+		list_init(&rib->sources[i]);
+	*ret = rib;
+	return 0;
+}
+
+static void free_routes(struct rib_entry *e)
+{
+	struct rib_route *r, *next;
+
+	for (r = e->routes; r; r = next) {
+		next = r->next;
+		free(r);
+	}
+	free(e);
+}
+
+void rib_close(struct rib *rib)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	if (!rib)
+		return;
+	while ((node = hash_next(&rib->entries, &it)))
+		free_routes(hash_entry(node, struct rib_entry, node));
+	it = (struct hash_iter){0};
+	while ((node = hash_next(&rib->ways, &it)))
+		free(hash_entry(node, struct rib_way, node));
+	hash_free(&rib->entries);
+	hash_free(&rib->ways);
+	free(rib);
+}

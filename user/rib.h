@@ -1,0 +1,94 @@
+/* rib.h: all routes that are known, which of them are in force, and why the others are not.
+ *
+ * Stands between the sources of routes (route.c: configuration, addresses, the kernel) and the tables (fib.h, nexthop.h). For
+ * each prefix of a VRF the routes stand in order of preference: administrative distance, then metric, then source; the first
+ * that leads somewhere is in force. Routes with equal nexthops share one `way`, which is worked out once: a full table that
+ * leaves by three gateways is a million routes and a handful of ways.
+ *
+ * Puts and removals are gathered; rib_settle() works out ways, chooses routes and writes the FIB.
+ */
+#ifndef SLUICE_RIB_H
+#define SLUICE_RIB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "err.h"
+#include "fib.h"
+#include "nexthop.h"
+#include "text.h"
+
+#define RIB_DEPTH 4 /* gateways reached by routes that are reached by gateways … */
+
+enum rib_source {
+	RIB_LOCAL,     /* addresses of the interfaces: the packet is the host's */
+	RIB_HOST,      /* other addresses of the host: the kernel's table `local` */
+	RIB_CONNECTED, /* prefixes of the interfaces' addresses */
+	RIB_STATIC,    /* of the configuration */
+	RIB_KERNEL,    /* of the VRF's kernel table */
+	RIB_SOURCES,
+};
+
+struct rib;
+
+/* One nexthop as its source names it. */
+struct rib_nexthop {
+	struct addr gateway;
+	uint8_t family;	 /* of the gateway; 0: none, the destination is on the link */
+	bool onlink;	 /* the gateway is on `iface`, whatever the addresses say */
+	bool down;	 /* the source says that it does not work now */
+	uint16_t iface;	 /* 0: where a route to the gateway leads */
+	uint16_t weight; /* 1..256 */
+};
+
+struct rib_route_spec {
+	uint16_t vrf;
+	struct prefix to;
+	uint8_t source;	  /* enum rib_source */
+	uint8_t protocol; /* RTPROT_* of the kernel's */
+	uint8_t distance;
+	uint8_t type; /* enum nexthop_type; GATEWAY for every route with nexthops */
+	uint32_t metric;
+	uint32_t mtu;
+	const struct rib_nexthop *nexthops;
+	size_t n;
+};
+
+/* `usable`: can packets leave by this interface now? `retired` and the tables belong to the caller. */
+int rib_open(struct fib *fib, struct nexthops *ns, bool (*usable)(void *arg, uint16_t iface), void *arg, struct rib **ret);
+void rib_close(struct rib *rib); /* takes NULL; the tables stay */
+
+/* A route; one of the same VRF, prefix, source and metric is replaced. */
+int rib_put(struct rib *rib, const struct rib_route_spec *spec);
+void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric);
+/* Between the two, every route of the source that is to stay is put; the others go. */
+void rib_begin(struct rib *rib, uint8_t source);
+void rib_sweep(struct rib *rib, uint8_t source);
+/* Links came or went: every way is worked out again. */
+void rib_links_changed(struct rib *rib);
+
+/* *ret_changed: the tables are not what they were, decisions made by them are stale. -ENOMEM. Routes that found no room are
+ * no error here: rib_refused() names them. */
+int rib_settle(struct rib *rib, bool *ret_changed);
+/* -E2BIG with words when routes are not in the FIB for want of room; `configured`: only the configuration's own count. */
+int rib_refused(const struct rib *rib, bool configured, struct errs *errs);
+
+/* What is known of a route. Valid until the RIB is changed. */
+struct rib_view {
+	uint16_t vrf;
+	struct prefix to;
+	uint8_t source, protocol, distance, type;
+	uint32_t metric, mtu;
+	bool active;
+	const char *reason; /* inactive: why */
+	uint32_t result;    /* of the way: nexthop or group; 0: none */
+	const struct rib_nexthop *nexthops;
+	size_t n;
+};
+
+/* Every route (source RIB_SOURCES) or those of one source; stops at a non-zero return, and returns it. */
+int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg);
+/* The route in force for an address. -ENOENT. */
+int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
+size_t rib_count(const struct rib *rib);
+
+#endif

@@ -1,0 +1,316 @@
+/* rib_way.c: ways: from the nexthops that a route names to the nexthop or group that the FIB holds. Declared in rib_priv.h.
+ *
+ * A gateway without an interface is looked up among the routes in force, longest prefix first (the default route does not
+ * count: every gateway would be reachable by it): a connected one names the interface, another one lends its own steps.
+ */
+#include "rib_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct way_key {
+	uint16_t vrf;
+	uint8_t type;
+	uint32_t mtu;
+	const struct rib_nexthop *nexthops;
+	size_t n;
+};
+
+/* Field by field: the structs have holes. */
+static uint64_t mix_nexthop(uint64_t s, const struct rib_nexthop *n)
+{
+	s = hash_mix_bytes(s, &n->gateway, sizeof(n->gateway));
+	return hash_mix(s, (uint64_t)n->family << 48 | (uint64_t)n->onlink << 41 | (uint64_t)n->down << 40 |
+				   (uint64_t)n->iface << 16 | n->weight);
+}
+
+static bool same_nexthop(const struct rib_nexthop *a, const struct rib_nexthop *b)
+{
+	return a->family == b->family && a->onlink == b->onlink && a->down == b->down && a->iface == b->iface &&
+	       a->weight == b->weight && !memcmp(&a->gateway, &b->gateway, sizeof(a->gateway));
+}
+
+static uint32_t hash_way(const struct hash *h, const struct way_key *k)
+{
+	uint64_t s = hash_mix(h->salt, (uint64_t)k->vrf << 48 | (uint64_t)k->type << 40 | k->n);
+	size_t i;
+
+	s = hash_mix(s, k->mtu);
+	for (i = 0; i < k->n; i++)
+		s = mix_nexthop(s, &k->nexthops[i]);
+	return hash_end(s);
+}
+
+static struct way_key key_of(const struct rib_way *w)
+{
+	return (struct way_key){w->vrf, w->type, w->mtu, w->nexthops, w->n};
+}
+
+uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node)
+{
+	struct way_key k = key_of(hash_entry(node, struct rib_way, node));
+
+	return hash_way(h, &k);
+}
+
+static bool way_equal(const struct hash_node *node, const void *arg)
+{
+	const struct rib_way *w = hash_entry(node, struct rib_way, node);
+	const struct way_key *k = arg;
+	size_t i;
+
+	if (w->vrf != k->vrf || w->type != k->type || w->mtu != k->mtu || w->n != k->n)
+		return false;
+	for (i = 0; i < w->n; i++)
+		if (!same_nexthop(&w->nexthops[i], &k->nexthops[i]))
+			return false;
+	return true;
+}
+
+void rib_way_dirty(struct rib *rib, struct rib_way *w)
+{
+	if (list_empty(&w->dirty_link))
+		list_append(&rib->dirty_ways, &w->dirty_link);
+}
+
+struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec)
+{
+	struct way_key k = {spec->vrf, spec->type, spec->mtu, spec->nexthops, spec->n};
+	struct hash_node *node = hash_find(&rib->ways, hash_way(&rib->ways, &k), way_equal, &k);
+	struct rib_way *w;
+	size_t i;
+
+	if (node) {
+		w = hash_entry(node, struct rib_way, node);
+		w->refs++;
+		return w;
+	}
+	w = calloc(1, sizeof(*w) + spec->n * sizeof(w->nexthops[0]));
+	if (!w)
+		return NULL;
+	list_init(&w->routes);
+	list_init(&w->dirty_link);
+	w->vrf = spec->vrf;
+	w->type = spec->type;
+	w->mtu = spec->mtu;
+	w->refs = 1;
+	w->n = spec->n;
+	for (i = 0; i < spec->n; i++) {
+		w->nexthops[i] = spec->nexthops[i];
+		if (spec->nexthops[i].family && !spec->nexthops[i].iface)
+			w->recursive = true;
+	}
+	if (hash_insert(&rib->ways, &w->node)) {
+		free(w);
+		return NULL;
+	}
+	rib->n_recursive += w->recursive;
+	rib_way_dirty(rib, w);
+	return w;
+}
+
+void rib_way_put(struct rib *rib, struct rib_way *w)
+{
+	if (--w->refs)
+		return;
+	nexthop_unuse(rib->ns, w->result);
+	hash_remove(&rib->ways, &w->node);
+	list_remove(&w->dirty_link);
+	rib->n_recursive -= w->recursive;
+	rib->n_full -= w->full;
+	free(w);
+}
+
+/* ---- working out */
+
+/* What a result is made from. */
+struct rib_step {
+	struct nexthop_key key;
+	uint32_t weight;
+};
+
+struct steps {
+	struct rib_step v[NHG_MEMBERS];
+	size_t n;
+	unsigned usable;
+	const struct rib_way *way; /* whose they are */
+	const char *reason;
+};
+
+static void add_step(struct rib *rib, struct steps *s, const struct rib_step *step)
+{
+	if (s->n == NHG_MEMBERS) {
+		s->reason = "more nexthops than a group holds";
+		return;
+	}
+	if (rib->usable(rib->arg, step->key.iface))
+		s->usable++;
+	else
+		s->reason = "the interface is down";
+	s->v[s->n++] = *step;
+}
+
+/* The route in force for a gateway, the default route apart. */
+static struct rib_entry *gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family)
+{
+	struct prefix p = {.addr = *gateway, .family = family};
+	struct rib_entry *e;
+	int len;
+
+	for (len = family == 4 ? 32 : 128; len > 0; len--) {
+		struct prefix masked;
+
+		p.len = len;
+		masked = prefix_masked(&p);
+		e = rib_entry_find(rib, vrf, &masked);
+		if (e && e->active)
+			return e;
+	}
+	return NULL;
+}
+
+static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth);
+
+/* The route to the gateway has a gateway itself: its steps are this nexthop's, each as often as both weights say. Followed
+ * anew each time: what the routes between were worked out to before may rest upon this very way. */
+static void follow(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth)
+{
+	if (depth == RIB_DEPTH)
+		s->reason = "the gateway is reached by too many routes one over another, or in a circle";
+	else
+		resolve_nexthops(rib, by, s, weight, depth + 1);
+}
+
+static void resolve_gateway(struct rib *rib, const struct rib_nexthop *n, struct steps *s, uint32_t weight, unsigned depth)
+{
+	struct rib_step step = {.key = {.type = NEXTHOP_GATEWAY, .family = n->family, .iface = n->iface, .mtu = s->way->mtu},
+				.weight = weight};
+	struct rib_entry *e;
+
+	step.key.gateway = n->gateway;
+	if (n->iface) {
+		add_step(rib, s, &step);
+		return;
+	}
+	e = gateway_entry(rib, s->way->vrf, &n->gateway, n->family);
+	if (!e) {
+		s->reason = "no interface reaches the gateway";
+	} else if (e->active->way == s->way) {
+		s->reason = "the gateway is reached by nothing but the route itself";
+	} else if (e->active->way->type == NEXTHOP_CONNECTED) {
+		step.key.iface = e->active->way->nexthops[0].iface;
+		add_step(rib, s, &step);
+	} else if (e->active->way->type == NEXTHOP_GATEWAY) {
+		follow(rib, e->active->way, s, weight, depth);
+	} else if (e->active->way->type == NEXTHOP_LOCAL) {
+		s->reason = "the gateway is an address of this host";
+	} else {
+		s->reason = "the route to the gateway leads nowhere";
+	}
+}
+
+static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth)
+{
+	struct rib_step step;
+	size_t i;
+
+	for (i = 0; i < by->n; i++) {
+		const struct rib_nexthop *n = &by->nexthops[i];
+		uint32_t w = weight * n->weight > 256 ? 256 : weight * n->weight;
+
+		if (n->down) {
+			s->reason = "its link is down";
+		} else if (n->family) {
+			resolve_gateway(rib, n, s, w, depth);
+		} else {
+			step.key = (struct nexthop_key){.type = NEXTHOP_CONNECTED, .iface = n->iface, .mtu = s->way->mtu};
+			step.weight = w;
+			add_step(rib, s, &step);
+		}
+	}
+}
+
+static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps *s)
+{
+	struct rib_step step = {.weight = 1};
+
+	s->way = w;
+	if (w->type != NEXTHOP_GATEWAY && w->type != NEXTHOP_CONNECTED) {
+		step.key.type = w->type;
+		s->v[s->n++] = step;
+		s->usable = 1;
+		return;
+	}
+	s->reason = "it has no nexthop";
+	resolve_nexthops(rib, w, s, 1, 1);
+}
+
+/* One use of the nexthop or group of these steps. */
+static int use_steps(struct rib *rib, const struct rib_way *w, const struct steps *s, uint32_t *ret)
+{
+	uint32_t like = w->result & NEXTHOP_IS_GROUP ? w->result & ~NEXTHOP_IS_GROUP : w->like;
+	struct nhg_member m[NHG_MEMBERS];
+	size_t i, n = 0;
+	bool fresh, alive, many = false;
+	int r = 0;
+
+	for (i = 0; i < s->n && !r; i++) {
+		r = nexthop_use(rib->ns, &s->v[i].key, &m[n].nexthop, &fresh);
+		if (r)
+			break;
+		if (fresh)
+			nexthop_set_state(rib->ns, m[n].nexthop, NULL, 0);
+		alive = !s->v[i].key.iface || rib->usable(rib->arg, s->v[i].key.iface);
+		if (nexthop_at(rib->ns, m[n].nexthop)->flags & NEXTHOP_F_FAILED)
+			alive = false;
+		nexthop_set_alive(rib->ns, m[n].nexthop, alive);
+		m[n].weight = s->v[i].weight;
+		many |= m[n].nexthop != m[0].nexthop;
+		n++;
+	}
+	if (!r && !many) {
+		*ret = m[0].nexthop;
+		for (i = 1; i < n; i++)
+			nexthop_unuse(rib->ns, m[i].nexthop);
+		return 0;
+	}
+	if (!r)
+		r = nhg_use(rib->ns, m, n, like, ret);
+	if (!r)
+		*ret |= NEXTHOP_IS_GROUP;
+	while (n--)
+		nexthop_unuse(rib->ns, m[n].nexthop);
+	return r;
+}
+
+int rib_way_resolve(struct rib *rib, struct rib_way *w)
+{
+	struct steps s = {.n = 0};
+	uint32_t result = 0;
+	struct rib_list *l;
+	int r = 0;
+
+	resolve_steps(rib, w, &s);
+	rib->n_full -= w->full;
+	w->full = false;
+	if (s.usable)
+		r = use_steps(rib, w, &s, &result);
+	if (r == -E2BIG) {
+		s.reason = "the table of nexthops is full";
+		s.usable = 0;
+		w->full = true;
+		rib->n_full++;
+		result = 0;
+	} else if (r) {
+		return r;
+	}
+	w->reason = s.usable ? NULL : s.reason;
+	nexthop_unuse(rib->ns, w->result);
+	if (result != w->result)
+		for (l = w->routes.next; l != &w->routes; l = l->next)
+			rib_entry_dirty(rib, list_item(l, struct rib_route, of_way)->entry);
+	w->result = result;
+	w->like = 0;
+	return 0;
+}

@@ -1,0 +1,278 @@
+/* route.c: the noun `route`: its life, the reconciliation of RIB, nexthops and FIB, and the gateways, which are kept resolved.
+ *
+ * Stands between the daemon (sw.h) and the parts: route_source.c fills the RIB, rib.c chooses, nexthop.c and fib.c write the
+ * tables, route_host.c tells the kernel. neighbor.c knows the MACs.
+ */
+#include "route_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PROBE_S	      1 /* an unresolved gateway is asked for this often, */
+#define PROBE_AGAIN_S 5 /* one that failed, or whose entry the kernel calls stale, this often */
+
+static uint32_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint32_t)ts.tv_sec + 1; /* never 0 */
+}
+
+static bool usable(void *arg, uint16_t iface)
+{
+	struct routes *rs = arg;
+
+	return !iface || iface_usable(rs->sw, iface);
+}
+
+/* ---- gateways */
+
+/* The nexthop takes over what is known of its gateway. A gateway that failed stays so until it answers, although the kernel
+ * forgets about it in between: else a group would take it back every few seconds. True: a decision may be outdated. */
+static bool gateway_update(struct routes *rs, uint32_t id)
+{
+	const struct nexthop *nh = nexthop_at(rs->ns, id);
+	uint16_t flags = 0;
+	uint8_t mac[6];
+	bool changed;
+	int r;
+
+	if (!nh || (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED))
+		return false;
+	r = nh->type == NEXTHOP_GATEWAY ? neighbor_get(rs->sw, nh->iface, &nh->gateway, mac) : -ENOENT;
+	if (r == 0)
+		flags = NEXTHOP_F_RESOLVED;
+	else if (r == -EHOSTUNREACH || (nh->flags & NEXTHOP_F_FAILED))
+		flags = NEXTHOP_F_FAILED;
+	changed = nexthop_set_state(rs->ns, id, r == 0 ? mac : NULL, flags);
+	nexthop_set_alive(rs->ns, id, !(flags & NEXTHOP_F_FAILED) && usable(rs, nh->iface));
+	return changed;
+}
+
+/* The kernel is asked for a gateway that it does not know, or not for sure. */
+static void gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
+{
+	const struct nexthop *nh = nexthop_at(rs->ns, id);
+	uint32_t every = PROBE_S;
+	int ifindex;
+
+	if (!nh || nh->type != NEXTHOP_GATEWAY)
+		return;
+	if (nh->flags & NEXTHOP_F_FAILED)
+		every = PROBE_AGAIN_S;
+	if (nh->flags & NEXTHOP_F_RESOLVED) {
+		if (!neighbor_stale(rs->sw, nh->iface, &nh->gateway))
+			return;
+		every = PROBE_AGAIN_S;
+	}
+	if (rs->probed_s[id] && now - rs->probed_s[id] < every)
+		return;
+	ifindex = iface_host_ifindex(rs->sw, nh->iface);
+	if (!ifindex || !usable(rs, nh->iface))
+		return;
+	rs->probed_s[id] = now;
+	/* a refusal (the link just went) is answered by the next turn of the timer */
+	netlink_neigh_probe(rs->sw->nl, ifindex, &nh->gateway);
+}
+
+static bool gateways_update(struct routes *rs)
+{
+	uint32_t id, end = nexthop_end(rs->ns), now = now_s();
+	bool changed = false;
+
+	for (id = 1; id < end; id++) {
+		changed |= gateway_update(rs, id);
+		gateway_probe(rs, id, now);
+	}
+	return nexthop_settle(rs->ns) || changed;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct routes *rs = arg;
+
+	if (rs->ready && gateways_update(rs))
+		sw_epoch(rs->sw);
+}
+
+void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a)
+{
+	struct routes *rs = sw->routes;
+	const struct nexthop *nh;
+	bool changed = false;
+	uint32_t id;
+
+	if (!rs || !rs->ready)
+		return;
+	for (id = 1; id < nexthop_end(rs->ns); id++) {
+		nh = nexthop_at(rs->ns, id);
+		if (!nh || nh->type != NEXTHOP_GATEWAY || nh->iface != iface || memcmp(&nh->gateway, a, sizeof(*a)))
+			continue;
+		changed |= gateway_update(rs, id);
+	}
+	if (nexthop_settle(rs->ns) || changed)
+		sw_epoch(sw);
+}
+
+/* ---- reconciliation */
+
+/* Which interfaces can be left by; true: others than before. */
+static bool links_changed(struct routes *rs)
+{
+	const struct model *m = rs->sw->model;
+	uint64_t now[IFACE_MAX / 64] = {0};
+	uint16_t id;
+	size_t i;
+
+	for (i = 0; i < m->n_ifaces; i++) {
+		id = iface_id(rs->sw, m->ifaces[i].name);
+		if (id && iface_usable(rs->sw, id))
+			now[id / 64] |= 1ull << (id % 64);
+	}
+	if (!memcmp(now, rs->usable, sizeof(now)))
+		return false;
+	memcpy(rs->usable, now, sizeof(now));
+	return true;
+}
+
+static int settle(struct routes *rs, struct errs *errs)
+{
+	uint64_t signature = route_signature(rs);
+	bool changed = false, links = links_changed(rs);
+	int r;
+
+	r = route_read_sources(rs, !rs->ready || signature != rs->signature);
+	if (r)
+		return errs_fail(errs, -r, "routes: %s", strerror(-r));
+	rs->ready = true;
+	rs->signature = signature;
+	if (links)
+		rib_links_changed(rs->rib);
+	r = rib_settle(rs->rib, &changed);
+	if (gateways_update(rs))
+		changed = true;
+	if (changed || links)
+		sw_epoch(rs->sw);
+	if (r == -E2BIG)
+		return errs_fail(errs, E2BIG, "routes: the memory of the FIB is used up; some routes are as they were before");
+	if (r)
+		return errs_fail(errs, -r, "routes: %s", strerror(-r));
+	return 0;
+}
+
+static int settle_all(struct sw *sw, bool commit, struct errs *errs)
+{
+	struct routes *rs = sw->routes;
+	int r, r2;
+
+	r = settle(rs, errs);
+	if (r)
+		return r;
+	r = rib_refused(rs->rib, commit, errs);
+	r2 = route_host_reconcile(rs, errs);
+	return r ? r : r2;
+}
+
+int route_reconcile(struct sw *sw, struct errs *errs)
+{
+	fib_limit(sw->routes->fib, sw->model->settings.max_routes4, sw->model->settings.max_routes6);
+	return settle_all(sw, true, errs);
+}
+
+int route_settle(struct sw *sw, struct errs *errs)
+{
+	int r;
+
+	if (!sw->routes->ready)
+		return 0;
+	r = settle_all(sw, false, errs);
+	return r ? r : neighbor_full(sw, errs);
+}
+
+void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
+{
+	struct routes *rs = sw->routes;
+
+	if (!rs)
+		return;
+	if (k->protocol == RTPROT_SLUICE)
+		route_host_event(rs, op, k);
+	/* before the first reconciliation the mirror is read as a whole anyway; without memory it is read as a whole again */
+	if (rs->ready && route_kernel_event(rs, op, k))
+		rs->signature = 0;
+}
+
+/* ---- life */
+
+static int open_tables(struct routes *rs, struct errs *errs)
+{
+	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets"};
+	struct table *t[5];
+	void *mem[5];
+	bool damaged;
+	int r, i;
+
+	for (i = 0; i < 5; i++) {
+		t[i] = table_get(rs->sw->dp, names[i]);
+		mem[i] = t[i] ? table_map(t[i]) : NULL;
+		if (!mem[i])
+			return errs_fail(errs, ENODEV, "the map `%s` is missing or cannot be mapped", names[i]);
+	}
+	rs->counters = table_get(rs->sw->dp, "nexthop_counters");
+	r = fib_open(mem[0], table_capacity(t[0]), mem[1], &rs->fib, &damaged);
+	if (!r)
+		r = nexthop_open(mem[2], table_capacity(t[2]), mem[3], table_capacity(t[3]), mem[4], table_capacity(t[4]),
+				 &rs->ns);
+	if (!r)
+		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
+	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))
+		r = -ENOMEM;
+	return r ? errs_fail(errs, -r, "routes: %s", strerror(-r)) : 0;
+}
+
+int route_open(struct sw *sw, struct errs *errs)
+{
+	struct timeval second = {.tv_sec = 1};
+	struct routes *rs = calloc(1, sizeof(*rs));
+	int r;
+
+	if (!rs)
+		return errs_fail(errs, ENOMEM, "routes: out of memory");
+	rs->sw = sw;
+	sw->routes = rs;
+	route_host_open(rs);
+	r = open_tables(rs, errs);
+	if (r)
+		goto out;
+	sw->rib = rs->rib;
+	rs->timer = event_new(sw->base, -1, EV_PERSIST, on_timer, rs);
+	if (!rs->timer || event_add(rs->timer, &second)) {
+		r = errs_fail(errs, ENOMEM, "routes: no timer");
+		goto out;
+	}
+	return 0;
+out:
+	route_close(sw);
+	return r;
+}
+
+void route_close(struct sw *sw)
+{
+	struct routes *rs = sw->routes;
+
+	if (!rs)
+		return;
+	if (rs->timer)
+		event_free(rs->timer);
+	route_host_close(rs);
+	rib_close(rs->rib);
+	nexthop_close(rs->ns);
+	fib_close(rs->fib);
+	free(rs->probed_s);
+	free(rs);
+	sw->routes = NULL;
+	sw->rib = NULL;
+}

@@ -1,0 +1,42 @@
+/* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
+ * the addresses and the kernel into the RIB), route_host.c (static routes into the kernel), route_show.c (words and JSON).
+ */
+#ifndef SLUICE_ROUTE_PRIV_H
+#define SLUICE_ROUTE_PRIV_H
+
+#include "fib.h"
+#include "hash.h"
+#include "nexthop.h"
+#include "rib.h"
+#include "sw.h"
+
+struct routes {
+	struct sw *sw;
+	struct fib *fib;
+	struct nexthops *ns;
+	struct rib *rib;
+	struct table *counters; /* nexthop_counters */
+	struct event *timer;
+	bool ready;			 /* every source was read once: the FIB of a former life may be replaced */
+	uint64_t signature;		 /* of what decides which kernel routes are ours */
+	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
+	uint32_t *probed_s;		 /* when a nexthop's gateway was last asked for; 0: never */
+	struct hash host_routes;	 /* static routes that the kernel has from us */
+};
+
+/* route_source.c. Addresses and static routes are read whole; kernel routes too when `kernel`. */
+int route_read_sources(struct routes *rs, bool kernel);
+uint64_t route_signature(const struct routes *rs);
+/* A kernel route came, changed, or went. -ENOMEM. */
+int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+const char *route_protocol_name(uint8_t source, uint8_t protocol);
+uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
+
+/* route_host.c */
+void route_host_open(struct routes *rs);
+void route_host_close(struct routes *rs);
+/* The kernel said that a route of ours came or went. */
+void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+int route_host_reconcile(struct routes *rs, struct errs *errs);
+
+#endif

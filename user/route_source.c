@@ -1,0 +1,337 @@
+/* route_source.c: the sources of routes: addresses of the interfaces, the configuration, the kernel's tables. Between model,
+ * mirror and the RIB (rib.h).
+ */
+#include "route_priv.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Administrative distances of kernel routes by who put them there, as routers are used to them. */
+static const struct {
+	uint8_t protocol, distance;
+	const char *name;
+} protocols[] = {
+	{RTPROT_BGP, 20, "bgp"},   {RTPROT_EIGRP, 90, "eigrp"},	 {RTPROT_OSPF, 110, "ospf"},	{RTPROT_ISIS, 115, "isis"},
+	{RTPROT_RIP, 120, "rip"},  {RTPROT_BABEL, 100, "babel"}, {RTPROT_BIRD, 20, "bird"},	{RTPROT_ZEBRA, 20, "zebra"},
+	{RTPROT_DHCP, 10, "dhcp"}, {RTPROT_RA, 10, "ra"},	 {RTPROT_KERNEL, 10, "kernel"},
+};
+
+#define KERNEL_DISTANCE 10
+
+static uint8_t distance_of(uint8_t protocol)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (protocols[i].protocol == protocol)
+			return protocols[i].distance;
+	return KERNEL_DISTANCE;
+}
+
+const char *route_protocol_name(uint8_t source, uint8_t protocol)
+{
+	static const char *const names[RIB_SOURCES] = {"local", "local", "connected", "static", "kernel"};
+	size_t i;
+
+	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (protocols[i].protocol == protocol)
+			return protocols[i].name;
+	return names[source];
+}
+
+/* Never routed: multicast, and link-local IPv6. */
+static bool unroutable(const struct prefix *p)
+{
+	if (p->family == 4)
+		return p->len >= 4 && p->addr.a8[12] >> 4 == 0xe;
+	return (p->len >= 8 && p->addr.a8[0] == 0xff) ||
+	       (p->len >= 10 && p->addr.a8[0] == 0xfe && (p->addr.a8[1] & 0xc0) == 0x80);
+}
+
+static bool loopback(const struct prefix *p)
+{
+	static const struct addr one = {.a8 = {[15] = 1}};
+
+	return p->family == 4 ? p->addr.a8[12] == 127 : !memcmp(&p->addr, &one, sizeof(one));
+}
+
+/* ---- addresses of the interfaces */
+
+struct iface_addrs {
+	struct routes *rs;
+	uint16_t iface, vrf;
+};
+
+static int put_local(struct routes *rs, uint16_t vrf, uint8_t source, const struct addr *a, uint8_t family)
+{
+	struct rib_route_spec spec = {.vrf = vrf, .source = source, .type = NEXTHOP_LOCAL};
+
+	spec.to = (struct prefix){.addr = *a, .family = family, .len = family == 4 ? 32 : 128};
+	return rib_put(rs->rib, &spec);
+}
+
+/* The ends of an IPv4 prefix are broadcast addresses (RFC 1812 4.2.2.11, never forwarded: RFC 2644), the start of an IPv6 one
+ * is the routers' anycast address (RFC 4291 2.6.1): the host's, all of them. */
+static int put_ends(struct routes *rs, uint16_t vrf, const struct prefix *net)
+{
+	struct addr end = net->addr;
+	int r;
+
+	if (net->len > (net->family == 4 ? 30 : 126))
+		return 0;
+	r = put_local(rs, vrf, RIB_LOCAL, &net->addr, net->family);
+	if (r || net->family == 6)
+		return r;
+	end.a32[3] |= htonl(UINT32_MAX >> net->len);
+	if (!net->len)
+		return 0;
+	return put_local(rs, vrf, RIB_LOCAL, &end, 4);
+}
+
+static int put_address(const struct link_addr *a, void *arg)
+{
+	struct iface_addrs *ia = arg;
+	struct prefix net = prefix_masked(&a->addr);
+	struct rib_nexthop nh = {.iface = ia->iface, .weight = 1};
+	struct rib_route_spec spec = {
+		.vrf = ia->vrf, .to = net, .source = RIB_CONNECTED, .type = NEXTHOP_CONNECTED, .nexthops = &nh, .n = 1};
+	int r;
+
+	if (unroutable(&a->addr))
+		return 0;
+	r = put_local(ia->rs, ia->vrf, RIB_LOCAL, &a->addr.addr, a->addr.family);
+	if (r || net.len == (net.family == 4 ? 32 : 128))
+		return r;
+	r = rib_put(ia->rs->rib, &spec);
+	return r ? r : put_ends(ia->rs, ia->vrf, &net);
+}
+
+static int read_addresses(struct routes *rs)
+{
+	const struct model *m = rs->sw->model;
+	struct iface_addrs ia = {.rs = rs};
+	int r = 0, host;
+	size_t i;
+
+	rib_begin(rs->rib, RIB_LOCAL);
+	rib_begin(rs->rib, RIB_CONNECTED);
+	for (i = 0; i < m->n_ifaces && !r; i++) {
+		ia.iface = iface_id(rs->sw, m->ifaces[i].name);
+		host = ia.iface ? iface_host_ifindex(rs->sw, ia.iface) : 0;
+		if (!host)
+			continue;
+		ia.vrf = vrf_id(rs->sw, m->ifaces[i].vrf);
+		r = mirror_each_addr(rs->sw->mirror, host, put_address, &ia);
+	}
+	if (r)
+		return r;
+	rib_sweep(rs->rib, RIB_LOCAL);
+	rib_sweep(rs->rib, RIB_CONNECTED);
+	return 0;
+}
+
+/* ---- the configuration */
+
+static int put_static(struct routes *rs, const struct route_cfg *cfg)
+{
+	struct rib_route_spec spec = {.vrf = vrf_id(rs->sw, cfg->vrf), .to = cfg->to, .source = RIB_STATIC, .type = cfg->type};
+	struct rib_nexthop *nh = calloc(cfg->n_nexthops + 1, sizeof(*nh));
+	size_t i;
+	int r;
+
+	if (!nh)
+		return -ENOMEM;
+	for (i = 0; i < cfg->n_nexthops; i++) {
+		const struct nexthop_cfg *c = &cfg->nexthops[i];
+
+		nh[i].family = c->family;
+		if (c->family)
+			nh[i].gateway = c->gateway;
+		nh[i].weight = c->weight ? c->weight : 1;
+		nh[i].onlink = c->onlink;
+		nh[i].iface = c->iface[0] ? iface_id(rs->sw, c->iface) : 0;
+		nh[i].down = (c->iface[0] || !c->family) && !nh[i].iface;
+	}
+	spec.distance = cfg->distance ? cfg->distance : 1;
+	spec.metric = cfg->metric;
+	spec.nexthops = nh;
+	spec.n = cfg->n_nexthops;
+	r = rib_put(rs->rib, &spec);
+	free(nh);
+	return r;
+}
+
+static int read_static(struct routes *rs)
+{
+	const struct model *m = rs->sw->model;
+	size_t i;
+	int r;
+
+	rib_begin(rs->rib, RIB_STATIC);
+	for (i = 0; i < m->n_routes; i++) {
+		r = put_static(rs, &m->routes[i]);
+		if (r)
+			return r;
+	}
+	rib_sweep(rs->rib, RIB_STATIC);
+	return 0;
+}
+
+/* ---- the kernel */
+
+uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf)
+{
+	if (vrf == 0)
+		return RT_TABLE_MAIN;
+	return vrf < rs->sw->model->n_vrfs ? rs->sw->model->vrfs[vrf].table : 0;
+}
+
+/* False: a table that nobody mirrors. */
+static bool vrf_of_table(const struct routes *rs, uint32_t table, uint16_t *ret)
+{
+	size_t i;
+
+	*ret = 0;
+	if (table == RT_TABLE_MAIN || table == RT_TABLE_LOCAL)
+		return true;
+	for (i = 1; i < rs->sw->model->n_vrfs && i < VRF_MAX; i++)
+		if (rs->sw->model->vrfs[i].table == table) {
+			*ret = i;
+			return true;
+		}
+	return false;
+}
+
+/* The nexthops that leave by our interfaces. */
+static size_t kernel_nexthops(const struct routes *rs, const struct kroute *k, struct rib_nexthop *ret)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < k->n_nexthops; i++) {
+		const struct kroute_nexthop *nh = &k->nexthops[i];
+		uint16_t iface = nh->ifindex ? iface_id_by_host(rs->sw, nh->ifindex) : 0;
+
+		if (nh->ifindex ? !iface : !nh->family)
+			continue;
+		ret[n] = (struct rib_nexthop){.family = nh->family, .iface = iface, .weight = nh->weight ? nh->weight : 1};
+		if (nh->family)
+			ret[n].gateway = nh->gateway;
+		ret[n].onlink = nh->onlink;
+		ret[n++].down = nh->dead;
+	}
+	return n;
+}
+
+/* 0 and the type; -ENOENT: a route that does not concern the switch. */
+static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t *ret_source, uint8_t *ret_type)
+{
+	if (unroutable(&k->to) || k->protocol == RTPROT_SLUICE)
+		return -ENOENT;
+	*ret_source = RIB_KERNEL;
+	switch (k->type) {
+	case RTN_LOCAL:
+	case RTN_ANYCAST:
+	case RTN_BROADCAST:
+		/* those of our interfaces come with their addresses */
+		if (loopback(&k->to) || (k->n_nexthops && iface_id_by_host(rs->sw, k->nexthops[0].ifindex)))
+			return -ENOENT;
+		*ret_source = RIB_HOST;
+		*ret_type = NEXTHOP_LOCAL;
+		return 0;
+	case RTN_UNICAST:
+		*ret_type = NEXTHOP_GATEWAY;
+		break;
+	case RTN_BLACKHOLE:
+		*ret_type = NEXTHOP_BLACKHOLE;
+		break;
+	case RTN_UNREACHABLE:
+		*ret_type = NEXTHOP_UNREACHABLE;
+		break;
+	case RTN_PROHIBIT:
+		*ret_type = NEXTHOP_PROHIBIT;
+		break;
+	default:
+		return -ENOENT;
+	}
+	/* the kernel's own: prefixes of addresses, which are known as connected */
+	if (k->protocol == RTPROT_KERNEL && (k->type != RTN_UNICAST || !k->n_nexthops || !k->nexthops[0].family))
+		return -ENOENT;
+	return k->table == RT_TABLE_LOCAL ? -ENOENT : 0;
+}
+
+int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
+{
+	struct rib_route_spec spec = {.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu};
+	struct rib_nexthop *nh;
+	int r;
+
+	if (!vrf_of_table(rs, k->table, &spec.vrf))
+		return 0;
+	if (op == MIRROR_DEL || kernel_type(rs, k, &spec.source, &spec.type)) {
+		/* what it was before is not known: of both sources at most one has it */
+		if (k->table != RT_TABLE_LOCAL)
+			rib_remove(rs->rib, spec.vrf, &k->to, RIB_KERNEL, k->metric);
+		if (k->table == RT_TABLE_LOCAL || spec.vrf)
+			rib_remove(rs->rib, spec.vrf, &k->to, RIB_HOST, k->metric);
+		return 0;
+	}
+	nh = calloc(k->n_nexthops + 1, sizeof(*nh));
+	if (!nh)
+		return -ENOMEM;
+	if (spec.type == NEXTHOP_GATEWAY)
+		spec.n = kernel_nexthops(rs, k, nh);
+	spec.nexthops = nh;
+	spec.distance = spec.source == RIB_HOST ? 0 : distance_of(k->protocol);
+	r = 0;
+	if (spec.type == NEXTHOP_GATEWAY && !spec.n)
+		rib_remove(rs->rib, spec.vrf, &k->to, spec.source, k->metric);
+	else
+		r = rib_put(rs->rib, &spec);
+	free(nh);
+	return r;
+}
+
+static int put_kernel(const struct kroute *k, void *arg)
+{
+	return route_kernel_event(arg, MIRROR_NEW, k);
+}
+
+uint64_t route_signature(const struct routes *rs)
+{
+	const struct model *m = rs->sw->model;
+	uint64_t s = 1;
+	uint16_t id;
+	size_t i;
+
+	for (i = 0; i < m->n_ifaces; i++) {
+		id = iface_id(rs->sw, m->ifaces[i].name);
+		s = hash_mix(s, (uint64_t)id << 48 | (uint64_t)vrf_id(rs->sw, m->ifaces[i].vrf) << 32 |
+					(uint32_t)(id ? iface_host_ifindex(rs->sw, id) : 0));
+	}
+	for (i = 0; i < m->n_vrfs; i++)
+		s = hash_mix(s, m->vrfs[i].table);
+	return s;
+}
+
+int route_read_sources(struct routes *rs, bool kernel)
+{
+	int r;
+
+	r = read_addresses(rs);
+	if (!r)
+		r = read_static(rs);
+	if (r || !kernel)
+		return r;
+	rib_begin(rs->rib, RIB_KERNEL);
+	rib_begin(rs->rib, RIB_HOST);
+	r = mirror_each_route(rs->sw->mirror, 0, put_kernel, rs);
+	if (r)
+		return r;
+	rib_sweep(rs->rib, RIB_KERNEL);
+	rib_sweep(rs->rib, RIB_HOST);
+	return 0;
+}

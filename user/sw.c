@@ -1,0 +1,52 @@
+/* sw.c: what belongs to the running switch as a whole: the element of the map `control`. Between the settings of the model
+ * and the data plane.
+ */
+#include <errno.h>
+#include <sys/random.h>
+#include "control.h"
+#include "sw.h"
+
+/* 0 in a flow entry means `not decided`, so the epoch skips it when it wraps. */
+void sw_epoch(struct sw *sw)
+{
+	if (!sw->control)
+		return;
+	if (!__atomic_add_fetch(&sw->control->epoch, 1, __ATOMIC_RELEASE))
+		__atomic_add_fetch(&sw->control->epoch, 1, __ATOMIC_RELEASE);
+}
+
+static uint32_t random_seed(void)
+{
+	uint32_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed) || !seed)
+		seed = 0x9e3779b9; /* the seed only has to differ between machines in a row, not to be secret */
+	return seed;
+}
+
+int control_reconcile(struct sw *sw, struct errs *errs)
+{
+	const struct settings_cfg *s = &sw->model->settings;
+	struct control *c = sw->control;
+	uint32_t seed;
+
+	if (!c)
+		return errs_fail(errs, ENODEV, "the map `control` is missing");
+	c->abi_version = SLUICE_ABI_VERSION;
+	if (!c->epoch)
+		sw_epoch(sw);
+	seed = s->hash_seed ? s->hash_seed : c->hash_seed;
+	if (!seed)
+		seed = random_seed();
+	if (seed != c->hash_seed) {
+		__atomic_store_n(&c->hash_seed, seed, __ATOMIC_RELAXED);
+		sw_epoch(sw);
+	}
+	__atomic_store_n(&c->icmp_rate, s->icmp_rate, __ATOMIC_RELAXED);
+	return 0;
+}
+
+void control_ping(struct sw *sw)
+{
+	__atomic_add_fetch(&sw->control->ping, 1, __ATOMIC_RELAXED);
+}
