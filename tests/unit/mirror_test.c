@@ -476,13 +476,20 @@ static void ipv6_links_go_test(void **state)
 /* With this sysctl the kernel says nothing of IPv6 routes either. */
 static void ipv6_silent_losses_test(void **state)
 {
+	int r;
+
 	ip("addr add 2001:db8:1::1/64 dev v0 nodad");
 	ip("link add x0 type veth peer name x1");
 	ip("link set x0 up");
 	ip("link set x1 up");
 	ip("-6 route add 2001:db8:d::/48 via fe80::9 dev x0");
 	ip("-6 route add 2001:db8:c::/48 nexthop via 2001:db8:1::2 nexthop via fe80::9 dev x0");
-	assert_int_equal(netns_write("/proc/sys/net/ipv6/route/skip_notify_on_dev_down", "1"), 0);
+	r = netns_write("/proc/sys/net/ipv6/route/skip_notify_on_dev_down", "1");
+	if (r == -ENOENT || r == -EACCES) {
+		print_message("SKIP ipv6_silent_losses_test: without root there is no sysctl skip_notify_on_dev_down\n");
+		skip();
+	}
+	assert_int_equal(r, 0);
 	expect_equal();
 	ip("link del x0");
 	expect_equal();
