@@ -341,9 +341,12 @@ int state_remove(struct state *s, struct errs *errs)
 		one = remove_file(s, name, errs);
 		r = r ? r : one;
 	}
-	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", NULL}; *n; n++) {
+	/* The lock goes last: whoever opened it before finds that it is not the file of that name any more. */
+	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", "lock", NULL};
+	     *n; n++) {
 		one = remove_file(s, *n, errs);
 		r = r ? r : one;
 	}
+	rmdir(s->dir); /* stays when somebody else put a file there */
 	return r;
 }
