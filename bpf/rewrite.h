@@ -6,6 +6,7 @@
 #ifndef SLUICE_REWRITE_H
 #define SLUICE_REWRITE_H
 
+#include <linux/in6.h>
 #include "pkt.h"
 #include "csum.h"
 #include "egress.h"

@@ -157,8 +157,7 @@ int sluice_tc(struct __sk_buff *ctx)
 		v = parse(ctx, p);
 	p->in_port = port_id(ctx_ifindex(ctx));
 	count_rx(p);
-	if (v == V_NEXT)
-		v = pipeline(p);
+	v = pipeline(p, v);
 	switch (v) {
 	case V_FORWARD:
 		return tc_send(ctx, p, false);

@@ -67,8 +67,7 @@ int sluice_xdp(struct xdp_md *ctx)
 	if ((p->truncated && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx)) ||
 	    (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid))
 		return xdp_up();
-	if (v == V_NEXT)
-		v = pipeline(p);
+	v = pipeline(p, v);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

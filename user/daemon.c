@@ -167,19 +167,14 @@ static int open_datapath(struct daemon *d, const struct choice *choice, struct d
 	return sw->control ? 0 : errs_fail(errs, ENODEV, "the map `control` is missing or cannot be mapped into memory");
 }
 
-static int open_switch(struct daemon *d, struct errs *errs)
+/* Everything that works on the switch, and the first reconciliation. */
+static int open_parts(struct daemon *d, const struct choice *choice, struct state_saved *saved, struct errs *errs)
 {
-	struct state_saved saved = {0};
-	struct choice choice = {0};
 	struct datapath_features features;
 	struct sw *sw = &d->sw;
 	int r;
 
-	r = choose_model(d, &saved, &choice, errs);
-	if (r)
-		goto out;
-	sw->model = choice.model;
-	r = open_datapath(d, &choice, &features, errs);
+	r = open_datapath(d, choice, &features, errs);
 	if (!r)
 		r = netlink_open(&sw->nl, errs);
 	if (!r)
@@ -188,13 +183,25 @@ static int open_switch(struct daemon *d, struct errs *errs)
 		r = mirror_open(sw->base, events_listener(d->events), &sw->mirror, errs);
 	if (!r)
 		r = open_nouns(sw, errs);
-	if (!r && choice.former)
-		iface_adopt(sw, choice.former);
+	if (!r && choice->former)
+		iface_adopt(sw, choice->former);
 	if (!r)
 		r = commit_open(sw, d->state, &features, &d->commit, errs);
 	if (!r)
-		r = commit_start(d->commit, &saved, choice.former, &choice.how, errs);
-out:
+		r = commit_start(d->commit, saved, choice->former, &choice->how, errs);
+	return r;
+}
+
+static int open_switch(struct daemon *d, struct errs *errs)
+{
+	struct state_saved saved = {0};
+	struct choice choice = {0};
+	int r;
+
+	r = choose_model(d, &saved, &choice, errs);
+	d->sw.model = choice.model;
+	if (!r)
+		r = open_parts(d, &choice, &saved, errs);
 	model_free(choice.former);
 	state_saved_free(&saved);
 	return r;
@@ -365,6 +372,27 @@ int daemon_run(const struct daemon_options *o, struct errs *errs)
 			r = errs_fail(errs, EIO, "the event loop failed: %s", strerror(errno));
 		sd_notify(0, "STOPPING=1");
 	}
+	stop(&d);
+	return r;
+}
+
+/* The same parts as for a start, with a model in which nothing is left: so every noun takes away what it has made. */
+int daemon_empty(const struct daemon_options *o, struct state *state, struct model *former, struct errs *errs)
+{
+	struct daemon d = {.o = o, .sw.instance = o->instance, .state = state};
+	struct choice choice = {.model = model_new(), .former = former, .how = {.what = "destroy"}};
+	struct state_saved saved = {0};
+	int r = 0;
+
+	d.sw.model = choice.model;
+	d.sw.base = event_base_new();
+	if (!d.sw.model || !d.sw.base)
+		r = errs_fail(errs, ENOMEM, "out of memory");
+	if (!r) {
+		d.sw.model->settings = former->settings; /* the sizes of the tables that are there */
+		r = open_parts(&d, &choice, &saved, errs);
+	}
+	d.state = NULL;
 	stop(&d);
 	return r;
 }

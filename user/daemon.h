@@ -22,6 +22,11 @@ struct daemon_options {
 
 /* Runs until SIGTERM or SIGINT. 0, or -errno with words when the start failed (then traffic is as it was before). */
 int daemon_run(const struct daemon_options *o, struct errs *errs);
+struct model;
+struct state;
+
+/* For daemon_destroy(): reconciles every noun with an empty model. `former` is what was in force. */
+int daemon_empty(const struct daemon_options *o, struct state *state, struct model *former, struct errs *errs);
 /* Takes the instance away: pins, attachments, netdevs, its routes in the kernel, its saved state. -EBUSY while a sluiced runs
  * it, unless `stop`: then that one is told to end first. */
 int daemon_destroy(const struct daemon_options *o, bool stop, struct errs *errs);

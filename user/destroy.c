@@ -1,5 +1,5 @@
-/* destroy.c: `sluiced --destroy`: takes away what an instance left in the kernel. Between the saved model, which says what was
- * there, and netlink. Works when no sluiced runs: it takes the lock itself.
+/* destroy.c: `sluiced --destroy`: takes away what an instance left in the kernel: by the nouns, with an empty model, and then
+ * by a sweep that needs only the saved model and netlink. Works when no sluiced runs: it takes the lock itself.
  */
 #include <errno.h>
 #include <signal.h>
@@ -132,7 +132,12 @@ int daemon_destroy(const struct daemon_options *o, bool stop, struct errs *errs)
 	r = state_load(state, &saved, &unreadable);
 	if (unreadable.n)
 		log_errs("saved state that cannot be read", &unreadable);
+	errs_free(&unreadable);
 	s.saved = saved.running;
+	/* First by the nouns themselves, which know best what they have made. Where that cannot be (programs that do not load, a
+	 * layout of another version), the sweep takes what can be recognised without them. */
+	if (!r && saved.running && daemon_empty(o, state, saved.running, &unreadable))
+		log_errs("not everything can be put back as it was", &unreadable);
 	if (!r)
 		r = sweep_kernel(&s);
 	/* The saved model says what to take away: it goes last, and stays when something could not be. */

@@ -144,6 +144,7 @@ static pid_t read_pid(int fd)
 int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	struct stat st;
 	char pid[32];
 	int r = 0;
 
@@ -153,8 +154,10 @@ int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		r = -errno;
 		*ret_owner = read_pid(fd);
-	} else if (ftruncate(fd, 0)) {
+	} else if (fstat(fd, &st) || ftruncate(fd, 0)) {
 		r = -errno;
+	} else if (!st.st_nlink) {
+		r = -ESTALE; /* removed by who held it, between our open() and our flock() */
 	} else {
 		r = write_all(fd, pid, strlen(pid));
 	}

@@ -41,13 +41,13 @@ static void derive_mac(const struct sw *sw, const char *iface, uint8_t mac[6])
 		mac[i] = (uint8_t)(h >> (8 * i));
 }
 
-/* Best effort: a kernel without IPv6 has no such file. */
-static void sysctl6(const char *netdev, const char *key, const char *value)
+/* `family`: "ipv4" or "ipv6". Best effort: a kernel without IPv6 has no such file. */
+static void set_sysctl(const char *family, const char *netdev, const char *key, const char *value)
 {
 	char path[128];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", netdev, key);
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, netdev, key);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
@@ -123,8 +123,10 @@ static int make_pair(struct sw *sw, struct iface_slot *s, const char *name, stru
 	err = netlink_veth_add(sw->nl, name, other, s->mac, s->mtu, errs);
 	if (err)
 		return err;
-	sysctl6(other, "disable_ipv6", "1");
-	sysctl6(name, "accept_ra", "0");
+	set_sysctl("ipv6", other, "disable_ipv6", "1");
+	set_sysctl("ipv6", name, "accept_ra", "0");
+	/* Taking away one address must not take others of its subnet with it. */
+	set_sysctl("ipv4", name, "promote_secondaries", "1");
 	s->host_ifindex = (int)if_nametoindex(name);
 	s->switch_ifindex = (int)if_nametoindex(other);
 	s->raised = false;

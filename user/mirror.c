@@ -148,7 +148,7 @@ static void job_begin(struct mirror *m)
 	p->last = NULL;
 	if (j->kind == JOB_WALK) {
 		p->walk = (struct hash_iter){};
-		nexthops_settle(m);
+		mirror_nexthops_settle(m);
 		nexthops_walk_begin(m);
 	} else if (j->kind != JOB_ROUTES) {
 		m->gen++;
@@ -179,7 +179,7 @@ static void job_end(struct mirror *m)
 		mirror_neighs_sweep(m, j->family);
 		break;
 	case JOB_NEXTHOPS:
-		nexthops_sweep(m);
+		mirror_nexthops_sweep(m);
 		break;
 	case JOB_WALK:
 		nexthops_walk_end(m);
@@ -348,7 +348,7 @@ void mirror_finish_batch(struct mirror *m)
 	struct doubt *d = &m->doubt;
 	struct timeval wait = {.tv_usec = AUDIT_DELAY_MS * 1000};
 
-	nexthops_settle(m);
+	mirror_nexthops_settle(m);
 	if (m->dirty || m->gone) {
 		m->plan.n = 0;
 		plan_add(m, JOB_WALK, 0, 0, 0);
@@ -413,7 +413,9 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 	if (r == 0 && m->draining) {
 		m->draining = false;
 		plan_everything(m);
-	} else if (!m->draining) {
+	} else if (m->draining) {
+		event_active(m->on_events, EV_READ, 0); /* it may be empty already, and then nothing would wake us */
+	} else {
 		mirror_finish_batch(m);
 	}
 	if (r == 0)

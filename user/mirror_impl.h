@@ -185,9 +185,9 @@ void mirror_neighs_link_gone(struct mirror *m, int ifindex);
 void nexthops_init(struct mirror *m);
 void nexthops_free(struct mirror *m);
 int nexthop_message(struct mirror *m, const struct nlmsghdr *nlh);
-void nexthops_sweep(struct mirror *m);
+void mirror_nexthops_sweep(struct mirror *m);
 /* Groups anew from their members. */
-void nexthops_settle(struct mirror *m);
+void mirror_nexthops_settle(struct mirror *m);
 /* The set of these ways, sorted in place, or the object; with a reference for the caller. NULL: no memory. */
 struct nexthop_set *nexthop_set_get(struct mirror *m, struct kroute_nexthop *nh, size_t n);
 struct nexthop_set *nexthop_object_get(struct mirror *m, uint32_t id);

@@ -141,7 +141,8 @@ struct nexthop_set *nexthop_set_get(struct mirror *m, struct kroute_nexthop *nh,
 		free(s);
 		return NULL;
 	}
-	memcpy(s->nh, nh, n * sizeof(*nh));
+	if (n)
+		memcpy(s->nh, nh, n * sizeof(*nh));
 	s->n = n;
 	s->refs = 1;
 	for (size_t i = 0; i < n; i++)
@@ -290,7 +291,7 @@ static int group_gather(struct mirror *m, struct nexthop_set *g)
 	return 0;
 }
 
-void nexthops_settle(struct mirror *m)
+void mirror_nexthops_settle(struct mirror *m)
 {
 	struct hash_iter it = {};
 	struct hash_node *node;
@@ -409,7 +410,7 @@ int nexthop_message(struct mirror *m, const struct nlmsghdr *nlh)
 	return tb[NHA_GROUP] ? group_parse(s, tb[NHA_GROUP]) : single_parse(m, s, nhm, tb);
 }
 
-void nexthops_sweep(struct mirror *m)
+void mirror_nexthops_sweep(struct mirror *m)
 {
 	struct hash_iter it = {};
 	struct hash_node *node;

@@ -6,7 +6,7 @@
 #include <linux/if_ether.h>
 #include <stdlib.h>
 #include <string.h>
-#include "glob.h"
+#include "globs.h"
 #include "model_priv.h"
 
 size_t list_room(size_t n)

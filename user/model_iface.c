@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "glob.h"
+#include "globs.h"
 #include "model_priv.h"
 
 #define VLAN_IFACE_NAME 12   /* room for what the switch's end of the veth pair adds */

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "glob.h"
+#include "globs.h"
 #include "model_priv.h"
 
 static const struct word types[] = {{"snat", NAT_SNAT}, {"dnat", NAT_DNAT}};

@@ -64,140 +64,140 @@ static void families_check(struct checker *c, const struct nat_cfg *rule)
 
 /* ---- snat ---- */
 
-static uint64_t range_size(const struct addr_range *r)
+/* The number of addresses from `first` to `last`, UINT64_MAX standing for all that is more. */
+static uint64_t span(const struct addr *first, const struct addr *last)
 {
 	uint64_t size;
 
-	if (r->first.a64[0] != r->last.a64[0])
+	if (first->a64[0] != last->a64[0])
 		return UINT64_MAX;
-	size = be64toh(r->last.a64[1]) - be64toh(r->first.a64[1]);
+	size = be64toh(last->a64[1]) - be64toh(first->a64[1]);
 	return size == UINT64_MAX ? size : size + 1;
 }
 
-static uint64_t pool_size(const struct nat_cfg *rule)
+static uint64_t sum(uint64_t a, uint64_t b)
 {
-	uint64_t sum = 0, one;
-
-	for (size_t i = 0; i < rule->n_pool; i++) {
-		one = range_size(&rule->pool[i]);
-		if (__builtin_add_overflow(sum, one, &sum))
-			return UINT64_MAX;
-	}
-	return sum;
+	return a + b < a ? UINT64_MAX : a + b;
 }
 
-static bool same_pool(const struct nat_cfg *a, const struct nat_cfg *b)
-{
-	if (a->n_pool != b->n_pool || a->port_min != b->port_min || a->port_max != b->port_max || strcmp(a->vrf, b->vrf))
-		return false;
-	for (size_t i = 0; i < a->n_pool; i++)
-		if (memcmp(&a->pool[i].first, &b->pool[i].first, sizeof(struct addr)) ||
-		    memcmp(&a->pool[i].last, &b->pool[i].last, sizeof(struct addr)))
-			return false;
-	return true;
-}
-
-/* Whether an earlier rule has the same pool: both draw from one. */
-static bool pool_is_shared(const struct model *m, size_t i)
-{
-	for (size_t j = 0; j < i; j++)
-		if (m->nats[j].n_pool && same_pool(&m->nats[i], &m->nats[j]))
-			return true;
-	return false;
-}
-
-struct pool_range {
-	const struct addr_range *range;
-	const struct nat_cfg *rule;
+/* Addresses that NAT gives out or answers for: a range of a pool, or the destination of a dnat rule. */
+struct nat_range {
+	struct addr first, last;
 	size_t vrf;
 };
 
-static int cmp_pool_ranges(const void *a, const void *b)
+static int cmp_ranges(const void *a, const void *b)
 {
-	const struct pool_range *x = a, *y = b;
-	int d = memcmp(&x->range->first, &y->range->first, sizeof(struct addr));
+	const struct nat_range *x = a, *y = b;
 
 	if (x->vrf != y->vrf)
 		return x->vrf < y->vrf ? -1 : 1;
-	return d ? d : (x->rule > y->rule) - (x->rule < y->rule);
+	return memcmp(&x->first, &y->first, sizeof(x->first));
 }
 
-static void pool_collision(struct checker *c, const struct pool_range *x, const struct pool_range *y)
+/* How many addresses the ranges name together, each once. Sorts them. */
+static uint64_t distinct(struct nat_range *v, size_t n)
 {
-	const struct pool_range *later = x->rule > y->rule ? x : y, *first = later == x ? y : x;
-	const struct addr_range *high = memcmp(&x->range->first, &y->range->first, sizeof(struct addr)) > 0 ? x->range : y->range;
-	char key[64], line[LINE_TEXT], addr[ADDR_TEXT];
+	uint64_t ret = 0;
 
-	key_of(c, later->rule, "to", key);
-	addr_text(&high->first, addr);
-	if (x->rule == y->rule)
-		check_bad(c, later->rule->where, key, "%s is in the pool twice", addr);
-	else
-		check_bad(c, later->rule->where, key,
-			  "%s is in the pool of rule `%s`%s too: rules share addresses when their `to` and `ports` are the same, "
-			  "or their `ports` apart",
-			  addr, first->rule->name, line_text(first->rule->where, line));
-}
+	qsort(v, n, sizeof(*v), cmp_ranges);
+	for (size_t i = 0, next; i < n; i = next) {
+		struct addr last = v[i].last;
 
-/* An address that two pools give ports of would carry two connections on one port. Ranges sorted by their beginning: each is
- * compared with those before it that reach it. */
-static void pool_ranges_check(struct checker *c, struct pool_range *v, size_t n)
-{
-	size_t open = 0;
-
-	qsort(v, n, sizeof(*v), cmp_pool_ranges);
-	for (size_t i = 1; i < n; i++) {
-		if (v[i].vrf != v[open].vrf)
-			open = i;
-		for (size_t j = open; j < i; j++) {
-			const struct nat_cfg *a = v[i].rule, *b = v[j].rule;
-
-			if (memcmp(&v[j].range->last, &v[i].range->first, sizeof(struct addr)) < 0)
-				continue;
-			if (a != b && (a->port_max < b->port_min || b->port_max < a->port_min))
-				continue;
-			pool_collision(c, &v[i], &v[j]);
-			return;
-		}
+		for (next = i + 1; next < n && v[next].vrf == v[i].vrf && memcmp(&v[next].first, &last, sizeof(last)) <= 0;
+		     next++)
+			if (memcmp(&v[next].last, &last, sizeof(last)) > 0)
+				last = v[next].last;
+		ret = sum(ret, span(&v[i].first, &last));
 	}
+	return ret;
 }
 
+static void ranges_of(struct nat_range **v, const struct model *m, const struct nat_cfg *rule)
+{
+	const struct vrf_cfg *vrf = model_vrf(m, rule->vrf);
+	size_t id = vrf ? (size_t)(vrf - m->vrfs) : m->n_vrfs;
+
+	for (size_t i = 0; i < rule->n_pool; i++)
+		*(*v)++ = (struct nat_range){rule->pool[i].first, rule->pool[i].last, id};
+	if (rule->type == NAT_DNAT && rule->destination.family)
+		*(*v)++ = (struct nat_range){rule->destination.addr, rule->destination.addr, id};
+}
+
+/* Members are counted for each pool, addresses once for all of them; said of the rule with the largest pool. */
 static void pools_check(struct checker *c)
 {
 	const struct model *m = c->m;
-	struct pool_range *v;
-	uint64_t sum = 0;
+	const struct nat_cfg *largest = NULL;
+	uint64_t members = 0, most = 0, size;
+	struct nat_range *v, *end;
 	size_t n = 0;
 	char key[64];
 
-	for (size_t i = 0; i < m->n_nats; i++) {
-		uint64_t size = pool_size(&m->nats[i]);
-
-		if (pool_is_shared(m, i))
-			continue;
-		n += m->nats[i].n_pool;
-		if (__builtin_add_overflow(sum, size, &sum))
-			sum = UINT64_MAX;
-		if (sum > POOL_ADDR_MAX) {
-			key_of(c, &m->nats[i], "to", key);
-			check_bad(c, m->nats[i].where, key, "the pools have more than %d addresses together", POOL_ADDR_MAX);
-			return;
-		}
-	}
+	for (size_t i = 0; i < m->n_nats; i++)
+		n += m->nats[i].n_pool + 1;
 	v = calloc(n ? n : 1, sizeof(*v));
 	if (!v) {
 		check_oom(c);
 		return;
 	}
-	n = 0;
 	for (size_t i = 0; i < m->n_nats; i++) {
-		const struct vrf_cfg *vrf = model_vrf(m, m->nats[i].vrf);
-
-		for (size_t j = 0; !pool_is_shared(m, i) && j < m->nats[i].n_pool; j++)
-			v[n++] = (struct pool_range){&m->nats[i].pool[j], &m->nats[i], vrf ? (size_t)(vrf - m->vrfs) : m->n_vrfs};
+		end = v;
+		ranges_of(&end, m, &m->nats[i]);
+		size = distinct(v, end - v);
+		members = sum(members, m->nats[i].type == NAT_SNAT ? size : 0);
+		if (size > most) {
+			most = size;
+			largest = &m->nats[i];
+		}
 	}
-	pool_ranges_check(c, v, n);
+	end = v;
+	for (size_t i = 0; i < m->n_nats; i++)
+		ranges_of(&end, m, &m->nats[i]);
+	size = distinct(v, end - v);
 	free(v);
+	if (!largest || (size <= POOL_ADDR_MAX && members <= POOL_MEMBER_MAX))
+		return;
+	key_of(c, largest, "to", key);
+	if (size > POOL_ADDR_MAX)
+		check_bad(c, largest->where, key, "the rules name more than %d addresses together, this one the most",
+			  POOL_ADDR_MAX);
+	else
+		check_bad(c, largest->where, key,
+			  "the pools have more than %d addresses, counted for each rule; this one the most", POOL_MEMBER_MAX);
+}
+
+/* Whether both rules masquerade on one interface; its name, or "every interface". NULL: they do not. */
+static const char *masquerade_meets(const struct nat_cfg *a, const struct nat_cfg *b)
+{
+	if (a->to_kind != NAT_TO_MASQUERADE || b->to_kind != NAT_TO_MASQUERADE || strcmp(a->vrf, b->vrf))
+		return NULL;
+	if (!a->n_out || !b->n_out)
+		return a->n_out ? a->out[0] : b->n_out ? b->out[0] : "every interface";
+	for (size_t i = 0; i < a->n_out; i++)
+		for (size_t j = 0; j < b->n_out; j++)
+			if (!strcmp(a->out[i], b->out[j]))
+				return a->out[i];
+	return NULL;
+}
+
+/* An interface has one pool to masquerade with, and so one range of ports. */
+static void masquerade_check(struct checker *c, size_t i)
+{
+	const struct nat_cfg *a = &c->m->nats[i], *b;
+	char key[64], line[LINE_TEXT];
+	const char *meet;
+
+	for (size_t j = 0; j < i; j++) {
+		b = &c->m->nats[j];
+		meet = a->port_min != b->port_min || a->port_max != b->port_max ? masquerade_meets(a, b) : NULL;
+		if (!meet)
+			continue;
+		key_of(c, a, "ports", key);
+		check_bad(c, a->where, key, "rule `%s`%s masquerades on %s with the ports %u-%u: an interface has one range",
+			  b->name, line_text(b->where, line), meet, b->port_min, b->port_max);
+		return;
+	}
 }
 
 static void out_check(struct checker *c, const struct nat_cfg *rule)
@@ -227,6 +227,7 @@ static void snat_check(struct checker *c)
 		if (rule->type != NAT_SNAT)
 			continue;
 		out_check(c, rule);
+		masquerade_check(c, i);
 		n += (rule->n_out ?: 1) * (rule->n_protocols ?: 1);
 		if (n > SNAT_RULE_MAX) {
 			check_bad(c, rule->where, "nat",

@@ -97,9 +97,24 @@ void model_read(struct reader *r, const struct node *root)
 	}
 }
 
+/* The errors from `from` on in the order of the file; those of one line stay as they came. At most a few hundred. */
+static void sort_errors(struct errs *errs, size_t from)
+{
+	struct err e;
+	size_t j;
+
+	for (size_t i = from + 1; i < errs->n; i++) {
+		e = errs->v[i];
+		for (j = i; e.where.line && j > from && errs->v[j - 1].where.line > e.where.line; j--)
+			errs->v[j] = errs->v[j - 1];
+		errs->v[j] = e;
+	}
+}
+
 struct model *model_parse(const char *text, size_t len, const char *file, struct errs *errs)
 {
 	struct reader r = {.file = where_file(file), .lines = true, .errs = errs};
+	size_t n_before = errs ? errs->n : 0;
 	struct doc *d;
 
 	d = doc_parse(text, len, file, errs);
@@ -113,6 +128,8 @@ struct model *model_parse(const char *text, size_t len, const char *file, struct
 	doc_free(d);
 	if (!r.failed && !model_check(r.m, errs))
 		return r.m;
+	if (errs)
+		sort_errors(errs, n_before);
 	model_free(r.m);
 	return NULL;
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "glob.h"
+#include "globs.h"
 #include "model_priv.h"
 
 static const struct word modes[] = {
@@ -90,8 +90,6 @@ static void access_read(struct reader *r, const struct node *n, const struct nod
 
 static void trunk_read(struct reader *r, const struct node *n, const struct node *const *v, struct port_cfg *p)
 {
-	int tag;
-
 	if (v[P_VLAN] && v[P_NATIVE])
 		bad(r, v[P_VLAN], "`vlan` and `native` both name the VLAN of untagged frames: a port has one native VLAN");
 	else if (v[P_VLAN])
@@ -103,7 +101,16 @@ static void trunk_read(struct reader *r, const struct node *n, const struct node
 		native_read(r, v[P_NATIVE], p);
 	if ((!v[P_VLANS] || (v[P_VLANS]->kind == NODE_LIST && !v[P_VLANS]->n)) && !v[P_NATIVE] && !v[P_VLAN])
 		read_required(r, n, NULL, "vlans", "the VLANs that the trunk carries, such as [10, 20, 100-199]");
-	if (v[P_PROTOCOL] && !read_word(r, v[P_PROTOCOL], tags, N_OF(tags), &tag))
+}
+
+/* The ethertype that is a VLAN tag on this port. On an access port of 802.1ad a customer's 802.1Q tag is payload: Q-in-Q. */
+static void protocol_read(struct reader *r, const struct node *n, struct port_cfg *p)
+{
+	int tag;
+
+	if (p->mode != PORT_ACCESS && p->mode != PORT_TRUNK)
+		bad(r, n, "a port of mode %s has no VLAN tags", p->mode == PORT_ROUTED ? "routed" : "observe");
+	else if (!read_word(r, n, tags, N_OF(tags), &tag))
 		p->tpid = htons(tag);
 }
 
@@ -148,8 +155,8 @@ void port_read(struct reader *r, const struct node *n)
 		access_read(r, n, v, p);
 	if (mode == PORT_TRUNK)
 		trunk_read(r, n, v, p);
-	else if (v[P_PROTOCOL])
-		bad(r, v[P_PROTOCOL], "only a trunk has tags, and a protocol for them");
+	if (v[P_PROTOCOL])
+		protocol_read(r, v[P_PROTOCOL], p);
 	if (mode == PORT_ROUTED || mode == PORT_OBSERVE)
 		for (int i = P_VLAN; i <= P_NATIVE; i++)
 			if (v[i])
@@ -380,9 +387,9 @@ json_t *port_json(const void *item)
 		json_object_set_new(o, "vlans", vlans_json(p->vlans));
 		if (p->native)
 			json_put_number(o, "native", p->native);
-		if (p->tpid != htons(ETH_P_8021Q))
-			json_put_text(o, "protocol", word_text(tags, N_OF(tags), ntohs(p->tpid)));
 	}
+	if (p->tpid != htons(ETH_P_8021Q))
+		json_put_text(o, "protocol", word_text(tags, N_OF(tags), ntohs(p->tpid)));
 	if (p->xdp != XDP_WANT_AUTO)
 		json_put_text(o, "xdp", word_text(xdps, N_OF(xdps), p->xdp));
 	return o;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include "glob.h"
+#include "globs.h"
 #include "model_priv.h"
 
 struct where read_where(const struct reader *r, const struct node *n)
@@ -93,41 +93,46 @@ int read_oom(struct reader *r)
 	return errs_fail(r->errs, ENOMEM, "out of memory");
 }
 
-/* Levenshtein's distance, for words short enough to be mistyped keys; 99: too long to tell. */
-static unsigned distance(const char *a, const char *b)
+#define WORD_MAX 32
+
+/* The number of mistakes between two words: a letter too many, missing, wrong, or two in the wrong order. 99: too long. */
+static unsigned mistakes(const char *a, const char *b)
 {
 	size_t la = strlen(a), lb = strlen(b);
-	unsigned row[32];
+	unsigned d[WORD_MAX + 1][WORD_MAX + 1], v;
 
-	if (la >= N_OF(row) || lb >= N_OF(row))
+	if (la > WORD_MAX || lb > WORD_MAX)
 		return 99;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned v = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < v)
-				v = row[j] + 1;
-			if (row[j - 1] + 1 < v)
-				v = row[j - 1] + 1;
-			row[j] = v;
+	for (size_t i = 0; i <= la; i++) {
+		for (size_t j = 0; j <= lb; j++) {
+			if (!i || !j) {
+				d[i][j] = i + j;
+				continue;
+			}
+			v = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+			if (d[i - 1][j] + 1 < v)
+				v = d[i - 1][j] + 1;
+			if (d[i][j - 1] + 1 < v)
+				v = d[i][j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < v)
+				v = d[i - 2][j - 2] + 1;
+			d[i][j] = v;
 		}
 	}
-	return row[lb];
+	return d[la][lb];
 }
 
+/* The word that was probably meant: one that begins so, or one with at most a third of its letters wrong. NULL: none. */
 static const char *nearest(const char *s, const char *const *words, size_t n)
 {
-	unsigned best = strlen(s) / 3 + 1, d;
+	unsigned best = strlen(s) < 6 ? 1 : strlen(s) / 3, d;
 	const char *ret = NULL;
 
+	for (size_t i = 0; i < n; i++)
+		if (strlen(s) > 1 && !strncmp(s, words[i], strlen(s)))
+			return words[i];
 	for (size_t i = 0; i < n; i++) {
-		d = distance(s, words[i]);
+		d = mistakes(s, words[i]);
 		if (d <= best && !(ret && d == best)) {
 			best = d;
 			ret = words[i];

@@ -111,8 +111,8 @@ void route_read(struct reader *r, const struct node *n)
 	c->where = read_where(r, n);
 	if (read_keys(r, n, route_keys, N_OF(route_keys), v))
 		return;
-	if (v[R_TYPE])
-		read_word(r, v[R_TYPE], types, N_OF(types), &type);
+	if (v[R_TYPE] && read_word(r, v[R_TYPE], types, N_OF(types), &type))
+		return;
 	c->type = type;
 	if (v[R_VIA] && type != NEXTHOP_GATEWAY)
 		bad(r, v[R_VIA], "a route of type %s leads nowhere: it has no `via`", v[R_TYPE]->text);

@@ -201,7 +201,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 {
 	static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
 	json_t *addrs = json_array(), *by_class = json_object();
-	json_int_t n = (json_int_t)p->count4 + p->count6, total = n * POOL_CLASSES * (p->port_max - p->port_min + 1), used = 0;
+	json_int_t n = (json_int_t)p->count4 + p->count6, total = n * (p->port_max - p->port_min + 1), used = 0;
 	char text[ADDR_TEXT];
 
 	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
@@ -210,7 +210,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 		for (unsigned i = p->first4; i < p->first4 + n; i++)
 			of_class += held(nat_ports(nat, nat->members[i].pool_addr, class), p->port_min, p->port_max);
 		json_object_set_new(by_class, class_name[class], json_integer(of_class));
-		used += of_class;
+		used = of_class > used ? of_class : used;
 	}
 	for (unsigned i = p->first4; i < p->first4 + n; i++)
 		json_array_append_new(addrs, json_string(addr_text(&nat->addrs[nat->members[i].pool_addr].addr, text)));
@@ -219,7 +219,8 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 }
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
- * "ports_total", "used": {"tcp", "udp", "icmp"}}]}; the totals count each protocol's ports. */
+ * "ports_total", "used": {"tcp", "udp", "icmp"}}]}. Each protocol has ports_total of its own; ports_used is that of the protocol
+ * that has used most, so that the two say how near a refusal is. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;

@@ -341,9 +341,14 @@ int state_remove(struct state *s, struct errs *errs)
 		one = remove_file(s, name, errs);
 		r = r ? r : one;
 	}
-	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", NULL}; *n; n++) {
+	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", NULL}; *n; n++) {
 		one = remove_file(s, *n, errs);
 		r = r ? r : one;
 	}
+	/* The lock last: until then nobody else begins here. What is not ours keeps the directory. */
+	if (!r)
+		r = remove_file(s, "lock", errs);
+	if (!r && rmdir(s->dir) && errno != ENOTEMPTY)
+		r = errs_fail(errs, errno, "%s cannot be removed: %s", s->dir, strerror(errno));
 	return r;
 }

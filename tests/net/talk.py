@@ -51,6 +51,15 @@ def tcp_server(ns, family, port, fn):
     return Thread(serve)
 
 
+def echo_words(n, size=4):
+    """For tcp_server: answers n words of `size` bytes each with itself."""
+    def serve(s, peer):
+        for _ in range(n):
+            s.sendall(s.recv(size, socket.MSG_WAITALL))
+        return peer
+    return serve
+
+
 def tcp_connect(ns, address, port):
     s = ns.socket(family_of(address))
     try:

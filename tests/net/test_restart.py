@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import socket
 import time
 
 import netlab
@@ -44,7 +45,7 @@ def test_traffic_flows_while_no_sluiced_runs(own_gateway):
 
 def test_connection_and_its_mapping_outlive_a_restart(own_gateway):
     w = own_gateway
-    done = talk.tcp_server(w.inet, 2, 9000, lambda s, peer: [s.sendall(s.recv(4)) for _ in range(2)] and peer)
+    done = talk.tcp_server(w.inet, socket.AF_INET, 9000, talk.echo_words(2))
     with talk.tcp_connect(w.h1, netlab.INET4, 9000) as s:
         s.sendall(b"one.")
         assert s.recv(4) == b"one."
@@ -75,6 +76,7 @@ def test_destroy_leaves_nothing(own_gateway):
     assert os.path.isdir(pins)
     assert w.gw.destroy().returncode == 0
     assert not os.path.exists(pins)
+    assert not os.path.exists(f"/run/sluice/{w.gw.instance}")
     links = w.sw.links()
     assert not [x for x in links if x.startswith(("vlan", "sw-"))], links
     assert "tcx" not in w.sw.run("bpftool net show", check=False).stdout

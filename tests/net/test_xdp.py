@@ -69,6 +69,14 @@ def test_tcp_from_uplink_to_uplink_is_intact(xdp):
     assert same
 
 
+def test_frame_that_ends_inside_its_tag(xdp):
+    """Seen by XDP alone: behind it the kernel drops such a frame by itself."""
+    before = netlab.drops(xdp.gw, "up1").get("parse_vlan_short", 0)
+    mac = bytes.fromhex(xdp.sw.mac("up1").replace(":", ""))
+    xdp.r1.send("sw", *[mac + bytes.fromhex("020000000201 8100 00")] * 5)
+    netlab.wait_for("the drops are counted", lambda: netlab.drops(xdp.gw, "up1").get("parse_vlan_short", 0) == before + 5, timeout=2)
+
+
 def test_traceroute_sees_the_switch(xdp):
     out = xdp.r1.run("traceroute -n -I -q 1 -w 1 -m 4 192.0.2.6", check=False).stdout
     assert " 192.0.2.1 " in out, out

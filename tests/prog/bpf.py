@@ -26,166 +26,183 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _bpf(command, attr):
-	buf = ctypes.create_string_buffer(bytes(attr), len(attr))
-	ret = _libc.syscall(SYS_BPF, command, buf, len(attr))
-	if ret < 0:
-		code = ctypes.get_errno()
-		raise OSError(code, os.strerror(code))
-	return ret, buf.raw
+    buf = ctypes.create_string_buffer(bytes(attr), len(attr))
+    ret = _libc.syscall(SYS_BPF, command, buf, len(attr))
+    if ret < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return ret, buf.raw
 
 
 def _address(buf):
-	return ctypes.addressof(buf)
+    return ctypes.addressof(buf)
 
 
 def obj_get(path):
-	"""File descriptor of a pinned map or program."""
-	name = ctypes.create_string_buffer(os.fsencode(path))
-	try:
-		return _bpf(OBJ_GET, struct.pack("=QII", _address(name), 0, 0))[0]
-	except OSError as e:
-		raise OSError(e.errno, f"{path}: {e.strerror}") from None
+    """File descriptor of a pinned map or program."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    try:
+        return _bpf(OBJ_GET, struct.pack("=QII", _address(name), 0, 0))[0]
+    except OSError as e:
+        raise OSError(e.errno, f"{path}: {e.strerror}") from None
 
 
 def info(fd, size=256):
-	"""struct bpf_prog_info or bpf_map_info, as far as this kernel fills it."""
-	buf = ctypes.create_string_buffer(size)
-	_bpf(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, size, _address(buf)))
-	return buf.raw
+    """struct bpf_prog_info or bpf_map_info, as far as this kernel fills it."""
+    buf = ctypes.create_string_buffer(size)
+    _bpf(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, size, _address(buf)))
+    return buf.raw
 
 
 def possible_cpus():
-	"""How many values an element of a per-CPU map has."""
-	with open("/sys/devices/system/cpu/possible", encoding="ascii") as f:
-		return int(f.read().strip().split(",")[-1].split("-")[-1]) + 1
+    """How many values an element of a per-CPU map has."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as f:
+        return int(f.read().strip().split(",")[-1].split("-")[-1]) + 1
 
 
 class Map:
-	"""A pinned map. Keys and values are bytes; of a per-CPU map a value is a list of bytes, one a CPU."""
+    """A pinned map. Keys and values are bytes; of a per-CPU map a value is a list of bytes, one a CPU."""
 
-	def __init__(self, path):
-		self.fd = obj_get(path)
-		(self.type, _, self.key_size, self.value_size, self.max_entries) = struct.unpack_from("=5I", info(self.fd))
-		self.percpu = self.type in PERCPU_TYPES
-		self._stride = (self.value_size + 7) // 8 * 8
-		size = self._stride * possible_cpus() if self.percpu else self.value_size
-		self._key = ctypes.create_string_buffer(self.key_size)
-		self._next = ctypes.create_string_buffer(self.key_size)
-		self._value = ctypes.create_string_buffer(size)
+    def __init__(self, path):
+        self.fd = obj_get(path)
+        (self.type, _, self.key_size, self.value_size, self.max_entries) = struct.unpack_from("=5I", info(self.fd))
+        self.percpu = self.type in PERCPU_TYPES
+        self._stride = (self.value_size + 7) // 8 * 8
+        size = self._stride * possible_cpus() if self.percpu else self.value_size
+        self._key = ctypes.create_string_buffer(self.key_size)
+        self._next = ctypes.create_string_buffer(self.key_size)
+        self._value = ctypes.create_string_buffer(size)
 
-	def _elem(self, command, key):
-		if isinstance(key, int):
-			key = struct.pack("=I", key)
-		ctypes.memmove(self._key, key, self.key_size)
-		value = 0 if command == MAP_DELETE_ELEM else _address(self._value)
-		_bpf(command, struct.pack("=IIQQQ", self.fd, 0, _address(self._key), value, 0))
+    def _elem(self, command, key):
+        if isinstance(key, int):
+            key = struct.pack("=I", key)
+        ctypes.memmove(self._key, key, self.key_size)
+        value = 0 if command == MAP_DELETE_ELEM else _address(self._value)
+        _bpf(command, struct.pack("=IIQQQ", self.fd, 0, _address(self._key), value, 0))
 
-	def lookup(self, key):
-		"""The value, or None when there is no such element."""
-		try:
-			self._elem(MAP_LOOKUP_ELEM, key)
-		except OSError as e:
-			if e.errno == errno.ENOENT:
-				return None
-			raise
-		raw = self._value.raw
-		if not self.percpu:
-			return raw
-		return [raw[i:i + self.value_size] for i in range(0, len(raw), self._stride)]
+    def lookup(self, key):
+        """The value, or None when there is no such element."""
+        try:
+            self._elem(MAP_LOOKUP_ELEM, key)
+        except OSError as e:
+            if e.errno == errno.ENOENT:
+                return None
+            raise
+        raw = self._value.raw
+        if not self.percpu:
+            return raw
+        return [raw[i : i + self.value_size] for i in range(0, len(raw), self._stride)]
 
-	def sum(self, key):
-		"""Per-CPU map of __u64 fields: their sums over the CPUs."""
-		words = f"={self.value_size // 8}Q"
-		return [sum(column) for column in zip(*(struct.unpack(words, v) for v in self.lookup(key)))]
+    def sum(self, key):
+        """Per-CPU map of __u64 fields: their sums over the CPUs."""
+        words = f"={self.value_size // 8}Q"
+        return [sum(column) for column in zip(*(struct.unpack(words, v) for v in self.lookup(key)))]
 
-	def update(self, key, value):
-		"""Insert or replace. Of a per-CPU map every CPU gets `value`."""
-		if self.percpu:
-			value = value.ljust(self._stride, b"\0") * possible_cpus()
-		ctypes.memmove(self._value, value, len(self._value))
-		self._elem(MAP_UPDATE_ELEM, key)
+    def update(self, key, value):
+        """Insert or replace. Of a per-CPU map every CPU gets `value`."""
+        if self.percpu:
+            value = value.ljust(self._stride, b"\0") * possible_cpus()
+        ctypes.memmove(self._value, value, len(self._value))
+        self._elem(MAP_UPDATE_ELEM, key)
 
-	def delete(self, key):
-		"""Remove; an absent element is no error."""
-		try:
-			self._elem(MAP_DELETE_ELEM, key)
-		except OSError as e:
-			if e.errno != errno.ENOENT:
-				raise
+    def delete(self, key):
+        """Remove; an absent element is no error."""
+        try:
+            self._elem(MAP_DELETE_ELEM, key)
+        except OSError as e:
+            if e.errno != errno.ENOENT:
+                raise
 
-	def keys(self):
-		"""All keys, gathered first, so that elements may be deleted while walking."""
-		found, previous = [], 0
-		while True:
-			try:
-				_bpf(MAP_GET_NEXT_KEY, struct.pack("=IIQQQ", self.fd, 0, previous, _address(self._next), 0))
-			except OSError as e:
-				if e.errno == errno.ENOENT:
-					return found
-				raise
-			found.append(self._next.raw)
-			ctypes.memmove(self._key, self._next, self.key_size)
-			previous = _address(self._key)
+    def keys(self):
+        """All keys, gathered first, so that elements may be deleted while walking."""
+        found, previous = [], 0
+        while True:
+            try:
+                _bpf(MAP_GET_NEXT_KEY, struct.pack("=IIQQQ", self.fd, 0, previous, _address(self._next), 0))
+            except OSError as e:
+                if e.errno == errno.ENOENT:
+                    return found
+                raise
+            found.append(self._next.raw)
+            ctypes.memmove(self._key, self._next, self.key_size)
+            previous = _address(self._key)
 
-	def close(self):
-		os.close(self.fd)
+    def close(self):
+        os.close(self.fd)
 
 
 @dataclass
 class Run:
-	"""What one run of a program left behind."""
-	retval: int
-	data: bytes
-	context: bytes
+    """What one run of a program left behind."""
+
+    retval: int
+    data: bytes
+    context: bytes
 
 
 class Prog:
-	"""A pinned program."""
+    """A pinned program."""
 
-	def __init__(self, path):
-		self.fd = obj_get(path)
+    def __init__(self, path):
+        self.fd = obj_get(path)
 
-	def verified_insns(self):
-		"""Instructions the verifier walked through (bpf_prog_info.verified_insns)."""
-		return struct.unpack_from("=I", info(self.fd), 216)[0]
+    def verified_insns(self):
+        """Instructions the verifier walked through (bpf_prog_info.verified_insns)."""
+        return struct.unpack_from("=I", info(self.fd), 216)[0]
 
-	def run(self, data, context):
-		"""BPF_PROG_TEST_RUN, once, in the calling thread's network namespace."""
-		data_in = ctypes.create_string_buffer(bytes(data), len(data))
-		data_out = ctypes.create_string_buffer(DATA_OUT_MAX)
-		ctx_in = ctypes.create_string_buffer(bytes(context), len(context))
-		ctx_out = ctypes.create_string_buffer(len(context))
-		attr = struct.pack("=IIIIQQIIIIQQIII4x", self.fd, 0, len(data), DATA_OUT_MAX, _address(data_in), _address(data_out), 1, 0,
-				   len(context), len(context), _address(ctx_in), _address(ctx_out), 0, 0, 0)
-		_, attr = _bpf(PROG_TEST_RUN, attr)
-		_, retval, _, size_out = struct.unpack_from("=4I", attr)
-		return Run(retval, data_out.raw[:size_out], ctx_out.raw)
+    def run(self, data, context):
+        """BPF_PROG_TEST_RUN, once, in the calling thread's network namespace."""
+        data_in = ctypes.create_string_buffer(bytes(data), len(data))
+        data_out = ctypes.create_string_buffer(DATA_OUT_MAX)
+        ctx_in = ctypes.create_string_buffer(bytes(context), len(context))
+        ctx_out = ctypes.create_string_buffer(len(context))
+        attr = struct.pack(
+            "=IIIIQQIIIIQQIII4x",
+            self.fd,
+            0,
+            len(data),
+            DATA_OUT_MAX,
+            _address(data_in),
+            _address(data_out),
+            1,
+            0,
+            len(context),
+            len(context),
+            _address(ctx_in),
+            _address(ctx_out),
+            0,
+            0,
+            0,
+        )
+        _, attr = _bpf(PROG_TEST_RUN, attr)
+        _, retval, _, size_out = struct.unpack_from("=4I", attr)
+        return Run(retval, data_out.raw[:size_out], ctx_out.raw)
 
-	def close(self):
-		os.close(self.fd)
+    def close(self):
+        os.close(self.fd)
 
 
 XDP_MD = struct.Struct("=6I")  # data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
-SKB_SIZE = 192		       # struct __sk_buff up to hwtstamp
+SKB_SIZE = 192  # struct __sk_buff up to hwtstamp
 SKB_INGRESS_IFINDEX, SKB_IFINDEX, SKB_CB = 36, 40, 48
 SKB_GSO_SEGS, SKB_GSO_SIZE = 164, 176
 
 
 def run_xdp(prog, frame, ifindex):
-	"""A frame through an XDP program as if received on `ifindex`. The kernel refuses frames below 14 bytes."""
-	return prog.run(frame, XDP_MD.pack(0, len(frame), 0, ifindex, 0, 0))
+    """A frame through an XDP program as if received on `ifindex`. The kernel refuses frames below 14 bytes."""
+    return prog.run(frame, XDP_MD.pack(0, len(frame), 0, ifindex, 0, 0))
 
 
 def run_tc(prog, frame, ifindex, gso=(0, 0)):
-	"""A frame through a tc program as if received on `ifindex`; `gso`: (segments, bytes a segment). Tags stay in
-	the data. The kernel refuses an untagged frame whose IP header is cut: such rows come in tagged."""
-	context = bytearray(SKB_SIZE)
-	struct.pack_into("=II", context, SKB_INGRESS_IFINDEX, ifindex, ifindex)
-	struct.pack_into("=I", context, SKB_GSO_SEGS, gso[0])
-	struct.pack_into("=I", context, SKB_GSO_SIZE, gso[1])
-	return prog.run(frame, context)
+    """A frame through a tc program as if received on `ifindex`; `gso`: (segments, bytes a segment). Tags stay in
+    the data. The kernel refuses an untagged frame whose IP header is cut: such rows come in tagged."""
+    context = bytearray(SKB_SIZE)
+    struct.pack_into("=II", context, SKB_INGRESS_IFINDEX, ifindex, ifindex)
+    struct.pack_into("=I", context, SKB_GSO_SEGS, gso[0])
+    struct.pack_into("=I", context, SKB_GSO_SIZE, gso[1])
+    return prog.run(frame, context)
 
 
 def skb_cb(run):
-	"""skb->cb[0..4] after a run of a tc program."""
-	return struct.unpack_from("=5I", run.context, SKB_CB)
+    """skb->cb[0..4] after a run of a tc program."""
+    return struct.unpack_from("=5I", run.context, SKB_CB)

@@ -8,5 +8,5 @@ LIMIT = 1_000_000 // 4
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_verified_instructions(switch, hook):
-	count = getattr(switch, hook).verified_insns()
-	assert 0 < count <= LIMIT
+    count = getattr(switch, hook).verified_insns()
+    assert 0 < count <= LIMIT

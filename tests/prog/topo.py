@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpf
-from frames import GATEWAYS, STATIONS
+from frames import GATEWAYS, STATIONS, mac_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("SLUICE_BUILD", ROOT / "build"))
@@ -30,38 +30,45 @@ TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 PORT_MODE_HOST = 5
 FDB_F_STATIC, FDB_F_OWN = 1, 2
 POOL_ADDR_F_USED, POOL_CLASSES = 1, 3
-TAG_BIT, DOT1AD_BIT = 1 << 31, 1 << 30	# of what --test-trace leaves in skb->cb[0]
+PORT_F_TAG_HIDDEN = 2
+GATEWAY_MACS = {mac_bytes(g.mac) for g in GATEWAYS}
+TPIDS = (b"\x81\x00", b"\x88\xa8")
+TAG_BIT, DOT1AD_BIT = 1 << 31, 1 << 30  # of what --test-trace leaves in skb->cb[0]
 
 
 @dataclass(frozen=True)
 class Port:
-	"""A port as configured. `vlans`: how each VLAN leaves here: VLAN -> TPID, 0 for untagged."""
-	name: str
-	config: str
-	native: bool
-	vlans: dict
-	mtu: int = 1500
+    """A port as configured. `vlans`: how each VLAN leaves here: VLAN -> TPID, 0 for untagged."""
+
+    name: str
+    config: str
+    native: bool
+    vlans: dict
+    mtu: int = 1500
 
 
 Q, AD = 0x8100, 0x88A8
-PORTS = {p.name: p for p in [
-	Port("acc10", "{mode: access, vlan: 10, xdp: native}", True, {10: 0}),
-	Port("acc10b", "{mode: access, vlan: 10, xdp: native}", True, {10: 0}),
-	Port("acc10t", "{mode: access, vlan: 10, xdp: 'off'}", False, {10: 0}),
-	Port("acc20", "{mode: access, vlan: 20, xdp: native}", True, {20: 0}),
-	Port("trk", "{mode: trunk, vlans: [10, 20, 30], native: 30, xdp: native}", True, {10: Q, 20: Q, 30: 0}),
-	Port("trk2", "{mode: trunk, vlans: [10, 20, 30, 50], xdp: native}", True, {10: Q, 20: Q, 30: Q, 50: Q}),
-	Port("trkt", "{mode: trunk, vlans: [10, 20, 50], native: 50, xdp: 'off'}", False, {10: Q, 20: Q, 50: 0}),
-	Port("sp", "{mode: trunk, vlans: [10, 40], protocol: 802.1ad, xdp: native}", True, {10: AD, 40: AD}),
-	Port("cust", "{mode: access, vlan: 40, protocol: 802.1ad, xdp: native}", True, {40: 0}),
-	Port("custq", "{mode: access, vlan: 40, xdp: native}", True, {40: 0}),
-	Port("acc50", "{mode: access, vlan: 50, xdp: native}", True, {50: 0}),
-	Port("lone", "{mode: access, vlan: 60, xdp: native}", True, {60: 0}),
-	Port("wan", "{mode: routed, xdp: native}", True, {}),
-	Port("wan2", "{mode: routed, xdp: native}", True, {}),
-	Port("wan3", "{mode: routed, xdp: 'off'}", False, {}, 1400),
-	Port("obs", "{mode: observe, xdp: native}", True, {}),
-]}
+PORTS = {
+    p.name: p
+    for p in [
+        Port("acc10", "{mode: access, vlan: 10, xdp: native}", True, {10: 0}),
+        Port("acc10b", "{mode: access, vlan: 10, xdp: native}", True, {10: 0}),
+        Port("acc10t", "{mode: access, vlan: 10, xdp: 'off'}", False, {10: 0}),
+        Port("acc20", "{mode: access, vlan: 20, xdp: native}", True, {20: 0}),
+        Port("trk", "{mode: trunk, vlans: [10, 20, 30], native: 30, xdp: native}", True, {10: Q, 20: Q, 30: 0}),
+        Port("trk2", "{mode: trunk, vlans: [10, 20, 30, 50], xdp: native}", True, {10: Q, 20: Q, 30: Q, 50: Q}),
+        Port("trkt", "{mode: trunk, vlans: [10, 20, 50], native: 50, xdp: 'off'}", False, {10: Q, 20: Q, 50: 0}),
+        Port("sp", "{mode: trunk, vlans: [10, 40], protocol: 802.1ad, xdp: native}", True, {10: AD, 40: AD}),
+        Port("cust", "{mode: access, vlan: 40, protocol: 802.1ad, xdp: native}", True, {40: 0}),
+        Port("custq", "{mode: access, vlan: 40, xdp: native}", True, {40: 0}),
+        Port("acc50", "{mode: access, vlan: 50, xdp: native}", True, {50: 0}),
+        Port("lone", "{mode: access, vlan: 60, xdp: native}", True, {60: 0}),
+        Port("wan", "{mode: routed, xdp: native}", True, {}),
+        Port("wan2", "{mode: routed, xdp: native}", True, {}),
+        Port("wan3", "{mode: routed, xdp: 'off'}", False, {}, 1400),
+        Port("obs", "{mode: observe, xdp: native}", True, {}),
+    ]
+}
 ROUTED_MACS = {g.name: g.mac for g in GATEWAYS if g.name in PORTS}
 
 ROUTES = """
@@ -108,263 +115,325 @@ nat:
 
 
 def config():
-	"""The configuration file's text."""
-	lines = ["settings: {icmp-rate: 1000000, hash-seed: 1}", "tables: {flows: 4096, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
-		 "ports:"]
-	lines += [f"  {p.name}: {p.config}" for p in PORTS.values()]
-	lines.append("interfaces:")
-	for g in GATEWAYS:
-		where = f"port: {g.name}" if g.name in PORTS else f"vlan: {g.name.removeprefix('vlan')}, mac: '{g.mac}'"
-		lines.append(f"  {g.name}: {{{where}, addresses: [{g.ip4}/24, '{g.ip6}/64']}}")
-	lines.append("fdb:")
-	lines += [f"  - {{mac: '{s.mac}', vlan: {s.gateway.name.removeprefix('vlan')}, port: {s.port}}}"
-		  for s in STATIONS if s.gateway.name not in PORTS]
-	lines.append("neighbors:")
-	for s in STATIONS:
-		lines += [f"  - {{address: '{ip}', mac: '{s.mac}', interface: {s.gateway.name}}}" for ip in (s.ip4, s.ip6)]
-	return "\n".join(lines) + ROUTES + NAT
+    """The configuration file's text."""
+    lines = [
+        "settings: {icmp-rate: 1000000, hash-seed: 1}",
+        "tables: {flows: 4096, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
+        "ports:",
+    ]
+    lines += [f"  {p.name}: {p.config}" for p in PORTS.values()]
+    lines.append("interfaces:")
+    for g in GATEWAYS:
+        where = f"port: {g.name}" if g.name in PORTS else f"vlan: {g.name.removeprefix('vlan')}, mac: '{g.mac}'"
+        lines.append(f"  {g.name}: {{{where}, addresses: [{g.ip4}/24, '{g.ip6}/64']}}")
+    lines.append("fdb:")
+    lines += [
+        f"  - {{mac: '{s.mac}', vlan: {s.gateway.name.removeprefix('vlan')}, port: {s.port}}}"
+        for s in STATIONS
+        if s.gateway.name not in PORTS
+    ]
+    lines.append("neighbors:")
+    for s in STATIONS:
+        lines += [f"  - {{address: '{ip}', mac: '{s.mac}', interface: {s.gateway.name}}}" for ip in (s.ip4, s.ip6)]
+    return "\n".join(lines) + ROUTES + NAT
 
 
 @functools.cache
 def drop_names():
-	"""The drop reasons' names by number, read from the one table."""
-	text = (ROOT / "include" / "sluice" / "drop.h").read_text(encoding="ascii")
-	return re.findall(r'X\([A-Z0-9_]+, "([a-z0-9_]+)"', text)
+    """The drop reasons' names by number, read from the one table."""
+    text = (ROOT / "include" / "sluice" / "drop.h").read_text(encoding="ascii")
+    return re.findall(r'X\([A-Z0-9_]+, "([a-z0-9_]+)"', text)
 
 
 def sh(*args, check=True, timeout=30):
-	done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=timeout, check=False)
-	if check and done.returncode:
-		raise RuntimeError(f"{' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-	return done.stdout
+    done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=timeout, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, args))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def setns(path):
-	"""The calling thread enters a network namespace."""
-	libc = ctypes.CDLL(None, use_errno=True)
-	with open(path, "rb") as f:
-		if libc.setns(f.fileno(), CLONE_NEWNET):
-			raise OSError(ctypes.get_errno(), f"setns {path}")
+    """The calling thread enters a network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(path, "rb") as f:
+        if libc.setns(f.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {path}")
 
 
 class Tap:
-	"""Everything received on the links of the current namespace, tags put back where they were on the wire."""
+    """Everything received on the links of the current namespace, tags put back where they were on the wire."""
 
-	def __init__(self):
-		self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-		self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-		self.sock.setsockopt(263, PACKET_AUXDATA, 1)
-		self.sock.setsockopt(263, PACKET_IGNORE_OUTGOING, 1)
-		self.sock.setblocking(False)
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self.sock.setsockopt(263, PACKET_AUXDATA, 1)
+        self.sock.setsockopt(263, PACKET_IGNORE_OUTGOING, 1)
+        self.sock.setblocking(False)
 
-	def drain(self):
-		"""[(link, frame)] since the last time."""
-		seen = []
-		while True:
-			try:
-				frame, control, _, address = self.sock.recvmsg(65536, 256)
-			except BlockingIOError:
-				return seen
-			seen.append((address[0], self._with_tag(frame, control)))
+    def drain(self):
+        """[(link, frame)] since the last time."""
+        seen = []
+        while True:
+            try:
+                frame, control, _, address = self.sock.recvmsg(65536, 256)
+            except BlockingIOError:
+                return seen
+            seen.append((address[0], self._with_tag(frame, control)))
 
-	@staticmethod
-	def _with_tag(frame, control):
-		for _, kind, data in control:
-			if kind == PACKET_AUXDATA:
-				status, _, _, _, _, tci, tpid = struct.unpack("=IIIHHHH", data[:20])
-				if status & TP_STATUS_VLAN_VALID:
-					tpid = tpid if status & TP_STATUS_VLAN_TPID_VALID else Q
-					return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
-		return frame
+    @staticmethod
+    def _with_tag(frame, control):
+        for _, kind, data in control:
+            if kind == PACKET_AUXDATA:
+                status, _, _, _, _, tci, tpid = struct.unpack("=IIIHHHH", data[:20])
+                if status & TP_STATUS_VLAN_VALID:
+                    tpid = tpid if status & TP_STATUS_VLAN_TPID_VALID else Q
+                    return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
+        return frame
+
+
+def _is_solicitation(frame):
+    """ARP or a neighbour solicitation from an interface of the switch."""
+    if frame[6:12] not in GATEWAY_MACS:
+        return False
+    if frame[12:14] in TPIDS:
+        frame = frame[:12] + frame[16:]
+    return frame[12:14] == b"\x08\x06" or (frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 135)
+
+
+class Wire:
+    """The far end of the ports: frames sent here come in as from a cable, tags in the data."""
+
+    def __init__(self):
+        self._socks = {}
+        for port in PORTS:
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            sock.bind(("p-" + port, 0))
+            self._socks[port] = sock
+
+    def send(self, port, frame):
+        self._socks[port].send(frame)
 
 
 class Namespaces:
-	"""The switch's namespace with its ports, and the peers'."""
+    """The switch's namespace with its ports, and the peers'."""
 
-	def __init__(self, name):
-		self.name, self.peers = name, name + "-peers"
+    def __init__(self, name):
+        self.name, self.peers = name, name + "-peers"
 
-	def create(self):
-		for ns in (self.name, self.peers):
-			sh("ip", "netns", "add", ns)
-			self._quiet(ns)
-		for port in PORTS.values():
-			self._veth(port)
+    def create(self):
+        for ns in (self.name, self.peers):
+            sh("ip", "netns", "add", ns)
+            self._quiet(ns)
+        for port in PORTS.values():
+            self._veth(port)
 
-	def path(self, ns):
-		return f"/run/netns/{ns}"
+    def path(self, ns):
+        return f"/run/netns/{ns}"
 
-	def _quiet(self, ns):
-		"""No link of the namespace shall say anything by itself."""
-		off = ["autoconf", "accept_ra", "router_solicitations", "dad_transmits", "accept_dad"]
-		lines = [f"net.ipv6.conf.{c}.{k}=0" for c in ("all", "default") for k in off]
-		if ns == self.peers:
-			lines += [f"net.ipv6.conf.{c}.disable_ipv6=1" for c in ("all", "default")]
-		sh("nsenter", f"--net={self.path(ns)}", "sysctl", "-qw", *lines)
-		sh("ip", "-n", ns, "link", "set", "lo", "up")
+    def _quiet(self, ns):
+        """No link of the namespace shall say anything by itself."""
+        off = ["autoconf", "accept_ra", "router_solicitations", "dad_transmits", "accept_dad"]
+        lines = [f"net.ipv6.conf.{c}.{k}=0" for c in ("all", "default") for k in off]
+        if ns == self.peers:
+            lines += [f"net.ipv6.conf.{c}.disable_ipv6=1" for c in ("all", "default")]
+        sh("nsenter", f"--net={self.path(ns)}", "sysctl", "-qw", *lines)
+        sh("ip", "-n", ns, "link", "set", "lo", "up")
 
-	def _veth(self, port):
-		peer = "p-" + port.name
-		sh("ip", "-n", self.name, "link", "add", port.name, "mtu", port.mtu, "type", "veth", "peer", "name", peer, "mtu", port.mtu,
-		   "netns", self.peers)
-		if port.name in ROUTED_MACS:
-			sh("ip", "-n", self.name, "link", "set", port.name, "address", ROUTED_MACS[port.name])
-		sh("ip", "-n", self.name, "link", "set", port.name, "addrgenmode", "none", "up")
-		sh("ip", "-n", self.peers, "link", "set", peer, "up")
-		sh("nsenter", f"--net={self.path(self.peers)}", "ethtool", "-K", peer, "gro", "on", "tx", "off")
+    def _veth(self, port):
+        peer = "p-" + port.name
+        sh(
+            "ip",
+            "-n",
+            self.name,
+            "link",
+            "add",
+            port.name,
+            "mtu",
+            port.mtu,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            peer,
+            "mtu",
+            port.mtu,
+            "netns",
+            self.peers,
+        )
+        if port.name in ROUTED_MACS:
+            sh("ip", "-n", self.name, "link", "set", port.name, "address", ROUTED_MACS[port.name])
+        sh("ip", "-n", self.name, "link", "set", port.name, "addrgenmode", "none", "up")
+        sh("ip", "-n", self.peers, "link", "set", peer, "up")
+        sh("nsenter", f"--net={self.path(self.peers)}", "ethtool", "-K", peer, "gro", "on", "tx", "off")
 
-	def delete(self):
-		for ns in (self.name, self.peers):
-			sh("ip", "netns", "del", ns, check=False)
+    def delete(self):
+        for ns in (self.name, self.peers):
+            sh("ip", "netns", "del", ns, check=False)
 
 
 class Daemon:
-	"""sluiced, running in the switch's namespace."""
+    """sluiced, running in the switch's namespace."""
 
-	def __init__(self, instance, netns):
-		self.instance, self.process = instance, None
-		self.dir = tempfile.TemporaryDirectory(prefix="sluice-prog-")
-		base = Path(self.dir.name)
-		self.socket, self.log, self.config = base / "api.sock", base / "log", base / "sluice.yaml"
-		self.enter = ["nsenter", f"--net={netns}"]
+    def __init__(self, instance, netns):
+        self.instance, self.process = instance, None
+        self.dir = tempfile.TemporaryDirectory(prefix="sluice-prog-")
+        base = Path(self.dir.name)
+        self.socket, self.log, self.config = base / "api.sock", base / "log", base / "sluice.yaml"
+        self.enter = ["nsenter", f"--net={netns}"]
 
-	def start(self):
-		self.config.write_text(config(), encoding="ascii")
-		command = [BUILD / "sluiced", "-c", self.config, "-i", self.instance, "-s", self.socket, "--test-trace"]
-		with open(self.log, "wb") as log:
-			self.process = subprocess.Popen([*self.enter, *map(str, command)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-		self._wait_ready()
+    def start(self):
+        self.config.write_text(config(), encoding="ascii")
+        command = [BUILD / "sluiced", "-c", self.config, "-i", self.instance, "-s", self.socket, "--test-trace"]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([*self.enter, *map(str, command)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._wait_ready()
 
-	def words(self):
-		return self.log.read_text(errors="replace")
+    def words(self):
+        return self.log.read_text(errors="replace")
 
-	def _wait_ready(self, seconds=30):
-		deadline = time.monotonic() + seconds
-		while time.monotonic() < deadline:
-			if self.process.poll() is not None:
-				raise RuntimeError(f"sluiced ended with {self.process.returncode}:\n{self.words()}")
-			if self.socket.exists() and self._cli("status").returncode == 0:
-				return
-			time.sleep(0.1)
-		raise RuntimeError(f"sluiced is not ready after {seconds} s:\n{self.words()}")
+    def _wait_ready(self, seconds=30):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"sluiced ended with {self.process.returncode}:\n{self.words()}")
+            if self.socket.exists() and self._cli("status").returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"sluiced is not ready after {seconds} s:\n{self.words()}")
 
-	def _cli(self, *args):
-		return subprocess.run([*self.enter, str(BUILD / "sluice"), "-s", str(self.socket), "-i", self.instance, *args], capture_output=True,
-				      text=True, timeout=10, check=False)
+    def _cli(self, *args):
+        return subprocess.run(
+            [*self.enter, str(BUILD / "sluice"), "-s", str(self.socket), "-i", self.instance, *args],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
 
-	def show(self, *args):
-		done = self._cli("-j", *args)
-		if done.returncode:
-			raise RuntimeError(f"sluice {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
-		return json.loads(done.stdout)
+    def show(self, *args):
+        done = self._cli("-j", *args)
+        if done.returncode:
+            raise RuntimeError(f"sluice {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
+        return json.loads(done.stdout)
 
-	def stop(self):
-		"""Ends the daemon and takes the instance out of the kernel."""
-		if self.process and self.process.poll() is None:
-			self.process.send_signal(signal.SIGTERM)
-			try:
-				self.process.wait(10)
-			except subprocess.TimeoutExpired:
-				self.process.kill()
-				self.process.wait()
-		sh(*self.enter, BUILD / "sluiced", "--destroy", "-i", self.instance, check=False)
-		self.dir.cleanup()
+    def stop(self):
+        """Ends the daemon and takes the instance out of the kernel."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        sh(*self.enter, BUILD / "sluiced", "--destroy", "-i", self.instance, check=False)
+        self.dir.cleanup()
 
 
 class Switch:
-	"""The pinned programs and maps of the running switch, and what leaves it."""
+    """The pinned programs and maps of the running switch, and what leaves it."""
 
-	def __init__(self, namespaces, instance):
-		self.ns = namespaces
-		pins = BPFFS / "sluice" / instance
-		self.xdp, self.tc = bpf.Prog(pins / "progs" / "xdp"), bpf.Prog(pins / "progs" / "tc")
-		self._pins, self._maps, self._edits = pins, {}, []
-		setns(namespaces.path(namespaces.peers))
-		self._peer_tap = Tap()
-		setns(namespaces.path(namespaces.name))
-		self._host_tap = Tap()
-		self._read_ports()
-		self._read_nat_ports()
+    def __init__(self, namespaces, instance):
+        self.ns = namespaces
+        pins = BPFFS / "sluice" / instance
+        self.xdp, self.tc = bpf.Prog(pins / "progs" / "xdp"), bpf.Prog(pins / "progs" / "tc")
+        self._pins, self._maps, self._edits = pins, {}, []
+        setns(namespaces.path(namespaces.peers))
+        self._peer_tap, self.wire = Tap(), Wire()
+        setns(namespaces.path(namespaces.name))
+        self._host_tap = Tap()
+        self._read_ports()
+        self._read_nat_ports()
 
-	def map(self, name):
-		if name not in self._maps:
-			self._maps[name] = bpf.Map(self._pins / "maps" / name)
-		return self._maps[name]
+    def map(self, name):
+        if name not in self._maps:
+            self._maps[name] = bpf.Map(self._pins / "maps" / name)
+        return self._maps[name]
 
-	def has_map(self, name):
-		return (self._pins / "maps" / name).exists()
+    def has_map(self, name):
+        return (self._pins / "maps" / name).exists()
 
-	def _read_ports(self):
-		"""Port names, ids and ifindexes; a VLAN interface's host port goes by the interface's name, as its netdev does."""
-		self.port_id, self.port_name, self.ifindex, self.port_flags = {}, {}, {}, {}
-		ids = self.map("port_ids")
-		for key in ids.keys():
-			port, = struct.unpack("=I", ids.lookup(key)[:4].ljust(4, b"\0"))
-			entry = self.map("ports").lookup(port)
-			ifindex, mode, flags, _, _, iface = struct.unpack_from("=IBBHHH", entry)
-			name = entry[16:32].split(b"\0")[0].decode()
-			if mode == PORT_MODE_HOST:
-				name = self.iface_name(iface)
-			self.port_id[name], self.port_name[ifindex], self.ifindex[name], self.port_flags[name] = port, name, ifindex, flags
+    def _read_ports(self):
+        """Port names, ids and ifindexes; a VLAN interface's host port goes by the interface's name, as its netdev does."""
+        self.port_id, self.port_name, self.ifindex, self.port_flags = {}, {}, {}, {}
+        ids = self.map("port_ids")
+        for key in ids.keys():
+            (port,) = struct.unpack("=I", ids.lookup(key)[:4].ljust(4, b"\0"))
+            entry = self.map("ports").lookup(port)
+            ifindex, mode, flags, _, _, iface = struct.unpack_from("=IBBHHH", entry)
+            name = entry[16:32].split(b"\0")[0].decode()
+            if mode == PORT_MODE_HOST:
+                name = self.iface_name(iface)
+            self.port_id[name], self.port_name[ifindex], self.ifindex[name], self.port_flags[name] = port, name, ifindex, flags
 
-	def iface_name(self, iface):
-		return self.map("ifaces").lookup(iface)[48:64].split(b"\0")[0].decode()
+    def iface_name(self, iface):
+        return self.map("ifaces").lookup(iface)[48:64].split(b"\0")[0].decode()
 
-	def iface_id(self, name):
-		return next(i for i in range(1, 1024) if self.iface_name(i) == name)
+    def iface_id(self, name):
+        return next(i for i in range(1, 1024) if self.iface_name(i) == name)
 
-	def counters(self):
-		"""port -> (rx, tx, forwarded, to_host, dropped) packets."""
-		table = self.map("port_counters")
-		found = {}
-		for name, port in self.port_id.items():
-			rx, _, tx, _, forwarded, to_host, dropped, _ = table.sum(port)
-			found[name] = (rx, tx, forwarded, to_host, dropped)
-		return found
+    def counters(self):
+        """port -> (rx, tx, forwarded, to_host, dropped) packets."""
+        table = self.map("port_counters")
+        found = {}
+        for name, port in self.port_id.items():
+            rx, _, tx, _, forwarded, to_host, dropped, _ = table.sum(port)
+            found[name] = (rx, tx, forwarded, to_host, dropped)
+        return found
 
-	def emitted(self):
-		"""[(port, frame)] that arrived at the ports' peers and at the hosts' netdevs since the last time."""
-		frames = [(link.removeprefix("p-"), frame) for link, frame in self._peer_tap.drain()]
-		return frames + [(link, frame) for link, frame in self._host_tap.drain() if link.startswith("vlan")]
+    def bytes(self, port):
+        """(received, sent) bytes of a port."""
+        _, rx, _, tx, *_ = self.map("port_counters").sum(self.port_id[port])
+        return rx, tx
 
-	def settle(self, quiet_s=1.0, limit_s=20):
-		"""Waits until no port has counted anything for a while."""
-		deadline, before, since = time.monotonic() + limit_s, None, time.monotonic()
-		while time.monotonic() < deadline:
-			now = self.counters()
-			if now != before:
-				before, since = now, time.monotonic()
-			elif time.monotonic() - since >= quiet_s:
-				return
-			time.sleep(0.1)
-		raise RuntimeError("the switch does not come to rest")
+    def emitted(self):
+        """[(port, frame)] that arrived at the ports' peers and at the hosts' netdevs since the last time. But for what the kernel
+        asks of neighbours by itself: sluiced has it resolve the gateways of routes."""
+        frames = [(link.removeprefix("p-"), frame) for link, frame in self._peer_tap.drain()]
+        frames += [(link, frame) for link, frame in self._host_tap.drain() if link.startswith("vlan")]
+        return [(port, frame) for port, frame in frames if not _is_solicitation(frame)]
 
-	def edit(self, name, key, value):
-		"""An element of a map written, or with None deleted, until the next forget()."""
-		table = self.map(name)
-		self._edits.append((name, key, table.lookup(key)))
-		table.delete(key) if value is None else table.update(key, value)
+    def tag_may_hide(self, port):
+        """XDP does not trust an untagged frame of this port."""
+        return bool(self.port_flags[port] & PORT_F_TAG_HIDDEN)
 
-	def forget(self):
-		"""Edits undone, nothing learned, no flow, every NAT port free."""
-		while self._edits:
-			name, key, value = self._edits.pop()
-			table = self.map(name)
-			table.delete(key) if value is None else table.update(key, value)
-		fdb = self.map("fdb")
-		for key in fdb.keys():
-			flags, = struct.unpack_from("=H", fdb.lookup(key), 2)
-			if not flags & (FDB_F_STATIC | FDB_F_OWN):
-				fdb.delete(key)
-		for name in ("flows4", "flows6", "nat_mappings", "frags"):
-			table = self.map(name)
-			for key in table.keys():
-				table.delete(key)
-		for key, ports in self._nat_ports.items():
-			self.map("pool_ports").update(key, ports)
+    def settle(self, quiet_s=1.0, limit_s=20):
+        """Waits until no port has counted anything for a while."""
+        deadline, before, since = time.monotonic() + limit_s, None, time.monotonic()
+        while time.monotonic() < deadline:
+            now = self.counters()
+            if now != before:
+                before, since = now, time.monotonic()
+            elif time.monotonic() - since >= quiet_s:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("the switch does not come to rest")
 
-	def _read_nat_ports(self):
-		"""The ports held in each NAT address's bitmaps at the start."""
-		addrs, ports = self.map("pool_addrs"), self.map("pool_ports")
-		used = [i for i in range(addrs.max_entries) if struct.unpack_from("=I", addrs.lookup(i), 16)[0] & POOL_ADDR_F_USED]
-		self._nat_ports = {i: ports.lookup(i) for first in used for i in range(first * POOL_CLASSES, (first + 1) * POOL_CLASSES)}
+    def edit(self, name, key, value):
+        """An element of a map written, or with None deleted, until the next forget()."""
+        table = self.map(name)
+        self._edits.append((name, key, table.lookup(key)))
+        table.delete(key) if value is None else table.update(key, value)
+
+    def forget(self):
+        """Edits undone, nothing learned, no flow, every NAT port free."""
+        while self._edits:
+            name, key, value = self._edits.pop()
+            table = self.map(name)
+            table.delete(key) if value is None else table.update(key, value)
+        fdb = self.map("fdb")
+        for key in fdb.keys():
+            (flags,) = struct.unpack_from("=H", fdb.lookup(key), 2)
+            if not flags & (FDB_F_STATIC | FDB_F_OWN):
+                fdb.delete(key)
+        for name in ("flows4", "flows6", "nat_mappings", "frags"):
+            table = self.map(name)
+            for key in table.keys():
+                table.delete(key)
+        for key, ports in self._nat_ports.items():
+            self.map("pool_ports").update(key, ports)
+
+    def _read_nat_ports(self):
+        """The ports held in each NAT address's bitmaps at the start."""
+        addrs, ports = self.map("pool_addrs"), self.map("pool_ports")
+        used = [i for i in range(addrs.max_entries) if struct.unpack_from("=I", addrs.lookup(i), 16)[0] & POOL_ADDR_F_USED]
+        self._nat_ports = {i: ports.lookup(i) for first in used for i in range(first * POOL_CLASSES, (first + 1) * POOL_CLASSES)}

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "commit.h"
+#include "control.h"
 #include "file.h"
 #include "state.h"
 

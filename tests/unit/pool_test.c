@@ -5,8 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/pool.h"
+
+static struct pool_ports *ports_of(__u32 class)
+{
+	struct pool_ports *b = pool_ports_get(7, class);
+
+	if (!b)
+		abort();
+	return b;
+}
 
 static void setup_pool(unsigned addrs, unsigned min, unsigned max)
 {
@@ -85,7 +95,7 @@ static void released_ones_come_back(void **state)
 	setup_pool(1, 1024, 65535);
 	while (search(0).found)
 		;
-	b = pool_ports_get(7, POOL_UDP);
+	b = ports_of(POOL_UDP);
 	for (unsigned port = 1024; port <= 65535; port += 997) {
 		pool_port_release(b, port);
 		assert_int_equal(search(0).port, port);
@@ -117,22 +127,69 @@ static void late_hints_cost_nothing(void **state)
 	struct pool_ports *b;
 
 	setup_pool(1, 0, 65535);
-	b = pool_ports_get(7, POOL_UDP);
+	b = ports_of(POOL_UDP);
 	memset(b->used, 0xff, sizeof(b->used));
 	b->used[1000] = ~(1ULL << 17);
 	assert_int_equal(search(1).port, 64017);
 	assert_false(search(1).found);
 	for (int i = 0; i < POOL_WORDS / 64; i++)
 		assert_int_equal(b->full[i], ~0ULL);
+	/* The word was full when it was looked at, and then a port of it was released before the hint was set. */
+	pool_port_release(b, 64 * 70 + 3);
+	pool_word_full(b, 70);
+	assert_int_equal(b->full[1], ~(1ULL << 6));
+}
+
+/* CPUs that take and release at once: never the same port twice at a time, and in the end every port is there to be had. */
+#define CPUS 4
+
+static unsigned char owner[65536];
+static int doubles;
+
+static void *one_cpu(void *arg)
+{
+	struct pool_ports *b = ports_of(POOL_UDP);
+
+	for (int i = 0; i < 20000; i++) {
+		struct pool_search s = search(0);
+
+		if (!s.found)
+			continue;
+		if (__atomic_exchange_n(&owner[s.port], 1, __ATOMIC_SEQ_CST))
+			__atomic_fetch_add(&doubles, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&owner[s.port], 0, __ATOMIC_SEQ_CST);
+		pool_port_release(b, s.port);
+	}
+	return NULL;
+}
+
+static void cpus_never_share_a_port(void **state)
+{
+	pthread_t cpu[CPUS];
+	unsigned n = 0;
+
+	/* Few ports, so that words become full and free again all the time. */
+	setup_pool(1, 1024, 1024 + CPUS + 1);
+	memset(ports_of(POOL_UDP)->used, 0xff, sizeof(struct pool_ports) - offsetof(struct pool_ports, used));
+	for (unsigned port = 1024; port <= 1024 + CPUS + 1; port++)
+		pool_port_release(ports_of(POOL_UDP), port);
+	for (int i = 0; i < CPUS; i++)
+		assert_int_equal(pthread_create(&cpu[i], NULL, one_cpu, NULL), 0);
+	for (int i = 0; i < CPUS; i++)
+		pthread_join(cpu[i], NULL);
+	assert_int_equal(doubles, 0);
+	while (search(0).found)
+		n++;
+	assert_int_equal(n, CPUS + 2);
 }
 
 static void classes_are_apart(void **state)
 {
 	setup_pool(1, 5000, 5000);
 	assert_true(search(0).found);
-	assert_true(pool_port_take(pool_ports_get(7, POOL_TCP), 5000));
-	assert_true(pool_port_take(pool_ports_get(7, POOL_ICMP), 5000));
-	assert_false(pool_port_take(pool_ports_get(7, POOL_UDP), 5000));
+	assert_true(pool_port_take(ports_of(POOL_TCP), 5000));
+	assert_true(pool_port_take(ports_of(POOL_ICMP), 5000));
+	assert_false(pool_port_take(ports_of(POOL_UDP), 5000));
 }
 
 static void pairing_is_steady_and_spread(void **state)
@@ -153,13 +210,10 @@ static void pairing_is_steady_and_spread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_port_once_then_refusal),
-		cmocka_unit_test(odd_ranges),
-		cmocka_unit_test(released_ones_come_back),
-		cmocka_unit_test(port_is_preserved_if_free),
-		cmocka_unit_test(addresses_in_order),
-		cmocka_unit_test(late_hints_cost_nothing),
-		cmocka_unit_test(classes_are_apart),
+		cmocka_unit_test(every_port_once_then_refusal), cmocka_unit_test(odd_ranges),
+		cmocka_unit_test(released_ones_come_back),	cmocka_unit_test(port_is_preserved_if_free),
+		cmocka_unit_test(addresses_in_order),		cmocka_unit_test(late_hints_cost_nothing),
+		cmocka_unit_test(cpus_never_share_a_port),	cmocka_unit_test(classes_are_apart),
 		cmocka_unit_test(pairing_is_steady_and_spread),
 	};
 

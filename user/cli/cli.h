@@ -51,6 +51,7 @@ struct command {
 	const char *method, *url;
 	void (*print)(const json_t *answer); /* for people */
 	const char *example;
+	const char *type; /* the item's `type`, where the path says it already */
 };
 
 extern const struct command commands[];

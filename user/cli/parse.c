@@ -453,6 +453,8 @@ json_t *cli_params(const struct command *cmd, int argc, char **argv, char why[CL
 		r = parser_feed(&p, argv[i], why);
 	if (!r)
 		r = check_whole(&p, why);
+	if (!r && cmd->type)
+		json_object_set_new(p.args, "type", json_string(cmd->type));
 	if (!r)
 		args = json_incref(p.args);
 	parser_close(&p);

@@ -150,6 +150,19 @@ static void cell_ports_used(const json_t *row, char *buf, size_t size)
 	snprintf(buf, size, "%lld of %lld", (long long)used, (long long)total);
 }
 
+/* A pool of many: its first and its last address, and how many there are. */
+static void cell_addresses(const json_t *row, char *buf, size_t size)
+{
+	const json_t *list = json_object_get(row, "addresses");
+	size_t n = json_array_size(list);
+
+	if (n > 2)
+		snprintf(buf, size, "%s .. %s (%zu)", json_string_value(json_array_get(list, 0)),
+			 json_string_value(json_array_get(list, n - 1)), n);
+	else
+		cell_text(list, buf, size);
+}
+
 void print_nat(const json_t *answer)
 {
 	static const struct column rules[] = {
@@ -162,7 +175,7 @@ void print_nat(const json_t *answer)
 	};
 	static const struct column pools[] = {
 		{.title = "POOL", .key = "name"},
-		{.title = "ADDRESSES", .key = "addresses"},
+		{.title = "ADDRESSES", .cell = cell_addresses},
 		{.title = "PORTS USED", .cell = cell_ports_used},
 	};
 

@@ -1,4 +1,4 @@
-/* glob.c: netdev names and globs (glob.h).
+/* globs.c: netdev names and globs (globs.h).
  *
  * A glob is a row of at most IFNAMSIZ - 1 tokens, each a set of characters or a star. Two globs meet when some name takes
  * both to their ends: that is looked for among all pairs of positions, by the length of the name, which also gives the
@@ -7,7 +7,7 @@
 #include <fnmatch.h>
 #include <stdint.h>
 #include <string.h>
-#include "glob.h"
+#include "globs.h"
 
 #define TOKENS IFNAMSIZ
 
@@ -110,9 +110,11 @@ static const char *compile(const char *s, struct pattern *ret)
 			if (problem)
 				return problem;
 		} else {
-			for (int c = 0; c < 128; c++)
-				if (name_char(c) && (*s == '?' || *s == c))
+			for (int c = 0; c < 128 && *s == '?'; c++)
+				if (name_char(c))
 					set_add(t->set, c);
+			if (*s != '?')
+				set_add(t->set, *s);
 			s++;
 		}
 	}
@@ -182,40 +184,51 @@ static void spell(const struct search *q, const struct pattern *a, const struct 
 	}
 }
 
-static bool search(struct search *q, const struct pattern *a, const struct pattern *b, char ret[IFNAMSIZ])
+static bool search(const struct pattern *a, const struct pattern *b, char ret[IFNAMSIZ])
 {
-	q->at[0][0][0].seen = true;
+	struct search q = {0};
+
+	q.at[0][0][0].seen = true;
 	for (int len = 0; len < IFNAMSIZ; len++) {
 		for (int i = 0; i <= a->n; i++) {
 			for (int j = 0; j <= b->n; j++) {
 				const struct token *x = &a->t[i], *y = &b->t[j];
 
-				if (!q->at[len][i][j].seen)
+				if (!q.at[len][i][j].seen)
 					continue;
 				if (i < a->n && x->star)
-					reach(&q->at[len][i + 1][j], i, j, false);
+					reach(&q.at[len][i + 1][j], i, j, false);
 				if (j < b->n && y->star)
-					reach(&q->at[len][i][j + 1], i, j, false);
+					reach(&q.at[len][i][j + 1], i, j, false);
 				if (len < IFNAMSIZ - 1 && i < a->n && j < b->n && sets_meet(x, y))
-					reach(&q->at[len + 1][i + !x->star][j + !y->star], i, j, true);
+					reach(&q.at[len + 1][i + !x->star][j + !y->star], i, j, true);
 			}
 		}
-		if (len && q->at[len][a->n][b->n].seen) {
-			spell(q, a, b, len, ret);
+		if (len && q.at[len][a->n][b->n].seen) {
+			spell(&q, a, b, len, ret);
 			return true;
 		}
 	}
 	return false;
 }
 
+/* Whether what stands before the first star of either, and behind the last, differs: the answer for nearly all pairs. */
+static bool ends_differ(const struct pattern *a, const struct pattern *b)
+{
+	for (int i = 0; i < a->n && i < b->n && !a->t[i].star && !b->t[i].star; i++)
+		if (!sets_meet(&a->t[i], &b->t[i]))
+			return true;
+	for (int i = 1; i <= a->n && i <= b->n && !a->t[a->n - i].star && !b->t[b->n - i].star; i++)
+		if (!sets_meet(&a->t[a->n - i], &b->t[b->n - i]))
+			return true;
+	return false;
+}
+
 bool globs_meet(const char *a, const char *b, char ret[IFNAMSIZ])
 {
-	struct search q = {0};
 	struct pattern x, y;
 
-	if (compile(a, &x) || compile(b, &y) || !x.n || !y.n)
+	if (compile(a, &x) || compile(b, &y) || ends_differ(&x, &y))
 		return false;
-	if (!sets_meet(&x.t[0], &y.t[0]) || !sets_meet(&x.t[x.n - 1], &y.t[y.n - 1]))
-		return false;
-	return search(&q, &x, &y, ret);
+	return search(&x, &y, ret);
 }

@@ -1,11 +1,11 @@
-/* glob.h: names of netdevs and the globs that match them.
+/* globs.h: names of netdevs and the globs that match them.
  *
  * Stands between the configuration's `ports` and fnmatch(3). A glob knows `*`, `?` and `[...]` with ranges and a leading `!`;
  * escapes, character classes and names that the kernel would not take are refused, so that the intersection of two globs
  * can be decided exactly.
  */
-#ifndef SLUICE_GLOB_H
-#define SLUICE_GLOB_H
+#ifndef SLUICE_GLOBS_H
+#define SLUICE_GLOBS_H
 
 #include <net/if.h>
 #include <stdbool.h>

@@ -1,0 +1,135 @@
+/* model_fuzz.c: a libFuzzer harness for the configuration model: any text, and any single item, against the real sources.
+ *
+ * What is read must survive the way through YAML, JSON and a copy unchanged; what is refused must say why; adding or removing an
+ * item that is refused must leave the model as it was. An input that begins with a digit below the number of nouns is an item in
+ * JSON (add: an even letter behind it, remove: an odd one); everything else is a configuration.
+ *
+ *   clang-19 -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -std=gnu11 -Iinclude -Iuser tests/fuzz/model_fuzz.c \
+ *      user/err.c user/text.c user/parse.c user/globs.c user/model*.c -lyaml -ljansson -o build/model_fuzz
+ *   cp -r examples build/corpus; build/model_fuzz -max_total_time=120 build/corpus
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MUST(x)                                                                                                                  \
+	do {                                                                                                                     \
+		if (!(x)) {                                                                                                      \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                  \
+			abort();                                                                                                 \
+		}                                                                                                                \
+	} while (0)
+
+static const char *const nouns[] = {"vrfs", "ports", "vlans", "interfaces", "routes", "nat", "fdb", "neighbors"};
+
+static const char base[] =
+	"vrfs: {red: {table: 9}}\n"
+	"ports: {h1: {mode: access, vlan: 10}, up: {mode: routed}, \"v*\": {mode: observe}}\n"
+	"vlans: {10: {name: web}}\n"
+	"interfaces: {w10: {vlan: 10, addresses: [10.0.0.1/24, \"fd00::1/64\"]}}\n"
+	"routes: [{to: default, via: 10.0.0.2}, {to: 10.1.0.0/16, type: blackhole, metric: 5}]\n"
+	"nat: [{name: a, type: snat, to: 192.0.2.0/30}, {name: b, type: dnat, destination: 192.0.2.9, to: 10.0.0.5}]\n"
+	"fdb: [{mac: \"02:00:00:00:00:01\", vlan: 10, port: h1}]\n"
+	"neighbors: [{address: 10.0.0.9, mac: \"02:00:00:00:00:09\", interface: w10}]\n";
+
+/* Every message is made, has words, and no control characters but those of UTF-8. */
+static void errors(struct errs *errs)
+{
+	for (size_t i = 0; i < errs->n; i++) {
+		char *text = err_text(&errs->v[i]);
+
+		MUST(text && *text);
+		for (const char *p = text; *p; p++)
+			MUST((unsigned char)*p >= 0x20 && *p != 0x7f);
+		free(text);
+	}
+	errs_free(errs);
+}
+
+static void same(const struct model *a, const struct model *b)
+{
+	json_t *diff = model_diff(a, b);
+	char *text = model_diff_text(diff);
+
+	if (json_array_size(diff))
+		fprintf(stderr, "%s", text);
+	MUST(!json_array_size(diff) && !*text);
+	free(text);
+	json_decref(diff);
+}
+
+static void read_again(const struct model *m, const char *text)
+{
+	struct errs errs = {0};
+	struct model *again = model_parse(text, strlen(text), "again", &errs);
+
+	for (size_t i = 0; i < errs.n; i++)
+		fprintf(stderr, "%s\n%s\n", errs.v[i].text, text);
+	MUST(again);
+	same(m, again);
+	model_free(again);
+}
+
+static void fuzz_text(const char *text, size_t len)
+{
+	struct errs errs = {0};
+	struct model *m = model_parse(text, len, "fuzz", &errs), *copy;
+	char *yaml, *json;
+	json_t *o;
+
+	MUST(!m == !!errs.n);
+	errors(&errs);
+	if (!m)
+		return;
+	yaml = model_yaml(m);
+	MUST(yaml);
+	read_again(m, yaml);
+	free(yaml);
+	o = model_json(m);
+	json = json_dumps(o, 0);
+	MUST(json);
+	read_again(m, json);
+	free(json);
+	json_decref(o);
+	copy = model_copy(m);
+	same(copy, m);
+	model_free(copy);
+	model_free(m);
+}
+
+static void fuzz_item(const char *noun, bool remove, const char *text, size_t len)
+{
+	json_t *item = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+	struct model *before, *m;
+	struct errs errs = {0};
+
+	if (!item)
+		return;
+	before = model_parse(base, sizeof(base) - 1, "base", NULL);
+	m = model_copy(before);
+	MUST(before && m);
+	if ((remove ? model_remove : model_add)(m, noun, item, "api", &errs)) {
+		MUST(errs.n);
+		same(before, m);
+	} else {
+		MUST(!errs.n);
+		model_check(m, &errs);
+	}
+	errors(&errs);
+	json_decref(item);
+	model_free(before);
+	model_free(m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size > 1 && data[0] >= '0' && data[0] < '0' + (int)(sizeof(nouns) / sizeof(nouns[0])))
+		fuzz_item(nouns[data[0] - '0'], data[1] & 1, (const char *)data + 2, size - 2);
+	else
+		fuzz_text((const char *)data, size);
+	return 0;
+}

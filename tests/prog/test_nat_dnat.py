@@ -1,0 +1,93 @@
+"""Destination NAT: port forwards, ranges, whole addresses, and the way back through them."""
+
+from scapy.packet import Raw
+
+from frames import A, B, D, GW10, PAYLOAD, W1, WAN, echo, echo6, echo_reply, from_to, from_to6, octets, tcp, udp
+from harness import Drop, Forward, Row, check
+from nat_frames import FAR, FAR6, OPENED, WHOLE, WHOLE6, in4, in6, out4, out6
+
+
+def dnat(name, layer4, to_layer4, dst=WAN.ip4, to=A, before=()):
+    """From far by wan to an address that is forwarded."""
+    return Row(name, "wan", in4(W1, FAR, dst, layer4), Forward(to.port, out4(to, FAR, to.ip4, to_layer4)), before=list(before))
+
+
+def dnat6(name, layer4, to_layer4, dst=WAN.ip6, to=A):
+    return Row(name, "wan", in6(W1, FAR6, dst, layer4), Forward(to.port, out6(to, FAR6, to.ip6, to_layer4)))
+
+
+ROWS = [
+    dnat("DNAT TCP, address and port", tcp(4000, 8080), tcp(4000, 80)),
+    dnat("DNAT UDP, address and port", udp(4000, 5353), udp(4000, 53)),
+    dnat("DNAT of a range keeps the place in it", udp(4000, 7003), udp(4000, 17003)),
+    dnat("DNAT first of a range", udp(4000, 7000), udp(4000, 17000)),
+    dnat("DNAT last of a range", udp(4000, 7009), udp(4000, 17009)),
+    dnat("DNAT of a whole address, UDP", udp(), udp(), WHOLE, B),
+    dnat("DNAT of a whole address, TCP", tcp(), tcp(), WHOLE, B),
+    dnat("DNAT of a whole address, echo", echo(), echo(), WHOLE, B),
+    dnat("DNAT of a whole address, GRE", Raw(b"\0\0\x08\0" + PAYLOAD), Raw(b"\0\0\x08\0" + PAYLOAD), WHOLE, B),
+    dnat("DNAT UDP checksum 0 stays 0", udp(4000, 5353, chksum=0), udp(4000, 53, chksum=0)),
+    dnat("DNAT second packet", tcp(4000, 8080, "A", PAYLOAD), tcp(4000, 80, "A", PAYLOAD), before=OPENED),
+    dnat("DNAT ACK of a flow that was lost", tcp(4000, 8080, "A", PAYLOAD), tcp(4000, 80, "A", PAYLOAD)),
+    dnat6("DNAT IPv6 TCP, address and port", tcp(4000, 8080), tcp(4000, 80)),
+    dnat6("DNAT IPv6 of a whole address", udp(), udp(), WHOLE6, B),
+    dnat6("DNAT IPv6 of a whole address, echo", echo6(), echo6(), WHOLE6, B),
+    Row(
+        "DNAT reply",
+        "acc10",
+        octets(from_to(A, FAR, tcp(80, 4000, "SA"))),
+        Forward("wan", out4(W1, WAN.ip4, FAR, tcp(8080, 4000, "SA"))),
+        before=OPENED,
+    ),
+    Row(
+        "DNAT reply of a range",
+        "acc10",
+        octets(from_to(A, FAR, udp(17003, 4000))),
+        Forward("wan", out4(W1, WAN.ip4, FAR, udp(7003, 4000))),
+        before=[("wan", in4(W1, FAR, WAN.ip4, udp(4000, 7003)))],
+    ),
+    Row(
+        "DNAT reply of a whole address, echo",
+        "acc10b",
+        octets(from_to(B, FAR, echo_reply())),
+        Forward("wan", out4(W1, WHOLE, FAR, echo_reply())),
+        before=[("wan", in4(W1, FAR, WHOLE, echo()))],
+    ),
+    Row(
+        "DNAT IPv6 reply",
+        "acc10",
+        octets(from_to6(A, FAR6, tcp(80, 4000, "SA"))),
+        Forward("wan", out6(W1, WAN.ip6, FAR6, tcp(8080, 4000, "SA"))),
+        before=[("wan", in6(W1, FAR6, WAN.ip6, tcp(4000, 8080)))],
+    ),
+    Row("DNAT from another VLAN", "acc20", octets(from_to(D, WHOLE, udp())), Forward("acc10b", out4(B, D.ip4, B.ip4, udp()))),
+    Row(
+        "DNAT from another VLAN, reply",
+        "acc10b",
+        octets(from_to(B, D, udp(5000, 4000))),
+        Forward("acc20", out4(D, WHOLE, D.ip4, udp(5000, 4000))),
+        before=[("acc20", octets(from_to(D, WHOLE, udp())))],
+    ),
+    Row(
+        "DNAT from the same VLAN is masqueraded (hairpin, RFC 4787 REQ-9)",
+        "acc10",
+        octets(from_to(A, WHOLE, udp())),
+        Forward("acc10b", out4(B, GW10.ip4, B.ip4, udp())),
+    ),
+    Row(
+        "DNAT from the same VLAN, reply",
+        "acc10b",
+        octets(from_to(B, GW10.ip4, udp(5000, 4000))),
+        Forward("acc10", out4(A, WHOLE, A.ip4, udp(5000, 4000))),
+        before=[("acc10", octets(from_to(A, WHOLE, udp())))],
+    ),
+    Row(
+        "DNAT to itself (hairpin)", "acc10b", octets(from_to(B, WHOLE, udp())), Forward("acc10b", out4(B, GW10.ip4, B.ip4, udp()))
+    ),
+    Row("DNAT non-opening FIN", "wan", in4(W1, FAR, WAN.ip4, tcp(4000, 8080, "FA")), Drop("nat_not_opening")),
+    Row("DNAT non-opening SYN-ACK", "wan", in4(W1, FAR, WAN.ip4, tcp(4000, 8080, "SA")), Drop("nat_not_opening")),
+]
+
+
+def test_row(switch, row, hook):
+    check(switch, row, hook)

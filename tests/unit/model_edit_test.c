@@ -1,0 +1,220 @@
+/* model_edit_test.c: single items added and removed: `sluice route add …` and its API. */
+#include <errno.h>
+#include "model_util.h"
+
+/* A network to change. */
+#define BASE                                                                                                                     \
+	"ports: {h1: {mode: access, vlan: 10}, up: {mode: routed}}\n"                                                            \
+	"vlans: {10: {name: web}}\n"                                                                                             \
+	"vrfs: {red: {table: 9}}\n"                                                                                              \
+	"interfaces: {v10: {vlan: 10, addresses: [10.0.0.1/24]}}\n"                                                              \
+	"routes:\n"                                                                                                              \
+	"- {to: default, via: 10.0.0.2}\n"                                                                                       \
+	"- {to: 10.1.0.0/16, type: blackhole}\n"                                                                                 \
+	"- {to: 10.1.0.0/16, via: 10.0.0.3, metric: 5}\n"                                                                        \
+	"- {to: 10.1.0.0/16, type: blackhole, vrf: red}\n"                                                                       \
+	"nat: [{name: a, type: snat, to: masquerade}]\n"                                                                         \
+	"fdb: [{mac: \"02:00:00:00:00:01\", vlan: 10, port: h1}]\n"                                                              \
+	"neighbors: [{address: 10.0.0.9, mac: \"02:00:00:00:00:09\", interface: v10}]\n"
+
+struct edit {
+	const char *name;
+	bool remove;
+	const char *noun, *item;
+	int ret;
+	const char *said; /* the errors */
+	const char *diff; /* what became of BASE */
+};
+
+static const struct edit edits[] = {
+	/* ---- what is done ---- */
+	{"add port", false, "ports", "{\"name\": \"h2\", \"mode\": \"access\", \"vlan\": 20}", 0, "",
+	 "+ port h2 mode access vlan 20\n"},
+	{"add glob", false, "ports", "{\"name\": \"vnet*\", \"mode\": \"observe\"}", 0, "", "+ port vnet* mode observe\n"},
+	{"add vlan", false, "vlans", "{\"id\": 20, \"name\": \"db\"}", 0, "", "+ vlan 20 name db\n"},
+	{"add vlan, id in words", false, "vlans", "{\"id\": \"20\"}", 0, "", "+ vlan 20\n"},
+	{"add vrf", false, "vrfs", "{\"name\": \"blue\"}", 0, "", "+ vrf blue\n"},
+	{"add interface", false, "interfaces",
+	 "{\"name\": \"v20\", \"vlan\": 20, \"addresses\": [\"10.2.0.1/24\", \"fd00::1/64\"]}", 0, "",
+	 "+ interface v20 vlan 20 addresses 10.2.0.1/24,fd00::1/64\n"},
+	{"add route", false, "routes",
+	 "{\"to\": \"10.2.0.0/16\", \"via\": [\"10.0.0.2\", {\"address\": \"10.0.0.3\", \"weight\": 2}]}", 0, "",
+	 "+ route 10.2.0.0/16 via 10.0.0.2,(address 10.0.0.3 weight 2)\n"},
+	{"add route with another metric", false, "routes", "{\"to\": \"default\", \"via\": \"10.0.0.3\", \"metric\": 9}", 0, "",
+	 "+ route 0.0.0.0/0 metric 9 via 10.0.0.3\n"},
+	{"add rule", false, "nat", "{\"name\": \"b\", \"type\": \"snat\", \"to\": [\"192.0.2.1\", \"192.0.2.8/30\"]}", 0, "",
+	 "+ nat b type snat to 192.0.2.1,192.0.2.8-192.0.2.11\n"},
+	{"add fdb", false, "fdb", "{\"mac\": \"02:00:00:00:00:02\", \"vlan\": 10, \"port\": \"h1\"}", 0, "",
+	 "+ fdb 02:00:00:00:00:02 vlan 10 port h1\n"},
+	{"add neighbor", false, "neighbors",
+	 "{\"address\": \"10.0.0.8\", \"mac\": \"02:00:00:00:00:08\", \"interface\": \"v10\"}", 0, "",
+	 "+ neighbor 10.0.0.8 interface v10 mac 02:00:00:00:00:08\n"},
+	{"remove port", true, "ports", "{\"name\": \"h1\"}", 0, "", "- port h1 mode access vlan 10\n"},
+	{"remove vlan", true, "vlans", "{\"id\": 10}", 0, "", "- vlan 10 name web\n"},
+	{"remove vrf", true, "vrfs", "{\"name\": \"red\"}", 0, "", "- vrf red table 9\n"},
+	{"remove interface", true, "interfaces", "{\"name\": \"v10\"}", 0, "", "- interface v10 vlan 10 addresses 10.0.0.1/24\n"},
+	{"remove route", true, "routes", "{\"to\": \"0.0.0.0/0\"}", 0, "", "- route 0.0.0.0/0 via 10.0.0.2\n"},
+	{"remove default route", true, "routes", "{\"to\": \"default\"}", 0, "", "- route 0.0.0.0/0 via 10.0.0.2\n"},
+	{"remove route by metric", true, "routes", "{\"to\": \"10.1.0.0/16\", \"metric\": 5}", 0, "",
+	 "- route 10.1.0.0/16 metric 5 via 10.0.0.3\n"},
+	{"remove route by metric 0", true, "routes", "{\"to\": \"10.1.0.0/16\", \"metric\": 0}", 0, "",
+	 "- route 10.1.0.0/16 type blackhole\n"},
+	{"remove route by gateway", true, "routes", "{\"to\": \"10.1.0.0/16\", \"via\": [\"10.0.0.3\"]}", 0, "",
+	 "- route 10.1.0.0/16 metric 5 via 10.0.0.3\n"},
+	{"remove route of a vrf", true, "routes", "{\"to\": \"10.1.0.0/16\", \"vrf\": \"red\"}", 0, "",
+	 "- route 10.1.0.0/16 vrf red type blackhole\n"},
+	{"remove rule", true, "nat", "{\"name\": \"a\"}", 0, "", "- nat a type snat to masquerade\n"},
+	{"remove fdb by mac", true, "fdb", "{\"mac\": \"02:00:00:00:00:01\"}", 0, "",
+	 "- fdb 02:00:00:00:00:01 vlan 10 port h1\n"},
+	{"remove neighbor", true, "neighbors", "{\"address\": \"10.0.0.9\", \"interface\": \"v10\"}", 0, "",
+	 "- neighbor 10.0.0.9 interface v10 mac 02:00:00:00:00:09\n"},
+	/* ---- what is refused ---- */
+	{"no such noun", false, "port", "{}", -EINVAL,
+	 "cli: `port` is no noun. Allowed are: vrfs, ports, vlans, interfaces, routes, nat, fdb, neighbors\n", ""},
+	{"no such noun to remove from", true, "settings", "{}", -EINVAL,
+	 "cli: `settings` is no noun. Allowed are: vrfs, ports, vlans, interfaces, routes, nat, fdb, neighbors\n", ""},
+	{"no object", false, "ports", "[]", -EINVAL, "cli: port: an object is wanted\n", ""},
+	{"no name", false, "ports", "{\"mode\": \"routed\"}", -EINVAL, "cli: port: `name` is missing: what identifies the port\n",
+	 ""},
+	{"no id", true, "vlans", "{\"name\": \"web\"}", -EINVAL, "cli: vlan: `id` is missing: what identifies the vlan\n", ""},
+	{"a name that is a list", false, "ports", "{\"name\": [\"h2\"], \"mode\": \"routed\"}", -EINVAL,
+	 "cli: port: `name` is missing: what identifies the port\n", ""},
+	{"port exists", false, "ports", "{\"name\": \"h1\", \"mode\": \"routed\"}", -EEXIST, "cli: port h1 exists already\n", ""},
+	{"vlan exists", false, "vlans", "{\"id\": 10}", -EEXIST, "cli: vlan 10 exists already\n", ""},
+	{"interface exists", false, "interfaces", "{\"name\": \"v10\", \"vlan\": 11}", -EEXIST,
+	 "cli: interface v10 exists already\n", ""},
+	{"vrf exists", false, "vrfs", "{\"name\": \"red\"}", -EEXIST, "cli: vrf red exists already\n", ""},
+	{"route exists", false, "routes", "{\"to\": \"10.1.0.0/16\", \"metric\": 5, \"type\": \"prohibit\"}", -EEXIST,
+	 "cli: route 10.1.0.0/16 metric 5 exists already\n", ""},
+	{"rule exists", false, "nat", "{\"name\": \"a\", \"type\": \"snat\", \"to\": \"none\"}", -EEXIST,
+	 "cli: nat a exists already\n", ""},
+	{"fdb exists", false, "fdb", "{\"mac\": \"02:00:00:00:00:01\", \"vlan\": 10, \"port\": \"up\"}", -EEXIST,
+	 "cli: fdb 02:00:00:00:00:01 vlan 10 exists already\n", ""},
+	{"neighbor exists", false, "neighbors",
+	 "{\"address\": \"10.0.0.9\", \"mac\": \"02:00:00:00:00:01\", \"interface\": \"v10\"}", -EEXIST,
+	 "cli: neighbor 10.0.0.9 interface v10 exists already\n", ""},
+	{"bad VLAN", false, "ports", "{\"name\": \"h2\", \"mode\": \"access\", \"vlan\": 4095}", -EINVAL,
+	 "cli: port.h2.vlan: VLAN 4095 is not in 1..4094\n", ""},
+	{"bad VLAN id", false, "vlans", "{\"id\": -1}", -EINVAL, "cli: vlan.-1: VLAN -1 is not in 1..4094\n", ""},
+	{"several mistakes", false, "routes", "{\"to\": \"10.0.0.1/8\", \"vai\": \"10.0.0.1\"}", -EINVAL,
+	 "cli: route.vai: unknown key, did you mean `via`? Allowed are: to, via, type, vrf, metric, distance\n"
+	 "cli: route: `via` is missing: the gateway, or a list of gateways\n"
+	 "cli: route.to: 10.0.0.1/8 has bits set behind its length: did you mean 10.0.0.0/8?\n",
+	 ""},
+	{"control characters in a name", false, "ports", "{\"name\": \"a\\u001b[2J\\n\", \"mode\": \"routed\"}", -EINVAL,
+	 "cli: port.a?[2J?: not a name for a port: spaces, `/`, `:`, `\\` and what is not printable ASCII cannot stand in a "
+	 "netdev's name\n",
+	 ""},
+	{"vrf default", true, "vrfs", "{\"name\": \"default\"}", -EINVAL,
+	 "cli: vrf.default: the VRF `default` always exists, with the tables main and local, and is not listed\n", ""},
+	{"no such port", true, "ports", "{\"name\": \"h9\"}", -ENOENT, "cli: port h9 does not exist\n", ""},
+	{"no such vlan", true, "vlans", "{\"id\": 20}", -ENOENT, "cli: vlan 20 does not exist\n", ""},
+	{"no such route", true, "routes", "{\"to\": \"10.2.0.0/16\"}", -ENOENT, "cli: no route is there with to 10.2.0.0/16\n",
+	 ""},
+	{"no such gateway", true, "routes", "{\"to\": \"10.1.0.0/16\", \"via\": \"10.0.0.4\"}", -ENOENT,
+	 "cli: no route is there with to 10.1.0.0/16 via 10.0.0.4\n", ""},
+	{"which route?", true, "routes", "{\"to\": \"10.1.0.0/16\"}", -EINVAL,
+	 "cli: 2 items of `routes` have to 10.1.0.0/16: give more of what they differ in\n", ""},
+	{"no prefix", true, "routes", "{\"metric\": 5}", -EINVAL, "cli: route: `to` is missing: what identifies the route\n", ""},
+	{"no such fdb", true, "fdb", "{\"mac\": \"02:00:00:00:00:01\", \"vlan\": 11}", -ENOENT,
+	 "cli: no fdb is there with mac 02:00:00:00:00:01 vlan 11\n", ""},
+	{"bad mac", true, "fdb", "{\"mac\": \"02\"}", -EINVAL,
+	 "cli: fdb.mac: `02` is not a MAC address such as 02:00:00:00:00:01\n", ""},
+};
+
+static char *diff_text(const struct model *a, const struct model *b)
+{
+	json_t *diff = model_diff(a, b);
+	char *text = model_diff_text(diff);
+
+	json_decref(diff);
+	return text;
+}
+
+static void edit_test(void **state)
+{
+	const struct edit *e = *state;
+	struct model *base = must_parse(BASE), *m = model_copy(base);
+	json_t *item = json_loads(e->item, 0, NULL), *before;
+	struct errs errs = {0};
+	char *text;
+
+	assert_non_null(item);
+	before = json_deep_copy(item);
+	assert_int_equal((e->remove ? model_remove : model_add)(m, e->noun, item, "cli", &errs), e->ret);
+	text = errors_text(&errs);
+	assert_string_equal(text, e->said);
+	free(text);
+	text = diff_text(base, m);
+	assert_string_equal(text, e->diff);
+	free(text);
+	assert_true(json_equal(item, before));
+	json_decref(item);
+	json_decref(before);
+	model_free(m);
+	model_free(base);
+}
+
+/* What was added is checked with the rest, and its error names the source. */
+static void check_test(void **state)
+{
+	struct model *m = must_parse(BASE);
+	json_t *item = json_pack("{s:s, s:s}", "to", "10.5.0.0/16", "via", "172.16.0.1");
+	struct errs errs = {0};
+	char *text;
+
+	assert_int_equal(model_add(m, "routes", item, "api", &errs), 0);
+	assert_int_equal(model_check(m, &errs), -EINVAL);
+	text = errors_text(&errs);
+	assert_string_equal(
+		text, "api: routes[4].via: no interface of VRF `default` reaches the gateway 172.16.0.1: none has a prefix with "
+		      "it (or give `interface` and `onlink: true`)\n");
+	free(text);
+	json_decref(item);
+	model_free(m);
+}
+
+/* Lists grow and shrink by single items, from a copy too; what is left is in order. */
+static void many_test(void **state)
+{
+	struct model *a = model_new(), *m;
+	struct errs errs = {0};
+	json_t *item;
+	char to[32];
+
+	for (int i = 0; i < 100; i++) {
+		item = json_pack("{s:o, s:s}", "to", json_sprintf("10.0.%d.0/24", i), "type", "blackhole");
+		if (i == 37) {
+			m = model_copy(a);
+			model_free(a);
+			a = m;
+		}
+		assert_int_equal(model_add(a, "routes", item, "api", &errs), 0);
+		json_decref(item);
+	}
+	for (int i = 0; i < 100; i += 2) {
+		item = json_pack("{s:o}", "to", json_sprintf("10.0.%d.0/24", i));
+		assert_int_equal(model_remove(a, "routes", item, "api", &errs), 0);
+		json_decref(item);
+	}
+	assert_int_equal(a->n_routes, 50);
+	for (int i = 0; i < 50; i++) {
+		char text[PREFIX_TEXT];
+
+		snprintf(to, sizeof(to), "10.0.%d.0/24", 2 * i + 1);
+		assert_string_equal(prefix_text(&a->routes[i].to, text), to);
+	}
+	assert_int_equal(errs.n, 0);
+	model_free(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest others[] = {cmocka_unit_test(check_test), cmocka_unit_test(many_test)};
+	struct CMUnitTest tests[N_OF_ROWS(edits) + N_OF_ROWS(others)];
+
+	for (size_t i = 0; i < N_OF_ROWS(edits); i++)
+		tests[i] = (struct CMUnitTest){.name = edits[i].name, .test_func = edit_test, .initial_state = (void *)&edits[i]};
+	memcpy(tests + N_OF_ROWS(edits), others, sizeof(others));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
