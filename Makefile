@@ -85,6 +85,21 @@ $(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B
 
 unit-build: $(UNIT_BIN)
 
+# ---- benchmarks
+.PHONY: bench-fib
+bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
+	@$^
+
+$(B)/bench/%.bpf.o: bench/fib/%.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
+	@mkdir -p $(@D)
+	@echo "  BPF     $@"
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(B)/bench/%: bench/fib/%.c $(B)/libsluice.a
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+
 # ---- manual pages, installation
 MAN_SRC := $(wildcard docs/man/*.scd)
 MANDIR  ?= $(PREFIX)/share/man
@@ -146,7 +161,7 @@ demo-clean: ## removes what `make demo KEEP=1` left
 	@$(PYTHON) scripts/demo --clean
 
 # Warnings are errors for both compilers; every header stands on its own; the rules of docs/architecture.md on who includes whom.
-C_FILES     := $(sort $(wildcard include/sluice/*.h bpf/*.h bpf/*.c user/*.h user/*.c user/*/*.h user/*/*.c tests/*/*.h tests/*/*.c bench/*.h bench/*.c))
+C_FILES     := $(sort $(wildcard include/sluice/*.h bpf/*.h bpf/*.c user/*.h user/*.c user/*/*.h user/*/*.c tests/*/*.h tests/*/*.c bench/*.h bench/*.c bench/*/*.h bench/*/*.c))
 BPF_HEADERS := $(wildcard bpf/*.h)
 USER_HEADERS := $(wildcard include/sluice/*.h user/*.h user/*/*.h)
 SCRIPTS     := $(wildcard scripts/*.sh .ci/run tests/*/*.sh bench/*.sh)

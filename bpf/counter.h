@@ -7,6 +7,8 @@
 
 #include "pkt.h"
 
+#define COUNT_TAG_BYTES 4
+
 /* Written here, read by sluiced. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -36,6 +38,18 @@ static __always_inline struct port_counters *count_port(__u32 port)
 	return bpf_map_lookup_elem(&port_counters, &port);
 }
 
+/* Bytes as they are on the wire: a tag that the stack keeps beside the data counts. */
+static __always_inline __u32 count_rx_bytes(const struct pkt *p)
+{
+	return p->flags & PKT_F_TAG_HW ? p->len + COUNT_TAG_BYTES : p->len;
+}
+
+/* The same frame as it leaves, with the port's tag taken off or another put on. */
+static __always_inline __u32 count_tx_bytes(const struct pkt *p, bool tag)
+{
+	return count_rx_bytes(p) - (p->tagged ? COUNT_TAG_BYTES : 0) + (tag ? COUNT_TAG_BYTES : 0);
+}
+
 static __always_inline void count_rx(const struct pkt *p)
 {
 	struct port_counters *c = count_port(p->in_port);
@@ -43,7 +57,7 @@ static __always_inline void count_rx(const struct pkt *p)
 	if (!c)
 		return;
 	c->rx_packets += p->segs;
-	c->rx_bytes += p->len;
+	c->rx_bytes += count_rx_bytes(p);
 }
 
 static __always_inline void count_forwarded(const struct pkt *p)

@@ -58,10 +58,10 @@ static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
 	struct fdb_entry *e;
 	__u64 now;
 
-	if (!p->vlan)
-		return V_NEXT;
 	if ((p->smac[0] & 1) || !(p->smac[0] | p->smac[1] | p->smac[2] | p->smac[3] | p->smac[4] | p->smac[5]))
 		return pkt_drop(p, DROP_FDB_BAD_SOURCE);
+	if (!p->vlan)
+		return V_NEXT;
 	e = fdb_lookup(p->smac, p->vlan);
 	if (!e) {
 		fdb_add(p);

@@ -49,32 +49,56 @@ static __always_inline __u32 fib_begin(__u32 vrf, __u8 family, const struct addr
 	return family == 4 ? READ_ONCE(r->entry4) : READ_ONCE(r->entry6);
 }
 
+/* The entry for a byte in a flat node; *ret_fallback is looked up only where it may be needed. */
+static __always_inline __u32 fib_flat(__u32 unit, __u8 byte, __u32 *ret_fallback)
+{
+	__u32 i = unit + byte / FIB_UNIT_WORDS, e;
+	struct fib_unit *u = bpf_map_lookup_elem(&fib, &i);
+
+	if (!u)
+		return 0;
+	e = READ_ONCE(u->word[byte % FIB_UNIT_WORDS]);
+	if (e && !(e & FIB_NODE))
+		return e;
+	i = unit + FIB_FLAT_UNITS - 1;
+	u = bpf_map_lookup_elem(&fib, &i);
+	if (u)
+		*ret_fallback = READ_ONCE(u->word[0]);
+	return e;
+}
+
+static __always_inline __u32 fib_compressed(__u32 unit, __u8 byte, __u32 *ret_fallback)
+{
+	struct fib_unit *u = bpf_map_lookup_elem(&fib, &unit);
+	__u32 slot, w = byte >> 6;
+
+	if (!u)
+		return 0;
+	*ret_fallback = READ_ONCE(u->fallback);
+	slot = FIB_NODE_HEAD - 1 + u->before[w] + __builtin_popcountll(u->starts[w] << (~byte & 63));
+	if (slot >= FIB_UNIT_WORDS) {
+		unit += slot / FIB_UNIT_WORDS;
+		u = bpf_map_lookup_elem(&fib, &unit);
+		if (!u)
+			return 0;
+	}
+	return READ_ONCE(u->word[slot % FIB_UNIT_WORDS]);
+}
+
 /* 0: no route; else NEXTHOP_IS_GROUP | group id, or a nexthop id. */
 static __always_inline __u32 fib_lookup(__u32 vrf, __u8 family, const struct addr *a)
 {
-	__u32 e, at, n, w, slot, best = 0;
-	struct fib_unit *u;
-	__u8 byte;
+	__u32 e, at, n, fallback, best = 0;
 
 	e = fib_begin(vrf, family, a, &at);
 	for (n = 0; n < sizeof(*a) && (e & FIB_NODE); n++, at++) {
-		e &= ~FIB_NODE;
-		u = bpf_map_lookup_elem(&fib, &e);
-		if (!u)
-			return 0;
-		byte = a->a8[at & 15];
-		w = READ_ONCE(u->fallback);
-		if (w)
-			best = w;
-		w = byte >> 6;
-		slot = FIB_NODE_HEAD - 1 + u->before[w] + __builtin_popcountll(u->starts[w] << (~byte & 63));
-		if (slot >= FIB_UNIT_WORDS) {
-			e += slot / FIB_UNIT_WORDS;
-			u = bpf_map_lookup_elem(&fib, &e);
-			if (!u)
-				return 0;
-		}
-		e = READ_ONCE(u->word[slot % FIB_UNIT_WORDS]);
+		fallback = 0;
+		if (e & FIB_FLAT)
+			e = fib_flat(e & FIB_UNIT_MASK, a->a8[at & 15], &fallback);
+		else
+			e = fib_compressed(e & FIB_UNIT_MASK, a->a8[at & 15], &fallback);
+		if (fallback)
+			best = fallback;
 	}
 	return e ? e & ~FIB_NODE : best;
 }

@@ -53,7 +53,7 @@ static long flood_member(__u32 n, void *arg)
 		return 0;
 	if (f->prev_ifindex) {
 		bpf_clone_redirect(f->ctx, f->prev_ifindex, 0);
-		count_tx(f->p, f->prev_port, f->p->len);
+		count_tx(f->p, f->prev_port, count_tx_bytes(f->p, f->tpid));
 	}
 	tpid = n < m->n_untagged ? 0 : n < m->n_8021q ? bpf_htons(ETH_P_8021Q) : bpf_htons(ETH_P_8021AD);
 	if (flood_tag(f, tpid)) {
@@ -88,7 +88,7 @@ static __always_inline __u32 flood(ctx_t *ctx, struct pkt *p)
 	p->drop = f.failed ? DROP_REWRITE_FAILED : DROP_EGRESS_NO_MEMBER;
 	if (f.failed || !f.prev_ifindex)
 		return 0;
-	count_tx(p, f.prev_port, p->len);
+	count_tx(p, f.prev_port, count_tx_bytes(p, f.tpid));
 	return f.prev_ifindex;
 }
 

@@ -58,13 +58,16 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 	return v;
 }
 
-static __always_inline __verdict enum verdict pipeline(struct pkt *p)
+/* `parsed`: what parse() said. An observed port's frames are the kernel's, the malformed ones too: the port is asked first. */
+static __always_inline __verdict enum verdict pipeline(struct pkt *p, enum verdict parsed)
 {
 	enum verdict v;
 
 	v = port_ingress(p);
 	if (v != V_NEXT)
 		return v;
+	if (parsed != V_NEXT)
+		return parsed;
 	v = vlan_ingress(p);
 	if (v != V_NEXT)
 		return v;

@@ -54,14 +54,15 @@ static __always_inline void nexthop_count(struct pkt *p)
 	c->bytes += p->len;
 }
 
-/* Source and destination of IPv4 (RFC 1812 5.3.7, 4.2.2.11). V_HOST: multicast and broadcast are the kernel's. */
+/* Source and destination of IPv4 (RFC 1812 5.3.7, 4.2.2.11); nobody sends to himself over a wire. V_HOST: multicast and broadcast
+ * are the kernel's. */
 static __always_inline __verdict enum verdict route_martians4(struct pkt *p)
 {
 	__u32 s = bpf_ntohl(p->t.saddr.a32[3]), d = bpf_ntohl(p->t.daddr.a32[3]);
 
 	if (d >> 28 == 0xe || d == 0xffffffff)
 		return V_HOST;
-	if (s >> 28 >= 0xe || s >> 24 == 127 || (s >> 24 == 0 && s))
+	if (s >> 28 >= 0xe || s >> 24 == 127 || (s >> 24 == 0 && s) || s == d)
 		return pkt_drop(p, DROP_ROUTE_MARTIAN_SOURCE);
 	if (d >> 28 == 0xf || d >> 24 == 127 || d >> 24 == 0)
 		return pkt_drop(p, DROP_ROUTE_MARTIAN_DESTINATION);
@@ -88,7 +89,7 @@ static __always_inline __verdict enum verdict route_martians6(struct pkt *p)
 
 	if (d->a8[0] == 0xff || route_link_local6(d))
 		return V_HOST;
-	if (s->a8[0] == 0xff || (route_reserved6(s) && (s->a64[0] || s->a64[1])))
+	if (s->a8[0] == 0xff || (route_reserved6(s) && (s->a64[0] || s->a64[1])) || addr_equal(s, d))
 		return pkt_drop(p, DROP_ROUTE_MARTIAN_SOURCE);
 	if (route_reserved6(d))
 		return pkt_drop(p, DROP_ROUTE_MARTIAN_DESTINATION);

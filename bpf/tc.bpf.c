@@ -69,7 +69,7 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 		count_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
-	count_tx(p, p->out_port, p->len);
+	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
 	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
 	return bpf_redirect(port->ifindex, 0);
 }
@@ -120,7 +120,7 @@ __noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
 		nexthop_count(p);
 	count_stat(STAT_NEIGHBOR_ASKED, 1);
 	if (!i->vlan)
-		count_tx(p, i->port, p->len);
+		count_tx(p, i->port, count_tx_bytes(p, false));
 	tc_trace(ctx, V_NEIGH, i->host_ifindex);
 	return bpf_redirect_neigh(i->host_ifindex, &to, sizeof(to), 0);
 }
@@ -157,8 +157,7 @@ int sluice_tc(struct __sk_buff *ctx)
 		v = parse(ctx, p);
 	p->in_port = port_id(ctx_ifindex(ctx));
 	count_rx(p);
-	if (v == V_NEXT)
-		v = pipeline(p);
+	v = pipeline(p, v);
 	switch (v) {
 	case V_FORWARD:
 		return tc_send(ctx, p, false);

@@ -45,7 +45,7 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 	count_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
-	count_tx(p, p->out_port, p->len);
+	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
 	count_stat(STAT_XDP_FORWARDED, 1);
 	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
 }
@@ -67,8 +67,7 @@ int sluice_xdp(struct xdp_md *ctx)
 	if ((p->truncated && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx)) ||
 	    (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid))
 		return xdp_up();
-	if (v == V_NEXT)
-		v = pipeline(p);
+	v = pipeline(p, v);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

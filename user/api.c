@@ -327,9 +327,9 @@ static int delete_item(struct call *c)
 {
 	const char *item = http_query(c->rq, "item");
 
-	if (!item)
-		return errs_fail(c->errs, EINVAL, "which one? ?item=JSON, with what names it");
-	return edit(c, item, strlen(item), model_remove);
+	if (!item && !c->rq->body_len)
+		return errs_fail(c->errs, EINVAL, "which one? ?item=JSON, or the body, with what names it");
+	return edit(c, item ? item : c->rq->body, item ? strlen(item) : c->rq->body_len, model_remove);
 }
 
 static int post_flows_flush(struct call *c)

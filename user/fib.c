@@ -16,6 +16,10 @@
 #define DIRECT_BITS  16
 #define DIRECT_SLOTS (1u << DIRECT_BITS)
 
+/* A node of so many runs becomes flat while a part of the memory is free, and stays so until it has few. */
+#define FLAT_RUNS  16
+#define ROUND_RUNS 6
+
 /* The first 16 bits of VRF 0, one family. */
 struct direct {
 	uint32_t *mem;			  /* the data plane's table */
@@ -179,7 +183,7 @@ static struct fib_node *node_find(const struct fib *f, uint16_t vrf, int fi, con
 
 static int node_need(struct fib *f, struct fib_node *n)
 {
-	unsigned need = fib_node_need(n);
+	unsigned need = n->flat ? FIB_FLAT_UNITS : fib_node_need(n);
 
 	if (need > n->need && f->needed + need - n->need > f->max_needed)
 		return -E2BIG;
@@ -331,16 +335,31 @@ int fib_delete(struct fib *f, uint16_t vrf, const struct prefix *p)
 
 /* ---- publishing */
 
-static uint32_t *node_words(const struct fib *f, const struct fib_node *n)
+static uint32_t node_entry(const struct fib_node *n)
 {
-	return f->units[n->block].word;
+	return FIB_NODE | (n->flat ? FIB_FLAT : 0) | n->block;
+}
+
+/* The word in a node's block that holds the entry for a byte. */
+static uint32_t *node_word(const struct fib *f, const struct fib_node *n, uint8_t byte)
+{
+	struct fib_unit *u = &f->units[n->block];
+
+	if (n->flat)
+		return (uint32_t *)u + byte;
+	return (uint32_t *)u + FIB_NODE_HEAD + fib_run_of(u, byte);
+}
+
+static uint32_t *fallback_word(const struct fib *f, const struct fib_node *n)
+{
+	return n->flat ? f->units[n->block + FIB_FLAT_UNITS - 1].word : &f->units[n->block].fallback;
 }
 
 /* The word in the data plane's memory that leads to the node. */
 static uint32_t *node_link(const struct fib *f, const struct fib_node *n)
 {
 	if (n->parent)
-		return node_words(f, n->parent) + FIB_NODE_HEAD + fib_run_of(&f->units[n->parent->block], n->slot);
+		return node_word(f, n->parent, n->slot);
 	if (n->vrf == 0)
 		return f->direct[family_index(n->family)]->mem + n->slot;
 	return n->family == 6 ? &f->roots[n->vrf].entry6 : &f->roots[n->vrf].entry4;
@@ -350,30 +369,42 @@ static void node_set_fallback(struct fib *f, struct fib_node *n, uint32_t v)
 {
 	n->fallback = v;
 	if (n->block)
-		store(&f->units[n->block].fallback, v);
+		store(fallback_word(f, n), v);
 }
 
-/* A new block with the image; the old one, if packets were led to it, is left in the same instant. */
-static int node_replace(struct fib *f, struct fib_node *n, const struct fib_image *img)
+/* Which form the node shall have. */
+static bool want_flat(const struct fib *f, const struct fib_node *n, const struct fib_image *img)
 {
-	unsigned units = fib_image_units(img), old_units = n->units;
+	if (n->flat)
+		return img->n > ROUND_RUNS;
+	return img->n >= FLAT_RUNS && f->needed + FIB_FLAT_UNITS <= f->max_needed / 8 * 5;
+}
+
+/* A new block; the old one, if packets were led to it, is left in the same instant. */
+static int node_replace(struct fib *f, struct fib_node *n, const uint32_t entries[256], const struct fib_image *img, bool flat)
+{
+	unsigned units = flat ? FIB_FLAT_UNITS : fib_image_units(img), old_units = n->units;
 	uint32_t old = n->block, block = fib_units_get(f->us, units);
 	struct fib_unit *u = &f->units[block];
 
 	if (!block)
 		return -E2BIG;
-	memcpy(u->starts, img->starts, sizeof(u->starts));
-	memcpy(u->before, img->before, sizeof(u->before));
-	u->fallback = n->fallback;
-	memcpy(u->word + FIB_NODE_HEAD, img->entry, sizeof(uint32_t) * (img->n < 6 ? img->n : 6));
-	if (img->n > 6)
-		memcpy(u[1].word, img->entry + 6, sizeof(uint32_t) * (img->n - 6));
+	if (flat) {
+		memcpy(u, entries, 256 * sizeof(uint32_t));
+	} else {
+		memcpy(u->starts, img->starts, sizeof(u->starts));
+		memcpy(u->before, img->before, sizeof(u->before));
+		memcpy((uint32_t *)u + FIB_NODE_HEAD, img->entry, sizeof(uint32_t) * img->n);
+	}
 	n->block = block;
 	n->units = units;
+	n->flat = flat;
+	*fallback_word(f, n) = n->fallback;
 	if (n->published)
-		store(node_link(f, n), FIB_NODE | block);
+		store(node_link(f, n), node_entry(n));
 	if (old)
 		fib_units_put(f->us, old, old_units);
+	node_need(f, n);
 	return 0;
 }
 
@@ -382,6 +413,7 @@ static int node_write(struct fib *f, struct fib_node *n)
 	uint32_t entries[256];
 	struct fib_image img;
 	unsigned i;
+	bool flat;
 	int r;
 
 	fib_node_paint(n, entries);
@@ -390,14 +422,15 @@ static int node_write(struct fib *f, struct fib_node *n)
 
 		node_set_fallback(f, c, entries[c->slot]);
 		if (c->block)
-			entries[c->slot] = FIB_NODE | c->block;
+			entries[c->slot] = node_entry(c);
 	}
 	fib_image_make(entries, &img);
-	if (n->block && !memcmp(f->units[n->block].starts, img.starts, sizeof(img.starts))) {
-		for (i = 0; i < img.n; i++)
-			store(node_words(f, n) + FIB_NODE_HEAD + i, img.entry[i]);
+	flat = want_flat(f, n, &img);
+	if (n->block && n->flat == flat && (flat || !memcmp(f->units[n->block].starts, img.starts, sizeof(img.starts)))) {
+		for (i = 0; i < 256; i++)
+			store(node_word(f, n, i), entries[i]);
 	} else {
-		r = node_replace(f, n, &img);
+		r = node_replace(f, n, entries, &img, flat);
 		if (r)
 			return r;
 	}
@@ -435,7 +468,7 @@ static uint32_t top_entry(struct fib *f, struct fib_node *n, uint32_t value)
 		return value;
 	node_set_fallback(f, n, value);
 	n->published = n->block != 0;
-	return n->block ? FIB_NODE | n->block : value;
+	return n->block ? node_entry(n) : value;
 }
 
 static void commit_tops(struct fib *f)
@@ -526,8 +559,8 @@ uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a)
 {
 	uint8_t family = addr_family(a);
 	const uint8_t *b = address_bytes(a, family), *end = a->a8 + 16;
+	uint32_t e, fallback, best = 0;
 	const struct fib_unit *u;
-	uint32_t e, best = 0;
 
 	if (vrf == 0) {
 		e = f->direct[family_index(family)]->mem[first16(b)];
@@ -536,10 +569,16 @@ uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a)
 		e = family == 6 ? f->roots[vrf].entry6 : f->roots[vrf].entry4;
 	}
 	while ((e & FIB_NODE) && b < end) {
-		u = &f->units[e & ~FIB_NODE];
-		if (u->fallback)
-			best = u->fallback;
-		e = (&u->word[0])[FIB_NODE_HEAD + fib_run_of(u, *b++)];
+		u = &f->units[e & FIB_UNIT_MASK];
+		if (e & FIB_FLAT) {
+			fallback = u[FIB_FLAT_UNITS - 1].word[0];
+			e = ((const uint32_t *)u)[*b++];
+		} else {
+			fallback = u->fallback;
+			e = ((const uint32_t *)u)[FIB_NODE_HEAD + fib_run_of(u, *b++)];
+		}
+		if (fallback)
+			best = fallback;
 	}
 	return e ? e : best;
 }
@@ -548,23 +587,17 @@ uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a)
 
 static int adopt_node(struct fib *f, struct fib_node *parent, struct fib_node **top, const struct fib_node *like, uint32_t entry);
 
-/* A block's children; `n` is its node. */
+/* A block's children; `n` is its node. One that stands in two places is found out when it is claimed again. */
 static int adopt_children(struct fib *f, struct fib_node *n)
 {
-	const struct fib_unit *u = &f->units[n->block];
 	struct fib_node like = {.vrf = n->vrf, .family = n->family, .depth = n->depth + 1};
-	unsigned i, run = 0;
 	uint32_t e;
-	int r;
+	int i, r;
 
 	for (i = 0; i < 256; i++) {
-		if (!(u->starts[i / 64] >> (i % 64) & 1))
-			continue;
-		e = node_words(f, n)[FIB_NODE_HEAD + run++];
+		e = *node_word(f, n, i);
 		if (!(e & FIB_NODE))
 			continue;
-		if (i < 255 && !(u->starts[(i + 1) / 64] >> ((i + 1) % 64) & 1))
-			return -EINVAL;
 		like.slot = i;
 		r = adopt_node(f, n, NULL, &like, e);
 		if (r)
@@ -573,18 +606,11 @@ static int adopt_children(struct fib *f, struct fib_node *n)
 	return 0;
 }
 
-/* `like` gives the place of the node; its block is where `entry` leads. Everything is checked: the memory outlived a process. */
-static int adopt_node(struct fib *f, struct fib_node *parent, struct fib_node **top, const struct fib_node *like, uint32_t entry)
+/* The units of a compressed node; -EINVAL when its counts do not fit its bits. */
+static int compressed_units(const struct fib_unit *u)
 {
-	uint32_t block = entry & ~FIB_NODE;
-	unsigned i, runs = 0, units;
-	const struct fib_unit *u;
-	struct fib_node *n;
-	int r;
+	unsigned i, runs = 0;
 
-	if (block < FIB_FIRST || block >= f->n_units || like->depth >= (like->family == 6 ? 16 : 4))
-		return -EINVAL;
-	u = &f->units[block];
 	for (i = 0; i < 4; i++) {
 		if (u->before[i] != runs)
 			return -EINVAL;
@@ -592,7 +618,21 @@ static int adopt_node(struct fib *f, struct fib_node *parent, struct fib_node **
 	}
 	if (!(u->starts[0] & 1))
 		return -EINVAL;
-	units = (FIB_NODE_HEAD + runs + FIB_UNIT_WORDS - 1) / FIB_UNIT_WORDS;
+	return (FIB_NODE_HEAD + runs + FIB_UNIT_WORDS - 1) / FIB_UNIT_WORDS;
+}
+
+/* `like` gives the place of the node; its block is where `entry` leads. Everything is checked: the memory outlived a process. */
+static int adopt_node(struct fib *f, struct fib_node *parent, struct fib_node **top, const struct fib_node *like, uint32_t entry)
+{
+	uint32_t block = entry & FIB_UNIT_MASK;
+	struct fib_node *n;
+	int r, units;
+
+	if (block < FIB_FIRST || block >= f->n_units || like->depth >= (like->family == 6 ? 16 : 4))
+		return -EINVAL;
+	units = entry & FIB_FLAT ? FIB_FLAT_UNITS : compressed_units(&f->units[block]);
+	if (units < 0)
+		return units;
 	r = fib_units_claim(f->us, block, units);
 	if (!r)
 		r = node_add(f, parent, top, like->vrf, family_index(like->family), like->depth, like->slot, &n);
@@ -600,9 +640,11 @@ static int adopt_node(struct fib *f, struct fib_node *parent, struct fib_node **
 		return r;
 	n->block = block;
 	n->units = units;
-	n->fallback = u->fallback;
+	n->flat = entry & FIB_FLAT;
+	n->fallback = *fallback_word(f, n);
 	n->published = true;
-	return adopt_children(f, n);
+	r = node_need(f, n);
+	return r ? r : adopt_children(f, n);
 }
 
 static int adopt(struct fib *f)

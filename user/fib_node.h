@@ -27,6 +27,7 @@ struct fib_node {
 	uint8_t units;	/* of its block */
 	uint8_t need;	/* units set aside for it */
 	bool dirty;	/* stands in a list of fib_commit */
+	bool flat;	/* its block is of that form */
 	bool published; /* the parent's memory leads to `block` */
 	uint16_t n_items, cap_items;
 	uint16_t n_children, cap_children;

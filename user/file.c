@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,10 +142,17 @@ static pid_t read_pid(int fd)
 	return n > 0 ? (pid_t)strtol(buf, NULL, 10) : 0;
 }
 
-int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
+/* The file was locked and removed by an instance that ended for good, between our open() and our flock(). */
+static bool is_stale(int fd, const char *path)
+{
+	struct stat here, there;
+
+	return fstat(fd, &here) || stat(path, &there) || here.st_ino != there.st_ino || here.st_dev != there.st_dev;
+}
+
+static int lock_once(const char *path, int *ret_fd, pid_t *ret_owner)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	struct stat st;
 	char pid[32];
 	int r = 0;
 
@@ -154,10 +162,10 @@ int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		r = -errno;
 		*ret_owner = read_pid(fd);
-	} else if (fstat(fd, &st) || ftruncate(fd, 0)) {
+	} else if (is_stale(fd, path)) {
+		r = -ESTALE;
+	} else if (ftruncate(fd, 0)) {
 		r = -errno;
-	} else if (!st.st_nlink) {
-		r = -ESTALE; /* removed by who held it, between our open() and our flock() */
 	} else {
 		r = write_all(fd, pid, strlen(pid));
 	}
@@ -165,6 +173,15 @@ int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
 		close(fd);
 	else
 		*ret_fd = fd;
+	return r;
+}
+
+int file_lock(const char *path, int *ret_fd, pid_t *ret_owner)
+{
+	int r = -ESTALE;
+
+	for (int i = 0; i < 10 && r == -ESTALE; i++)
+		r = lock_once(path, ret_fd, ret_owner);
 	return r;
 }
 

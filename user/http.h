@@ -1,7 +1,8 @@
 /* http.h: HTTP/1.1 on a Unix socket: takes a request apart, hands it to one function, writes the answer.
  *
- * Knows nothing of the switch. Limits: 16 MiB of body, 16 KiB of headers, GET, POST and DELETE only. libevent reads no body
- * of a DELETE, so one that announces a body is refused and its connection closed.
+ * Knows nothing of the switch. Limits: 16 MiB of body, 16 KiB of headers, GET, POST and DELETE only. A body that libevent
+ * leaves unread (which methods have one depends on its version) is refused and its connection closed. What is no HTTP at all,
+ * or beyond the limits, libevent answers by itself, with 400 or 413 and without JSON.
  */
 #ifndef SLUICE_HTTP_H
 #define SLUICE_HTTP_H

@@ -413,7 +413,9 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 	if (r == 0 && m->draining) {
 		m->draining = false;
 		plan_everything(m);
-	} else if (!m->draining) {
+	} else if (m->draining) {
+		event_active(m->on_events, EV_READ, 0); /* it may be empty already, and then nothing would wake us */
+	} else {
 		mirror_finish_batch(m);
 	}
 	if (r == 0)

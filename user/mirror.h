@@ -4,6 +4,10 @@
  * netlink socket's events keep it current and tell the listener. When the socket overruns (ENOBUFS) everything is dumped
  * again, and what differs is told as events: nothing is lost. Changes that sluiced itself makes (netlink.h) come back as
  * events like any other.
+ *
+ * Left out: neighbours in NUD_NOARP (multicast, devices without ARP: the kernel makes them without telling), cached routes, and
+ * routes for one TOS or one source prefix alone. Where the kernel has several routes of one prefix, table and metric, the first
+ * usable one is shown.
  */
 #ifndef SLUICE_MIRROR_H
 #define SLUICE_MIRROR_H
@@ -51,14 +55,14 @@ struct kroute_nexthop {
 	struct addr gateway;
 	uint8_t family;	   /* of the gateway; 0: none */
 	uint16_t weight;   /* 1..256 */
-	bool onlink, dead; /* RTNH_F_ONLINK; RTNH_F_DEAD or LINKDOWN */
+	bool onlink, dead; /* RTNH_F_ONLINK; its link is down, without carrier, or gone (of a local route: no matter) */
 };
 
 /* One route of the kernel, nexthop objects and groups resolved into `nexthops`. */
 struct kroute {
 	struct prefix to;
 	uint32_t table;
-	uint8_t type;	  /* RTN_UNICAST, RTN_LOCAL, RTN_BLACKHOLE … */
+	uint8_t type;	  /* RTN_UNICAST, RTN_LOCAL, RTN_BLACKHOLE …; RTN_UNSPEC: encapsulates, only the kernel can follow it */
 	uint8_t protocol; /* RTPROT_* */
 	uint32_t metric;
 	uint32_t mtu; /* RTAX_MTU or 0 */

@@ -3,28 +3,25 @@
 #include <sys/socket.h>
 #include "mirror_impl.h"
 
-static void attr_take(const struct nlattr *a, const struct nlattr **tb, unsigned max)
+/* A row of attributes in `size` bytes: libmnl's own loops round the size up, beyond the end of a message that was cut off. */
+static void row_parse(const void *row, int size, const struct nlattr **tb, unsigned max)
 {
-	if (mnl_attr_get_type(a) <= max)
-		tb[mnl_attr_get_type(a)] = a;
+	memset(tb, 0, (max + 1) * sizeof(*tb));
+	for (const struct nlattr *a = row; mnl_attr_ok(a, size); size -= MNL_ALIGN(a->nla_len), a = mnl_attr_next(a)) {
+		if (mnl_attr_get_type(a) <= max)
+			tb[mnl_attr_get_type(a)] = a;
+	}
 }
 
 void attrs_parse(const struct nlmsghdr *nlh, size_t header, const struct nlattr **tb, unsigned max)
 {
-	const struct nlattr *a;
-
-	memset(tb, 0, (max + 1) * sizeof(*tb));
-	mnl_attr_for_each (a, nlh, header)
-		attr_take(a, tb, max);
+	row_parse(mnl_nlmsg_get_payload_offset(nlh, header), (int)mnl_nlmsg_get_payload_len(nlh) - (int)MNL_ALIGN(header), tb,
+		  max);
 }
 
 void attrs_parse_nested(const struct nlattr *nest, const struct nlattr **tb, unsigned max)
 {
-	const struct nlattr *a;
-
-	memset(tb, 0, (max + 1) * sizeof(*tb));
-	mnl_attr_for_each_nested (a, nest)
-		attr_take(a, tb, max);
+	row_parse(mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest), tb, max);
 }
 
 uint32_t attr_u32(const struct nlattr *a)

@@ -83,7 +83,8 @@ int mirror_neigh_message(struct mirror *m, const struct nlmsghdr *nlh)
 		return 0;
 	node = hash_find(&m->neighs, neigh_hash_of(&m->neighs, &n), neigh_equal, &n);
 	e = node ? hash_entry(node, struct neigh_entry, node) : NULL;
-	if (nlh->nlmsg_type == RTM_DELNEIGH) {
+	/* the kernel makes NUD_NOARP entries (multicast, devices without ARP) without a word, so they cannot be mirrored */
+	if (nlh->nlmsg_type == RTM_DELNEIGH || (n.state & NUD_NOARP)) {
 		if (e)
 			neigh_gone(m, e);
 		return 0;

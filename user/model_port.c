@@ -387,9 +387,9 @@ json_t *port_json(const void *item)
 		json_object_set_new(o, "vlans", vlans_json(p->vlans));
 		if (p->native)
 			json_put_number(o, "native", p->native);
-		if (p->tpid != htons(ETH_P_8021Q))
-			json_put_text(o, "protocol", word_text(tags, N_OF(tags), ntohs(p->tpid)));
 	}
+	if (p->tpid != htons(ETH_P_8021Q))
+		json_put_text(o, "protocol", word_text(tags, N_OF(tags), ntohs(p->tpid)));
 	if (p->xdp != XDP_WANT_AUTO)
 		json_put_text(o, "xdp", word_text(xdps, N_OF(xdps), p->xdp));
 	return o;

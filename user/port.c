@@ -316,18 +316,20 @@ static int assign_ids(struct sw *sw, struct wants *w, struct errs *errs)
 
 /* ---- attaching */
 
-/* XDP on a trunk must see every tag. The driver's stripping is turned off; where that fails, and on veth, which hands tags
- * over beside the data whatever is set, XDP leaves untagged frames to tc. */
+/* XDP must see every tag. The driver's stripping is turned off; where that fails, XDP leaves untagged frames to tc. A veth hides
+ * the tags of its own machine's senders whatever is set: on a trunk that would put frames into the wrong VLAN, on other ports a
+ * tag means nothing but a drop. */
 static void settle_tags(struct sw *sw, const struct port_want *w)
 {
 	struct port_slot *s = &sw->ports->slot[w->id];
 	char driver[32] = "";
+	bool veth = netlink_driver(w->name, driver, sizeof(driver)) >= 0 && !strcmp(driver, "veth");
 
-	if (s->e.mode != PORT_TRUNK || s->att.xdp == ATTACHED_NONE) {
+	if (s->att.xdp == ATTACHED_NONE || (veth && s->e.mode != PORT_TRUNK)) {
 		set_flags(sw, w->id, PORT_F_TAG_HIDDEN, 0);
 		return;
 	}
-	if (netlink_driver(w->name, driver, sizeof(driver)) >= 0 && strcmp(driver, "veth") && !netlink_rxvlan_off(w->name))
+	if (!veth && !netlink_rxvlan_off(w->name))
 		set_flags(sw, w->id, PORT_F_TAG_HIDDEN, 0);
 	else if (!s->note[0])
 		snprintf(s->note, sizeof(s->note), "the driver (%s) may hide VLAN tags: XDP leaves untagged frames to tc",
@@ -388,7 +390,7 @@ static int apply(struct sw *sw, const struct port_want *w, struct errs *errs)
 
 	entry_of(w, &e);
 	again |= e.mode != s->e.mode;
-	if (again && e.mode == PORT_TRUNK && xdp_wanted(w) != XDP_WANT_OFF)
+	if (again && xdp_wanted(w) != XDP_WANT_OFF)
 		e.flags |= PORT_F_TAG_HIDDEN;
 	set_entry(sw, w->id, &e);
 	if (!again)

@@ -341,15 +341,12 @@ int state_remove(struct state *s, struct errs *errs)
 		one = remove_file(s, name, errs);
 		r = r ? r : one;
 	}
-	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", NULL}; *n;
-	     n++) {
+	/* The lock goes last: whoever opened it before finds that it is not the file of that name any more. */
+	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", "lock", NULL};
+	     *n; n++) {
 		one = remove_file(s, *n, errs);
 		r = r ? r : one;
 	}
-	/* The lock last: until then nobody else begins here. What is not ours keeps the directory. */
-	if (!r)
-		r = remove_file(s, "lock", errs);
-	if (!r && rmdir(s->dir) && errno != ENOTEMPTY)
-		r = errs_fail(errs, errno, "%s cannot be removed: %s", s->dir, strerror(errno));
+	rmdir(s->dir); /* stays when somebody else put a file there */
 	return r;
 }

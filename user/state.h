@@ -63,7 +63,7 @@ int state_clear_pending(struct state *s, struct errs *errs);
 int state_push_history(struct state *s, const struct model *former, uint64_t replaced_s, struct errs *errs);
 /* The running model into the configuration file; what was there is kept as FILE.bak. */
 int state_save_config(struct state *s, const struct model *running, struct errs *errs);
-/* Every file, the lock last, and the directory when nothing else is in it. Only state_close() may follow. */
+/* Every file, the lock too, and the directory: the instance has ended for good. Only state_close() may follow. */
 int state_remove(struct state *s, struct errs *errs);
 
 /* Changes of `running` against the base, as model_diff(); NULL when there is no base. */

@@ -208,14 +208,20 @@ _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
  * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
  *
  * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
- * here'. A node stands for 256 values of one address byte. starts has a bit for each value at which a run of equal entries
- * begins (bit 0 is always set), before[w] counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of
- * the i-th run, going on into the units that follow. fallback is the result for addresses that reach the node and find 0 in
- * it; it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
+ * here'. A node stands for 256 values of one address byte, and has a fallback: the result for addresses that find 0 in it;
+ * it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
  * longer ones there are below.
+ *
+ * A compressed node: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w]
+ * counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units
+ * that follow. A flat node (FIB_FLAT in the entry that leads to it) costs one cache line to search instead of two: 256 entries,
+ * and the fallback as word 0 of the unit behind them. sluiced makes busy nodes flat while there is room.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
 #define FIB_NODE	 (1u << 31)
+#define FIB_FLAT	 (1u << 30)
+#define FIB_UNIT_MASK	 (FIB_FLAT - 1)
+#define FIB_FLAT_UNITS	 17
 #define FIB_NODE_HEAD	 10 /* words of a node before its entries */
 #define FIB_UNIT_WORDS	 16
 #define FIB_DIRECT4	 16   /* first unit of the table of VRF 0, IPv4; the units below are never used: 0 is no node */

@@ -73,7 +73,8 @@ class Pass:
 
 @dataclass
 class Row:
-    """One case. `before`: [(port, frame)] that must not be dropped. `expect`: an outcome, or a function of what was seen of the
+    """One case. `before`: [(port, frame)] that must not be dropped, or functions of the
+    switch. `expect`: an outcome, or a function of what was seen of the
     frames before. `setup`: called with the switch first. `after`: called with the switch and what was seen, may assert more."""
 
     name: str
@@ -363,7 +364,12 @@ def check(switch, row, hook):
     switch.forget()
     if row.setup:
         row.setup(switch)
-    earlier = [travel(switch, hook, port, frame) for port, frame in row.before]
+    earlier = []
+    for step in row.before:
+        if callable(step):
+            step(switch)
+        else:
+            earlier.append(travel(switch, hook, *step))
     frame = row.frame(earlier) if callable(row.frame) else row.frame
     row = Row(**{**row.__dict__, "frame": octets(frame)})
     outcome = row.expect(earlier) if callable(row.expect) else row.expect

@@ -152,10 +152,16 @@ ROWS = [
     ),
     Row("one VLAN, in and out", "acc10", to4(B.ip4), Forward("acc10b", routed(to4(B.ip4), B))),
     Row(
-        "one VLAN, in and out of a trunk's own station",
+        "source and destination are one address",
         "trk",
         tagged(from_to(T10, T10.ip4, udp()), 10),
-        Forward("trk", tagged(routed(from_to(T10, T10, udp()), T10), 10)),
+        Drop("route_martian_source"),
+    ),
+    Row(
+        "IPv6 source and destination are one address",
+        "trk",
+        tagged(from_to6(T10, T10, udp()), 10),
+        Drop("route_martian_source"),
     ),
     Row(
         "IPv6 same trunk in and out",

@@ -1,10 +1,13 @@
 """Source NAT: pools and masquerading, replies, protocols (RFC 3022, RFC 4787, RFC 5382)."""
+import struct
 
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from frames import (
+    Station,
+    mac_bytes,
     A,
     D,
     PAYLOAD,
@@ -26,12 +29,30 @@ from frames import (
     tcp,
     udp,
 )
-from harness import Drop, Forward, Row, check
+from harness import Drop, Flood, Forward, Resolve, Row, check, flooded
 from icmp_frames import error4
 from nat_frames import reply, reply6, snat, snat6, FAR, FAR6, OTHER, OTHER6, POOL, TINY, UDP6_OUT, from_inside, in4, out4, out6
 
 TINY_DST = "10.99.7.1"
+NEIGHBOR_F_VALID = 1
+ROAMER = Station("acc20", "02:20:00:00:00:33", "10.0.20.33", "2001:db8:20::33", D.gateway)
 EXPIRED, EXPIRED_BACK = octets(from_to(D, FAR, udp(), ttl=1)), in4(W1, FAR, POOL, udp(5000, 4000), ttl=1)
+
+
+def d_is_forgotten(switch):
+    switch.edit("fdb", mac_bytes(D.mac) + struct.pack("=H", 20), None)
+
+
+def roamer_is_known(switch):
+    """The kernel has resolved a station that no configuration names."""
+    key = bytes(10) + b"\xff\xff" + bytes([10, 0, 20, 33]) + struct.pack("=II", switch.iface_id("vlan20"), 0)
+    switch.edit("neighbors", key, mac_bytes(ROAMER.mac) + struct.pack("=HQ", NEIGHBOR_F_VALID, 0))
+
+
+def not_let_in(name, src, layer4, before=()):
+    """No flow has asked for it, and there is no route to the pool's address."""
+    frame = in4(W1, src, POOL, layer4)
+    return Row(name, "wan", frame, Drop("route_none", error4(W1, 3, 0, frame, dst=src)), before=list(before))
 
 
 def another_port(low, high, taken, expected):
@@ -238,6 +259,37 @@ ROWS = [
 ]
 
 ROWS += [
+    Row("SNAT, gateway unknown", "acc20", octets(from_to(D, "10.64.0.1", udp())), Resolve(out4(W1, POOL, "10.64.0.1", udp()))),
+    Row(
+        "SNAT of a GSO packet",
+        "acc20",
+        octets(from_to(D, FAR, tcp(flags="A", payload=bytes(3000)))),
+        Forward("wan", out4(W1, POOL, FAR, tcp(flags="A", payload=bytes(3000)))),
+        gso=(3, 1000),
+        segments=3,
+    ),
+    Row(
+        "reply to a station that the FDB has forgotten",
+        "wan",
+        in4(W1, FAR, POOL, udp(5000, 4000)),
+        Flood(flooded(20, out4(D, FAR, D.ip4, udp(5000, 4000)), None)),
+        before=[*from_inside(udp()), d_is_forgotten],
+    ),
+    Row(
+        "replies follow a station that moves",
+        "wan",
+        in4(W1, FAR, POOL, udp(5000, 4000)),
+        Forward("trk", tagged(out4(ROAMER, FAR, ROAMER.ip4, udp(5000, 4000)), 20)),
+        before=[
+            ("acc20", octets(from_to(ROAMER, FAR, udp()))),
+            ("wan", in4(W1, FAR, POOL, udp(5000, 4000))),
+            ("trk", tagged(from_to(ROAMER, FAR, udp()), 20)),
+        ],
+        setup=roamer_is_known,
+    ),
+    not_let_in("no flow: to a pool's address", FAR, udp(5000, 4000)),
+    not_let_in("another remote port than the flow's (RFC 4787 5)", FAR, udp(5001, 4000), from_inside(udp())),
+    not_let_in("another remote host than the flow's (RFC 4787 5)", "10.99.2.2", udp(5000, 4000), from_inside(udp())),
     Row(
         "SNAT GRE by address alone",
         "acc20",

@@ -380,6 +380,11 @@ class Switch:
             found[name] = (rx, tx, forwarded, to_host, dropped)
         return found
 
+    def bytes(self, port):
+        """(received, sent) bytes of a port."""
+        _, rx, _, tx, *_ = self.map("port_counters").sum(self.port_id[port])
+        return rx, tx
+
     def emitted(self):
         """[(port, frame)] that arrived at the ports' peers and at the hosts' netdevs since the last time. But for what the kernel
         asks of neighbours by itself: sluiced has it resolve the gateways of routes."""

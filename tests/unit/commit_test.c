@@ -171,7 +171,7 @@ static int teardown(void **state)
 	state_remove(f->state, &f->errs);
 	state_close(f->state);
 	errs_free(&f->errs);
-	for (const char *const *n = (const char *const[]){"t/lock", "t", "sluice.yaml", "sluice.yaml.bak", "", NULL}; *n; n++) {
+	for (const char *const *n = (const char *const[]){"sluice.yaml", "sluice.yaml.bak", "", NULL}; *n; n++) {
 		snprintf(path, sizeof(path), "%s/%s", f->run, *n);
 		remove(path);
 	}
@@ -466,6 +466,21 @@ static void test_one_daemon_an_instance(void **state)
 	assert_true(state_instance_ok("gw-1.a"));
 }
 
+/* After the end of an instance nothing is left of it, and it can be had anew. */
+static void test_removed_instance_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct state *again = NULL;
+
+	assert_int_equal(apply(f, vlans(2), 60), 0);
+	assert_int_equal(state_remove(f->state, &f->errs), 0);
+	assert_int_equal(access(f->state->dir, F_OK), -1);
+	assert_int_equal(state_open(f->run, "t", f->config, &again, &f->errs), 0);
+	assert_int_equal(state_running_pid(f->run, "t"), getpid());
+	state_close(f->state);
+	f->state = again;
+}
+
 /* Saved files that were damaged count as absent, with words; nothing crashes. */
 static void test_damaged_state(void **state)
 {
@@ -505,6 +520,7 @@ int main(void)
 		TEST(test_failed_start_restores_former),
 		TEST(test_save_keeps_a_copy),
 		TEST(test_one_daemon_an_instance),
+		TEST(test_removed_instance_leaves_nothing),
 		TEST(test_damaged_state),
 	};
 

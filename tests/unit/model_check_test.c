@@ -264,6 +264,21 @@ static const struct row rows[] = {
 	 "sluice.yaml:14: nat[0].destination: interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
 	{"dnat interface without the family", BASE "nat: [{name: a, type: dnat, destination: vlan20, to: \"fd00:10::5\"}]\n",
 	 "sluice.yaml:14: nat[0].destination: interface `vlan20` has no IPv6 address, as that of `to` is\n"},
+	{"gateway in a subnet around another: fine",
+	 BASE "  vlan40: {vlan: 40, addresses: [10.4.0.1/16, 10.4.8.1/24]}\n"
+	      "routes: [{to: 10.9.0.0/16, via: 10.4.200.1}]\n",
+	 ""},
+	{"dnat collides with each range before",
+	 BASE "nat:\n"
+	      "- {name: a, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 80-85, to: 10.0.10.5}\n"
+	      "- {name: b, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 84-100, to: 10.0.10.6}\n"
+	      "- {name: c, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 95, to: 10.0.10.6}\n",
+	 "sluice.yaml:16: nat[1].destination: rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, port "
+	 "84) "
+	 "already\n"
+	 "sluice.yaml:17: nat[2].destination: rule `b` (line 16) takes the same address, protocol and port (203.0.113.1, port "
+	 "95) "
+	 "already\n"},
 	{"dnat interface without addresses: fine",
 	 BASE "  vlan31: {vlan: 31}\n"
 	      "nat: [{name: a, type: dnat, destination: vlan31, to: 10.0.10.5}]\n",

@@ -141,10 +141,17 @@ static void odd_names_test(void **state)
 				     "interfaces: {\"no\": {vlan: 10}, \"null\": {port: \"null\"}}\n"
 				     "nat: [{name: \"1_000\", type: snat, out: [\"no\", \"null\"], to: masquerade}]\n"
 				     "fdb: []\n");
+	char *yaml;
 
 	assert_int_equal(m->n_ports, 12);
 	assert_string_equal(m->ports[0].name, "null");
 	round_trip(m);
+	yaml = model_yaml(m);
+	assert_non_null(strstr(yaml, "  \"null\": {mode: routed}\n"));
+	assert_non_null(strstr(yaml, "  \"1e3\": {mode: routed}\n"));
+	assert_non_null(strstr(yaml, "  \"on\": {table: 7}\n"));
+	assert_non_null(strstr(yaml, "  10: {name: \"yes\"}\n"));
+	free(yaml);
 	model_free(m);
 }
 

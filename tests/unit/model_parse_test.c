@@ -29,6 +29,9 @@ static const struct row rows[] = {
 	 "ports: &a\n"
 	 "  h1: *a\n",
 	 "sluice.yaml:2: the alias *a stands inside what it names\n"},
+	{"doubled key under an alias", "ports:\n  h1: &x {mode: routed, mode: observe}\n  h2: *x\n",
+	 "sluice.yaml:2: ports.h1.mode: given twice: in line 2 and in line 2\n"
+	 "sluice.yaml:2: ports.h2.mode: given twice: in line 2 and in line 2\n"},
 	{"merge key",
 	 "ports:\n"
 	 "  h1: {<<: {mode: access}, vlan: 10}\n",
@@ -142,8 +145,8 @@ static const struct row rows[] = {
 	 "sluice.yaml:2: ports.h1: `mode` is missing: access, trunk, routed or observe\n"},
 	{"mode a list", "ports: {h1: {mode: [access]}}\n",
 	 "sluice.yaml:1: ports.h1.mode: a list where one word is wanted: access, trunk, routed, observe\n"},
-	{"protocol on routed", "ports: {h1: {mode: routed, protocol: 802.1Q}}\n",
-	 "sluice.yaml:1: ports.h1.protocol: a port of mode routed has no VLAN tags\n"},
+	{"protocol on routed", "ports: {u: {mode: routed, protocol: 802.1Q}}\n",
+	 "sluice.yaml:1: ports.u.protocol: a port of mode routed has no VLAN tags\n"},
 	{"protocol unknown", "ports: {t: {mode: trunk, vlans: 10, protocol: 802.1x}}\n",
 	 "sluice.yaml:1: ports.t.protocol: `802.1x` is not known, did you mean `802.1Q`? Allowed are: 802.1Q, 802.1ad\n"},
 	{"xdp unknown", "ports: {u: {mode: routed, xdp: fast}}\n",

@@ -9,6 +9,15 @@
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/pool.h"
 
+static struct pool_ports *ports_of(__u32 class)
+{
+	struct pool_ports *b = pool_ports_get(7, class);
+
+	if (!b)
+		abort();
+	return b;
+}
+
 static void setup_pool(unsigned addrs, unsigned min, unsigned max)
 {
 	struct pool *p;
@@ -86,7 +95,7 @@ static void released_ones_come_back(void **state)
 	setup_pool(1, 1024, 65535);
 	while (search(0).found)
 		;
-	b = pool_ports_get(7, POOL_UDP);
+	b = ports_of(POOL_UDP);
 	for (unsigned port = 1024; port <= 65535; port += 997) {
 		pool_port_release(b, port);
 		assert_int_equal(search(0).port, port);
@@ -118,10 +127,7 @@ static void late_hints_cost_nothing(void **state)
 	struct pool_ports *b;
 
 	setup_pool(1, 0, 65535);
-	b = pool_ports_get(7, POOL_UDP);
-	assert_non_null(b);
-	if (!b)
-		return; /* for gcc, which does not know that the assertion ends here */
+	b = ports_of(POOL_UDP);
 	memset(b->used, 0xff, sizeof(b->used));
 	b->used[1000] = ~(1ULL << 17);
 	assert_int_equal(search(1).port, 64017);
@@ -142,7 +148,7 @@ static int doubles;
 
 static void *one_cpu(void *arg)
 {
-	struct pool_ports *b = pool_ports_get(7, POOL_UDP);
+	struct pool_ports *b = ports_of(POOL_UDP);
 
 	for (int i = 0; i < 20000; i++) {
 		struct pool_search s = search(0);
@@ -164,9 +170,9 @@ static void cpus_never_share_a_port(void **state)
 
 	/* Few ports, so that words become full and free again all the time. */
 	setup_pool(1, 1024, 1024 + CPUS + 1);
-	memset(pool_ports_get(7, POOL_UDP)->used, 0xff, sizeof(struct pool_ports) - offsetof(struct pool_ports, used));
+	memset(ports_of(POOL_UDP)->used, 0xff, sizeof(struct pool_ports) - offsetof(struct pool_ports, used));
 	for (unsigned port = 1024; port <= 1024 + CPUS + 1; port++)
-		pool_port_release(pool_ports_get(7, POOL_UDP), port);
+		pool_port_release(ports_of(POOL_UDP), port);
 	for (int i = 0; i < CPUS; i++)
 		assert_int_equal(pthread_create(&cpu[i], NULL, one_cpu, NULL), 0);
 	for (int i = 0; i < CPUS; i++)
@@ -181,9 +187,9 @@ static void classes_are_apart(void **state)
 {
 	setup_pool(1, 5000, 5000);
 	assert_true(search(0).found);
-	assert_true(pool_port_take(pool_ports_get(7, POOL_TCP), 5000));
-	assert_true(pool_port_take(pool_ports_get(7, POOL_ICMP), 5000));
-	assert_false(pool_port_take(pool_ports_get(7, POOL_UDP), 5000));
+	assert_true(pool_port_take(ports_of(POOL_TCP), 5000));
+	assert_true(pool_port_take(ports_of(POOL_ICMP), 5000));
+	assert_false(pool_port_take(ports_of(POOL_UDP), 5000));
 }
 
 static void pairing_is_steady_and_spread(void **state)
