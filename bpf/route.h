@@ -102,7 +102,7 @@ __noinline_global __u32 route_find(struct pkt *p)
 {
 	if (!p)
 		return 0;
-	return fib_lookup(p->vrf, p->family, &p->to.daddr);
+	return fib_lookup(p->route_vrf, p->family, &p->to.daddr);
 }
 
 /* What was decided for IPv4 0.0.0.0 and IPv6 :: as source: a station that has no address yet may talk to the host alone. */
@@ -129,6 +129,7 @@ static __always_inline __verdict enum verdict route_ingress(struct pkt *p)
 	if (v != V_NEXT)
 		return v;
 	p->to = p->t;
+	p->route_vrf = p->vrf;
 	p->todo = 0;
 	if (p->family == 4 ? !p->t.saddr.a32[3] : !(p->t.saddr.a64[0] | p->t.saddr.a64[1]))
 		return route_unspecified(p);

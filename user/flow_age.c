@@ -29,7 +29,8 @@ static bool is_over(struct flows *flows, const struct flow_tuple *key, const str
 {
 	uint64_t used = f->used_ns > reply->used_ns ? f->used_ns : reply->used_ns;
 	enum flow_state state = flow_state(key->proto, f->seen, reply->seen);
-	uint64_t timeout = flow_timeout_s(&flows->sw->model->settings, key->proto, state) * 1000000000ull;
+	struct settings_cfg buf;
+	uint64_t timeout = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state) * 1000000000ull;
 
 	return used + timeout <= flows->now_ns;
 }
@@ -61,13 +62,19 @@ static void age_forward(struct flows *flows, const struct flow_tuple *key, const
 		flow_delete(flows, key);
 		return;
 	}
-	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) || (whole && is_over(flows, key, f, &reply))) {
+	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) ||
+	    (f->dest_addr && !nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) ||
+	    (whole && is_over(flows, key, f, &reply))) {
 		flow_end(flows, key, f);
 		return;
 	}
 	flows->seen++;
-	if (f->pool)
+	if (f->pool) {
 		nat_sweep_flow(flows->sw->nat, f->pool_addr, key->proto, ntohs(to.sport));
+		nat_limit_add(flows->sw->nat, f->rule, &key->saddr, key->vrf, false);
+	}
+	if (f->dest_addr)
+		nat_sweep_flow(flows->sw->nat, f->dest_addr - 1u, key->proto, ntohs(key->dport));
 }
 
 static int age(struct flows *flows, int family, const void *key, const struct flow *f)
@@ -108,6 +115,9 @@ static void step(struct flows *flows)
 		break;
 	case PHASE_MAPPINGS:
 		err = nat_sweep_mappings(nat, &flows->cursor, CHUNK);
+		break;
+	case PHASE_OUTSIDE:
+		err = nat_sweep_outside(nat, &flows->cursor, CHUNK);
 		break;
 	case PHASE_END:
 	case PHASE_REST:

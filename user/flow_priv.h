@@ -14,7 +14,7 @@ struct flow_tuple {
 	uint8_t family;
 };
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_END, PHASE_REST };
+enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_END, PHASE_REST };
 
 struct flows {
 	struct sw *sw;

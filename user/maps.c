@@ -43,7 +43,7 @@ static const struct {
 	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows)},
 	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows)},
 	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows)},
-	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows)},
+	{"nat_outside", "tables.flows", offsetof(struct settings_cfg, max_flows)},
 };
 
 static const char *size_key(const char *map)

@@ -77,7 +77,7 @@ struct route_cfg {
 	size_t n_nexthops;
 };
 
-enum nat_type { NAT_SNAT = 1, NAT_DNAT = 2 };
+enum nat_type { NAT_SNAT = 1, NAT_DNAT = 2, NAT_STATIC = 3 };
 enum nat_to { NAT_TO_POOL = 1, NAT_TO_MASQUERADE = 2, NAT_TO_NONE = 3 /* exempt */ };
 
 /* An inclusive range of addresses of one family. */
@@ -86,9 +86,15 @@ struct addr_range {
 	uint8_t family;
 };
 
+/* Seconds of silence for the flows of one rule; 0: as in the settings. */
+struct nat_timeouts {
+	uint32_t tcp_established_s, tcp_transitory_s, udp_s, icmp_s, other_s;
+};
+
 /* nat: [{name, type: snat, source, destination, protocol, out: [IFACE...], to: masquerade | none | ADDR | RANGE | [..], ports:
- * LO-HI, vrf} {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT], vrf}]
- */
+ * LO-HI, vrf} {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT],
+ * to-vrf, vrf} {name, type: static, inside: PREFIX, outside: PREFIX, out, vrf}], with mapping, filtering, overload, limit,
+ * timeouts */
 struct nat_cfg {
 	struct where where;
 	char name[SLUICE_LABEL];
@@ -109,7 +115,15 @@ struct nat_cfg {
 	uint16_t dport_min, dport_max; /* 0: the whole address */
 	struct addr to;
 	uint8_t to_family;
-	uint16_t to_port; /* of dport_min; 0: unchanged; a range shifts along */
+	uint16_t to_port;	   /* of dport_min; 0: unchanged; a range shifts along */
+	char to_vrf[SLUICE_LABEL]; /* where `to` is; "": in `vrf` */
+	/* static: `source` is the inside prefix, and `out` as for snat */
+	struct prefix outside; /* as long as `source` */
+	/* all */
+	uint8_t mapping, filtering; /* enum nat_mapping_type, nat_filtering */
+	bool overload;
+	uint32_t limit_sessions, limit_ports; /* of one inside host; 0: none */
+	struct nat_timeouts timeouts;
 };
 
 /* fdb: [{mac, vlan, port}] */

@@ -53,6 +53,27 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 	return (uint16_t)(at + 1);
 }
 
+void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts)
+{
+	nat->rules[id - 1].timeouts = *timeouts;
+}
+
+const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf)
+{
+	const struct nat_timeouts *t = rule && rule <= sw->nat->n_rules ? &sw->nat->rules[rule - 1].timeouts : NULL;
+	static const struct nat_timeouts none;
+
+	if (!t || !memcmp(t, &none, sizeof(none)))
+		return &sw->model->settings;
+	*buf = sw->model->settings;
+	buf->tcp_established_s = t->tcp_established_s ?: buf->tcp_established_s;
+	buf->tcp_transitory_s = t->tcp_transitory_s ?: buf->tcp_transitory_s;
+	buf->udp_s = t->udp_s ?: buf->udp_s;
+	buf->icmp_s = t->icmp_s ?: buf->icmp_s;
+	buf->other_s = t->other_s ?: buf->other_s;
+	return buf;
+}
+
 const char *nat_rule_name(const struct sw *sw, uint16_t id)
 {
 	const struct nat *nat = sw->nat;
@@ -76,6 +97,12 @@ bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr)
 		if (nat->members[i].pool_addr == pool_addr)
 			return true;
 	return false;
+}
+
+bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a)
+{
+	return slot1 <= POOL_ADDR_MAX && (nat->addrs[slot1 - 1].flags & POOL_ADDR_F_USED) &&
+	       !memcmp(&nat->addrs[slot1 - 1].addr, a, sizeof(*a));
 }
 
 bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside)
@@ -135,9 +162,13 @@ int nat_open(struct sw *sw, struct errs *errs)
 	nat->snat = map(sw, "snat_rules", errs);
 	nat->dnat = table_get(sw->dp, "dnat_rules");
 	nat->mappings = table_get(sw->dp, "nat_mappings");
+	nat->outside = table_get(sw->dp, "nat_outside");
+	nat->statics = table_get(sw->dp, "nat_statics");
+	nat->used = table_get(sw->dp, "nat_used");
+	nat->counted = table_get(sw->dp, "nat_counted");
 	nat->ifaces = table_get(sw->dp, "ifaces");
 	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->dnat || !nat->mappings ||
-	    !nat->ifaces)
+	    !nat->outside || !nat->statics || !nat->used || !nat->counted || !nat->ifaces)
 		err = -ENOENT;
 	else
 		err = read_back(nat, sw->control);

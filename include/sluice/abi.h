@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 1
+#define SLUICE_ABI_VERSION 2
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -38,10 +38,12 @@ struct control {
 	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
 	__u32 epoch;
 	__u32 hash_seed;
-	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
-	__u32 snat_bank; /* which half of `snat_rules` is in force */
-	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u64 reserved[13];
+	__u32 icmp_rate;   /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank;   /* which half of `snat_rules` is in force */
+	__u32 ping;	   /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u32 nat_statics; /* entries in `nat_statics`; 0: it is not asked */
+	__u32 pad;
+	__u64 reserved[12];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -101,6 +103,8 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 
 #define IFACE_F_UP (1 << 0)
 
+#define IFACE_NAT_OUTSIDE (1 << 0) /* a rule translates what leaves here by name: who comes in by it is not from inside */
+
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
 	__u8 mac[6];
@@ -112,8 +116,8 @@ struct iface {
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
-	__u32 pad;
-	struct addr addr6; /* primary global address (or link-local if there is no other) */
+	__u32 nat_flags;    /* IFACE_NAT_* */
+	struct addr addr6;  /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
 _Static_assert(sizeof(struct iface) == 64, "struct iface");
@@ -275,6 +279,7 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 #define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
 #define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
 #define FLOW_F_TRACK  (1 << 4) /* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
+#define FLOW_F_VRF    (1 << 5) /* the way out is looked up in peer_vrf, not in the key's */
 
 /* A flow's epoch while one CPU writes the forwarding half. */
 #define FLOW_EPOCH_BUSY 0xffffffffu
@@ -314,10 +319,10 @@ struct flow {
 	__u64 created_ns; /* CLOCK_MONOTONIC */
 	__u32 pool_addr;  /* index in `pool_addrs` */
 	__u16 out_iface;
-	__u16 in_iface; /* where the first packet of this direction came in */
-	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
-	__u16 peer_vrf; /* of the other direction's key, which else is the rewritten tuple swapped */
-	__u16 reserved;
+	__u16 in_iface;	 /* where the first packet of this direction came in */
+	__u32 mtu;	 /* forwarding half: layer 3 bytes that may leave */
+	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
+	__u16 dest_addr; /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
 };
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
 
@@ -344,14 +349,32 @@ _Static_assert(sizeof(struct frag) == 4, "struct frag");
 #define POOL_MEMBER_MAX 4096 /* a bank of `pool_members`; two banks */
 #define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
 #define POOL_WORDS	1024 /* 65536 ports */
-#define DNAT_PROTO_MARK 255  /* in a dnat_key: the address is translated, by whatever rule */
+#define DNAT_PROTO_MARK                                                                                                          \
+	255	     /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
+#define DNAT_F_OWN 1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
 	SNAT_POOL = 1,	     /* to the rule's pool */
 	SNAT_MASQUERADE = 2, /* to the pool of the egress interface's own address */
 	SNAT_EXEMPT = 3,     /* explicitly not translated */
+	SNAT_STATIC = 4,     /* the prefix `src` becomes the prefix `to`, address by address */
 };
+
+/* What of the remote end makes a mapping another one (RFC 4787 4.1). */
+enum nat_mapping_type {
+	NAT_MAPPING_INDEPENDENT = 0,
+	NAT_MAPPING_ADDRESS_PORT = 1,
+};
+
+/* Who outside may open a flow to a mapping (RFC 4787 5). */
+enum nat_filtering {
+	NAT_FILTER_ADDRESS_PORT = 0, /* nobody: only answers to what a flow has sent */
+	NAT_FILTER_ADDRESS = 1,	     /* every port of an address that the mapping has sent to */
+	NAT_FILTER_INDEPENDENT = 2,  /* everybody */
+};
+
+#define SNAT_F_OVERLOAD 1 /* no free port: one that others have, as long as the remote end tells the flows apart */
 
 /* Map `snat_rules`: bank * SNAT_RULE_MAX + i, in order, the first that matches wins. Prefix lengths count on the
  * IPv4-mapped address (10.0.0.0/8 is 104), 0 matches both families. */
@@ -365,13 +388,17 @@ struct snat_rule {
 	__u16 out_iface; /* 0: any */
 	__u16 vrf;
 	__u16 pool;
-	__u16 rule;  /* id, stable by name */
-	__u8 family; /* 4 or 6; 0: both */
-	__u8 pad[3];
+	__u16 rule;	/* id, stable by name */
+	__u8 family;	/* 4 or 6; 0: both */
+	__u8 mapping;	/* enum nat_mapping_type */
+	__u8 filtering; /* enum nat_filtering */
+	__u8 flags;	/* SNAT_F_* */
 	char name[SLUICE_LABEL];
-	__u64 reserved[2];
+	struct addr to;	      /* SNAT_STATIC: bits behind src_len are the source's own */
+	__u32 limit_sessions; /* of one inside host; 0: no limit */
+	__u32 limit_ports;
 };
-_Static_assert(sizeof(struct snat_rule) == 96, "struct snat_rule");
+_Static_assert(sizeof(struct snat_rule) == 104, "struct snat_rule");
 
 /* Map `pools`: pool id -> struct pool. Its IPv4 addresses are pool_members[first4 .. first4 + count4), each an index in
  * `pool_addrs`; IPv6 likewise. `members` is stored at once, and a bank of pool_members is not written while it is in force, so
@@ -411,8 +438,8 @@ struct pool_ports {
 };
 _Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
 
-/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1). A mapping holds
- * its port; sluiced takes it away when no flow has used it for a while. */
+/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1; unless the rule
+ * wants it otherwise, see `remote`). A mapping holds its port; sluiced takes it away when no flow has used it for a while. */
 struct nat_mapping_key {
 	struct addr addr;
 	__be16 port;
@@ -420,16 +447,79 @@ struct nat_mapping_key {
 	__u16 pool;
 	__u8 proto;
 	__u8 pad;
+	__u32 remote; /* NAT_MAPPING_ADDRESS_PORT: a hash of the remote address and port, never 0; else 0 */
+	__u32 pad2;
 };
-_Static_assert(sizeof(struct nat_mapping_key) == 24, "struct nat_mapping_key");
+_Static_assert(sizeof(struct nat_mapping_key) == 32, "struct nat_mapping_key");
 
 struct nat_mapping {
 	__u32 pool_addr; /* index in `pool_addrs` */
 	__be16 port;
-	__u16 pad;
+	__u16 out_vrf; /* of its entry in `nat_outside` */
 	__u64 used_ns; /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
+	__u16 rule;
+	__u16 pad[3];
 };
-_Static_assert(sizeof(struct nat_mapping) == 16, "struct nat_mapping");
+_Static_assert(sizeof(struct nat_mapping) == 24, "struct nat_mapping");
+
+/* Map `nat_outside`: whose an outside address and port are. With `remote` 0 it is the mapping itself, written and deleted with
+ * it; else a remote address that the mapping has sent to, where the rule's filtering asks for that. */
+struct nat_outside_key {
+	struct addr addr;
+	struct addr remote;
+	__be16 port;
+	__u16 vrf; /* outside */
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct nat_outside_key) == 40, "struct nat_outside_key");
+
+struct nat_outside {
+	struct nat_mapping_key inside; /* the key of the mapping */
+	__u32 pool_addr;
+	__u16 out_iface; /* where the mapping's first packet left */
+	__u16 rule;
+	__u8 filtering; /* enum nat_filtering */
+	__u8 pad[7];
+};
+_Static_assert(sizeof(struct nat_outside) == 48, "struct nat_outside");
+
+/* Maps `nat_used`, `nat_counted`: what an inside host has of a rule that sets limits. The data plane only adds to nat_used, for
+ * ever; sluiced counts what there is once a pass, and writes beside it what nat_used said when it began to count. What a host
+ * has now is counted + (used - used_then). */
+struct nat_host_key {
+	struct addr addr;
+	__u16 vrf;
+	__u16 rule;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct nat_host_key) == 24, "struct nat_host_key");
+
+struct nat_used {
+	__u32 sessions, ports;
+};
+_Static_assert(sizeof(struct nat_used) == 8, "struct nat_used");
+
+struct nat_counted {
+	struct nat_used counted, used_then;
+};
+_Static_assert(sizeof(struct nat_counted) == 16, "struct nat_counted");
+
+/* Map `nat_statics`: LPM, the outside prefixes of static rules. */
+struct nat_static_key {
+	__u32 len; /* 32 + that of the IPv4-mapped prefix */
+	__u32 vrf;
+	struct addr addr;
+};
+_Static_assert(sizeof(struct nat_static_key) == 24, "struct nat_static_key");
+
+struct nat_static {
+	struct addr to; /* bits behind `len` are the packet's own */
+	__u32 len;	/* of the IPv4-mapped prefix */
+	__u16 rule;
+	__u16 pad;
+};
+_Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 
 /* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
 struct dnat_key {
@@ -445,7 +535,8 @@ struct dnat_rule {
 	struct addr to;
 	__be16 to_port; /* 0: unchanged */
 	__u16 rule;	/* id, stable by name */
-	__u32 flags;
+	__u16 vrf;	/* where `to` is */
+	__u16 flags;	/* DNAT_F_* */
 	char name[SLUICE_LABEL];
 };
 _Static_assert(sizeof(struct dnat_rule) == 56, "struct dnat_rule");
@@ -481,6 +572,8 @@ struct nexthop_counters {
 	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: the table is full")            \
+	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \

@@ -50,9 +50,8 @@ def roamer_is_known(switch):
 
 
 def not_let_in(name, src, layer4, before=()):
-    """No flow has asked for it, and there is no route to the pool's address."""
-    frame = in4(W1, src, POOL, layer4)
-    return Row(name, "wan", frame, Drop("route_none", error4(W1, 3, 0, frame, dst=src)), before=list(before))
+    """No flow has asked for it: dropped, and nobody is told."""
+    return Row(name, "wan", in4(W1, src, POOL, layer4), Drop("nat_filtered"), before=list(before))
 
 
 def another_port(low, high, taken, expected):

@@ -99,6 +99,15 @@ routes:
 
 NAT = """
 nat:
+  - {name: open, type: snat, source: 10.0.20.0/24, destination: 10.99.4.0/24, out: [wan], to: 198.18.4.1, filtering: endpoint-independent}
+  - {name: semi, type: snat, source: 10.0.20.0/24, destination: 10.99.6.0/24, out: [wan], to: 198.18.4.2, filtering: address-dependent}
+  - {name: symmetric, type: snat, source: 10.0.20.0/24, destination: 10.99.8.0/24, out: [wan], to: 198.18.4.3,
+     mapping: address-and-port-dependent, ports: 3000-4999}
+  - {name: shared, type: snat, source: 10.0.20.0/24, destination: 10.99.10.0/24, out: [wan], to: 198.18.4.4, ports: 2000-2001,
+     mapping: address-and-port-dependent, overload: true}
+  - {name: few, type: snat, source: 10.0.20.0/24, destination: 10.99.11.0/24, out: [wan], to: 198.18.4.5, limit: {sessions: 3, ports: 2}}
+  - {name: one, type: static, inside: 10.0.30.12/30, outside: 198.18.5.12/30, out: [wan]}
+  - {name: one6, type: static, inside: "2001:db8:30::/64", outside: "2001:db8:5b::/64", out: [wan]}
   - {name: exempt, type: snat, source: 10.0.20.0/24, destination: 10.99.9.0/24, to: none}
   - {name: tiny, type: snat, source: 10.0.20.0/24, destination: 10.99.7.0/24, out: [wan], to: 198.18.7.1, ports: 2000-2003}
   - {name: pool, type: snat, source: 10.0.20.0/24, out: [wan], to: 198.18.0.1}
@@ -425,7 +434,7 @@ class Switch:
             (flags,) = struct.unpack_from("=H", fdb.lookup(key), 2)
             if not flags & (FDB_F_STATIC | FDB_F_OWN):
                 fdb.delete(key)
-        for name in ("flows4", "flows6", "nat_mappings", "frags"):
+        for name in ("flows4", "flows6", "nat_mappings", "nat_outside", "nat_used", "nat_counted", "frags"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
