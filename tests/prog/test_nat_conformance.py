@@ -89,7 +89,9 @@ ROWS = [
     parity("RFC 4787 REQ-4 port parity, even", 4000),
     parity("RFC 4787 REQ-4 port parity, odd", 4001),
     let_in("RFC 4787 REQ-8 endpoint-independent filtering", OPEN, STRANGER, udp(9, 4000), udp(9, 4000), OPEN_UDP),
-    let_in("RFC 4787 REQ-8 address-dependent filtering lets another port in", SEMI, SEMI_DST, udp(9, 4000), udp(9, 4000), SEMI_UDP),
+    let_in(
+        "RFC 4787 REQ-8 address-dependent filtering lets another port in", SEMI, SEMI_DST, udp(9, 4000), udp(9, 4000), SEMI_UDP
+    ),
     filtered("RFC 4787 REQ-8 address-dependent filtering keeps another address out", SEMI, STRANGER, udp(9, 4000), SEMI_UDP),
     filtered("RFC 4787 REQ-8 address-and-port-dependent filtering", POOL, FAR, udp(9, 4000), from_inside(udp())),
     filtered("RFC 4787 REQ-8 endpoint-independent filtering, another protocol", OPEN, STRANGER, tcp(9, 4000), OPEN_UDP),
@@ -196,14 +198,33 @@ ROWS = [
             ("wan", in4(W1, FAR, POOL, ICMP(type=3, code=1, unused=0) / Raw(octets(IP(src=POOL, dst=FAR) / tcp())))),
         ],
     ),
-    Row("RFC 6888 REQ-4 limit of sessions", "acc20", octets(from_to(D, "10.99.11.4", udp())), Drop("nat_limit_sessions"),
-        before=from_inside(udp(), dst=FEW_DST) + from_inside(udp(), dst="10.99.11.2") + from_inside(udp(), dst="10.99.11.3")),
-    Row("RFC 6888 REQ-4 limit of ports", "acc20", octets(from_to(D, FEW_DST, udp(sport=4002))), Drop("nat_limit_ports"),
-        before=from_inside(udp(), udp(sport=4001), dst=FEW_DST)),
-    Row("RFC 6888 REQ-4 limits are each host's own", *from_t20(FEW_DST, udp(sport=4002)), Forward("wan", out4(W1, FEW, FEW_DST, udp(sport=4002))),
-        before=from_inside(udp(), udp(sport=4001), dst=FEW_DST)),
-    Row("RFC 6888 REQ-4 known flows go on at the limit", "acc20", octets(from_to(D, FEW_DST, udp(payload=b"on"))), Forward("wan", out4(W1, FEW, FEW_DST, udp(payload=b"on"))),
-        before=from_inside(udp(), udp(sport=4001), dst=FEW_DST)),
+    Row(
+        "RFC 6888 REQ-4 limit of sessions",
+        "acc20",
+        octets(from_to(D, "10.99.11.4", udp())),
+        Drop("nat_limit_sessions"),
+        before=from_inside(udp(), dst=FEW_DST) + from_inside(udp(), dst="10.99.11.2") + from_inside(udp(), dst="10.99.11.3"),
+    ),
+    Row(
+        "RFC 6888 REQ-4 limit of ports",
+        "acc20",
+        octets(from_to(D, FEW_DST, udp(sport=4002))),
+        Drop("nat_limit_ports"),
+        before=from_inside(udp(), udp(sport=4001), dst=FEW_DST),
+    ),
+    Row(
+        "RFC 6888 REQ-4 limits are each host's own",
+        *from_t20(FEW_DST, udp(sport=4002)),
+        Forward("wan", out4(W1, FEW, FEW_DST, udp(sport=4002))),
+        before=from_inside(udp(), udp(sport=4001), dst=FEW_DST),
+    ),
+    Row(
+        "RFC 6888 REQ-4 known flows go on at the limit",
+        "acc20",
+        octets(from_to(D, FEW_DST, udp(payload=b"on"))),
+        Forward("wan", out4(W1, FEW, FEW_DST, udp(payload=b"on"))),
+        before=from_inside(udp(), udp(sport=4001), dst=FEW_DST),
+    ),
     Row("the host's own answer on a masqueraded address", "wan", in4(W1, FAR, WAN.ip4, udp(53, 40000)), Host(None)),
 ]
 
@@ -233,13 +254,37 @@ ROWS += [
     static_in("static: a later fragment in, its first not seen", Raw(bytes(64)), proto=17, frag=64),
     Row("static: IPv6 out", "trk", octets(from_to6(T30, FAR6, tcp())), Forward("wan", out6(W1, ONE6, FAR6, tcp()))),
     Row("static: IPv6 in", "wan", in6(W1, FAR6, ONE6, tcp()), Forward("trk", out6(T30, FAR6, T30.ip6, tcp()))),
-    Row("static: the answer to what came in", "trk", octets(from_to(T30, FAR, udp(5000, 4000))), Forward("wan", out4(W1, ONE, FAR, udp(5000, 4000))),
-        before=[("wan", in4(W1, FAR, ONE, udp()))]),
-    Row("static: echo reply (RFC 5508 REQ-2)", "wan", in4(W1, FAR, ONE, echo_reply()), Forward("trk", out4(T30, FAR, T30.ip4, echo_reply())),
-        before=[("trk", octets(from_to(T30, FAR, echo())))]),
-    Row("static: another address of the prefix", "wan", in4(W1, FAR, ONE_U, udp()), Forward("trk2", tagged(out4(U30, FAR, U30.ip4, udp()), 30))),
-    Row("RFC 5508 REQ-7 hairpinned ICMP query by 1:1 translation", "trk", octets(from_to(T30, ONE_U, echo())),
-        Forward("trk2", lambda frame: None if Ether(frame)[IP].dst == U30.ip4 and Ether(frame)[IP].src == "10.0.30.1" else Ether(frame).summary())),
+    Row(
+        "static: the answer to what came in",
+        "trk",
+        octets(from_to(T30, FAR, udp(5000, 4000))),
+        Forward("wan", out4(W1, ONE, FAR, udp(5000, 4000))),
+        before=[("wan", in4(W1, FAR, ONE, udp()))],
+    ),
+    Row(
+        "static: echo reply (RFC 5508 REQ-2)",
+        "wan",
+        in4(W1, FAR, ONE, echo_reply()),
+        Forward("trk", out4(T30, FAR, T30.ip4, echo_reply())),
+        before=[("trk", octets(from_to(T30, FAR, echo())))],
+    ),
+    Row(
+        "static: another address of the prefix",
+        "wan",
+        in4(W1, FAR, ONE_U, udp()),
+        Forward("trk2", tagged(out4(U30, FAR, U30.ip4, udp()), 30)),
+    ),
+    Row(
+        "RFC 5508 REQ-7 hairpinned ICMP query by 1:1 translation",
+        "trk",
+        octets(from_to(T30, ONE_U, echo())),
+        Forward(
+            "trk2",
+            lambda frame: None
+            if Ether(frame)[IP].dst == U30.ip4 and Ether(frame)[IP].src == "10.0.30.1"
+            else Ether(frame).summary(),
+        ),
+    ),
 ]
 
 

@@ -282,6 +282,23 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: nat[0]: `to` is missing: masquerade, none, or the addresses to translate to\n"},
 	{"nat type", "nat: [{name: a, type: nat64}]\n",
 	 "sluice.yaml:1: nat[0].type: `nat64` is not known. Allowed are: snat, dnat, static\n"},
+	{"nat filtering", "nat: [{name: a, type: snat, to: 203.0.113.1, filtering: none}]\n",
+	 "sluice.yaml:1: nat[0].filtering: `none` is not known. Allowed are: endpoint-independent, address-dependent, "
+	 "address-and-port-dependent\n"},
+	{"nat mapping", "nat: [{name: a, type: snat, to: 203.0.113.1, mapping: symmetric}]\n",
+	 "sluice.yaml:1: nat[0].mapping: `symmetric` is not known. Allowed are: endpoint-independent, "
+	 "address-and-port-dependent\n"},
+	{"nat overload lets in", "nat: [{name: a, type: snat, to: 203.0.113.1, filtering: address-dependent, overload: true}]\n",
+	 "sluice.yaml:1: nat[0].overload: ports that hosts share are told apart by who answers: not with `filtering` "
+	 "address-dependent, which lets others in\n"},
+	{"nat none with limit", "nat: [{name: a, type: snat, to: none, limit: {ports: 5}}]\n",
+	 "sluice.yaml:1: nat[0].limit: a rule that translates nothing has no mappings\n"},
+	{"nat limit key", "nat: [{name: a, type: snat, to: 203.0.113.1, limit: {ports: 0}}]\n",
+	 "sluice.yaml:1: nat[0].limit.ports: 0 is not in 1..65535\n"},
+	{"nat static sizes", "nat: [{name: a, type: static, inside: 10.0.0.0/24, outside: 203.0.113.0/25}]\n",
+	 "sluice.yaml:1: nat[0].outside: a prefix of 25 bits, and `inside` has 24: both are of one size\n"},
+	{"nat static to", "nat: [{name: a, type: static, inside: 10.0.0.1, outside: 203.0.113.1, to: 10.0.0.1}]\n",
+	 "sluice.yaml:1: nat[0].to: is no key of a static rule, which has inside, outside, out, timeouts and vrf\n"},
 	{"nat pool backwards", "nat: [{name: a, type: snat, to: 203.0.113.20-203.0.113.10}]\n",
 	 "sluice.yaml:1: nat[0].to: `203.0.113.20-203.0.113.10` runs backwards\n"},
 	{"nat pool mixed range", "nat: [{name: a, type: snat, to: \"203.0.113.20-fd00::1\"}]\n",
