@@ -394,7 +394,7 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 		if (!used)
 			return pkt_drop(p, DROP_FLOW_FULL);
 		if (m->limit_sessions && now.sessions >= m->limit_sessions)
-			return pkt_drop(p, DROP_NAT_LIMIT_SESSIONS);
+			return nat_refuse(p, DROP_NAT_LIMIT_SESSIONS);
 	}
 	v = nat_map(p, m->pool, !m->limit_ports || now.ports < m->limit_ports, &taken);
 	if (v != V_NEXT)

@@ -57,6 +57,12 @@ static __always_inline void nat_deltas(struct pkt *p)
 	p->l4_delta = csum_add(csum_delta16(p->t.sport, p->to.sport), csum_delta16(p->t.dport, p->to.dport));
 }
 
+/* No session for want of ports, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8). */
+static __always_inline enum verdict nat_refuse(struct pkt *p, enum drop_reason why)
+{
+	return p->family == 4 ? pkt_drop_reply(p, why, 3, 13, 0) : pkt_drop_reply(p, why, 1, 1, 0);
+}
+
 /* ---- what one inside host has */
 
 static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_now)
@@ -195,7 +201,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 
 	bpf_loop(s->count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, s, 0);
 	if (!s->found)
-		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
+		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : nat_refuse(p, DROP_NAT_NO_PORT);
 	new.pool_addr = s->pool_addr;
 	new.port = bpf_htons(s->port);
 	err = bpf_map_update_elem(&nat_mappings, key, &new, BPF_NOEXIST);
@@ -251,7 +257,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 		bpf_map_delete_elem(&nat_mappings, &key);
 	}
 	if (!ports_left)
-		return pkt_drop(p, DROP_NAT_LIMIT_PORTS);
+		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
 	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
 	s.min = pool->port_min;
 	s.max = pool->port_max;

@@ -152,7 +152,7 @@ struct settings_cfg {
 	uint32_t tcp_established_s;	   /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;	   /* 240 */
 	uint32_t udp_s;			   /* 300 (RFC 4787 REQ-5) */
-	uint32_t icmp_s;		   /* 60 (RFC 5508 REQ-1) */
+	uint32_t icmp_s;		   /* 60 (RFC 5508 REQ-2) */
 	uint32_t other_s;		   /* 600 */
 	uint32_t max_flows;		   /* entries of each family; a pair takes two. 262144 */
 	uint32_t max_fdb;		   /* 65536 */

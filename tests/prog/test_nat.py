@@ -163,10 +163,10 @@ ROWS = [
         before=from_inside(*[udp(sport=4000 + n) for n in range(3)], dst=TINY_DST),
     ),
     Row(
-        "SNAT pool exhausted",
+        "SNAT pool exhausted (RFC 5508 REQ-8)",
         "acc20",
         octets(from_to(D, TINY_DST, udp(sport=4004))),
-        Drop("nat_no_port"),
+        Drop("nat_no_port", error4(D, 3, 13, octets(from_to(D, TINY_DST, udp(sport=4004))))),
         before=from_inside(*[udp(sport=4000 + n) for n in range(4)], dst=TINY_DST),
     ),
     Row(

@@ -9,6 +9,7 @@ from scapy.packet import Raw
 
 from frames import A, D, PAYLOAD, T20, T30, U30, W1, WAN, echo, echo_reply, from_to, from_to6, octets, tagged, tcp, udp
 from harness import Drop, Forward, Host, Row, check, send, travel
+from icmp_frames import error4
 from nat_frames import FAR, FAR6, OPENED, POOL, from_inside, in4, in6, out4, out6
 
 OPEN, OPEN_DST = "198.18.4.1", "10.99.4.1"
@@ -189,7 +190,7 @@ ROWS = [
         ],
     ),
     Row(
-        "RFC 5382 REQ-9 an ICMP error ends no connection",
+        "RFC 5382 REQ-10 an ICMP error ends no connection",
         "acc20",
         octets(from_to(D, FAR, tcp(flags="A"))),
         Forward("wan", out4(W1, POOL, FAR, tcp(flags="A"))),
@@ -199,17 +200,17 @@ ROWS = [
         ],
     ),
     Row(
-        "RFC 6888 REQ-4 limit of sessions",
+        "RFC 6888 REQ-5 limit of sessions",
         "acc20",
         octets(from_to(D, "10.99.11.4", udp())),
-        Drop("nat_limit_sessions"),
+        Drop("nat_limit_sessions", error4(D, 3, 13, octets(from_to(D, "10.99.11.4", udp())))),
         before=from_inside(udp(), dst=FEW_DST) + from_inside(udp(), dst="10.99.11.2") + from_inside(udp(), dst="10.99.11.3"),
     ),
     Row(
         "RFC 6888 REQ-4 limit of ports",
         "acc20",
         octets(from_to(D, FEW_DST, udp(sport=4002))),
-        Drop("nat_limit_ports"),
+        Drop("nat_limit_ports", error4(D, 3, 13, octets(from_to(D, FEW_DST, udp(sport=4002))))),
         before=from_inside(udp(), udp(sport=4001), dst=FEW_DST),
     ),
     Row(

@@ -118,7 +118,9 @@ class Model:
             if run.retval != bpf.XDP_PASS:
                 return Parsed(run.data) if run.retval == bpf.XDP_REDIRECT else None
         run = bpf.run_tc(self.switch.tc, frame, ifindex)
-        return Parsed(run.data) if run.retval == bpf.TC_ACT_REDIRECT else None
+        got = Parsed(run.data) if run.retval == bpf.TC_ACT_REDIRECT else None
+        # A refusal that is told to the sender.
+        return None if got and got.kind == 3 and got.src.endswith(".1") and got.dst in INSIDE and port != "wan" else got
 
     def _key(self, proto, inside, port, remote, rport):
         rule = remote[: remote.rindex(".") + 1]
