@@ -18,6 +18,7 @@
 #include "frag.h"
 #include "iface.h"
 #include "nat.h"
+#include "nat_event.h"
 #include "port.h"
 
 /* Written here (but for deletion), read and deleted by sluiced. Size: set by sluiced. */
@@ -422,6 +423,8 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	if (err)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
+	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
+		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;
 }
 

@@ -11,6 +11,7 @@
 #include "counter.h"
 #include "csum.h"
 #include "iface.h"
+#include "nat_event.h"
 #include "pool.h"
 
 /* Written here, deleted by sluiced when no flow uses them. Size: set by sluiced, that of a flow table. */
@@ -60,6 +61,8 @@ static __always_inline void nat_deltas(struct pkt *p)
 /* No session for want of ports, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8). */
 static __always_inline enum verdict nat_refuse(struct pkt *p, enum drop_reason why)
 {
+	if (cfg_nat_log)
+		nat_event(p, why == DROP_NAT_NO_PORT ? NAT_EVENT_PORTS_EXHAUSTED : NAT_EVENT_QUOTA);
 	return p->family == 4 ? pkt_drop_reply(p, why, 3, 13, 0) : pkt_drop_reply(p, why, 1, 1, 0);
 }
 

@@ -85,6 +85,8 @@ bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struc
 	/* The key may meanwhile be another pair's. */
 	if (!flow_lookup(flows, &peer_key, &peer) && flow_is_pair(forward, &peer_key, &peer))
 		flow_delete(flows, &peer_key);
+	if (was)
+		nat_log_end(flows->sw, forward, f);
 	return was;
 }
 

@@ -146,14 +146,16 @@ struct neighbor_cfg {
 /* settings: {fdb-ageing, hash-seed, icmp-rate, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
-	uint32_t fdb_ageing_s;		   /* 300 (802.1Q 8.8.3) */
-	uint32_t hash_seed;		   /* 0: chosen at first start and kept */
-	uint32_t icmp_rate;		   /* 1000 a second */
-	uint32_t tcp_established_s;	   /* 7440 (RFC 5382 REQ-5) */
-	uint32_t tcp_transitory_s;	   /* 240 */
-	uint32_t udp_s;			   /* 300 (RFC 4787 REQ-5) */
-	uint32_t icmp_s;		   /* 60 (RFC 5508 REQ-2) */
-	uint32_t other_s;		   /* 600 */
+	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
+	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
+	uint32_t icmp_rate;	    /* 1000 a second */
+	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_transitory_s;  /* 240 */
+	uint32_t udp_s;		    /* 300 (RFC 4787 REQ-5) */
+	uint32_t icmp_s;	    /* 60 (RFC 5508 REQ-2) */
+	uint32_t other_s;	    /* 600 */
+	char nat_log_file[256];	    /* "": none */
+	bool nat_log_syslog;
 	uint32_t max_flows;		   /* entries of each family; a pair takes two. 262144 */
 	uint32_t max_fdb;		   /* 65536 */
 	uint32_t max_neighbors;		   /* 65536 */

@@ -60,7 +60,13 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 	json_t *o = numbers_json(plain, N_OF(plain), with_defaults), *t = numbers_json(timeouts, N_OF(timeouts), with_defaults);
 
 	if (json_object_size(t))
-		json_object_set(o, "flow-timeouts", t);
+		json_object_set_new(o, "flow-timeouts", json_copy(t));
+	json_object_clear(t);
+	json_put_text(t, "file", s->nat_log_file);
+	if (s->nat_log_syslog)
+		json_object_set_new(t, "syslog", json_true());
+	if (json_object_size(t))
+		json_object_set_new(o, "nat-log", json_copy(t));
 	json_decref(t);
 	model_free(m);
 	return o;

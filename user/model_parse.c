@@ -36,9 +36,29 @@ static void timeouts_read(struct reader *r, const struct node *n)
 	read_pop(r, len);
 }
 
+static void nat_log_read(struct reader *r, const struct node *n)
+{
+	static const char *const keys[] = {"file", "syslog"};
+	struct settings_cfg *s = &r->m->settings;
+	size_t len = read_push(r, ".nat-log");
+	const struct node *v[N_OF(keys)];
+	const char *path;
+
+	if (!read_keys(r, n, keys, N_OF(keys), v)) {
+		path = v[0] ? read_text(r, v[0], "the path of a file") : NULL;
+		if (path && (*path != '/' || strlen(path) >= sizeof(s->nat_log_file)))
+			bad(r, v[0], "a path from / on, of at most %zu characters", sizeof(s->nat_log_file) - 1);
+		else if (path)
+			strcpy(s->nat_log_file, path);
+		if (v[1])
+			read_bool(r, v[1], &s->nat_log_syslog);
+	}
+	read_pop(r, len);
+}
+
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts"};
+	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts", "nat-log"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
@@ -53,6 +73,8 @@ static void settings_read(struct reader *r, const struct node *n)
 			read_u32(r, v[2], 0, ICMP_RATE_MAX, &s->icmp_rate);
 		if (v[3])
 			timeouts_read(r, v[3]);
+		if (v[4])
+			nat_log_read(r, v[4]);
 	}
 	read_pop(r, len);
 }

@@ -176,6 +176,8 @@ int nat_open(struct sw *sw, struct errs *errs)
 		nat->rules[i].alive = true;
 	if (!err)
 		err = nat_sweep_open(nat);
+	if (!err)
+		err = nat_log_open(sw);
 	if (err) {
 		nat_close(sw);
 		return errs_fail(errs, -err, "nat: the tables cannot be read: %s", strerror(-err));
@@ -187,6 +189,7 @@ void nat_close(struct sw *sw)
 {
 	if (!sw->nat)
 		return;
+	nat_log_close(sw->nat);
 	nat_sweep_close(sw->nat);
 	free(sw->nat->rules);
 	free(sw->nat);
@@ -200,7 +203,9 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 
 	for (size_t i = 0; i < sw->nat->n_rules; i++)
 		sw->nat->rules[i].wanted = false;
-	err = nat_plan_make(sw, &plan, errs);
+	err = nat_log_reconcile(sw, errs);
+	if (!err)
+		err = nat_plan_make(sw, &plan, errs);
 	if (!err)
 		err = nat_apply(sw, &plan, errs);
 	for (size_t i = 0; !err && i < sw->nat->n_rules; i++)
@@ -251,7 +256,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
  * "ports_total", "used": {"tcp", "udp", "icmp"}}]}. Each protocol has ports_total of its own; ports_used is that of the protocol
- * that has used most, so that the two say how near a refusal is. */
+ * that has used most, so that the two say how near a refusal is. "log": null, or {"file", "syslog", "written", "lost"}. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
@@ -270,5 +275,5 @@ json_t *nat_show(struct sw *sw)
 		if (sw->nat->pools[id].flags & POOL_F_USED)
 			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
 	json_decref(model);
-	return json_pack("{s:o, s:o}", "rules", rules, "pools", pools);
+	return json_pack("{s:o, s:o, s:o}", "rules", rules, "pools", pools, "log", nat_log_show(sw->nat));
 }

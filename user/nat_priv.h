@@ -40,6 +40,7 @@ struct nat {
 	size_t n_rules;
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
+	struct nat_log *log;
 };
 
 /* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */
@@ -137,6 +138,12 @@ void nat_limit_close(struct nat *nat);
 void nat_limit_begin(struct nat *nat);
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
 void nat_limit_end(struct nat *nat);
+
+/* ---- nat_log.c: sessions and refusals, written down. */
+int nat_log_open(struct sw *sw);
+void nat_log_close(struct nat *nat);
+int nat_log_reconcile(struct sw *sw, struct errs *errs);
+json_t *nat_log_show(const struct nat *nat);
 
 /* ---- nat_own.c: between begin and end of a sweep: the host's own ports on shared addresses are held. */
 void nat_own_hold(struct nat *nat);

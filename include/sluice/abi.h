@@ -521,6 +521,35 @@ struct nat_static {
 };
 _Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 
+/* natEvent of RFC 8158, as far as it happens here. NAT66 uses the same numbers. */
+enum nat_event_type {
+	NAT_EVENT_SESSION_CREATE = 4,
+	NAT_EVENT_SESSION_DELETE = 5,
+	NAT_EVENT_PORTS_EXHAUSTED = 12,
+	NAT_EVENT_QUOTA = 13,
+};
+
+struct nat_tuple {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	__u16 pad[2];
+};
+
+/* Ring buffer `nat_events`. */
+struct nat_event {
+	__u64 at_ns; /* CLOCK_MONOTONIC, to a tick */
+	__u8 event;  /* enum nat_event_type */
+	__u8 family;
+	__u8 proto;
+	__u8 pad;
+	__u16 vrf; /* where the packet came in */
+	__u16 rule;
+	__u16 pool; /* 0: none had a part */
+	__u16 pad2[3];
+	struct nat_tuple t, to; /* before and behind translation */
+};
+_Static_assert(sizeof(struct nat_event) == 104, "struct nat_event");
+
 /* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
 struct dnat_key {
 	struct addr daddr;
@@ -574,6 +603,7 @@ struct nexthop_counters {
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
 	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: the table is full")            \
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
+	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \

@@ -1,4 +1,5 @@
 """What NAT rules may ask for beyond addresses, with a real sluiced and over time: who is let in, limits, timeouts, one to one."""
+import json
 import socket
 import time
 
@@ -132,3 +133,40 @@ def test_forward_to_another_vrf(w):
     same, peer = talk.tcp_transfer(w.out, w.h3, "203.0.113.1", port=8080, listen=80, size=1 << 20)
     assert same and peer[0] in (OUT, OUT2)
     netlab.counters_hold(w.sw)
+
+
+def test_rfc8158_sessions_and_refusals_are_logged(w, tmp_path):
+    """A session's begin and end with both its faces, a limit that was reached; a file that was moved away is begun anew."""
+    log, moved = tmp_path / "nat.json", tmp_path / "nat.json.1"
+
+    def lines(path=log):
+        return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+
+    w.sw.cli(f"apply {w.write('log.yaml', f'settings: {{nat-log: {{file: {log}}}}}' + chr(10) + CONFIG)}")
+    for n in range(4):
+        with udp(w.h2, "10.0.0.6", 6000 + n) as s:
+            s.sendto(b"x", (OUT, 7000))
+    netlab.wait_for("begins and a refusal", lambda: [e["natEvent"] for e in lines()] == [4, 4, 4, 13])
+    first = lines()[0]
+    assert first["rule"] == "few" and first["protocolIdentifier"] == 17 and first["vrf"] == "default"
+    assert (first["sourceIPv4Address"], first["sourceTransportPort"]) == ("10.0.0.6", 6000)
+    assert (first["postNATSourceIPv4Address"], first["postNAPTSourceTransportPort"]) == ("203.0.113.10", 6000)
+    assert (first["destinationIPv4Address"], first["destinationTransportPort"]) == (OUT, 7000)
+    assert abs(first["observationTimeMilliseconds"] / 1000 - time.time()) < 60
+    assert lines()[3]["natQuotaExceededEvent"] == 3
+    log.rename(moved)
+    netlab.wait_for(
+        "the ends, in a new file", lambda: sorted(e["sourceTransportPort"] for e in lines()) == [6000, 6001, 6002], timeout=20
+    )
+    assert {e["natEvent"] for e in lines()} == {5} and len(lines(moved)) == 4
+    shown = w.sw.json("nat show")["log"]
+    assert shown["written"] == 7 and shown["lost"] == 0
+
+
+def test_a_log_that_cannot_be_opened_is_refused_with_words(w):
+    bad = w.write("bad.yaml", "settings: {nat-log: {file: /nowhere/nat.json}}\n" + CONFIG)
+    got = w.sw.cli(f"apply {bad}", check=False)
+    assert got.returncode != 0 and "settings.nat-log.file: /nowhere/nat.json" in got.stdout
+    with udp(w.h2, "10.0.0.6", 6000) as s, udp(w.out, OUT, 7000) as far:
+        s.sendto(b"x", (OUT, 7000))
+        assert heard(far)

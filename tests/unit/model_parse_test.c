@@ -60,7 +60,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:3: ports: given twice: in line 1 and in line 3\n"},
 	{"unknown setting", "settings: {fdb-aging: 300}\n",
 	 "sluice.yaml:1: settings.fdb-aging: unknown key, did you mean `fdb-ageing`? Allowed are: fdb-ageing, hash-seed, "
-	 "icmp-rate, flow-timeouts\n"},
+	 "icmp-rate, flow-timeouts, nat-log\n"},
 	{"ageing 0",
 	 "settings:\n"
 	 "  fdb-ageing: 0\n",
@@ -282,6 +282,8 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: nat[0]: `to` is missing: masquerade, none, or the addresses to translate to\n"},
 	{"nat type", "nat: [{name: a, type: nat64}]\n",
 	 "sluice.yaml:1: nat[0].type: `nat64` is not known. Allowed are: snat, dnat, static\n"},
+	{"nat log path", "settings: {nat-log: {file: nat.log}}\n",
+	 "sluice.yaml:1: settings.nat-log.file: a path from / on, of at most 255 characters\n"},
 	{"nat filtering", "nat: [{name: a, type: snat, to: 203.0.113.1, filtering: none}]\n",
 	 "sluice.yaml:1: nat[0].filtering: `none` is not known. Allowed are: endpoint-independent, address-dependent, "
 	 "address-and-port-dependent\n"},

@@ -8,7 +8,7 @@
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/flow.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace;
 
 enum { LAN = 1, WAN = 2 };
 enum { POOL = 3, MASQ = 4 };
