@@ -151,7 +151,7 @@ prog-check: all ## the data plane's tests alone: packets through BPF_PROG_RUN
 net-check: all ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
 
-demo: ## a gateway, a second switch and seven hosts in namespaces, real traffic, numbers; KEEP=1 leaves it standing. Needs root
+demo: ## a gateway, a second switch, routers and hosts in namespaces, real traffic, numbers; KEEP=1 leaves it standing. Needs root
 	@scripts/install-deps.sh build run
 	@$(MAKE) --no-print-directory all
 	@[ -z "$$SUDO_UID" ] || chown -R "$$SUDO_UID:$$SUDO_GID" '$(B)' # what sudo built belongs to who asked for it
