@@ -73,6 +73,7 @@ static __always_inline __u32 flood(ctx_t *ctx, struct pkt *p)
 		.p = p,
 		.skip = p->todo & DO_L2 ? 0 : p->in_port,
 		.tpid = p->tagged ? p->tpid : 0,
+		.prev_ifindex = pkt_zero(p),
 	};
 
 	/* A priority tag names no VLAN, and a routed frame's tag names the one it came from: off with either. */
