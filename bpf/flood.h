@@ -49,7 +49,8 @@ static long flood_member(__u32 n, void *arg)
 		return 1;
 	id = m->port[n];
 	port = port_get(id);
-	if (id == f->skip || !port || !port->ifindex)
+	/* Membership is asked of the port as well: while a port changes its VLAN, the list of members is behind. */
+	if (id == f->skip || egress_refuses(f->p, port) || !port)
 		return 0;
 	if (f->prev_ifindex) {
 		bpf_clone_redirect(f->ctx, f->prev_ifindex, 0);

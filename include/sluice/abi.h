@@ -60,6 +60,7 @@ enum port_mode {
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
 #define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
+#define PORT_F_DOWN    (1 << 3) /* no carrier, or set down: nothing is sent there, nobody is behind it */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
