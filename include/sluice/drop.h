@@ -44,7 +44,7 @@
 	X(FDB_SAME_PORT, "fdb_same_port", "destination is behind the port the frame came from")                                  \
 	/* egress.h */                                                                                                           \
 	X(EGRESS_PORT_GONE, "egress_port_gone", "the egress port is detached")                                                   \
-	X(EGRESS_PORT_DOWN, "egress_port_down", "the egress port is down or has no carrier")                                      \
+	X(EGRESS_PORT_DOWN, "egress_port_down", "the egress port is down or has no carrier")                                     \
 	X(EGRESS_MTU, "egress_mtu", "larger than the egress port's netdev takes")                                                \
 	X(EGRESS_DOUBLE_TAG, "egress_double_tag", "would leave a trunk's native VLAN with an inner tag that names another VLAN") \
 	X(EGRESS_VLAN, "egress_vlan", "the egress port does not carry the VLAN")                                                 \
