@@ -3,7 +3,7 @@
 # there is no tcx), and carry packets. KERNEL: a release series of Debian's cloud kernels, 6.1 and 6.12 unless named. Packages are
 # fetched into build/kernels once.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 kernels=("$@")
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
