@@ -10,6 +10,7 @@
 #include "pkt.h"
 #include "csum.h"
 #include "egress.h"
+#include "mss.h"
 
 /* Where the layer 4 checksum stands, or 0: the protocol has none that covers addresses or ports. */
 static __always_inline __u32 rewrite_check_at(__u8 proto)
@@ -215,6 +216,8 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
 		if (p->family == 4 ? rewrite_ip4(ctx, p, delta) : rewrite_ip6(ctx, p, delta))
 			return -1;
 	}
+	if (cfg_mss && unlikely(p->todo & DO_MSS) && mss_rewrite(ctx, p))
+		return -1;
 	if (p->todo & DO_L2)
 		return rewrite_l2(ctx, p);
 	return 0;
