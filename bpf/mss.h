@@ -9,6 +9,7 @@
 
 #include "pkt.h"
 #include "iface.h"
+#include "route.h"
 
 #define MSS_TCP_SYN 0x02
 
@@ -20,14 +21,17 @@ static __always_inline __u16 mss_of_mtu(__u8 family, __u32 mtu)
 	return mtu > head && mtu - head < 0xffff ? mtu - head : 0xffff;
 }
 
-static __always_inline __u16 mss_limit(const struct pkt *p, __u32 iface, __u32 mtu)
+/* `back`: the interface is where the SYN came in, and what counts is the way its answers take. */
+static __always_inline __u16 mss_limit(struct pkt *p, __u32 iface, bool back)
 {
 	struct iface *i = iface_get(iface);
+	__u32 mtu;
 
 	if (!i || !i->mss)
 		return 0xffff;
 	if (i->mss != IFACE_MSS_CLAMP)
 		return i->mss;
+	mtu = back ? route_mtu_back(p) : p->out_mtu;
 	return mss_of_mtu(p->family, mtu && mtu < i->mtu ? mtu : i->mtu);
 }
 
@@ -40,8 +44,8 @@ static __always_inline void mss_decide(struct pkt *p, enum verdict v)
 		return;
 	if (v != V_FORWARD && v != V_FLOOD && v != V_NEIGH)
 		return;
-	in = mss_limit(p, p->in_iface, 0);
-	out = mss_limit(p, p->out_iface, p->out_mtu);
+	in = mss_limit(p, p->in_iface, true);
+	out = mss_limit(p, p->out_iface, false);
 	p->mss = in < out ? in : out;
 	if (p->mss != 0xffff)
 		p->todo |= DO_MSS;

@@ -128,6 +128,21 @@ __noinline_global __u32 route_find(struct pkt *p, __u32 source)
 	return fib_lookup(p->vrf, p->family, &a);
 }
 
+/* Path MTU of the route that leads back to the sender; 0: none of its own. For what is done once a connection. */
+__noinline_global __u32 route_mtu_back(struct pkt *p)
+{
+	struct nexthop *nh;
+	__u32 id;
+
+	if (!p)
+		return 0;
+	id = route_find(p, 1);
+	if (id & NEXTHOP_IS_GROUP)
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP); /* all members have the route's */
+	nh = nexthop_get(id);
+	return id && nh ? nh->mtu : 0;
+}
+
 /* What was decided for IPv4 0.0.0.0 and IPv6 :: as source: a station that has no address yet may talk to the host alone. */
 static __always_inline __verdict enum verdict route_unspecified(struct pkt *p)
 {

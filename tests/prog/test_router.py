@@ -123,6 +123,7 @@ def lowered(name, setup, given, wanted, **how):
 
 IN, OUT = interface("vlan10", mss=1300), interface("vlan20", mss=1300)
 CLAMP = interface("vlan20", mss=MSS_CLAMP, mtu=1400)
+NAT_SYN = octets(from_to(D, "10.98.1.1", TCP(sport=4000, dport=80, flags="S", options=[("MSS", 1460)])))
 ROUND = [("SAckOK", b""), ("Timestamp", (1, 2)), ("NOP", None), ("WScale", 7)]
 
 MSS = [
@@ -144,13 +145,17 @@ MSS = [
     passes("SYN without options", syn(None), setup=OUT),
     passes("no SYN", syn(1460, flags="A"), setup=OUT),
     passes("MSS behind the end of options", syn(None, before=[("EOL", None)], after=[("MSS", 1460)]), setup=OUT),
-    Row(
-        "MSS through NAT",
-        "acc20",
-        octets(from_to(D, "10.98.1.1", TCP(sport=4000, dport=80, flags="S", options=[("MSS", 1460)]))),
-        Forward("wan2", lambda f: None if Ether(f)[TCP].options == [("MSS", 1300)] and whole(f) else "MSS or checksum is wrong"),
-        setup=OUT,
-    ),
+    *[
+        Row(
+            f"MSS through NAT, {which}",
+            "acc20",
+            NAT_SYN,
+            Forward("wan2", lambda f: None if Ether(f)[TCP].options == [("MSS", 1300)] and whole(f) else "MSS or checksum is wrong"),
+            before=before,
+            setup=OUT,
+        )
+        for which, before in (("first packet", []), ("sent again", [("acc20", NAT_SYN)]))
+    ],
 ]
 
 
