@@ -214,6 +214,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 	asm volatile("" ::: "memory");
 	if (READ_ONCE(f->epoch) != epoch)
 		goto stale;
+	p->out_mtu = mtu;
 	v = pkt_may_leave(p, mtu);
 	if (v != V_NEXT)
 		return v;

@@ -59,6 +59,8 @@ needs() {
 	run   cmd:nsenter          util-linux            =
 	run   cmd:ping             iputils-ping          =
 	run   cmd:traceroute       traceroute            =
+	test  cmd:tracepath        iputils-tracepath     =
+	test  cmd:mtr              mtr-tiny              =
 	run   cmd:ethtool          ethtool               =
 	run   cmd:iperf3           iperf3                =
 	run   cmd:nft              nftables              =

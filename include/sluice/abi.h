@@ -38,10 +38,12 @@ struct control {
 	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
 	__u32 epoch;
 	__u32 hash_seed;
-	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
-	__u32 snat_bank; /* which half of `snat_rules` is in force */
-	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u64 reserved[13];
+	__u32 icmp_rate;     /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank;     /* which half of `snat_rules` is in force */
+	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 pad;
+	__u64 reserved[12];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -100,7 +102,11 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 
 /* ---- interface ---- */
 
-#define IFACE_F_UP (1 << 0)
+#define IFACE_F_UP	   (1 << 0)
+#define IFACE_F_RPF_LOOSE  (1 << 1) /* sources must have a route, */
+#define IFACE_F_RPF_STRICT (1 << 2) /* and the route must lead to this interface (RFC 3704) */
+
+#define IFACE_MSS_CLAMP 0xffff /* `mss` follows the MTU */
 
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
@@ -113,7 +119,8 @@ struct iface {
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
-	__u32 pad;
+	__u16 mss;	    /* TCP MSS that may be offered across this interface; 0: any, IFACE_MSS_CLAMP: what its MTU allows */
+	__u16 pad;
 	struct addr addr6; /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
@@ -170,6 +177,7 @@ enum nexthop_type {
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
+	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644) */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
@@ -204,6 +212,23 @@ struct nhg_bucket {
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
+
+/* Map `nhg_ifaces`: group id -> a bit for each interface that a member leaves by, dead members included. Written before the group
+ * can be found. */
+struct nhg_ifaces {
+	__u64 bits[IFACE_MAX / 64];
+};
+_Static_assert(sizeof(struct nhg_ifaces) == 128, "struct nhg_ifaces");
+
+/* Map `own_filter`: a filter of the addresses that no station may have as its own: the host's and the broadcast addresses of its
+ * prefixes, all VRFs together. A bit that is not set: surely not one of them; set: the FIB tells. */
+#define OWN_FILTER_BITS	  4096
+#define OWN_FILTER_BIT(a) ((((a)->a32[0] ^ (a)->a32[1] ^ (a)->a32[2] ^ (a)->a32[3]) * 0x9e3779b1u) >> 20)
+
+struct own_filter {
+	__u64 bits[OWN_FILTER_BITS / 64];
+};
+_Static_assert(sizeof(struct own_filter) == 512, "struct own_filter");
 
 /* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
  * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
@@ -482,6 +507,8 @@ struct nexthop_counters {
 	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
+	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \
