@@ -115,7 +115,7 @@ static __always_inline struct flow_bucket *flowtab_bucket(__u8 family, __u32 i)
 	return bpf_map_lookup_elem(&flow_words6, &i);
 }
 
-static __always_inline struct flow *flowtab_entry(__u8 family, __u32 i)
+static __always_inline struct flow *flowtab_at(__u8 family, __u32 i)
 {
 	if (family == 4)
 		return bpf_map_lookup_elem(&flows4, &i);
@@ -221,7 +221,7 @@ static __always_inline __u32 flowtab_free(const struct flow_bucket *b, __u32 sta
 /* ---- finding */
 
 /* Index of the entry + 1; 0: not in this bucket. */
-static __always_inline __u32 flowtab_find_in(__u8 family, __u32 bucket, __u32 word, const void *key)
+static __always_inline __u32 flowtab_search_in(__u8 family, __u32 bucket, __u32 word, const void *key)
 {
 	struct flow_bucket *b = flowtab_bucket(family, bucket);
 	__u32 mask, i;
@@ -241,15 +241,15 @@ static __always_inline __u32 flowtab_find_in(__u8 family, __u32 bucket, __u32 wo
 	return 0;
 }
 
-static __always_inline __u32 flowtab_find(__u8 family, const struct flowtab_place *at, const void *key)
+static __always_inline __u32 flowtab_search(__u8 family, const struct flowtab_place *at, const void *key)
 {
-	__u32 i = flowtab_find_in(family, at->first, at->word, key);
+	__u32 i = flowtab_search_in(family, at->first, at->word, key);
 
-	return i ? i : flowtab_find_in(family, at->second, at->word, key);
+	return i ? i : flowtab_search_in(family, at->second, at->word, key);
 }
 
 /* The slot that the hash names first, before all are searched. */
-static __always_inline __u32 flowtab_find_home(__u8 family, const struct flowtab_place *at, const void *key)
+static __always_inline __u32 flowtab_search_home(__u8 family, const struct flowtab_place *at, const void *key)
 {
 	struct flow_bucket *b = flowtab_bucket(family, at->first);
 	__u32 i = at->first * FLOW_SLOTS + at->home;
@@ -269,8 +269,8 @@ __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 	if (!key || !t)
 		return 0;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
-	i = flowtab_find_home(4, &at, key);
-	return likely(i) ? i : flowtab_find(4, &at, key);
+	i = flowtab_search_home(4, &at, key);
+	return likely(i) ? i : flowtab_search(4, &at, key);
 }
 
 __noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
@@ -282,8 +282,8 @@ __noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
 	if (!key || !t)
 		return 0;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
-	i = flowtab_find_home(6, &at, key);
-	return likely(i) ? i : flowtab_find(6, &at, key);
+	i = flowtab_search_home(6, &at, key);
+	return likely(i) ? i : flowtab_search(6, &at, key);
 }
 
 /* ---- inserting */
@@ -349,7 +349,7 @@ static __always_inline void flowtab_publish(__u8 family, __u32 i, __u32 word)
 }
 
 /* With the first bucket's lock held. */
-static __always_inline long flowtab_insert_locked(__u8 family, const struct flowtab_place *at, struct flow_bucket *first,
+static __always_inline long flowtab_put_locked(__u8 family, const struct flowtab_place *at, struct flow_bucket *first,
 						  const void *key, const struct flow *f)
 {
 	struct flow_bucket *second = flowtab_bucket(family, at->second);
@@ -357,7 +357,7 @@ static __always_inline long flowtab_insert_locked(__u8 family, const struct flow
 
 	if (!second)
 		return -E2BIG;
-	if (flowtab_find(family, at, key))
+	if (flowtab_search(family, at, key))
 		return -EEXIST;
 	i = flowtab_take(at, first, second);
 	if (!i || !flowtab_fill(family, i - 1, key, f))
@@ -366,7 +366,7 @@ static __always_inline long flowtab_insert_locked(__u8 family, const struct flow
 	return 0;
 }
 
-static __always_inline long flowtab_insert(__u8 family, const struct flowtab_place *at, const void *key, const struct flow *f)
+static __always_inline long flowtab_put(__u8 family, const struct flowtab_place *at, const void *key, const struct flow *f)
 {
 	struct flow_bucket *first = flowtab_bucket(family, at->first);
 	long err;
@@ -375,7 +375,7 @@ static __always_inline long flowtab_insert(__u8 family, const struct flowtab_pla
 		return -E2BIG;
 	if (flowtab_lock(first))
 		return -EBUSY;
-	err = flowtab_insert_locked(family, at, first, key, f);
+	err = flowtab_put_locked(family, at, first, key, f);
 	flowtab_unlock(first);
 	return err;
 }
@@ -389,7 +389,7 @@ __noinline_global int flowtab_insert4(const struct flow_key4 *key, const struct 
 	if (!key || !f || !t)
 		return -E2BIG;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
-	return flowtab_insert(4, &at, key, f);
+	return flowtab_put(4, &at, key, f);
 }
 
 __noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct flow *f)
@@ -400,13 +400,13 @@ __noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct 
 	if (!key || !f || !t)
 		return -E2BIG;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
-	return flowtab_insert(6, &at, key, f);
+	return flowtab_put(6, &at, key, f);
 }
 
 /* ---- ending */
 
 /* `i`: the entry's index. */
-static __always_inline void flowtab_end(__u8 family, __u32 i)
+static __always_inline void flowtab_kill(__u8 family, __u32 i)
 {
 	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
 	__u32 slot = i % FLOW_SLOTS, word;
@@ -466,7 +466,7 @@ static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t,
 {
 	__u32 i = flow_find(family, t, proto, vrf);
 
-	return i ? flowtab_entry(family, i - 1) : NULL;
+	return i ? flowtab_at(family, i - 1) : NULL;
 }
 
 static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct flow *f)
@@ -491,9 +491,9 @@ static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8
 	if (!i)
 		return;
 	if (family == 4)
-		flowtab_end(4, i - 1);
+		flowtab_kill(4, i - 1);
 	else if (cfg_ipv6)
-		flowtab_end(6, i - 1);
+		flowtab_kill(6, i - 1);
 }
 
 #endif

@@ -74,7 +74,7 @@ static __always_inline struct flow *at4(struct flow_key6 *k)
 
 	__builtin_memcpy(&key, k, sizeof(key));
 	i = flowtab_find4(&key);
-	return i ? flowtab_entry(4, i - 1) : NULL;
+	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
 static __always_inline struct flow *at6(struct flow_key6 *k)
@@ -82,7 +82,7 @@ static __always_inline struct flow *at6(struct flow_key6 *k)
 	struct flow_key6 key = *k;
 	__u32 i = flowtab_find6(&key);
 
-	return i ? flowtab_entry(6, i - 1) : NULL;
+	return i ? flowtab_at(6, i - 1) : NULL;
 }
 
 static __always_inline long insert4(struct flow_key6 *k, struct flow *f)

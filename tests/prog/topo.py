@@ -425,7 +425,9 @@ class Switch:
             (flags,) = struct.unpack_from("=H", fdb.lookup(key), 2)
             if not flags & (FDB_F_STATIC | FDB_F_OWN):
                 fdb.delete(key)
-        for name in ("flows4", "flows6", "nat_mappings", "frags"):
+        for name in ("flow_words4", "flow_words6"):
+            self.map(name).zero()
+        for name in ("nat_mappings", "frags"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
