@@ -66,6 +66,12 @@ struct {
 #define FLOWTAB_SLOT_TRIES 4
 #define FLOWTAB_CANDIDATES 2 /* of one bucket: equal 30 bits of hash come about once in 10^8 full buckets */
 
+#ifdef __clang__
+#define FLOWTAB_UNROLL _Pragma("unroll")
+#else
+#define FLOWTAB_UNROLL
+#endif
+
 /* Where a key may stand, and what its word then is. */
 struct flowtab_place {
 	__u32 first, second; /* buckets */
@@ -81,7 +87,7 @@ static __always_inline __u64 flowtab_hash(const struct flow_table *t, const __u3
 {
 	__u64 h = t->hash_key[0];
 
-#pragma unroll
+	FLOWTAB_UNROLL
 	for (__u32 i = 0; i < words; i++)
 		h += t->hash_key[i + 1] * key[i];
 	h ^= h >> 32;
@@ -145,7 +151,7 @@ static __always_inline bool flowtab_key_is(__u8 family, __u32 i, const void *key
 
 static __always_inline void flowtab_copy(__u64 *to, const __u64 *from, __u32 words)
 {
-#pragma unroll
+	FLOWTAB_UNROLL
 	for (__u32 i = 0; i < words; i++)
 		to[i] = from[i];
 }
@@ -178,7 +184,7 @@ static __always_inline __u32 flowtab_match(const struct flow_bucket *b, __u32 wo
 {
 	__u32 mask = 0;
 
-#pragma unroll
+	FLOWTAB_UNROLL
 	for (__u32 i = 0; i < FLOW_SLOTS; i++)
 		mask |= (__u32)(((__u64)(READ_ONCE(b->word[i]) ^ word) - 1) >> 63) << i;
 	return mask;
@@ -212,7 +218,7 @@ static __always_inline __u32 flowtab_free(const struct flow_bucket *b, __u32 sta
 {
 	__u32 mask = 0;
 
-#pragma unroll
+	FLOWTAB_UNROLL
 	for (__u32 i = 0; i < FLOW_SLOTS; i++)
 		mask |= flowtab_is_free(READ_ONCE(b->word[i]), stamp) << i;
 	return mask;
@@ -229,7 +235,7 @@ static __always_inline __u32 flowtab_search_in(__u8 family, __u32 bucket, __u32 
 	if (!b)
 		return 0;
 	mask = flowtab_match(b, word);
-#pragma unroll
+	FLOWTAB_UNROLL
 	for (int n = 0; n < FLOWTAB_CANDIDATES; n++) {
 		if (!mask)
 			return 0;
