@@ -90,12 +90,19 @@ unit-build: $(UNIT_BIN)
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
 
-$(B)/bench/%.bpf.o: bench/fib/%.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
+.PHONY: bench-flow
+bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
+	@$^
+
+vpath %.bpf.c bench/fib bench/flow
+vpath %_bench.c bench/fib bench/flow
+
+$(B)/bench/%.bpf.o: %.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
 	@mkdir -p $(@D)
 	@echo "  BPF     $@"
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(B)/bench/%: bench/fib/%.c $(B)/libsluice.a
+$(B)/bench/%: %.c $(B)/libsluice.a
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)

@@ -434,7 +434,9 @@ class Switch:
             (flags,) = struct.unpack_from("=H", neighbors.lookup(key) or bytes(8), 6)
             if flags & NEIGHBOR_F_FAILED:
                 neighbors.delete(key)
-        for name in ("flows4", "flows6", "nat_mappings", "frags"):
+        for name in ("flow_words4", "flow_words6"):
+            self.map(name).zero()
+        for name in ("nat_mappings", "frags"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
