@@ -140,6 +140,13 @@ static __always_inline void parse_udp(struct pkt *p, void *data, void *end, __u3
 		p->seg_len += sizeof(*udp);
 }
 
+/* The quote goes on to `need`, outside the linear data: to be pulled and parsed again. A quote that ends before is no fault. */
+static __always_inline void parse_quote_short(struct pkt *p, __u32 need)
+{
+	if (need <= p->l3_off + p->l3_len && need <= PKT_OFFSET_MAX)
+		p->truncated = 1;
+}
+
 /* The packet an ICMP error quotes (RFC 792, RFC 4443 2.4): its tuple, as far as the quote reaches. */
 static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end, bool first)
 {
@@ -148,7 +155,7 @@ static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end,
 	bool reply;
 
 	if (!head)
-		return;
+		return parse_quote_short(p, p->inner_l4_off + sizeof(*head));
 	if (!first)
 		return;
 	switch (p->inner_proto) {
@@ -167,10 +174,14 @@ static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end,
 		check_at = 2;
 		break;
 	default:
-		check_at = PKT_OFFSET_MAX;
+		p->flags |= PKT_F_INNER;
+		return;
 	}
-	if (p->inner_l4_off + check_at + 2 <= p->l3_off + p->l3_len && parse_at(data, end, p->inner_l4_off + check_at, 2))
+	if (p->inner_l4_off + check_at + 2 <= p->l3_off + p->l3_len) {
+		if (!parse_at(data, end, p->inner_l4_off + check_at, 2))
+			return parse_quote_short(p, p->inner_l4_off + check_at + 2);
 		p->flags |= PKT_F_INNER_L4_CSUM;
+	}
 	p->flags |= PKT_F_INNER;
 }
 
@@ -178,7 +189,9 @@ static __always_inline void parse_quote4(struct pkt *p, void *data, void *end)
 {
 	struct iphdr *ip = parse_at(data, end, p->inner_l3_off, sizeof(*ip));
 
-	if (!ip || ip->version != 4 || ip->ihl < 5)
+	if (!ip)
+		return parse_quote_short(p, p->inner_l3_off + sizeof(*ip));
+	if (ip->version != 4 || ip->ihl < 5)
 		return;
 	p->inner_proto = ip->protocol;
 	p->inner_l4_off = p->inner_l3_off + ip->ihl * 4;
@@ -193,7 +206,9 @@ static __always_inline void parse_quote6(struct pkt *p, void *data, void *end)
 {
 	struct ipv6hdr *ip = parse_at(data, end, p->inner_l3_off, sizeof(*ip));
 
-	if (!ip || ip->version != 6)
+	if (!ip)
+		return parse_quote_short(p, p->inner_l3_off + sizeof(*ip));
+	if (ip->version != 6)
 		return;
 	p->inner_proto = ip->nexthdr;
 	p->inner_l4_off = p->inner_l3_off + sizeof(*ip);

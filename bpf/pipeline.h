@@ -98,7 +98,7 @@ static __always_inline __verdict enum verdict pipeline(struct pkt *p, enum verdi
 	}
 	v = fdb_forward(p);
 	if (v == V_FORWARD)
-		v = egress_switched(p);
+		v = egress_check(p);
 	return v;
 }
 

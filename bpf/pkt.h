@@ -92,6 +92,7 @@ struct pkt {
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
 	__u16 in_port;
+	__u32 zero;   /* always 0, and the verifier does not know: see pkt_zero() */
 	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
 
 	/* ---- parse: layer 2 */
@@ -187,6 +188,14 @@ static __always_inline __u64 pkt_now(struct pkt *p)
 	if (!p->now_ns)
 		p->now_ns = bpf_ktime_get_coarse_ns();
 	return p->now_ns;
+}
+
+/* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that
+ * stand on the stack before the loop; a branch that a known value rules out is taken out of the program, though a later turn
+ * needs it. */
+static __always_inline __u32 pkt_zero(const struct pkt *p)
+{
+	return READ_ONCE(p->zero);
 }
 
 static __always_inline enum verdict pkt_drop(struct pkt *p, enum drop_reason why)

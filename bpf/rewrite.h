@@ -19,6 +19,8 @@ static __always_inline __u32 rewrite_check_at(__u8 proto)
 	case IPPROTO_TCP:
 		return 16;
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE: /* RFC 3828 3.1 */
+	case IPPROTO_DCCP:    /* RFC 4340 9.1 */
 		return 6;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:

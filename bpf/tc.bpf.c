@@ -59,8 +59,11 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 	__u16 tci = 0;
 	__be16 tpid;
 
-	if (!port)
-		return tc_failed(ctx, p);
+	if (!port || !port->ifindex) {
+		p->drop = DROP_EGRESS_PORT_GONE;
+		p->reply_type = 0;
+		return tc_drop(ctx, p);
+	}
 	tpid = egress_tag(p, port, &tci);
 	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci))
 		return tc_failed(ctx, p);

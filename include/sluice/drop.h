@@ -45,10 +45,12 @@
 	X(FDB_SAME_PORT, "fdb_same_port", "destination is behind the port the frame came from")                                  \
 	/* egress.h */                                                                                                           \
 	X(EGRESS_PORT_GONE, "egress_port_gone", "the egress port is detached")                                                   \
+	X(EGRESS_PORT_DOWN, "egress_port_down", "the egress port is down or has no carrier")                                     \
+	X(EGRESS_MTU, "egress_mtu", "larger than the egress port's netdev takes")                                                \
+	X(EGRESS_DOUBLE_TAG, "egress_double_tag", "would leave a trunk's native VLAN with an inner tag that names another VLAN") \
 	X(EGRESS_VLAN, "egress_vlan", "the egress port does not carry the VLAN")                                                 \
 	X(EGRESS_NO_MEMBER, "egress_no_member", "flooded, and the VLAN has no other port")                                       \
 	/* route.h */                                                                                                            \
-	X(ROUTE_NOT_IP, "route_not_ip", "addressed to the gateway's MAC, and neither IP nor for the host")                       \
 	X(ROUTE_MARTIAN_SOURCE, "route_martian_source", "source address is never valid on a wire (RFC 1812 5.3.7)")              \
 	X(ROUTE_MARTIAN_DESTINATION, "route_martian_destination", "destination address is never forwarded (RFC 1812 5.3.7)")     \
 	X(ROUTE_OWN_SOURCE, "route_own_source", "source is an address of the switch itself (RFC 1812 5.3.7)")                    \
