@@ -28,21 +28,30 @@ struct {
 	__type(value, struct fib_root);
 } fib_roots SEC(".maps");
 
-/* Where the search begins: the entry, and in *at the byte of the address that comes next. */
-static __always_inline __u32 fib_begin(__u32 vrf, __u8 family, const struct addr *a, __u32 *at)
+/* What is left of the address, its first bit the highest. */
+struct fib_key {
+	__u64 hi, lo;
+};
+
+static __always_inline void fib_skip(struct fib_key *k, __u32 bits)
 {
-	__u32 i, first = family == 4 ? 12 : 0;
+	k->hi = k->hi << bits | k->lo >> (64 - bits);
+	k->lo <<= bits;
+}
+
+/* Where the search begins. */
+static __always_inline __u32 fib_begin(__u32 vrf, __u8 family, struct fib_key *k)
+{
+	__u32 i = k->hi >> 48, unit;
 	struct fib_unit *u;
 	struct fib_root *r;
 
 	if (vrf == 0) {
-		i = (__u32)a->a8[first] << 8 | a->a8[first + 1];
-		*at = first + 2;
-		first = (family == 4 ? FIB_DIRECT4 : FIB_DIRECT6) + i / FIB_UNIT_WORDS;
-		u = bpf_map_lookup_elem(&fib, &first);
+		fib_skip(k, 16);
+		unit = (family == 4 ? FIB_DIRECT4 : FIB_DIRECT6) + i / FIB_UNIT_WORDS;
+		u = bpf_map_lookup_elem(&fib, &unit);
 		return u ? READ_ONCE(u->word[i % FIB_UNIT_WORDS]) : 0;
 	}
-	*at = first;
 	r = bpf_map_lookup_elem(&fib_roots, &vrf);
 	if (!r)
 		return 0;
@@ -85,18 +94,63 @@ static __always_inline __u32 fib_compressed(__u32 unit, __u8 byte, __u32 *ret_fa
 	return READ_ONCE(u->word[slot % FIB_UNIT_WORDS]);
 }
 
+/* In which range of a list the key is: how many ranges end before it. All are compared, because that is without a branch. */
+static __always_inline __u32 fib_rank(const struct fib_unit *u, __u64 key)
+{
+	__u64 n = 0, before;
+	__u32 i;
+
+#pragma unroll
+	for (i = 1; i < FIB_UNIT_WORDS; i++) {
+		before = u->word[i] - key;
+		barrier_var(before); /* verifier: clang would make branches of the comparisons: a million paths */
+		n += before >> 63;
+	}
+	return n;
+}
+
+static __always_inline __u32 fib_list(__u32 unit, bool many, __u32 key, __u32 *ret_fallback)
+{
+	struct fib_unit *u = bpf_map_lookup_elem(&fib, &unit);
+	__u32 n;
+
+	if (!u)
+		return 0;
+	*ret_fallback = READ_ONCE(u->word[0]);
+	n = fib_rank(u, key);
+	if (many) {
+		unit += 1 + 2 * n;
+		u = bpf_map_lookup_elem(&fib, &unit);
+		if (!u)
+			return 0;
+		n = fib_rank(u, key);
+	}
+	unit++;
+	u = bpf_map_lookup_elem(&fib, &unit);
+	return u ? READ_ONCE(u->word[n % FIB_UNIT_WORDS]) : 0;
+}
+
 /* 0: no route; else NEXTHOP_IS_GROUP | group id, or a nexthop id. */
 static __always_inline __u32 fib_lookup(__u32 vrf, __u8 family, const struct addr *a)
 {
-	__u32 e, at, n, fallback, best = 0;
+	struct fib_key k = {(__u64)bpf_ntohl(a->a32[3]) << 32, 0};
+	__u32 e, n, fallback, best = 0;
 
-	e = fib_begin(vrf, family, a, &at);
-	for (n = 0; n < sizeof(*a) && (e & FIB_NODE); n++, at++) {
+	if (family != 4)
+		k = (struct fib_key){bpf_be64_to_cpu(a->a64[0]), bpf_be64_to_cpu(a->a64[1])};
+	e = fib_begin(vrf, family, &k);
+	for (n = 0; n < sizeof(*a) && (e & FIB_NODE); n++) {
 		fallback = 0;
-		if (e & FIB_FLAT)
-			e = fib_flat(e & FIB_UNIT_MASK, a->a8[at & 15], &fallback);
-		else
-			e = fib_compressed(e & FIB_UNIT_MASK, a->a8[at & 15], &fallback);
+		if (e & FIB_LIST) {
+			e = fib_list(e & FIB_UNIT_MASK, e & FIB_FLAT, k.hi >> 32, &fallback);
+			fib_skip(&k, 32);
+		} else {
+			if (e & FIB_FLAT)
+				e = fib_flat(e & FIB_UNIT_MASK, k.hi >> 56, &fallback);
+			else
+				e = fib_compressed(e & FIB_UNIT_MASK, k.hi >> 56, &fallback);
+			fib_skip(&k, 8);
+		}
 		if (fallback)
 			best = fallback;
 	}
