@@ -58,15 +58,21 @@ static __always_inline __u32 fib_begin(__u32 vrf, __u8 family, struct fib_key *k
 	return family == 4 ? READ_ONCE(r->entry4) : READ_ONCE(r->entry6);
 }
 
+static __always_inline __u32 fib_flat_entry(__u32 unit, __u8 byte)
+{
+	struct fib_unit *u;
+
+	unit += byte / FIB_UNIT_WORDS;
+	u = bpf_map_lookup_elem(&fib, &unit);
+	return u ? READ_ONCE(u->word[byte % FIB_UNIT_WORDS]) : 0;
+}
+
 /* The entry for a byte in a flat node; *ret_fallback is looked up only where it may be needed. */
 static __always_inline __u32 fib_flat(__u32 unit, __u8 byte, __u32 *ret_fallback)
 {
-	__u32 i = unit + byte / FIB_UNIT_WORDS, e;
-	struct fib_unit *u = bpf_map_lookup_elem(&fib, &i);
+	__u32 e = fib_flat_entry(unit, byte), i;
+	struct fib_unit *u;
 
-	if (!u)
-		return 0;
-	e = READ_ONCE(u->word[byte % FIB_UNIT_WORDS]);
 	if (e && !(e & FIB_NODE))
 		return e;
 	i = unit + FIB_FLAT_UNITS - 1;
@@ -139,6 +145,11 @@ static __always_inline __u32 fib_lookup(__u32 vrf, __u8 family, const struct add
 	if (family != 4)
 		k = (struct fib_key){bpf_be64_to_cpu(a->a64[0]), bpf_be64_to_cpu(a->a64[1])};
 	e = fib_begin(vrf, family, &k);
+	if ((e & (FIB_NODE | FIB_FORM)) == (FIB_NODE | FIB_FLAT)) {
+		n = fib_flat_entry(e & FIB_UNIT_MASK, k.hi >> 56);
+		if (n && !(n & FIB_NODE))
+			return n;
+	}
 	for (n = 0; n < sizeof(*a) && (e & FIB_NODE); n++) {
 		fallback = 0;
 		if (e & FIB_LIST) {
