@@ -100,40 +100,45 @@ static __always_inline __u32 fib_compressed(__u32 unit, __u8 byte, __u32 *ret_fa
 	return READ_ONCE(u->word[slot % FIB_UNIT_WORDS]);
 }
 
-/* In which range of a list the key is: how many ranges end before it. All are compared, because that is without a branch. */
-static __always_inline __u32 fib_rank(const struct fib_unit *u, __u64 key)
+/* 1: the key lies behind the word.
+ * verifier: clang would make a branch of each comparison, which costs mispredictions, and here paths without end. */
+static __always_inline __u32 fib_behind(__u32 word, __u64 key)
 {
-	__u64 n = 0, before;
-	__u32 i;
+	__u64 difference = word - key;
 
-#pragma unroll
-	for (i = 1; i < FIB_UNIT_WORDS; i++) {
-		before = u->word[i] - key;
-		barrier_var(before); /* verifier: clang would make branches of the comparisons: a million paths */
-		n += before >> 63;
-	}
-	return n;
+	barrier_var(difference);
+	return difference >> 63;
 }
 
-static __always_inline __u32 fib_list(__u32 unit, bool many, __u32 key, __u32 *ret_fallback)
+/* How many of three ascending words the key lies behind. */
+static __always_inline __u32 fib_rank(const __u32 *a, const __u32 *b, const __u32 *c, __u64 key)
+{
+	return fib_behind(*a, key) + fib_behind(*b, key) + fib_behind(*c, key);
+}
+
+static __always_inline __u32 fib_list(__u32 unit, bool many, __u64 key, __u32 *ret_fallback)
 {
 	struct fib_unit *u = bpf_map_lookup_elem(&fib, &unit);
+	const __u32 *w;
 	__u32 n;
 
 	if (!u)
 		return 0;
+	w = u->word;
 	*ret_fallback = READ_ONCE(u->word[0]);
-	n = fib_rank(u, key);
 	if (many) {
-		unit += 1 + 2 * n;
+		n = 4 * fib_rank(w + 4, w + 8, w + 12, key);
+		w += n;
+		unit += 1 + n + fib_rank(w + 1, w + 2, w + 3, key);
 		u = bpf_map_lookup_elem(&fib, &unit);
 		if (!u)
 			return 0;
-		n = fib_rank(u, key);
+		w = u->word;
 	}
-	unit++;
-	u = bpf_map_lookup_elem(&fib, &unit);
-	return u ? READ_ONCE(u->word[n % FIB_UNIT_WORDS]) : 0;
+	n = 4 * fib_behind(w[4], key);
+	w += n;
+	n += FIB_RANGES + fib_rank(w + 1, w + 2, w + 3, key);
+	return READ_ONCE(u->word[n % FIB_UNIT_WORDS]);
 }
 
 /* 0: no route; else NEXTHOP_IS_GROUP | group id, or a nexthop id. */

@@ -49,12 +49,12 @@ static int adopt_below(struct fib *f, struct fib_node *n, uint32_t key, uint32_t
 	return adopt_node(f, n, NULL, &like, entry);
 }
 
-/* Of a list's unit with the ends of ranges: how many ranges it makes of the numbers from `first` to `last`, or -EINVAL. */
-static int list_ranges(const struct fib_unit *u, uint64_t first, uint32_t last)
+/* How many ranges the first words of a unit make of the numbers from `first` to `last`, or -EINVAL. */
+static int list_ranges(const struct fib_unit *u, unsigned words, uint64_t first, uint32_t last)
 {
 	unsigned i, n = 1;
 
-	for (i = 1; i < FIB_UNIT_WORDS; i++) {
+	for (i = 1; i < words; i++) {
 		if (u->word[i] == UINT32_MAX)
 			continue;
 		if (n != i || u->word[i] < first || u->word[i] >= last)
@@ -73,41 +73,52 @@ static int list_units(const struct fib *f, uint32_t entry)
 	int i, n;
 
 	if (!(entry & FIB_FLAT))
-		return list_ranges(u, 0, UINT32_MAX) < 0 ? -EINVAL : 2;
-	n = list_ranges(u, 0, UINT32_MAX);
-	if (n < 0 || n > FIB_LISTS || (entry & FIB_UNIT_MASK) + 1 + 2 * n > f->n_units)
+		return list_ranges(u, FIB_RANGES, 0, UINT32_MAX) < 0 ? -EINVAL : 1;
+	n = list_ranges(u, FIB_UNIT_WORDS, 0, UINT32_MAX);
+	if (n < 0 || (entry & FIB_UNIT_MASK) + 1 + n > f->n_units)
 		return -EINVAL;
 	for (i = 0; i < n; i++) {
 		last = i + 1 < n ? u->word[i + 1] : UINT32_MAX;
-		if (list_ranges(u + 1 + 2 * i, first, last) < 0)
+		if (list_ranges(u + 1 + i, FIB_RANGES, first, last) < 0)
 			return -EINVAL;
 		first = last + 1;
 	}
-	return 1 + 2 * n;
+	return 1 + n;
 }
 
-/* The nodes behind a list: each range that leads to one is of one number. */
+/* The nodes behind one unit of entries, for the numbers from `start` to `end`; each range that leads to one is of one number. */
+static int adopt_ranges(struct fib *f, struct fib_node *n, const struct fib_unit *u, uint32_t start, uint32_t end)
+{
+	uint32_t last, e;
+	int i, r;
+
+	for (i = 0; i < FIB_RANGES; i++, start = last + 1) {
+		last = i + 1 < FIB_RANGES && u->word[i + 1] < end ? u->word[i + 1] : end;
+		e = u->word[FIB_RANGES + i];
+		if (e & FIB_NODE) {
+			r = start == last ? adopt_below(f, n, start, e) : -EINVAL;
+			if (r)
+				return r;
+		}
+		if (last == end)
+			break;
+	}
+	return 0;
+}
+
 static int adopt_list(struct fib *f, struct fib_node *n)
 {
 	const struct fib_unit *u = &f->units[n->block];
-	unsigned i, k, first_list = n->form & FIB_FLAT ? 1 : 0;
-	uint32_t start = 0, last, outer;
-	int r;
+	uint32_t start = 0, end;
+	int i, r, lists = n->units - 1;
 
-	for (i = first_list; i < n->units; i += 2) {
-		outer = first_list && i + 2 < n->units ? u->word[(i + 1) / 2] : UINT32_MAX;
-		for (k = 0; k < FIB_UNIT_WORDS; k++, start = last + 1) {
-			last = k + 1 < FIB_UNIT_WORDS && u[i].word[k + 1] < outer ? u[i].word[k + 1] : outer;
-			if (u[i + 1].word[k] & FIB_NODE) {
-				r = start == last ? adopt_below(f, n, start, u[i + 1].word[k]) : -EINVAL;
-				if (r)
-					return r;
-			}
-			if (last == outer) {
-				start = last + 1;
-				break;
-			}
-		}
+	if (!(n->form & FIB_FLAT))
+		return adopt_ranges(f, n, u, 0, UINT32_MAX);
+	for (i = 0; i < lists; i++, start = end + 1) {
+		end = i + 1 < lists ? u->word[i + 1] : UINT32_MAX;
+		r = adopt_ranges(f, n, u + 1 + i, start, end);
+		if (r)
+			return r;
 	}
 	return 0;
 }

@@ -264,8 +264,8 @@ static int write_list(struct fib *f, struct fib_node *n)
 	for (i = 0; i < l.n_children; i++)
 		node_set_fallback(f, l.child[i].node, l.child[i].fallback);
 	if (n->block && n->form == l.form && n->units == l.units && fib_list_same_ranges(&l, &f->units[n->block])) {
-		for (i = 0; i < l.units; i++)
-			for (k = 0; k < FIB_UNIT_WORDS && fib_list_has_entries(l.form, i); k++)
+		for (i = fib_list_first(l.form); i < l.units; i++)
+			for (k = FIB_RANGES; k < FIB_UNIT_WORDS; k++)
 				store(&f->units[n->block + i].word[k], l.unit[i].word[k]);
 	} else {
 		r = node_replace(f, n, l.unit, l.units, l.form);

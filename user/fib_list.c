@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RANGES_MAX (FIB_UNIT_WORDS * FIB_LISTS)
+#define RANGES_MAX (FIB_RANGES * FIB_LISTS)
 #define KEY_BITS   32
 #define SIDE_NODE  (KEY_BITS + 1) /* the length by which a node below sorts behind all prefixes */
 
@@ -110,18 +110,15 @@ static void sweep(const struct spans *s, struct ranges *rs, struct fib_list *ret
 	}
 }
 
-static void write_list(struct fib_unit u[2], const struct ranges *rs, unsigned from, unsigned to)
+static void write_list(struct fib_unit *u, const struct ranges *rs, unsigned from, unsigned to)
 {
 	unsigned i;
 
-	memset(&u[0], 0xff, sizeof(u[0]));
-	memset(&u[1], 0, sizeof(u[1]));
-	u[0].word[0] = 0;
-	for (i = from; i < to; i++) {
-		u[1].word[i - from] = rs->entry[i];
-		if (i > from)
-			u[0].word[i - from] = rs->start[i] - 1;
+	for (i = 0; i < FIB_RANGES; i++) {
+		u->word[i] = from + i < to && i ? rs->start[from + i] - 1 : UINT32_MAX;
+		u->word[FIB_RANGES + i] = from + i < to ? rs->entry[from + i] : 0;
 	}
+	u->word[0] = 0;
 }
 
 int fib_list_make(const struct fib_node *n, struct fib_list *ret)
@@ -137,54 +134,50 @@ int fib_list_make(const struct fib_node *n, struct fib_list *ret)
 		return r;
 	qsort(s.v, s.n, sizeof(s.v[0]), span_order);
 	sweep(&s, &rs, ret);
-	if (rs.n <= FIB_UNIT_WORDS) {
+	if (rs.n <= FIB_RANGES) {
 		ret->form = FIB_LIST;
-		ret->units = 2;
+		ret->units = 1;
 		write_list(ret->unit, &rs, 0, rs.n);
 		return 0;
 	}
-	lists = (rs.n + FIB_UNIT_WORDS - 1) / FIB_UNIT_WORDS;
+	lists = (rs.n + FIB_RANGES - 1) / FIB_RANGES;
 	ret->form = FIB_LIST | FIB_FLAT;
-	ret->units = 1 + 2 * lists;
+	ret->units = 1 + lists;
 	memset(&ret->unit[0], 0xff, sizeof(ret->unit[0]));
 	ret->unit[0].word[0] = 0;
 	for (i = 0; i < lists; i++) {
 		from = i * rs.n / lists;
-		write_list(&ret->unit[1 + 2 * i], &rs, from, (i + 1) * rs.n / lists);
+		write_list(&ret->unit[1 + i], &rs, from, (i + 1) * rs.n / lists);
 		if (i)
 			ret->unit[0].word[i] = rs.start[from] - 1;
 	}
 	return 0;
 }
 
-bool fib_list_has_entries(uint32_t form, unsigned unit)
-{
-	return form & FIB_FLAT ? unit && unit % 2 == 0 : unit == 1;
-}
-
 bool fib_list_same_ranges(const struct fib_list *l, const struct fib_unit *block)
 {
-	unsigned i;
+	unsigned i, words;
 
-	for (i = 0; i < l->units; i++)
-		if (!fib_list_has_entries(l->form, i) &&
-		    memcmp(l->unit[i].word + 1, block[i].word + 1, sizeof(block[i]) - sizeof(block[i].word[0])))
+	for (i = 0; i < l->units; i++) {
+		words = i < fib_list_first(l->form) ? FIB_UNIT_WORDS : FIB_RANGES;
+		if (memcmp(l->unit[i].word + 1, block[i].word + 1, (words - 1) * sizeof(uint32_t)))
 			return false;
+	}
 	return true;
 }
 
-static unsigned rank(const struct fib_unit *u, uint32_t key)
+static unsigned rank(const struct fib_unit *u, unsigned words, uint32_t key)
 {
 	unsigned n = 0;
 
-	while (n + 1 < FIB_UNIT_WORDS && u->word[n + 1] < key)
+	while (n + 1 < words && u->word[n + 1] < key)
 		n++;
 	return n;
 }
 
 unsigned fib_list_word(const struct fib_unit *block, uint32_t form, uint32_t key)
 {
-	unsigned unit = form & FIB_FLAT ? 1 + 2 * rank(block, key) : 0;
+	unsigned unit = form & FIB_FLAT ? 1 + rank(block, FIB_UNIT_WORDS, key) : 0;
 
-	return (unit + 1) * FIB_UNIT_WORDS + rank(block + unit, key);
+	return unit * FIB_UNIT_WORDS + FIB_RANGES + rank(block + unit, FIB_RANGES, key);
 }

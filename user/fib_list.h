@@ -7,8 +7,8 @@
 
 #include "fib_node.h"
 
-#define FIB_LIST_PREFIXES 63 /* and nodes below it: 127 ranges, 8 lists of 16 */
-#define FIB_LIST_UNITS	  (1 + 2 * FIB_LISTS)
+#define FIB_LIST_PREFIXES 63 /* and nodes below it: 127 ranges, 16 lists of 8 */
+#define FIB_LIST_UNITS	  (1 + FIB_LISTS)
 
 struct fib_list {
 	uint32_t form; /* FIB_LIST, or FIB_LIST | FIB_FLAT */
@@ -25,8 +25,12 @@ struct fib_list {
 int fib_list_make(const struct fib_node *n, struct fib_list *ret);
 /* Same ranges: the two differ in entries alone. */
 bool fib_list_same_ranges(const struct fib_list *l, const struct fib_unit *block);
-/* A unit of a block that has entries, not the ends of ranges. */
-bool fib_list_has_entries(uint32_t form, unsigned unit);
+/* The first unit of a block that has entries. */
+static inline unsigned fib_list_first(uint32_t form)
+{
+	return form & FIB_FLAT ? 1 : 0;
+}
+
 /* Where in a block the entry for a key stands, as a number of words. */
 unsigned fib_list_word(const struct fib_unit *block, uint32_t form, uint32_t key);
 

@@ -218,9 +218,10 @@ _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
  * - FIB_FLAT costs one cache line to search instead of two: 256 entries, and the fallback as word 0 of the unit behind them.
  *
  * Two stand for the next 32 bits of the address (read as a number; 0 bits follow the address's end), cut into ranges:
- * - FIB_LIST: up to 16 ranges in two units. Words 1..15 of the first are the last numbers of the ranges but the last,
- *   ascending, filled up with 0xffffffff; the second unit has the ranges' entries. Word 0 is the fallback;
- * - FIB_LIST | FIB_FLAT: up to 8 lists behind a unit of the same make that chooses among them; theirs have no fallback.
+ * - FIB_LIST: up to 8 ranges in one unit. Words 1..7 are the last numbers of the ranges but the last one, ascending, filled up
+ *   with 0xffffffff; words 8..15 are the ranges' entries, word 0 is the fallback;
+ * - FIB_LIST | FIB_FLAT: up to 16 such lists (without a fallback) behind a unit that chooses among them: its words 1..15 are
+ *   the last numbers of the lists but the last one, in the same way, word 0 is the fallback.
  * A node below a list begins behind those 32 bits, at a range of one number.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
@@ -229,7 +230,8 @@ _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 #define FIB_LIST	 (1u << 29)
 #define FIB_FORM	 (FIB_FLAT | FIB_LIST)
 #define FIB_UNIT_MASK	 (FIB_LIST - 1)
-#define FIB_LISTS	 8 /* in one node */
+#define FIB_RANGES	 8  /* in one list */
+#define FIB_LISTS	 16 /* in one node */
 #define FIB_FLAT_UNITS	 17
 #define FIB_NODE_HEAD	 10 /* words of a node before its entries */
 #define FIB_UNIT_WORDS	 16
