@@ -341,6 +341,13 @@ static int prepare(struct fib *f)
 	return f->us ? 0 : -ENOMEM;
 }
 
+uint32_t fib_units_for(uint32_t max4, uint32_t max6)
+{
+	/* A node of 256 places for each 28 IPv4 routes; one and a half lines for an IPv6 route alone in its surroundings; and a
+	 * thousand hosts without any. */
+	return FIB_FIRST + (1u << 14) + max4 / 8 * 5 + max6 / 2 * 3;
+}
+
 int fib_open(struct fib_unit *units, uint32_t n_units, struct fib_root *roots, struct fib **ret, bool *ret_damaged)
 {
 	struct fib *f;
