@@ -90,12 +90,18 @@ unit-build: $(UNIT_BIN)
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
 
+.PHONY: soak soak-build
+soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o
+soak: soak-build ## one minute of route changes under traffic, counting misrouted packets (SOAK_S=seconds). Needs root
+	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
+
 .PHONY: bench-flow
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
 	@$^
 
 vpath %.bpf.c bench/fib bench/flow
 vpath %_bench.c bench/fib bench/flow
+vpath %_soak.c bench/fib
 
 $(B)/bench/%.bpf.o: %.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
 	@mkdir -p $(@D)
@@ -146,13 +152,13 @@ deps: ## installs what is missing to build, run, test and lint (Debian 12 and 13
 
 check: ## installs what is missing, builds, runs all tests; needs root. SAN=1: the unit tests under sanitizers
 	@scripts/install-deps.sh build run test
-	@$(MAKE) --no-print-directory all unit-build
+	@$(MAKE) --no-print-directory all unit-build soak-build
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh $(if $(filter 1,$(SAN)),unit,unit prog net)
 
 unit-check: all unit-build ## the unit tests alone (no root)
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh unit
 
-prog-check: all ## the data plane's tests alone: packets through BPF_PROG_RUN
+prog-check: all soak-build ## the data plane's tests alone: packets through BPF_PROG_RUN
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh prog
 
 net-check: all ## the tests with real traffic between network namespaces alone
