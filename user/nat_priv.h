@@ -41,6 +41,7 @@ struct nat {
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
 	struct nat_log *log;
+	uint32_t changes; /* how often it was reconciled: flows may have lost their rule or address */
 };
 
 /* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */
