@@ -86,9 +86,24 @@ $(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B
 unit-build: $(UNIT_BIN)
 
 # ---- benchmarks
-.PHONY: bench-fib
+BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
+ONLY ?=
+
+.PHONY: bench bench-build bench-fib
+bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
+	@scripts/install-deps.sh build run test bench
+	@$(MAKE) --no-print-directory all bench-build
+	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
+
+bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o
+
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
+
+$(B)/bench/%.bpf.o: bench/bpf/%.bpf.c bench/bpf/gen.h $(wildcard bpf/*.h include/sluice/*.h)
+	@mkdir -p $(@D)
+	@echo "  BPF     $@"
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 $(B)/bench/%.bpf.o: bench/fib/%.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
 	@mkdir -p $(@D)
