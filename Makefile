@@ -86,7 +86,17 @@ $(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B
 unit-build: $(UNIT_BIN)
 
 # ---- benchmarks
-.PHONY: bench-fib
+BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
+ONLY ?=
+
+.PHONY: bench bench-build bench-fib
+bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
+	@scripts/install-deps.sh build run test bench
+	@$(MAKE) --no-print-directory all bench-build
+	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
+
+bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o
+
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
 
@@ -99,11 +109,11 @@ soak: soak-build ## one minute of route changes under traffic, counting misroute
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
 	@$^
 
-vpath %.bpf.c bench/fib bench/flow
+vpath %.bpf.c bench/fib bench/flow bench/bpf
 vpath %_bench.c bench/fib bench/flow
 vpath %_soak.c bench/fib
 
-$(B)/bench/%.bpf.o: %.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
+$(B)/bench/%.bpf.o: %.bpf.c $(wildcard bench/bpf/*.h bpf/*.h include/sluice/*.h)
 	@mkdir -p $(@D)
 	@echo "  BPF     $@"
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
