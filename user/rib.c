@@ -299,6 +299,7 @@ static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
 		return r;
 	if (!result)
 		rib->room = true;
+	rib->n_installed += (result != 0) - (e->installed != 0);
 	e->installed = result;
 	rib->changed = true;
 	return 0;
@@ -456,6 +457,11 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 size_t rib_count(const struct rib *rib)
 {
 	return rib->n_routes;
+}
+
+void rib_stats(const struct rib *rib, struct rib_stats *ret)
+{
+	*ret = (struct rib_stats){.routes = rib->n_routes, .in_force = rib->n_installed, .refused = rib->n_refused};
 }
 
 /* ---- life */

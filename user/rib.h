@@ -24,6 +24,7 @@ enum rib_source {
 	RIB_HOST,      /* other addresses of the host: the kernel's table `local` */
 	RIB_CONNECTED, /* prefixes of the interfaces' addresses */
 	RIB_STATIC,    /* of the configuration */
+	RIB_POOL,      /* addresses of NAT: blackholes for what NAT does not know */
 	RIB_KERNEL,    /* of the VRF's kernel table */
 	RIB_SOURCES,
 };
@@ -89,6 +90,13 @@ struct rib_view {
 int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 /* The route in force for an address. -ENOENT. */
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
-size_t rib_count(const struct rib *rib);
+size_t rib_count(const struct rib *rib); /* routes, of all sources */
+
+struct rib_stats {
+	size_t routes;	 /* known, of all sources */
+	size_t in_force; /* prefixes that the FIB has */
+	size_t refused;	 /* prefixes that it had no room for */
+};
+void rib_stats(const struct rib *rib, struct rib_stats *ret);
 
 #endif

@@ -57,7 +57,7 @@ struct rib {
 	struct rib_list dirty_entries, dirty_ways;
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
-	size_t n_routes, n_refused, n_full, n_recursive;
+	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
 	bool room;    /* something left the FIB since routes were refused */
 	bool changed; /* something was written since the last settle */
 };

@@ -1,5 +1,6 @@
 /* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
- * the addresses and the kernel into the RIB), route_host.c (static routes into the kernel), route_show.c (words and JSON).
+ * the addresses and the kernel into the RIB), route_pool.c (the
+ * addresses of NAT), route_host.c (static routes and pools into the kernel), route_show.c (words and JSON).
  */
 #ifndef SLUICE_ROUTE_PRIV_H
 #define SLUICE_ROUTE_PRIV_H
@@ -31,6 +32,9 @@ uint64_t route_signature(const struct routes *rs);
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
 const char *route_protocol_name(uint8_t source, uint8_t protocol);
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
+
+/* route_pool.c: the NAT rules' addresses. -ENOMEM. */
+int route_read_pools(struct routes *rs);
 
 /* route_host.c */
 void route_host_open(struct routes *rs);

@@ -140,6 +140,15 @@ json_t *route_show(struct sw *sw)
 	return s.list;
 }
 
+json_t *route_status(struct sw *sw)
+{
+	struct rib_stats s;
+
+	rib_stats(sw->routes->rib, &s);
+	return json_pack("{s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force", (json_int_t)s.in_force, "refused",
+			 (json_int_t)s.refused);
+}
+
 /* One line: what would become of the packet. */
 static void words(struct routes *rs, const struct rib_view *v, const char *dest, char *buf, size_t size)
 {

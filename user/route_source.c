@@ -34,7 +34,7 @@ static uint8_t distance_of(uint8_t protocol)
 
 const char *route_protocol_name(uint8_t source, uint8_t protocol)
 {
-	static const char *const names[RIB_SOURCES] = {"local", "local", "connected", "static", "kernel"};
+	static const char *const names[RIB_SOURCES] = {"local", "local", "connected", "static", "nat", "kernel"};
 	size_t i;
 
 	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
@@ -324,6 +324,8 @@ int route_read_sources(struct routes *rs, bool kernel)
 	r = read_addresses(rs);
 	if (!r)
 		r = read_static(rs);
+	if (!r)
+		r = route_read_pools(rs);
 	if (r || !kernel)
 		return r;
 	rib_begin(rs->rib, RIB_KERNEL);

@@ -124,6 +124,8 @@ int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: 
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
 json_t *route_show(struct sw *sw);
+/* {"known", "in_force", "refused"}: how many */
+json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
 json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
 
