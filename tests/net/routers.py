@@ -31,6 +31,10 @@ class Bird:
         netlab.wait_for(f"{self.ns.name}: sessions are established: {protocols}", lambda: all(
             "Established" in self.ask(f"show protocols {p}").stdout for p in protocols), timeout=30)
 
+    def bfd_sessions(self):
+        """How many are up."""
+        return self.ask("show bfd sessions").stdout.count(" Up ")
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -65,6 +69,9 @@ class Frr:
     def established(self, *neighbors):
         netlab.wait_for(f"sessions are established: {neighbors}", lambda: all(
             "BGP state = Established" in self.vtysh("-c", f"show bgp neighbors {n}").stdout for n in neighbors), timeout=40, every=0.3)
+
+    def bfd_sessions(self):
+        return len([line for line in self.vtysh("-c", "show bfd peers brief").stdout.split("\n") if line.rstrip().endswith(" up")])
 
     def close(self):
         for p in self.processes.values():

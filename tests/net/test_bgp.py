@@ -28,7 +28,7 @@ protocol static many {{
 }}
 protocol static one8950 {{ ipv4 {{ table v8950; }}; route {rfc8950} blackhole; }}
 protocol static six {{ ipv6; route 2001:db8:ffff::/48 blackhole; route 2001:db8:5555::/48 blackhole; }}
-template bgp to_gateway {{ local as 6450{n}; bfd on; connect delay time 1; connect retry time 2; }}
+template bgp to_gateway {{ local as 6450{n}; bfd on; connect delay time 1; connect retry time 2; error wait time 1, 2; }}
 protocol bgp gw4 from to_gateway {{
 	neighbor 192.0.2.{gw} as 64500;
 	ipv4 {{ import all; export where source = RTS_STATIC; next hop self; }};
@@ -111,14 +111,19 @@ class Gateway:
             n=n, id=4 * n - 2, gw=4 * n - 3, many=many, rfc8950=RFC8950))) for n in (1, 2)}
         begin = time.monotonic()
         self.daemon = start()
-        self.both("20.0.0.9")
-        self.both(last_address())
+        self.healed()
         netlab.wait_for("the whole table is in force", lambda: w.gw.json("status")["routes"]["in_force"] >= COUNT, timeout=60)
         print(f"\n{type(self.daemon).__name__}: {COUNT} routes by two peers in force "
               f"{time.monotonic() - begin:.1f} s after the daemon's start")
 
     def both(self, addr, timeout=60):
         netlab.wait_for(f"{addr} is reached by both", lambda: gateways(self.w, addr) == ["192.0.2.2", "192.0.2.6"], timeout, every=0.2)
+
+    def healed(self):
+        """Both peers are in use again, and watched again."""
+        self.both(last_address())
+        self.both(netlab.INET4)
+        netlab.wait_for("all BFD sessions are up", lambda: self.daemon.bfd_sessions() == 4, timeout=20)
 
     def leaves(self, what, happens, gateway, heal):
         """Traffic flows while something happens to one peer: the time until the last route has left it, and what was lost."""
@@ -217,8 +222,7 @@ def test_killed_peer_loses_nothing(g):
 
     def heal():
         g.peers[1] = routers.Bird(g.w.r1, g.w.directory, config)
-        g.both(last_address())
-        g.both(netlab.INET4)
+        g.healed()
     s = g.leaves("the peer's daemon is killed", peer.kill, "192.0.2.6", heal)
     assert s.lost == 0
 
@@ -229,8 +233,7 @@ def test_pulled_cable(g):
     def heal():
         w.r1.run("ip link set sw up")
         w.r1.addr("sw", "2001:db8:f1::2/64")
-        g.both(last_address())
-        g.both(netlab.INET4)
+        g.healed()
     s = g.leaves("the cable is pulled", lambda: w.r1.run("ip link set sw down"), "192.0.2.6", heal)
     assert s.lost < s.sent / 4 and s.lost < 400, "more than 200 ms of one way's packets"
 
@@ -246,7 +249,6 @@ def test_silent_peer_is_noticed_by_bfd(g):
 
     def heal():
         w.r1.run("nft delete table netdev t")
-        g.both(last_address())
-        g.both(netlab.INET4)
+        g.healed()
     s = g.leaves("the peer falls silent", silence, "192.0.2.6", heal)
     assert s.lost < 2500, "more than 2.5 s of one way's packets"
