@@ -129,7 +129,7 @@ clean: ## removes build/ and build-san/
 
 # ---- the house: dependencies, tests, lint, demo. What installs comes first, then a make of its own: variables above (the
 # compiler found, the multiarch directory) are worked out when a Makefile is read.
-.PHONY: help deps check unit-build unit-check prog-check net-check lint demo demo-clean
+.PHONY: help deps check unit-build unit-check prog-check net-check soak lint demo demo-clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
@@ -150,6 +150,10 @@ prog-check: all ## the data plane's tests alone: packets through BPF_PROG_RUN
 
 net-check: all ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
+
+soak: all ## what takes too long for every day: a million routes, BGP with a big table through FRR. Needs root
+	@scripts/install-deps.sh build run test
+	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py
 
 demo: ## a gateway, a second switch and seven hosts in namespaces, real traffic, numbers; KEEP=1 leaves it standing. Needs root
 	@scripts/install-deps.sh build run
