@@ -155,6 +155,7 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
 	json_object_set_new(o, "errors", events_errors(a->events));
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
+	json_object_set_new(o, "loop_max_ms", json_real((double)(a->sw->loop_max_ns / 1000) / 1000));
 	json_object_set_new(o, "routes", route_status(a->sw));
 	json_object_set_new(o, "flows", json_integer((json_int_t)flow_count(a->sw)));
 	json_object_set_new(o, "datapath", datapath_show(a->sw->dp));

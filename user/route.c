@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#define SLICE_NS      3000000 /* how long choosing routes may keep the event loop from other work */
 #define PROBE_S	      1 /* an unresolved gateway is asked for this often, */
 #define PROBE_AGAIN_S 5 /* one that failed, or whose entry the kernel calls stale, this often */
 
@@ -138,7 +139,7 @@ static bool links_changed(struct routes *rs)
 	return true;
 }
 
-static int settle(struct routes *rs, struct errs *errs)
+static int settle(struct routes *rs, uint64_t budget_ns, struct errs *errs)
 {
 	uint64_t signature = route_signature(rs);
 	bool changed = false, links = links_changed(rs);
@@ -151,7 +152,7 @@ static int settle(struct routes *rs, struct errs *errs)
 	rs->signature = signature;
 	if (links)
 		rib_links_changed(rs->rib);
-	r = rib_settle(rs->rib, &changed);
+	r = rib_settle(rs->rib, budget_ns, &changed);
 	if (gateways_update(rs))
 		changed = true;
 	if (changed || links)
@@ -168,9 +169,11 @@ static int settle_all(struct sw *sw, bool commit, struct errs *errs)
 	struct routes *rs = sw->routes;
 	int r, r2;
 
-	r = settle(rs, errs);
+	r = settle(rs, commit ? 0 : SLICE_NS, errs);
 	if (r)
 		return r;
+	if (rib_pending(rs->rib))
+		return -EAGAIN;
 	r = rib_refused(rs->rib, commit, errs);
 	r2 = route_host_reconcile(rs, errs);
 	return r ? r : r2;

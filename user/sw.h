@@ -38,6 +38,7 @@ struct sw {
 	struct mirror *mirror;
 	struct netlink *nl;
 	struct control *control; /* mmap-ed */
+	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
 
 	struct ports *ports;
 	struct ifaces *ifaces;
@@ -119,7 +120,9 @@ void route_close(struct sw *sw);
 int route_reconcile(struct sw *sw, struct errs *errs);
 void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /* gathered until route_settle() */
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
-int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: link, address, neighbour or route */
+/* After a batch of events: link, address, neighbour or route. For some milliseconds at most; -EAGAIN without words: to be called
+ * once more for the rest. */
+int route_settle(struct sw *sw, struct errs *errs);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
