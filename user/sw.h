@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include "datapath.h"
 #include "err.h"
+#include "http.h"
 #include "mirror.h"
 #include "model.h"
 #include "netlink.h"
@@ -126,7 +127,20 @@ int route_settle(struct sw *sw, struct errs *errs);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
-json_t *route_show(struct sw *sw);
+struct route_filter {
+	const char *vrf, *protocol; /* NULL: any */
+	struct prefix to;	    /* family 0: any */
+	bool longer;		    /* everything within `to`, not that prefix alone */
+	bool inactive;		    /* only those that are not in force */
+	uint8_t family;		    /* 0: both */
+	struct addr via;
+	uint8_t via_family; /* 0: any */
+	uint16_t iface;	    /* 0: any */
+	uint32_t limit;	    /* 0: all */
+};
+int route_list(struct sw *sw, const struct route_filter *filter, struct http_stream *ret);
+/* The name as a constant, NULL when no route can have this protocol. */
+const char *route_protocol_known(const char *name);
 /* {"known", "in_force", "refused"}: how many */
 json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */

@@ -101,7 +101,7 @@ static void print_hop(const json_t *hop)
 }
 
 /* In the manner of `ip route`: one line a route, `nexthop` lines under one that has several. */
-static void print_route(const json_t *r)
+void print_route(const json_t *r)
 {
 	const json_t *hops = json_object_get(r, "nexthops"), *hop;
 	const char *type = text_of(r, "type"), *vrf = text_of(r, "vrf"), *reason = text_of(r, "reason");
@@ -129,17 +129,6 @@ static void print_route(const json_t *r)
 		print_hop(hop);
 		putchar('\n');
 	}
-}
-
-void print_routes(const json_t *answer)
-{
-	const json_t *r;
-	size_t i;
-
-	if (!json_array_size(answer))
-		puts("no routes");
-	json_array_foreach (answer, i, r)
-		print_route(r);
 }
 
 static void cell_ports_used(const json_t *row, char *buf, size_t size)
