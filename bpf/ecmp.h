@@ -48,8 +48,9 @@ static __always_inline __u32 ecmp_hash(const struct tuple *t, __u8 proto, bool f
 	return ecmp_mix(h, h >> 17);
 }
 
-/* A nexthop id; 0: the group is empty. The tuple is the one the packet came in with, so that a choice of NAT moves nothing. */
-static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group)
+/* A nexthop id; 0: the group is empty. `before`: the one that a flow's entry was decided for, or 0; it is kept where it had this
+ * bucket until it was drained. The tuple is the one the packet came in with, so that a choice of NAT moves nothing. */
+static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
@@ -65,7 +66,9 @@ static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group)
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
 	i = u.g.base + (ecmp_hash(&p->t, p->l4_proto, p->flags & PKT_F_FRAGMENT, c->hash_seed) & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
-	return b ? READ_ONCE(b->nexthop) : 0;
+	if (!b)
+		return 0;
+	return before && READ_ONCE(b->former) == before ? before : READ_ONCE(b->nexthop);
 }
 
 #endif

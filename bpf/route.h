@@ -158,12 +158,13 @@ static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 t
 /* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host. */
 static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 {
-	__u32 id = route_find(p), mtu;
+	__u32 id = route_find(p), before = p->nexthop, mtu;
 	struct nexthop *nh;
 	struct iface *i;
 
+	p->nexthop = 0;
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP);
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, before);
 	nh = nexthop_get(id);
 	if (!id || !nh)
 		return route_refuse(p, NEXTHOP_NONE);

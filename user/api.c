@@ -394,6 +394,32 @@ static int post_fdb_flush(struct call *c)
 		     : answer(c, json_pack("{s:i}", "flushed", n));
 }
 
+static int get_nexthops(struct call *c)
+{
+	return answer(c, nexthop_show(c->api->sw));
+}
+
+static int drain(struct call *c, bool drained)
+{
+	const char *which = http_query(c->rq, "nexthop");
+	int n;
+
+	if (!which)
+		return errs_fail(c->errs, EINVAL, "which one? ?nexthop=ID or ?nexthop=ADDRESS");
+	n = nexthop_drain(c->api->sw, which, drained, c->errs);
+	return n < 0 ? n : answer(c, json_pack("{s:i}", drained ? "drained" : "undrained", n));
+}
+
+static int post_drain(struct call *c)
+{
+	return drain(c, true);
+}
+
+static int post_undrain(struct call *c)
+{
+	return drain(c, false);
+}
+
 static int get_endpoints(struct call *c);
 
 static const struct endpoint endpoints[] = {
@@ -405,6 +431,9 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/routes", get_routes, NULL,
 	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
 	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
+	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
+	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
+	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},

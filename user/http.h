@@ -37,7 +37,7 @@ struct http_reply {
 	int status;
 	json_t *json;
 	char *text;
-	const char *type; /* of `text` */
+	const char *type;	   /* of `text` */
 	struct http_stream stream; /* `next` NULL: none */
 };
 

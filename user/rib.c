@@ -6,8 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-#define CLOCK_EVERY 64 /* entries between two looks at the clock */
-#define ROUNDS (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
+#define CLOCK_EVERY 64		    /* entries between two looks at the clock */
+#define ROUNDS	    (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
 
 struct entry_key {
 	uint16_t vrf;

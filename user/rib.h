@@ -90,8 +90,8 @@ struct rib_view {
 
 /* Every route (source RIB_SOURCES) or those of one source; stops at a non-zero return, and returns it. */
 int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg);
-/* The same in pieces, while the RIB changes in between: each route that is there all the time is shown once. A piece ends when `fn`
- * returns non-zero, which is returned: the route it was shown then does not come again; 0: there are no more. */
+/* The same in pieces, while the RIB changes in between: each route that is there all the time is shown once. A piece ends when
+ * `fn` returns non-zero, which is returned: the route it was shown then does not come again; 0: there are no more. */
 struct rib_cursor *rib_cursor_open(struct rib *rib); /* NULL: no memory. To be closed before the RIB is */
 int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c);

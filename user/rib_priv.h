@@ -65,9 +65,9 @@ struct rib {
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
 	struct rib_cursor *cursors; /* open ones */
-	bool again;   /* recursive ways are to be looked at once more when the entries are done */
-	bool room;    /* something left the FIB since routes were refused */
-	bool changed; /* something was written since the last settle */
+	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
+	bool room;		    /* something left the FIB since routes were refused */
+	bool changed;		    /* something was written since the last settle */
 };
 
 static inline void list_init(struct rib_list *l)

@@ -11,8 +11,8 @@
 #include <time.h>
 
 #define SLICE_NS      3000000 /* how long choosing routes may keep the event loop from other work */
-#define PROBE_S	      1 /* an unresolved gateway is asked for this often, */
-#define PROBE_AGAIN_S 5 /* one that failed, or whose entry the kernel calls stale, this often */
+#define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
+#define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
 
 static uint32_t now_s(void)
 {
@@ -48,6 +48,9 @@ static bool gateway_update(struct routes *rs, uint32_t id)
 		flags = NEXTHOP_F_RESOLVED;
 	else if (r == -EHOSTUNREACH || (nh->flags & NEXTHOP_F_FAILED))
 		flags = NEXTHOP_F_FAILED;
+	if (route_drained(rs, nh))
+		flags |= NEXTHOP_F_DRAINED;
+	nexthop_set_drained(rs->ns, id, flags & NEXTHOP_F_DRAINED);
 	changed = nexthop_set_state(rs->ns, id, r == 0 ? mac : NULL, flags);
 	nexthop_set_alive(rs->ns, id, !(flags & NEXTHOP_F_FAILED) && usable(rs, nh->iface));
 	return changed;
@@ -96,6 +99,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct routes *rs = arg;
 
 	if (rs->ready && gateways_update(rs))
+		sw_epoch(rs->sw);
+}
+
+void route_gateways_update(struct routes *rs)
+{
+	if (gateways_update(rs))
 		sw_epoch(rs->sw);
 }
 
@@ -233,6 +242,8 @@ static int open_tables(struct routes *rs, struct errs *errs)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))
 		r = -ENOMEM;
+	if (!r)
+		r = route_drains_adopt(rs);
 	return r ? errs_fail(errs, -r, "routes: %s", strerror(-r)) : 0;
 }
 
@@ -275,6 +286,7 @@ void route_close(struct sw *sw)
 	nexthop_close(rs->ns);
 	fib_close(rs->fib);
 	free(rs->probed_s);
+	free(rs->drains);
 	free(rs);
 	sw->routes = NULL;
 	sw->rib = NULL;

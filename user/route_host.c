@@ -1,5 +1,6 @@
 /* route_host.c: static routes and the addresses of NAT into the kernel (protocol RTPROT_SLUICE), so that the host's own traffic
- * goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which says where a route leads, and netlink.h.
+ * goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which says where a route leads, and
+ * netlink.h.
  *
  * What the kernel has from us is kept in a small table, begun from the mirror, so that a settled state asks nothing of the
  * kernel. Routes that the kernel drops by itself (a link went down) leave the table by their event, and come back when the

@@ -1,4 +1,5 @@
-/* route_show.c: routes as JSON: `route show` (in pieces: there may be a million), `route get`. Between the RIB with its tables and whoever asks. */
+/* route_show.c: routes as JSON: `route show` (in pieces: there may be a million), `route get`. Between the RIB with its tables
+ * and whoever asks. */
 #include "route_priv.h"
 
 #include <errno.h>
@@ -38,11 +39,12 @@ static const char *state_of(struct routes *rs, const struct nexthop *nh)
 		return "failed";
 	if (nh->type == NEXTHOP_GATEWAY && !(nh->flags & NEXTHOP_F_RESOLVED))
 		return "unresolved";
+	if (nh->flags & NEXTHOP_F_DRAINED)
+		return "drained";
 	return "resolved";
 }
 
-/* A nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
-static json_t *show_used(struct routes *rs, uint32_t id, uint32_t weight, double share)
+json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
 	uint64_t sums[2] = {0};
@@ -95,10 +97,10 @@ static json_t *show_nexthops(struct routes *rs, const struct rib_view *v)
 		for (i = 0; i < n; i++)
 			total += buckets[i];
 		for (i = 0; i < n; i++)
-			json_array_append_new(list,
-					      show_used(rs, m[i].nexthop, m[i].weight, total ? 100.0 * buckets[i] / total : 0));
+			json_array_append_new(
+				list, route_show_nexthop(rs, m[i].nexthop, m[i].weight, total ? 100.0 * buckets[i] / total : 0));
 	} else if (v->type == NEXTHOP_GATEWAY || v->type == NEXTHOP_CONNECTED) {
-		json_array_append_new(list, show_used(rs, v->result, 1, -1));
+		json_array_append_new(list, route_show_nexthop(rs, v->result, 1, -1));
 	}
 	return list;
 }
@@ -178,7 +180,8 @@ static bool leads_by(struct routes *rs, const struct rib_view *v, const struct r
 		n = nhg_members(rs->ns, v->result & ~NEXTHOP_IS_GROUP, &m, NULL, 0);
 	for (i = 0; v->result && i < n; i++) {
 		nh = nexthop_at(rs->ns, m ? m[i].nexthop : v->result);
-		if (nh && (!f->via_family || !memcmp(&nh->gateway, &f->via, sizeof(f->via))) && (!f->iface || nh->iface == f->iface))
+		if (nh && (!f->via_family || !memcmp(&nh->gateway, &f->via, sizeof(f->via))) &&
+		    (!f->iface || nh->iface == f->iface))
 			return true;
 	}
 	return false;

@@ -141,6 +141,10 @@ struct route_filter {
 int route_list(struct sw *sw, const struct route_filter *filter, struct http_stream *ret);
 /* The name as a constant, NULL when no route can have this protocol. */
 const char *route_protocol_known(const char *name);
+/* route_nexthop.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
+json_t *nexthop_show(struct sw *sw);
+/* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
+int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
 /* {"known", "in_force", "refused"}: how many */
 json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */

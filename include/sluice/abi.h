@@ -173,6 +173,7 @@ enum nexthop_type {
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
 #define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
+#define NEXTHOP_F_DRAINED  (1 << 2) /* sluiced's: no new connections, by command */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -199,7 +200,8 @@ struct nhg {
 _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
-	__u32 nexthop; /* nexthop id */
+	__u16 nexthop; /* nexthop id */
+	__u16 former;  /* one that was drained: flows that were decided for it stay with it. 0: none */
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");

@@ -123,7 +123,7 @@ int client_lines(struct cli *cli, const char *url, const json_t *query, void (*l
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
 int run_routes(struct cli *cli, const struct command *cmd, json_t *args); /* a list that may be too long to be held */
-int run_file(struct cli *cli, const struct command *cmd, json_t *args); /* the file is the body */
+int run_file(struct cli *cli, const struct command *cmd, json_t *args);	  /* the file is the body */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);
@@ -148,6 +148,7 @@ void print_ports(const json_t *answer);
 void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
 void print_route(const json_t *route);
+void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flows(const json_t *answer);
 void print_fdb(const json_t *answer);

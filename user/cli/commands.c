@@ -117,6 +117,11 @@ static const struct param route_get[] = {
 	END,
 };
 
+static const struct param nexthop_drain[] = {
+	{.value = "ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
+	END,
+};
+
 static const struct param nat_add_snat[] = {
 	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
 	{.key = "from", .alias = "source", .value = "PREFIX", .json = "source", .help = "only packets from here"},
@@ -296,6 +301,11 @@ const struct command commands[] = {
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
 	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
+
+	GET("nexthop show", "/v1/nexthops", print_nexthops, NULL, "gateways, their state and counters"),
+	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
+	   "no new connections by it; those that NAT tracks stay"),
+	DO("nexthop undrain", "/v1/nexthops/undrain", run_request, print_members, nexthop_drain, "new connections by it again"),
 
 	GET("nat show", "/v1/nat", print_nat, NULL, "rules, and how full their pools are"),
 	{.path = "nat add snat",
