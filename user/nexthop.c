@@ -349,7 +349,7 @@ static void note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, 
 			__atomic_store_n(&b[i].former, b[i].nexthop, __ATOMIC_RELEASE);
 		else if (b[i].former && (ns->info[b[i].former].dead || !is_member(g, b[i].former)))
 			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
-		else if (b[i].former) {
+		else if (b[i].former && !ns->info[b[i].former].drained) {
 			__atomic_store_n(&b[i].nexthop, b[i].former, __ATOMIC_RELEASE);
 			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
 		}
