@@ -38,10 +38,11 @@ static void timeouts_read(struct reader *r, const struct node *n)
 
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts"};
+	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts", "ecmp-hash"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
+	int hash = ECMP_L4;
 
 	s->where = read_where(r, n);
 	if (!read_keys(r, n, keys, N_OF(keys), v)) {
@@ -53,6 +54,8 @@ static void settings_read(struct reader *r, const struct node *n)
 			read_u32(r, v[2], 0, ICMP_RATE_MAX, &s->icmp_rate);
 		if (v[3])
 			timeouts_read(r, v[3]);
+		if (v[4] && !read_word(r, v[4], ecmp_hash_words, ECMP_HASH_WORDS, &hash))
+			s->ecmp_hash = (uint8_t)hash;
 	}
 	read_pop(r, len);
 }

@@ -151,7 +151,11 @@ static void add_nexthop(struct routes *rs, const struct rib_view *v, uint32_t id
 			size_t *n)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
+	struct iface iface;
 
+	/* what leaks from one VRF into another is sluice's alone: the kernel knows no VRFs, and has the connected routes of all */
+	if (nh && nh->iface && !iface_get(rs->sw, nh->iface, &iface) && iface.vrf != v->vrf)
+		return;
 	if (!nh || *n == HOST_NEXTHOPS || !nh->iface || !iface_usable(rs->sw, nh->iface))
 		return;
 	ret[*n] = (struct nl_nexthop){.ifindex = iface_host_ifindex(rs->sw, nh->iface), .weight = weight > 256 ? 256 : weight};

@@ -31,6 +31,12 @@ struct addr {
 };
 _Static_assert(sizeof(struct addr) == 16, "struct addr");
 
+enum ecmp_hash {
+	ECMP_L4 = 0,	    /* addresses, protocol and ports */
+	ECMP_L3 = 1,	    /* addresses alone */
+	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+};
+
 /* Map `control`: one element, mmap-ed by sluiced. */
 struct control {
 	__u32 abi_version;
@@ -41,7 +47,9 @@ struct control {
 	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
 	__u32 snat_bank; /* which half of `snat_rules` is in force */
 	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u64 reserved[13];
+	__u32 ecmp_hash; /* enum ecmp_hash: what of a packet chooses among several nexthops */
+	__u32 pad;
+	__u64 reserved[12];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
