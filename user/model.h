@@ -129,7 +129,8 @@ struct neighbor_cfg {
 	char iface[IFNAMSIZ];
 };
 
-/* settings: {fdb-ageing, hash-seed, icmp-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4, routes6} */
+/* settings: {fdb-ageing, hash-seed, icmp-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows, fdb, neighbors,
+ * routes4, routes6} */
 struct settings_cfg {
 	struct where where;
 	uint32_t fdb_ageing_s;		   /* 300 (802.1Q 8.8.3) */

@@ -153,7 +153,8 @@ static void add_nexthop(struct routes *rs, const struct rib_view *v, uint32_t id
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
 	struct iface iface;
 
-	/* what leaks from one VRF into another is sluice's alone: the kernel knows no VRFs, and has the connected routes of all */
+	/* what leaks from one VRF into another is sluice's alone: the kernel knows no VRFs, and has the connected routes of all
+	 */
 	if (nh && nh->iface && !iface_get(rs->sw, nh->iface, &iface) && iface.vrf != v->vrf)
 		return;
 	if (!nh || *n == HOST_NEXTHOPS || !nh->iface || !iface_usable(rs->sw, nh->iface))
