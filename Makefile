@@ -152,7 +152,7 @@ clean: ## removes build/ and build-san/
 
 # ---- the house: dependencies, tests, lint, demo. What installs comes first, then a make of its own: variables above (the
 # compiler found, the multiarch directory) are worked out when a Makefile is read.
-.PHONY: help deps check unit-build unit-check prog-check net-check kernels lint demo demo-clean
+.PHONY: help deps check unit-build unit-check prog-check net-check kernels soak lint demo demo-clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
@@ -173,6 +173,10 @@ prog-check: all soak-build ## the data plane's tests alone: packets through BPF_
 
 net-check: all ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
+
+soak: all ## what takes too long for every day: a million routes, BGP with a big table through FRR. Needs root
+	@scripts/install-deps.sh build run test
+	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py
 
 kernels: ## the data plane on Debian's kernels 6.1 and 6.12 under qemu: verified, attached, packets; about ten minutes. Needs root
 	@scripts/install-deps.sh build run test kernels
