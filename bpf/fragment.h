@@ -231,6 +231,7 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 		return -1;
 	if (bpf_skb_load_bytes(ctx, p->l3_off, j.header, j.head))
 		return -1;
+	j.done = j.sum = j.erase = pkt_zero(p);
 	bpf_loop(FRAGMENT_MAX, fragment_keep, &j, 0);
 	if (j.done != j.n)
 		return -1;
@@ -240,9 +241,9 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 		r = fragment_finish_sum(ctx, p, &j);
 	if (r)
 		return -1;
-	j.done = 0;
+	j.done = pkt_zero(p);
 	bpf_loop(1, fragment_send, &j, 0);
-	j.at = sizeof(struct iphdr);
+	j.at = sizeof(struct iphdr) + pkt_zero(p);
 	bpf_loop(FRAGMENT_HEAD_MAX, fragment_option, &j, 0);
 	bpf_loop(FRAGMENT_MAX, fragment_send, &j, 0);
 	return j.done == j.n ? 0 : -1;
