@@ -2,8 +2,9 @@
  * the interfaces' own MACs and the map `fdb`.
  *
  * A static station whose port waits is entered when the port attaches. Learned stations go when they age out (802.1Q-2018
- * 8.8.3), when their port is detached, and when the port no longer carries their VLAN. Ageing looks at a slice of the table each
- * second, so that the event loop is never held up: a station lives at most AGEING_ROUND_S seconds longer than configured.
+ * 8.8.3), when their port is detached or goes down, and when the port no longer carries their VLAN. Ageing looks at a slice of
+ * the table each second, so that the event loop is never held up: a station lives at most AGEING_ROUND_S seconds longer than
+ * configured.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,6 +46,13 @@ static bool is_possible(const struct sw *sw, uint16_t vlan, uint16_t port)
 
 	return p && p->ifindex && vlan < VLAN_IDS && p->mode != PORT_ROUTED && p->mode != PORT_OBSERVE &&
 	       (p->vlans[vlan / 64] >> (vlan % 64) & 1);
+}
+
+static bool is_down(const struct sw *sw, uint16_t port)
+{
+	const struct port *p = port_entry(sw, port);
+
+	return !p || p->flags & PORT_F_DOWN;
 }
 
 /* ---- ageing */
@@ -172,7 +180,8 @@ static int sift(const void *key, void *value, void *arg)
 	struct pass *p = arg;
 	bool fixed = bsearch(k, p->v, p->n, sizeof(*p->v), by_key);
 
-	if (fixed || (is_learned(e) && is_possible(p->sw, k->vlan, e->port)))
+	/* A station that sits behind a dead port may have moved: it is looked for, and found wherever it is now. */
+	if (fixed || (is_learned(e) && is_possible(p->sw, k->vlan, e->port) && !is_down(p->sw, e->port)))
 		return 0;
 	p->changed = true;
 	table_delete(p->sw->fdb->t, key);

@@ -69,6 +69,9 @@ json_t *port_show(struct sw *sw);
 
 /* vlan.c: `vlans` and `vlan_members`. */
 int vlan_reconcile(struct sw *sw, struct errs *errs);
+/* Before port `id` becomes `next`: it leaves the VLANs that it will not carry any more, or will carry with another tag. So no
+ * frame of the old VLAN leaves by a port that is in the new one already. */
+int vlan_leave(struct sw *sw, uint16_t id, const struct port *next);
 json_t *vlan_show(struct sw *sw);
 
 /* iface.c: host netdevs of VLAN interfaces (iface_netdevs, before the ports), then addresses and the table `ifaces`. */
