@@ -14,7 +14,6 @@
 #include "version.h"
 
 #define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
-#define SOURCE_MAX  128
 
 struct call {
 	struct api *api;
@@ -61,7 +60,7 @@ static const char *source(struct call *c)
 {
 	const char *value = http_query(c->rq, "source");
 
-	if (!value || !*value || strlen(value) > SOURCE_MAX)
+	if (!value || !*value || strlen(value) > COMMIT_WHAT)
 		return "api";
 	for (const char *p = value; *p; p++) {
 		if (!isprint((unsigned char)*p))
@@ -223,6 +222,7 @@ static int commit_query(struct call *c, struct commit_options *o)
 
 	o->what = source(c);
 	o->dry_run = query_flag(c, "dry-run");
+	o->force = query_flag(c, "force");
 	if (confirm && (seconds_parse(confirm, &o->confirm_s) || !o->confirm_s || o->confirm_s > COMMIT_CONFIRM_MAX))
 		return errs_fail(c->errs, EINVAL, "confirm: '%.32s' is not a time in 1s..%us", confirm, COMMIT_CONFIRM_MAX);
 	return 0;
@@ -302,6 +302,7 @@ static int edit(struct call *c, const char *text, size_t len,
 
 	if (r)
 		return r;
+	o.force = true; /* the last port was named: nobody forgot it */
 	item = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 	if (!json_is_object(item)) {
 		json_decref(item);
@@ -370,7 +371,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
 	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
-	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS"},
+	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},
 	{"POST", "/v1/config/diff", post_config_diff, NULL, "what applying it would change"},
 	{"POST", "/v1/config/check", post_config_check, NULL, "whether it is a good configuration"},
 	{"POST", "/v1/config/confirm", post_config_confirm, NULL, "keep the change that waits"},
