@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# install-deps.sh [build] [run] [test] [lint]: installs what this machine lacks to build, run, test or lint sluice.
+# install-deps.sh [build] [run] [test] [lint] [kernels]: installs what this machine lacks to build, run, test or lint sluice.
 #
 # Stands between the Makefile and the distribution's package manager. Every need is tested first (a program that runs, a
 # library that pkg-config knows, a Python module); apt is asked only when something is missing, so a second run costs
-# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups.
+# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups but `kernels`.
 set -euo pipefail
 
 groups=("$@")
@@ -59,6 +59,8 @@ needs() {
 	run   cmd:nsenter          util-linux            =
 	run   cmd:ping             iputils-ping          =
 	run   cmd:traceroute       traceroute            =
+	test  cmd:tracepath        iputils-tracepath     =
+	test  cmd:mtr              mtr-tiny              =
 	run   cmd:ethtool          ethtool               =
 	run   cmd:iperf3           iperf3                =
 	run   cmd:nft              nftables              =
@@ -72,6 +74,13 @@ needs() {
 	lint  versioned:clang-format @clang-format       =
 	lint  cmd:shellcheck       shellcheck            =
 	lint  py:pyflakes          python3-pyflakes      =
+	kernels cmd:qemu-system-x86_64 qemu-system-x86   =
+	kernels file:/usr/lib/qemu/virtiofsd qemu-system-common virtiofsd
+	kernels cmd:busybox        busybox-static        =
+	kernels cmd:modprobe       kmod                  =
+	kernels cmd:cpio           cpio                  =
+	kernels cmd:zstd           zstd                  =
+	kernels cmd:xz             xz-utils              =
 	END
 }
 

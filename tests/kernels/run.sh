@@ -3,7 +3,7 @@
 # there is no tcx), and carry packets. KERNEL: a release series of Debian's cloud kernels, 6.1 and 6.12 unless named. Packages are
 # fetched into build/kernels once.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 
 kernels=("$@")
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
@@ -35,9 +35,9 @@ for k in "${kernels[@]}"; do
 		VM_SECONDS=${VM_SECONDS:-900} bash tests/kernels/vm.sh "build/kernels/$k" \
 			"uname -r; /usr/bin/python3 -m pytest -q -p no:cacheprovider $tests 2>&1 | tail -n 40; exit \${PIPESTATUS[0]}"
 		status=$?
-		if [ $status -ne 125 ] || [ $attempt -eq 2 ]; then break; fi
+		if [ "$status" -ne 125 ] || [ "$attempt" -eq 2 ]; then break; fi
 	done
-	if [ $status -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+	if [ "$status" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done
 echo "kernels: $passed passed, $failed failed"
 [ $failed -eq 0 ]
