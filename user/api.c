@@ -38,6 +38,12 @@ static int answer(struct call *c, json_t *json)
 	return 0;
 }
 
+/* `r`: what the noun returned that was to fill reply->stream. */
+static int answer_stream(struct call *c, int r)
+{
+	return r ? errs_fail(c->errs, -r, "%s", strerror(-r)) : 0;
+}
+
 /* ?name=N; `ret` is untouched when it is absent. */
 static int query_u32(struct call *c, const char *name, uint32_t min, uint32_t max, uint32_t *ret)
 {
@@ -124,12 +130,12 @@ static int get_flow_count(struct call *c)
 
 static int get_fdb(struct call *c)
 {
-	return answer(c, fdb_show(c->api->sw));
+	return answer_stream(c, fdb_list(c->api->sw, &c->reply->stream));
 }
 
 static int get_neighbors(struct call *c)
 {
-	return answer(c, neighbor_show(c->api->sw));
+	return answer_stream(c, neighbor_list(c->api->sw, &c->reply->stream));
 }
 
 static int get_counters(struct call *c)
@@ -345,13 +351,12 @@ static int post_fdb_flush(struct call *c)
 {
 	const char *port = http_query(c->rq, "port");
 	uint32_t vlan = 0;
-	int n, r = query_u32(c, "vlan", 1, 4094, &vlan);
+	int r = query_u32(c, "vlan", 1, 4094, &vlan);
 
 	if (r)
 		return r;
-	n = fdb_flush(c->api->sw, (int)vlan, port);
-	return n < 0 ? errs_fail(c->errs, -n, "the FDB cannot be flushed: %s", strerror(-n))
-		     : answer(c, json_pack("{s:i}", "flushed", n));
+	r = fdb_flush(c->api->sw, (int)vlan, port, &c->reply->stream);
+	return r == -ENOENT ? errs_fail(c->errs, ENOENT, "there is no port '%.32s'", port) : answer_stream(c, r);
 }
 
 static int get_endpoints(struct call *c);
