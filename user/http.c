@@ -255,7 +255,10 @@ int http_open(struct event_base *base, const char *path, http_handler fn, void *
 	evhttp_set_max_body_size(h->server, HTTP_BODY_MAX);
 	evhttp_set_max_headers_size(h->server, HEADERS_MAX);
 	evhttp_set_timeout(h->server, IDLE_S);
-	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
+	/* Refused in on_request(), with words: libevent's own refusals are pages of HTML. */
+	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE | EVHTTP_REQ_HEAD |
+						      EVHTTP_REQ_PUT | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE |
+						      EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH);
 	evhttp_set_gencb(h->server, on_request, h);
 	r = listen_on(h, base, path);
 	if (!r) {

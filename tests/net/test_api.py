@@ -122,3 +122,13 @@ def test_neighbors_are_listed_whole(net):
     net.swc.cli(["apply", net.write("many.yaml", text)])
     listed = [x["address"] for x in net.swc.json("neighbor show") if x["state"] == "static"]
     assert len(set(listed)) == len(listed) == 998
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "HEAD"])
+def test_method_that_is_not_for_this_api_is_refused_with_words(net, method):
+    c = Connection(net.swc)
+    status, text = c.ask(method, "/v1/ports", b"{}" if method in ("PUT", "PATCH") else None)
+    assert status == 405
+    assert method == "HEAD" or "GET, POST and DELETE" in json.loads(text)["errors"][0]["text"]
+    assert method != "HEAD" or text == b""
+    assert Connection(net.swc).ask("GET", "/v1/flows/count")[0] == 200
