@@ -100,10 +100,8 @@ bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
 
-.PHONY: soak soak-build
+.PHONY: soak-build
 soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o
-soak: soak-build ## one minute of route changes under traffic, counting misrouted packets (SOAK_S=seconds). Needs root
-	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
 
 .PHONY: bench-flow
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
@@ -174,8 +172,9 @@ prog-check: all soak-build ## the data plane's tests alone: packets through BPF_
 net-check: all ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
 
-soak: all ## what takes too long for every day: a million routes, BGP with a big table through FRR. Needs root
+soak: all soak-build ## what takes too long for every day: routes flipped under traffic, a million routes, BGP with a big table. Needs root
 	@scripts/install-deps.sh build run test
+	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
 	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py
 
 kernels: ## the data plane on Debian's kernels 6.1 and 6.12 under qemu: verified, attached, packets; about ten minutes. Needs root

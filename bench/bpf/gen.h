@@ -1,9 +1,9 @@
 /* gen.h: writes the headers of a frame anew for every run of a benchmark, and chooses its flow.
  *
- * BPF_PROG_RUN gives a program the same buffer again and again, as the run before left it, and live frames are recycled likewise; so
- * whoever measures a program that rewrites packets must make the packet first. Driven by bench/gen.py, which has the same layout
- * of struct gen. Every field is stored in the width in which a datapath loads it: a load that spans two stores in flight would
- * wait for them, and the wait would be taken for a cost of the datapath.
+ * BPF_PROG_RUN gives a program the same buffer again and again, as the run before left it, and live frames are recycled likewise;
+ * so whoever measures a program that rewrites packets must make the packet first. Driven by bench/gen.py, which has the same
+ * layout of struct gen. Every field is stored in the width in which a datapath loads it: a load that spans two stores in flight
+ * would wait for them, and the wait would be taken for a cost of the datapath.
  */
 #ifndef BENCH_GEN_H
 #define BENCH_GEN_H
@@ -35,8 +35,8 @@ struct gen_field {
 struct gen {
 	__u32 flags; /* GEN_F_* */
 	__u32 target;
-	__u32 next; /* position in `seq` */
-	__u32 mask; /* of positions: number of values - 1 */
+	__u32 next;	      /* position in `seq` */
+	__u32 mask;	      /* of positions: number of values - 1 */
 	__u64 l3_sum, l4_sum; /* one's complement sums of what does not change, the pseudo header included */
 	struct gen_field dmac, smac, saddr, daddr, sport, dport; /* the lowest 32 bits of MACs and addresses */
 	__u32 frame_len;

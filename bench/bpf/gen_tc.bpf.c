@@ -6,7 +6,8 @@
 
 #define TC_ACT_SHOT 2
 
-/* What is measured: 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with the tag taken off or one put on. */
+/* What is measured: 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with the tag taken off or one put on.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 8);
