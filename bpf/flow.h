@@ -15,27 +15,11 @@
 #include "pkt.h"
 #include "counter.h"
 #include "csum.h"
+#include "flowtab.h"
 #include "frag.h"
 #include "iface.h"
 #include "nat.h"
 #include "port.h"
-
-/* Written here (but for deletion), read and deleted by sluiced. Size: set by sluiced. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
-	__type(key, struct flow_key4);
-	__type(value, struct flow);
-} flows4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
-	__type(key, struct flow_key6);
-	__type(value, struct flow);
-} flows6 SEC(".maps");
 
 /* A flow under construction: too large for the stack. */
 struct {
@@ -44,77 +28,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow);
 } flow_scratch SEC(".maps");
-
-/* ---- access, by family */
-
-static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	struct flow_key4 key = {
-		.saddr = t->saddr.a32[3],
-		.daddr = t->daddr.a32[3],
-		.sport = t->sport,
-		.dport = t->dport,
-		.vrf = vrf,
-		.proto = proto,
-	};
-	return key;
-}
-
-static __always_inline struct flow_key6 flow_key6(const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	struct flow_key6 key = {
-		.saddr = t->saddr,
-		.daddr = t->daddr,
-		.sport = t->sport,
-		.dport = t->dport,
-		.vrf = vrf,
-		.proto = proto,
-	};
-	return key;
-}
-
-static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
-
-		return bpf_map_lookup_elem(&flows4, &key);
-	}
-	if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
-
-		return bpf_map_lookup_elem(&flows6, &key);
-	}
-	return NULL;
-}
-
-static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct flow *f)
-{
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
-
-		return bpf_map_update_elem(&flows4, &key, f, BPF_NOEXIST);
-	}
-	if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
-
-		return bpf_map_update_elem(&flows6, &key, f, BPF_NOEXIST);
-	}
-	return -1;
-}
-
-static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
-
-		bpf_map_delete_elem(&flows4, &key);
-	} else if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
-
-		bpf_map_delete_elem(&flows6, &key);
-	}
-}
 
 static __always_inline void flow_tuple_get(const struct flow *f, __u8 family, struct tuple *ret)
 {
@@ -214,6 +127,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 	asm volatile("" ::: "memory");
 	if (READ_ONCE(f->epoch) != epoch)
 		goto stale;
+	p->out_mtu = mtu;
 	v = pkt_may_leave(p, mtu);
 	if (v != V_NEXT)
 		return v;

@@ -59,20 +59,33 @@ static struct flow_key6 key6(const struct flow_tuple *t)
 	return (struct flow_key6){t->saddr, t->daddr, t->sport, t->dport, t->vrf, t->proto, 0};
 }
 
-int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret)
+static struct flowtab *tab_of(struct flows *flows, const struct flow_tuple *t)
+{
+	return &flows->tab[t->family == 6];
+}
+
+/* The slot of a tuple's entry, or FLOWTAB_NONE. */
+static uint32_t find(struct flows *flows, const struct flow_tuple *t, uint32_t *ret_word)
 {
 	struct flow_key4 k4 = key4(t);
 	struct flow_key6 k6 = key6(t);
 
-	return t->family == 4 ? table_lookup(flows->table[0], &k4, ret) : table_lookup(flows->table[1], &k6, ret);
+	return flowtab_find(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, ret_word);
+}
+
+int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret)
+{
+	struct flow_key6 key;
+	uint32_t word, i = find(flows, t, &word);
+
+	return i != FLOWTAB_NONE && flowtab_read(tab_of(flows, t), i, word, &key, ret) ? 0 : -ENOENT;
 }
 
 int flow_delete(struct flows *flows, const struct flow_tuple *t)
 {
-	struct flow_key4 k4 = key4(t);
-	struct flow_key6 k6 = key6(t);
+	uint32_t word, i = find(flows, t, &word);
 
-	return t->family == 4 ? table_delete(flows->table[0], &k4) : table_delete(flows->table[1], &k6);
+	return i != FLOWTAB_NONE && flowtab_end(tab_of(flows, t), i, word, flow_now_ns()) ? 0 : -ENOENT;
 }
 
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
@@ -88,55 +101,62 @@ bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struc
 	return was;
 }
 
-/* Every forward entry of both tables. */
-struct each {
-	struct flows *flows;
-	int family;
-	int (*fn)(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg);
-	void *arg;
-};
-
-static int each_one(const void *key, void *value, void *arg)
-{
-	const struct each *e = arg;
-	const struct flow *f = value;
-	struct flow_tuple t;
-
-	if (f->flags & FLOW_F_REPLY)
-		return 0;
-	flow_tuple_from_key(e->family, key, &t);
-	return e->fn(e->flows, &t, f, e->arg);
-}
-
+/* Every forward entry of both tables; ends at a result that is not 0, and returns it. */
 static int each_forward(struct flows *flows,
 			int (*fn)(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg), void *arg)
 {
-	struct each e = {.flows = flows, .fn = fn, .arg = arg};
+	struct flow_tuple t;
+	struct flow_key6 key;
+	struct flow f;
 	int err = 0;
 
-	for (int i = 0; !err && i < 2; i++) {
-		e.family = i ? 6 : 4;
-		err = table_each(flows->table[i], each_one, &e);
-	}
+	for (int tab = 0; tab < 2; tab++)
+		for (uint32_t i = 0; !err && i < flows->tab[tab].n; i++) {
+			uint32_t word = flowtab_word(&flows->tab[tab], i);
+
+			if (!flowtab_is_live(word) || flowtab_entry(&flows->tab[tab], i)->flags & FLOW_F_REPLY ||
+			    !flowtab_read(&flows->tab[tab], i, word, &key, &f))
+				continue;
+			flow_tuple_from_key(flows->tab[tab].family, &key, &t);
+			err = fn(flows, &t, &f, arg);
+		}
 	return err;
 }
 
 /* ---- life */
 
+static int tab_open(struct sw *sw, struct flowtab *t, int family)
+{
+	struct table *head = table_get(sw->dp, "flow_table"), *words = table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
+		     *entries = table_get(sw->dp, family == 4 ? "flows4" : "flows6");
+
+	if (!head || !words || !entries)
+		return -ENOENT;
+	t->family = family;
+	t->head = table_map(head);
+	t->bucket = table_map(words);
+	t->entry = table_map(entries);
+	t->n = table_capacity(words) * FLOW_SLOTS;
+	return t->head && t->bucket && t->entry && table_capacity(entries) == t->n ? 0 : -EINVAL;
+}
+
 int flow_open(struct sw *sw, struct errs *errs)
 {
 	struct flows *flows = calloc(1, sizeof(*flows));
+	int err = 0;
 
 	if (!flows)
 		return errs_fail(errs, ENOMEM, "flows: no memory");
 	sw->flows = flows;
 	flows->sw = sw;
-	flows->table[0] = table_get(sw->dp, "flows4");
-	flows->table[1] = table_get(sw->dp, "flows6");
-	if (flows->table[0] && flows->table[1] && !flow_age_open(flows))
+	for (int i = 0; !err && i < 2; i++)
+		err = tab_open(sw, &flows->tab[i], i ? 6 : 4);
+	if (!err)
+		err = flow_age_open(flows);
+	if (!err)
 		return 0;
 	flow_close(sw);
-	return errs_fail(errs, ENOENT, "flows: the tables are missing, or the timer cannot be set");
+	return errs_fail(errs, -err, "flows: the tables are missing or cannot be mapped, or there is no memory for their ageing");
 }
 
 void flow_close(struct sw *sw)
@@ -148,7 +168,8 @@ void flow_close(struct sw *sw)
 	sw->flows = NULL;
 }
 
-/* Every pass of flow_age.c ends the flows whose rule or address is gone; here one is asked for at once. */
+/* A pass of flow_age.c ends the flows whose rule or address is gone, or whose timeout was made shorter; here one is asked for at
+ * once. */
 int flow_reconcile(struct sw *sw, struct errs *errs)
 {
 	flow_age_soon(sw->flows);

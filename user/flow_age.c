@@ -1,21 +1,32 @@
 /* flow_age.c: ends the flows whose time is over, or whose rule or address is gone, and has NAT's ports swept after them.
  *
- * Stands between a timer and the flow tables. A pass goes over all flows, then over the mappings, in slices of a few
- * milliseconds, so that the event loop is never held up; flows that changed behind the cursor are the next pass's.
+ * Stands between a timer and the flow tables. A pass goes over all slots, in slices of a few milliseconds, so that the event loop
+ * is never held up; flows that changed behind the cursor are the next pass's. Of each slot a note is kept: when its entry can end
+ * at the earliest, and which port it holds. So a pass reads words and notes one after the other, 20 bytes a slot, and looks at an
+ * entry (and at its other half, somewhere else in memory) only when it is due.
+ *
+ * With the passes go those over NAT's mappings, which are dearer: when they cost more than a fiftieth of the time, they are done
+ * less often.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <time.h>
 #include "flow_priv.h"
 #include "nat_priv.h"
 
-#define TICK_NS	 50000000ull   /* between slices */
-#define SLICE_NS 4000000ull    /* of work */
-#define REST_NS	 1000000000ull /* between passes */
-#define CHUNK	 256	       /* elements between looks at the clock */
+#define TICK_NS	    50000000ull	  /* between slices */
+#define SLICE_NS    4000000ull	  /* of work */
+#define REST_NS	    1000000000ull /* between passes */
+#define CHUNK	    4096	  /* slots between looks at the clock, */
+#define CHUNK_LOOKS 64		  /* or entries looked at */
+#define MAPPINGS    256		  /* or mappings */
+#define SHARE	    50		  /* of the time, what sweeping may take */
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
+/* At the latest, for what a note cannot foresee. */
+#define RECHECK_NS 60000000000ull
 
 uint64_t flow_now_ns(void)
 {
@@ -25,33 +36,51 @@ uint64_t flow_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-static bool is_over(struct flows *flows, const struct flow_tuple *key, const struct flow *f, const struct flow *reply)
+/* When the pair's time is over. */
+static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const struct flow *f, const struct flow *reply)
 {
 	uint64_t used = f->used_ns > reply->used_ns ? f->used_ns : reply->used_ns;
 	enum flow_state state = flow_state(key->proto, f->seen, reply->seen);
-	uint64_t timeout = flow_timeout_s(&flows->sw->model->settings, key->proto, state) * 1000000000ull;
 
-	return used + timeout <= flows->now_ns;
+	return used + flow_timeout_s(&flows->sw->model->settings, key->proto, state) * 1000000000ull;
 }
 
-/* A reply entry is kept alive by its forward entry; here only those are ended that have none. */
-static void age_reply(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+/* A connection that closes has the transitory timeout from then on: looked at twice in that time, it ends when it should. */
+static uint64_t recheck_ns(struct flows *flows, uint8_t proto)
+{
+	uint64_t half = flows->sw->model->settings.tcp_transitory_s * 500000000ull;
+
+	return flows->now_ns + (proto == IPPROTO_TCP && half < RECHECK_NS ? half : RECHECK_NS);
+}
+
+static void note_due(struct flow_note *note, uint64_t ns)
+{
+	note->due = (uint32_t)(ns >> FLOW_DEAD_SHIFT) + 1;
+}
+
+/* A reply entry is kept alive by its forward entry; here only those are ended that have none. False: it was ended. */
+static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
 {
 	struct flow_tuple peer;
 	struct flow forward;
 
+	note_due(note, f->created_ns + HALF_NS);
 	if (f->created_ns + HALF_NS > flows->now_ns)
-		return;
+		return true;
+	note_due(note, flows->now_ns + RECHECK_NS);
 	flow_tuple_peer(key, f, &peer);
 	if (!flow_lookup(flows, &peer, &forward) && flow_is_pair(key, &peer, &forward))
-		return;
+		return true;
 	flow_delete(flows, key);
+	return false;
 }
 
-static void age_forward(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+/* False: the pair was ended. */
+static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
 {
 	struct flow_tuple peer, to;
 	struct flow reply;
+	uint64_t end;
 	bool whole;
 
 	flow_tuple_peer(key, f, &peer);
@@ -59,77 +88,108 @@ static void age_forward(struct flows *flows, const struct flow_tuple *key, const
 	whole = !flow_lookup(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply);
 	if (!whole && f->created_ns + HALF_NS <= flows->now_ns) {
 		flow_delete(flows, key);
-		return;
+		return false;
 	}
-	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) || (whole && is_over(flows, key, f, &reply))) {
+	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
+	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) || end <= flows->now_ns) {
 		flow_end(flows, key, f);
-		return;
+		return false;
 	}
-	flows->seen++;
-	if (f->pool)
-		nat_sweep_flow(flows->sw->nat, f->pool_addr, key->proto, ntohs(to.sport));
+	note_due(note, end < recheck_ns(flows, key->proto) ? end : recheck_ns(flows, key->proto));
+	note->flags = FLOW_NOTE_FORWARD | (f->pool ? FLOW_NOTE_PORT : 0);
+	note->pool_addr = f->pool_addr;
+	note->proto = key->proto;
+	note->port = ntohs(to.sport);
+	return true;
 }
 
-static int age(struct flows *flows, int family, const void *key, const struct flow *f)
+static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note)
 {
 	struct flow_tuple t;
+	struct flow_key6 key;
+	struct flow f;
+	bool lives = false;
 
-	flow_tuple_from_key(family, key, &t);
-	if (f->flags & FLOW_F_REPLY)
-		age_reply(flows, &t, f);
-	else
-		age_forward(flows, &t, f);
-	return 0;
+	*note = (struct flow_note){0};
+	if (flowtab_read(tab, i, word, &key, &f)) {
+		flow_tuple_from_key(tab->family, &key, &t);
+		lives = f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &f, note) : look_at_forward(flows, &t, &f, note);
+	}
+	note->word = lives ? word : 0;
 }
 
-static int age4(const void *key, void *value, void *arg)
+/* Some slots of a table. False: there are no more. */
+static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
-	return age(arg, 4, key, value);
+	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT), end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+	unsigned looks = 0;
+
+	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {
+		struct flow_note *note = &notes[flows->next];
+		uint32_t word = flowtab_word(tab, flows->next);
+
+		if (!flowtab_is_live(word)) {
+			if (note->word)
+				note->word = 0;
+			continue;
+		}
+		if (flows->all || note->word != word || note->due <= now) {
+			look(flows, tab, flows->next, word, note);
+			looks++;
+		}
+		if (!note->word || !(note->flags & FLOW_NOTE_FORWARD))
+			continue;
+		flows->seen++;
+		if (flows->sweeping && note->flags & FLOW_NOTE_PORT)
+			nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
+	}
+	return flows->next < tab->n;
 }
 
-static int age6(const void *key, void *value, void *arg)
-{
-	return age(arg, 6, key, value);
-}
-
-/* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the sweep: what
- * was not walked must not be taken for unused. */
+/* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
+ * sweep: what was not walked must not be taken for unused. */
 static void step(struct flows *flows)
 {
-	struct nat *nat = flows->sw->nat;
-	int err = 0;
-
 	switch (flows->phase) {
 	case PHASE_FLOWS4:
-		err = table_each_some(flows->table[0], &flows->cursor, CHUNK, age4, flows);
-		break;
 	case PHASE_FLOWS6:
-		err = table_each_some(flows->table[1], &flows->cursor, CHUNK, age6, flows);
-		break;
+		if (age(flows, &flows->tab[flows->phase], flows->note[flows->phase]))
+			return;
+		flows->next = 0;
+		flows->phase++;
+		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
+			flows->phase = PHASE_END;
+		return;
 	case PHASE_MAPPINGS:
-		err = nat_sweep_mappings(nat, &flows->cursor, CHUNK);
-		break;
+		if (nat_sweep_mappings(flows->sw->nat, &flows->cursor, MAPPINGS))
+			flows->phase = PHASE_REST;
+		else if (!flows->cursor)
+			flows->phase = PHASE_END;
+		return;
 	case PHASE_END:
 	case PHASE_REST:
 		return;
 	}
-	if (err)
-		flows->phase = PHASE_REST;
-	else if (!flows->cursor)
-		flows->phase++;
 }
 
 static void pass_begin(struct flows *flows)
 {
 	flows->phase = PHASE_FLOWS4;
-	flows->seen = 0;
+	flows->seen = flows->work_ns = 0;
+	flows->sweeping = flows->soon || flows->now_ns >= flows->sweep_at_ns;
+	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes;
+	flows->nat_changes = flows->sw->nat->changes;
 	flows->soon = false;
-	nat_sweep_begin(flows->sw->nat, flows->now_ns);
+	if (flows->sweeping)
+		nat_sweep_begin(flows->sw->nat, flows->now_ns);
 }
 
 static void pass_end(struct flows *flows)
 {
-	nat_sweep_end(flows->sw->nat);
+	if (flows->sweeping) {
+		nat_sweep_end(flows->sw->nat);
+		flows->sweep_at_ns = flows->work_ns * SHARE > REST_NS ? flows->now_ns + flows->work_ns * SHARE : 0;
+	}
 	flows->counted = flows->seen;
 	flows->is_counted = true;
 	flows->phase = PHASE_REST;
@@ -154,12 +214,18 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 		pass_begin(flows);
 	while (flows->phase < PHASE_END && flow_now_ns() - flows->now_ns < SLICE_NS)
 		step(flows);
+	flows->work_ns += flow_now_ns() - flows->now_ns;
 	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? REST_NS : TICK_NS);
 }
 
 int flow_age_open(struct flows *flows)
 {
 	flows->phase = PHASE_REST;
+	for (int i = 0; i < 2; i++) {
+		flows->note[i] = calloc(flows->tab[i].n, sizeof(*flows->note[i]));
+		if (!flows->note[i])
+			return -ENOMEM;
+	}
 	flows->timer = event_new(flows->sw->base, -1, 0, tick, flows);
 	return flows->timer ? timer_set(flows, TICK_NS) : -ENOMEM;
 }
@@ -169,6 +235,8 @@ void flow_age_close(struct flows *flows)
 	if (flows->timer)
 		event_free(flows->timer);
 	table_cursor_free(flows->cursor);
+	for (int i = 0; i < 2; i++)
+		free(flows->note[i]);
 }
 
 void flow_age_soon(struct flows *flows)

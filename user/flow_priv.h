@@ -3,6 +3,7 @@
 #define SLUICE_FLOW_PRIV_H
 
 #include "flow_state.h"
+#include "flowtab.h"
 #include "sw.h"
 
 /* Both families' keys in one shape; addresses IPv4-mapped. */
@@ -16,16 +17,35 @@ struct flow_tuple {
 
 enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_END, PHASE_REST };
 
+/* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
+struct flow_note {
+	uint32_t word; /* the slot's when it was looked at; 0: never, or it has ended */
+	uint32_t due;  /* when to look again, in units of 2^FLOW_DEAD_SHIFT ns */
+	uint32_t pool_addr;
+	uint16_t port;
+	uint8_t proto;
+	uint8_t flags; /* FLOW_NOTE_* */
+};
+#define FLOW_NOTE_FORWARD (1 << 0)
+#define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
+
 struct flows {
 	struct sw *sw;
-	struct table *table[2]; /* flows4, flows6 */
+	struct flowtab tab[2]; /* flows4, flows6 */
+	struct flow_note *note[2];
 	struct event *timer;
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	void *cursor;
+	uint32_t next; /* slot */
+	void *cursor;  /* mappings */
 	uint64_t now_ns;
+	uint64_t work_ns;
 	uint64_t seen; /* pairs in this pass */
+	bool sweeping; /* ports and mappings are looked after in this pass */
+	bool all;      /* no note is trusted in this pass */
 	bool soon;     /* the next pass shall not wait */
+	uint64_t sweep_at_ns;
+	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */
 	uint64_t counted;
 	bool is_counted;

@@ -14,6 +14,7 @@
 #include <sluice/abi.h>
 #include <sluice/drop.h>
 #include "datapath_priv.h"
+#include "flowtab.h"
 
 #define MAPS_MAX 64
 
@@ -33,17 +34,24 @@ struct map_set {
 	uint64_t netns, drops, stats;
 };
 
-/* The maps whose size is a setting. */
+static uint32_t size_flows(uint32_t entries)
+{
+	return flowtab_buckets(entries) * FLOW_SLOTS;
+}
+
+/* The maps whose size is a setting, or is made of one. */
 static const struct {
 	const char *map, *key;
 	size_t offset;
+	uint32_t (*size)(uint32_t setting); /* NULL: the setting itself */
 } map_sizes[] = {
-	{"fdb", "tables.fdb", offsetof(struct settings_cfg, max_fdb)},
-	{"neighbors", "tables.neighbors", offsetof(struct settings_cfg, max_neighbors)},
-	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows)},
-	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows)},
-	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows)},
-	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows)},
+	{"fdb", "tables.fdb", offsetof(struct settings_cfg, max_fdb), NULL},
+	{"neighbors", "tables.neighbors", offsetof(struct settings_cfg, max_neighbors), NULL},
+	{"flow_words4", "tables.flows", offsetof(struct settings_cfg, max_flows), flowtab_buckets},
+	{"flow_words6", "tables.flows", offsetof(struct settings_cfg, max_flows), flowtab_buckets},
+	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
+	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
+	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
 };
 
 static const char *size_key(const char *map)
@@ -163,6 +171,8 @@ static int set_sizes(struct map_set *ms, const struct settings_cfg *sizes)
 	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++) {
 		s = spec_find(ms, map_sizes[i].map);
 		n = *(const uint32_t *)((const char *)sizes + map_sizes[i].offset);
+		if (n && map_sizes[i].size)
+			n = map_sizes[i].size(n);
 		for (int p = 0; s && n && p < PROGS; p++)
 			if (s->map[p] && !err)
 				err = bpf_map__set_max_entries(s->map[p], n);
@@ -170,21 +180,54 @@ static int set_sizes(struct map_set *ms, const struct settings_cfg *sizes)
 	return err;
 }
 
-static int not_zero(const void *key, void *value, void *arg)
+struct in_use {
+	const struct table *t;
+	bool words; /* of the flow table: what has ended is no use */
+};
+
+static int is_used(const void *key, void *value, void *arg)
 {
-	const struct table *t = arg;
+	const struct in_use *u = arg;
+	const struct flow_bucket *b = value;
 	const char *v = value;
 
-	if (t->type != BPF_MAP_TYPE_ARRAY && t->type != BPF_MAP_TYPE_PERCPU_ARRAY)
+	if (u->t->type != BPF_MAP_TYPE_ARRAY && u->t->type != BPF_MAP_TYPE_PERCPU_ARRAY)
 		return 1;
-	for (uint32_t i = 0; i < t->value_size; i++)
+	for (int i = 0; u->words && i < FLOW_SLOTS; i++)
+		if (flowtab_is_live(b->word[i]))
+			return 1;
+	for (uint32_t i = 0; !u->words && i < u->t->value_size; i++)
 		if (v[i])
 			return 1;
 	return 0;
 }
 
+/* 1: the map holds something that would be lost with it; 0; -errno. The entries of flows are what their words say. */
+static int map_in_use(const char *root, const char *name, struct table *t)
+{
+	struct in_use u = {.t = t, .words = !strncmp(name, "flow_words", strlen("flow_words"))};
+	char path[PATH_MAX], words[16];
+	struct table other;
+	int r;
+
+	if (strcmp(name, "flows4") && strcmp(name, "flows6"))
+		return table_each(t, is_used, &u);
+	snprintf(words, sizeof(words), "flow_words%s", name + strlen("flows"));
+	pin_path(path, sizeof(path), root, "maps", words);
+	r = bpf_obj_get(path);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = table_init(&other, words, r);
+	if (!r && other.value_size != sizeof(struct flow_bucket))
+		r = 1;
+	else if (!r)
+		r = table_each(&other, is_used, &(struct in_use){.t = &other, .words = true});
+	table_done(&other);
+	return r;
+}
+
 /* 0: adopt; 1: make it anew (it is empty, and only its size differs); -errno with words. */
-static int check_layout(const struct map_spec *s, struct table *t, struct errs *errs)
+static int check_layout(const char *root, const struct map_spec *s, struct table *t, struct errs *errs)
 {
 	const struct bpf_map *m = spec_map(s);
 	const char *key = size_key(s->name);
@@ -203,7 +246,7 @@ static int check_layout(const struct map_spec *s, struct table *t, struct errs *
 			bpf_map__value_size(m), bpf_map__max_entries(m));
 	if (t->max_entries == bpf_map__max_entries(m))
 		return 0;
-	r = table_each(t, not_zero, t);
+	r = map_in_use(root, s->name, t);
 	if (r == 0)
 		return 1;
 	if (r < 0)
@@ -241,7 +284,7 @@ static int adopt_one(struct datapath *dp, struct map_set *ms, struct map_spec *s
 	r = table_init(&t, s->name, s->fd);
 	if (r)
 		return errs_fail(errs, -r, "%s is no map: %s", path, strerror(-r));
-	r = check_layout(s, &t, errs);
+	r = check_layout(dp->root, s, &t, errs);
 	if (r == 1) {
 		close(s->fd);
 		s->fd = -1;
@@ -369,6 +412,24 @@ static int unpin_unknown(const char *name, void *arg)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
+/* The numbers that hashes are made with stay as long as the flows do. */
+static int write_flow_table(struct datapath *dp, const struct map_set *ms, struct errs *errs)
+{
+	struct table *head = table_get(dp, "flow_table"), *words4 = table_get(dp, "flow_words4"),
+		     *words6 = table_get(dp, "flow_words6");
+	struct flow_table *t = head ? table_map(head) : NULL;
+	int err;
+
+	if (!t || !words4 || !words6)
+		return errs_fail(errs, EINVAL, "map flow_table is missing or cannot be mapped into memory");
+	err = ms->adopt ? 0 : flowtab_seed(t, dp->sizes.hash_seed);
+	if (err)
+		return errs_fail(errs, -err, "no random numbers: %s", strerror(-err));
+	t->buckets4 = table_capacity(words4);
+	t->buckets6 = table_capacity(words6);
+	return 0;
+}
+
 static int write_control(struct datapath *dp, const struct map_set *ms, struct errs *errs)
 {
 	struct table *t = table_get(dp, "control");
@@ -424,7 +485,9 @@ int maps_commit(struct datapath *dp, struct map_set *ms, struct errs *errs)
 	err = pin_each(dp->root, "maps", unpin_unknown, &st);
 	if (err)
 		return errs_fail(errs, -err, "a pin of another version cannot be removed: %s", strerror(-err));
-	err = write_control(dp, ms, errs);
+	err = write_flow_table(dp, ms, errs);
+	if (!err)
+		err = write_control(dp, ms, errs);
 	if (err)
 		return err;
 	err = bpf_obj_get_info_by_fd(table_get(dp, "control")->fd, &info, &len);

@@ -17,6 +17,9 @@
 #define POOL_PORT_MIN	 1024
 #define POOL_PORT_MAX	 65535
 #define NEXTHOPS_MAX	 256
+#define MTU_MIN4	 576  /* RFC 1122 3.3.2 */
+#define MTU_MIN6	 1280 /* RFC 8200 5 */
+#define MTU_MAX		 65535
 #define TABLE_MAIN	 254
 #define VRF_DEFAULT	 "default"
 

@@ -172,6 +172,7 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 	err = nat_plan_make(sw, &plan, errs);
 	if (!err)
 		err = nat_apply(sw, &plan, errs);
+	sw->nat->changes++;
 	for (size_t i = 0; !err && i < sw->nat->n_rules; i++)
 		sw->nat->rules[i].alive = sw->nat->rules[i].wanted;
 	nat_plan_free(&plan);

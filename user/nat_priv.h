@@ -32,6 +32,7 @@ struct nat {
 	size_t n_rules;
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
+	uint32_t changes; /* how often it was reconciled: flows may have lost their rule or address */
 };
 
 /* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */

@@ -92,11 +92,15 @@ static bool claim(struct nat_sweep *s, uint32_t slot, unsigned class, uint16_t p
 void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port)
 {
 	unsigned class = nat_class(proto);
+	uint64_t bit = 1ull << port % 64;
+	__u64 *used;
 
 	if (pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat->sweep->noted[pool_addr])
 		return;
 	claim(nat->sweep, pool_addr, class, port);
-	__atomic_fetch_or(&nat_ports(nat, pool_addr, class)->used[port / 64], 1ull << port % 64, __ATOMIC_SEQ_CST);
+	used = &nat_ports(nat, pool_addr, class)->used[port / 64];
+	if (!(__atomic_load_n(used, __ATOMIC_RELAXED) & bit))
+		__atomic_fetch_or(used, bit, __ATOMIC_SEQ_CST);
 }
 
 /* After the flows: what is unclaimed here has no flow. */

@@ -35,6 +35,8 @@ struct nexthops {
 	struct nexthop *nh;
 	struct nhg *groups;
 	struct nhg_bucket *buckets;
+	struct nhg_ifaces *ifaces; /* NULL: nobody wants to know */
+	uint32_t n_ifaces;
 	uint32_t n_nh, n_groups, n_chunks;
 	uint32_t end, next, next_group; /* where the search for a free id goes on */
 	struct nexthop_info *info;
@@ -390,6 +392,23 @@ static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint
 	return 0;
 }
 
+/* By which interfaces it may leave, and so answers come in. Before the FIB names the group. */
+static void group_note_ifaces(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n)
+{
+	struct nhg_ifaces now = {0};
+
+	if (!ns->ifaces || id >= ns->n_ifaces)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		uint16_t iface = ns->nh[m[i].nexthop].iface;
+
+		if (iface < IFACE_MAX)
+			now.bits[iface / 64] |= 1ull << (iface % 64);
+	}
+	for (size_t w = 0; w < sizeof(now.bits) / sizeof(now.bits[0]); w++)
+		__atomic_store_n(&ns->ifaces[id].bits[w], now.bits[w], __ATOMIC_RELAXED);
+}
+
 static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
 {
 	struct group g = {.n = n, .known = true};
@@ -408,6 +427,7 @@ static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, 
 		goto out;
 	for (i = 0; i < n; i++)
 		ns->info[m[i].nexthop].refs++;
+	group_note_ifaces(ns, *ret_id, m, n);
 	ns->group[*ret_id] = g;
 	ns->changed = true;
 	return 0;
@@ -602,6 +622,12 @@ int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *grou
 	adopt_groups(ns);
 	*ret = ns;
 	return 0;
+}
+
+void nexthop_ifaces(struct nexthops *ns, struct nhg_ifaces *ifaces, uint32_t n)
+{
+	ns->ifaces = ifaces;
+	ns->n_ifaces = n;
 }
 
 void nexthop_close(struct nexthops *ns)

@@ -138,6 +138,26 @@ static bool links_changed(struct routes *rs)
 	return true;
 }
 
+static int note_own(const struct rib_view *v, void *arg)
+{
+	uint32_t bit = OWN_FILTER_BIT(&v->to.addr);
+
+	((struct own_filter *)arg)->bits[bit / 64] |= 1ull << (bit % 64);
+	return 0;
+}
+
+/* The filter of addresses that no station may have. A bit that is set too early or too late is a search too many, or one packet
+ * more with a forged source. */
+static void own_filter_write(struct routes *rs)
+{
+	struct own_filter now = {0};
+
+	rib_each(rs->rib, RIB_LOCAL, note_own, &now);
+	rib_each(rs->rib, RIB_HOST, note_own, &now);
+	for (size_t w = 0; w < sizeof(now.bits) / sizeof(now.bits[0]); w++)
+		__atomic_store_n(&rs->own->bits[w], now.bits[w], __ATOMIC_RELAXED);
+}
+
 static int settle(struct routes *rs, struct errs *errs)
 {
 	uint64_t signature = route_signature(rs);
@@ -152,6 +172,8 @@ static int settle(struct routes *rs, struct errs *errs)
 	if (links)
 		rib_links_changed(rs->rib);
 	r = rib_settle(rs->rib, &changed);
+	if (changed)
+		own_filter_write(rs);
 	if (gateways_update(rs))
 		changed = true;
 	if (changed || links)
@@ -209,13 +231,14 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 static int open_tables(struct routes *rs, struct errs *errs)
 {
-	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets"};
-	struct table *t[5];
-	void *mem[5];
+	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets", "nhg_ifaces", "own_filter"};
+	enum { N = sizeof(names) / sizeof(names[0]) };
+	struct table *t[N];
+	void *mem[N];
 	bool damaged;
 	int r, i;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < N; i++) {
 		t[i] = table_get(rs->sw->dp, names[i]);
 		mem[i] = t[i] ? table_map(t[i]) : NULL;
 		if (!mem[i])
@@ -226,6 +249,9 @@ static int open_tables(struct routes *rs, struct errs *errs)
 	if (!r)
 		r = nexthop_open(mem[2], table_capacity(t[2]), mem[3], table_capacity(t[3]), mem[4], table_capacity(t[4]),
 				 &rs->ns);
+	if (!r)
+		nexthop_ifaces(rs->ns, mem[5], table_capacity(t[5]));
+	rs->own = mem[6];
 	if (!r)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))

@@ -14,6 +14,7 @@ struct routes {
 	struct sw *sw;
 	struct fib *fib;
 	struct nexthops *ns;
+	struct own_filter *own; /* the map, mmap-ed */
 	struct rib *rib;
 	struct table *counters; /* nexthop_counters */
 	struct event *timer;

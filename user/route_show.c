@@ -10,7 +10,7 @@ static const char *type_name(uint8_t type)
 	static const char *const names[] = {
 		[NEXTHOP_NONE] = "none",	 [NEXTHOP_GATEWAY] = "unicast",	    [NEXTHOP_CONNECTED] = "unicast",
 		[NEXTHOP_LOCAL] = "local",	 [NEXTHOP_BLACKHOLE] = "blackhole", [NEXTHOP_UNREACHABLE] = "unreachable",
-		[NEXTHOP_PROHIBIT] = "prohibit",
+		[NEXTHOP_PROHIBIT] = "prohibit", [NEXTHOP_BROADCAST] = "broadcast",
 	};
 
 	return type < sizeof(names) / sizeof(names[0]) ? names[type] : "none";

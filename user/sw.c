@@ -43,6 +43,7 @@ int control_reconcile(struct sw *sw, struct errs *errs)
 		sw_epoch(sw);
 	}
 	__atomic_store_n(&c->icmp_rate, s->icmp_rate, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->neighbor_rate, s->neighbor_rate, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 1
+#define SLUICE_ABI_VERSION 2
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -38,10 +38,12 @@ struct control {
 	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
 	__u32 epoch;
 	__u32 hash_seed;
-	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
-	__u32 snat_bank; /* which half of `snat_rules` is in force */
-	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u64 reserved[13];
+	__u32 icmp_rate;     /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank;     /* which half of `snat_rules` is in force */
+	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 pad;
+	__u64 reserved[12];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -60,6 +62,7 @@ enum port_mode {
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
 #define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
+#define PORT_F_DOWN    (1 << 3) /* no carrier, or set down: nothing is sent there, nobody is behind it */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
@@ -99,7 +102,11 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 
 /* ---- interface ---- */
 
-#define IFACE_F_UP (1 << 0)
+#define IFACE_F_UP	   (1 << 0)
+#define IFACE_F_RPF_LOOSE  (1 << 1) /* sources must have a route, */
+#define IFACE_F_RPF_STRICT (1 << 2) /* and the route must lead to this interface (RFC 3704) */
+
+#define IFACE_MSS_CLAMP 0xffff /* `mss` follows the MTU */
 
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
@@ -112,7 +119,8 @@ struct iface {
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
-	__u32 pad;
+	__u16 mss;	    /* TCP MSS that may be offered across this interface; 0: any, IFACE_MSS_CLAMP: what its MTU allows */
+	__u16 pad;
 	struct addr addr6; /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
@@ -169,6 +177,7 @@ enum nexthop_type {
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
+	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644) */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
@@ -203,6 +212,23 @@ struct nhg_bucket {
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
+
+/* Map `nhg_ifaces`: group id -> a bit for each interface that a member leaves by, dead members included. Written before the group
+ * can be found. */
+struct nhg_ifaces {
+	__u64 bits[IFACE_MAX / 64];
+};
+_Static_assert(sizeof(struct nhg_ifaces) == 128, "struct nhg_ifaces");
+
+/* Map `own_filter`: a filter of the addresses that no station may have as its own: the host's and the broadcast addresses of its
+ * prefixes, all VRFs together. A bit that is not set: surely not one of them; set: the FIB tells. */
+#define OWN_FILTER_BITS	  4096
+#define OWN_FILTER_BIT(a) ((((a)->a32[0] ^ (a)->a32[1] ^ (a)->a32[2] ^ (a)->a32[3]) * 0x9e3779b1u) >> 20)
+
+struct own_filter {
+	__u64 bits[OWN_FILTER_BITS / 64];
+};
+_Static_assert(sizeof(struct own_filter) == 512, "struct own_filter");
 
 /* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
  * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
@@ -287,8 +313,50 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 #define FLOW_SEEN_RST	 (1 << 4)
 #define FLOW_SEEN_ANY	 (1 << 5)
 
-/* Maps `flows4`, `flows6`. The first cache line is all that an IPv4 packet of an established flow needs. */
+/* The flow table: for each family an array of entries (maps `flows4`, `flows6`) and one of buckets (`flow_words4`,
+ * `flow_words6`), written by the data plane and by sluiced through mmap. A key may stand in two buckets, by two halves of its
+ * hash. Entry bucket * FLOW_SLOTS + i belongs to word[i], whose low two bits say what becomes of it:
+ *
+ *   EMPTY  nothing was ever here
+ *   BUSY   a CPU fills the entry
+ *   LIVE   the other bits are those of the key's hash
+ *   DEAD   the other bits are when it ended, in units of 2^FLOW_DEAD_SHIFT ns of CLOCK_MONOTONIC. A packet that found the entry
+ *          before may still read it; after FLOW_GRACE units it is free again
+ */
+#define FLOW_SLOTS	15
+#define FLOW_WORD_EMPTY 0
+#define FLOW_WORD_BUSY	1
+#define FLOW_WORD_LIVE	2
+#define FLOW_WORD_DEAD	3
+#define FLOW_WORD_STATE 3
+#define FLOW_DEAD_SHIFT 26
+#define FLOW_GRACE	16 /* 1.07 s: beyond what a packet spends in a program */
+/* Up to so many used slots a key goes into its first bucket, beyond into the emptier one: most are found at once, and the table
+ * fills evenly. */
+#define FLOW_FIRST_USED 10
+
+struct flow_bucket {
+	__u32 word[FLOW_SLOTS];
+	__u32 lock; /* held while a key with this first bucket is inserted: the same key is never inserted twice */
+};
+_Static_assert(sizeof(struct flow_bucket) == 64, "struct flow_bucket");
+
+/* Map `flow_table`: one element. Secret random numbers, so that nobody can choose keys that meet in a bucket. */
+#define FLOW_HASH_KEYS 11 /* one more than a key has words of 32 bits */
+struct flow_table {
+	__u32 buckets4, buckets6;
+	__u64 hash_key[FLOW_HASH_KEYS];
+	__u64 reserved[4];
+};
+_Static_assert(sizeof(struct flow_table) == 128, "struct flow_table");
+
+/* The first cache line, with the IPv4 key, is all that decides on an IPv4 packet of an established flow; the second one has its
+ * counters. */
 struct flow {
+	union {
+		struct flow_key4 key4; /* IPv4: the entry's key */
+		struct addr saddr6;    /* IPv6: the rewritten tuple's */
+	};
 	__u32 epoch;	/* under which the forwarding half was decided; 0: not decided */
 	__u16 out_port; /* forwarding half: port id, */
 	__u16 out_vlan; /* VLAN on that port (0: routed port), */
@@ -297,7 +365,7 @@ struct flow {
 	__u16 flags; /* FLOW_F_* */
 	__u8 seen;   /* FLOW_SEEN_* */
 	__u8 pad0;
-	__be32 saddr4; /* the rewritten tuple, IPv4 (IPv6: below) */
+	__be32 saddr4; /* the rewritten tuple, IPv4 (IPv6: saddr6, daddr6) */
 	__be32 daddr4;
 	__be16 sport;
 	__be16 dport;
@@ -306,20 +374,30 @@ struct flow {
 	__u64 used_ns;	/* CLOCK_MONOTONIC */
 	__u64 packets;	/* counted after segmentation */
 	__u64 bytes;	/* layer 2 bytes */
-	struct addr saddr6;
-	struct addr daddr6;
-	__u32 nexthop;	  /* nexthop id the decision used */
-	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
-	__u16 rule;	  /* id of the rule that made it, stable by name */
-	__u64 created_ns; /* CLOCK_MONOTONIC */
-	__u32 pool_addr;  /* index in `pool_addrs` */
+	__u32 nexthop;	/* nexthop id the decision used */
+	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
 	__u16 out_iface;
 	__u16 in_iface; /* where the first packet of this direction came in */
-	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
-	__u16 peer_vrf; /* of the other direction's key, which else is the rewritten tuple swapped */
+	__u16 pool;	/* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 rule;	/* id of the rule that made it, stable by name */
+	__u32 pool_addr; /* index in `pool_addrs` */
+	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
 	__u16 reserved;
+	__u64 created_ns; /* CLOCK_MONOTONIC */
+	union {
+		__u64 reserved4[2];
+		struct addr daddr6;
+	};
 };
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
+
+/* An element of `flows6`. */
+struct flow6 {
+	struct flow flow;
+	struct flow_key6 key;
+	__u64 reserved[3];
+};
+_Static_assert(sizeof(struct flow6) == 192, "struct flow6");
 
 /* Map `frags`, LRU: the ports of a fragmented packet, for the fragments that bear none. */
 struct frag_key {
@@ -481,6 +559,8 @@ struct nexthop_counters {
 	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
+	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \

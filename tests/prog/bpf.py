@@ -5,6 +5,7 @@ packet is put through a program by BPF_PROG_TEST_RUN. Layouts are those of the k
 """
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import struct
@@ -112,6 +113,11 @@ class Map:
         except OSError as e:
             if e.errno != errno.ENOENT:
                 raise
+
+    def zero(self):
+        """All elements of an mmap-able array become zero."""
+        with mmap.mmap(self.fd, self._stride * self.max_entries) as memory:
+            memory[:] = bytes(len(memory))
 
     def keys(self):
         """All keys, gathered first, so that elements may be deleted while walking."""

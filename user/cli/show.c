@@ -78,6 +78,8 @@ void print_interfaces(const json_t *answer)
 		{.title = "STATE", .key = "state"},
 		{.title = "MAC", .key = "mac"},
 		{.title = "MTU", .key = "mtu", .right = true},
+		{.title = "RPF", .key = "rpf"},
+		{.title = "MSS", .key = "mss", .right = true},
 		{.title = "ADDRESSES", .key = "addresses"},
 		{.title = "WHY", .cell = cell_why},
 	};

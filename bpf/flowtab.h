@@ -1,0 +1,505 @@
+/* flowtab.h: the hash table of the flows: found by key, inserted, ended.
+ *
+ * Stands between flow.h and four mmap-ed arrays, which abi.h describes; user/flowtab.c is the same table seen from sluiced. The
+ * kernel's own hash costs 200 to 300 ns for a flow that is not in the CPU's caches. Here a look-up reads one line of words, and of
+ * the entry whose word fits; most entries stand in the slot that their hash names first, so that the CPU, guessing that, fetches
+ * both at once. sluiced walks the flows in memory.
+ *
+ * Races. An entry is whole before its word says LIVE, and is not given away until FLOW_GRACE after its word says DEAD, so a packet
+ * that found it reads and counts this flow and no other. A CPU that is held up for longer than that between finding the
+ * entry and its end (a virtual one, by its hypervisor) may count one packet, or send it with the rewrite, of a later flow.
+ */
+#ifndef SLUICE_FLOWTAB_H
+#define SLUICE_FLOWTAB_H
+
+#include <linux/errno.h>
+#include "pkt.h"
+
+/* Written by sluiced, read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_table);
+} flow_table SEC(".maps");
+
+/* Written here and by sluiced, which ends flows. Sizes: set by sluiced. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct flow_bucket);
+} flow_words4 SEC(".maps");
+
+/* Written here and by sluiced, which ends flows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct flow_bucket);
+} flow_words6 SEC(".maps");
+
+/* Written here, read by sluiced. FLOW_SLOTS for each bucket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16 * FLOW_SLOTS);
+	__type(key, __u32);
+	__type(value, struct flow);
+} flows4 SEC(".maps");
+
+/* Written here, read by sluiced. FLOW_SLOTS for each bucket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16 * FLOW_SLOTS);
+	__type(key, __u32);
+	__type(value, struct flow6);
+} flows6 SEC(".maps");
+
+#define FLOWTAB_KEY4	   4 /* words of a key */
+#define FLOWTAB_KEY6	   10
+#define FLOWTAB_LOCK_TRIES 256
+#define FLOWTAB_SLOT_TRIES 4
+#define FLOWTAB_CANDIDATES 2 /* of one bucket: equal 30 bits of hash come about once in 10^8 full buckets */
+
+#ifdef __clang__
+#define FLOWTAB_UNROLL _Pragma("unroll")
+#else
+#define FLOWTAB_UNROLL
+#endif
+
+/* Where a key may stand, and what its word then is. */
+struct flowtab_place {
+	__u32 first, second; /* buckets */
+	__u32 word;	     /* LIVE */
+	__u32 home;	     /* the slot to try first */
+};
+
+/* ---- the hash */
+
+/* Multilinear over 64 bits with secret keys: of two keys chosen without knowing those, the upper half is equal by chance alone
+ * (Lemire and Kaser, "Strongly universal string hashing is fast", 2.2). What follows it only spreads the bits. */
+static __always_inline __u64 flowtab_hash(const struct flow_table *t, const __u32 *key, __u32 words)
+{
+	__u64 h = t->hash_key[0];
+
+	FLOWTAB_UNROLL
+	for (__u32 i = 0; i < words; i++)
+		h += t->hash_key[i + 1] * key[i];
+	h ^= h >> 32;
+	h *= 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
+
+static __always_inline void flowtab_place(__u64 hash, __u32 buckets, struct flowtab_place *ret)
+{
+	__u32 low = hash;
+
+	ret->first = (hash >> 32) * buckets >> 32;
+	ret->second = (__u64)((low ^ low >> 15) * 0x2c1b3c6du) * buckets >> 32;
+	ret->word = low << 2 | FLOW_WORD_LIVE;
+	ret->home = (low & 0xffff) * FLOW_SLOTS >> 16;
+}
+
+/* ---- access, by family: a constant in all that follows */
+
+static __always_inline struct flow_table *flowtab_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&flow_table, &zero);
+}
+
+static __always_inline struct flow_bucket *flowtab_bucket(__u8 family, __u32 i)
+{
+	if (family == 4)
+		return bpf_map_lookup_elem(&flow_words4, &i);
+	return bpf_map_lookup_elem(&flow_words6, &i);
+}
+
+static __always_inline struct flow *flowtab_at(__u8 family, __u32 i)
+{
+	if (family == 4)
+		return bpf_map_lookup_elem(&flows4, &i);
+	return bpf_map_lookup_elem(&flows6, &i);
+}
+
+static __always_inline bool flowtab_key_is(__u8 family, __u32 i, const void *key)
+{
+	const __u64 *want = key, *have;
+
+	if (family == 4) {
+		struct flow *f = bpf_map_lookup_elem(&flows4, &i);
+
+		if (!f)
+			return false;
+		have = (const __u64 *)&f->key4;
+		return have[0] == want[0] && have[1] == want[1];
+	} else {
+		struct flow6 *f = bpf_map_lookup_elem(&flows6, &i);
+
+		if (!f)
+			return false;
+		have = (const __u64 *)&f->key;
+		return have[0] == want[0] && have[1] == want[1] && have[2] == want[2] && have[3] == want[3] && have[4] == want[4];
+	}
+}
+
+static __always_inline void flowtab_copy(__u64 *to, const __u64 *from, __u32 words)
+{
+	FLOWTAB_UNROLL
+	for (__u32 i = 0; i < words; i++)
+		to[i] = from[i];
+}
+
+/* Entry `i`, which nobody else looks at, becomes `f` under `key`. */
+static __always_inline bool flowtab_fill(__u8 family, __u32 i, const void *key, const struct flow *f)
+{
+	if (family == 4) {
+		struct flow *e = bpf_map_lookup_elem(&flows4, &i);
+
+		if (!e)
+			return false;
+		flowtab_copy((__u64 *)&e->key4, key, sizeof(e->key4) / 8);
+		flowtab_copy((__u64 *)e + 2, (const __u64 *)f + 2, sizeof(*f) / 8 - 2);
+	} else {
+		struct flow6 *e = bpf_map_lookup_elem(&flows6, &i);
+
+		if (!e)
+			return false;
+		flowtab_copy((__u64 *)&e->flow, (const __u64 *)f, sizeof(*f) / 8);
+		flowtab_copy((__u64 *)&e->key, key, sizeof(e->key) / 8);
+	}
+	return true;
+}
+
+/* ---- a bucket's words. verifier: without branches, so that fifteen words are one path, not 2^15. */
+
+/* A bit for each slot whose word is `word`. */
+static __always_inline __u32 flowtab_match(const struct flow_bucket *b, __u32 word)
+{
+	__u32 mask = 0;
+
+	FLOWTAB_UNROLL
+	for (__u32 i = 0; i < FLOW_SLOTS; i++)
+		mask |= (__u32)(((__u64)(READ_ONCE(b->word[i]) ^ word) - 1) >> 63) << i;
+	return mask;
+}
+
+/* verifier: it does not follow the arithmetic that bounds a slot, and the compiler, which does, would leave the check out. */
+static __always_inline bool flowtab_is_slot(__u32 *slot)
+{
+	asm volatile("" : "+r"(*slot));
+	return *slot < FLOW_SLOTS;
+}
+
+/* CLOCK_MONOTONIC as DEAD words have it. */
+static __always_inline __u32 flowtab_stamp(void)
+{
+	return bpf_ktime_get_coarse_ns() >> FLOW_DEAD_SHIFT;
+}
+
+/* 1: the slot is to be had. What sluiced's clock, which is finer, put into the near future is not over yet. */
+static __always_inline __u32 flowtab_is_free(__u32 word, __u32 stamp)
+{
+	__u32 used = word | word >> 1, dead = word & word >> 1;
+	__u32 over = ~((stamp - FLOW_GRACE - (word >> 2)) >> 29);
+
+	/* verifier: the compiler would see a comparison in this, and branch. */
+	asm volatile("" : "+r"(used));
+	return (~used | (dead & over)) & 1;
+}
+
+static __always_inline __u32 flowtab_free(const struct flow_bucket *b, __u32 stamp)
+{
+	__u32 mask = 0;
+
+	FLOWTAB_UNROLL
+	for (__u32 i = 0; i < FLOW_SLOTS; i++)
+		mask |= flowtab_is_free(READ_ONCE(b->word[i]), stamp) << i;
+	return mask;
+}
+
+/* ---- finding */
+
+/* Index of the entry + 1; 0: not in this bucket. */
+static __always_inline __u32 flowtab_search_in(__u8 family, __u32 bucket, __u32 word, const void *key)
+{
+	struct flow_bucket *b = flowtab_bucket(family, bucket);
+	__u32 mask, i;
+
+	if (!b)
+		return 0;
+	mask = flowtab_match(b, word);
+	FLOWTAB_UNROLL
+	for (int n = 0; n < FLOWTAB_CANDIDATES; n++) {
+		if (!mask)
+			return 0;
+		i = bucket * FLOW_SLOTS + __builtin_popcount((mask & -mask) - 1);
+		if (flowtab_key_is(family, i, key))
+			return i + 1;
+		mask &= mask - 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 flowtab_search(__u8 family, const struct flowtab_place *at, const void *key)
+{
+	__u32 i = flowtab_search_in(family, at->first, at->word, key);
+
+	return i ? i : flowtab_search_in(family, at->second, at->word, key);
+}
+
+/* The slot that the hash names first, before all are searched. */
+static __always_inline __u32 flowtab_search_home(__u8 family, const struct flowtab_place *at, const void *key)
+{
+	struct flow_bucket *b = flowtab_bucket(family, at->first);
+	__u32 i = at->first * FLOW_SLOTS + at->home;
+
+	if (!b || READ_ONCE(b->word[at->home & 15]) != at->word || !flowtab_key_is(family, i, key))
+		return 0;
+	return i + 1;
+}
+
+/* Index of the entry + 1; 0: there is none. */
+__noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
+{
+	struct flow_table *t = flowtab_get();
+	struct flowtab_place at;
+	__u32 i;
+
+	if (!key || !t)
+		return 0;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
+	i = flowtab_search_home(4, &at, key);
+	return likely(i) ? i : flowtab_search(4, &at, key);
+}
+
+__noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
+{
+	struct flow_table *t = flowtab_get();
+	struct flowtab_place at;
+	__u32 i;
+
+	if (!key || !t)
+		return 0;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
+	i = flowtab_search_home(6, &at, key);
+	return likely(i) ? i : flowtab_search(6, &at, key);
+}
+
+/* ---- inserting */
+
+/* Two CPUs that insert the same key do so one after the other: it has one first bucket. Others wait for nobody: a slot is taken by
+ * compare-and-swap. Held for a fraction of a microsecond; the wait is bounded all the same, for a CPU that its hypervisor has
+ * stopped may be the holder. */
+__noinline_global int flowtab_lock(struct flow_bucket *b)
+{
+	if (!b)
+		return -EBUSY;
+	for (int i = 0; i < FLOWTAB_LOCK_TRIES; i++)
+		if (!__sync_val_compare_and_swap(&b->lock, 0, 1))
+			return 0;
+	return -EBUSY;
+}
+
+static __always_inline void flowtab_unlock(struct flow_bucket *b)
+{
+	__sync_lock_test_and_set(&b->lock, 0);
+}
+
+/* Takes a slot in one of a key's two buckets: its word is BUSY then. Index of its entry + 1; 0: none is free. */
+__noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow_bucket *first, struct flow_bucket *second)
+{
+	__u32 stamp = flowtab_stamp(), bucket, free, other, slot, word;
+	struct flow_bucket *b;
+
+	if (!at || !first || !second)
+		return 0;
+	for (int i = 0; i < FLOWTAB_SLOT_TRIES; i++) {
+		b = first;
+		bucket = at->first;
+		free = flowtab_free(first, stamp);
+		if (FLOW_SLOTS - __builtin_popcount(free) >= FLOW_FIRST_USED) {
+			other = flowtab_free(second, stamp);
+			if (__builtin_popcount(other) > __builtin_popcount(free)) {
+				b = second;
+				bucket = at->second;
+				free = other;
+			}
+		}
+		if (!free)
+			return 0;
+		slot = free >> (at->home & 15) & 1 ? at->home : __builtin_popcount((free & -free) - 1);
+		if (!flowtab_is_slot(&slot))
+			return 0;
+		word = READ_ONCE(b->word[slot]);
+		if (flowtab_is_free(word, stamp) && __sync_val_compare_and_swap(&b->word[slot], word, FLOW_WORD_BUSY) == word)
+			return bucket * FLOW_SLOTS + slot + 1;
+	}
+	return 0;
+}
+
+/* The entry's word from BUSY to LIVE. A full barrier: the entry is there before its word is. */
+static __always_inline void flowtab_publish(__u8 family, __u32 i, __u32 word)
+{
+	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
+	__u32 slot = i % FLOW_SLOTS;
+
+	if (b && flowtab_is_slot(&slot))
+		__sync_lock_test_and_set(&b->word[slot], word);
+}
+
+/* With the first bucket's lock held. */
+static __always_inline long flowtab_put_locked(__u8 family, const struct flowtab_place *at, struct flow_bucket *first,
+						  const void *key, const struct flow *f)
+{
+	struct flow_bucket *second = flowtab_bucket(family, at->second);
+	__u32 i;
+
+	if (!second)
+		return -E2BIG;
+	if (flowtab_search(family, at, key))
+		return -EEXIST;
+	i = flowtab_take(at, first, second);
+	if (!i || !flowtab_fill(family, i - 1, key, f))
+		return -E2BIG;
+	flowtab_publish(family, i - 1, at->word);
+	return 0;
+}
+
+static __always_inline long flowtab_put(__u8 family, const struct flowtab_place *at, const void *key, const struct flow *f)
+{
+	struct flow_bucket *first = flowtab_bucket(family, at->first);
+	long err;
+
+	if (!first)
+		return -E2BIG;
+	if (flowtab_lock(first))
+		return -EBUSY;
+	err = flowtab_put_locked(family, at, first, key, f);
+	flowtab_unlock(first);
+	return err;
+}
+
+/* 0; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
+__noinline_global int flowtab_insert4(const struct flow_key4 *key, const struct flow *f)
+{
+	struct flow_table *t = flowtab_get();
+	struct flowtab_place at;
+
+	if (!key || !f || !t)
+		return -E2BIG;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
+	return flowtab_put(4, &at, key, f);
+}
+
+__noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct flow *f)
+{
+	struct flow_table *t = flowtab_get();
+	struct flowtab_place at;
+
+	if (!key || !f || !t)
+		return -E2BIG;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
+	return flowtab_put(6, &at, key, f);
+}
+
+/* ---- ending */
+
+/* `i`: the entry's index. */
+static __always_inline void flowtab_kill(__u8 family, __u32 i)
+{
+	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
+	__u32 slot = i % FLOW_SLOTS, word;
+
+	if (!b || !flowtab_is_slot(&slot))
+		return;
+	word = READ_ONCE(b->word[slot]);
+	if ((word & FLOW_WORD_STATE) == FLOW_WORD_LIVE)
+		__sync_val_compare_and_swap(&b->word[slot], word, flowtab_stamp() << 2 | FLOW_WORD_DEAD);
+}
+
+/* ---- by tuple */
+
+static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow_key4 key = {
+		.saddr = t->saddr.a32[3],
+		.daddr = t->daddr.a32[3],
+		.sport = t->sport,
+		.dport = t->dport,
+		.vrf = vrf,
+		.proto = proto,
+	};
+	return key;
+}
+
+static __always_inline struct flow_key6 flow_key6(const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow_key6 key = {
+		.saddr = t->saddr,
+		.daddr = t->daddr,
+		.sport = t->sport,
+		.dport = t->dport,
+		.vrf = vrf,
+		.proto = proto,
+	};
+	return key;
+}
+
+/* Index of the entry + 1; 0: there is none. */
+static __always_inline __u32 flow_find(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return flowtab_find4(&key);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return flowtab_find6(&key);
+	}
+	return 0;
+}
+
+static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	__u32 i = flow_find(family, t, proto, vrf);
+
+	return i ? flowtab_at(family, i - 1) : NULL;
+}
+
+static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct flow *f)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return flowtab_insert4(&key, f);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return flowtab_insert6(&key, f);
+	}
+	return -E2BIG;
+}
+
+static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	__u32 i = flow_find(family, t, proto, vrf);
+
+	if (!i)
+		return;
+	if (family == 4)
+		flowtab_kill(4, i - 1);
+	else if (cfg_ipv6)
+		flowtab_kill(6, i - 1);
+}
+
+#endif

@@ -1,0 +1,299 @@
+/* flowtab_test.c: the flow table, by the data plane's own code run natively, beside sluiced's view of the same memory: how full it
+ * gets, that a key never stands in it twice, that what has ended is not given away before its time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#include "../../bpf/flowtab.h"
+#include "../../user/flowtab.h"
+
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace;
+
+#define ENTRIES 4000
+#define SECOND	1000000000ull
+
+static struct flowtab tab[2]; /* sluiced's view: IPv4, IPv6 */
+
+static void add_map(const void *map, size_t value, size_t max)
+{
+	stub_map_add(map, BPF_MAP_TYPE_ARRAY, 4, value, max);
+}
+
+static int setup(void **state)
+{
+	struct flow_table *head;
+	uint32_t buckets = flowtab_buckets(ENTRIES);
+
+	stub_reset();
+	add_map(&flow_table, sizeof(struct flow_table), 1);
+	add_map(&flow_words4, sizeof(struct flow_bucket), buckets);
+	add_map(&flow_words6, sizeof(struct flow_bucket), buckets);
+	add_map(&flows4, sizeof(struct flow), buckets * FLOW_SLOTS);
+	add_map(&flows6, sizeof(struct flow6), buckets * FLOW_SLOTS);
+	head = flowtab_get();
+	head->buckets4 = head->buckets6 = buckets;
+	tab[0] = (struct flowtab){4, head, (void *)stub_find(&flow_words4)->array, stub_find(&flows4)->array, buckets * FLOW_SLOTS};
+	tab[1] = (struct flowtab){6, head, (void *)stub_find(&flow_words6)->array, stub_find(&flows6)->array, buckets * FLOW_SLOTS};
+	return flowtab_seed(head, 77);
+}
+
+static struct flow_key4 make4(uint32_t i)
+{
+	return (struct flow_key4){.saddr = 0x0a000001, .daddr = htobe32(0xc0000200 + i / 60000), .sport = i % 60000, .dport = 443,
+				  .proto = 6};
+}
+
+static struct flow_key6 make6(uint32_t i)
+{
+	return (struct flow_key6){.saddr = {.a32 = {0x20010db8, 0, 0, i}}, .sport = i, .dport = 443, .proto = 6};
+}
+
+static unsigned live(const struct flowtab *t)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < t->n; i++)
+		n += flowtab_is_live(flowtab_word(t, i));
+	return n;
+}
+
+static int put4(uint32_t i)
+{
+	struct flow_key4 key = make4(i);
+	struct flow f = {.epoch = i, .packets = ~(uint64_t)i};
+
+	return flowtab_insert4(&key, &f);
+}
+
+static void end4(uint32_t i)
+{
+	struct flow_key4 key = make4(i);
+	uint32_t word, at = flowtab_find(&tab[0], &key, &word);
+
+	assert_int_not_equal(at, FLOWTAB_NONE);
+	assert_true(flowtab_end(&tab[0], at, word, stub_now_ns));
+}
+
+/* Both sides see the same entries in the same slots, whoever made them. */
+static void both_sides_find_the_same(void **state)
+{
+	struct flow f = {.epoch = 9, .saddr6 = {.a32 = {1, 2, 3, 4}}, .daddr6 = {.a32 = {5, 6, 7, 8}}};
+
+	for (uint32_t i = 0; i < ENTRIES / 2; i++) {
+		struct flow_key4 k4 = make4(i);
+		struct flow_key6 k6 = make6(i);
+		struct flow got;
+		struct flow_key6 key;
+		uint32_t word, at;
+
+		assert_int_equal(i % 2 ? put4(i) : flowtab_insert(&tab[0], &k4, &(struct flow){.epoch = i}, stub_now_ns), 0);
+		assert_int_equal(i % 2 ? flowtab_insert6(&k6, &f) : flowtab_insert(&tab[1], &k6, &f, stub_now_ns), 0);
+		at = flowtab_find(&tab[0], &k4, &word);
+		assert_int_equal(at, flowtab_find4(&k4) - 1);
+		assert_int_equal(flowtab_at(4, at)->epoch, i);
+		assert_memory_equal(&flowtab_at(4, at)->key4, &k4, sizeof(k4));
+		at = flowtab_find(&tab[1], &k6, &word);
+		assert_int_equal(at, flowtab_find6(&k6) - 1);
+		assert_true(flowtab_read(&tab[1], at, word, &key, &got));
+		assert_memory_equal(&key, &k6, sizeof(k6));
+		assert_memory_equal(&got, &f, sizeof(f));
+		assert_int_equal(i % 2 ? flowtab_insert(&tab[0], &k4, &f, stub_now_ns) : put4(i), -EEXIST);
+		assert_int_equal(flowtab_insert6(&k6, &f), -EEXIST);
+	}
+	assert_int_equal(live(&tab[0]), ENTRIES / 2);
+	assert_int_equal(live(&tab[1]), ENTRIES / 2);
+	assert_int_equal(flowtab_find4(&(struct flow_key4){.saddr = 1}), 0);
+	assert_int_equal(flowtab_find6(&(struct flow_key6){.sport = 1}), 0);
+}
+
+/* Whatever the secret numbers, it refuses nobody below nine tenths of what it was made for. */
+static void fills_before_it_refuses(void **state)
+{
+	for (uint32_t seed = 1; seed <= 30; seed++) {
+		uint32_t n = 0;
+
+		setup(NULL);
+		flowtab_seed(tab[0].head, seed);
+		while (put4(n) == 0)
+			n++;
+		assert_int_equal(put4(n), -E2BIG);
+		assert_in_range(n, ENTRIES * 9 / 10, tab[0].n);
+		assert_int_equal(live(&tab[0]), n);
+		for (uint32_t i = 0; i < n; i++) {
+			struct flow_key4 key = make4(i);
+
+			assert_int_not_equal(flowtab_find4(&key), 0);
+		}
+	}
+}
+
+/* A slot that ended is nobody's for the grace period, and then the next one's; a key comes back at once, elsewhere. */
+static void ended_slots_wait(void **state)
+{
+	struct flow_key4 key = make4(5);
+	uint32_t n = 0, at, word;
+
+	tab[0].head->buckets4 = 1;
+	tab[0].n = FLOW_SLOTS;
+	while (put4(n) == 0)
+		n++;
+	assert_int_equal(n, FLOW_SLOTS);
+	at = flowtab_find(&tab[0], &key, &word);
+	end4(5);
+	assert_false(flowtab_end(&tab[0], at, word, stub_now_ns));
+	assert_int_equal(flowtab_find4(&key), 0);
+	assert_int_equal(flowtab_at(4, at)->epoch, 5); /* for who had found it */
+	assert_int_equal(put4(n), -E2BIG);
+	stub_now_ns += SECOND * 9 / 10;
+	assert_int_equal(put4(n), -E2BIG);
+	assert_int_equal(flowtab_insert(&tab[0], &key, &(struct flow){0}, stub_now_ns), -E2BIG);
+	stub_now_ns += SECOND / 2;
+	assert_int_equal(put4(n), 0);
+	assert_int_equal(flowtab_at(4, at)->epoch, n);
+	assert_int_equal(put4(5), -E2BIG);
+
+	/* Ended by the data plane itself. */
+	key = make4(3);
+	flowtab_kill(4, flowtab_find4(&key) - 1);
+	assert_int_equal(flowtab_find4(&key), 0);
+	assert_int_equal(put4(5), -E2BIG);
+	stub_now_ns += SECOND * 3 / 2;
+	assert_int_equal(put4(5), 0);
+}
+
+/* The clock of sluiced may be a tick ahead of the data plane's. */
+static void a_clock_ahead_ends_nothing_early(void **state)
+{
+	struct flow_key4 key = make4(1);
+	uint32_t word, at;
+
+	tab[0].head->buckets4 = 1;
+	tab[0].n = FLOW_SLOTS;
+	for (uint32_t i = 0; i < FLOW_SLOTS; i++)
+		assert_int_equal(put4(i), 0);
+	at = flowtab_find(&tab[0], &key, &word);
+	assert_true(flowtab_end(&tab[0], at, word, stub_now_ns + (1ull << FLOW_DEAD_SHIFT)));
+	assert_int_equal(put4(100), -E2BIG);
+}
+
+/* ---- many at once */
+
+#define THREADS 4
+
+static unsigned inserted[THREADS], wrong;
+static pthread_barrier_t barrier;
+
+/* All threads insert the same keys; each key may succeed once. */
+static void *insert_same(void *arg)
+{
+	unsigned *mine = arg;
+
+	pthread_barrier_wait(&barrier);
+	for (uint32_t i = 0; i < ENTRIES * 8 / 10; i++) {
+		struct flow_key4 key = make4(i);
+		uint32_t at;
+		int err = put4(i);
+
+		*mine += !err;
+		at = flowtab_find4(&key);
+		/* -EBUSY: the one who holds the lock was stopped by the scheduler. */
+		if ((err && err != -EEXIST && err != -EBUSY) || (err != -EBUSY && (!at || flowtab_at(4, at - 1)->epoch != i)))
+			__atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static void the_same_key_never_twice(void **state)
+{
+	for (int round = 0; round < 20; round++) {
+		pthread_t t[THREADS];
+		unsigned sum = 0;
+
+		setup(NULL);
+		wrong = 0;
+		pthread_barrier_init(&barrier, NULL, THREADS);
+		for (int i = 0; i < THREADS; i++) {
+			inserted[i] = 0;
+			assert_int_equal(pthread_create(&t[i], NULL, insert_same, &inserted[i]), 0);
+		}
+		for (int i = 0; i < THREADS; i++) {
+			pthread_join(t[i], NULL);
+			sum += inserted[i];
+		}
+		pthread_barrier_destroy(&barrier);
+		assert_int_equal(wrong, 0);
+		assert_int_equal(live(&tab[0]), sum);
+		assert_int_equal(sum, ENTRIES * 8 / 10);
+		for (uint32_t b = 0; b < tab[0].n / FLOW_SLOTS; b++)
+			assert_int_equal(tab[0].bucket[b].lock, 0);
+	}
+}
+
+static bool stop;
+static unsigned reads;
+
+/* Reads one key over and over: whatever it finds is that key's. */
+static void *read_one(void *arg)
+{
+	struct flow_key4 key = make4(7);
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		uint32_t at = flowtab_find4(&key);
+
+		if (at && (flowtab_at(4, at - 1)->epoch != 7 || flowtab_at(4, at - 1)->packets != ~7ull))
+			__atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&reads, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* Time goes on when the reader does: no packet takes as long as the grace period. */
+static void a_while_passes(void)
+{
+	unsigned then = __atomic_load_n(&reads, __ATOMIC_ACQUIRE);
+
+	while (__atomic_load_n(&reads, __ATOMIC_ACQUIRE) - then < 2)
+		sched_yield();
+	stub_now_ns += SECOND / 4;
+}
+
+/* Flows come and go at one bucket: the reader never sees another's. */
+static void readers_see_their_own(void **state)
+{
+	pthread_t t;
+	unsigned made = 0;
+
+	tab[0].head->buckets4 = 1;
+	tab[0].n = FLOW_SLOTS;
+	wrong = 0;
+	stop = false;
+	assert_int_equal(pthread_create(&t, NULL, read_one, NULL), 0);
+	for (uint32_t i = 0; i < 3000; i++) {
+		uint32_t key = i % 3 ? 7 : 100 + i;
+
+		if (put4(key))
+			continue;
+		made++;
+		end4(key);
+		a_while_passes();
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(t, NULL);
+	assert_int_equal(wrong, 0);
+	assert_in_range(made, 1000, 3000);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup(f, setup)
+	const struct CMUnitTest tests[] = {
+		TEST(both_sides_find_the_same),	       TEST(fills_before_it_refuses),  TEST(ended_slots_wait),
+		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice), TEST(readers_see_their_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

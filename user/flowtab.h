@@ -1,0 +1,53 @@
+/* flowtab.h: the flow table of one family as sluiced sees it: memory that it shares with the data plane.
+ *
+ * The same table as bpf/flowtab.h, which fills it; its layout stands in abi.h. Here entries are walked, found and ended, without
+ * a system call for any of them. An entry may be ended or made by others at any time: flowtab_read() says whether a copy is whole.
+ */
+#ifndef SLUICE_USER_FLOWTAB_H
+#define SLUICE_USER_FLOWTAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sluice/abi.h>
+
+struct flowtab {
+	int family;
+	struct flow_table *head;
+	struct flow_bucket *bucket;
+	void *entry; /* struct flow or struct flow6 */
+	uint32_t n;  /* slots */
+};
+
+#define FLOWTAB_NONE UINT32_MAX
+
+/* How many buckets a table of `entries` has: a quarter more slots than entries, because a key has the choice of two buckets only
+ * and the first pair of full ones is a refusal (seen at 104 % of `entries`). */
+uint32_t flowtab_buckets(uint32_t entries);
+/* The numbers that hashes are made with, from a seed for tests (not 0), or from the kernel's random numbers. -errno. */
+int flowtab_seed(struct flow_table *head, uint32_t seed);
+
+/* The word of slot `i`: EMPTY, BUSY, LIVE or DEAD, see abi.h. */
+static inline uint32_t flowtab_word(const struct flowtab *t, uint32_t i)
+{
+	return __atomic_load_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], __ATOMIC_ACQUIRE);
+}
+
+static inline bool flowtab_is_live(uint32_t word)
+{
+	return (word & FLOW_WORD_STATE) == FLOW_WORD_LIVE;
+}
+
+/* The entry itself and its key (struct flow_key4 or flow_key6), which change under the reader's hands. */
+struct flow *flowtab_entry(const struct flowtab *t, uint32_t i);
+const void *flowtab_key(const struct flowtab *t, uint32_t i);
+/* A copy of the entry whose word was `word`. False: it has ended meanwhile. `ret_key`: room for a struct flow_key6. */
+bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_key, struct flow *ret);
+
+/* The slot of a key, or FLOWTAB_NONE; *ret_word (may be NULL) is its word. */
+uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_word);
+/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
+int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns);
+/* Ends the entry whose word was `word`; its slot is free again after the grace period. False: it had ended. */
+bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns);
+
+#endif
