@@ -69,6 +69,9 @@ needs() {
 	run   file:/usr/bin/python3 python3              =
 	test  pc:cmocka            libcmocka-dev         =
 	test  cmd:tcpdump          tcpdump               =
+	test  file:/usr/lib/frr/bgpd frr               =
+	test  cmd:vtysh            frr                   =
+	test  cmd:bird             bird2                 =
 	test  py:pytest            python3-pytest        =
 	test  py:scapy             python3-scapy         =
 	test  py:yaml              python3-yaml          =
