@@ -95,7 +95,7 @@ bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flow
 	@$(MAKE) --no-print-directory all bench-build
 	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
 
-bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o
+bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o
 
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^

@@ -25,7 +25,7 @@ CONFIG = """
 settings: {{fdb-ageing: 1000000s, hash-seed: 7}}
 tables: {{flows: {flows}, fdb: 1048576, routes4: 2097152, routes6: 524288}}
 ports:
-  in1: {{mode: trunk, vlans: [10, 20], native: 0x, xdp: native}}
+  in1: {{mode: trunk, vlans: [10, 20], xdp: native}}
   in2: {{mode: access, vlan: 10, xdp: native}}
 {wan_ports}
 interfaces:
@@ -37,9 +37,6 @@ routes:
   - {{to: 100.64.0.0/10, via: 192.0.2.2}}
   - {{to: 10.64.0.0/10, via: 10.0.0.10}}
   - {{to: "2001:db8:aaaa::/48", via: "2001:db8:e1::2"}}
-nat:
-  - {{name: out, type: snat, source: 10.0.0.0/16, destination: 172.16.0.0/12, to: {pool}}}
-  - {{name: web, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8080, to: "10.0.0.10:80"}}
 fdb:
   - {{mac: "02:00:00:00:10:99", vlan: 10, port: in1}}
   - {{mac: "02:00:00:00:10:0a", vlan: 10, port: in2}}
@@ -48,12 +45,17 @@ neighbors:
   - {{address: 10.0.0.10, mac: "02:00:00:00:10:0a", interface: vlan10}}
   - {{address: 10.1.0.10, mac: "02:00:00:00:20:0a", interface: vlan20}}
 {wan_neighbors}
-""".replace(", native: 0x", "")
+"""
+NAT = """
+nat:
+  - {{name: out, type: snat, source: 10.0.0.0/16, destination: 172.16.0.0/12, to: {pool}}}
+  - {{name: web, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8080, to: "10.0.0.10:80"}}
+"""
 
 
-def config(flows):
+def config(flows, nat):
     wans = range(1, WANS + 1)
-    return CONFIG.format(
+    return (CONFIG + (NAT if nat else "")).format(
         flows=flows,
         pool=POOL,
         wan_ports="\n".join(f"  wan{i}: {{mode: routed, xdp: native}}" for i in wans),
@@ -69,22 +71,22 @@ def config(flows):
 class DatapathLab:
     """A switch with pinned programs to be run; `close` takes it down."""
 
-    def __init__(self, name="bench-dp", flows=4194304):
+    def __init__(self, name="bench-dp", flows=4194304, nat=True):
         self.lab = Lab(name)
         try:
-            self._make(flows)
+            self._make(flows, nat)
         except BaseException:
             self.lab.close()
             raise
 
-    def _make(self, flows):
+    def _make(self, flows, nat):
         self.ns, far = self.lab.ns("sw"), self.lab.ns("far")
         for port in ["in1", "in2"] + [f"wan{i}" for i in range(1, WANS + 1)]:
             self.lab.veth(self.ns, port, far, "p-" + port)
             far.offload("p-" + port, gro=True, tx=False, tx_vlan_offload=False)
         self.path = f"/tmp/{self.lab.prefix}.yaml"
         with open(self.path, "w", encoding="ascii") as f:
-            f.write(config(flows))
+            f.write(config(flows, nat))
         self.switch = self.lab.switch(self.ns, self.path)
         self.switch.start()
         self.switch.attached("in1", "in2", "wan1", "wan4")

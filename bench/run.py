@@ -10,6 +10,7 @@ import time
 import traceback
 
 import kit
+import plot
 
 PARTS = {
     "datapath": "ns per packet of the programs, by BPF_PROG_RUN",
@@ -40,6 +41,7 @@ def main(argv):
             traceback.print_exc()
             failed.append(part)
         report.write()
+    plot.run()
     kit.say(f"\n{time.monotonic() - began:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 
