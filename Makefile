@@ -150,7 +150,7 @@ clean: ## removes build/ and build-san/
 
 # ---- the house: dependencies, tests, lint, demo. What installs comes first, then a make of its own: variables above (the
 # compiler found, the multiarch directory) are worked out when a Makefile is read.
-.PHONY: help deps check unit-build unit-check prog-check net-check kernels soak lint demo demo-clean
+.PHONY: help deps check unit-build unit-check prog-check net-check nat-property kernels soak lint demo demo-clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
@@ -168,6 +168,9 @@ unit-check: all unit-build ## the unit tests alone (no root)
 
 prog-check: all soak-build ## the data plane's tests alone: packets through BPF_PROG_RUN
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh prog
+
+nat-property: all ## 10000 random sequences of packets against a model of the NAT (SLUICE_NAT_SEED=N: others)
+	@SLUICE_NAT_SEQUENCES=10000 SLUICE_BUILD='$(abspath $(B))' $(PYTHON) -m pytest -q tests/prog/test_nat_property.py
 
 net-check: all ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net

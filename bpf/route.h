@@ -125,7 +125,7 @@ __noinline_global __u32 route_find(struct pkt *p, __u32 source)
 	a = p->to.daddr;
 	if (source)
 		a = p->t.saddr;
-	return fib_lookup(p->vrf, p->family, &a);
+	return fib_lookup(source ? p->vrf : p->route_vrf, p->family, &a);
 }
 
 /* Path MTU of the route that leads back to the sender; 0: none of its own. For what is done once a connection. */
@@ -188,6 +188,7 @@ static __always_inline __verdict enum verdict route_ingress(struct pkt *p)
 	if (unlikely(p->flags & PKT_F_SOURCE_ROUTE))
 		return pkt_drop(p, DROP_ROUTE_SOURCE_ROUTE);
 	p->to = p->t;
+	p->route_vrf = p->vrf;
 	p->todo = 0;
 	if (p->family == 4 ? !p->t.saddr.a32[3] : !(p->t.saddr.a64[0] | p->t.saddr.a64[1]))
 		return route_unspecified(p);

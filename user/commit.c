@@ -60,6 +60,7 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 		.ipv6 = m->n_ifaces > 0,
 		.l3 = m->n_ifaces > 0,
 		.nat = m->n_nats > 0 || flows,
+		.nat_log = m->n_nats > 0 && (*m->settings.nat_log_file || m->settings.nat_log_syslog),
 		.rpf = rpf,
 		.mss = mss,
 		.trace = trace,
@@ -68,8 +69,8 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 
 static bool same_features(const struct datapath_features *a, const struct datapath_features *b)
 {
-	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->rpf == b->rpf && a->mss == b->mss &&
-	       a->trace == b->trace;
+	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->nat_log == b->nat_log && a->rpf == b->rpf &&
+	       a->mss == b->mss && a->trace == b->trace;
 }
 
 static int load_features(struct commit *c, const struct datapath_features *f, struct errs *errs)
@@ -92,6 +93,7 @@ static int features_grow(struct commit *c, const struct model *m, struct errs *e
 	f.ipv6 |= c->loaded.ipv6;
 	f.l3 |= c->loaded.l3;
 	f.nat |= c->loaded.nat;
+	f.nat_log |= c->loaded.nat_log;
 	f.rpf |= c->loaded.rpf;
 	f.mss |= c->loaded.mss;
 	return load_features(c, &f, errs);

@@ -53,6 +53,7 @@ static const struct {
 	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
 	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
 	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
+	{"nat_outside", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
 };
 
 static const char *size_key(const char *map)

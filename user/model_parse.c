@@ -37,9 +37,30 @@ static void timeouts_read(struct reader *r, const struct node *n)
 	read_pop(r, len);
 }
 
+static void nat_log_read(struct reader *r, const struct node *n)
+{
+	static const char *const keys[] = {"file", "syslog"};
+	struct settings_cfg *s = &r->m->settings;
+	size_t len = read_push(r, ".nat-log");
+	const struct node *v[N_OF(keys)];
+	const char *path;
+
+	if (!read_keys(r, n, keys, N_OF(keys), v)) {
+		path = v[0] ? read_text(r, v[0], "the path of a file") : NULL;
+		if (path && (*path != '/' || strlen(path) >= sizeof(s->nat_log_file)))
+			bad(r, v[0], "a path from / on, of at most %zu characters", sizeof(s->nat_log_file) - 1);
+		else if (path)
+			strcpy(s->nat_log_file, path);
+		if (v[1])
+			read_bool(r, v[1], &s->nat_log_syslog);
+	}
+	read_pop(r, len);
+}
+
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts", "neighbor-rate", "ecmp-hash"};
+	static const char *const keys[] = {"fdb-ageing",    "hash-seed", "icmp-rate", "flow-timeouts",
+					   "neighbor-rate", "ecmp-hash", "nat-log"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
@@ -59,6 +80,8 @@ static void settings_read(struct reader *r, const struct node *n)
 			read_u32(r, v[4], 0, NEIGHBOR_RATE_MAX, &s->neighbor_rate);
 		if (v[5] && !read_word(r, v[5], ecmp_hash_words, ECMP_HASH_WORDS, &hash))
 			s->ecmp_hash = (uint8_t)hash;
+		if (v[6])
+			nat_log_read(r, v[6]);
 	}
 	read_pop(r, len);
 }

@@ -350,7 +350,7 @@ static void snat_rules_test(void **state)
 		fprintf(f, "- {name: r%d, type: snat, out: [vlan10, vlan20], protocol: [tcp, udp, icmp], to: none}\n", i);
 	fclose(f);
 	check_text(ret,
-		   "sluice.yaml:45: nat: more than 256 snat rules, counted once for each interface of `out` and each protocol\n");
+		   "sluice.yaml:45: nat: more than 256 snat and static rules, counted once for each interface of `out` and each protocol\n");
 }
 
 static char *ports(unsigned n, unsigned n_ifaces)
