@@ -14,7 +14,6 @@
 #include "version.h"
 
 #define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
-#define SOURCE_MAX  128
 
 struct call {
 	struct api *api;
@@ -39,6 +38,12 @@ static int answer(struct call *c, json_t *json)
 	return 0;
 }
 
+/* `r`: what the noun returned that was to fill reply->stream. */
+static int answer_stream(struct call *c, int r)
+{
+	return r ? errs_fail(c->errs, -r, "%s", strerror(-r)) : 0;
+}
+
 /* ?name=N; `ret` is untouched when it is absent. */
 static int query_u32(struct call *c, const char *name, uint32_t min, uint32_t max, uint32_t *ret)
 {
@@ -61,7 +66,7 @@ static const char *source(struct call *c)
 {
 	const char *value = http_query(c->rq, "source");
 
-	if (!value || !*value || strlen(value) > SOURCE_MAX)
+	if (!value || !*value || strlen(value) > COMMIT_WHAT)
 		return "api";
 	for (const char *p = value; *p; p++) {
 		if (!isprint((unsigned char)*p))
@@ -164,12 +169,12 @@ static int get_flow_count(struct call *c)
 
 static int get_fdb(struct call *c)
 {
-	return answer(c, fdb_show(c->api->sw));
+	return answer_stream(c, fdb_list(c->api->sw, &c->reply->stream));
 }
 
 static int get_neighbors(struct call *c)
 {
-	return answer(c, neighbor_show(c->api->sw));
+	return answer_stream(c, neighbor_list(c->api->sw, &c->reply->stream));
 }
 
 static int get_counters(struct call *c)
@@ -264,6 +269,7 @@ static int commit_query(struct call *c, struct commit_options *o)
 
 	o->what = source(c);
 	o->dry_run = query_flag(c, "dry-run");
+	o->force = query_flag(c, "force");
 	if (confirm && (seconds_parse(confirm, &o->confirm_s) || !o->confirm_s || o->confirm_s > COMMIT_CONFIRM_MAX))
 		return errs_fail(c->errs, EINVAL, "confirm: '%.32s' is not a time in 1s..%us", confirm, COMMIT_CONFIRM_MAX);
 	return 0;
@@ -343,6 +349,7 @@ static int edit(struct call *c, const char *text, size_t len,
 
 	if (r)
 		return r;
+	o.force = true; /* the last port was named: nobody forgot it */
 	item = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 	if (!json_is_object(item)) {
 		json_decref(item);
@@ -385,13 +392,12 @@ static int post_fdb_flush(struct call *c)
 {
 	const char *port = http_query(c->rq, "port");
 	uint32_t vlan = 0;
-	int n, r = query_u32(c, "vlan", 1, 4094, &vlan);
+	int r = query_u32(c, "vlan", 1, 4094, &vlan);
 
 	if (r)
 		return r;
-	n = fdb_flush(c->api->sw, (int)vlan, port);
-	return n < 0 ? errs_fail(c->errs, -n, "the FDB cannot be flushed: %s", strerror(-n))
-		     : answer(c, json_pack("{s:i}", "flushed", n));
+	r = fdb_flush(c->api->sw, (int)vlan, port, &c->reply->stream);
+	return r == -ENOENT ? errs_fail(c->errs, ENOENT, "there is no port '%.32s'", port) : answer_stream(c, r);
 }
 
 static int get_nexthops(struct call *c)
@@ -441,7 +447,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
 	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
-	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS"},
+	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},
 	{"POST", "/v1/config/diff", post_config_diff, NULL, "what applying it would change"},
 	{"POST", "/v1/config/check", post_config_check, NULL, "whether it is a good configuration"},
 	{"POST", "/v1/config/confirm", post_config_confirm, NULL, "keep the change that waits"},

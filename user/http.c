@@ -54,7 +54,7 @@ static void send_reply(struct evhttp_request *req, struct http_reply *reply)
 /* ---- answers in pieces */
 
 struct streaming {
-	struct evhttp_request *req; /* owned */
+	struct evhttp_request *req;
 	struct http_stream stream;
 	struct event *timer;
 };
@@ -67,12 +67,13 @@ static void streaming_free(struct streaming *s)
 	free(s);
 }
 
-/* The client went, or the server is closing. */
+/* The client went: the request is ours to free. Or the server is closing: libevent frees it with the connection. */
 static void on_gone(struct evhttp_connection *con, void *arg)
 {
 	struct streaming *s = arg;
 
-	evhttp_request_free(s->req);
+	if (!evhttp_request_get_connection(s->req))
+		evhttp_request_free(s->req);
 	streaming_free(s);
 }
 
@@ -122,7 +123,6 @@ static void send_stream(struct evhttp_request *req, struct http_reply *reply)
 	}
 	s->req = req;
 	s->stream = reply->stream;
-	evhttp_request_own(req);
 	evhttp_connection_set_closecb(con, on_gone, s);
 	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "application/json");
 	evhttp_send_reply_start(req, reply->status, NULL);
@@ -255,7 +255,10 @@ int http_open(struct event_base *base, const char *path, http_handler fn, void *
 	evhttp_set_max_body_size(h->server, HTTP_BODY_MAX);
 	evhttp_set_max_headers_size(h->server, HEADERS_MAX);
 	evhttp_set_timeout(h->server, IDLE_S);
-	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
+	/* Refused in on_request(), with words: libevent's own refusals are pages of HTML. */
+	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE | EVHTTP_REQ_HEAD |
+						      EVHTTP_REQ_PUT | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE |
+						      EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH);
 	evhttp_set_gencb(h->server, on_request, h);
 	r = listen_on(h, base, path);
 	if (!r) {

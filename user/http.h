@@ -2,7 +2,7 @@
  *
  * Knows nothing of the switch. Limits: 16 MiB of body, 16 KiB of headers, GET, POST and DELETE only. A body that libevent
  * leaves unread (which methods have one depends on its version) is refused and its connection closed. What is no HTTP at all,
- * or beyond the limits, libevent answers by itself, with 400 or 413 and without JSON.
+ * beyond the limits, or a method that no RFC knows, libevent (2.1) answers by itself, with 400, 413 or 501 and a page of HTML.
  */
 #ifndef SLUICE_HTTP_H
 #define SLUICE_HTTP_H

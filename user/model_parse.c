@@ -73,9 +73,12 @@ static void tables_read(struct reader *r, const struct node *n)
 	const struct node *v[N_OF(keys)];
 
 	if (!read_keys(r, n, keys, N_OF(keys), v)) {
-		for (size_t i = 0; i < N_OF(keys); i++)
-			if (v[i])
-				read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
+		for (size_t i = 0; i < N_OF(keys); i++) {
+			if (!v[i])
+				continue;
+			s->sizes_where[i] = read_where(r, v[i]);
+			read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
+		}
 	}
 	read_pop(r, len);
 }
@@ -87,6 +90,8 @@ void model_read(struct reader *r, const struct node *root)
 
 	for (size_t i = 0; i < N_NOUNS; i++)
 		keys[2 + i] = nouns[i].key;
+	for (size_t i = 0; i < N_OF(r->m->settings.sizes_where); i++)
+		r->m->settings.sizes_where[i].file = r->file;
 	if (!root || read_keys(r, root, keys, N_OF(keys), v))
 		return;
 	if (v[0])

@@ -71,6 +71,9 @@ json_t *port_show(struct sw *sw);
 
 /* vlan.c: `vlans` and `vlan_members`. */
 int vlan_reconcile(struct sw *sw, struct errs *errs);
+/* Before port `id` becomes `next`: it leaves the VLANs that it will not carry any more, or will carry with another tag. So no
+ * frame of the old VLAN leaves by a port that is in the new one already. */
+int vlan_leave(struct sw *sw, uint16_t id, const struct port *next);
 json_t *vlan_show(struct sw *sw);
 
 /* iface.c: host netdevs of VLAN interfaces (iface_netdevs, before the ports), then addresses and the table `ifaces`. */
@@ -98,10 +101,12 @@ json_t *iface_show(struct sw *sw);
 int fdb_open(struct sw *sw, struct errs *errs);
 void fdb_close(struct sw *sw);
 int fdb_reconcile(struct sw *sw, struct errs *errs);
-json_t *fdb_show(struct sw *sw);
+/* The stations: [{"mac", "vlan", "port", "type": "learned"|"static"|"own", "age": seconds}]. */
+int fdb_list(struct sw *sw, struct http_stream *ret);
 /* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
 void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64]);
-int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */); /* learned ones; returns how many */
+/* Learned stations are forgotten: {"flushed": how many}. -ENOENT: there is no such port. */
+int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */, struct http_stream *ret);
 
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
 int neighbor_open(struct sw *sw, struct errs *errs);
@@ -113,7 +118,7 @@ int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint
 bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
 int neighbor_full(const struct sw *sw, struct errs *errs);			/* -E2BIG with words when some found no room */
 /* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
-json_t *neighbor_show(struct sw *sw);
+int neighbor_list(struct sw *sw, struct http_stream *ret);
 
 /* route.c: the RIB, nexthops, groups, the FIB. */
 int route_open(struct sw *sw, struct errs *errs);

@@ -238,23 +238,34 @@ struct own_filter {
 };
 _Static_assert(sizeof(struct own_filter) == 512, "struct own_filter");
 
-/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
- * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+/* The FIB: a multibit trie whose sparse branches are lists. Map `fib` is its memory in units of a cache line, map `fib_roots`
+ * says where the tries of a VRF begin; both are written by sluiced through mmap.
  *
- * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
- * here'. A node stands for 256 values of one address byte, and has a fallback: the result for addresses that find 0 in it;
- * it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
- * longer ones there are below.
+ * An entry (u32) with FIB_NODE set is the unit where a node begins, and its form; else it is a result, 0 meaning 'nothing more
+ * specific here'. A node has a fallback: the result for addresses that find 0 in it; it being 0 leaves what was found on the
+ * way. So a route is written in the one node where its prefix ends, however many longer ones there are below.
  *
- * A compressed node: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w]
- * counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units
- * that follow. A flat node (FIB_FLAT in the entry that leads to it) costs one cache line to search instead of two: 256 entries,
- * and the fallback as word 0 of the unit behind them. sluiced makes busy nodes flat while there is room.
+ * Two forms stand for the 256 values of one address byte:
+ * - compressed: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w] counts
+ *   the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units that
+ *   follow;
+ * - FIB_FLAT costs one cache line to search instead of two: 256 entries, and the fallback as word 0 of the unit behind them.
+ *
+ * Two stand for the next 32 bits of the address (read as a number; 0 bits follow the address's end), cut into ranges:
+ * - FIB_LIST: up to 8 ranges in one unit. Words 1..7 are the last numbers of the ranges but the last one, ascending, filled up
+ *   with 0xffffffff; words 8..15 are the ranges' entries, word 0 is the fallback;
+ * - FIB_LIST | FIB_FLAT: up to 16 such lists (without a fallback) behind a unit that chooses among them: its words 1..15 are
+ *   the last numbers of the lists but the last one, in the same way, word 0 is the fallback.
+ * A node below a list begins behind those 32 bits, at a range of one number.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
 #define FIB_NODE	 (1u << 31)
 #define FIB_FLAT	 (1u << 30)
-#define FIB_UNIT_MASK	 (FIB_FLAT - 1)
+#define FIB_LIST	 (1u << 29)
+#define FIB_FORM	 (FIB_FLAT | FIB_LIST)
+#define FIB_UNIT_MASK	 (FIB_LIST - 1)
+#define FIB_RANGES	 8  /* in one list */
+#define FIB_LISTS	 16 /* in one node */
 #define FIB_FLAT_UNITS	 17
 #define FIB_NODE_HEAD	 10 /* words of a node before its entries */
 #define FIB_UNIT_WORDS	 16

@@ -90,8 +90,8 @@ static void explain(struct cli *cli, CURL *curl, CURLcode code, const char *path
 		snprintf(why, CLI_ERROR, "%s may not be opened by this user: be root, or in the group of the socket", path);
 	else
 		snprintf(why, CLI_ERROR,
-			 "no sluiced of instance '%s' listens on %s%s%s\n"
-			 "start it: systemctl start sluiced, or sluiced -i %s -c FILE",
+			 "no sluiced of instance '%s' listens on %s%s%s; to start it: systemctl start sluiced, or sluiced -i %s "
+			 "-c FILE",
 			 cli->instance, path, os ? ": " : "", os ? strerror((int)os) : "", cli->instance);
 }
 

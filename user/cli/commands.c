@@ -10,6 +10,7 @@
 		{.key = "--confirm",                                                                                             \
 		 .value = "TIME",                                                                                                \
 		 .json = "?confirm",                                                                                             \
+		 .type = VALUE_TIME,                                                                                             \
 		 .help = "go back after TIME (60s, 5m) unless confirmed"}
 
 #define VRF {.key = "vrf", .value = "NAME", .json = "vrf", .help = "routing domain (default)"}
@@ -242,6 +243,7 @@ static const struct param config_show[] = {
 
 static const struct param file_change[] = {
 	{.value = "FILE", .json = "file", .type = VALUE_FILE, .flags = PARAM_REQUIRED, .help = "YAML or JSON; -: stdin"},
+	{.key = "--yes", .json = "?force", .fixed = "1", .help = "even when FILE has no ports, and takes all of them away"},
 	CHANGE,
 	END,
 };

@@ -169,13 +169,19 @@ static int read_stdin(char **ret, size_t *ret_len)
 {
 	char *buf = malloc(STDIN_MAX + 1);
 	size_t len;
+	int r = 0;
 
 	if (!buf)
 		return -ENOMEM;
+	errno = 0;
 	len = fread(buf, 1, STDIN_MAX, stdin);
-	if (ferror(stdin) || !feof(stdin)) {
+	if (ferror(stdin))
+		r = errno ? -errno : -EIO;
+	else if (!feof(stdin))
+		r = -EFBIG;
+	if (r) {
 		free(buf);
-		return ferror(stdin) ? -EIO : -EFBIG;
+		return r;
 	}
 	buf[len] = '\0';
 	*ret = buf;
