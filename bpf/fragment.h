@@ -225,12 +225,16 @@ static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragm
 __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 {
 	struct fragment_job j = {.ifindex = ifindex};
+	__u32 head;
 	long r;
 
 	if (!p || fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
 		return -1;
-	if (bpf_skb_load_bytes(ctx, p->l3_off, j.header, j.head))
+	head = j.head;
+	asm volatile("" : "+r"(head)); /* verifier: 6.1 forgets the bounds of what stood on the stack */
+	if (head < sizeof(struct iphdr) || head > FRAGMENT_HEAD_MAX || bpf_skb_load_bytes(ctx, p->l3_off, j.header, head))
 		return -1;
+	j.done = j.sum = j.erase = pkt_zero(p);
 	bpf_loop(FRAGMENT_MAX, fragment_keep, &j, 0);
 	if (j.done != j.n)
 		return -1;
@@ -240,9 +244,9 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 		r = fragment_finish_sum(ctx, p, &j);
 	if (r)
 		return -1;
-	j.done = 0;
+	j.done = pkt_zero(p);
 	bpf_loop(1, fragment_send, &j, 0);
-	j.at = sizeof(struct iphdr);
+	j.at = sizeof(struct iphdr) + pkt_zero(p);
 	bpf_loop(FRAGMENT_HEAD_MAX, fragment_option, &j, 0);
 	bpf_loop(FRAGMENT_MAX, fragment_send, &j, 0);
 	return j.done == j.n ? 0 : -1;

@@ -31,6 +31,12 @@ struct addr {
 };
 _Static_assert(sizeof(struct addr) == 16, "struct addr");
 
+enum ecmp_hash {
+	ECMP_L4 = 0,	    /* addresses, protocol and ports */
+	ECMP_L3 = 1,	    /* addresses alone */
+	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+};
+
 /* Map `control`: one element, mmap-ed by sluiced. */
 struct control {
 	__u32 abi_version;
@@ -42,7 +48,7 @@ struct control {
 	__u32 snat_bank;     /* which half of `snat_rules` is in force */
 	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
 	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
-	__u32 pad;
+	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
 	__u64 reserved[12];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
@@ -182,6 +188,7 @@ enum nexthop_type {
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
 #define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
+#define NEXTHOP_F_DRAINED  (1 << 2) /* sluiced's: no new connections, by command */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -208,7 +215,8 @@ struct nhg {
 _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
-	__u32 nexthop; /* nexthop id */
+	__u16 nexthop; /* nexthop id */
+	__u16 former;  /* one that was drained: flows that were decided for it stay with it. 0: none */
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
@@ -230,23 +238,34 @@ struct own_filter {
 };
 _Static_assert(sizeof(struct own_filter) == 512, "struct own_filter");
 
-/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
- * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+/* The FIB: a multibit trie whose sparse branches are lists. Map `fib` is its memory in units of a cache line, map `fib_roots`
+ * says where the tries of a VRF begin; both are written by sluiced through mmap.
  *
- * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
- * here'. A node stands for 256 values of one address byte, and has a fallback: the result for addresses that find 0 in it;
- * it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
- * longer ones there are below.
+ * An entry (u32) with FIB_NODE set is the unit where a node begins, and its form; else it is a result, 0 meaning 'nothing more
+ * specific here'. A node has a fallback: the result for addresses that find 0 in it; it being 0 leaves what was found on the
+ * way. So a route is written in the one node where its prefix ends, however many longer ones there are below.
  *
- * A compressed node: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w]
- * counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units
- * that follow. A flat node (FIB_FLAT in the entry that leads to it) costs one cache line to search instead of two: 256 entries,
- * and the fallback as word 0 of the unit behind them. sluiced makes busy nodes flat while there is room.
+ * Two forms stand for the 256 values of one address byte:
+ * - compressed: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w] counts
+ *   the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units that
+ *   follow;
+ * - FIB_FLAT costs one cache line to search instead of two: 256 entries, and the fallback as word 0 of the unit behind them.
+ *
+ * Two stand for the next 32 bits of the address (read as a number; 0 bits follow the address's end), cut into ranges:
+ * - FIB_LIST: up to 8 ranges in one unit. Words 1..7 are the last numbers of the ranges but the last one, ascending, filled up
+ *   with 0xffffffff; words 8..15 are the ranges' entries, word 0 is the fallback;
+ * - FIB_LIST | FIB_FLAT: up to 16 such lists (without a fallback) behind a unit that chooses among them: its words 1..15 are
+ *   the last numbers of the lists but the last one, in the same way, word 0 is the fallback.
+ * A node below a list begins behind those 32 bits, at a range of one number.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
 #define FIB_NODE	 (1u << 31)
 #define FIB_FLAT	 (1u << 30)
-#define FIB_UNIT_MASK	 (FIB_FLAT - 1)
+#define FIB_LIST	 (1u << 29)
+#define FIB_FORM	 (FIB_FLAT | FIB_LIST)
+#define FIB_UNIT_MASK	 (FIB_LIST - 1)
+#define FIB_RANGES	 8  /* in one list */
+#define FIB_LISTS	 16 /* in one node */
 #define FIB_FLAT_UNITS	 17
 #define FIB_NODE_HEAD	 10 /* words of a node before its entries */
 #define FIB_UNIT_WORDS	 16
@@ -377,9 +396,9 @@ struct flow {
 	__u32 nexthop;	/* nexthop id the decision used */
 	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
 	__u16 out_iface;
-	__u16 in_iface; /* where the first packet of this direction came in */
-	__u16 pool;	/* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
-	__u16 rule;	/* id of the rule that made it, stable by name */
+	__u16 in_iface;	 /* where the first packet of this direction came in */
+	__u16 pool;	 /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 rule;	 /* id of the rule that made it, stable by name */
 	__u32 pool_addr; /* index in `pool_addrs` */
 	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
 	__u16 reserved;
