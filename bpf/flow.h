@@ -136,6 +136,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 		count_stat(STAT_FLOW_HIT, p->segs);
 	return V_FORWARD;
 stale:
+	p->nexthop = f->nexthop; /* for ecmp_choose() */
 	p->flow_stale = 1;
 	return V_NEXT;
 }

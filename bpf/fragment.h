@@ -18,9 +18,10 @@
 #include "parse.h"
 #include "counter.h"
 
-#define FRAGMENT_MAX	  128	/* fragments of one packet */
-#define FRAGMENT_MIN	  24	/* payload bytes of one, at least: the TCP checksum is in the first */
-#define FRAGMENT_PAYLOAD  4088	/* and at most */
+#define FRAGMENT_MAX	  128  /* fragments of one packet */
+#define FRAGMENT_MIN	  24   /* payload bytes of one, at least: the TCP checksum is in the first */
+#define FRAGMENT_PAYLOAD  4088 /* and at most */
+#define FRAGMENT_MASK	  4095
 #define FRAGMENT_AREA	  32768 /* a per-CPU value may not be larger */
 #define FRAGMENT_AREAS	  3
 #define FRAGMENT_START	  (FRAGMENT_AREA - FRAGMENT_PAYLOAD - 8) /* the last place in an area where one begins */
@@ -75,16 +76,25 @@ static __always_inline void *fragment_at(const struct fragment_job *j, __u32 i, 
 	return a->data + off;
 }
 
+/* verifier: at least 1, which it is; 6.1 learns nothing from a comparison with 0. */
+static __always_inline __u32 fragment_len(__u32 len)
+{
+	len = ((len - 1) & FRAGMENT_MASK) + 1;
+	asm volatile("" : "+r"(len));
+	return len;
+}
+
 static long fragment_keep(__u32 i, void *arg)
 {
 	struct fragment_job *j = arg;
 	__u32 len = 0;
 	void *to = fragment_at(j, i, &len);
 
-	if (!to || len > FRAGMENT_PAYLOAD || !len)
+	len = fragment_len(len);
+	if (!to || len > FRAGMENT_PAYLOAD)
 		return 1;
 	/* Zeros behind the last byte, for the sum. */
-	*(__u32 *)(to + (len & (FRAGMENT_PAYLOAD & ~3u))) = 0;
+	*(__u32 *)(to + (len & FRAGMENT_MASK & ~3u)) = 0;
 	if (bpf_skb_load_bytes(j->ctx, j->l3_off + j->head + i * j->size, to, len))
 		return 1;
 	j->done++;
@@ -125,7 +135,8 @@ static long fragment_send(__u32 turn, void *arg)
 	bool last = i + 1 == j->n;
 	__u64 sum = 0;
 
-	if (!from || len > FRAGMENT_PAYLOAD || !len || head < sizeof(*ip) || head > FRAGMENT_HEAD_MAX)
+	len = fragment_len(len);
+	if (!from || len > FRAGMENT_PAYLOAD || head < sizeof(*ip) || head > FRAGMENT_HEAD_MAX)
 		return 1;
 	ip->tot_len = bpf_htons(head + len);
 	ip->frag_off = bpf_htons((j->offset + i * j->size / 8) | (last ? j->flags : IP4_MF));
@@ -214,12 +225,16 @@ static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragm
 __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 {
 	struct fragment_job j = {.ifindex = ifindex};
+	__u32 head;
 	long r;
 
 	if (!p || fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
 		return -1;
-	if (bpf_skb_load_bytes(ctx, p->l3_off, j.header, j.head))
+	head = j.head;
+	asm volatile("" : "+r"(head)); /* verifier: 6.1 forgets the bounds of what stood on the stack */
+	if (head < sizeof(struct iphdr) || head > FRAGMENT_HEAD_MAX || bpf_skb_load_bytes(ctx, p->l3_off, j.header, head))
 		return -1;
+	j.done = j.sum = j.erase = pkt_zero(p);
 	bpf_loop(FRAGMENT_MAX, fragment_keep, &j, 0);
 	if (j.done != j.n)
 		return -1;
@@ -229,9 +244,9 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 		r = fragment_finish_sum(ctx, p, &j);
 	if (r)
 		return -1;
-	j.done = 0;
+	j.done = pkt_zero(p);
 	bpf_loop(1, fragment_send, &j, 0);
-	j.at = sizeof(struct iphdr);
+	j.at = sizeof(struct iphdr) + pkt_zero(p);
 	bpf_loop(FRAGMENT_HEAD_MAX, fragment_option, &j, 0);
 	bpf_loop(FRAGMENT_MAX, fragment_send, &j, 0);
 	return j.done == j.n ? 0 : -1;

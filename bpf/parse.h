@@ -353,9 +353,11 @@ __noinline_global int parse_options4(ctx_t *ctx, struct pkt *p)
 	if (!p)
 		return 0;
 	n = p->l4_off - p->l3_off - sizeof(struct iphdr);
-	if (!n || n > IP4_OPTIONS_MAX || ctx_load(ctx, p->l3_off + sizeof(struct iphdr), o.byte, n))
+	/* verifier: 6.1 learns nothing from a comparison with 0, and there are 4 at least. */
+	if (n < 4 || n > IP4_OPTIONS_MAX || ctx_load(ctx, p->l3_off + sizeof(struct iphdr), o.byte, n))
 		return 0;
 	o.n = n;
+	o.at = o.flags = o.bad = pkt_zero(p);
 	bpf_loop(IP4_OPTIONS_MAX, parse_option4, &o, 0);
 	p->flags |= o.flags;
 	if (o.bad)

@@ -121,7 +121,8 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 /* Some slots of a table. False: there are no more. */
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
-	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT), end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT),
+		 end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
 	unsigned looks = 0;
 
 	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {

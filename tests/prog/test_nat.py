@@ -52,9 +52,9 @@ def roamer_is_known(switch):
 
 
 def not_let_in(name, src, layer4, before=()):
-    """No flow has asked for it, and there is no route to the pool's address."""
+    """No flow has asked for it, and the pool's address leads nowhere (user/route_pool.c)."""
     frame = in4(W1, src, POOL, layer4)
-    return Row(name, "wan", frame, Drop("route_none", error4(W1, 3, 0, frame, dst=src)), before=list(before))
+    return Row(name, "wan", frame, Drop("route_blackhole"), before=list(before))
 
 
 def another_port(low, high, taken, expected):
