@@ -1,12 +1,12 @@
 /* flowtab.h: the hash table of the flows: found by key, inserted, ended.
  *
  * Stands between flow.h and four mmap-ed arrays, which abi.h describes; user/flowtab.c is the same table seen from sluiced. The
- * kernel's own hash costs 200 to 300 ns for a flow that is not in the CPU's caches. Here a look-up reads one line of words, and of
- * the entry whose word fits; most entries stand in the slot that their hash names first, so that the CPU, guessing that, fetches
- * both at once. sluiced walks the flows in memory.
+ * kernel's own hash costs 200 to 300 ns for a flow that is not in the CPU's caches. Here a look-up reads one line of words, and
+ * of the entry whose word fits; most entries stand in the slot that their hash names first, so that the CPU, guessing that,
+ * fetches both at once. sluiced walks the flows in memory.
  *
- * Races. An entry is whole before its word says LIVE, and is not given away until FLOW_GRACE after its word says DEAD, so a packet
- * that found it reads and counts this flow and no other. A CPU that is held up for longer than that between finding the
+ * Races. An entry is whole before its word says LIVE, and is not given away until FLOW_GRACE after its word says DEAD, so a
+ * packet that found it reads and counts this flow and no other. A CPU that is held up for longer than that between finding the
  * entry and its end (a virtual one, by its hypervisor) may count one packet, or send it with the rewrite, of a later flow.
  */
 #ifndef SLUICE_FLOWTAB_H
@@ -294,8 +294,8 @@ __noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
 
 /* ---- inserting */
 
-/* Two CPUs that insert the same key do so one after the other: it has one first bucket. Others wait for nobody: a slot is taken by
- * compare-and-swap. Held for a fraction of a microsecond; the wait is bounded all the same, for a CPU that its hypervisor has
+/* Two CPUs that insert the same key do so one after the other: it has one first bucket. Others wait for nobody: a slot is taken
+ * by compare-and-swap. Held for a fraction of a microsecond; the wait is bounded all the same, for a CPU that its hypervisor has
  * stopped may be the holder. */
 __noinline_global int flowtab_lock(struct flow_bucket *b)
 {
@@ -356,7 +356,7 @@ static __always_inline void flowtab_publish(__u8 family, __u32 i, __u32 word)
 
 /* With the first bucket's lock held. */
 static __always_inline long flowtab_put_locked(__u8 family, const struct flowtab_place *at, struct flow_bucket *first,
-						  const void *key, const struct flow *f)
+					       const void *key, const struct flow *f)
 {
 	struct flow_bucket *second = flowtab_bucket(family, at->second);
 	__u32 i;

@@ -127,7 +127,8 @@ static int each_forward(struct flows *flows,
 
 static int tab_open(struct sw *sw, struct flowtab *t, int family)
 {
-	struct table *head = table_get(sw->dp, "flow_table"), *words = table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
+	struct table *head = table_get(sw->dp, "flow_table"),
+		     *words = table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
 		     *entries = table_get(sw->dp, family == 4 ? "flows4" : "flows6");
 
 	if (!head || !words || !entries)

@@ -26,7 +26,7 @@
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
-#define RECHECK_NS 60000000000ull
+#define RECHECK_NS 600000000000ull
 
 uint64_t flow_now_ns(void)
 {
@@ -121,13 +121,16 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 /* Some slots of a table. False: there are no more. */
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
-	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT), end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT),
+		 end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
 	unsigned looks = 0;
 
 	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {
 		struct flow_note *note = &notes[flows->next];
 		uint32_t word = flowtab_word(tab, flows->next);
 
+		if (word == FLOW_WORD_EMPTY)
+			continue;
 		if (!flowtab_is_live(word)) {
 			if (note->word)
 				note->word = 0;

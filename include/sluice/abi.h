@@ -351,9 +351,9 @@ struct flow {
 	__u32 nexthop;	/* nexthop id the decision used */
 	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
 	__u16 out_iface;
-	__u16 in_iface; /* where the first packet of this direction came in */
-	__u16 pool;	/* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
-	__u16 rule;	/* id of the rule that made it, stable by name */
+	__u16 in_iface;	 /* where the first packet of this direction came in */
+	__u16 pool;	 /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 rule;	 /* id of the rule that made it, stable by name */
 	__u32 pool_addr; /* index in `pool_addrs` */
 	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
 	__u16 reserved;
