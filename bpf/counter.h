@@ -60,6 +60,17 @@ static __always_inline void count_rx(const struct pkt *p)
 	c->rx_bytes += count_rx_bytes(p);
 }
 
+/* It comes in anew, in pieces. */
+static __always_inline void count_rx_back(const struct pkt *p)
+{
+	struct port_counters *c = count_port(p->in_port);
+
+	if (!c)
+		return;
+	c->rx_packets -= p->segs;
+	c->rx_bytes -= count_rx_bytes(p);
+}
+
 static __always_inline void count_forwarded(const struct pkt *p)
 {
 	struct port_counters *c = count_port(p->in_port);

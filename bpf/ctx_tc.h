@@ -62,6 +62,12 @@ static __always_inline int ctx_pull(ctx_t *ctx, __u32 n)
 	return bpf_skb_pull_data(ctx, n < ctx->len ? n : ctx->len);
 }
 
+/* Up to n bytes that may lie outside of the linear data. */
+static __always_inline int ctx_load(ctx_t *ctx, __u32 off, void *to, __u32 n)
+{
+	return bpf_skb_load_bytes(ctx, off, to, n);
+}
+
 static __always_inline int ctx_store(ctx_t *ctx, __u32 off, const void *from, __u32 n)
 {
 	return bpf_skb_store_bytes(ctx, off, from, n, 0);

@@ -8,21 +8,48 @@
 #include "fdb.h"
 #include "iface.h"
 
-/* The port must be there and, unless it is a routed one, carry the VLAN. */
-static __always_inline __verdict enum verdict egress_check(struct pkt *p)
-{
-	struct port *port = port_get(p->out_port);
+#define EGRESS_SLACK (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
 
-	if (!port || !port->ifindex)
-		return pkt_drop(p, DROP_EGRESS_PORT_GONE);
-	if (p->out_vlan && !port_carries(port, p->out_vlan))
-		return pkt_drop(p, DROP_EGRESS_VLAN);
-	return V_FORWARD;
+/* Would the kernel take the frame? Of a GSO packet every segment must fit; the kernel cuts it up. */
+static __always_inline bool egress_fits(const struct pkt *p, const struct port *port)
+{
+	__u32 len = p->len;
+
+	if (p->segs > 1)
+		len = p->seg_len + ETH_HLEN;
+	else if (p->tagged && !(p->flags & PKT_F_TAG_HW))
+		len -= 4;
+	return len <= port->mtu + EGRESS_SLACK;
 }
 
-static __always_inline __verdict enum verdict egress_switched(struct pkt *p)
+/* A frame of a trunk's native VLAN leaves without a tag. If its payload began with a tag of this trunk, the other side would take
+ * the frame for one of the VLAN named there: a station could reach a VLAN it is not in. */
+static __always_inline bool egress_hops(const struct pkt *p, const struct port *port)
 {
-	return egress_check(p);
+	return port->mode == PORT_TRUNK && port->native == p->out_vlan && p->proto == port->tpid;
+}
+
+/* Why a frame may not leave by this port on out_vlan; DROP_NONE: it may. */
+static __always_inline enum drop_reason egress_refuses(const struct pkt *p, const struct port *port)
+{
+	if (!port || !port->ifindex)
+		return DROP_EGRESS_PORT_GONE;
+	if (port->flags & PORT_F_DOWN)
+		return DROP_EGRESS_PORT_DOWN;
+	if (p->out_vlan && !port_carries(port, p->out_vlan))
+		return DROP_EGRESS_VLAN;
+	if (p->out_vlan && egress_hops(p, port))
+		return DROP_EGRESS_DOUBLE_TAG;
+	if (!egress_fits(p, port))
+		return DROP_EGRESS_MTU;
+	return DROP_NONE;
+}
+
+static __always_inline __verdict enum verdict egress_check(struct pkt *p)
+{
+	enum drop_reason why = egress_refuses(p, port_get(p->out_port));
+
+	return why ? pkt_drop(p, why) : V_FORWARD;
 }
 
 /* Layer 3: out_iface and new_dmac are decided; of a VLAN's interface the station's port is looked up, or all are asked. */

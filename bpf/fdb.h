@@ -48,8 +48,9 @@ static __always_inline void fdb_move(struct pkt *p, struct fdb_entry *e)
 	struct control *c = control_get();
 
 	WRITE_ONCE(e->port, p->in_port);
-	if (c)
-		__sync_fetch_and_add(&c->epoch, 1);
+	/* Around the end of its range the epoch leaves out the two values that mean something else in a flow. */
+	if (c && __sync_fetch_and_add(&c->epoch, 1) >= FLOW_EPOCH_BUSY - 1)
+		WRITE_ONCE(c->epoch, 1);
 	count_stat(STAT_FDB_MOVED, 1);
 }
 

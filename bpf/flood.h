@@ -49,7 +49,8 @@ static long flood_member(__u32 n, void *arg)
 		return 1;
 	id = m->port[n];
 	port = port_get(id);
-	if (id == f->skip || !port || !port->ifindex)
+	/* Membership is asked of the port as well: while a port changes its VLAN, the list of members is behind. */
+	if (id == f->skip || egress_refuses(f->p, port) || !port)
 		return 0;
 	if (f->prev_ifindex) {
 		bpf_clone_redirect(f->ctx, f->prev_ifindex, 0);
@@ -73,6 +74,7 @@ static __always_inline __u32 flood(ctx_t *ctx, struct pkt *p)
 		.p = p,
 		.skip = p->todo & DO_L2 ? 0 : p->in_port,
 		.tpid = p->tagged ? p->tpid : 0,
+		.prev_ifindex = pkt_zero(p),
 	};
 
 	/* A priority tag names no VLAN, and a routed frame's tag names the one it came from: off with either. */

@@ -126,6 +126,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 	asm volatile("" ::: "memory");
 	if (READ_ONCE(f->epoch) != epoch)
 		goto stale;
+	p->out_mtu = mtu;
 	v = pkt_may_leave(p, mtu);
 	if (v != V_NEXT)
 		return v;
@@ -134,6 +135,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 		count_stat(STAT_FLOW_HIT, p->segs);
 	return V_FORWARD;
 stale:
+	p->nexthop = f->nexthop; /* for ecmp_choose() */
 	p->flow_stale = 1;
 	return V_NEXT;
 }

@@ -17,8 +17,9 @@
 #include "iface.h"
 #include "egress.h"
 
-#define ICMP4_QUOTE_MAX 548  /* 576 bytes in all (RFC 1812 4.3.2.3) */
-#define ICMP6_QUOTE_MAX 1232 /* 1280 bytes in all (RFC 4443 2.4 c) */
+#define ICMP4_QUOTE_MAX 548	   /* 576 bytes in all (RFC 1812 4.3.2.3) */
+#define ICMP6_QUOTE_MAX 1232	   /* 1280 bytes in all (RFC 4443 2.4 c) */
+#define ICMP4_DUMMY	0xc0000008 /* 192.0.0.8: a router without an IPv4 address of its own (RFC 7600 4.8) */
 #define ICMP_BURST_NS	50000000ull
 
 /* Written and read here: when the next error may go out, in ns of CLOCK_MONOTONIC (a virtual clock, as in GCRA). */
@@ -128,7 +129,7 @@ static __always_inline int icmp4_write(ctx_t *ctx, struct pkt *p, const struct i
 	h.ip.tot_len = bpf_htons(sizeof(h) + quote);
 	h.ip.ttl = 64;
 	h.ip.protocol = IPPROTO_ICMP;
-	h.ip.saddr = i->addr4;
+	h.ip.saddr = i->addr4 ? i->addr4 : bpf_htonl(ICMP4_DUMMY);
 	h.ip.daddr = p->t.saddr.a32[3];
 	h.ip.check = ~icmp_sum_words(&h.ip, 5);
 	h.icmp.type = p->reply_type;
@@ -171,10 +172,11 @@ static __always_inline bool icmp_reply(ctx_t *ctx, struct pkt *p)
 	struct iface *i = iface_get(p->in_iface);
 	__u32 quote, max, head;
 	__u8 macs[2 * ETH_ALEN];
+	bool tag;
 
 	if (!i || !icmp_may_answer(p))
 		return false;
-	if (p->family == 4 ? !i->addr4 : !(i->addr6.a64[0] | i->addr6.a64[1]))
+	if (p->family == 6 && !(i->addr6.a64[0] | i->addr6.a64[1]))
 		return false;
 	if (!icmp_allowed(p)) {
 		count_stat(STAT_ICMP_LIMITED, 1);
@@ -183,6 +185,12 @@ static __always_inline bool icmp_reply(ctx_t *ctx, struct pkt *p)
 	max = p->family == 4 ? ICMP4_QUOTE_MAX : ICMP6_QUOTE_MAX;
 	head = p->family == 4 ? sizeof(struct icmp4_packet) : sizeof(struct icmp6_packet);
 	quote = p->l3_len < max ? p->l3_len : max;
+	/* A tag that stands in the data is put beside it: the helper that makes room knows IP alone. */
+	tag = p->tagged && !(p->flags & PKT_F_TAG_HW);
+	if (tag && bpf_skb_vlan_pop(ctx) < 0)
+		return false;
+	if (tag)
+		p->l3_off -= sizeof(struct vlan_tag);
 	if (bpf_skb_change_tail(ctx, p->l3_off + quote, 0) ||
 	    bpf_skb_adjust_room(ctx, head, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET))
 		return false;
@@ -191,6 +199,8 @@ static __always_inline bool icmp_reply(ctx_t *ctx, struct pkt *p)
 	mac_copy(macs, p->smac);
 	mac_copy(macs + ETH_ALEN, i->mac);
 	if (bpf_skb_store_bytes(ctx, 0, macs, sizeof(macs), 0))
+		return false;
+	if (tag && bpf_skb_vlan_push(ctx, p->tpid, p->tci) < 0)
 		return false;
 	count_stat(STAT_ICMP_SENT, 1);
 	return true;

@@ -312,6 +312,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
 	s.want = bpf_ntohs(p->t.sport);
 	s.random = bpf_get_prandom_u32();
+	s.lap = s.tried = pkt_zero(p);
 	return nat_map_new(p, &key, &s);
 }
 

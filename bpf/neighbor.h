@@ -11,7 +11,8 @@
 #include "iface.h"
 #include "route.h"
 
-#define NEIGHBOR_USED_NS 1000000000ull /* `used_ns` is this exact */
+#define NEIGHBOR_BURST_NS 1000000000ull
+#define NEIGHBOR_USED_NS  1000000000ull /* `used_ns` is this exact */
 
 /* Written by sluiced; used_ns is written here. */
 struct {
@@ -20,6 +21,34 @@ struct {
 	__type(key, struct neighbor_key);
 	__type(value, struct neighbor);
 } neighbors SEC(".maps");
+
+/* Written and read here: when the next packet of an interface may make the kernel ask, in ns of CLOCK_MONOTONIC (a virtual clock,
+ * as in GCRA). By interface id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, IFACE_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} neighbor_clock SEC(".maps");
+
+/* Somebody who scans a connected prefix would fill the kernel's neighbour table, and drive out of it the stations that are there:
+ * each interface may ask so many times a second, a second's worth at once. A race between CPUs lets one packet more through. */
+static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p)
+{
+	struct control *c = control_get();
+	__u64 now = pkt_now(p), next, *clock;
+	__u32 iface = p->out_iface;
+
+	clock = bpf_map_lookup_elem(&neighbor_clock, &iface);
+	if (!clock || !c || !c->neighbor_rate)
+		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
+	next = READ_ONCE(*clock);
+	if (next > now + NEIGHBOR_BURST_NS)
+		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
+	if (!HOOK_XDP) /* tc comes to the same decision again */
+		WRITE_ONCE(*clock, (next > now ? next : now) + 1000000000ull / c->neighbor_rate);
+	return V_NEIGH;
+}
 
 /* The gateway's MAC, where the nexthop has it. */
 static __always_inline bool neighbor_of_nexthop(struct pkt *p)
@@ -57,12 +86,12 @@ static __always_inline __verdict enum verdict neighbor_lookup(struct pkt *p)
 	key.iface = p->out_iface;
 	n = bpf_map_lookup_elem(&neighbors, &key);
 	if (!n)
-		return V_NEIGH;
+		return neighbor_ask(p);
 	if (n->flags & NEIGHBOR_F_FAILED)
 		return p->family == 4 ? pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP4_UNREACH, ICMP4_HOST_UNREACH, 0)
 				      : pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP6_UNREACH, ICMP6_ADDR_UNREACH, 0);
 	if (!(n->flags & NEIGHBOR_F_VALID))
-		return V_NEIGH;
+		return neighbor_ask(p);
 	mac_copy(p->new_dmac, n->mac);
 	if (pkt_now(p) - READ_ONCE(n->used_ns) > NEIGHBOR_USED_NS)
 		WRITE_ONCE(n->used_ns, pkt_now(p));

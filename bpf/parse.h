@@ -111,6 +111,7 @@ static __always_inline void parse_tcp(struct pkt *p, void *data, void *end, __u3
 		return parse_bad(p, DROP_PARSE_TCP_OFFSET);
 	flags = (__u8 *)tcp + 13;
 	p->tcp_flags = *flags;
+	p->tcp_options = tcp->doff * 4 - sizeof(*tcp);
 	p->t.sport = tcp->source;
 	p->t.dport = tcp->dest;
 	p->flags |= PKT_F_L4;
@@ -139,6 +140,13 @@ static __always_inline void parse_udp(struct pkt *p, void *data, void *end, __u3
 		p->seg_len += sizeof(*udp);
 }
 
+/* The quote goes on to `need`, outside the linear data: to be pulled and parsed again. A quote that ends before is no fault. */
+static __always_inline void parse_quote_short(struct pkt *p, __u32 need)
+{
+	if (need <= p->l3_off + p->l3_len && need <= PKT_OFFSET_MAX)
+		p->truncated = 1;
+}
+
 /* The packet an ICMP error quotes (RFC 792, RFC 4443 2.4): its tuple, as far as the quote reaches. */
 static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end, bool first)
 {
@@ -147,7 +155,7 @@ static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end,
 	bool reply;
 
 	if (!head)
-		return;
+		return parse_quote_short(p, p->inner_l4_off + sizeof(*head));
 	if (!first)
 		return;
 	switch (p->inner_proto) {
@@ -166,10 +174,14 @@ static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end,
 		check_at = 2;
 		break;
 	default:
-		check_at = PKT_OFFSET_MAX;
+		p->flags |= PKT_F_INNER;
+		return;
 	}
-	if (p->inner_l4_off + check_at + 2 <= p->l3_off + p->l3_len && parse_at(data, end, p->inner_l4_off + check_at, 2))
+	if (p->inner_l4_off + check_at + 2 <= p->l3_off + p->l3_len) {
+		if (!parse_at(data, end, p->inner_l4_off + check_at, 2))
+			return parse_quote_short(p, p->inner_l4_off + check_at + 2);
 		p->flags |= PKT_F_INNER_L4_CSUM;
+	}
 	p->flags |= PKT_F_INNER;
 }
 
@@ -177,7 +189,9 @@ static __always_inline void parse_quote4(struct pkt *p, void *data, void *end)
 {
 	struct iphdr *ip = parse_at(data, end, p->inner_l3_off, sizeof(*ip));
 
-	if (!ip || ip->version != 4 || ip->ihl < 5)
+	if (!ip)
+		return parse_quote_short(p, p->inner_l3_off + sizeof(*ip));
+	if (ip->version != 4 || ip->ihl < 5)
 		return;
 	p->inner_proto = ip->protocol;
 	p->inner_l4_off = p->inner_l3_off + ip->ihl * 4;
@@ -192,7 +206,9 @@ static __always_inline void parse_quote6(struct pkt *p, void *data, void *end)
 {
 	struct ipv6hdr *ip = parse_at(data, end, p->inner_l3_off, sizeof(*ip));
 
-	if (!ip || ip->version != 6)
+	if (!ip)
+		return parse_quote_short(p, p->inner_l3_off + sizeof(*ip));
+	if (ip->version != 6)
 		return;
 	p->inner_proto = ip->nexthdr;
 	p->inner_l4_off = p->inner_l3_off + sizeof(*ip);
@@ -290,6 +306,65 @@ static __always_inline int parse_sum4_options(struct pkt *p, void *data, void *e
 	return 0;
 }
 
+#define IP4_OPT_END  0
+#define IP4_OPT_NOP  1
+#define IP4_OPT_LSRR 131
+#define IP4_OPT_SSRR 137
+
+#define IP4_OPTIONS_MAX 40
+
+struct parse_options {
+	__u8 byte[IP4_OPTIONS_MAX];
+	__u32 n;
+	__u32 at;
+	__u16 flags; /* PKT_F_* that were found */
+	__u8 bad;
+};
+
+/* One option a turn; 1 ends the walk. verifier: a bpf_loop, because each turn's offset depends on the one before. */
+static long parse_option4(__u32 turn, void *arg)
+{
+	struct parse_options *o = arg;
+	__u32 at = o->at, len;
+
+	if (at >= IP4_OPTIONS_MAX || at >= o->n || o->byte[at] == IP4_OPT_END)
+		return 1;
+	if (o->byte[at] == IP4_OPT_NOP) {
+		o->at = at + 1;
+		return 0;
+	}
+	len = at + 1 < IP4_OPTIONS_MAX ? o->byte[at + 1] : 0;
+	if (len < 2 || at + len > o->n) {
+		o->bad = 1;
+		return 1;
+	}
+	if (o->byte[at] == IP4_OPT_LSRR || o->byte[at] == IP4_OPT_SSRR)
+		o->flags |= PKT_F_SOURCE_ROUTE;
+	o->at = at + len;
+	return 0;
+}
+
+/* What is between the IPv4 header and layer 4 (RFC 791 3.1): options end within it, and source routes are noted. */
+__noinline_global int parse_options4(ctx_t *ctx, struct pkt *p)
+{
+	struct parse_options o = {};
+	__u32 n;
+
+	if (!p)
+		return 0;
+	n = p->l4_off - p->l3_off - sizeof(struct iphdr);
+	/* verifier: 6.1 learns nothing from a comparison with 0, and there are 4 at least. */
+	if (n < 4 || n > IP4_OPTIONS_MAX || ctx_load(ctx, p->l3_off + sizeof(struct iphdr), o.byte, n))
+		return 0;
+	o.n = n;
+	o.at = o.flags = o.bad = pkt_zero(p);
+	bpf_loop(IP4_OPTIONS_MAX, parse_option4, &o, 0);
+	p->flags |= o.flags;
+	if (o.bad)
+		parse_bad(p, DROP_PARSE_IP4_OPTIONS);
+	return 0;
+}
+
 static __always_inline void parse_ip4(struct pkt *p, void *data, void *end)
 {
 	struct iphdr *ip = parse_at(data, end, p->l3_off, sizeof(*ip));
@@ -325,6 +400,7 @@ static __always_inline void parse_ip4(struct pkt *p, void *data, void *end)
 	p->tos = ip->tos;
 	p->ip_id = ip->id;
 	p->ip_check = ip->check;
+	p->ip_frag = ip->frag_off;
 	addr_from4(&p->t.saddr, ip->saddr);
 	addr_from4(&p->t.daddr, ip->daddr);
 	if (p->segs == 1)
@@ -433,7 +509,7 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 	p->l4_proto = 0;
 	p->bad = 0;
 	p->truncated = 0;
-	p->tcp_flags = 0;
+	p->tcp_flags = p->tcp_options = 0;
 	p->icmp_type = p->icmp_code = 0;
 	p->t.sport = p->t.dport = 0;
 	p->inner.sport = p->inner.dport = 0;
@@ -488,6 +564,8 @@ __noinline_global __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 		parse_ip6(p, data, end);
 	else if (p->proto == bpf_htons(ETH_P_ARP) && data + off + 28 > end)
 		parse_short(p, DROP_PARSE_ARP_SHORT);
+	if (unlikely(p->flags & PKT_F_OPTIONS) && !p->bad)
+		parse_options4(ctx, p);
 	if (p->family && !p->bad)
 		parse_l4(ctx, p);
 	return V_NEXT;

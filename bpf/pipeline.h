@@ -1,9 +1,10 @@
 /* pipeline.h: the order of the stages, written here and nowhere else.
  *
  *   entry → parse → port → vlan ingress → fdb learn → for the gateway's MAC? ──no──→ fdb lookup, flood ─────────→ egress
- *                                                     └yes→ flow hit? ──yes──────────────────────────→ rewrite → egress
- *                                                              └no→ dnat → route, ecmp → snat → neighbor, mtu
- *                                                                    → install the flow pair ─────────↗
+ *                                            ┌───────yes────────────────────────┘
+ *                                            └→ martians → reverse path → flow hit? ──yes─────────→ mss → rewrite → egress
+ *                                                              └no→ dnat → route, ecmp, mtu → snat → neighbor
+ *                                                                    → install the flow pair ──────↗
  *
  * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
  */
@@ -16,10 +17,12 @@
 #include "fdb.h"
 #include "iface.h"
 #include "route.h"
+#include "urpf.h"
 #include "neighbor.h"
 #include "nat.h"
 #include "flow.h"
 #include "egress.h"
+#include "mss.h"
 
 /* Layer 3: the packet is addressed to the gateway. */
 static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
@@ -29,15 +32,23 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 	v = route_ingress(p);
 	if (v != V_NEXT)
 		return v;
+	if (cfg_rpf) {
+		v = urpf_check(p);
+		if (v != V_NEXT)
+			return v;
+	}
 	if (cfg_nat) {
 		v = flow_lookup(p);
 		if (v != V_NEXT)
 			return v;
-		if (!p->flow_stale) {
-			v = nat_dnat(p);
-			if (v != V_NEXT)
-				return v;
-		}
+	}
+	v = route_source(p);
+	if (v != V_NEXT)
+		return v;
+	if (cfg_nat && !p->flow_stale) {
+		v = nat_dnat(p);
+		if (v != V_NEXT)
+			return v;
 	}
 	v = route_lookup(p);
 	/* A known flow's packet for the host itself keeps the flow alive like any other. */
@@ -78,12 +89,16 @@ static __always_inline __verdict enum verdict pipeline(struct pkt *p, enum verdi
 		v = iface_ingress(p);
 		if (v != V_NEXT)
 			return v;
-		if (p->in_iface)
-			return pipeline_route(p);
+		if (p->in_iface) {
+			v = pipeline_route(p);
+			if (cfg_mss)
+				mss_decide(p, v);
+			return v;
+		}
 	}
 	v = fdb_forward(p);
 	if (v == V_FORWARD)
-		v = egress_switched(p);
+		v = egress_check(p);
 	return v;
 }
 

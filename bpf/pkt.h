@@ -37,6 +37,8 @@
 extern const volatile __u8 cfg_ipv6;  /* L3 for IPv6 */
 extern const volatile __u8 cfg_l3;    /* there are interfaces */
 extern const volatile __u8 cfg_nat;   /* there are nat rules or flows */
+extern const volatile __u8 cfg_rpf;   /* an interface checks reverse paths */
+extern const volatile __u8 cfg_mss;   /* an interface limits the MSS */
 extern const volatile __u8 cfg_trace; /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
 
 /* Headers beyond this offset are not looked at; parse.h says so by a reason. */
@@ -44,13 +46,14 @@ extern const volatile __u8 cfg_trace; /* tests: tc leaves the tag it pushed in s
 
 /* What a stage says. */
 enum verdict {
-	V_NEXT = 0,    /* nothing decided: go on */
-	V_FORWARD = 1, /* rewrite, then out of `out_port` on `out_vlan` */
-	V_FLOOD = 2,   /* rewrite, then to every member of `out_vlan` but `in_port` (tc only) */
-	V_HOST = 3,    /* to the host: of a VLAN by its host port, of a routed port up the stack */
-	V_NEIGH = 4,   /* rewrite without MACs; the kernel resolves `next_addr` on `out_iface`, holds and sends it (tc only) */
-	V_DROP = 5,    /* `drop` says why; where `icmp_type` is set an ICMP error is sent first (tc only) */
-	V_PASS = 6,    /* observed: the kernel's, as if there were no switch */
+	V_NEXT = 0,	/* nothing decided: go on */
+	V_FORWARD = 1,	/* rewrite, then out of `out_port` on `out_vlan` */
+	V_FLOOD = 2,	/* rewrite, then to every member of `out_vlan` but `in_port` (tc only) */
+	V_HOST = 3,	/* to the host: of a VLAN by its host port, of a routed port up the stack */
+	V_NEIGH = 4,	/* rewrite without MACs; the kernel resolves `next_addr` on `out_iface`, holds and sends it (tc only) */
+	V_DROP = 5,	/* `drop` says why; where `icmp_type` is set an ICMP error is sent first (tc only) */
+	V_PASS = 6,	/* observed: the kernel's, as if there were no switch */
+	V_FRAGMENT = 7, /* to be cut to `out_mtu`, and the fragments to come in anew in its place (tc only) */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -73,12 +76,14 @@ struct tuple {
 #define PKT_F_L2_MULTICAST   (1 << 10) /* group bit of the destination MAC */
 #define PKT_F_L2_BROADCAST   (1 << 11)
 #define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
+#define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
 #define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
 
 /* Decisions, `todo`. */
 #define DO_L2	    (1 << 0) /* set MACs */
 #define DO_TTL	    (1 << 1) /* decrement TTL / hop limit */
 #define DO_NAT	    (1 << 2) /* tuple := `to`, by l3_delta and l4_delta */
+#define DO_MSS	    (1 << 4) /* TCP MSS option := at most `mss` */
 #define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer addresses := those of `to`, quoted tuple := `inner_to`; no deltas needed */
 
 struct pkt {
@@ -87,6 +92,7 @@ struct pkt {
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
 	__u16 in_port;
+	__u32 zero;   /* always 0, and the verifier does not know: see pkt_zero() */
 	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
 
 	/* ---- parse: layer 2 */
@@ -113,12 +119,14 @@ struct pkt {
 	__be16 ip_id;	    /* IPv4; IPv6 fragments: the low half */
 	struct tuple t;	    /* as it came in */
 	struct tuple inner; /* ICMP error: the quoted packet's */
+	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header */
 	__be16 ip_check;    /* IPv4 header checksum as it came in */
 	__u8 truncated;	    /* tc: parsing ended where the linear data does: pull, and parse again */
 	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
 	__u16 inner_l3_off;
 	__u16 inner_l4_off;
 	__u8 inner_proto;
+	__u8 tcp_options; /* bytes of TCP options */
 
 	/* ---- decided by the stages */
 	__u8 drop;	 /* enum drop_reason of V_DROP */
@@ -147,7 +155,7 @@ struct pkt {
 	__u32 out_mtu;	  /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family; /* V_NEIGH: 4 or 6 */
 	__u8 flow_stale;  /* a flow was found and its forwarding half must be decided again */
-	__u16 pad;
+	__u16 mss;	  /* DO_MSS */
 	struct addr next_addr;
 };
 
@@ -182,6 +190,14 @@ static __always_inline __u64 pkt_now(struct pkt *p)
 	return p->now_ns;
 }
 
+/* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that
+ * stand on the stack before the loop; a branch that a known value rules out is taken out of the program, though a later turn
+ * needs it. */
+static __always_inline __u32 pkt_zero(const struct pkt *p)
+{
+	return READ_ONCE(p->zero);
+}
+
 static __always_inline enum verdict pkt_drop(struct pkt *p, enum drop_reason why)
 {
 	p->drop = why;
@@ -198,14 +214,16 @@ static __always_inline enum verdict pkt_drop_reply(struct pkt *p, enum drop_reas
 }
 
 /* What every routed packet must pass (RFC 1812 5.2.7.3, RFC 8200 3, RFC 1191, RFC 8201), on the flow's path and on the long
- * one alike. `mtu`: layer 3 bytes. */
+ * one alike. `mtu`: layer 3 bytes. V_FRAGMENT: too large, and the sender lets routers cut it (RFC 791, RFC 1812 4.2.2.7). */
 static __always_inline __verdict enum verdict pkt_may_leave(struct pkt *p, __u32 mtu)
 {
 	if (unlikely(p->ttl <= 1))
 		return pkt_drop_reply(p, DROP_ROUTE_TTL, p->family == 4 ? 11 : 3, 0, 0);
 	if (unlikely(p->seg_len > mtu)) {
-		if (p->family == 4 && !(p->flags & PKT_F_DF))
-			return pkt_drop(p, DROP_ROUTE_MTU);
+		if (p->family == 4 && !(p->flags & PKT_F_DF)) {
+			p->out_mtu = mtu;
+			return V_FRAGMENT;
+		}
 		return p->family == 4 ? pkt_drop_reply(p, DROP_ROUTE_MTU, 3, 4, mtu)
 				      : pkt_drop_reply(p, DROP_ROUTE_MTU, 2, 0, mtu);
 	}

@@ -10,6 +10,7 @@
 #include "pkt.h"
 #include "csum.h"
 #include "egress.h"
+#include "counter.h"
 
 /* Where the layer 4 checksum stands, or 0: the protocol has none that covers addresses or ports. */
 static __always_inline __u32 rewrite_check_at(__u8 proto)
@@ -18,6 +19,8 @@ static __always_inline __u32 rewrite_check_at(__u8 proto)
 	case IPPROTO_TCP:
 		return 16;
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE: /* RFC 3828 3.1 */
+	case IPPROTO_DCCP:    /* RFC 4340 9.1 */
 		return 6;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
@@ -186,6 +189,75 @@ static __always_inline int rewrite_icmp_error(ctx_t *ctx, struct pkt *p)
 	return ctx_csum_l4(ctx, p->l4_off + 2, sum, false, false);
 }
 
+/* ---- the MSS option of a SYN (RFC 9293 3.7.1) */
+
+#define TCP_OPTIONS_MAX 40
+#define TCP_OPT_END	0
+#define TCP_OPT_NOP	1
+#define TCP_OPT_MSS	2
+
+struct rewrite_mss {
+	__u8 option[TCP_OPTIONS_MAX];
+	__u32 n;
+	__u32 at;
+	__u32 found; /* offset of the value; 0: none */
+};
+
+/* One option a turn; 1 ends the search. verifier: a bpf_loop, because each turn's offset depends on the one before. */
+static long rewrite_mss_option(__u32 turn, void *arg)
+{
+	struct rewrite_mss *s = arg;
+	__u32 at = s->at;
+
+	if (at >= TCP_OPTIONS_MAX - 1 || at >= s->n || s->option[at] == TCP_OPT_END)
+		return 1;
+	if (s->option[at] == TCP_OPT_NOP) {
+		s->at = at + 1;
+		return 0;
+	}
+	if (s->option[at] == TCP_OPT_MSS && s->option[at + 1] == 4 && at + 4 <= s->n) {
+		s->found = at + 2;
+		return 1;
+	}
+	s->at = at + s->option[at + 1];
+	return s->option[at + 1] < 2;
+}
+
+/* Lowers the MSS option to p->mss. 0, or -1: the kernel would not have it. A value at an odd offset stands across two words
+ * of the checksum, so its delta is swapped. */
+__noinline_global int rewrite_mss(ctx_t *ctx, struct pkt *p)
+{
+	struct rewrite_mss s = {};
+	__u16 old, delta;
+	__be16 new;
+	__u32 n, at;
+
+	if (!p)
+		return -1;
+	n = p->tcp_options;
+	if (n < 4 || n > TCP_OPTIONS_MAX) /* verifier: 6.1 learns nothing from a comparison with 0 */
+		return 0;
+	if (ctx_load(ctx, p->l4_off + 20, s.option, n))
+		return -1;
+	s.n = n;
+	s.at = s.found = pkt_zero(p);
+	bpf_loop(TCP_OPTIONS_MAX, rewrite_mss_option, &s, 0);
+	at = s.found;
+	if (!at || at > TCP_OPTIONS_MAX - 2)
+		return 0;
+	old = s.option[at] << 8 | s.option[at + 1];
+	if (old <= p->mss)
+		return 0;
+	new = bpf_htons(p->mss);
+	delta = csum_delta16(bpf_htons(old), new);
+	if (at & 1)
+		delta = delta << 8 | delta >> 8;
+	if (ctx_store(ctx, p->l4_off + 20 + at, &new, sizeof(new)))
+		return -1;
+	count_stat(STAT_MSS_LOWERED, 1);
+	return csum_changes(delta) ? ctx_csum_l4(ctx, p->l4_off + 16, delta, false, false) : 0;
+}
+
 static __always_inline int rewrite_l2(ctx_t *ctx, struct pkt *p)
 {
 	__u8 macs[2 * ETH_ALEN];
@@ -215,6 +287,8 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
 		if (p->family == 4 ? rewrite_ip4(ctx, p, delta) : rewrite_ip6(ctx, p, delta))
 			return -1;
 	}
+	if (cfg_mss && unlikely(p->todo & DO_MSS) && rewrite_mss(ctx, p))
+		return -1;
 	if (p->todo & DO_L2)
 		return rewrite_l2(ctx, p);
 	return 0;

@@ -37,6 +37,24 @@ struct {
 	__type(value, struct nexthop_counters);
 } nexthop_counters SEC(".maps");
 
+/* Written by sluiced, read here. Group id -> the interfaces its members leave by. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NHG_MAX);
+	__type(key, __u32);
+	__type(value, struct nhg_ifaces);
+} nhg_ifaces SEC(".maps");
+
+/* Written by sluiced, read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct own_filter);
+} own_filter SEC(".maps");
+
 static __always_inline struct nexthop *nexthop_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&nexthops, &id);
@@ -96,24 +114,63 @@ static __always_inline __verdict enum verdict route_martians6(struct pkt *p)
 	return route_link_local6(s) ? V_HOST : V_NEXT;
 }
 
-/* The FIB's result for where the packet is going now.
+/* The FIB's result for where the packet is going now, or with `source` for where it came from.
  * verifier: a global function, because a loop over the levels inside of everything else costs a hundred thousand steps. */
-__noinline_global __u32 route_find(struct pkt *p)
+__noinline_global __u32 route_find(struct pkt *p, __u32 source)
 {
+	struct addr a;
+
 	if (!p)
 		return 0;
-	return fib_lookup(p->vrf, p->family, &p->to.daddr);
+	a = p->to.daddr;
+	if (source)
+		a = p->t.saddr;
+	return fib_lookup(p->vrf, p->family, &a);
+}
+
+/* Path MTU of the route that leads back to the sender; 0: none of its own. For what is done once a connection. */
+__noinline_global __u32 route_mtu_back(struct pkt *p)
+{
+	struct nexthop *nh;
+	__u32 id;
+
+	if (!p)
+		return 0;
+	id = route_find(p, 1);
+	if (id & NEXTHOP_IS_GROUP)
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, 0); /* all members have the route's */
+	nh = nexthop_get(id);
+	return id && nh ? nh->mtu : 0;
 }
 
 /* What was decided for IPv4 0.0.0.0 and IPv6 :: as source: a station that has no address yet may talk to the host alone. */
 static __always_inline __verdict enum verdict route_unspecified(struct pkt *p)
 {
-	__u32 id = route_find(p);
+	__u32 id = route_find(p, 0);
 	struct nexthop *nh = nexthop_get(id);
 
 	if (id && nh && nh->type == NEXTHOP_LOCAL)
 		return V_HOST;
 	return pkt_drop(p, DROP_ROUTE_MARTIAN_SOURCE);
+}
+
+/* Sources that no station may have: addresses of the switch, broadcast addresses of its prefixes (RFC 1812 5.3.7, 4.2.2.11). A
+ * filter spares nearly all packets the search. */
+static __always_inline __verdict enum verdict route_source(struct pkt *p)
+{
+	__u32 zero = 0, bit = OWN_FILTER_BIT(&p->t.saddr), id;
+	struct own_filter *own = bpf_map_lookup_elem(&own_filter, &zero);
+	struct nexthop *nh;
+
+	if (!own || likely(!(READ_ONCE(own->bits[bit / 64 % (OWN_FILTER_BITS / 64)]) >> (bit % 64) & 1)))
+		return V_NEXT;
+	id = route_find(p, 1);
+	nh = nexthop_get(id);
+	if (!id || !nh)
+		return V_NEXT;
+	if (nh->type == NEXTHOP_LOCAL)
+		return pkt_drop(p, DROP_ROUTE_OWN_SOURCE);
+	return nh->type == NEXTHOP_BROADCAST ? pkt_drop(p, DROP_ROUTE_BROADCAST_SOURCE) : V_NEXT;
 }
 
 /* May the packet be routed? It is addressed to in_iface, or came in on a routed port. Leaves `to` as a copy of `t`. */
@@ -128,6 +185,8 @@ static __always_inline __verdict enum verdict route_ingress(struct pkt *p)
 	v = p->family == 4 ? route_martians4(p) : route_martians6(p);
 	if (v != V_NEXT)
 		return v;
+	if (unlikely(p->flags & PKT_F_SOURCE_ROUTE))
+		return pkt_drop(p, DROP_ROUTE_SOURCE_ROUTE);
 	p->to = p->t;
 	p->todo = 0;
 	if (p->family == 4 ? !p->t.saddr.a32[3] : !(p->t.saddr.a64[0] | p->t.saddr.a64[1]))
@@ -143,6 +202,8 @@ static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 t
 	switch (type) {
 	case NEXTHOP_BLACKHOLE:
 		return pkt_drop(p, DROP_ROUTE_BLACKHOLE);
+	case NEXTHOP_BROADCAST:
+		return pkt_drop(p, DROP_ROUTE_BROADCAST);
 	case NEXTHOP_UNREACHABLE:
 		return pkt_drop_reply(p, DROP_ROUTE_UNREACHABLE, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
 				      v4 ? ICMP4_HOST_UNREACH : ICMP6_ADDR_UNREACH, 0);
@@ -158,12 +219,13 @@ static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 t
 /* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host. */
 static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 {
-	__u32 id = route_find(p), mtu;
+	__u32 id = route_find(p, 0), before = p->nexthop, mtu;
 	struct nexthop *nh;
 	struct iface *i;
 
+	p->nexthop = 0;
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP);
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, before);
 	nh = nexthop_get(id);
 	if (!id || !nh)
 		return route_refuse(p, NEXTHOP_NONE);

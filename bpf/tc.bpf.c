@@ -6,6 +6,7 @@
 #include "rewrite.h"
 #include "flood.h"
 #include "icmp.h"
+#include "fragment.h"
 #include "counter.h"
 
 #define TC_ACT_UNSPEC (-1)
@@ -58,8 +59,11 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 	__u16 tci = 0;
 	__be16 tpid;
 
-	if (!port)
-		return tc_failed(ctx, p);
+	if (!port || !port->ifindex) {
+		p->drop = DROP_EGRESS_PORT_GONE;
+		p->reply_type = 0;
+		return tc_drop(ctx, p);
+	}
 	tpid = egress_tag(p, port, &tci);
 	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci))
 		return tc_failed(ctx, p);
@@ -143,6 +147,24 @@ __noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
 	return bpf_redirect(ifindex, 0);
 }
 
+/* In again as fragments. */
+__noinline_global int tc_fragment(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct port *port;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	port = port_get(p->in_port);
+	if (!port || fragment(ctx, p, port->ifindex)) {
+		p->drop = DROP_FRAGMENT_FAILED;
+		return tc_drop(ctx, p);
+	}
+	count_rx_back(p);
+	count_stat(STAT_FRAGMENTED, 1);
+	tc_trace(ctx, V_FRAGMENT, port->ifindex);
+	return bpf_redirect(port->ifindex, BPF_F_INGRESS);
+}
+
 SEC("tc")
 int sluice_tc(struct __sk_buff *ctx)
 {
@@ -167,6 +189,8 @@ int sluice_tc(struct __sk_buff *ctx)
 		return tc_host(ctx, p);
 	case V_NEIGH:
 		return tc_neigh(ctx, p);
+	case V_FRAGMENT:
+		return tc_fragment(ctx, p);
 	case V_PASS:
 		count_to_host(p);
 		tc_trace(ctx, V_PASS, 0);

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# install-deps.sh [build] [run] [test] [lint]: installs what this machine lacks to build, run, test or lint sluice.
+# install-deps.sh [build] [run] [test] [lint] [kernels] [bench]: installs what this machine lacks to do that
+# with sluice.
 #
 # Stands between the Makefile and the distribution's package manager. Every need is tested first (a program that runs, a
 # library that pkg-config knows, a Python module); apt is asked only when something is missing, so a second run costs
-# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups.
+# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups but `kernels` and `bench`.
 set -euo pipefail
 
 groups=("$@")
@@ -59,6 +60,8 @@ needs() {
 	run   cmd:nsenter          util-linux            =
 	run   cmd:ping             iputils-ping          =
 	run   cmd:traceroute       traceroute            =
+	test  cmd:tracepath        iputils-tracepath     =
+	test  cmd:mtr              mtr-tiny              =
 	run   cmd:ethtool          ethtool               =
 	run   cmd:iperf3           iperf3                =
 	run   cmd:nft              nftables              =
@@ -66,12 +69,25 @@ needs() {
 	run   file:/usr/bin/python3 python3              =
 	test  pc:cmocka            libcmocka-dev         =
 	test  cmd:tcpdump          tcpdump               =
+	test  file:/usr/lib/frr/bgpd frr               =
+	test  cmd:vtysh            frr                   =
+	test  cmd:bird             bird2                 =
 	test  py:pytest            python3-pytest        =
 	test  py:scapy             python3-scapy         =
 	test  py:yaml              python3-yaml          =
+	bench cmd:gnuplot          gnuplot-nox           =
+	bench cmd:sockperf         sockperf              =
+	bench cmd:ovs-vswitchd     openvswitch-switch    =
 	lint  versioned:clang-format @clang-format       =
 	lint  cmd:shellcheck       shellcheck            =
 	lint  py:pyflakes          python3-pyflakes      =
+	kernels cmd:qemu-system-x86_64 qemu-system-x86   =
+	kernels file:/usr/lib/qemu/virtiofsd qemu-system-common virtiofsd
+	kernels cmd:busybox        busybox-static        =
+	kernels cmd:modprobe       kmod                  =
+	kernels cmd:cpio           cpio                  =
+	kernels cmd:zstd           zstd                  =
+	kernels cmd:xz             xz-utils              =
 	END
 }
 
@@ -115,7 +131,7 @@ newest_clang() { # 1: "clang" or "clang-format": 19 where there is one, else the
 }
 
 for g in "${groups[@]}"; do
-	case $g in build | run | test | lint) ;; *) die "unknown group '$g': build, run, test, lint" ;; esac
+	case $g in build | run | test | lint | bench) ;; *) die "unknown group '$g': build, run, test, lint, bench" ;; esac
 done
 
 family=debian

@@ -87,9 +87,48 @@ static int get_interfaces(struct call *c)
 	return answer(c, iface_show(c->api->sw));
 }
 
+/* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
+static int where_filter(struct call *c, struct route_filter *f)
+{
+	const char *to = http_query(c->rq, "to"), *longer = http_query(c->rq, "longer"), *via = http_query(c->rq, "via"),
+		   *iface = http_query(c->rq, "interface");
+
+	if (to && longer)
+		return errs_fail(c->errs, EINVAL, "`to` or `longer`, not both");
+	f->longer = longer;
+	if (longer)
+		to = longer;
+	if (to && prefix_parse(to, 0, false, &f->to))
+		return errs_fail(c->errs, EINVAL, "'%.64s' is no prefix: 192.0.2.0/24 or 2001:db8::/32 would be one", to);
+	if (to)
+		f->to = prefix_masked(&f->to);
+	if (via && addr_parse(via, &f->via, &f->via_family))
+		return errs_fail(c->errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", via);
+	if (iface && !(f->iface = iface_id(c->api->sw, iface)))
+		return errs_fail(c->errs, ENOENT, "there is no interface '%.32s'", iface);
+	return 0;
+}
+
 static int get_routes(struct call *c)
 {
-	return answer(c, route_show(c->api->sw));
+	struct route_filter f = {.vrf = http_query(c->rq, "vrf"), .protocol = http_query(c->rq, "protocol")};
+	uint32_t family = 0;
+	int r = where_filter(c, &f);
+
+	if (!r)
+		r = query_u32(c, "limit", 0, UINT32_MAX, &f.limit);
+	if (!r)
+		r = query_u32(c, "family", 4, 6, &family);
+	if (r)
+		return r;
+	f.family = (uint8_t)family;
+	f.inactive = query_flag(c, "inactive");
+	if (f.vrf && !model_vrf(c->api->sw->model, f.vrf))
+		return errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", f.vrf);
+	if (f.protocol && !route_protocol_known(f.protocol))
+		return errs_fail(c->errs, EINVAL, "no route has the protocol '%.32s'", f.protocol);
+	r = route_list(c->api->sw, &f, &c->reply->stream);
+	return r ? errs_fail(c->errs, -r, "out of memory") : 0;
 }
 
 static int get_route_get(struct call *c)
@@ -155,6 +194,8 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
 	json_object_set_new(o, "errors", events_errors(a->events));
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
+	json_object_set_new(o, "loop_max_ms", json_real((double)(a->sw->loop_max_ns / 1000) / 1000));
+	json_object_set_new(o, "routes", route_status(a->sw));
 	json_object_set_new(o, "flows", json_integer((json_int_t)flow_count(a->sw)));
 	json_object_set_new(o, "datapath", datapath_show(a->sw->dp));
 	return answer(c, o);
@@ -353,6 +394,32 @@ static int post_fdb_flush(struct call *c)
 		     : answer(c, json_pack("{s:i}", "flushed", n));
 }
 
+static int get_nexthops(struct call *c)
+{
+	return answer(c, nexthop_show(c->api->sw));
+}
+
+static int drain(struct call *c, bool drained)
+{
+	const char *which = http_query(c->rq, "nexthop");
+	int n;
+
+	if (!which)
+		return errs_fail(c->errs, EINVAL, "which one? ?nexthop=ID or ?nexthop=ADDRESS");
+	n = nexthop_drain(c->api->sw, which, drained, c->errs);
+	return n < 0 ? n : answer(c, json_pack("{s:i}", drained ? "drained" : "undrained", n));
+}
+
+static int post_drain(struct call *c)
+{
+	return drain(c, true);
+}
+
+static int post_undrain(struct call *c)
+{
+	return drain(c, false);
+}
+
 static int get_endpoints(struct call *c);
 
 static const struct endpoint endpoints[] = {
@@ -361,8 +428,12 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
-	{"GET", "/v1/routes", get_routes, NULL, "the RIB"},
+	{"GET", "/v1/routes", get_routes, NULL,
+	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
 	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
+	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
+	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
+	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},

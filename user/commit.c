@@ -50,17 +50,26 @@ static const struct step {
 
 struct datapath_features commit_features(const struct model *m, bool flows, bool trace)
 {
+	bool rpf = false, mss = false;
+
+	for (size_t i = 0; i < m->n_ifaces; i++) {
+		rpf |= m->ifaces[i].rpf != RPF_OFF;
+		mss |= m->ifaces[i].mss != 0;
+	}
 	return (struct datapath_features){
 		.ipv6 = m->n_ifaces > 0,
 		.l3 = m->n_ifaces > 0,
 		.nat = m->n_nats > 0 || flows,
+		.rpf = rpf,
+		.mss = mss,
 		.trace = trace,
 	};
 }
 
 static bool same_features(const struct datapath_features *a, const struct datapath_features *b)
 {
-	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->trace == b->trace;
+	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->rpf == b->rpf && a->mss == b->mss &&
+	       a->trace == b->trace;
 }
 
 static int load_features(struct commit *c, const struct datapath_features *f, struct errs *errs)
@@ -83,6 +92,8 @@ static int features_grow(struct commit *c, const struct model *m, struct errs *e
 	f.ipv6 |= c->loaded.ipv6;
 	f.l3 |= c->loaded.l3;
 	f.nat |= c->loaded.nat;
+	f.rpf |= c->loaded.rpf;
+	f.mss |= c->loaded.mss;
 	return load_features(c, &f, errs);
 }
 

@@ -142,6 +142,9 @@ static void build(struct sw *sw, const struct iface_slot *s, const struct iface_
 	memcpy(e->mac, l ? l->mac : s->mac, 6);
 	/* A pair that was made a moment ago is not in the mirror yet; it was set up. */
 	e->flags = (l ? l->flags & IFF_UP : cfg->vlan) ? IFACE_F_UP : 0;
+	if (cfg->rpf)
+		e->flags |= cfg->rpf == RPF_STRICT ? IFACE_F_RPF_STRICT : IFACE_F_RPF_LOOSE;
+	e->mss = cfg->mss;
 	if (cfg->vlan)
 		e->port = iface_switch_end(sw, cfg->name, other, &mtu) ? port_id(sw, other) : 0;
 	else
@@ -334,6 +337,9 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 		      !e.host_ifindex	     ? "absent"
 		      : iface_usable(sw, id) ? "up"
 					     : "down");
+	json_object_set_new(o, "rpf", json_string(cfg->rpf == RPF_STRICT ? "strict" : cfg->rpf ? "loose" : "off"));
+	if (cfg->mss)
+		json_object_set_new(o, "mss", cfg->mss == IFACE_MSS_CLAMP ? json_string("clamp") : json_integer(cfg->mss));
 	if (cfg->vlan)
 		json_object_set_new(o, "vlan", json_integer(cfg->vlan));
 	else
@@ -341,7 +347,8 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 	return o;
 }
 
-/* [{"name", "id", "vlan" | "port", "vrf", "addresses": [...], "mac", "mtu", "ifindex", "state": "up"|"down"|"absent"}] */
+/* [{"name", "id", "vlan" | "port", "vrf", "addresses": [...], "mac", "mtu", "ifindex", "state": "up"|"down"|"absent",
+ *   "rpf": "off"|"loose"|"strict", "mss": "clamp"|N (absent: any)}] */
 json_t *iface_show(struct sw *sw)
 {
 	json_t *list = json_array();

@@ -66,6 +66,7 @@ struct model *model_new(void)
 	m->settings = (struct settings_cfg){
 		.fdb_ageing_s = 300,
 		.icmp_rate = 1000,
+		.neighbor_rate = 64,
 		.tcp_established_s = 7440,
 		.tcp_transitory_s = 240,
 		.udp_s = 300,

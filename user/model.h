@@ -36,7 +36,9 @@ struct vlan_cfg {
 	char name[SLUICE_LABEL];
 };
 
-/* interfaces: {NAME: {vlan: ID | port: NAME, addresses: [...], mac, mtu, vrf}} */
+enum rpf { RPF_OFF, RPF_LOOSE, RPF_STRICT };
+
+/* interfaces: {NAME: {vlan: ID | port: NAME, addresses: [...], mac, mtu, vrf, rpf, mss}} */
 struct iface_cfg {
 	struct where where;
 	char name[IFNAMSIZ];	/* of a VLAN's interface: the host netdev's name (at most 12 characters) */
@@ -48,6 +50,8 @@ struct iface_cfg {
 	bool has_mac;
 	uint8_t mac[6];
 	uint32_t mtu; /* 0: the netdev's */
+	uint8_t rpf;  /* enum rpf */
+	uint16_t mss; /* 0: any; IFACE_MSS_CLAMP */
 };
 
 /* vrfs: {NAME: {table: N}}: `default` always exists (tables main and local). */
@@ -65,7 +69,7 @@ struct nexthop_cfg {
 	bool onlink;
 };
 
-/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink}], type, vrf, metric, distance}] */
+/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink}], type, vrf, metric, distance, mtu}] */
 struct route_cfg {
 	struct where where;
 	struct prefix to;
@@ -73,6 +77,7 @@ struct route_cfg {
 	char vrf[SLUICE_LABEL];
 	uint32_t metric;
 	uint8_t distance; /* administrative distance; static: 1 */
+	uint32_t mtu;	  /* of the path; 0: the interface's */
 	struct nexthop_cfg *nexthops;
 	size_t n_nexthops;
 };
@@ -129,12 +134,15 @@ struct neighbor_cfg {
 	char iface[IFNAMSIZ];
 };
 
-/* settings: {fdb-ageing, hash-seed, icmp-rate, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4, routes6} */
+/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
+ * fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
 	uint32_t fdb_ageing_s;		   /* 300 (802.1Q 8.8.3) */
 	uint32_t hash_seed;		   /* 0: chosen at first start and kept */
 	uint32_t icmp_rate;		   /* 1000 a second */
+	uint32_t neighbor_rate;		   /* 64 a second, on each interface */
+	uint8_t ecmp_hash;		   /* enum ecmp_hash; ECMP_L4 */
 	uint32_t tcp_established_s;	   /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;	   /* 240 */
 	uint32_t udp_s;			   /* 300 (RFC 4787 REQ-5) */

@@ -10,10 +10,11 @@
 #include "globs.h"
 #include "model_priv.h"
 
-#define VLAN_IFACE_NAME 12   /* room for what the switch's end of the veth pair adds */
-#define MTU_MIN4	576  /* RFC 1122 3.3.2 */
-#define MTU_MIN6	1280 /* RFC 8200 5 */
-#define MTU_MAX		65535
+#define VLAN_IFACE_NAME 12 /* room for what the switch's end of the veth pair adds */
+#define MSS_MIN		88 /* what Linux takes for too small to be meant */
+#define MSS_MAX		65495
+
+static const struct word rpfs[] = {{"off", RPF_OFF}, {"loose", RPF_LOOSE}, {"strict", RPF_STRICT}};
 
 /* An interface's address with its prefix length: 10.0.10.1/24. */
 static int iface_addr_read(struct reader *r, const struct node *n, void *arg)
@@ -61,8 +62,8 @@ const char *subnet_problem(const struct prefix *subnet, const struct addr *a)
 	return NULL;
 }
 
-static const char *const iface_keys[] = {"vlan", "port", "addresses", "mac", "mtu", "vrf"};
-enum { I_VLAN, I_PORT, I_ADDRESSES, I_MAC, I_MTU, I_VRF };
+static const char *const iface_keys[] = {"vlan", "port", "addresses", "mac", "mtu", "vrf", "rpf", "mss"};
+enum { I_VLAN, I_PORT, I_ADDRESSES, I_MAC, I_MTU, I_VRF, I_RPF, I_MSS };
 
 static void iface_name_read(struct reader *r, const struct node *n, const struct node *const *v, struct iface_cfg *c)
 {
@@ -91,10 +92,28 @@ static void iface_kind_read(struct reader *r, const struct node *n, const struct
 		bad(r, v[I_PORT], "the interface of a routed port has the port's name: call it %s", show_text(c->port, show));
 }
 
+/* `clamp`, or a number. */
+static void mss_read(struct reader *r, const struct node *n, struct iface_cfg *c)
+{
+	const char *s = read_text(r, n, "`clamp` or a number");
+	char show[SHOW_TEXT];
+	uint32_t mss;
+
+	if (!s)
+		return;
+	if (!strcmp(s, "clamp"))
+		c->mss = IFACE_MSS_CLAMP;
+	else if (!u32_parse(s, MSS_MIN, MSS_MAX, &mss))
+		c->mss = mss;
+	else
+		bad(r, n, "%s is neither `clamp` nor a number in %u..%u", show_text(s, show), MSS_MIN, MSS_MAX);
+}
+
 void iface_read(struct reader *r, const struct node *n)
 {
 	const struct node *v[N_OF(iface_keys)];
 	struct iface_cfg *c;
+	int rpf = RPF_OFF;
 
 	c = list_add(&r->m->ifaces, &r->m->n_ifaces, sizeof(*c));
 	if (!c) {
@@ -112,6 +131,11 @@ void iface_read(struct reader *r, const struct node *n)
 	if (v[I_MAC])
 		c->has_mac = !read_mac(r, v[I_MAC], c->mac);
 	read_vrf(r, v[I_VRF], c->vrf);
+	if (v[I_RPF])
+		read_word(r, v[I_RPF], rpfs, N_OF(rpfs), &rpf);
+	c->rpf = rpf;
+	if (v[I_MSS])
+		mss_read(r, v[I_MSS], c);
 	if (v[I_MTU])
 		read_u32(r, v[I_MTU], MTU_MIN4, MTU_MAX, &c->mtu);
 	for (size_t i = 0; i < c->n_addrs && c->mtu && c->mtu < MTU_MIN6; i++) {
@@ -388,6 +412,12 @@ json_t *iface_json(const void *item)
 		json_put_number(o, "mtu", c->mtu);
 	if (strcmp(c->vrf, VRF_DEFAULT))
 		json_put_text(o, "vrf", c->vrf);
+	if (c->rpf)
+		json_put_text(o, "rpf", word_text(rpfs, N_OF(rpfs), c->rpf));
+	if (c->mss == IFACE_MSS_CLAMP)
+		json_put_text(o, "mss", "clamp");
+	else if (c->mss)
+		json_put_number(o, "mss", c->mss);
 	return o;
 }
 

@@ -45,13 +45,16 @@ static json_t *numbers_json(const struct number *v, size_t n, bool with_defaults
 	return o;
 }
 
+const struct word ecmp_hash_words[ECMP_HASH_WORDS] = {{"l4", ECMP_L4}, {"l3", ECMP_L3}, {"symmetric", ECMP_SYMMETRIC}};
+
 json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 {
 	struct model *m = model_new();
 	const struct settings_cfg *d = m ? &m->settings : s;
 	const struct number plain[] = {{"fdb-ageing", s->fdb_ageing_s, d->fdb_ageing_s},
 				       {"hash-seed", s->hash_seed, d->hash_seed},
-				       {"icmp-rate", s->icmp_rate, d->icmp_rate}};
+				       {"icmp-rate", s->icmp_rate, d->icmp_rate},
+				       {"neighbor-rate", s->neighbor_rate, d->neighbor_rate}};
 	const struct number timeouts[] = {{"tcp-established", s->tcp_established_s, d->tcp_established_s},
 					  {"tcp-transitory", s->tcp_transitory_s, d->tcp_transitory_s},
 					  {"udp", s->udp_s, d->udp_s},
@@ -59,6 +62,8 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 					  {"other", s->other_s, d->other_s}};
 	json_t *o = numbers_json(plain, N_OF(plain), with_defaults), *t = numbers_json(timeouts, N_OF(timeouts), with_defaults);
 
+	if (with_defaults || s->ecmp_hash != d->ecmp_hash)
+		json_put_text(o, "ecmp-hash", word_text(ecmp_hash_words, ECMP_HASH_WORDS, s->ecmp_hash));
 	if (json_object_size(t))
 		json_object_set(o, "flow-timeouts", t);
 	json_decref(t);

@@ -10,15 +10,16 @@
 #include "model_priv.h"
 
 /* Limits of the tables: memory that a lookup can still profit from, and what the array-based tables can address. */
-#define TABLE_MIN     16
-#define FLOWS_MAX     (1u << 24)
-#define FDB_MAX	      (1u << 20)
-#define NEIGHBORS_MAX (1u << 20)
-#define ROUTES4_MAX   (1u << 22)
-#define ROUTES6_MAX   (1u << 22)
-#define AGEING_MAX    1000000 /* 802.1Q 8.8.3 */
-#define TIMEOUT_MAX   2592000
-#define ICMP_RATE_MAX 1000000
+#define TABLE_MIN	  16
+#define FLOWS_MAX	  (1u << 24)
+#define FDB_MAX		  (1u << 20)
+#define NEIGHBORS_MAX	  (1u << 20)
+#define ROUTES4_MAX	  (1u << 22)
+#define ROUTES6_MAX	  (1u << 22)
+#define AGEING_MAX	  1000000 /* 802.1Q 8.8.3 */
+#define TIMEOUT_MAX	  2592000
+#define ICMP_RATE_MAX	  1000000
+#define NEIGHBOR_RATE_MAX 1000000
 
 static void timeouts_read(struct reader *r, const struct node *n)
 {
@@ -38,10 +39,11 @@ static void timeouts_read(struct reader *r, const struct node *n)
 
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts"};
+	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts", "neighbor-rate", "ecmp-hash"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
+	int hash = ECMP_L4;
 
 	s->where = read_where(r, n);
 	if (!read_keys(r, n, keys, N_OF(keys), v)) {
@@ -53,6 +55,10 @@ static void settings_read(struct reader *r, const struct node *n)
 			read_u32(r, v[2], 0, ICMP_RATE_MAX, &s->icmp_rate);
 		if (v[3])
 			timeouts_read(r, v[3]);
+		if (v[4])
+			read_u32(r, v[4], 0, NEIGHBOR_RATE_MAX, &s->neighbor_rate);
+		if (v[5] && !read_word(r, v[5], ecmp_hash_words, ECMP_HASH_WORDS, &hash))
+			s->ecmp_hash = (uint8_t)hash;
 	}
 	read_pop(r, len);
 }

@@ -17,6 +17,9 @@
 #define POOL_PORT_MIN	 1024
 #define POOL_PORT_MAX	 65535
 #define NEXTHOPS_MAX	 256
+#define MTU_MIN4	 576  /* RFC 1122 3.3.2 */
+#define MTU_MIN6	 1280 /* RFC 8200 5 */
+#define MTU_MAX		 65535
 #define TABLE_MAIN	 254
 #define VRF_DEFAULT	 "default"
 
@@ -70,6 +73,9 @@ struct word {
 	const char *text;
 	int value;
 };
+
+#define ECMP_HASH_WORDS 3
+extern const struct word ecmp_hash_words[ECMP_HASH_WORDS];
 
 /* The text of a scalar that is not null; NULL after an error. */
 const char *read_text(struct reader *r, const struct node *n, const char *what);

@@ -92,8 +92,17 @@ static void to_read(struct reader *r, const struct node *n, struct route_cfg *c,
 		bad(r, n, "no route leads there: %s %s", n->text, problem);
 }
 
-static const char *const route_keys[] = {"to", "via", "type", "vrf", "metric", "distance"};
-enum { R_TO, R_VIA, R_TYPE, R_VRF, R_METRIC, R_DISTANCE };
+/* Links carry 68 bytes of IPv4 (RFC 791) and 1280 of IPv6 (RFC 8200 5); below 576 nobody means it. */
+static void mtu_read(struct reader *r, const struct node *n, struct route_cfg *c)
+{
+	if (c->type != NEXTHOP_GATEWAY)
+		bad(r, n, "a route that leads nowhere has no `mtu`");
+	else
+		read_u32(r, n, c->to.family == 6 ? MTU_MIN6 : MTU_MIN4, MTU_MAX, &c->mtu);
+}
+
+static const char *const route_keys[] = {"to", "via", "type", "vrf", "metric", "distance", "mtu"};
+enum { R_TO, R_VIA, R_TYPE, R_VRF, R_METRIC, R_DISTANCE, R_MTU };
 
 void route_read(struct reader *r, const struct node *n)
 {
@@ -128,6 +137,8 @@ void route_read(struct reader *r, const struct node *n)
 	if (v[R_DISTANCE])
 		read_u32(r, v[R_DISTANCE], 1, 255, &distance);
 	c->distance = distance;
+	if (v[R_MTU])
+		mtu_read(r, v[R_MTU], c);
 }
 
 /* ---- checks ---- */
@@ -169,11 +180,6 @@ static void nexthop_check(struct checker *c, const struct route_cfg *route, cons
 
 	if (*h->iface && !iface) {
 		check_bad(c, route->where, key, "no interface is called `%s`", h->iface);
-		return;
-	}
-	if (iface && strcmp(iface->vrf, route->vrf)) {
-		check_bad(c, route->where, key, "interface `%s` is in VRF `%s`, the route in VRF `%s`", h->iface, iface->vrf,
-			  route->vrf);
 		return;
 	}
 	if (h->family == 4 && route->to.family == 6)
@@ -336,5 +342,7 @@ json_t *route_json(const void *item)
 		json_put_number(o, "metric", c->metric);
 	if (c->distance != DISTANCE_DEFAULT)
 		json_put_number(o, "distance", c->distance);
+	if (c->mtu)
+		json_put_number(o, "mtu", c->mtu);
 	return o;
 }

@@ -132,12 +132,15 @@ static void store(struct neighbors *ns, struct entry *e, const uint8_t *mac, uin
 
 static void unstore(struct neighbors *ns, struct entry *e)
 {
+	bool failed = e->flags & NEIGHBOR_F_FAILED;
+
 	e->flags = 0;
 	e->failed_s = 0;
 	if (!e->stored)
 		return;
 	e->stored = false;
-	if (!table_delete(ns->table, &e->key))
+	/* no flow goes to one that failed */
+	if (!table_delete(ns->table, &e->key) && !failed)
 		sw_epoch(ns->sw);
 }
 
@@ -271,6 +274,19 @@ static void probe_if_used(struct neighbors *ns, struct entry *e, uint64_t now_ns
 	netlink_neigh_probe(ns->sw->nl, ifindex, &e->key.addr);
 }
 
+/* The kernel's entry of one that does not answer goes at once: it would stay for a minute, and the kernel's table, with little
+ * room, would fill with what somebody who scans asks for. Here it stays failed for its time. */
+static void drop_from_kernel(struct neighbors *ns, const struct entry *e)
+{
+	int ifindex = iface_host_ifindex(ns->sw, e->key.iface);
+	struct errs errs = {0};
+
+	/* a refusal leaves things as they are */
+	if (ifindex)
+		netlink_neigh_delete(ns->sw->nl, ifindex, &e->key.addr, &errs);
+	errs_free(&errs);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct neighbors *ns = arg;
@@ -294,6 +310,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 			apply(ns, e);
 		if (walk)
 			probe_if_used(ns, e, now_ns, now);
+		if (e->failed_s && e->state & NUD_FAILED)
+			drop_from_kernel(ns, e);
 		if (!e->failed_s || now - e->failed_s < FAILED_S)
 			continue;
 		unstore(ns, e);

@@ -38,6 +38,8 @@ struct nhg_member {
 /* Memory of the three maps (or the tests' own) and their numbers of elements. -ENOMEM. */
 int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups, struct nhg_bucket *buckets,
 		 uint32_t n_buckets, struct nexthops **ret);
+/* The table of the groups' interfaces, kept along from now on. */
+void nexthop_ifaces(struct nexthops *ns, struct nhg_ifaces *ifaces, uint32_t n);
 void nexthop_close(struct nexthops *ns); /* takes NULL; the tables stay */
 
 /* A nexthop with this content, for one more user. *ret_new: nobody used it before. -E2BIG: the table is full. */
@@ -55,6 +57,8 @@ void nexthop_sweep(struct nexthops *ns);
 bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uint16_t flags);
 /* Whether groups shall use it; takes effect in nexthop_settle(). */
 void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive);
+/* No new connections for it, in groups that have others; flows that know it stay. Takes effect in nexthop_settle(). */
+void nexthop_set_drained(struct nexthops *ns, uint32_t id, bool drained);
 /* Moves the buckets of groups whose members came to life or died. True: some moved. */
 bool nexthop_settle(struct nexthops *ns);
 

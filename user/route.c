@@ -10,8 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-#define PROBE_S	      1 /* an unresolved gateway is asked for this often, */
-#define PROBE_AGAIN_S 5 /* one that failed, or whose entry the kernel calls stale, this often */
+#define SLICE_NS      3000000 /* how long choosing routes may keep the event loop from other work */
+#define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
+#define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
 
 static uint32_t now_s(void)
 {
@@ -47,6 +48,9 @@ static bool gateway_update(struct routes *rs, uint32_t id)
 		flags = NEXTHOP_F_RESOLVED;
 	else if (r == -EHOSTUNREACH || (nh->flags & NEXTHOP_F_FAILED))
 		flags = NEXTHOP_F_FAILED;
+	if (route_drained(rs, nh))
+		flags |= NEXTHOP_F_DRAINED;
+	nexthop_set_drained(rs->ns, id, flags & NEXTHOP_F_DRAINED);
 	changed = nexthop_set_state(rs->ns, id, r == 0 ? mac : NULL, flags);
 	nexthop_set_alive(rs->ns, id, !(flags & NEXTHOP_F_FAILED) && usable(rs, nh->iface));
 	return changed;
@@ -98,6 +102,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		sw_epoch(rs->sw);
 }
 
+void route_gateways_update(struct routes *rs)
+{
+	if (gateways_update(rs))
+		sw_epoch(rs->sw);
+}
+
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a)
 {
 	struct routes *rs = sw->routes;
@@ -138,7 +148,27 @@ static bool links_changed(struct routes *rs)
 	return true;
 }
 
-static int settle(struct routes *rs, struct errs *errs)
+static int note_own(const struct rib_view *v, void *arg)
+{
+	uint32_t bit = OWN_FILTER_BIT(&v->to.addr);
+
+	((struct own_filter *)arg)->bits[bit / 64] |= 1ull << (bit % 64);
+	return 0;
+}
+
+/* The filter of addresses that no station may have. A bit that is set too early or too late is a search too many, or one packet
+ * more with a forged source. */
+static void own_filter_write(struct routes *rs)
+{
+	struct own_filter now = {0};
+
+	rib_each(rs->rib, RIB_LOCAL, note_own, &now);
+	rib_each(rs->rib, RIB_HOST, note_own, &now);
+	for (size_t w = 0; w < sizeof(now.bits) / sizeof(now.bits[0]); w++)
+		__atomic_store_n(&rs->own->bits[w], now.bits[w], __ATOMIC_RELAXED);
+}
+
+static int settle(struct routes *rs, uint64_t budget_ns, struct errs *errs)
 {
 	uint64_t signature = route_signature(rs);
 	bool changed = false, links = links_changed(rs);
@@ -151,7 +181,9 @@ static int settle(struct routes *rs, struct errs *errs)
 	rs->signature = signature;
 	if (links)
 		rib_links_changed(rs->rib);
-	r = rib_settle(rs->rib, &changed);
+	r = rib_settle(rs->rib, budget_ns, &changed);
+	if (changed)
+		own_filter_write(rs);
 	if (gateways_update(rs))
 		changed = true;
 	if (changed || links)
@@ -168,9 +200,11 @@ static int settle_all(struct sw *sw, bool commit, struct errs *errs)
 	struct routes *rs = sw->routes;
 	int r, r2;
 
-	r = settle(rs, errs);
+	r = settle(rs, commit ? 0 : SLICE_NS, errs);
 	if (r)
 		return r;
+	if (rib_pending(rs->rib))
+		return -EAGAIN;
 	r = rib_refused(rs->rib, commit, errs);
 	r2 = route_host_reconcile(rs, errs);
 	return r ? r : r2;
@@ -209,13 +243,14 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 static int open_tables(struct routes *rs, struct errs *errs)
 {
-	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets"};
-	struct table *t[5];
-	void *mem[5];
+	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets", "nhg_ifaces", "own_filter"};
+	enum { N = sizeof(names) / sizeof(names[0]) };
+	struct table *t[N];
+	void *mem[N];
 	bool damaged;
 	int r, i;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < N; i++) {
 		t[i] = table_get(rs->sw->dp, names[i]);
 		mem[i] = t[i] ? table_map(t[i]) : NULL;
 		if (!mem[i])
@@ -227,9 +262,14 @@ static int open_tables(struct routes *rs, struct errs *errs)
 		r = nexthop_open(mem[2], table_capacity(t[2]), mem[3], table_capacity(t[3]), mem[4], table_capacity(t[4]),
 				 &rs->ns);
 	if (!r)
+		nexthop_ifaces(rs->ns, mem[5], table_capacity(t[5]));
+	rs->own = mem[6];
+	if (!r)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))
 		r = -ENOMEM;
+	if (!r)
+		r = route_drains_adopt(rs);
 	return r ? errs_fail(errs, -r, "routes: %s", strerror(-r)) : 0;
 }
 
@@ -272,6 +312,7 @@ void route_close(struct sw *sw)
 	nexthop_close(rs->ns);
 	fib_close(rs->fib);
 	free(rs->probed_s);
+	free(rs->drains);
 	free(rs);
 	sw->routes = NULL;
 	sw->rib = NULL;

@@ -32,15 +32,29 @@ static uint8_t distance_of(uint8_t protocol)
 	return KERNEL_DISTANCE;
 }
 
+static const char *const source_names[RIB_SOURCES] = {"local", "local", "connected", "static", "nat", "kernel"};
+
+const char *route_protocol_known(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < RIB_SOURCES; i++)
+		if (!strcmp(name, source_names[i]))
+			return source_names[i];
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (!strcmp(name, protocols[i].name))
+			return protocols[i].name;
+	return NULL;
+}
+
 const char *route_protocol_name(uint8_t source, uint8_t protocol)
 {
-	static const char *const names[RIB_SOURCES] = {"local", "local", "connected", "static", "kernel"};
 	size_t i;
 
 	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
 		if (protocols[i].protocol == protocol)
 			return protocols[i].name;
-	return names[source];
+	return source_names[source];
 }
 
 /* Never routed: multicast, and link-local IPv6. */
@@ -66,30 +80,31 @@ struct iface_addrs {
 	uint16_t iface, vrf;
 };
 
-static int put_local(struct routes *rs, uint16_t vrf, uint8_t source, const struct addr *a, uint8_t family)
+static int put_own(struct routes *rs, uint16_t vrf, uint8_t type, const struct addr *a, uint8_t family)
 {
-	struct rib_route_spec spec = {.vrf = vrf, .source = source, .type = NEXTHOP_LOCAL};
+	struct rib_route_spec spec = {.vrf = vrf, .source = RIB_LOCAL, .type = type};
 
 	spec.to = (struct prefix){.addr = *a, .family = family, .len = family == 4 ? 32 : 128};
 	return rib_put(rs->rib, &spec);
 }
 
-/* The ends of an IPv4 prefix are broadcast addresses (RFC 1812 4.2.2.11, never forwarded: RFC 2644), the start of an IPv6 one
- * is the routers' anycast address (RFC 4291 2.6.1): the host's, all of them. */
+/* The ends of an IPv4 prefix are broadcast addresses, which are nobody's, and never forwarded (RFC 1812 4.2.2.11, RFC 2644). The
+ * start of an IPv6 one is the routers' anycast address (RFC 4291 2.6.1): the host's. */
 static int put_ends(struct routes *rs, uint16_t vrf, const struct prefix *net)
 {
+	uint8_t type = net->family == 4 ? NEXTHOP_BROADCAST : NEXTHOP_LOCAL;
 	struct addr end = net->addr;
 	int r;
 
 	if (net->len > (net->family == 4 ? 30 : 126))
 		return 0;
-	r = put_local(rs, vrf, RIB_LOCAL, &net->addr, net->family);
+	r = put_own(rs, vrf, type, &net->addr, net->family);
 	if (r || net->family == 6)
 		return r;
 	end.a32[3] |= htonl(UINT32_MAX >> net->len);
 	if (!net->len)
 		return 0;
-	return put_local(rs, vrf, RIB_LOCAL, &end, 4);
+	return put_own(rs, vrf, type, &end, 4);
 }
 
 static int put_address(const struct link_addr *a, void *arg)
@@ -103,7 +118,7 @@ static int put_address(const struct link_addr *a, void *arg)
 
 	if (unroutable(&a->addr))
 		return 0;
-	r = put_local(ia->rs, ia->vrf, RIB_LOCAL, &a->addr.addr, a->addr.family);
+	r = put_own(ia->rs, ia->vrf, NEXTHOP_LOCAL, &a->addr.addr, a->addr.family);
 	if (r || net.len == (net.family == 4 ? 32 : 128))
 		return r;
 	r = rib_put(ia->rs->rib, &spec);
@@ -158,6 +173,7 @@ static int put_static(struct routes *rs, const struct route_cfg *cfg)
 	}
 	spec.distance = cfg->distance ? cfg->distance : 1;
 	spec.metric = cfg->metric;
+	spec.mtu = cfg->mtu;
 	spec.nexthops = nh;
 	spec.n = cfg->n_nexthops;
 	r = rib_put(rs->rib, &spec);
@@ -240,7 +256,7 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 		if (loopback(&k->to) || (k->n_nexthops && iface_id_by_host(rs->sw, k->nexthops[0].ifindex)))
 			return -ENOENT;
 		*ret_source = RIB_HOST;
-		*ret_type = NEXTHOP_LOCAL;
+		*ret_type = k->type == RTN_BROADCAST ? NEXTHOP_BROADCAST : NEXTHOP_LOCAL;
 		return 0;
 	case RTN_UNICAST:
 		*ret_type = NEXTHOP_GATEWAY;
@@ -324,6 +340,8 @@ int route_read_sources(struct routes *rs, bool kernel)
 	r = read_addresses(rs);
 	if (!r)
 		r = read_static(rs);
+	if (!r)
+		r = route_read_pools(rs);
 	if (r || !kernel)
 		return r;
 	rib_begin(rs->rib, RIB_KERNEL);

@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include "datapath.h"
 #include "err.h"
+#include "http.h"
 #include "mirror.h"
 #include "model.h"
 #include "netlink.h"
@@ -38,6 +39,7 @@ struct sw {
 	struct mirror *mirror;
 	struct netlink *nl;
 	struct control *control; /* mmap-ed */
+	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
 
 	struct ports *ports;
 	struct ifaces *ifaces;
@@ -119,11 +121,32 @@ void route_close(struct sw *sw);
 int route_reconcile(struct sw *sw, struct errs *errs);
 void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /* gathered until route_settle() */
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
-int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: link, address, neighbour or route */
+/* After a batch of events: link, address, neighbour or route. For some milliseconds at most; -EAGAIN without words: to be called
+ * once more for the rest. */
+int route_settle(struct sw *sw, struct errs *errs);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
-json_t *route_show(struct sw *sw);
+struct route_filter {
+	const char *vrf, *protocol; /* NULL: any */
+	struct prefix to;	    /* family 0: any */
+	bool longer;		    /* everything within `to`, not that prefix alone */
+	bool inactive;		    /* only those that are not in force */
+	uint8_t family;		    /* 0: both */
+	struct addr via;
+	uint8_t via_family; /* 0: any */
+	uint16_t iface;	    /* 0: any */
+	uint32_t limit;	    /* 0: all */
+};
+int route_list(struct sw *sw, const struct route_filter *filter, struct http_stream *ret);
+/* The name as a constant, NULL when no route can have this protocol. */
+const char *route_protocol_known(const char *name);
+/* route_nexthop.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
+json_t *nexthop_show(struct sw *sw);
+/* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
+int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
+/* {"known", "in_force", "refused"}: how many */
+json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
 json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
 

@@ -31,6 +31,12 @@ struct addr {
 };
 _Static_assert(sizeof(struct addr) == 16, "struct addr");
 
+enum ecmp_hash {
+	ECMP_L4 = 0,	    /* addresses, protocol and ports */
+	ECMP_L3 = 1,	    /* addresses alone */
+	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+};
+
 /* Map `control`: one element, mmap-ed by sluiced. */
 struct control {
 	__u32 abi_version;
@@ -38,10 +44,12 @@ struct control {
 	 * for changes of configuration, routes or neighbours, and by the data plane when a station moves to another port. */
 	__u32 epoch;
 	__u32 hash_seed;
-	__u32 icmp_rate; /* ICMP errors a second, all ports together; 0: none are sent */
-	__u32 snat_bank; /* which half of `snat_rules` is in force */
-	__u32 ping;	 /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u64 reserved[13];
+	__u32 icmp_rate;     /* ICMP errors a second, all ports together; 0: none are sent */
+	__u32 snat_bank;     /* which half of `snat_rules` is in force */
+	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
+	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
+	__u64 reserved[12];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -60,6 +68,7 @@ enum port_mode {
 #define PORT_F_TAG_HIDDEN (1 << 1) /* the driver may keep a VLAN tag out of the data: XDP trusts no untagged frame */
 
 #define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
+#define PORT_F_DOWN    (1 << 3) /* no carrier, or set down: nothing is sent there, nobody is behind it */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
@@ -99,7 +108,11 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 
 /* ---- interface ---- */
 
-#define IFACE_F_UP (1 << 0)
+#define IFACE_F_UP	   (1 << 0)
+#define IFACE_F_RPF_LOOSE  (1 << 1) /* sources must have a route, */
+#define IFACE_F_RPF_STRICT (1 << 2) /* and the route must lead to this interface (RFC 3704) */
+
+#define IFACE_MSS_CLAMP 0xffff /* `mss` follows the MTU */
 
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
@@ -112,7 +125,8 @@ struct iface {
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
-	__u32 pad;
+	__u16 mss;	    /* TCP MSS that may be offered across this interface; 0: any, IFACE_MSS_CLAMP: what its MTU allows */
+	__u16 pad;
 	struct addr addr6; /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
@@ -169,10 +183,12 @@ enum nexthop_type {
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
+	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644) */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
 #define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
+#define NEXTHOP_F_DRAINED  (1 << 2) /* sluiced's: no new connections, by command */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -199,28 +215,57 @@ struct nhg {
 _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
-	__u32 nexthop; /* nexthop id */
+	__u16 nexthop; /* nexthop id */
+	__u16 former;  /* one that was drained: flows that were decided for it stay with it. 0: none */
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
-/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
- * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+/* Map `nhg_ifaces`: group id -> a bit for each interface that a member leaves by, dead members included. Written before the group
+ * can be found. */
+struct nhg_ifaces {
+	__u64 bits[IFACE_MAX / 64];
+};
+_Static_assert(sizeof(struct nhg_ifaces) == 128, "struct nhg_ifaces");
+
+/* Map `own_filter`: a filter of the addresses that no station may have as its own: the host's and the broadcast addresses of its
+ * prefixes, all VRFs together. A bit that is not set: surely not one of them; set: the FIB tells. */
+#define OWN_FILTER_BITS	  4096
+#define OWN_FILTER_BIT(a) ((((a)->a32[0] ^ (a)->a32[1] ^ (a)->a32[2] ^ (a)->a32[3]) * 0x9e3779b1u) >> 20)
+
+struct own_filter {
+	__u64 bits[OWN_FILTER_BITS / 64];
+};
+_Static_assert(sizeof(struct own_filter) == 512, "struct own_filter");
+
+/* The FIB: a multibit trie whose sparse branches are lists. Map `fib` is its memory in units of a cache line, map `fib_roots`
+ * says where the tries of a VRF begin; both are written by sluiced through mmap.
  *
- * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
- * here'. A node stands for 256 values of one address byte, and has a fallback: the result for addresses that find 0 in it;
- * it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
- * longer ones there are below.
+ * An entry (u32) with FIB_NODE set is the unit where a node begins, and its form; else it is a result, 0 meaning 'nothing more
+ * specific here'. A node has a fallback: the result for addresses that find 0 in it; it being 0 leaves what was found on the
+ * way. So a route is written in the one node where its prefix ends, however many longer ones there are below.
  *
- * A compressed node: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w]
- * counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units
- * that follow. A flat node (FIB_FLAT in the entry that leads to it) costs one cache line to search instead of two: 256 entries,
- * and the fallback as word 0 of the unit behind them. sluiced makes busy nodes flat while there is room.
+ * Two forms stand for the 256 values of one address byte:
+ * - compressed: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w] counts
+ *   the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units that
+ *   follow;
+ * - FIB_FLAT costs one cache line to search instead of two: 256 entries, and the fallback as word 0 of the unit behind them.
+ *
+ * Two stand for the next 32 bits of the address (read as a number; 0 bits follow the address's end), cut into ranges:
+ * - FIB_LIST: up to 8 ranges in one unit. Words 1..7 are the last numbers of the ranges but the last one, ascending, filled up
+ *   with 0xffffffff; words 8..15 are the ranges' entries, word 0 is the fallback;
+ * - FIB_LIST | FIB_FLAT: up to 16 such lists (without a fallback) behind a unit that chooses among them: its words 1..15 are
+ *   the last numbers of the lists but the last one, in the same way, word 0 is the fallback.
+ * A node below a list begins behind those 32 bits, at a range of one number.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
 #define FIB_NODE	 (1u << 31)
 #define FIB_FLAT	 (1u << 30)
-#define FIB_UNIT_MASK	 (FIB_FLAT - 1)
+#define FIB_LIST	 (1u << 29)
+#define FIB_FORM	 (FIB_FLAT | FIB_LIST)
+#define FIB_UNIT_MASK	 (FIB_LIST - 1)
+#define FIB_RANGES	 8  /* in one list */
+#define FIB_LISTS	 16 /* in one node */
 #define FIB_FLAT_UNITS	 17
 #define FIB_NODE_HEAD	 10 /* words of a node before its entries */
 #define FIB_UNIT_WORDS	 16
@@ -533,6 +578,8 @@ struct nexthop_counters {
 	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
+	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \

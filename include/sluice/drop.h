@@ -20,6 +20,7 @@
 	X(PARSE_IP4_LENGTH, "parse_ip4_length", "IPv4 total length below the header or beyond the frame")                        \
 	X(PARSE_IP4_CHECKSUM, "parse_ip4_checksum", "IPv4 header checksum is wrong (RFC 1812 5.2.2)")                            \
 	X(PARSE_IP4_FRAGMENT, "parse_ip4_fragment", "IPv4 fragment overlaps a header or passes 65535 bytes (RFC 1858, 3128)")    \
+	X(PARSE_IP4_OPTIONS, "parse_ip4_options", "an IPv4 option is longer than the header")                                    \
 	X(PARSE_IP6_SHORT, "parse_ip6_short", "frame ends inside the IPv6 header")                                               \
 	X(PARSE_IP6_VERSION, "parse_ip6_version", "ethertype says IPv6, the version field does not")                             \
 	X(PARSE_IP6_LENGTH, "parse_ip6_length", "IPv6 payload length beyond the frame")                                          \
@@ -44,21 +45,33 @@
 	X(FDB_SAME_PORT, "fdb_same_port", "destination is behind the port the frame came from")                                  \
 	/* egress.h */                                                                                                           \
 	X(EGRESS_PORT_GONE, "egress_port_gone", "the egress port is detached")                                                   \
+	X(EGRESS_PORT_DOWN, "egress_port_down", "the egress port is down or has no carrier")                                     \
+	X(EGRESS_MTU, "egress_mtu", "larger than the egress port's netdev takes")                                                \
+	X(EGRESS_DOUBLE_TAG, "egress_double_tag", "would leave a trunk's native VLAN with an inner tag that names another VLAN") \
 	X(EGRESS_VLAN, "egress_vlan", "the egress port does not carry the VLAN")                                                 \
 	X(EGRESS_NO_MEMBER, "egress_no_member", "flooded, and the VLAN has no other port")                                       \
 	/* route.h */                                                                                                            \
-	X(ROUTE_NOT_IP, "route_not_ip", "addressed to the gateway's MAC, and neither IP nor for the host")                       \
 	X(ROUTE_MARTIAN_SOURCE, "route_martian_source", "source address is never valid on a wire (RFC 1812 5.3.7)")              \
 	X(ROUTE_MARTIAN_DESTINATION, "route_martian_destination", "destination address is never forwarded (RFC 1812 5.3.7)")     \
+	X(ROUTE_OWN_SOURCE, "route_own_source", "source is an address of the switch itself (RFC 1812 5.3.7)")                    \
+	X(ROUTE_BROADCAST_SOURCE, "route_broadcast_source", "source is a prefix's broadcast address (RFC 1812 4.2.2.11)")        \
+	X(ROUTE_SOURCE_ROUTE, "route_source_route", "the IPv4 header has a source route option (RFC 7126 4.3)")                  \
 	X(ROUTE_NONE, "route_none", "no route to the destination")                                                               \
 	X(ROUTE_BLACKHOLE, "route_blackhole", "the route is a blackhole")                                                        \
 	X(ROUTE_UNREACHABLE, "route_unreachable", "the route says unreachable")                                                  \
 	X(ROUTE_PROHIBIT, "route_prohibit", "the route says prohibit")                                                           \
+	X(ROUTE_BROADCAST, "route_broadcast", "destination is the broadcast address of a connected prefix (RFC 2644)")           \
 	X(ROUTE_TTL, "route_ttl", "TTL or hop limit ran out")                                                                    \
-	X(ROUTE_MTU, "route_mtu", "larger than the egress MTU")                                                                  \
+	X(ROUTE_MTU, "route_mtu", "larger than the MTU of the way out, and may not be cut")                                      \
 	X(ROUTE_IFACE_GONE, "route_iface_gone", "the route's interface has no port")                                             \
+	/* urpf.h */                                                                                                             \
+	X(URPF_NO_ROUTE, "urpf_no_route", "reverse path: no route leads back to the source (RFC 3704)")                          \
+	X(URPF_OTHER_WAY, "urpf_other_way", "reverse path: the source is reached by another interface (RFC 3704)")               \
+	/* fragment.h */                                                                                                         \
+	X(FRAGMENT_FAILED, "fragment_failed", "the packet could not be cut: too many pieces, or the kernel refused")             \
 	/* neighbor.h */                                                                                                         \
 	X(NEIGHBOR_FAILED, "neighbor_failed", "the neighbour does not answer")                                                   \
+	X(NEIGHBOR_LIMITED, "neighbor_limited", "too many packets to neighbours that are not known")                             \
 	/* nat.h */                                                                                                              \
 	X(NAT_NO_PORT, "nat_no_port", "no free port left on the pool")                                                           \
 	X(NAT_NO_POOL, "nat_no_pool", "the rule's pool has no address")                                                          \

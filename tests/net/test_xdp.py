@@ -3,6 +3,8 @@
 veth plays a network card here: its peers have GRO on (else a redirect into it is dropped) and checksum offload off (as frames
 on a wire have whole checksums).
 """
+import signal
+
 import pytest
 
 import conftest
@@ -84,3 +86,20 @@ def test_traceroute_sees_the_switch(xdp):
 
 def test_counters_add_up(xdp):
     netlab.counters_hold(xdp.gw)
+
+
+def test_kills_lose_nothing_between_uplinks(xdp):
+    """kill -9 and restart while packets pass in XDP: the attachment stays, the program is swapped in place."""
+    xdp.r1.route("192.0.2.4/30", "192.0.2.1")
+    xdp.r2.route("192.0.2.0/30", "192.0.2.5")
+    xdp.r1.ping("192.0.2.6")
+    before = passed_in_xdp(xdp)
+    ping = talk.Thread(xdp.r1.ping, "192.0.2.6", 2000, 0.002)
+    kills = 0
+    while ping.is_alive():
+        xdp.gw.stop(signal.SIGKILL)
+        xdp.gw.start()
+        kills += 1
+    assert ping.join() == (2000, 2000)
+    assert kills >= 3
+    assert passed_in_xdp(xdp) - before > 2000, "most of them in XDP: while sluiced starts, tc may do some"

@@ -38,9 +38,6 @@ from frames import (
 from harness import Drop, Row, check
 from icmp_frames import error4, error6
 
-# Room for the new header is made by a helper that refuses an skb with its tag in the data, and at tc there is such a one only
-# in a test run. So what comes in tagged goes by the wire.
-WITHOUT_TC = ("xdp", "wire")
 NOWHERE4, NOWHERE6 = "172.31.0.1", "2001:db8:dead::1"
 QUOTED = octets(from_to(D, A, udp()))[14:]
 QUOTED6 = octets(from_to6(D, A, udp()))[14:]
@@ -48,11 +45,11 @@ QUOTED6 = octets(from_to6(D, A, udp()))[14:]
 
 def expired(name, frame, port="acc10", to=A, tag=b""):
     """TTL 1: time exceeded, about exactly this frame."""
-    return Row(name, port, frame, Drop("route_ttl", error4(to, 11, 0, frame, tag=tag)), only=WITHOUT_TC if tag else ())
+    return Row(name, port, frame, Drop("route_ttl", error4(to, 11, 0, frame, tag=tag)))
 
 
 def expired6(name, frame, port="acc10", to=A, tag=b""):
-    return Row(name, port, frame, Drop("route_ttl", error6(to, 3, 0, frame, tag=tag)), only=WITHOUT_TC if tag else ())
+    return Row(name, port, frame, Drop("route_ttl", error6(to, 3, 0, frame, tag=tag)))
 
 
 def silent(name, frame, reason):
@@ -125,14 +122,12 @@ ROWS = [
         Drop(
             "route_mtu", error4(U10, 3, 4, tagged(from_to(U10, "10.97.1.1", size4(1500), flags="DF"), 10), info=1400, tag=tag(10))
         ),
-        only=WITHOUT_TC,
     ),
     Row(
         "IPv6 too big, from a trunk",
         "trk2",
         tagged(from_to6(U10, "2001:db8:97::1", size6(1500)), 10),
         Drop("route_mtu", error6(U10, 2, 0, tagged(from_to6(U10, "2001:db8:97::1", size6(1500)), 10), info=1400, tag=tag(10))),
-        only=WITHOUT_TC,
     ),
     Row(
         "no route, from a routed port",
@@ -155,7 +150,6 @@ ROWS = [
     ),
     silent("IPv6 about a later fragment", v6(IPv6ExtHdrFragment(offset=64, m=0, nh=17) / Raw(bytes(64))), "route_ttl"),
     never("about a malformed packet", patch(v4(udp()), 24, b"\0\0"), "parse_ip4_checksum"),
-    never("about a packet without DF that is too large", octets(from_to(A, "10.97.1.1", size4(1500))), "route_mtu"),
     never("about a blackhole", octets(from_to(A, "10.60.0.1", udp())), "route_blackhole"),
     never(
         "about a martian",

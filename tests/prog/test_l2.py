@@ -28,6 +28,7 @@ from harness import Drop, Flood, Forward, Host, Pass, Row, check, flooded
 
 TYPE = 0x88B5
 X, Y = "02:50:00:00:00:0a", "02:50:00:00:00:0b"  # VLAN 50 has no interface, and nothing static
+PORT_F_DOWN = 8
 N10 = "02:10:00:00:00:99"  # VLAN 10, not static
 
 
@@ -74,6 +75,30 @@ def fdb_points(mac, vlan, port_id):
         switch.edit("fdb", fdb_key(mac, vlan), struct.pack("=HHIQ", port_id(switch), 0, 0, 0))
 
     return write
+
+
+def port_says(name, offset, fmt, value):
+    """`setup` of a row: a field of a port's entry."""
+
+    def write(switch):
+        key = struct.pack("=I", switch.port_id[name])
+        entry = bytearray(switch.map("ports").lookup(key))
+        struct.pack_into(fmt, entry, offset, value)
+        switch.edit("ports", key, bytes(entry))
+
+    return write
+
+
+def mtu(value):
+    return port_says("acc10b", 12, "=I", value)
+
+
+def port_down(name, flags):
+    return port_says(name, 5, "=B", flags | PORT_F_DOWN)
+
+
+def double_tagged(src, dst, outer, inner):
+    return tagged(tagged(l2(src, dst), inner), outer)
 
 
 UDP4, TCP4, UDP6 = octets(from_to(A, B, udp())), octets(from_to(A, B, tcp())), octets(from_to6(A, B, udp()))
@@ -182,6 +207,36 @@ ROWS = [
         l2(A, N10),
         Drop("egress_vlan"),
         setup=fdb_points(N10, 10, lambda s: s.port_id["acc20"]),
+    ),
+    Row("egress port down", "acc10", l2(A, B), Drop("egress_port_down"), setup=port_down("acc10b", 1)),
+    Row(
+        "a port that is down is not flooded",
+        "acc10",
+        l2(A, BROADCAST),
+        Flood({port: f for port, f in flooded(10, l2(A, BROADCAST), "acc10").items() if port != "acc10t"}),
+        setup=port_down("acc10t", 0),
+    ),
+    Row("as large as the egress port takes", "acc10", l2(A, B, bytes(504)), Forward("acc10b", l2(A, B, bytes(504))), setup=mtu(500)),
+    Row("larger than the egress port takes", "acc10", l2(A, B, bytes(505)), Drop("egress_mtu"), setup=mtu(500)),
+    Row(
+        "double tag into a trunk's native VLAN",
+        "trk2",
+        double_tagged(X, Y, 50, 10),
+        Drop("egress_double_tag"),
+        before=[("trkt", l2(Y, X))],
+    ),
+    Row(
+        "priority tag and another VLAN's, out of a trunk's native VLAN",
+        "acc50",
+        double_tagged(X, Y, 0, 10),
+        Drop("egress_double_tag"),
+        before=[("trkt", l2(Y, X))],
+    ),
+    Row(
+        "double tag, flooded but to the native VLAN",
+        "trk2",
+        double_tagged(X, Y, 50, 10),
+        Flood({"acc50": tagged(l2(X, Y), 10)}),
     ),
     Row("observed port", "obs", l2(X, Y), Pass()),
     Row("observed port, tagged and broken", "obs", tagged(l2(BROADCAST, Y), 4095), Pass()),

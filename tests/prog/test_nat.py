@@ -1,9 +1,11 @@
 """Source NAT: pools and masquerading, replies, protocols (RFC 3022, RFC 4787, RFC 5382)."""
+import socket
 import struct
 
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
+from scapy.utils import checksum
 
 from frames import (
     Station,
@@ -50,9 +52,9 @@ def roamer_is_known(switch):
 
 
 def not_let_in(name, src, layer4, before=()):
-    """No flow has asked for it, and there is no route to the pool's address."""
+    """No flow has asked for it, and the pool's address leads nowhere (user/route_pool.c)."""
     frame = in4(W1, src, POOL, layer4)
-    return Row(name, "wan", frame, Drop("route_none", error4(W1, 3, 0, frame, dst=src)), before=list(before))
+    return Row(name, "wan", frame, Drop("route_blackhole"), before=list(before))
 
 
 def another_port(low, high, taken, expected):
@@ -73,6 +75,15 @@ def port_of(seen):
     ((_, frame),) = seen.out()
     packet = Ether(frame)
     return packet[UDP].sport if UDP in packet else packet[TCP].sport
+
+
+
+
+def lite(src):
+    """A UDP-Lite packet to FAR whose checksum covers all of it."""
+    pseudo = socket.inet_aton(src) + socket.inet_aton(FAR) + struct.pack(">HH", 136, 8 + len(PAYLOAD))
+    head = struct.pack(">HHH", 4000, 5000, 0)
+    return Raw(head + struct.pack(">H", checksum(pseudo + head + b"\0\0" + PAYLOAD)) + PAYLOAD)
 
 
 GRE = Raw(b"\0\0\x08\0" + PAYLOAD)
@@ -290,6 +301,12 @@ ROWS += [
     not_let_in("no flow: to a pool's address", FAR, udp(5000, 4000)),
     not_let_in("another remote port than the flow's (RFC 4787 5)", FAR, udp(5001, 4000), from_inside(udp())),
     not_let_in("another remote host than the flow's (RFC 4787 5)", "10.99.2.2", udp(5000, 4000), from_inside(udp())),
+    Row(
+        "SNAT UDP-Lite: its checksum covers the addresses (RFC 3828 3.1)",
+        "acc20",
+        octets(from_to(D, FAR, lite(D.ip4), proto=136)),
+        Forward("wan", out4(W1, POOL, FAR, lite(POOL), proto=136)),
+    ),
     Row(
         "SNAT GRE by address alone",
         "acc20",

@@ -97,7 +97,7 @@ static const struct edit edits[] = {
 	 "cli: port.h2.vlan: VLAN 4095 is not in 1..4094\n", ""},
 	{"bad VLAN id", false, "vlans", "{\"id\": -1}", -EINVAL, "cli: vlan.-1: VLAN -1 is not in 1..4094\n", ""},
 	{"several mistakes", false, "routes", "{\"to\": \"10.0.0.1/8\", \"vai\": \"10.0.0.1\"}", -EINVAL,
-	 "cli: route.vai: unknown key, did you mean `via`? Allowed are: to, via, type, vrf, metric, distance\n"
+	 "cli: route.vai: unknown key, did you mean `via`? Allowed are: to, via, type, vrf, metric, distance, mtu\n"
 	 "cli: route: `via` is missing: the gateway, or a list of gateways\n"
 	 "cli: route.to: 10.0.0.1/8 has bits set behind its length: did you mean 10.0.0.0/8?\n",
 	 ""},

@@ -60,7 +60,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:3: ports: given twice: in line 1 and in line 3\n"},
 	{"unknown setting", "settings: {fdb-aging: 300}\n",
 	 "sluice.yaml:1: settings.fdb-aging: unknown key, did you mean `fdb-ageing`? Allowed are: fdb-ageing, hash-seed, "
-	 "icmp-rate, flow-timeouts\n"},
+	 "icmp-rate, flow-timeouts, neighbor-rate, ecmp-hash\n"},
 	{"ageing 0",
 	 "settings:\n"
 	 "  fdb-ageing: 0\n",
@@ -224,6 +224,24 @@ static const struct row rows[] = {
 	{"mac bad", "interfaces: {v: {vlan: 10, mac: 02-00-00-00-00-01}}\n",
 	 "sluice.yaml:1: interfaces.v.mac: `02-00-00-00-00-01` is not a MAC address such as 02:00:00:00:00:01\n"},
 	{"mtu small", "interfaces: {v: {vlan: 10, mtu: 500}}\n", "sluice.yaml:1: interfaces.v.mtu: 500 is not in 576..65535\n"},
+	{"rpf", "interfaces: {v: {vlan: 10, rpf: strickt}}\n",
+	 "sluice.yaml:1: interfaces.v.rpf: `strickt` is not known, did you mean `strict`? Allowed are: off, loose, strict\n"},
+	{"mss word", "interfaces: {v: {vlan: 10, mss: clip}}\n",
+	 "sluice.yaml:1: interfaces.v.mss: `clip` is neither `clamp` nor a number in 88..65495\n"},
+	{"mss small", "interfaces: {v: {vlan: 10, mss: 87}}\n",
+	 "sluice.yaml:1: interfaces.v.mss: `87` is neither `clamp` nor a number in 88..65495\n"},
+	{"mss large", "interfaces: {v: {vlan: 10, mss: 65496}}\n",
+	 "sluice.yaml:1: interfaces.v.mss: `65496` is neither `clamp` nor a number in 88..65495\n"},
+	{"mss list", "interfaces: {v: {vlan: 10, mss: [1300]}}\n",
+	 "sluice.yaml:1: interfaces.v.mss: `clamp` or a number is wanted, not a list\n"},
+	{"route mtu small", "routes: [{to: 10.0.0.0/8, via: 10.0.0.1, mtu: 575}]\n",
+	 "sluice.yaml:1: routes[0].mtu: 575 is not in 576..65535\n"},
+	{"route mtu small for v6", "routes: [{to: \"2001:db8::/32\", via: \"2001:db8::1\", mtu: 1279}]\n",
+	 "sluice.yaml:1: routes[0].mtu: 1279 is not in 1280..65535\n"},
+	{"route mtu of no gateway", "routes: [{to: 10.0.0.0/8, type: blackhole, mtu: 1400}]\n",
+	 "sluice.yaml:1: routes[0].mtu: a route that leads nowhere has no `mtu`\n"},
+	{"neighbor rate", "settings: {neighbor-rate: 1000001}\n",
+	 "sluice.yaml:1: settings.neighbor-rate: 1000001 is not in 0..1000000\n"},
 	{"mtu small for v6",
 	 "interfaces:\n"
 	 "  v:\n"

@@ -1,0 +1,255 @@
+/* fragment.h: IPv4 packets that are larger than the way out, and that routers may cut (RFC 791 3.2, RFC 1812 4.2.2.7).
+ *
+ * tc only: it is rare, and XDP cannot send two packets for one. The packet is cut before anything is rewritten, and its
+ * fragments come in by the same port anew, as if the sender had sent them: so NAT, neighbours that are not known yet, flooding
+ * and counters need nothing of their own. Reception is counted for the fragments, not for the whole.
+ *
+ * The payload is kept aside in map memory, because a clone of an skb shares its data: the skb is made small once, and filled
+ * with header and payload of one fragment after another; a clone of each but the last goes out, and the helper that writes the
+ * next one unshares the data. A checksum that the stack has left to a device (CHECKSUM_PARTIAL) cannot be finished over
+ * fragments, so it is finished here. A TCP packet of several segments (GSO) is cut as the one large packet it looks like; one of
+ * UDP is several datagrams, and is refused.
+ */
+#ifndef SLUICE_FRAGMENT_H
+#define SLUICE_FRAGMENT_H
+
+#include "pkt.h"
+#include "csum.h"
+#include "parse.h"
+#include "counter.h"
+
+#define FRAGMENT_MAX	  128  /* fragments of one packet */
+#define FRAGMENT_MIN	  24   /* payload bytes of one, at least: the TCP checksum is in the first */
+#define FRAGMENT_PAYLOAD  4088 /* and at most */
+#define FRAGMENT_MASK	  4095
+#define FRAGMENT_AREA	  32768 /* a per-CPU value may not be larger */
+#define FRAGMENT_AREAS	  3
+#define FRAGMENT_START	  (FRAGMENT_AREA - FRAGMENT_PAYLOAD - 8) /* the last place in an area where one begins */
+#define FRAGMENT_HEAD_MAX 60
+#define FRAGMENT_SUM_UNIT 512 /* bpf_csum_diff() takes no more before 6.13 */
+#define FRAGMENT_EINVAL	  (-22)
+#define FRAGMENT_COPIED	  0x80 /* of an option: goes into every fragment (RFC 791 3.1) */
+
+struct fragment_area {
+	__u8 data[FRAGMENT_AREA];
+};
+
+/* Payload of the packet being cut: a fragment never straddles two areas. Written and read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FRAGMENT_AREAS);
+	__type(key, __u32);
+	__type(value, struct fragment_area);
+} fragment_payload SEC(".maps");
+
+struct fragment_job {
+	ctx_t *ctx;
+	__u32 l3_off;
+	__u32 head;	/* bytes of the IPv4 header */
+	__u32 payload;	/* of the whole packet */
+	__u32 size;	/* of a fragment's payload, a multiple of 8 */
+	__u32 per_area; /* fragments in an area */
+	__u32 n;	/* fragments in all */
+	__u32 offset;	/* in units of 8: of this packet in the one it is a fragment of itself */
+	__u32 flags;	/* of its header: MF */
+	__u32 ifindex;
+	__u32 done;
+	__u32 sum; /* of the payload, as bpf_csum_diff() has it */
+	__u32 at, erase;
+	__u8 header[FRAGMENT_HEAD_MAX];
+};
+
+/* Where the payload of the i-th fragment is kept, with 8 bytes to spare behind it. */
+static __always_inline void *fragment_at(const struct fragment_job *j, __u32 i, __u32 *ret_len)
+{
+	__u32 area, off, left = j->payload - i * j->size;
+	struct fragment_area *a;
+
+	if (!j->per_area || i >= j->n)
+		return NULL;
+	area = i / j->per_area;
+	off = i % j->per_area * j->size;
+	a = bpf_map_lookup_elem(&fragment_payload, &area);
+	*ret_len = left < j->size ? left : j->size;
+	if (!a || off > FRAGMENT_START || !*ret_len || *ret_len > FRAGMENT_PAYLOAD)
+		return NULL;
+	return a->data + off;
+}
+
+/* verifier: at least 1, which it is; 6.1 learns nothing from a comparison with 0. */
+static __always_inline __u32 fragment_len(__u32 len)
+{
+	len = ((len - 1) & FRAGMENT_MASK) + 1;
+	asm volatile("" : "+r"(len));
+	return len;
+}
+
+static long fragment_keep(__u32 i, void *arg)
+{
+	struct fragment_job *j = arg;
+	__u32 len = 0;
+	void *to = fragment_at(j, i, &len);
+
+	len = fragment_len(len);
+	if (!to || len > FRAGMENT_PAYLOAD)
+		return 1;
+	/* Zeros behind the last byte, for the sum. */
+	*(__u32 *)(to + (len & FRAGMENT_MASK & ~3u)) = 0;
+	if (bpf_skb_load_bytes(j->ctx, j->l3_off + j->head + i * j->size, to, len))
+		return 1;
+	j->done++;
+	return 0;
+}
+
+static long fragment_sum(__u32 i, void *arg)
+{
+	struct fragment_job *j = arg;
+	__u32 len = 0, part;
+	__s64 sum = j->sum;
+	void *from = fragment_at(j, i, &len);
+
+	if (!from)
+		return 1;
+	for (__u32 k = 0; k < FRAGMENT_PAYLOAD; k += FRAGMENT_SUM_UNIT) {
+		if (k >= len)
+			break;
+		part = (len - k + 3) & ~3u;
+		if (part > FRAGMENT_SUM_UNIT)
+			part = FRAGMENT_SUM_UNIT;
+		sum = bpf_csum_diff(NULL, 0, from + k, part, sum);
+		if (sum < 0)
+			return 1;
+	}
+	j->sum = sum;
+	return 0;
+}
+
+/* Sends the next fragment back to where the packet came in; the last one is left in the skb. */
+static long fragment_send(__u32 turn, void *arg)
+{
+	struct fragment_job *j = arg;
+	__u32 i = j->done;
+	struct iphdr *ip = (struct iphdr *)j->header;
+	__u32 len = 0, head = j->head, *w = (__u32 *)j->header;
+	void *from = fragment_at(j, i, &len);
+	bool last = i + 1 == j->n;
+	__u64 sum = 0;
+
+	len = fragment_len(len);
+	if (!from || len > FRAGMENT_PAYLOAD || head < sizeof(*ip) || head > FRAGMENT_HEAD_MAX)
+		return 1;
+	ip->tot_len = bpf_htons(head + len);
+	ip->frag_off = bpf_htons((j->offset + i * j->size / 8) | (last ? j->flags : IP4_MF));
+	ip->check = 0;
+	for (int k = 0; k < FRAGMENT_HEAD_MAX / 4; k++)
+		sum += w[k];
+	ip->check = ~csum_fold64(sum);
+	if (bpf_skb_change_tail(j->ctx, j->l3_off + head + len, 0) ||
+	    bpf_skb_store_bytes(j->ctx, j->l3_off, j->header, head, 0) ||
+	    bpf_skb_store_bytes(j->ctx, j->l3_off + head, from, len, 0))
+		return 1;
+	if (!last && bpf_clone_redirect(j->ctx, j->ifindex, BPF_F_INGRESS))
+		return 1;
+	j->done++;
+	return 0;
+}
+
+/* Options that stand only in the first fragment give way to padding, a byte a turn. */
+static long fragment_option(__u32 turn, void *arg)
+{
+	struct fragment_job *j = arg;
+	__u32 at = j->at;
+	__u8 type;
+
+	if (at < sizeof(struct iphdr) || at >= FRAGMENT_HEAD_MAX - 1 || at >= j->head)
+		return 1;
+	type = j->header[at];
+	j->at++;
+	if (j->erase) {
+		j->header[at] = IP4_OPT_NOP;
+		j->erase--;
+		return 0;
+	}
+	if (type == IP4_OPT_END)
+		return 1;
+	if (type == IP4_OPT_NOP)
+		return 0;
+	if (type & FRAGMENT_COPIED) {
+		j->at = at + j->header[at + 1];
+		return j->at <= at;
+	}
+	j->erase = j->header[at + 1] - 1;
+	j->header[at] = IP4_OPT_NOP;
+	return 0;
+}
+
+/* The checksum is left to a device: finishes it in the payload that is kept, where its field has the pseudo header's part, and
+ * makes the kernel forget: it does so when the bytes where the sum should begin are pulled off the skb. */
+static __always_inline int fragment_finish_sum(ctx_t *ctx, struct pkt *p, struct fragment_job *j)
+{
+	__u32 at = p->l4_proto == IPPROTO_TCP ? 16 : 6, area = 0, pull = p->l4_off + 16;
+	struct fragment_area *a = bpf_map_lookup_elem(&fragment_payload, &area);
+	__u16 check;
+
+	if (!a || (p->flags & PKT_F_FRAGMENT) || (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP))
+		return -1;
+	bpf_loop(FRAGMENT_MAX, fragment_sum, j, 0);
+	check = ~csum_fold(j->sum);
+	*(__u16 *)(a->data + at) = check || p->l4_proto == IPPROTO_TCP ? check : 0xffff;
+	if (bpf_skb_change_tail(ctx, p->l4_off + 2 * pull, 0))
+		return -1;
+	return bpf_skb_adjust_room(ctx, -(__s32)pull, BPF_ADJ_ROOM_NET, 0);
+}
+
+static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragment_job *j)
+{
+	j->ctx = ctx;
+	j->l3_off = p->l3_off;
+	j->head = p->l4_off - p->l3_off;
+	if (j->head < sizeof(struct iphdr) || j->head > FRAGMENT_HEAD_MAX || p->out_mtu < j->head + FRAGMENT_MIN ||
+	    p->l3_len <= j->head || (p->segs > 1 && p->l4_proto != IPPROTO_TCP))
+		return -1;
+	j->payload = p->l3_len - j->head;
+	j->size = (p->out_mtu - j->head) & ~7u;
+	if (j->size > FRAGMENT_PAYLOAD)
+		j->size = FRAGMENT_PAYLOAD;
+	j->per_area = FRAGMENT_START / j->size + 1;
+	j->n = (j->payload + j->size - 1) / j->size;
+	j->offset = bpf_ntohs(p->ip_frag) & IP4_OFFSET;
+	j->flags = bpf_ntohs(p->ip_frag) & IP4_MF;
+	return j->n > FRAGMENT_MAX ? -1 : 0;
+}
+
+/* Cuts the packet, and sends all fragments but the last, which is the skb afterwards and is to go the same way: in by
+ * `ifindex`. 0, or -1: the skb is nothing that may be sent. */
+__noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
+{
+	struct fragment_job j = {.ifindex = ifindex};
+	__u32 head;
+	long r;
+
+	if (!p || fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
+		return -1;
+	head = j.head;
+	asm volatile("" : "+r"(head)); /* verifier: 6.1 forgets the bounds of what stood on the stack */
+	if (head < sizeof(struct iphdr) || head > FRAGMENT_HEAD_MAX || bpf_skb_load_bytes(ctx, p->l3_off, j.header, head))
+		return -1;
+	j.done = j.sum = j.erase = pkt_zero(p);
+	bpf_loop(FRAGMENT_MAX, fragment_keep, &j, 0);
+	if (j.done != j.n)
+		return -1;
+	/* Only of an skb with an unfinished checksum must so much be left that the field is there. */
+	r = bpf_skb_change_tail(ctx, p->l4_off, 0);
+	if (r == FRAGMENT_EINVAL)
+		r = fragment_finish_sum(ctx, p, &j);
+	if (r)
+		return -1;
+	j.done = pkt_zero(p);
+	bpf_loop(1, fragment_send, &j, 0);
+	j.at = sizeof(struct iphdr) + pkt_zero(p);
+	bpf_loop(FRAGMENT_HEAD_MAX, fragment_option, &j, 0);
+	bpf_loop(FRAGMENT_MAX, fragment_send, &j, 0);
+	return j.done == j.n ? 0 : -1;
+}
+
+#endif
