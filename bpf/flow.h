@@ -19,6 +19,7 @@
 #include "frag.h"
 #include "iface.h"
 #include "nat.h"
+#include "nat_event.h"
 #include "port.h"
 
 /* A flow under construction: too large for the stack. */
@@ -136,6 +137,9 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 		count_stat(STAT_FLOW_HIT, p->segs);
 	return V_FORWARD;
 stale:
+	p->nexthop = f->nexthop; /* for ecmp_choose() */
+	if (f->flags & FLOW_F_VRF)
+		p->route_vrf = f->peer_vrf;
 	p->flow_stale = 1;
 	return V_NEXT;
 }
@@ -234,13 +238,15 @@ static __always_inline void flow_decide(struct flow *f, const struct pkt *p)
 
 /* The entry of the answers: keyed by the rewritten tuple swapped, it leads back to the original one. Its way out is decided by
  * its first packet. */
-static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p)
+static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p, __u16 reply_vrf)
 {
 	struct tuple to;
 
 	flow_swap(&p->t, &to);
 	flow_tuple_set(f, p->family, &to);
 	f->flags = FLOW_F_REPLY | (p->flow_flags & FLOW_F_TRACK);
+	if (reply_vrf != p->vrf)
+		f->flags |= FLOW_F_VRF;
 	if (p->flow_flags & FLOW_F_DNAT)
 		f->flags |= FLOW_F_SNAT;
 	if (p->flow_flags & FLOW_F_SNAT)
@@ -257,7 +263,8 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_tuple_set(f, p->family, &p->to);
-	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK);
+	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
+	f->dest_addr = p->dest_addr;
 	f->seen = flow_seen(p);
 	f->l3_delta = p->l3_delta;
 	f->l4_delta = p->l4_delta;
@@ -312,7 +319,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	pkt_now(p);
 	flow_swap(&p->to, &reply);
 	__builtin_memset(f, 0, sizeof(*f));
-	flow_fill_reply(f, p);
+	flow_fill_reply(f, p, reply_vrf);
 	err = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
 	if (err) {
 		own = false;
@@ -331,6 +338,8 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	if (err)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
+	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
+		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;
 }
 
@@ -354,6 +363,9 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 		return v;
 	}
 	if (!(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK)))
+		return v;
+	/* A static rule translates a fragment whose ports nobody knows: its flow is the first fragment's. */
+	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
 		return v;
 	f = bpf_map_lookup_elem(&flow_scratch, &zero);
 	if (!f)

@@ -3,17 +3,16 @@
  * Stands between flow.h, which has translated every packet of a known flow before these stages are reached, and the rules and
  * pools that sluiced writes. Only the first packet of a flow comes here; flow_install() then writes down what was decided.
  *
- * Mapping is endpoint-independent (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508 REQ-1): an inside address and port look the same
- * outside whoever is talked to. What is let in is not: only answers to what a flow has sent (RFC 4787 5, the strictest
- * filtering), because a port forward is asked for with a dnat rule.
+ * Mapping is endpoint-independent unless the rule says otherwise (RFC 4787 REQ-1, RFC 5382 REQ-1): an inside address and port
+ * look the same outside whoever is talked to. What is let in is, unless the rule says otherwise, only answers to what a flow has
+ * sent (RFC 4787 5, the strictest filtering), because a port forward is asked for with a dnat rule.
  */
 #ifndef SLUICE_NAT_H
 #define SLUICE_NAT_H
 
 #include "pkt.h"
-#include "counter.h"
-#include "csum.h"
 #include "iface.h"
+#include "nat_map.h"
 #include "pool.h"
 
 /* Written by sluiced, read here. Two banks, see control.snat_bank. */
@@ -34,14 +33,14 @@ struct {
 	__type(value, struct dnat_rule);
 } dnat_rules SEC(".maps");
 
-/* Written here, deleted by sluiced when no flow uses them. Size: set by sluiced, that of a flow table. */
+/* Written by sluiced, read here when control.nat_statics says that there is one. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
-	__type(key, struct nat_mapping_key);
-	__type(value, struct nat_mapping);
-} nat_mappings SEC(".maps");
+	__uint(max_entries, 4096);
+	__type(key, struct nat_static_key);
+	__type(value, struct nat_static);
+} nat_statics SEC(".maps");
 
 #define NAT_TCP_FIN 0x01
 #define NAT_TCP_SYN 0x02
@@ -69,71 +68,7 @@ static __always_inline bool nat_may_open(const struct pkt *p)
 	return true;
 }
 
-/* The checksum deltas that lead from `t` to `to`. */
-static __always_inline void nat_deltas(struct pkt *p)
-{
-	p->l3_delta = csum_add(csum_delta_addr(p->family, &p->t.saddr, &p->to.saddr),
-			       csum_delta_addr(p->family, &p->t.daddr, &p->to.daddr));
-	p->l4_delta = csum_add(csum_delta16(p->t.sport, p->to.sport), csum_delta16(p->t.dport, p->to.dport));
-}
-
-/* ---- destination */
-
-/* The most particular rule first: a port, then a protocol, then the whole address. */
-static __always_inline struct dnat_rule *nat_dnat_rule(const struct pkt *p)
-{
-	struct dnat_key key = {.daddr = p->t.daddr, .dport = p->t.dport, .vrf = p->vrf, .proto = p->l4_proto};
-	struct dnat_rule *rule = bpf_map_lookup_elem(&dnat_rules, &key);
-
-	if (rule)
-		return rule;
-	if (key.dport) {
-		key.dport = 0;
-		rule = bpf_map_lookup_elem(&dnat_rules, &key);
-		if (rule)
-			return rule;
-	}
-	key.proto = 0;
-	return bpf_map_lookup_elem(&dnat_rules, &key);
-}
-
-static __always_inline bool nat_is_marked(const struct pkt *p)
-{
-	struct dnat_key key = {.daddr = p->t.daddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
-
-	return bpf_map_lookup_elem(&dnat_rules, &key);
-}
-
-/* Port forwards and whole addresses. A later fragment comes here when no flow is known for it: flow_lookup() has given it the
- * ports of its first fragment, if that one passed. It is not the host's business when a rule would have taken it, or when its
- * first fragment was not seen and the address is one that only NAT uses. */
-__noinline_global enum verdict nat_dnat(struct pkt *p)
-{
-	struct dnat_rule *rule;
-
-	if (!p || (p->flags & PKT_F_ICMP_ERROR))
-		return V_NEXT;
-	rule = nat_dnat_rule(p);
-	if (!rule) {
-		if (unlikely(p->flags & PKT_F_LATER_FRAGMENT) && !p->t.sport && !p->t.dport && nat_is_marked(p))
-			return pkt_drop(p, DROP_NAT_FRAGMENT);
-		return V_NEXT;
-	}
-	if (unlikely(p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
-		return pkt_drop(p, DROP_NAT_FRAGMENT);
-	if (!nat_may_open(p))
-		return pkt_drop(p, DROP_NAT_NOT_OPENING);
-	p->to.daddr = rule->to;
-	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
-		p->to.dport = rule->to_port;
-	p->todo |= DO_NAT;
-	p->flow_flags |= FLOW_F_DNAT;
-	p->nat_rule = rule->rule;
-	nat_deltas(p);
-	return V_NEXT;
-}
-
-/* ---- source: the rules */
+/* ---- the source rules */
 
 /* A packet as the rules see it, and what they said. */
 struct nat_match {
@@ -144,9 +79,15 @@ struct nat_match {
 	__u8 family;
 	__u8 proto;
 	__u8 action; /* enum snat_action; SNAT_END: none matched */
-	__u8 pad;
+	__u8 mapping;
 	__u16 pool;
 	__u16 rule;
+	__u8 filtering;
+	__u8 flags;
+	__u8 src_len;
+	__u8 pad;
+	struct addr to;
+	__u32 limit_sessions, limit_ports;
 };
 
 static __always_inline __u64 nat_mask(__u32 len)
@@ -180,21 +121,217 @@ static long nat_match_step(__u64 i, void *arg)
 	m->action = r->action;
 	m->pool = r->pool;
 	m->rule = r->rule;
+	m->mapping = r->mapping;
+	m->filtering = r->filtering;
+	m->flags = r->flags;
+	m->src_len = r->src_len;
+	m->to = r->to;
+	m->limit_sessions = r->limit_sessions;
+	m->limit_ports = r->limit_ports;
 	return 1;
 }
 
-static __always_inline void nat_match(struct nat_match *m)
+/* The first rule that matches, into m. verifier: a global function, since three places ask; the loop wants its context on the
+ * stack. */
+__noinline_global int nat_match(struct nat_match *m)
 {
 	struct control *c = control_get();
+	struct nat_match on_stack;
 
-	m->base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
-	bpf_loop(SNAT_RULE_MAX, nat_match_step, m, 0);
+	if (!m)
+		return 0;
+	on_stack = *m;
+	on_stack.base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
+	bpf_loop(SNAT_RULE_MAX, nat_match_step, &on_stack, 0);
+	*m = on_stack;
 	if (m->action == SNAT_MASQUERADE) {
 		struct iface *i = iface_get(m->out_iface);
 
 		m->pool = i ? i->masq_pool : 0;
 	}
+	return 0;
 }
+
+static __always_inline bool nat_takes_port(const struct nat_match *m)
+{
+	return m->action == SNAT_POOL || m->action == SNAT_MASQUERADE;
+}
+
+/* The first `len` bits of `to`, the others of `a`. */
+static __always_inline void nat_prefix_move(const struct addr *to, __u32 len, struct addr *a)
+{
+	__u64 high = bpf_cpu_to_be64(nat_mask(len));
+	__u64 low = len > 64 ? bpf_cpu_to_be64(nat_mask(len - 64)) : 0;
+
+	a->a64[0] = (to->a64[0] & high) | (a->a64[0] & ~high);
+	a->a64[1] = (to->a64[1] & low) | (a->a64[1] & ~low);
+}
+
+/* ---- destination */
+
+/* The most particular rule first: a port, then a protocol, then the whole address. */
+static __always_inline struct dnat_rule *nat_dnat_rule(const struct pkt *p)
+{
+	struct dnat_key key = {.daddr = p->t.daddr, .dport = p->t.dport, .vrf = p->vrf, .proto = p->l4_proto};
+	struct dnat_rule *rule = bpf_map_lookup_elem(&dnat_rules, &key);
+
+	if (rule)
+		return rule;
+	if (key.dport) {
+		key.dport = 0;
+		rule = bpf_map_lookup_elem(&dnat_rules, &key);
+		if (rule)
+			return rule;
+	}
+	key.proto = 0;
+	return bpf_map_lookup_elem(&dnat_rules, &key);
+}
+
+static __always_inline struct dnat_rule *nat_mark(const struct pkt *p)
+{
+	struct dnat_key key = {.daddr = p->t.daddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+
+	return bpf_map_lookup_elem(&dnat_rules, &key);
+}
+
+static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u16 vrf)
+{
+	p->todo |= DO_NAT;
+	p->flow_flags |= FLOW_F_DNAT;
+	p->nat_rule = rule;
+	if (vrf != p->vrf) {
+		p->route_vrf = vrf;
+		p->flow_flags |= FLOW_F_VRF;
+	}
+	nat_deltas(p);
+	return V_NEXT;
+}
+
+/* The outside prefix of a static rule: every packet passes, fragments in whatever order too, since nothing but the address
+ * changes. False: there is no such rule. */
+static __always_inline bool nat_dnat_static(struct pkt *p)
+{
+	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
+	struct control *c = control_get();
+	struct nat_static *s;
+
+	if (!c || !c->nat_statics)
+		return false;
+	s = bpf_map_lookup_elem(&nat_statics, &key);
+	if (!s)
+		return false;
+	nat_prefix_move(&s->to, s->len, &p->to.daddr);
+	nat_dnat_use(p, s->rule, p->vrf);
+	return true;
+}
+
+/* Would the sender's source be translated, had the packet to a mapping left by the mapping's interface? Then it is from inside,
+ * and what it asks for is hairpinning. */
+static __always_inline bool nat_is_hairpin(const struct pkt *p, const struct nat_outside *o)
+{
+	struct nat_match m = {
+		.src = p->t.saddr,
+		.dst = p->t.daddr,
+		.vrf = p->vrf,
+		.out_iface = o->out_iface,
+		.family = p->family,
+		.proto = p->l4_proto,
+	};
+	struct iface *in;
+
+	in = iface_get(p->in_iface);
+	if (p->in_iface == o->out_iface || !in || in->nat_flags & IFACE_NAT_OUTSIDE)
+		return false;
+	nat_match(&m);
+	return nat_takes_port(&m);
+}
+
+static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_outside *o, struct nat_outside_key *key)
+{
+	struct nat_outside *sent;
+
+	if (o->filtering == NAT_FILTER_INDEPENDENT)
+		return true;
+	if (o->filtering != NAT_FILTER_ADDRESS)
+		return false;
+	key->remote = p->t.saddr;
+	sent = bpf_map_lookup_elem(&nat_outside, key);
+	/* The port may have been another's when the entry was made. */
+	return sent && addr_equal(&sent->inside.addr, &o->inside.addr) && sent->inside.port == o->inside.port &&
+	       sent->inside.vrf == o->inside.vrf;
+}
+
+/* A packet without a flow to an address of a pool. Its rule may let it in (RFC 4787 REQ-8, RFC 5382 REQ-3), and a host inside
+ * reaches another by its mapping (hairpinning, RFC 4787 REQ-9, RFC 5382 REQ-8; the source then is translated as if it left).
+ * TCP: a SYN alone opens; anything else may be an answer to the host's own connection.
+ *
+ * What is not let in is dropped in silence: a SYN that crosses one from inside must not be answered (RFC 5382 REQ-4). On an
+ * address that the gateway has itself, only a SYN to a port that is mapped is, the rest is the host's. */
+__noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
+{
+	struct nat_outside_key key = {};
+	struct nat_outside *o;
+	bool syn;
+
+	if (!p)
+		return V_NEXT;
+	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP)
+		return V_NEXT;
+	key.addr = p->t.daddr;
+	key.port = p->t.dport;
+	key.vrf = p->vrf;
+	key.proto = p->l4_proto;
+	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
+	o = bpf_map_lookup_elem(&nat_outside, &key);
+	if (o && (p->l4_proto == IPPROTO_UDP || syn)) {
+		if (nat_is_hairpin(p, o))
+			p->hairpin = o->out_iface;
+		if (p->hairpin || nat_lets_in(p, o, &key)) {
+			p->to.daddr = o->inside.addr;
+			p->to.dport = o->inside.port;
+			p->dest_addr = o->pool_addr + 1;
+			return nat_dnat_use(p, o->rule, o->inside.vrf);
+		}
+		if (p->l4_proto == IPPROTO_TCP)
+			return pkt_drop(p, DROP_NAT_FILTERED);
+	}
+	return own ? V_NEXT : pkt_drop(p, DROP_NAT_FILTERED);
+}
+
+/* Port forwards, whole addresses, mappings. A later fragment comes here when no flow is known for it: flow_lookup() has given it
+ * the ports of its first fragment, if that one passed. It is not the host's business when a rule would have taken it, or when its
+ * first fragment was not seen and the address is one that only NAT uses. */
+__noinline_global enum verdict nat_dnat(struct pkt *p)
+{
+	struct dnat_rule *rule, *mark;
+
+	if (!p)
+		return V_NEXT;
+	p->dest_addr = p->hairpin = 0;
+	p->nat_filtering = p->nat_flags = 0;
+	p->nat_remote = 0;
+	if (p->flags & PKT_F_ICMP_ERROR)
+		return V_NEXT;
+	mark = nat_mark(p);
+	rule = mark ? nat_dnat_rule(p) : NULL;
+	if (!rule) {
+		if (nat_dnat_static(p) || !mark)
+			return V_NEXT;
+		if (unlikely(p->flags & PKT_F_LATER_FRAGMENT))
+			return mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
+		return nat_inbound(p, mark->flags & DNAT_F_OWN);
+	}
+	if (unlikely(p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
+		return pkt_drop(p, DROP_NAT_FRAGMENT);
+	if (!nat_may_open(p))
+		return pkt_drop(p, DROP_NAT_NOT_OPENING);
+	p->to.daddr = rule->to;
+	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
+		p->to.dport = rule->to_port;
+	return nat_dnat_use(p, rule->rule, rule->vrf);
+}
+
+/* ---- source */
 
 /* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so
  * that the answers leave with the address they were asked under. */
@@ -212,108 +349,63 @@ static __always_inline enum verdict nat_snat_answers(struct pkt *p)
 	if ((p->flags & (PKT_F_ICMP_ERROR | PKT_F_LATER_FRAGMENT)) || !nat_may_open(p))
 		return V_NEXT;
 	nat_match(&m);
-	if (m.action == SNAT_POOL || m.action == SNAT_MASQUERADE) {
+	if (nat_takes_port(&m)) {
 		p->flow_flags |= FLOW_F_TRACK;
 		p->nat_rule = m.rule;
 	}
 	return V_NEXT;
 }
 
-/* ---- source: the mapping */
-
-static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be16 port)
+/* The first rule that takes this packet's source, and the interface it asked about. A packet that reaches another inside host by
+ * its mapping is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
+static __always_inline void nat_snat_rule(struct pkt *p, struct nat_match *m)
 {
-	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
-
-	if (!a || !(a->flags & POOL_ADDR_F_USED))
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	p->to.saddr = a->addr;
-	p->to.sport = port;
-	p->pool_addr = pool_addr;
-	p->todo |= DO_NAT;
-	p->flow_flags |= FLOW_F_SNAT;
-	nat_deltas(p);
-	return V_NEXT;
+	m->src = p->t.saddr;
+	m->dst = p->hairpin ? p->t.daddr : p->to.daddr;
+	m->vrf = p->vrf;
+	m->out_iface = p->hairpin ? p->hairpin : p->out_iface;
+	m->family = p->family;
+	m->proto = p->l4_proto;
+	nat_match(m);
 }
 
-/* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
- * remote address; flow_install() refuses the second. AH signs the addresses and can never pass. */
-static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, __u32 count, __u32 seed)
+/* A hash of the remote end, never 0. Two that share one share a mapping, which does no harm. */
+static __always_inline __u32 nat_remote(const struct tuple *to)
 {
-	__u32 at = first + pool_paired(&p->t.saddr, seed, count);
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
+	__u64 h = to->daddr.a64[0] * 0x9e3779b97f4a7c15ULL + (to->daddr.a64[1] ^ (__u64)to->dport << 16);
 
-	if (p->l4_proto == IPPROTO_AH)
-		return pkt_drop(p, DROP_NAT_PROTOCOL);
-	if (!member)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	return nat_use(p, *member, p->t.sport);
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+	return (__u32)(h >> 32) | 1;
 }
 
-/* A new mapping, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails, and it
- * takes the first one's mapping and gives its port back. */
-static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct pool_search *s)
+/* By the rule's pool, within the rule's limits. */
+static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct nat_match *m)
 {
-	struct pool_ports *b;
-	struct nat_mapping new = {.used_ns = pkt_now(p)}, *won;
-	long err;
+	struct nat_used now = {}, *used = NULL;
+	bool taken = false;
+	enum verdict v;
 
-	bpf_loop(s->count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, s, 0);
-	if (!s->found)
-		return pkt_drop(p, DROP_NAT_NO_PORT);
-	new.pool_addr = s->pool_addr;
-	new.port = bpf_htons(s->port);
-	err = bpf_map_update_elem(&nat_mappings, key, &new, BPF_NOEXIST);
-	if (!err)
-		return nat_use(p, new.pool_addr, new.port);
-	b = pool_ports_get(s->pool_addr, s->class);
-	if (b)
-		pool_port_release(b, s->port);
-	won = bpf_map_lookup_elem(&nat_mappings, key);
-	if (won)
-		return nat_use(p, won->pool_addr, won->port);
-	count_stat(STAT_FLOW_FULL, 1);
-	return pkt_drop(p, DROP_FLOW_FULL);
-}
-
-/* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
- * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
- * and what tells the two apart is the remote address (flow_install() refuses exact doubles). */
-static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id)
-{
-	struct nat_mapping_key key = {
-		.addr = p->t.saddr, .port = p->t.sport, .vrf = p->vrf, .pool = pool_id, .proto = p->l4_proto};
-	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	struct control *c = control_get();
-	struct pool_search s = {.class = pool_class(p->l4_proto)};
-	struct nat_mapping *m;
-
-	if (!pool_id || !pool || !c)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.count = pool_family(pool, p->family, &s.first);
-	if (!s.count)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	p->nat_pool = pool_id;
-	if (s.class == POOL_CLASSES)
-		return nat_map_address(p, s.first, s.count, c->hash_seed);
-	m = bpf_map_lookup_elem(&nat_mappings, &key);
-	if (m) {
-		if (pkt_now(p) - m->used_ns > 1000000000ULL)
-			m->used_ns = pkt_now(p);
-		if (nat_use(p, m->pool_addr, m->port) == V_NEXT)
-			return V_NEXT;
-		/* The address went away. */
-		bpf_map_delete_elem(&nat_mappings, &key);
+	p->nat_filtering = m->filtering;
+	p->nat_flags = m->flags;
+	if (m->mapping == NAT_MAPPING_ADDRESS_PORT)
+		p->nat_remote = nat_remote(&p->to);
+	if (m->limit_sessions || m->limit_ports) {
+		used = nat_used_get(p, &now);
+		if (!used)
+			return pkt_drop(p, DROP_FLOW_FULL);
+		if (m->limit_sessions && now.sessions >= m->limit_sessions)
+			return nat_refuse(p, DROP_NAT_LIMIT_SESSIONS);
 	}
-	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
-	s.min = pool->port_min;
-	s.max = pool->port_max;
-	if (s.max < s.min)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.want = bpf_ntohs(p->t.sport);
-	s.random = bpf_get_prandom_u32();
-	s.lap = s.tried = pkt_zero(p);
-	return nat_map_new(p, &key, &s);
+	v = nat_map(p, m->pool, !m->limit_ports || now.ports < m->limit_ports, &taken);
+	if (v != V_NEXT)
+		return v;
+	if (used) {
+		__sync_fetch_and_add(&used->sessions, 1);
+		if (taken)
+			__sync_fetch_and_add(&used->ports, 1);
+	}
+	nat_outside_remote(p);
+	return V_NEXT;
 }
 
 /* The first rule that matches, on the source as it came in and the destination as it leaves. A port forward to a host behind the
@@ -327,13 +419,7 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 
 	if (!p)
 		return V_NEXT;
-	m.src = p->t.saddr;
-	m.dst = p->to.daddr;
-	m.vrf = p->vrf;
-	m.out_iface = p->out_iface;
-	m.family = p->family;
-	m.proto = p->l4_proto;
-	nat_match(&m);
+	nat_snat_rule(p, &m);
 	if (m.action == SNAT_EXEMPT)
 		return V_NEXT;
 	if (m.action == SNAT_END) {
@@ -348,14 +434,21 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	}
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
+	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
+	if (!(p->flow_flags & FLOW_F_DNAT) || p->hairpin)
+		p->nat_rule = m.rule;
+	if (m.action == SNAT_STATIC) {
+		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);
+		p->todo |= DO_NAT;
+		p->flow_flags |= FLOW_F_SNAT;
+		nat_deltas(p);
+		return V_NEXT;
+	}
 	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
 		return pkt_drop(p, DROP_NAT_FRAGMENT);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
-	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
-	if (!(p->flow_flags & FLOW_F_DNAT))
-		p->nat_rule = m.rule;
-	return nat_map(p, m.pool);
+	return nat_snat_pool(p, &m);
 }
 
 #endif

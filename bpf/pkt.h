@@ -151,11 +151,17 @@ struct pkt {
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
 	__u32 nexthop;	       /* nexthop id */
 	__u32 pool_addr;
-	__u32 epoch;	  /* control.epoch before the tables were asked: what a flow entry is decided under */
-	__u32 out_mtu;	  /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
-	__u8 next_family; /* V_NEIGH: 4 or 6 */
-	__u8 flow_stale;  /* a flow was found and its forwarding half must be decided again */
-	__u16 mss;	  /* DO_MSS */
+	__u32 epoch;	    /* control.epoch before the tables were asked: what a flow entry is decided under */
+	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
+	__u8 next_family;   /* V_NEIGH: 4 or 6 */
+	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
+	__u8 nat_filtering; /* enum nat_filtering of the rule */
+	__u8 nat_flags;	    /* SNAT_F_* of the rule */
+	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
+	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */
+	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
+	__u16 mss;	    /* DO_MSS */
+	__u32 nat_remote;   /* nat_mapping_key.remote */
 	struct addr next_addr;
 };
 

@@ -135,7 +135,8 @@ static __always_inline __u64 pool_word_mask(__u32 w, __u32 min, __u32 max)
 }
 
 /* A search through the addresses of a pool, beginning with the one that belongs to the inside address (paired pooling, RFC 4787
- * REQ-2), and through the ports of each: the wanted one first (port preservation), then from a random place around. */
+ * REQ-2), and through the ports of each: the wanted one first (port preservation), then from a random place around, for a while
+ * only those of the wanted one's parity (RFC 4787 REQ-4), then whatever there is. */
 struct pool_search {
 	__u32 first, count; /* in pool_members */
 	__u32 start;	    /* the member to begin with */
@@ -147,7 +148,8 @@ struct pool_search {
 	__u32 from, to; /* words that are being searched */
 	__u8 lap;	/* 0: the member is new; 1: from the random place up; 2: below it */
 	__u8 found;
-	__u16 pad;
+	__u8 parity;  /* words left in which to insist on the wanted parity */
+	__u8 skipped; /* some were passed over for it */
 	/* the result */
 	__u32 pool_addr;
 	__u32 port;
@@ -193,6 +195,10 @@ static long pool_search_step(__u64 step, void *arg)
 	}
 	if (!pool_search_word(s, b, &w)) {
 		s->lap = 0;
+		if (s->skipped) {
+			s->skipped = s->parity = 0;
+			return 0;
+		}
 		return ++s->tried >= s->count;
 	}
 	free = ~READ_ONCE(b->used[w % POOL_WORDS]);
@@ -203,6 +209,17 @@ static long pool_search_step(__u64 step, void *arg)
 		s->from = w + 1;
 		return 0;
 	}
+	if (s->parity) {
+		__u64 same = free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+
+		s->parity--;
+		if (!same) {
+			s->skipped = 1;
+			s->from = w + 1;
+			return 0;
+		}
+		free = same;
+	}
 	above = free & (~0ULL << (s->random & 63));
 	s->port = w * 64 + __builtin_ctzll(above ? above : free);
 	if (pool_port_take(b, s->port))
@@ -210,6 +227,9 @@ static long pool_search_step(__u64 step, void *arg)
 	/* Lost to another CPU: the same word again. */
 	return 0;
 }
+
+/* Words in which a port of the wanted parity is looked for: in a pool that is not nearly full the first has one. */
+#define POOL_PARITY_WORDS 16
 
 /* Steps for a member: the first, two words at the ends of the range with nothing in it, one lap more, and giving up; the rest is
  * for words whose hint was late, and for ports that other CPUs snatched. */

@@ -31,8 +31,8 @@ struct commit {
 	struct event *timer;
 
 	uint64_t commits;
-	char what[32];	    /* who made the last change */
-	uint64_t changed_s; /* and when, since 1970; 0: none since the start */
+	char what[COMMIT_WHAT + 1]; /* who made the last change */
+	uint64_t changed_s;	    /* and when, since 1970; 0: none since the start */
 };
 
 /* The order of reconciliation. Netdevs come before ports, because the switch's end of a VLAN interface is a port. */
@@ -60,6 +60,7 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 		.ipv6 = m->n_ifaces > 0,
 		.l3 = m->n_ifaces > 0,
 		.nat = m->n_nats > 0 || flows,
+		.nat_log = m->n_nats > 0 && (*m->settings.nat_log_file || m->settings.nat_log_syslog),
 		.rpf = rpf,
 		.mss = mss,
 		.trace = trace,
@@ -68,8 +69,8 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 
 static bool same_features(const struct datapath_features *a, const struct datapath_features *b)
 {
-	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->rpf == b->rpf && a->mss == b->mss &&
-	       a->trace == b->trace;
+	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->nat_log == b->nat_log && a->rpf == b->rpf &&
+	       a->mss == b->mss && a->trace == b->trace;
 }
 
 static int load_features(struct commit *c, const struct datapath_features *f, struct errs *errs)
@@ -92,6 +93,7 @@ static int features_grow(struct commit *c, const struct model *m, struct errs *e
 	f.ipv6 |= c->loaded.ipv6;
 	f.l3 |= c->loaded.l3;
 	f.nat |= c->loaded.nat;
+	f.nat_log |= c->loaded.nat_log;
 	f.rpf |= c->loaded.rpf;
 	f.mss |= c->loaded.mss;
 	return load_features(c, &f, errs);
@@ -285,12 +287,23 @@ static int check_sizes(const struct model *old, const struct model *new, struct 
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		if (sizes[i].was != sizes[i].is)
-			r = errs_add(errs, b->where, sizes[i].key,
+			r = errs_add(errs, b->sizes_where[i], sizes[i].key,
 				     "is %u while sluiced runs; to make it %u, write it into the configuration file and restart "
 				     "sluiced",
 				     sizes[i].was, sizes[i].is);
 	}
 	return r;
+}
+
+/* Most likely a file that is empty by accident, or another program's. */
+static int check_ports(const struct model *old, const struct model *new, const struct commit_options *o, struct errs *errs)
+{
+	if (new->n_ports || !old->n_ports || o->dry_run || o->force)
+		return 0;
+	return errs_add(errs, (struct where){new->settings.sizes_where[0].file, 0}, "ports",
+			"there are none, so that all %zu of the running configuration would be taken away: `sluice apply --yes` "
+			"(API: force=1) does it",
+			old->n_ports);
 }
 
 static int refuse_pending(const struct commit *c, struct errs *errs)
@@ -363,6 +376,8 @@ int commit_apply(struct commit *c, struct model *new_model, const struct commit_
 		r = model_check(m, errs);
 	if (!r)
 		r = check_sizes(c->sw->model, m, errs);
+	if (!r)
+		r = check_ports(c->sw->model, m, o, errs);
 	if (r)
 		goto out;
 	diff = model_diff(c->sw->model, m);
@@ -408,7 +423,7 @@ int commit_confirm(struct commit *c, struct errs *errs)
 
 int commit_rollback(struct commit *c, unsigned steps_back, json_t **ret_diff, struct errs *errs)
 {
-	struct commit_options o = {.what = "rollback"};
+	struct commit_options o = {.what = "rollback", .force = true};
 	struct model *m;
 
 	if (c->back) {

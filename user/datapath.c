@@ -87,6 +87,7 @@ static int load_begin(struct load *l, const struct datapath_features *f, struct 
 	l->xdp->rodata->cfg_ipv6 = l->tc->rodata->cfg_ipv6 = f->ipv6;
 	l->xdp->rodata->cfg_l3 = l->tc->rodata->cfg_l3 = f->l3;
 	l->xdp->rodata->cfg_nat = l->tc->rodata->cfg_nat = f->nat;
+	l->xdp->rodata->cfg_nat_log = l->tc->rodata->cfg_nat_log = f->nat_log;
 	l->xdp->rodata->cfg_rpf = l->tc->rodata->cfg_rpf = f->rpf;
 	l->xdp->rodata->cfg_mss = l->tc->rodata->cfg_mss = f->mss;
 	l->xdp->rodata->cfg_trace = l->tc->rodata->cfg_trace = f->trace;

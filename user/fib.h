@@ -16,6 +16,9 @@
 
 struct fib;
 
+/* How many units hold so many prefixes of each family, spread as prefixes are: some MiB for thousands, 66 MiB for the Internet's
+ * tables. In a stranger space a prefix may be refused before the limits are reached. */
+uint32_t fib_units_for(uint32_t max4, uint32_t max6);
 /* `units` and `roots` (VRF_MAX elements) are the maps' memory, or any memory that is zero. *ret_damaged (may be NULL): what
  * was found there cannot be adopted and is replaced at the first commit. -ENOMEM, -EINVAL (too few units). */
 int fib_open(struct fib_unit *units, uint32_t n_units, struct fib_root *roots, struct fib **ret, bool *ret_damaged);

@@ -141,13 +141,18 @@ void fib_node_remove_child(struct fib_node *n, const struct fib_node *child)
 	memmove(n->children + i, n->children + i + 1, (n->n_children - i) * sizeof(struct fib_node *));
 }
 
+uint32_t fib_node_entry(const struct fib_node *n)
+{
+	return n->block ? FIB_NODE | n->form | n->block : n->was;
+}
+
 unsigned fib_node_need(const struct fib_node *n)
 {
-	unsigned runs = 1 + 2 * (n->n_items + n->n_children);
+	unsigned k = n->n_items + n->n_children;
 
-	if (runs > 256)
-		runs = 256;
-	return (FIB_NODE_HEAD + runs + FIB_UNIT_WORDS - 1) / FIB_UNIT_WORDS;
+	if (k < 2)
+		return 1;
+	return k < 60 ? 2 + k / 4 : FIB_FLAT_UNITS;
 }
 
 void fib_node_paint(const struct fib_node *n, uint32_t ret[256])

@@ -16,19 +16,26 @@ struct fib_item {
 	uint32_t value;
 };
 
+/* Who holds what ends in a node: its own block, for its byte alone; its own, for four bytes from here; or that of the list it
+ * lies in. */
+enum fib_role { FIB_ROLE_BYTE, FIB_ROLE_LIST, FIB_ROLE_INSIDE };
+
 struct fib_node {
 	struct fib_node *parent; /* NULL: the slot is in a direct table or a root */
 	uint32_t block;		 /* its first unit; 0: not written yet */
+	uint32_t was;		 /* the entry that packets follow while block is 0; 0: none */
 	uint32_t fallback;	 /* what the level above gives for the whole of it */
 	uint16_t vrf;
 	uint8_t family;
-	uint8_t depth;	/* which byte of the address it looks at: 0 is the family's first */
-	uint16_t slot;	/* in the parent: the byte before; in a direct table the first 16 bits; 0 in a root */
-	uint8_t units;	/* of its block */
-	uint8_t need;	/* units set aside for it */
-	bool dirty;	/* stands in a list of fib_commit */
-	bool flat;	/* its block is of that form */
-	bool published; /* the parent's memory leads to `block` */
+	uint8_t role;	 /* enum fib_role */
+	uint8_t depth;	 /* which byte of the address it looks at: 0 is the family's first */
+	uint16_t slot;	 /* in the parent: the byte before; in a direct table the first 16 bits; 0 in a root */
+	uint8_t units;	 /* of its block */
+	uint8_t need;	 /* units set aside for it */
+	bool dirty;	 /* stands in a list of fib_commit */
+	uint32_t form;	 /* of its block: FIB_FORM */
+	uint32_t weight; /* prefixes in it and below */
+	bool published;	 /* the parent's memory leads to `block` */
 	uint16_t n_items, cap_items;
 	uint16_t n_children, cap_children;
 	struct fib_item *items;	    /* by place */
@@ -53,9 +60,12 @@ uint32_t fib_node_delete(struct fib_node *n, uint16_t place); /* the value it ha
 struct fib_node *fib_node_child(const struct fib_node *n, uint8_t slot);
 int fib_node_add_child(struct fib_node *n, struct fib_node *child);
 void fib_node_remove_child(struct fib_node *n, const struct fib_node *child);
-/* The most units that its present items and children can take. */
+/* The most units that its present items and children can take, in a block of its own or as a part of a list: a list of as many
+ * prefixes as may be (fib_list.h) takes no more than this sums up to for the nodes in it. */
 unsigned fib_node_need(const struct fib_node *n);
 
+/* The entry that leads to it: to its block, or what was before. 0: none. */
+uint32_t fib_node_entry(const struct fib_node *n);
 /* Results of the node's own items for each value of its byte; 0: none. */
 void fib_node_paint(const struct fib_node *n, uint32_t ret[256]);
 void fib_image_make(const uint32_t entries[256], struct fib_image *ret);

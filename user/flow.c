@@ -98,6 +98,8 @@ bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struc
 	/* The key may meanwhile be another pair's. */
 	if (!flow_lookup(flows, &peer_key, &peer) && flow_is_pair(forward, &peer_key, &peer))
 		flow_delete(flows, &peer_key);
+	if (was)
+		nat_log_end(flows->sw, forward, f);
 	return was;
 }
 
@@ -127,7 +129,8 @@ static int each_forward(struct flows *flows,
 
 static int tab_open(struct sw *sw, struct flowtab *t, int family)
 {
-	struct table *head = table_get(sw->dp, "flow_table"), *words = table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
+	struct table *head = table_get(sw->dp, "flow_table"),
+		     *words = table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
 		     *entries = table_get(sw->dp, family == 4 ? "flows4" : "flows6");
 
 	if (!head || !words || !entries)
@@ -281,6 +284,7 @@ static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, cons
 	struct flow_tuple peer;
 	const char *rule = nat_rule_name(flows->sw, f->rule);
 	enum flow_state state;
+	struct settings_cfg buf;
 	json_int_t idle, timeout;
 	uint64_t used;
 
@@ -290,7 +294,7 @@ static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, cons
 	used = f->used_ns > reply.used_ns ? f->used_ns : reply.used_ns;
 	state = flow_state(key->proto, f->seen, reply.seen);
 	idle = seconds_since(now, used);
-	timeout = flow_timeout_s(&m->settings, key->proto, state);
+	timeout = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state);
 	return json_pack("{s:o, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:I}", "proto", proto_json(key->proto), "state",
 			 flow_state_name(state), "vrf", key->vrf < m->n_vrfs ? m->vrfs[key->vrf].name : "", "rule", rule,
 			 "forward", direction_json(key, f), "reply", direction_json(&peer, &reply), "age",

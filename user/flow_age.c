@@ -41,14 +41,16 @@ static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const 
 {
 	uint64_t used = f->used_ns > reply->used_ns ? f->used_ns : reply->used_ns;
 	enum flow_state state = flow_state(key->proto, f->seen, reply->seen);
+	struct settings_cfg buf;
 
-	return used + flow_timeout_s(&flows->sw->model->settings, key->proto, state) * 1000000000ull;
+	return used + flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state) * 1000000000ull;
 }
 
 /* A connection that closes has the transitory timeout from then on: looked at twice in that time, it ends when it should. */
-static uint64_t recheck_ns(struct flows *flows, uint8_t proto)
+static uint64_t recheck_ns(struct flows *flows, uint8_t proto, uint16_t rule)
 {
-	uint64_t half = flows->sw->model->settings.tcp_transitory_s * 500000000ull;
+	struct settings_cfg buf;
+	uint64_t half = nat_settings(flows->sw, rule, &buf)->tcp_transitory_s * 500000000ull;
 
 	return flows->now_ns + (proto == IPPROTO_TCP && half < RECHECK_NS ? half : RECHECK_NS);
 }
@@ -80,7 +82,7 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 {
 	struct flow_tuple peer, to;
 	struct flow reply;
-	uint64_t end;
+	uint64_t end, recheck = recheck_ns(flows, key->proto, f->rule);
 	bool whole;
 
 	flow_tuple_peer(key, f, &peer);
@@ -91,12 +93,13 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 		return false;
 	}
 	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
-	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) || end <= flows->now_ns) {
+	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) ||
+	    (f->dest_addr && !nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) || end <= flows->now_ns) {
 		flow_end(flows, key, f);
 		return false;
 	}
-	note_due(note, end < recheck_ns(flows, key->proto) ? end : recheck_ns(flows, key->proto));
-	note->flags = FLOW_NOTE_FORWARD | (f->pool ? FLOW_NOTE_PORT : 0);
+	note_due(note, end < recheck ? end : recheck);
+	note->flags = FLOW_NOTE_FORWARD | (f->pool ? FLOW_NOTE_PORT : 0) | (f->dest_addr ? FLOW_NOTE_DEST : 0);
 	note->pool_addr = f->pool_addr;
 	note->proto = key->proto;
 	note->port = ntohs(to.sport);
@@ -118,10 +121,29 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 	note->word = lives ? word : 0;
 }
 
+/* What the note does not tell: the mapping that a flow from outside, or from another host inside, came by; whose session it is.
+ */
+static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word)
+{
+	struct nat *nat = flows->sw->nat;
+	struct flow_tuple t;
+	struct flow_key6 key;
+	struct flow f;
+
+	if (!flowtab_read(tab, i, word, &key, &f))
+		return;
+	flow_tuple_from_key(tab->family, &key, &t);
+	if (f.pool)
+		nat_limit_add(nat, f.rule, &t.saddr, t.vrf, false);
+	if (f.dest_addr)
+		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
+}
+
 /* Some slots of a table. False: there are no more. */
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
-	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT), end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT),
+		 end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
 	unsigned looks = 0;
 
 	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {
@@ -142,6 +164,9 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 		flows->seen++;
 		if (flows->sweeping && note->flags & FLOW_NOTE_PORT)
 			nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
+		if (flows->sweeping &&
+		    (note->flags & FLOW_NOTE_DEST || (flows->sw->nat->has_limits && note->flags & FLOW_NOTE_PORT)))
+			sweep_entry(flows, tab, flows->next, word);
 	}
 	return flows->next < tab->n;
 }
@@ -162,6 +187,12 @@ static void step(struct flows *flows)
 		return;
 	case PHASE_MAPPINGS:
 		if (nat_sweep_mappings(flows->sw->nat, &flows->cursor, MAPPINGS))
+			flows->phase = PHASE_REST;
+		else if (!flows->cursor)
+			flows->phase++;
+		return;
+	case PHASE_OUTSIDE:
+		if (nat_sweep_outside(flows->sw->nat, &flows->cursor, MAPPINGS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
 			flows->phase = PHASE_END;

@@ -15,7 +15,7 @@ struct flow_tuple {
 	uint8_t family;
 };
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_END, PHASE_REST };
+enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_END, PHASE_REST };
 
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {
@@ -28,6 +28,7 @@ struct flow_note {
 };
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
+#define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
 
 struct flows {
 	struct sw *sw;

@@ -28,7 +28,7 @@ enum flow_state flow_state(uint8_t proto, uint8_t forward, uint8_t reply)
 
 /* TCP, RFC 5382 REQ-5: established connections, one half closed or not, at least 2 h 4 min; those partly open or closing at
  * least 4 min. A RST does not end a connection at once (RFC 7857 2.2): it may be forged, and a packet that follows shows that the
- * connection lives; so it waits like a closing one. UDP: RFC 4787 REQ-5; ICMP queries: RFC 5508 REQ-1. */
+ * connection lives; so it waits like a closing one. UDP: RFC 4787 REQ-5; ICMP queries: RFC 5508 REQ-2. */
 uint32_t flow_timeout_s(const struct settings_cfg *settings, uint8_t proto, enum flow_state state)
 {
 	switch (proto) {

@@ -1,5 +1,5 @@
-/* flowtab.c: the flow table in shared memory: found, read, ended, and for restored flows inserted. The steps and their order are those
- * of bpf/flowtab.h; tests/unit/flowtab_test.c holds the two against each other. */
+/* flowtab.c: the flow table in shared memory: found, read, ended, and for restored flows inserted. The steps and their order are
+ * those of bpf/flowtab.h; tests/unit/flowtab_test.c holds the two against each other. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -188,7 +188,7 @@ int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uin
 
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns)
 {
-	return flowtab_is_live(word) && __atomic_compare_exchange_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], &word,
-								    stamp(now_ns) << 2 | FLOW_WORD_DEAD, false, __ATOMIC_SEQ_CST,
-								    __ATOMIC_SEQ_CST);
+	return flowtab_is_live(word) &&
+	       __atomic_compare_exchange_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], &word,
+					   stamp(now_ns) << 2 | FLOW_WORD_DEAD, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }

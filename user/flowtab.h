@@ -1,7 +1,8 @@
 /* flowtab.h: the flow table of one family as sluiced sees it: memory that it shares with the data plane.
  *
  * The same table as bpf/flowtab.h, which fills it; its layout stands in abi.h. Here entries are walked, found and ended, without
- * a system call for any of them. An entry may be ended or made by others at any time: flowtab_read() says whether a copy is whole.
+ * a system call for any of them. An entry may be ended or made by others at any time: flowtab_read() says whether a copy is
+ * whole.
  */
 #ifndef SLUICE_USER_FLOWTAB_H
 #define SLUICE_USER_FLOWTAB_H

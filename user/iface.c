@@ -3,7 +3,7 @@
  *
  * A VLAN's interface has a veth pair (iface_netdev.c), a routed port's interface is the port's own netdev. New pairs are made
  * before the ports are reconciled, because the switch's ends are ports; pairs of interfaces that are gone are deleted after
- * that, when nothing is attached to them any more. The field masq_pool belongs to nat.c and is left as it is.
+ * that, when nothing is attached to them any more. The fields masq_pool and nat_flags belong to nat.c and are left.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -129,9 +129,11 @@ static void build(struct sw *sw, const struct iface_slot *s, const struct iface_
 	char other[IFNAMSIZ];
 	uint32_t mtu;
 	uint16_t pool = e->masq_pool;
+	uint32_t nat_flags = e->nat_flags;
 
 	memset(e, 0, sizeof(*e));
 	e->masq_pool = pool;
+	e->nat_flags = nat_flags;
 	memcpy(e->name, s->name, strnlen(s->name, sizeof(e->name) - 1));
 	e->vlan = cfg->vlan;
 	e->vrf = vrf_id(sw, cfg->vrf);

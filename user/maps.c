@@ -14,6 +14,7 @@
 #include <sluice/abi.h>
 #include <sluice/drop.h>
 #include "datapath_priv.h"
+#include "fib.h"
 #include "flowtab.h"
 
 #define MAPS_MAX 64
@@ -52,6 +53,7 @@ static const struct {
 	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
 	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
 	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
+	{"nat_outside", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
 };
 
 static const char *size_key(const char *map)
@@ -59,7 +61,7 @@ static const char *size_key(const char *map)
 	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++)
 		if (!strcmp(map_sizes[i].map, map))
 			return map_sizes[i].key;
-	return NULL;
+	return strcmp(map, "fib") ? NULL : "tables.routes4 or tables.routes6";
 }
 
 static uint64_t hash_text(uint64_t h, const char *s)
@@ -177,6 +179,11 @@ static int set_sizes(struct map_set *ms, const struct settings_cfg *sizes)
 			if (s->map[p] && !err)
 				err = bpf_map__set_max_entries(s->map[p], n);
 	}
+	s = spec_find(ms, "fib");
+	n = fib_units_for(sizes->max_routes4, sizes->max_routes6);
+	for (int p = 0; s && sizes->max_routes4 && sizes->max_routes6 && p < PROGS; p++)
+		if (s->map[p] && !err)
+			err = bpf_map__set_max_entries(s->map[p], n);
 	return err;
 }
 
@@ -246,6 +253,8 @@ static int check_layout(const char *root, const struct map_spec *s, struct table
 			bpf_map__value_size(m), bpf_map__max_entries(m));
 	if (t->max_entries == bpf_map__max_entries(m))
 		return 0;
+	if (!strcmp(s->name, "fib") && t->max_entries > bpf_map__max_entries(m))
+		return 0; /* memory, not a number of entries: what is there serves smaller tables too */
 	r = map_in_use(root, s->name, t);
 	if (r == 0)
 		return 1;

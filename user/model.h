@@ -82,7 +82,7 @@ struct route_cfg {
 	size_t n_nexthops;
 };
 
-enum nat_type { NAT_SNAT = 1, NAT_DNAT = 2 };
+enum nat_type { NAT_SNAT = 1, NAT_DNAT = 2, NAT_STATIC = 3 };
 enum nat_to { NAT_TO_POOL = 1, NAT_TO_MASQUERADE = 2, NAT_TO_NONE = 3 /* exempt */ };
 
 /* An inclusive range of addresses of one family. */
@@ -91,9 +91,15 @@ struct addr_range {
 	uint8_t family;
 };
 
+/* Seconds of silence for the flows of one rule; 0: as in the settings. */
+struct nat_timeouts {
+	uint32_t tcp_established_s, tcp_transitory_s, udp_s, icmp_s, other_s;
+};
+
 /* nat: [{name, type: snat, source, destination, protocol, out: [IFACE...], to: masquerade | none | ADDR | RANGE | [..], ports:
- * LO-HI, vrf} {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT], vrf}]
- */
+ * LO-HI, vrf} {name, type: dnat, destination: ADDR | IFACE, protocol: tcp|udp|[tcp, udp], port: P | LO-HI, to: ADDR[:PORT],
+ * to-vrf, vrf} {name, type: static, inside: PREFIX, outside: PREFIX, out, vrf}], with mapping, filtering, overload, limit,
+ * timeouts */
 struct nat_cfg {
 	struct where where;
 	char name[SLUICE_LABEL];
@@ -114,7 +120,15 @@ struct nat_cfg {
 	uint16_t dport_min, dport_max; /* 0: the whole address */
 	struct addr to;
 	uint8_t to_family;
-	uint16_t to_port; /* of dport_min; 0: unchanged; a range shifts along */
+	uint16_t to_port;	   /* of dport_min; 0: unchanged; a range shifts along */
+	char to_vrf[SLUICE_LABEL]; /* where `to` is; "": in `vrf` */
+	/* static: `source` is the inside prefix, and `out` as for snat */
+	struct prefix outside; /* as long as `source` */
+	/* all */
+	uint8_t mapping, filtering; /* enum nat_mapping_type, nat_filtering */
+	bool overload;
+	uint32_t limit_sessions, limit_ports; /* of one inside host; 0: none */
+	struct nat_timeouts timeouts;
 };
 
 /* fdb: [{mac, vlan, port}] */
@@ -134,23 +148,27 @@ struct neighbor_cfg {
 	char iface[IFNAMSIZ];
 };
 
-/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4,
- * routes6} */
+/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
+ * fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
-	uint32_t fdb_ageing_s;		   /* 300 (802.1Q 8.8.3) */
-	uint32_t hash_seed;		   /* 0: chosen at first start and kept */
-	uint32_t icmp_rate;		   /* 1000 a second */
-	uint32_t neighbor_rate;		   /* 64 a second, on each interface */
-	uint32_t tcp_established_s;	   /* 7440 (RFC 5382 REQ-5) */
-	uint32_t tcp_transitory_s;	   /* 240 */
-	uint32_t udp_s;			   /* 300 (RFC 4787 REQ-5) */
-	uint32_t icmp_s;		   /* 60 (RFC 5508 REQ-1) */
-	uint32_t other_s;		   /* 600 */
+	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
+	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
+	uint32_t icmp_rate;	    /* 1000 a second */
+	uint32_t neighbor_rate;	    /* 64 a second, on each interface */
+	uint8_t ecmp_hash;	    /* enum ecmp_hash; ECMP_L4 */
+	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_transitory_s;  /* 240 */
+	uint32_t udp_s;		    /* 300 (RFC 4787 REQ-5) */
+	uint32_t icmp_s;	    /* 60 (RFC 5508 REQ-2) */
+	uint32_t other_s;	    /* 600 */
+	char nat_log_file[256];	    /* "": none */
+	bool nat_log_syslog;
 	uint32_t max_flows;		   /* entries of each family; a pair takes two. 262144 */
 	uint32_t max_fdb;		   /* 65536 */
 	uint32_t max_neighbors;		   /* 65536 */
 	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
+	struct where sizes_where[5];	   /* of the sizes, in this order; line 0: not given */
 };
 
 struct model {

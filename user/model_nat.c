@@ -9,15 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 #include "globs.h"
+#include "model_nat_priv.h"
 #include "model_priv.h"
 
-static const struct word types[] = {{"snat", NAT_SNAT}, {"dnat", NAT_DNAT}};
+static const struct word types[] = {{"snat", NAT_SNAT}, {"dnat", NAT_DNAT}, {"static", NAT_STATIC}};
 static const struct word protocols[] = {
 	{"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"icmp", IPPROTO_ICMP}, {"icmpv6", IPPROTO_ICMPV6}};
 #define N_PORT_PROTOCOLS 2 /* of `protocols`: those that have ports */
 
-static const char *const nat_keys[] = {"name", "type", "vrf", "source", "destination", "protocol", "out", "to", "ports", "port"};
-enum { N_NAME, N_TYPE, N_VRF, N_SOURCE, N_DESTINATION, N_PROTOCOL, N_OUT, N_TO, N_PORTS, N_PORT };
+static const char *const nat_keys[] = {"name",	  "type",    "vrf",	  "source",   "destination", "protocol",
+				       "out",	  "to",	     "ports",	  "port",     "to-vrf",	     "inside",
+				       "outside", "mapping", "filtering", "overload", "limit",	     "timeouts"};
+enum {
+	N_NAME,
+	N_TYPE,
+	N_VRF,
+	N_SOURCE,
+	N_DESTINATION,
+	N_PROTOCOL,
+	N_OUT,
+	N_TO,
+	N_PORTS,
+	N_PORT,
+	N_TO_VRF,
+	N_INSIDE,
+	N_OUTSIDE,
+	N_MAPPING,
+	N_FILTERING,
+	N_OVERLOAD,
+	N_LIMIT,
+	N_TIMEOUTS
+};
 
 static int protocol_read(struct reader *r, const struct node *n, void *arg)
 {
@@ -145,18 +167,41 @@ static void snat_to_read(struct reader *r, const struct node *n, struct nat_cfg 
 	}
 }
 
+/* Keys that only other types have. */
+static void not_here(struct reader *r, const struct node *const *v, const int *keys, size_t n, const char *what)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[keys[i]])
+			bad(r, v[keys[i]], "%s", what);
+}
+
+static void out_list_read(struct reader *r, const struct node *n, struct nat_cfg *c)
+{
+	if (n && n->kind == NODE_LIST && !n->n)
+		bad(r, n, "the list is empty: name interfaces, or leave `out` away for any");
+	else if (n)
+		read_list(r, n, out_read, c);
+}
+
+static struct nat_options options(const struct node *const *v)
+{
+	return (struct nat_options){v[N_MAPPING],  v[N_FILTERING], v[N_OVERLOAD], v[N_LIMIT],
+				    v[N_TIMEOUTS], v[N_INSIDE],	   v[N_OUTSIDE]};
+}
+
 static void snat_read(struct reader *r, const struct node *n, const struct node *const *v, struct nat_cfg *c)
 {
+	static const int others[] = {N_INSIDE, N_OUTSIDE, N_TO_VRF};
+	const struct nat_options o = options(v);
+
 	if (v[N_PORT])
 		bad(r, v[N_PORT], "`port` is a dnat rule's; the ports of a snat rule's pool are `ports`");
+	not_here(r, v, others, N_OF(others), "is no key of a snat rule");
 	if (v[N_SOURCE])
 		read_prefix(r, v[N_SOURCE], &c->source);
 	if (v[N_DESTINATION])
 		read_prefix(r, v[N_DESTINATION], &c->destination);
-	if (v[N_OUT] && v[N_OUT]->kind == NODE_LIST && !v[N_OUT]->n)
-		bad(r, v[N_OUT], "the list is empty: name interfaces, or leave `out` away for any");
-	else if (v[N_OUT])
-		read_list(r, v[N_OUT], out_read, c);
+	out_list_read(r, v[N_OUT], c);
 	if (!read_required(r, n, v[N_TO], "to", "masquerade, none, or the addresses to translate to") && v[N_TO])
 		snat_to_read(r, v[N_TO], c);
 	c->port_min = POOL_PORT_MIN;
@@ -165,6 +210,7 @@ static void snat_read(struct reader *r, const struct node *n, const struct node 
 		bad(r, v[N_PORTS], "a rule that translates nothing has no ports");
 	else if (v[N_PORTS])
 		ports_read(r, v[N_PORTS], &c->port_min, &c->port_max);
+	nat_snat_options_read(r, &o, c);
 }
 
 /* An address, or the name of an interface whose every address is meant. */
@@ -253,11 +299,11 @@ static void dnat_to_read(struct reader *r, const struct node *n, const struct no
 
 static void dnat_read(struct reader *r, const struct node *n, const struct node *const *v, struct nat_cfg *c)
 {
-	static const int snat_only[] = {N_SOURCE, N_OUT, N_PORTS};
+	static const int snat_only[] = {N_SOURCE, N_OUT, N_PORTS, N_MAPPING, N_FILTERING, N_OVERLOAD, N_LIMIT};
+	static const int static_only[] = {N_INSIDE, N_OUTSIDE};
 
-	for (size_t i = 0; i < N_OF(snat_only); i++)
-		if (v[snat_only[i]])
-			bad(r, v[snat_only[i]], "is a snat rule's key; a dnat rule has destination, protocol, port and to");
+	not_here(r, v, snat_only, N_OF(snat_only), "is a snat rule's key; a dnat rule has destination, protocol, port and to");
+	not_here(r, v, static_only, N_OF(static_only), "is a static rule's key");
 	if (!read_required(r, n, v[N_DESTINATION], "destination", "the address, or the interface, that clients connect to") &&
 	    v[N_DESTINATION])
 		dnat_destination_read(r, v[N_DESTINATION], c);
@@ -267,6 +313,21 @@ static void dnat_read(struct reader *r, const struct node *n, const struct node 
 		read_required(r, n, NULL, "protocol", "tcp, udp or both; a port has no meaning without");
 	if (!read_required(r, n, v[N_TO], "to", "the address, with or without a port, that connections are sent to") && v[N_TO])
 		dnat_to_read(r, v[N_TO], v[N_PORT], c);
+	if (v[N_TO_VRF] && !read_vrf(r, v[N_TO_VRF], c->to_vrf) && !strcmp(c->to_vrf, c->vrf))
+		*c->to_vrf = '\0';
+	if (v[N_TIMEOUTS])
+		nat_timeouts_read(r, v[N_TIMEOUTS], c);
+}
+
+static void static_read(struct reader *r, const struct node *n, const struct node *const *v, struct nat_cfg *c)
+{
+	static const int others[] = {N_SOURCE, N_DESTINATION, N_PROTOCOL,  N_TO,       N_PORTS, N_PORT,
+				     N_TO_VRF, N_MAPPING,     N_FILTERING, N_OVERLOAD, N_LIMIT};
+	const struct nat_options o = options(v);
+
+	not_here(r, v, others, N_OF(others), "is no key of a static rule, which has inside, outside, out, timeouts and vrf");
+	out_list_read(r, v[N_OUT], c);
+	nat_static_read(r, n, &o, c);
 }
 
 void nat_read(struct reader *r, const struct node *n)
@@ -286,7 +347,7 @@ void nat_read(struct reader *r, const struct node *n)
 	if (!read_required(r, n, v[N_NAME], "name", "what the rule is called in counters and messages") && v[N_NAME])
 		read_label(r, v[N_NAME], c->name);
 	read_vrf(r, v[N_VRF], c->vrf);
-	if (read_required(r, n, v[N_TYPE], "type", "snat or dnat") || !v[N_TYPE])
+	if (read_required(r, n, v[N_TYPE], "type", "snat, dnat or static") || !v[N_TYPE])
 		return;
 	if (read_word(r, v[N_TYPE], types, N_OF(types), &type))
 		return;
@@ -297,8 +358,10 @@ void nat_read(struct reader *r, const struct node *n)
 		read_list(r, v[N_PROTOCOL], protocol_read, c);
 	if (type == NAT_SNAT)
 		snat_read(r, n, v, c);
-	else
+	else if (type == NAT_DNAT)
 		dnat_read(r, n, v, c);
+	else
+		static_read(r, n, v, c);
 }
 
 /* ---- JSON ---- */
@@ -343,15 +406,20 @@ static json_t *pool_json(const struct nat_cfg *c)
 	return list;
 }
 
-static void snat_json(json_t *o, const struct nat_cfg *c)
+static void put_out(json_t *o, const struct nat_cfg *c)
 {
 	json_t *out = json_array();
 
-	put_prefix(o, "source", &c->source);
-	put_prefix(o, "destination", &c->destination);
 	for (size_t i = 0; i < c->n_out; i++)
 		json_array_append_new(out, json_string(c->out[i]));
 	put_list(o, "out", out);
+}
+
+static void snat_json(json_t *o, const struct nat_cfg *c)
+{
+	put_prefix(o, "source", &c->source);
+	put_prefix(o, "destination", &c->destination);
+	put_out(o, c);
 	if (c->to_kind == NAT_TO_MASQUERADE)
 		json_put_text(o, "to", "masquerade");
 	else if (c->to_kind == NAT_TO_NONE)
@@ -395,6 +463,9 @@ json_t *nat_json(const void *item)
 		snat_json(o, c);
 	else if (c->type == NAT_DNAT)
 		dnat_json(o, c);
+	else
+		put_out(o, c);
+	nat_options_json(o, c);
 	if (strcmp(c->vrf, VRF_DEFAULT))
 		json_put_text(o, "vrf", c->vrf);
 	return o;

@@ -43,9 +43,9 @@ static void names_check(struct checker *c)
 /* One rule, one family: that of its prefixes, its pool, and of ICMP's two versions. */
 static void families_check(struct checker *c, const struct nat_cfg *rule)
 {
-	uint8_t family = 0, f[4 + 4] = {rule->source.family, rule->destination.family, rule->to_family};
+	uint8_t family = 0, f[4 + 4 + 1] = {rule->source.family, rule->destination.family, rule->to_family, rule->outside.family};
 	char key[64];
-	size_t n = 3;
+	size_t n = 4;
 
 	for (size_t i = 0; i < rule->n_protocols; i++)
 		f[n++] = rule->protocols[i] == IPPROTO_ICMP ? 4 : rule->protocols[i] == IPPROTO_ICMPV6 ? 6 : 0;
@@ -224,15 +224,17 @@ static void snat_check(struct checker *c)
 	for (size_t i = 0; i < m->n_nats; i++) {
 		const struct nat_cfg *rule = &m->nats[i];
 
-		if (rule->type != NAT_SNAT)
+		if (rule->type == NAT_DNAT)
 			continue;
 		out_check(c, rule);
-		masquerade_check(c, i);
+		if (rule->type == NAT_SNAT)
+			masquerade_check(c, i);
 		n += (rule->n_out ?: 1) * (rule->n_protocols ?: 1);
 		if (n > SNAT_RULE_MAX) {
-			check_bad(c, rule->where, "nat",
-				  "more than %d snat rules, counted once for each interface of `out` and each protocol",
-				  SNAT_RULE_MAX);
+			check_bad(
+				c, rule->where, "nat",
+				"more than %d snat and static rules, counted once for each interface of `out` and each protocol",
+				SNAT_RULE_MAX);
 			return;
 		}
 	}
@@ -305,10 +307,15 @@ static bool add_uses(struct dnat_use **list, size_t *n, const struct nat_cfg *ru
 static void dnat_check(struct checker *c, const struct nat_cfg *rule, size_t vrf, struct dnat_use **uses, size_t *n_uses)
 {
 	const struct iface_cfg *iface = *rule->dest_iface ? model_iface(c->m, rule->dest_iface) : NULL;
-	const struct subnet *own = check_own(c, vrf, &rule->to);
+	const struct subnet *own;
 	char key[64], to[ADDR_TEXT];
 	bool ok = true, any = false;
+	size_t to_vrf = vrf;
 
+	key_of(c, rule, "to-vrf", key);
+	if (*rule->to_vrf)
+		to_vrf = check_vrf(c, rule->where, key, rule->to_vrf);
+	own = check_own(c, to_vrf, &rule->to);
 	key_of(c, rule, "destination", key);
 	if (*rule->dest_iface && !iface)
 		check_bad(c, rule->where, key, "no interface is called `%s`", rule->dest_iface);
@@ -336,6 +343,40 @@ static void dnat_check(struct checker *c, const struct nat_cfg *rule, size_t vrf
 			  addr_text(&rule->to, to), own->iface->name);
 }
 
+/* ---- static */
+
+static bool prefixes_meet(const struct prefix *a, const struct prefix *b)
+{
+	return a->family == b->family && (prefix_contains(a, &b->addr) || prefix_contains(b, &a->addr));
+}
+
+/* What is outside is one rule's, and nobody's own: neither another rule's, nor a pool's, nor an interface's. */
+static void static_check(struct checker *c, const struct nat_cfg *rule)
+{
+	const struct model *m = c->m;
+	char key[64], line[LINE_TEXT], text[PREFIX_TEXT];
+
+	key_of(c, rule, "outside", key);
+	prefix_text(&rule->outside, text);
+	if (rule->outside.family && prefixes_meet(&rule->outside, &rule->source))
+		check_bad(c, rule->where, key, "%s and `inside` overlap", text);
+	for (size_t i = 0; i < m->n_nats; i++) {
+		const struct nat_cfg *o = &m->nats[i];
+		bool meets = o < rule && o->type == NAT_STATIC && prefixes_meet(&o->outside, &rule->outside);
+
+		for (size_t k = 0; k < o->n_pool && !meets; k++)
+			meets = o->pool[k].family == rule->outside.family && prefix_contains(&rule->outside, &o->pool[k].first);
+		if (meets && !strcmp(o->vrf, rule->vrf))
+			check_bad(c, rule->where, key, "%s: rule `%s`%s has addresses of it", text, o->name,
+				  line_text(o->where, line));
+	}
+	for (size_t i = 0; i < m->n_ifaces; i++)
+		for (size_t k = 0; k < m->ifaces[i].n_addrs && !strcmp(m->ifaces[i].vrf, rule->vrf); k++)
+			if (m->ifaces[i].addrs[k].family == rule->outside.family &&
+			    prefix_contains(&rule->outside, &m->ifaces[i].addrs[k].addr))
+				check_bad(c, rule->where, key, "%s holds the address of interface `%s`", text, m->ifaces[i].name);
+}
+
 void nat_check(struct checker *c)
 {
 	const struct model *m = c->m;
@@ -356,6 +397,8 @@ void nat_check(struct checker *c)
 		families_check(c, rule);
 		if (rule->type == NAT_DNAT)
 			dnat_check(c, rule, vrf, &uses, &n_uses);
+		else if (rule->type == NAT_STATIC)
+			static_check(c, rule);
 	}
 	if (n_uses)
 		dnat_collisions_check(c, uses, n_uses);

@@ -53,6 +53,27 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 	return (uint16_t)(at + 1);
 }
 
+void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts)
+{
+	nat->rules[id - 1].timeouts = *timeouts;
+}
+
+const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf)
+{
+	const struct nat_timeouts *t = rule && rule <= sw->nat->n_rules ? &sw->nat->rules[rule - 1].timeouts : NULL;
+	static const struct nat_timeouts none;
+
+	if (!t || !memcmp(t, &none, sizeof(none)))
+		return &sw->model->settings;
+	*buf = sw->model->settings;
+	buf->tcp_established_s = t->tcp_established_s ?: buf->tcp_established_s;
+	buf->tcp_transitory_s = t->tcp_transitory_s ?: buf->tcp_transitory_s;
+	buf->udp_s = t->udp_s ?: buf->udp_s;
+	buf->icmp_s = t->icmp_s ?: buf->icmp_s;
+	buf->other_s = t->other_s ?: buf->other_s;
+	return buf;
+}
+
 const char *nat_rule_name(const struct sw *sw, uint16_t id)
 {
 	const struct nat *nat = sw->nat;
@@ -76,6 +97,12 @@ bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr)
 		if (nat->members[i].pool_addr == pool_addr)
 			return true;
 	return false;
+}
+
+bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a)
+{
+	return slot1 <= POOL_ADDR_MAX && (nat->addrs[slot1 - 1].flags & POOL_ADDR_F_USED) &&
+	       !memcmp(&nat->addrs[slot1 - 1].addr, a, sizeof(*a));
 }
 
 bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside)
@@ -135,9 +162,13 @@ int nat_open(struct sw *sw, struct errs *errs)
 	nat->snat = map(sw, "snat_rules", errs);
 	nat->dnat = table_get(sw->dp, "dnat_rules");
 	nat->mappings = table_get(sw->dp, "nat_mappings");
+	nat->outside = table_get(sw->dp, "nat_outside");
+	nat->statics = table_get(sw->dp, "nat_statics");
+	nat->used = table_get(sw->dp, "nat_used");
+	nat->counted = table_get(sw->dp, "nat_counted");
 	nat->ifaces = table_get(sw->dp, "ifaces");
 	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->dnat || !nat->mappings ||
-	    !nat->ifaces)
+	    !nat->outside || !nat->statics || !nat->used || !nat->counted || !nat->ifaces)
 		err = -ENOENT;
 	else
 		err = read_back(nat, sw->control);
@@ -145,6 +176,8 @@ int nat_open(struct sw *sw, struct errs *errs)
 		nat->rules[i].alive = true;
 	if (!err)
 		err = nat_sweep_open(nat);
+	if (!err)
+		err = nat_log_open(sw);
 	if (err) {
 		nat_close(sw);
 		return errs_fail(errs, -err, "nat: the tables cannot be read: %s", strerror(-err));
@@ -156,6 +189,7 @@ void nat_close(struct sw *sw)
 {
 	if (!sw->nat)
 		return;
+	nat_log_close(sw->nat);
 	nat_sweep_close(sw->nat);
 	free(sw->nat->rules);
 	free(sw->nat);
@@ -169,7 +203,9 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 
 	for (size_t i = 0; i < sw->nat->n_rules; i++)
 		sw->nat->rules[i].wanted = false;
-	err = nat_plan_make(sw, &plan, errs);
+	err = nat_log_reconcile(sw, errs);
+	if (!err)
+		err = nat_plan_make(sw, &plan, errs);
 	if (!err)
 		err = nat_apply(sw, &plan, errs);
 	sw->nat->changes++;
@@ -221,7 +257,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
  * "ports_total", "used": {"tcp", "udp", "icmp"}}]}. Each protocol has ports_total of its own; ports_used is that of the protocol
- * that has used most, so that the two say how near a refusal is. */
+ * that has used most, so that the two say how near a refusal is. "log": null, or {"file", "syslog", "written", "lost"}. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
@@ -240,5 +276,5 @@ json_t *nat_show(struct sw *sw)
 		if (sw->nat->pools[id].flags & POOL_F_USED)
 			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
 	json_decref(model);
-	return json_pack("{s:o, s:o}", "rules", rules, "pools", pools);
+	return json_pack("{s:o, s:o, s:o}", "rules", rules, "pools", pools, "log", nat_log_show(sw->nat));
 }

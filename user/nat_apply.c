@@ -219,11 +219,13 @@ static int apply_masquerade(struct sw *sw, const struct nat_plan *plan)
 
 	for (uint32_t id = 1; !err && id < IFACE_MAX; id++) {
 		uint16_t pool = plan->masq[id] ? plan->pools[plan->masq[id] - 1].id : 0;
+		uint32_t flags = plan->outside[id] ? IFACE_NAT_OUTSIDE : 0;
 		struct iface i;
 
-		if (table_lookup(sw->nat->ifaces, &id, &i) || i.masq_pool == pool)
+		if (table_lookup(sw->nat->ifaces, &id, &i) || (i.masq_pool == pool && i.nat_flags == flags))
 			continue;
 		i.masq_pool = pool;
+		i.nat_flags = flags;
 		err = table_set(sw->nat->ifaces, &id, &i);
 	}
 	return err;
@@ -269,6 +271,37 @@ static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs 
 	return err ? errs_fail(errs, -err, "nat: destination rules: %s", strerror(-err)) : 0;
 }
 
+/* ---- static rules, from outside */
+
+struct static_diff {
+	struct nat *nat;
+	const struct nat_plan *plan;
+};
+
+static int static_gone(const void *key, void *value, void *arg)
+{
+	struct static_diff *d = arg;
+
+	for (size_t i = 0; i < d->plan->n_statics; i++)
+		if (!memcmp(&d->plan->statics[i].key, key, sizeof(d->plan->statics[i].key)))
+			return 0;
+	return table_delete(d->nat->statics, key);
+}
+
+static int apply_statics(struct sw *sw, const struct nat_plan *plan)
+{
+	struct static_diff d = {.nat = sw->nat, .plan = plan};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < plan->n_statics; i++)
+		err = table_set(sw->nat->statics, &plan->statics[i].key, &plan->statics[i].value);
+	if (!err && sw->control->nat_statics)
+		err = table_each(sw->nat->statics, static_gone, &d);
+	if (!err)
+		__atomic_store_n(&sw->control->nat_statics, (uint32_t)plan->n_statics, __ATOMIC_RELEASE);
+	return err;
+}
+
 /* ---- source rules: the bank that is not in force, then one store. */
 static void apply_snat(struct sw *sw, struct nat_plan *plan)
 {
@@ -291,6 +324,9 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	int err;
 
 	err = apply_addrs(sw->nat, plan, taken, errs);
+	memset(sw->nat->own, 0, sizeof(sw->nat->own));
+	for (size_t i = 0; !err && i < plan->n_addrs; i++)
+		sw->nat->own[plan->addrs[i].slot] = plan->addrs[i].own;
 	if (!err)
 		err = apply_hosts(sw, plan, errs);
 	if (err)
@@ -305,6 +341,12 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	err = apply_dnat(sw->nat, plan, errs);
 	if (err)
 		return err;
+	err = apply_statics(sw, plan);
+	if (err)
+		return errs_fail(errs, -err, "nat: static rules: %s", strerror(-err));
+	sw->nat->has_remotes = plan->has_remotes;
+	sw->nat->has_limits = plan->has_limits;
+	sw->nat->own_is_open = plan->own_is_open;
 	apply_snat(sw, plan);
 	return drop_addrs(sw, taken, errs);
 }

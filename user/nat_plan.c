@@ -282,16 +282,38 @@ static void plan_snat_prefix(const struct prefix *prefix, struct addr *ret, uint
 	*family = prefix->family;
 }
 
+/* The rule for each interface it names. One that is not there yet has no id: its rule comes with it. */
+static int plan_snat_out(struct plan *p, const struct snat_rule *r)
+{
+	const struct nat_cfg *c = p->cfg;
+	int err = 0;
+
+	if (!c->n_out)
+		return plan_snat_protocols(p, r, 0);
+	for (size_t i = 0; !err && i < c->n_out; i++) {
+		uint16_t id = iface_id(p->sw, c->out[i]);
+
+		if (!id)
+			continue;
+		p->out->outside[id] = p->out->outside[id] || r->action != SNAT_EXEMPT;
+		err = plan_snat_protocols(p, r, id);
+	}
+	return err;
+}
+
 static int plan_snat(struct plan *p)
 {
 	const struct nat_cfg *c = p->cfg;
-	struct snat_rule r = {.vrf = p->vrf, .rule = p->rule};
+	struct snat_rule r = {.vrf = p->vrf, .rule = p->rule, .mapping = c->mapping, .filtering = c->filtering};
 	size_t at = 0;
 	int err = 0;
 
 	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);
 	plan_snat_prefix(&c->destination, &r.dst, &r.dst_len, &r.family);
 	snprintf(r.name, sizeof(r.name), "%s", c->name);
+	r.flags = c->overload ? SNAT_F_OVERLOAD : 0;
+	r.limit_sessions = c->limit_sessions;
+	r.limit_ports = c->limit_ports;
 	r.action = c->to_kind == NAT_TO_POOL ? SNAT_POOL : c->to_kind == NAT_TO_MASQUERADE ? SNAT_MASQUERADE : SNAT_EXEMPT;
 	if (c->to_kind == NAT_TO_POOL) {
 		err = plan_pool(p, &at);
@@ -305,13 +327,7 @@ static int plan_snat(struct plan *p)
 		else if (!r.family && !p->out->pools[at].n4)
 			r.family = 6;
 	}
-	if (!c->n_out)
-		return plan_snat_protocols(p, &r, 0);
-	/* An interface that is not there yet has no id: its rule comes with it. */
-	for (size_t i = 0; !err && i < c->n_out; i++)
-		if (iface_id(p->sw, c->out[i]))
-			err = plan_snat_protocols(p, &r, iface_id(p->sw, c->out[i]));
-	return err;
+	return plan_snat_out(p, &r);
 }
 
 /* The interfaces that the rule masquerades on: those it names, or all of its VRF. */
@@ -353,7 +369,7 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 {
 	const struct nat_cfg *c = p->cfg;
 	struct dnat_key key = {.daddr = *daddr, .vrf = p->vrf, .proto = proto};
-	struct dnat_rule rule = {.to = c->to, .rule = p->rule};
+	struct dnat_rule rule = {.to = c->to, .rule = p->rule, .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf)};
 	int err = 0;
 
 	snprintf(rule.name, sizeof(rule.name), "%s", c->name);
@@ -369,6 +385,16 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 		err = plan_dnat_add(p, &key, &rule);
 	}
 	return err;
+}
+
+/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. A fragment to one that
+ * only NAT uses, and whose first was not seen, is nobody's; an address of the gateway's own has fragments of its own. */
+static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, bool own)
+{
+	const struct dnat_rule rule = {.flags = own ? DNAT_F_OWN : 0};
+	struct dnat_key mark = {.daddr = *a, .vrf = vrf, .proto = DNAT_PROTO_MARK};
+
+	return plan_dnat_add(p, &mark, &rule);
 }
 
 /* One address that the rule translates. `own`: an interface's; else the host must be told to answer for it. */
@@ -389,23 +415,17 @@ static int plan_dnat_addr(struct plan *p, const struct addr *daddr, bool own)
 		err = plan_dnat_ports(p, daddr, 0);
 	for (size_t i = 0; !err && i < n; i++)
 		err = plan_dnat_ports(p, daddr, protos[i]);
-	return err || own ? err : plan_addr(p, daddr, false, &at);
+	if (err)
+		return err;
+	return own ? plan_mark(p, daddr, p->vrf, true) : plan_addr(p, daddr, false, &at);
 }
 
-/* Addresses that only NAT uses are marked: a fragment to them whose first was not seen is nobody's. An address of the gateway's
- * own has fragments of its own. */
 static int plan_marks(struct plan *p)
 {
-	const struct dnat_rule none = {.rule = 0};
 	int err = 0;
 
-	for (size_t i = 0; !err && i < p->out->n_addrs; i++) {
-		const struct nat_plan_addr *a = &p->out->addrs[i];
-		struct dnat_key mark = {.daddr = a->addr, .vrf = a->vrf, .proto = DNAT_PROTO_MARK};
-
-		if (!a->own)
-			err = plan_dnat_add(p, &mark, &none);
-	}
+	for (size_t i = 0; !err && i < p->out->n_addrs; i++)
+		err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, p->out->addrs[i].own);
 	return err;
 }
 
@@ -428,20 +448,28 @@ static int plan_dnat_own(const struct link_addr *a, void *arg)
 	return plan_dnat_addr(o->p, &a->addr.addr, true);
 }
 
+/* For hairpinning, see nat_snat(). */
+static int plan_masquerade_all(struct plan *p, uint16_t vrf)
+{
+	const struct model *m = p->sw->model;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < m->n_ifaces; i++)
+		if (vrf_id(p->sw, m->ifaces[i].vrf) == vrf)
+			err = plan_masquerade(p, iface_id(p->sw, m->ifaces[i].name), false);
+	return err;
+}
+
 static int plan_dnat(struct plan *p)
 {
 	const struct nat_cfg *c = p->cfg;
-	const struct model *m = p->sw->model;
 	struct own_addrs own = {.p = p};
 	char text[ADDR_TEXT];
 	int err = 0;
 
 	if (is_gateway(p, &c->to))
 		return bad(p, "to", "%s is the gateway's own address: a forward leads to another host", addr_text(&c->to, text));
-	/* For hairpinning, see nat_snat(). */
-	for (size_t i = 0; !err && i < m->n_ifaces; i++)
-		if (vrf_id(p->sw, m->ifaces[i].vrf) == p->vrf)
-			err = plan_masquerade(p, iface_id(p->sw, m->ifaces[i].name), false);
+	err = plan_masquerade_all(p, p->vrf);
 	if (err)
 		return err;
 	if (!c->dest_iface[0] && c->destination.len != (c->destination.family == 4 ? 32 : 128))
@@ -450,6 +478,52 @@ static int plan_dnat(struct plan *p)
 		return plan_dnat_addr(p, &c->destination.addr, is_gateway(p, &c->destination.addr));
 	own.ifindex = iface_host_ifindex(p->sw, iface_id(p->sw, c->dest_iface));
 	return own.ifindex ? mirror_each_addr(p->sw->mirror, own.ifindex, plan_dnat_own, &own) : 0;
+}
+
+/* ---- static */
+
+#define STATIC_ANSWERED_MAX 256
+
+/* Addresses of the outside prefix that lie in an interface's are answered for by the host. */
+static int plan_static_addrs(struct plan *p)
+{
+	const struct prefix *o = &p->cfg->outside;
+	unsigned host_bits = (o->family == 4 ? 32 : 128) - o->len;
+	struct addr a = o->addr;
+	size_t at;
+	int err = 0;
+
+	if (!host_ifindex_for(p, &a))
+		return 0;
+	if (host_bits > 8)
+		return bad(p, "outside",
+			   "is in an interface's own prefix, where the gateway must answer for each address: at most 256%s", "");
+	for (unsigned i = 0; !err && i < 1u << host_bits; i++, a = addr_next(a))
+		err = plan_addr(p, &a, false, &at);
+	return err;
+}
+
+static int plan_static(struct plan *p)
+{
+	const struct nat_cfg *c = p->cfg;
+	struct nat_plan *o = p->out;
+	struct snat_rule r = {.vrf = p->vrf, .rule = p->rule, .action = SNAT_STATIC, .to = prefix_masked(&c->outside).addr};
+	struct nat_plan_static *v = &o->statics[o->n_statics];
+	int err = plan_masquerade_all(p, p->vrf);
+
+	if (err)
+		return err;
+	if (o->n_statics == SNAT_RULE_MAX)
+		return bad(p, NULL, "more than 256 static rules%s", "");
+	o->n_statics++;
+	*v = (struct nat_plan_static){
+		.key = {.len = 32 + prefix_mapped_len(&c->outside), .vrf = p->vrf, .addr = r.to},
+		.value = {.to = prefix_masked(&c->source).addr, .len = prefix_mapped_len(&c->source), .rule = p->rule},
+	};
+	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);
+	snprintf(r.name, sizeof(r.name), "%s", c->name);
+	err = plan_snat_out(p, &r);
+	return err ?: plan_static_addrs(p);
 }
 
 /* Of two rules with the same key the earlier one holds; so equal keys keep their order. */
@@ -503,7 +577,12 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 		p.rule = nat_rule_take(sw->nat, p.cfg->name);
 		if (!p.rule)
 			return errs_add(errs, p.cfg->where, "nat", "more than 65535 rules");
-		err = p.cfg->type == NAT_SNAT ? plan_snat(&p) : plan_dnat(&p);
+		nat_rule_timeouts(sw->nat, p.rule, &p.cfg->timeouts);
+		ret->own_is_open =
+			ret->own_is_open || (p.cfg->to_kind == NAT_TO_MASQUERADE && p.cfg->filtering != NAT_FILTER_ADDRESS_PORT);
+		ret->has_remotes = ret->has_remotes || p.cfg->filtering == NAT_FILTER_ADDRESS;
+		ret->has_limits = ret->has_limits || p.cfg->limit_sessions || p.cfg->limit_ports;
+		err = p.cfg->type == NAT_SNAT ? plan_snat(&p) : p.cfg->type == NAT_DNAT ? plan_dnat(&p) : plan_static(&p);
 	}
 	if (!err && m->n_nats)
 		err = plan_marks(&p);

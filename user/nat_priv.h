@@ -6,6 +6,7 @@
 #ifndef SLUICE_NAT_PRIV_H
 #define SLUICE_NAT_PRIV_H
 
+#include "hash.h"
 #include "sw.h"
 
 /* The elements of `pool_members`: an mmap-ed array has a stride of 8 bytes. */
@@ -19,6 +20,7 @@ struct nat_rule_id {
 	char name[SLUICE_LABEL];
 	bool alive;  /* in the running model */
 	bool wanted; /* in the model that is being reconciled */
+	struct nat_timeouts timeouts;
 };
 
 struct nat {
@@ -27,11 +29,18 @@ struct nat {
 	struct pool_addr *addrs;     /* mmap-ed, POOL_ADDR_MAX */
 	struct pool_ports *ports;    /* mmap-ed, POOL_ADDR_MAX * POOL_CLASSES */
 	struct snat_rule *snat;	     /* mmap-ed, two banks of SNAT_RULE_MAX */
-	struct table *dnat, *mappings, *ifaces;
+	struct table *dnat, *mappings, *outside, *ifaces, *statics, *used, *counted;
+	bool has_limits;  /* some rule has: hosts are counted */
+	bool has_remotes; /* some rule filters by remote address: `nat_outside` has entries for those */
+	bool counting;
+	struct hash hosts;
+	bool own[POOL_ADDR_MAX];   /* slots that are an interface's address */
+	bool own_is_open;	   /* a rule lets others in there than those a flow has sent to */
 	struct nat_rule_id *rules; /* index: id - 1 */
 	size_t n_rules;
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
+	struct nat_log *log;
 	uint32_t changes; /* how often it was reconciled: flows may have lost their rule or address */
 };
 
@@ -59,6 +68,11 @@ struct nat_plan_dnat {
 	struct dnat_rule rule;
 };
 
+struct nat_plan_static {
+	struct nat_static_key key;
+	struct nat_static value;
+};
+
 struct nat_plan {
 	struct nat_plan_pool *pools;
 	size_t n_pools;
@@ -71,6 +85,12 @@ struct nat_plan {
 	struct nat_plan_dnat *dnat; /* sorted by key, no doubles */
 	size_t n_dnat;
 	uint16_t masq[IFACE_MAX]; /* interface id -> index + 1 in pools; 0: none */
+	bool outside[IFACE_MAX];  /* a rule names the interface as its way out */
+	struct nat_plan_static statics[SNAT_RULE_MAX];
+	size_t n_statics;
+	bool has_remotes;
+	bool has_limits;
+	bool own_is_open; /* a rule masquerades, and lets others in than those a flow has sent to */
 };
 
 int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs);
@@ -82,6 +102,7 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
 /* ---- nat.c */
 /* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */
 uint16_t nat_rule_take(struct nat *nat, const char *name);
+void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
 static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)
 {
@@ -93,8 +114,8 @@ unsigned nat_class(uint8_t proto);
 /* ---- nat_sweep.c: who holds a port is a flow, by its mapping. Once in a pass of flow.c over the flows:
  *
  *   begin   notes which ports are held
- *   flow    (every flow) its port is held rightly; one that was not marked as held is marked again
- *   mapping (every mapping) one that a flow uses, or that was used just now, stays; else it goes. Either way its port stays
+ *   flow    (every flow) its port, and that of the mapping it goes to, is held rightly; one that was not marked as held is marked
+ * again mapping (every mapping) one that a flow uses, or that was used just now, stays; else it goes. Either way its port stays
  *   end     what is left of the note is free again: neither a flow nor a mapping has it
  *
  * So a port returns a pass after its mapping went, when no packet can still be using the mapping, and whatever was left over
@@ -106,7 +127,28 @@ void nat_sweep_begin(struct nat *nat, uint64_t now_ns);
 void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port /* host order */);
 /* table_each_some() over the mappings; *cursor NULL: the end. */
 int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max);
+/* Likewise over `nat_outside`, when mappings have gone: entries that lead to none go too. */
+int nat_sweep_outside(struct nat *nat, void **cursor, size_t max);
+/* Is the address still the one that the slot (index + 1) stands for? */
+bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a);
 void nat_sweep_end(struct nat *nat);
+
+/* ---- nat_limit.c: what inside hosts have; called by the sweep, but for the sessions, which flow_age.c shows. */
+void nat_limit_open(struct nat *nat);
+void nat_limit_close(struct nat *nat);
+void nat_limit_begin(struct nat *nat);
+void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
+void nat_limit_end(struct nat *nat);
+
+/* ---- nat_log.c: sessions and refusals, written down. */
+int nat_log_open(struct sw *sw);
+void nat_log_close(struct nat *nat);
+int nat_log_reconcile(struct sw *sw, struct errs *errs);
+json_t *nat_log_show(const struct nat *nat);
+
+/* ---- nat_own.c: between begin and end of a sweep: the host's own ports on shared addresses are held. */
+void nat_own_hold(struct nat *nat);
+
 /* Frees a port in the bitmaps; as pool.h's. */
 void nat_port_free(struct pool_ports *p, unsigned port);
 

@@ -12,13 +12,15 @@
 
 /* The data plane writes used_ns once a second, by a clock of ticks. */
 #define MAPPING_GRACE_NS 2000000000ull
+#define OUTSIDE_EVERY_NS 30000000000ull
 
 struct nat_sweep {
-	uint64_t begin_ns;
+	uint64_t begin_ns, outside_ns; /* of this pass; before which `nat_outside` is not walked again */
 	/* Ports that were held at the beginning and that nobody has shown to hold: [pool_addr * POOL_CLASSES + class]. Memory is
 	 * touched for addresses in use alone. */
 	uint64_t (*unclaimed)[POOL_WORDS];
 	bool noted[POOL_ADDR_MAX];
+	bool outside_due;	     /* mappings have gone since `nat_outside` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
 };
 
@@ -27,6 +29,8 @@ int nat_sweep_open(struct nat *nat)
 	nat->sweep = calloc(1, sizeof(*nat->sweep));
 	if (!nat->sweep)
 		return -ENOMEM;
+	nat->sweep->outside_due = true;
+	nat_limit_open(nat);
 	nat->sweep->unclaimed = calloc((size_t)POOL_ADDR_MAX * POOL_CLASSES, sizeof(*nat->sweep->unclaimed));
 	return nat->sweep->unclaimed ? 0 : -ENOMEM;
 }
@@ -35,6 +39,7 @@ void nat_sweep_close(struct nat *nat)
 {
 	if (!nat->sweep)
 		return;
+	nat_limit_close(nat);
 	free(nat->sweep->unclaimed);
 	free(nat->sweep);
 	nat->sweep = NULL;
@@ -77,6 +82,8 @@ void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
 			memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used,
 			       sizeof(*s->unclaimed));
 	}
+	nat_limit_begin(nat);
+	nat_own_hold(nat);
 }
 
 /* True: the port was among those nobody had claimed yet. */
@@ -103,6 +110,19 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 		__atomic_fetch_or(used, bit, __ATOMIC_SEQ_CST);
 }
 
+/* The mapping, and first its way back, so that nobody is let in to what is not there. */
+static void mapping_end(struct nat *nat, const struct nat_mapping_key *k, const struct nat_mapping *m)
+{
+	struct nat_outside_key key = {.port = m->port, .vrf = m->out_vrf, .proto = k->proto};
+
+	if (m->pool_addr < POOL_ADDR_MAX) {
+		key.addr = nat->addrs[m->pool_addr].addr;
+		table_delete(nat->outside, &key);
+	}
+	table_delete(nat->mappings, k);
+	nat->sweep->outside_due = nat->sweep->outside_due || nat->has_remotes;
+}
+
 /* After the flows: what is unclaimed here has no flow. */
 static int sweep_mapping(const void *key, void *value, void *arg)
 {
@@ -114,15 +134,47 @@ static int sweep_mapping(const void *key, void *value, void *arg)
 	bool idle;
 
 	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr)) {
-		table_delete(nat->mappings, key);
+		mapping_end(nat, k, m);
 		return 0;
 	}
+	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
 	if (!s->noted[m->pool_addr])
 		return 0;
 	idle = claim(s, m->pool_addr, class, ntohs(m->port));
 	if (idle && m->used_ns + MAPPING_GRACE_NS < s->begin_ns)
-		table_delete(nat->mappings, key);
+		mapping_end(nat, k, m);
 	return 0;
+}
+
+/* An entry whose mapping is gone, or has been made anew with another port. */
+static int sweep_outside(const void *key, void *value, void *arg)
+{
+	const struct nat_outside_key *k = key;
+	const struct nat_outside *o = value;
+	struct nat *nat = arg;
+	struct nat_mapping m;
+
+	if (table_lookup(nat->mappings, &o->inside, &m) || m.pool_addr != o->pool_addr || m.port != k->port)
+		table_delete(nat->outside, key);
+	return 0;
+}
+
+int nat_sweep_outside(struct nat *nat, void **cursor, size_t max)
+{
+	struct nat_sweep *s = nat->sweep;
+	int err;
+
+	if (!*cursor && (!s->outside_due || s->begin_ns < s->outside_ns))
+		return 0;
+	if (!*cursor)
+		s->outside_ns = s->begin_ns + OUTSIDE_EVERY_NS;
+	s->outside_due = false;
+	err = table_each_some(nat->outside, cursor, max, sweep_outside, nat);
+	/* An entry that was deleted under the cursor may end the walk early: at worst what is left waits for the next mapping
+	 * that goes. */
+	if (err)
+		s->outside_due = true;
+	return err;
 }
 
 int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max)
@@ -134,6 +186,7 @@ void nat_sweep_end(struct nat *nat)
 {
 	struct nat_sweep *s = nat->sweep;
 
+	nat_limit_end(nat);
 	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
 		if (s->drained[slot] && nat->addrs[slot].flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
 			memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));

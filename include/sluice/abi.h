@@ -31,6 +31,12 @@ struct addr {
 };
 _Static_assert(sizeof(struct addr) == 16, "struct addr");
 
+enum ecmp_hash {
+	ECMP_L4 = 0,	    /* addresses, protocol and ports */
+	ECMP_L3 = 1,	    /* addresses alone */
+	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+};
+
 /* Map `control`: one element, mmap-ed by sluiced. */
 struct control {
 	__u32 abi_version;
@@ -42,8 +48,10 @@ struct control {
 	__u32 snat_bank;     /* which half of `snat_rules` is in force */
 	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
 	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
+	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
 	__u32 pad;
-	__u64 reserved[12];
+	__u64 reserved[11];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -108,6 +116,8 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 
 #define IFACE_MSS_CLAMP 0xffff /* `mss` follows the MTU */
 
+#define IFACE_NAT_OUTSIDE (1 << 0) /* a rule translates what leaves here by name: who comes in by it is not from inside */
+
 /* Map `ifaces`: interface id -> struct iface. A VLAN's interface has `vlan`, a routed port's has vlan == 0. */
 struct iface {
 	__u8 mac[6];
@@ -120,8 +130,8 @@ struct iface {
 	__u32 host_ifindex; /* the netdev that bears the addresses */
 	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
 	__u16 mss;	    /* TCP MSS that may be offered across this interface; 0: any, IFACE_MSS_CLAMP: what its MTU allows */
-	__u16 pad;
-	struct addr addr6; /* primary global address (or link-local if there is no other) */
+	__u16 nat_flags;    /* IFACE_NAT_* */
+	struct addr addr6;  /* primary global address (or link-local if there is no other) */
 	char name[SLUICE_NAME];
 };
 _Static_assert(sizeof(struct iface) == 64, "struct iface");
@@ -182,6 +192,7 @@ enum nexthop_type {
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
 #define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
+#define NEXTHOP_F_DRAINED  (1 << 2) /* sluiced's: no new connections, by command */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -208,7 +219,8 @@ struct nhg {
 _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
-	__u32 nexthop; /* nexthop id */
+	__u16 nexthop; /* nexthop id */
+	__u16 former;  /* one that was drained: flows that were decided for it stay with it. 0: none */
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
@@ -230,23 +242,34 @@ struct own_filter {
 };
 _Static_assert(sizeof(struct own_filter) == 512, "struct own_filter");
 
-/* The FIB: a multibit trie, eight address bits a node, nodes compressed by runs. Map `fib` is its memory in units of a cache
- * line, map `fib_roots` says where the tries of a VRF begin; both are written by sluiced through mmap.
+/* The FIB: a multibit trie whose sparse branches are lists. Map `fib` is its memory in units of a cache line, map `fib_roots`
+ * says where the tries of a VRF begin; both are written by sluiced through mmap.
  *
- * An entry (u32) with FIB_NODE set is the unit where a node begins; else it is a result, 0 meaning 'nothing more specific
- * here'. A node stands for 256 values of one address byte, and has a fallback: the result for addresses that find 0 in it;
- * it being 0 leaves what was found on the way. So a route is written at the one level where its prefix ends, however many
- * longer ones there are below.
+ * An entry (u32) with FIB_NODE set is the unit where a node begins, and its form; else it is a result, 0 meaning 'nothing more
+ * specific here'. A node has a fallback: the result for addresses that find 0 in it; it being 0 leaves what was found on the
+ * way. So a route is written in the one node where its prefix ends, however many longer ones there are below.
  *
- * A compressed node: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w]
- * counts the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units
- * that follow. A flat node (FIB_FLAT in the entry that leads to it) costs one cache line to search instead of two: 256 entries,
- * and the fallback as word 0 of the unit behind them. sluiced makes busy nodes flat while there is room.
+ * Two forms stand for the 256 values of one address byte:
+ * - compressed: starts has a bit for each value at which a run of equal entries begins (bit 0 is always set), before[w] counts
+ *   the bits of the words below w, and word[FIB_NODE_HEAD + i] is the entry of the i-th run, going on into the units that
+ *   follow;
+ * - FIB_FLAT costs one cache line to search instead of two: 256 entries, and the fallback as word 0 of the unit behind them.
+ *
+ * Two stand for the next 32 bits of the address (read as a number; 0 bits follow the address's end), cut into ranges:
+ * - FIB_LIST: up to 8 ranges in one unit. Words 1..7 are the last numbers of the ranges but the last one, ascending, filled up
+ *   with 0xffffffff; words 8..15 are the ranges' entries, word 0 is the fallback;
+ * - FIB_LIST | FIB_FLAT: up to 16 such lists (without a fallback) behind a unit that chooses among them: its words 1..15 are
+ *   the last numbers of the lists but the last one, in the same way, word 0 is the fallback.
+ * A node below a list begins behind those 32 bits, at a range of one number.
  *
  * VRF 0 begins with a table of the first 16 bits for each family (FIB_DIRECT4, FIB_DIRECT6), the others with one entry. */
 #define FIB_NODE	 (1u << 31)
 #define FIB_FLAT	 (1u << 30)
-#define FIB_UNIT_MASK	 (FIB_FLAT - 1)
+#define FIB_LIST	 (1u << 29)
+#define FIB_FORM	 (FIB_FLAT | FIB_LIST)
+#define FIB_UNIT_MASK	 (FIB_LIST - 1)
+#define FIB_RANGES	 8  /* in one list */
+#define FIB_LISTS	 16 /* in one node */
 #define FIB_FLAT_UNITS	 17
 #define FIB_NODE_HEAD	 10 /* words of a node before its entries */
 #define FIB_UNIT_WORDS	 16
@@ -301,6 +324,7 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 #define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
 #define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
 #define FLOW_F_TRACK  (1 << 4) /* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
+#define FLOW_F_VRF    (1 << 5) /* the way out is looked up in peer_vrf, not in the key's */
 
 /* A flow's epoch while one CPU writes the forwarding half. */
 #define FLOW_EPOCH_BUSY 0xffffffffu
@@ -377,12 +401,12 @@ struct flow {
 	__u32 nexthop;	/* nexthop id the decision used */
 	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
 	__u16 out_iface;
-	__u16 in_iface; /* where the first packet of this direction came in */
-	__u16 pool;	/* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
-	__u16 rule;	/* id of the rule that made it, stable by name */
-	__u32 pool_addr; /* index in `pool_addrs` */
-	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
-	__u16 reserved;
+	__u16 in_iface;	  /* where the first packet of this direction came in */
+	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 rule;	  /* id of the rule that made it, stable by name */
+	__u32 pool_addr;  /* index in `pool_addrs` */
+	__u16 peer_vrf;	  /* of the other direction's key, which else is the rewritten tuple swapped */
+	__u16 dest_addr;  /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
 	__u64 created_ns; /* CLOCK_MONOTONIC */
 	union {
 		__u64 reserved4[2];
@@ -422,14 +446,32 @@ _Static_assert(sizeof(struct frag) == 4, "struct frag");
 #define POOL_MEMBER_MAX 4096 /* a bank of `pool_members`; two banks */
 #define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
 #define POOL_WORDS	1024 /* 65536 ports */
-#define DNAT_PROTO_MARK 255  /* in a dnat_key: the address is translated, by whatever rule */
+#define DNAT_PROTO_MARK                                                                                                          \
+	255	     /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
+#define DNAT_F_OWN 1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
 	SNAT_POOL = 1,	     /* to the rule's pool */
 	SNAT_MASQUERADE = 2, /* to the pool of the egress interface's own address */
 	SNAT_EXEMPT = 3,     /* explicitly not translated */
+	SNAT_STATIC = 4,     /* the prefix `src` becomes the prefix `to`, address by address */
 };
+
+/* What of the remote end makes a mapping another one (RFC 4787 4.1). */
+enum nat_mapping_type {
+	NAT_MAPPING_INDEPENDENT = 0,
+	NAT_MAPPING_ADDRESS_PORT = 1,
+};
+
+/* Who outside may open a flow to a mapping (RFC 4787 5). */
+enum nat_filtering {
+	NAT_FILTER_ADDRESS_PORT = 0, /* nobody: only answers to what a flow has sent */
+	NAT_FILTER_ADDRESS = 1,	     /* every port of an address that the mapping has sent to */
+	NAT_FILTER_INDEPENDENT = 2,  /* everybody */
+};
+
+#define SNAT_F_OVERLOAD 1 /* no free port: one that others have, as long as the remote end tells the flows apart */
 
 /* Map `snat_rules`: bank * SNAT_RULE_MAX + i, in order, the first that matches wins. Prefix lengths count on the
  * IPv4-mapped address (10.0.0.0/8 is 104), 0 matches both families. */
@@ -443,13 +485,17 @@ struct snat_rule {
 	__u16 out_iface; /* 0: any */
 	__u16 vrf;
 	__u16 pool;
-	__u16 rule;  /* id, stable by name */
-	__u8 family; /* 4 or 6; 0: both */
-	__u8 pad[3];
+	__u16 rule;	/* id, stable by name */
+	__u8 family;	/* 4 or 6; 0: both */
+	__u8 mapping;	/* enum nat_mapping_type */
+	__u8 filtering; /* enum nat_filtering */
+	__u8 flags;	/* SNAT_F_* */
 	char name[SLUICE_LABEL];
-	__u64 reserved[2];
+	struct addr to;	      /* SNAT_STATIC: bits behind src_len are the source's own */
+	__u32 limit_sessions; /* of one inside host; 0: no limit */
+	__u32 limit_ports;
 };
-_Static_assert(sizeof(struct snat_rule) == 96, "struct snat_rule");
+_Static_assert(sizeof(struct snat_rule) == 104, "struct snat_rule");
 
 /* Map `pools`: pool id -> struct pool. Its IPv4 addresses are pool_members[first4 .. first4 + count4), each an index in
  * `pool_addrs`; IPv6 likewise. `members` is stored at once, and a bank of pool_members is not written while it is in force, so
@@ -489,8 +535,8 @@ struct pool_ports {
 };
 _Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
 
-/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1). A mapping holds
- * its port; sluiced takes it away when no flow has used it for a while. */
+/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1; unless the rule
+ * wants it otherwise, see `remote`). A mapping holds its port; sluiced takes it away when no flow has used it for a while. */
 struct nat_mapping_key {
 	struct addr addr;
 	__be16 port;
@@ -498,16 +544,108 @@ struct nat_mapping_key {
 	__u16 pool;
 	__u8 proto;
 	__u8 pad;
+	__u32 remote; /* NAT_MAPPING_ADDRESS_PORT: a hash of the remote address and port, never 0; else 0 */
+	__u32 pad2;
 };
-_Static_assert(sizeof(struct nat_mapping_key) == 24, "struct nat_mapping_key");
+_Static_assert(sizeof(struct nat_mapping_key) == 32, "struct nat_mapping_key");
 
 struct nat_mapping {
 	__u32 pool_addr; /* index in `pool_addrs` */
 	__be16 port;
-	__u16 pad;
+	__u16 out_vrf; /* of its entry in `nat_outside` */
 	__u64 used_ns; /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
+	__u16 rule;
+	__u16 pad[3];
 };
-_Static_assert(sizeof(struct nat_mapping) == 16, "struct nat_mapping");
+_Static_assert(sizeof(struct nat_mapping) == 24, "struct nat_mapping");
+
+/* Map `nat_outside`: whose an outside address and port are. With `remote` 0 it is the mapping itself, written and deleted with
+ * it; else a remote address that the mapping has sent to, where the rule's filtering asks for that. */
+struct nat_outside_key {
+	struct addr addr;
+	struct addr remote;
+	__be16 port;
+	__u16 vrf; /* outside */
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct nat_outside_key) == 40, "struct nat_outside_key");
+
+struct nat_outside {
+	struct nat_mapping_key inside; /* the key of the mapping */
+	__u32 pool_addr;
+	__u16 out_iface; /* where the mapping's first packet left */
+	__u16 rule;
+	__u8 filtering; /* enum nat_filtering */
+	__u8 pad[7];
+};
+_Static_assert(sizeof(struct nat_outside) == 48, "struct nat_outside");
+
+/* Maps `nat_used`, `nat_counted`: what an inside host has of a rule that sets limits. The data plane only adds to nat_used, for
+ * ever; sluiced counts what there is once a pass, and writes beside it what nat_used said when it began to count. What a host
+ * has now is counted + (used - used_then). */
+struct nat_host_key {
+	struct addr addr;
+	__u16 vrf;
+	__u16 rule;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct nat_host_key) == 24, "struct nat_host_key");
+
+struct nat_used {
+	__u32 sessions, ports;
+};
+_Static_assert(sizeof(struct nat_used) == 8, "struct nat_used");
+
+struct nat_counted {
+	struct nat_used counted, used_then;
+};
+_Static_assert(sizeof(struct nat_counted) == 16, "struct nat_counted");
+
+/* Map `nat_statics`: LPM, the outside prefixes of static rules. */
+struct nat_static_key {
+	__u32 len; /* 32 + that of the IPv4-mapped prefix */
+	__u32 vrf;
+	struct addr addr;
+};
+_Static_assert(sizeof(struct nat_static_key) == 24, "struct nat_static_key");
+
+struct nat_static {
+	struct addr to; /* bits behind `len` are the packet's own */
+	__u32 len;	/* of the IPv4-mapped prefix */
+	__u16 rule;
+	__u16 pad;
+};
+_Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
+
+/* natEvent of RFC 8158, as far as it happens here. NAT66 uses the same numbers. */
+enum nat_event_type {
+	NAT_EVENT_SESSION_CREATE = 4,
+	NAT_EVENT_SESSION_DELETE = 5,
+	NAT_EVENT_PORTS_EXHAUSTED = 12,
+	NAT_EVENT_QUOTA = 13,
+};
+
+struct nat_tuple {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	__u16 pad[2];
+};
+
+/* Ring buffer `nat_events`. */
+struct nat_event {
+	__u64 at_ns; /* CLOCK_MONOTONIC, to a tick */
+	__u8 event;  /* enum nat_event_type */
+	__u8 family;
+	__u8 proto;
+	__u8 pad;
+	__u16 vrf; /* where the packet came in */
+	__u16 rule;
+	__u16 pool; /* 0: none had a part */
+	__u16 pad2[3];
+	struct nat_tuple t, to; /* before and behind translation */
+};
+_Static_assert(sizeof(struct nat_event) == 104, "struct nat_event");
 
 /* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
 struct dnat_key {
@@ -523,7 +661,8 @@ struct dnat_rule {
 	struct addr to;
 	__be16 to_port; /* 0: unchanged */
 	__u16 rule;	/* id, stable by name */
-	__u32 flags;
+	__u16 vrf;	/* where `to` is */
+	__u16 flags;	/* DNAT_F_* */
 	char name[SLUICE_LABEL];
 };
 _Static_assert(sizeof(struct dnat_rule) == 56, "struct dnat_rule");
@@ -559,6 +698,9 @@ struct nexthop_counters {
 	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: the table is full")            \
+	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
+	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
 	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
 	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \

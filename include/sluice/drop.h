@@ -80,6 +80,9 @@
 	X(NAT_ICMP_NO_FLOW, "nat_icmp_no_flow", "ICMP error about a flow that is not known")                                     \
 	X(NAT_NOT_OPENING, "nat_not_opening", "a rule applies, no flow is known, and the packet may not open one")               \
 	X(NAT_CLASH, "nat_clash", "the answers could not be told from those of another flow")                                    \
+	X(NAT_FILTERED, "nat_filtered", "from outside to a mapping or a pool's address, and nobody inside has asked for it")     \
+	X(NAT_LIMIT_SESSIONS, "nat_limit_sessions", "the inside host has as many sessions as its rule allows")                   \
+	X(NAT_LIMIT_PORTS, "nat_limit_ports", "the inside host has as many ports as its rule allows")                            \
 	/* flow.h */                                                                                                             \
 	X(FLOW_FULL, "flow_full", "the flow table is full")                                                                      \
 	/* rewrite.h */                                                                                                          \

@@ -52,9 +52,8 @@ def roamer_is_known(switch):
 
 
 def not_let_in(name, src, layer4, before=()):
-    """No flow has asked for it, and there is no route to the pool's address."""
-    frame = in4(W1, src, POOL, layer4)
-    return Row(name, "wan", frame, Drop("route_none", error4(W1, 3, 0, frame, dst=src)), before=list(before))
+    """No flow has asked for it: dropped, and nobody is told."""
+    return Row(name, "wan", in4(W1, src, POOL, layer4), Drop("nat_filtered"), before=list(before))
 
 
 def another_port(low, high, taken, expected):
@@ -175,10 +174,10 @@ ROWS = [
         before=from_inside(*[udp(sport=4000 + n) for n in range(3)], dst=TINY_DST),
     ),
     Row(
-        "SNAT pool exhausted",
+        "SNAT pool exhausted (RFC 5508 REQ-8)",
         "acc20",
         octets(from_to(D, TINY_DST, udp(sport=4004))),
-        Drop("nat_no_port"),
+        Drop("nat_no_port", error4(D, 3, 13, octets(from_to(D, TINY_DST, udp(sport=4004))))),
         before=from_inside(*[udp(sport=4000 + n) for n in range(4)], dst=TINY_DST),
     ),
     Row(

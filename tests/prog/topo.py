@@ -100,6 +100,15 @@ routes:
 
 NAT = """
 nat:
+  - {name: open, type: snat, source: 10.0.20.0/24, destination: 10.99.4.0/24, out: [wan], to: 198.18.4.1, filtering: endpoint-independent}
+  - {name: semi, type: snat, source: 10.0.20.0/24, destination: 10.99.6.0/24, out: [wan], to: 198.18.4.2, filtering: address-dependent}
+  - {name: symmetric, type: snat, source: 10.0.20.0/24, destination: 10.99.8.0/24, out: [wan], to: 198.18.4.3,
+     mapping: address-and-port-dependent, ports: 3000-4999}
+  - {name: shared, type: snat, source: 10.0.20.0/24, destination: 10.99.10.0/24, out: [wan], to: 198.18.4.4, ports: 2000-2001,
+     mapping: address-and-port-dependent, overload: true}
+  - {name: few, type: snat, source: 10.0.20.0/24, destination: 10.99.11.0/24, out: [wan], to: 198.18.4.5, limit: {sessions: 3, ports: 2}}
+  - {name: one, type: static, inside: 10.0.30.12/30, outside: 198.18.5.12/30, out: [wan]}
+  - {name: one6, type: static, inside: "2001:db8:30::/64", outside: "2001:db8:5b::/64", out: [wan]}
   - {name: exempt, type: snat, source: 10.0.20.0/24, destination: 10.99.9.0/24, to: none}
   - {name: tiny, type: snat, source: 10.0.20.0/24, destination: 10.99.7.0/24, out: [wan], to: 198.18.7.1, ports: 2000-2003}
   - {name: pool, type: snat, source: 10.0.20.0/24, out: [wan], to: 198.18.0.1}
@@ -119,7 +128,7 @@ def config():
     """The configuration file's text."""
     lines = [
         "settings: {icmp-rate: 1000000, hash-seed: 1}",
-        "tables: {flows: 4096, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
+        "tables: {flows: 262144, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
         "ports:",
     ]
     lines += [f"  {p.name}: {p.config}" for p in PORTS.values()]
@@ -436,7 +445,7 @@ class Switch:
                 neighbors.delete(key)
         for name in ("flow_words4", "flow_words6"):
             self.map(name).zero()
-        for name in ("nat_mappings", "frags"):
+        for name in ("nat_mappings", "nat_outside", "nat_used", "nat_counted", "frags"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)

@@ -8,7 +8,7 @@
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/flow.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace;
 
 enum { LAN = 1, WAN = 2 };
 enum { POOL = 3, MASQ = 4 };
@@ -53,6 +53,10 @@ static void add_dnat(__u32 daddr, unsigned port, __u8 proto, __u32 to, unsigned 
 	addr_from4(&key.daddr, A(daddr));
 	addr_from4(&rule.to, A(to));
 	bpf_map_update_elem(&dnat_rules, &key, &rule, BPF_ANY);
+	rule = (struct dnat_rule){.flags = DNAT_F_OWN};
+	key.dport = 0;
+	key.proto = DNAT_PROTO_MARK;
+	bpf_map_update_elem(&dnat_rules, &key, &rule, BPF_ANY);
 }
 
 static void add_pool(__u32 id, __u32 slot, __u32 addr, unsigned min, unsigned max)
@@ -83,6 +87,10 @@ static int setup(void **state)
 	stub_map(snat_rules);
 	stub_map(dnat_rules);
 	stub_map(nat_mappings);
+	stub_map(nat_outside);
+	stub_map(nat_used);
+	stub_map(nat_counted);
+	stub_map(nat_statics);
 	stub_map(flow_table);
 	stub_map(flow_words4);
 	stub_map(flow_words6);

@@ -32,6 +32,10 @@ static struct table tables[] = {
 	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
 	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
 	{"nat_mappings", sizeof(struct nat_mapping_key), sizeof(struct nat_mapping), 100, 0, NULL, false, 0},
+	{"nat_outside", sizeof(struct nat_outside_key), sizeof(struct nat_outside), 100, 0, NULL, false, 0},
+	{"nat_statics", sizeof(struct nat_static_key), sizeof(struct nat_static), 100, 0, NULL, false, 0},
+	{"nat_used", sizeof(struct nat_host_key), sizeof(struct nat_used), 100, 0, NULL, false, 0},
+	{"nat_counted", sizeof(struct nat_host_key), sizeof(struct nat_counted), 100, 0, NULL, false, 0},
 	{"flow_table", 4, sizeof(struct flow_table), 1, 0, NULL, true, 0},
 	{"flow_words4", 4, sizeof(struct flow_bucket), BUCKETS, 0, NULL, true, 0},
 	{"flow_words6", 4, sizeof(struct flow_bucket), BUCKETS, 0, NULL, true, 0},
@@ -326,7 +330,8 @@ static void numbers_outlive_a_restart(void **state)
 	assert_int_not_equal(rules()[0].rule, rule);
 	assert_non_null(pool_named("pool:out", &pool2));
 	assert_int_equal(pool, pool2);
-	assert_int_equal(table_get(NULL, "dnat_rules")->n, 2); /* the marks of the pool's addresses */
+	assert_int_equal(table_get(NULL, "dnat_rules")->n,
+			 4); /* the marks of the pool's addresses, and of those masqueraded to */
 }
 
 static void what_goes_is_taken_back(void **state)

@@ -1,0 +1,73 @@
+/* nat_event.h: what NAT does, told to sluiced as it happens: sessions that begin, ports that have run out, limits that were
+ * reached.
+ *
+ * Stands between the stages and a ring buffer that nat_log.c of sluiced reads; how sessions end is seen there. With cfg_nat_log
+ * off the verifier takes all of it away. The ring never holds a packet up: what finds no room is counted.
+ */
+#ifndef SLUICE_NAT_EVENT_H
+#define SLUICE_NAT_EVENT_H
+
+#include "pkt.h"
+#include "counter.h"
+
+extern const volatile __u8 cfg_nat_log; /* somebody wants NAT's events */
+
+/* Written here, read by sluiced. About ten thousand events. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} nat_events SEC(".maps");
+
+/* Written and read here: when refusals may be told again, CLOCK_MONOTONIC, by kind. A host that has run out tries a lot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u64);
+} nat_event_clock SEC(".maps");
+
+#define NAT_EVENT_REST_NS 100000000ull
+
+static __always_inline bool nat_event_rests(struct pkt *p, __u32 kind)
+{
+	__u64 *clock = bpf_map_lookup_elem(&nat_event_clock, &kind);
+
+	if (!clock || pkt_now(p) < *clock)
+		return true;
+	*clock = pkt_now(p) + NAT_EVENT_REST_NS;
+	return false;
+}
+
+/* `event`: enum nat_event_type. */
+__noinline_global int nat_event(struct pkt *p, __u32 event)
+{
+	struct nat_event e;
+
+	if (!p)
+		return 0;
+	if (event != NAT_EVENT_SESSION_CREATE && nat_event_rests(p, event == NAT_EVENT_QUOTA)) {
+		count_stat(STAT_NAT_EVENTS_LOST, 1);
+		return 0;
+	}
+	__builtin_memset(&e, 0, sizeof(e));
+	e.at_ns = pkt_now(p);
+	e.event = event;
+	e.family = p->family;
+	e.proto = p->l4_proto;
+	e.vrf = p->vrf;
+	e.rule = p->nat_rule;
+	e.pool = p->nat_pool;
+	e.t.saddr = p->t.saddr;
+	e.t.daddr = p->t.daddr;
+	e.t.sport = p->t.sport;
+	e.t.dport = p->t.dport;
+	e.to.saddr = p->to.saddr;
+	e.to.daddr = p->to.daddr;
+	e.to.sport = p->to.sport;
+	e.to.dport = p->to.dport;
+	if (bpf_ringbuf_output(&nat_events, &e, sizeof(e), BPF_RB_NO_WAKEUP))
+		count_stat(STAT_NAT_EVENTS_LOST, 1);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,276 @@
+/* nat_map.h: what inside addresses and ports look like outside, and whose an outside one is.
+ *
+ * Stands between nat.h, which knows by the rules that a packet is to be translated, and pool.h, which gives out the ports. A
+ * mapping is two entries: `nat_mappings` leads from inside to outside, `nat_outside` back, for hairpinning and for rules that let
+ * others in than those a flow has sent to. Here too is what one inside host may have at most.
+ */
+#ifndef SLUICE_NAT_MAP_H
+#define SLUICE_NAT_MAP_H
+
+#include "pkt.h"
+#include "counter.h"
+#include "csum.h"
+#include "iface.h"
+#include "nat_event.h"
+#include "pool.h"
+
+/* Written here, deleted by sluiced when no flow uses them. Size: set by sluiced, that of a flow table. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct nat_mapping_key);
+	__type(value, struct nat_mapping);
+} nat_mappings SEC(".maps");
+
+/* Written here, deleted by sluiced when the mapping is gone. Size: as nat_mappings. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct nat_outside_key);
+	__type(value, struct nat_outside);
+} nat_outside SEC(".maps");
+
+/* Added to here, deleted by sluiced when the host has nothing any more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct nat_host_key);
+	__type(value, struct nat_used);
+} nat_used SEC(".maps");
+
+/* Written by sluiced, read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct nat_host_key);
+	__type(value, struct nat_counted);
+} nat_counted SEC(".maps");
+
+/* The checksum deltas that lead from `t` to `to`. */
+static __always_inline void nat_deltas(struct pkt *p)
+{
+	p->l3_delta = csum_add(csum_delta_addr(p->family, &p->t.saddr, &p->to.saddr),
+			       csum_delta_addr(p->family, &p->t.daddr, &p->to.daddr));
+	p->l4_delta = csum_add(csum_delta16(p->t.sport, p->to.sport), csum_delta16(p->t.dport, p->to.dport));
+}
+
+/* No session for want of ports, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8). */
+static __always_inline enum verdict nat_refuse(struct pkt *p, enum drop_reason why)
+{
+	if (cfg_nat_log)
+		nat_event(p, why == DROP_NAT_NO_PORT ? NAT_EVENT_PORTS_EXHAUSTED : NAT_EVENT_QUOTA);
+	return p->family == 4 ? pkt_drop_reply(p, why, 3, 13, 0) : pkt_drop_reply(p, why, 1, 1, 0);
+}
+
+/* ---- what one inside host has */
+
+static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_now)
+{
+	struct nat_host_key key = {.addr = p->t.saddr, .vrf = p->vrf, .rule = p->nat_rule};
+	struct nat_counted *c = bpf_map_lookup_elem(&nat_counted, &key);
+	struct nat_used *u = bpf_map_lookup_elem(&nat_used, &key), none = {};
+
+	if (!u) {
+		bpf_map_update_elem(&nat_used, &key, &none, BPF_NOEXIST);
+		u = bpf_map_lookup_elem(&nat_used, &key);
+		if (!u)
+			return NULL;
+	}
+	ret_now->sessions = READ_ONCE(u->sessions);
+	ret_now->ports = READ_ONCE(u->ports);
+	if (c) {
+		ret_now->sessions += c->counted.sessions - c->used_then.sessions;
+		ret_now->ports += c->counted.ports - c->used_then.ports;
+	}
+	return u;
+}
+
+/* ---- the way back */
+
+static __always_inline void nat_outside_key(const struct pkt *p, struct nat_outside_key *ret)
+{
+	struct iface *i = iface_get(p->hairpin ? p->hairpin : p->out_iface);
+
+	__builtin_memset(ret, 0, sizeof(*ret));
+	ret->addr = p->to.saddr;
+	ret->port = p->to.sport;
+	ret->vrf = i ? i->vrf : p->vrf;
+	ret->proto = p->l4_proto;
+}
+
+/* Notes whose the outside address and port of this packet's new mapping are. ICMP queries have no other end that could begin. */
+__noinline_global int nat_outside_add(struct pkt *p)
+{
+	struct nat_outside_key key;
+	struct nat_outside v = {};
+
+	if (!p || p->l4_proto == IPPROTO_ICMP || p->l4_proto == IPPROTO_ICMPV6)
+		return 0;
+	nat_outside_key(p, &key);
+	v.inside.addr = p->t.saddr;
+	v.inside.port = p->t.sport;
+	v.inside.vrf = p->vrf;
+	v.inside.pool = p->nat_pool;
+	v.inside.proto = p->l4_proto;
+	v.inside.remote = p->nat_remote;
+	v.pool_addr = p->pool_addr;
+	v.out_iface = p->hairpin ? p->hairpin : p->out_iface;
+	v.rule = p->nat_rule;
+	v.filtering = p->nat_filtering;
+	if (bpf_map_update_elem(&nat_outside, &key, &v, BPF_ANY))
+		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+	return 0;
+}
+
+/* Notes that this packet's mapping sends to this remote address (RFC 4787 5, address-dependent filtering). */
+__noinline_global int nat_outside_remote(struct pkt *p)
+{
+	struct nat_outside_key key;
+	struct nat_outside v = {};
+
+	if (!p || p->nat_filtering != NAT_FILTER_ADDRESS)
+		return 0;
+	nat_outside_key(p, &key);
+	key.remote = p->to.daddr;
+	v.inside.addr = p->t.saddr;
+	v.inside.port = p->t.sport;
+	v.inside.vrf = p->vrf;
+	v.inside.pool = p->nat_pool;
+	v.inside.proto = p->l4_proto;
+	v.inside.remote = p->nat_remote;
+	v.pool_addr = p->pool_addr;
+	if (bpf_map_update_elem(&nat_outside, &key, &v, BPF_ANY))
+		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+	return 0;
+}
+
+/* ---- the mapping */
+
+static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be16 port)
+{
+	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
+
+	if (!a || !(a->flags & POOL_ADDR_F_USED))
+		return pkt_drop(p, DROP_NAT_NO_POOL);
+	p->to.saddr = a->addr;
+	p->to.sport = port;
+	p->pool_addr = pool_addr;
+	p->todo |= DO_NAT;
+	p->flow_flags |= FLOW_F_SNAT;
+	nat_deltas(p);
+	return V_NEXT;
+}
+
+/* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
+ * remote address; flow_install() refuses the second. AH signs the addresses and can never pass. */
+static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, __u32 count, __u32 seed)
+{
+	__u32 at = first + pool_paired(&p->t.saddr, seed, count);
+	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
+
+	if (p->l4_proto == IPPROTO_AH)
+		return pkt_drop(p, DROP_NAT_PROTOCOL);
+	if (!member)
+		return pkt_drop(p, DROP_NAT_NO_POOL);
+	return nat_use(p, *member, p->t.sport);
+}
+
+/* No port is free, and the rule shares them out: any of the paired address, without a mapping of its own. Whether the remote end
+ * tells the flows apart is seen when the pair is installed, which refuses the exact double. */
+static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct pool_search *s)
+{
+	__u32 at = s->first + s->start % s->count, port = s->min + s->random % (s->max - s->min + 1);
+	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
+
+	if (!member)
+		return pkt_drop(p, DROP_NAT_NO_POOL);
+	count_stat(STAT_NAT_OVERLOADED, 1);
+	return nat_use(p, *member, bpf_htons(port));
+}
+
+/* A new mapping, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails, and it
+ * takes the first one's mapping and gives its port back. */
+static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct pool_search *s)
+{
+	struct pool_ports *b;
+	struct iface *i = iface_get(p->hairpin ? p->hairpin : p->out_iface);
+	struct nat_mapping new = {.used_ns = pkt_now(p), .rule = p->nat_rule, .out_vrf = i ? i->vrf : p->vrf}, *won;
+	enum verdict v;
+	long err;
+
+	bpf_loop(s->count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, s, 0);
+	if (!s->found)
+		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : nat_refuse(p, DROP_NAT_NO_PORT);
+	new.pool_addr = s->pool_addr;
+	new.port = bpf_htons(s->port);
+	err = bpf_map_update_elem(&nat_mappings, key, &new, BPF_NOEXIST);
+	if (!err) {
+		v = nat_use(p, new.pool_addr, new.port);
+		if (v == V_NEXT)
+			nat_outside_add(p);
+		return v;
+	}
+	b = pool_ports_get(s->pool_addr, s->class);
+	if (b)
+		pool_port_release(b, s->port);
+	won = bpf_map_lookup_elem(&nat_mappings, key);
+	if (won)
+		return nat_use(p, won->pool_addr, won->port);
+	count_stat(STAT_FLOW_FULL, 1);
+	return pkt_drop(p, DROP_FLOW_FULL);
+}
+
+/* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
+ * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
+ * and what tells the two apart is the remote address (flow_install() refuses exact doubles).
+ *
+ * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: a port was taken. */
+static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
+{
+	struct nat_mapping_key key = {.addr = p->t.saddr,
+				      .port = p->t.sport,
+				      .vrf = p->vrf,
+				      .pool = pool_id,
+				      .proto = p->l4_proto,
+				      .remote = p->nat_remote};
+	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
+	struct control *c = control_get();
+	struct pool_search s = {.class = pool_class(p->l4_proto)};
+	struct nat_mapping *m;
+
+	if (!pool_id || !pool || !c)
+		return pkt_drop(p, DROP_NAT_NO_POOL);
+	s.count = pool_family(pool, p->family, &s.first);
+	if (!s.count)
+		return pkt_drop(p, DROP_NAT_NO_POOL);
+	p->nat_pool = pool_id;
+	if (s.class == POOL_CLASSES)
+		return nat_map_address(p, s.first, s.count, c->hash_seed);
+	m = bpf_map_lookup_elem(&nat_mappings, &key);
+	if (m) {
+		if (pkt_now(p) - m->used_ns > 1000000000ULL)
+			m->used_ns = pkt_now(p);
+		if (nat_use(p, m->pool_addr, m->port) == V_NEXT)
+			return V_NEXT;
+		/* The address went away. */
+		bpf_map_delete_elem(&nat_mappings, &key);
+	}
+	if (!ports_left)
+		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
+	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
+	s.min = pool->port_min;
+	s.max = pool->port_max;
+	if (s.max < s.min)
+		return pkt_drop(p, DROP_NAT_NO_POOL);
+	s.want = bpf_ntohs(p->t.sport);
+	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
+	s.random = bpf_get_prandom_u32();
+	*ret_new = true;
+	return nat_map_new(p, &key, &s);
+}
+
+#endif

@@ -1,0 +1,110 @@
+/* nat_limit.c: what each inside host has of the rules that set limits, counted anew in every pass over the flows.
+ *
+ * Stands between nat_sweep.c, which is shown every flow and mapping, and the table `nat_counted`. The data plane adds to
+ * `nat_used` and takes nothing away, so nothing is lost to a race or a crash: what a host has is what was counted, and what was
+ * added since the counting began (include/sluice/abi.h).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "hash.h"
+#include "nat_priv.h"
+
+struct host {
+	struct hash_node node;
+	struct nat_host_key key;
+	struct nat_counted v;
+};
+
+static uint32_t host_hash(const struct hash *h, const struct hash_node *node)
+{
+	const struct host *o = hash_entry(node, const struct host, node);
+
+	return hash_end(hash_mix_bytes(h->salt, &o->key, sizeof(o->key)));
+}
+
+static bool host_is(const struct hash_node *node, const void *key)
+{
+	return !memcmp(&hash_entry(node, const struct host, node)->key, key, sizeof(struct nat_host_key));
+}
+
+static struct host *host_find(struct nat *nat, const struct nat_host_key *key)
+{
+	struct hash_node *node =
+		hash_find(&nat->hosts, hash_end(hash_mix_bytes(nat->hosts.salt, key, sizeof(*key))), host_is, key);
+
+	return node ? hash_entry(node, struct host, node) : NULL;
+}
+
+static int note_used(const void *key, void *value, void *arg)
+{
+	struct nat *nat = arg;
+	struct host *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	memcpy(&h->key, key, sizeof(h->key));
+	memcpy(&h->v.used_then, value, sizeof(h->v.used_then));
+	if (hash_insert(&nat->hosts, &h->node)) {
+		free(h);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void nat_limit_open(struct nat *nat)
+{
+	hash_init(&nat->hosts, host_hash);
+}
+
+void nat_limit_close(struct nat *nat)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	while ((node = hash_next(&nat->hosts, &it)))
+		free(hash_entry(node, struct host, node));
+	hash_free(&nat->hosts);
+}
+
+/* Hosts that begin to use a rule from here on are the next pass's. */
+void nat_limit_begin(struct nat *nat)
+{
+	nat_limit_close(nat);
+	/* Without memory some hosts go uncounted once: their limits hold by the last count. */
+	nat->counting = nat->has_limits && !table_each(nat->used, note_used, nat);
+}
+
+void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port)
+{
+	struct nat_host_key key = {.addr = *inside, .vrf = vrf, .rule = rule};
+	struct host *h = nat->counting ? host_find(nat, &key) : NULL;
+
+	if (h && port)
+		h->v.counted.ports++;
+	else if (h)
+		h->v.counted.sessions++;
+}
+
+void nat_limit_end(struct nat *nat)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+	struct nat_used now;
+
+	if (!nat->counting)
+		return;
+	while ((node = hash_next(&nat->hosts, &it))) {
+		struct host *h = hash_entry(node, struct host, node);
+		bool idle = !h->v.counted.sessions && !h->v.counted.ports;
+
+		if (idle && !table_lookup(nat->used, &h->key, &now) && !memcmp(&now, &h->v.used_then, sizeof(now))) {
+			table_delete(nat->used, &h->key);
+			table_delete(nat->counted, &h->key);
+			continue;
+		}
+		/* A full table leaves the host with what it is known to have added: too much rather than too little. */
+		table_set(nat->counted, &h->key, &h->v);
+	}
+	nat->counting = false;
+}
