@@ -349,8 +349,8 @@ static void snat_rules_test(void **state)
 	for (int i = 1; i <= 43; i++)
 		fprintf(f, "- {name: r%d, type: snat, out: [vlan10, vlan20], protocol: [tcp, udp, icmp], to: none}\n", i);
 	fclose(f);
-	check_text(ret,
-		   "sluice.yaml:45: nat: more than 256 snat and static rules, counted once for each interface of `out` and each protocol\n");
+	check_text(ret, "sluice.yaml:45: nat: more than 256 snat and static rules, counted once for each interface of `out` and "
+			"each protocol\n");
 }
 
 static char *ports(unsigned n, unsigned n_ifaces)
