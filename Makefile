@@ -86,24 +86,32 @@ $(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B
 unit-build: $(UNIT_BIN)
 
 # ---- benchmarks
-.PHONY: bench-fib
+BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
+ONLY ?=
+
+.PHONY: bench bench-build bench-fib
+bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
+	@scripts/install-deps.sh build run test bench
+	@$(MAKE) --no-print-directory all bench-build
+	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
+
+bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o
+
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
 
-.PHONY: soak soak-build
+.PHONY: soak-build
 soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o
-soak: soak-build ## one minute of route changes under traffic, counting misrouted packets (SOAK_S=seconds). Needs root
-	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
 
 .PHONY: bench-flow
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
 	@$^
 
-vpath %.bpf.c bench/fib bench/flow
+vpath %.bpf.c bench/fib bench/flow bench/bpf
 vpath %_bench.c bench/fib bench/flow
 vpath %_soak.c bench/fib
 
-$(B)/bench/%.bpf.o: %.bpf.c $(wildcard bpf/*.h include/sluice/*.h)
+$(B)/bench/%.bpf.o: %.bpf.c $(wildcard bench/bpf/*.h bpf/*.h include/sluice/*.h)
 	@mkdir -p $(@D)
 	@echo "  BPF     $@"
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
@@ -142,7 +150,7 @@ clean: ## removes build/ and build-san/
 
 # ---- the house: dependencies, tests, lint, demo. What installs comes first, then a make of its own: variables above (the
 # compiler found, the multiarch directory) are worked out when a Makefile is read.
-.PHONY: help deps check unit-build unit-check prog-check net-check nat-property kernels lint demo demo-clean
+.PHONY: help deps check unit-build unit-check prog-check net-check nat-property kernels soak lint demo demo-clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
@@ -166,6 +174,11 @@ nat-property: all ## 10000 random sequences of packets against a model of the NA
 
 net-check: all ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
+
+soak: all soak-build ## what takes too long for every day: routes flipped under traffic, a million routes, BGP with a big table. Needs root
+	@scripts/install-deps.sh build run test
+	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
+	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py
 
 kernels: ## the data plane on Debian's kernels 6.1 and 6.12 under qemu: verified, attached, packets; about ten minutes. Needs root
 	@scripts/install-deps.sh build run test kernels

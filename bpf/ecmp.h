@@ -35,21 +35,35 @@ static __always_inline __u64 ecmp_mix(__u64 h, __u64 x)
 /* The same for every packet of a connection. Fragments have no ports but in the first: of all of them the addresses alone
  * count, so that they take one way. The seed differs from router to router, lest each group be offered one share of the
  * hashes of the one before it. */
-static __always_inline __u32 ecmp_hash(const struct tuple *t, __u8 proto, bool fragment, __u32 seed)
+static __always_inline __u32 ecmp_hash(const struct tuple *t, __u8 proto, bool fragment, __u32 policy, __u32 seed)
 {
-	__u64 h = ecmp_mix(0x2545f4914f6cdd1dull, seed);
+	bool ports = !fragment && policy != ECMP_L3;
+	__u64 h = ecmp_mix(0x2545f4914f6cdd1dull, seed), back = h;
 
+	if (policy == ECMP_SYMMETRIC) {
+		h = ecmp_mix(h, t->saddr.a64[0]);
+		h = ecmp_mix(h, t->saddr.a64[1]);
+		back = ecmp_mix(back, t->daddr.a64[0]);
+		back = ecmp_mix(back, t->daddr.a64[1]);
+		if (ports) {
+			h = ecmp_mix(h, t->sport);
+			back = ecmp_mix(back, t->dport);
+		}
+		h = ecmp_mix(h + back, ports ? proto : 0);
+		return ecmp_mix(h, h >> 17);
+	}
 	h = ecmp_mix(h, t->saddr.a64[0]);
 	h = ecmp_mix(h, t->saddr.a64[1]);
 	h = ecmp_mix(h, t->daddr.a64[0]);
 	h = ecmp_mix(h, t->daddr.a64[1]);
-	if (!fragment)
+	if (ports)
 		h = ecmp_mix(h, (__u64)proto << 32 | (__u32)t->sport << 16 | t->dport);
 	return ecmp_mix(h, h >> 17);
 }
 
-/* A nexthop id; 0: the group is empty. The tuple is the one the packet came in with, so that a choice of NAT moves nothing. */
-static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group)
+/* A nexthop id; 0: the group is empty. `before`: the one that a flow's entry was decided for, or 0; it is kept where it had this
+ * bucket until it was drained. The tuple is the one the packet came in with, so that a choice of NAT moves nothing. */
+static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
@@ -63,9 +77,12 @@ static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group)
 	if (!g || !c)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
-	i = u.g.base + (ecmp_hash(&p->t, p->l4_proto, p->flags & PKT_F_FRAGMENT, c->hash_seed) & u.g.mask);
+	i = ecmp_hash(&p->t, p->l4_proto, p->flags & PKT_F_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
+	i = u.g.base + (i & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
-	return b ? READ_ONCE(b->nexthop) : 0;
+	if (!b)
+		return 0;
+	return before && READ_ONCE(b->former) == before ? before : READ_ONCE(b->nexthop);
 }
 
 #endif

@@ -4,10 +4,9 @@
  * deltas (which stay for the life of the flow), and the way out (the forwarding half, which is decided again under each epoch).
  * sluiced ages the entries and ends them, always as a pair.
  *
- * Races. Entries are looked up without a lock. When sluiced deletes one in the instant that a packet of it is being handled, and
- * its memory is given to a new flow in the same instant, that one packet may leave with the new flow's addresses, or leave its
- * time and seen bits there. Flows are deleted when they have been idle, or by order, so a packet in that instant is rare; and
- * nothing but that packet comes of it: of the forwarding half see flow_decide().
+ * Races. Entries are looked up without a lock, and what is found stays that flow's for longer than a packet takes, see
+ * flowtab.h: a packet of a flow that sluiced ends in that instant still leaves as it would have. Of the forwarding half, which
+ * changes under its readers, see flow_decide().
  */
 #ifndef SLUICE_FLOW_H
 #define SLUICE_FLOW_H
@@ -137,6 +136,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 		count_stat(STAT_FLOW_HIT, p->segs);
 	return V_FORWARD;
 stale:
+	p->nexthop = f->nexthop; /* for ecmp_choose() */
 	if (f->flags & FLOW_F_VRF)
 		p->route_vrf = f->peer_vrf;
 	p->flow_stale = 1;

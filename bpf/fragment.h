@@ -56,7 +56,7 @@ struct fragment_job {
 	__u32 done;
 	__u32 sum; /* of the payload, as bpf_csum_diff() has it */
 	__u32 at, erase;
-	__u8 header[FRAGMENT_HEAD_MAX];
+	__u8 header[FRAGMENT_HEAD_MAX + 8]; /* verifier: as far as a masked index reaches */
 };
 
 /* Where the payload of the i-th fragment is kept, with 8 bytes to spare behind it. */
@@ -71,15 +71,20 @@ static __always_inline void *fragment_at(const struct fragment_job *j, __u32 i, 
 	off = i % j->per_area * j->size;
 	a = bpf_map_lookup_elem(&fragment_payload, &area);
 	*ret_len = left < j->size ? left : j->size;
-	if (!a || off > FRAGMENT_START || !*ret_len || *ret_len > FRAGMENT_PAYLOAD)
+	if (!a || !*ret_len || *ret_len > FRAGMENT_PAYLOAD)
 		return NULL;
+	/* verifier: the barriers keep the bound on the register that is added, and out of other comparisons. */
+	asm volatile("" : "+r"(off));
+	if (off > FRAGMENT_START)
+		return NULL;
+	asm volatile("" : "+r"(off));
 	return a->data + off;
 }
 
 /* verifier: at least 1, which it is; 6.1 learns nothing from a comparison with 0. */
-static __always_inline __u32 fragment_len(__u32 len)
+static __always_inline __u32 fragment_len(__u32 len, __u32 mask)
 {
-	len = ((len - 1) & FRAGMENT_MASK) + 1;
+	len = ((len - 1) & mask) + 1;
 	asm volatile("" : "+r"(len));
 	return len;
 }
@@ -90,7 +95,7 @@ static long fragment_keep(__u32 i, void *arg)
 	__u32 len = 0;
 	void *to = fragment_at(j, i, &len);
 
-	len = fragment_len(len);
+	len = fragment_len(len, FRAGMENT_MASK);
 	if (!to || len > FRAGMENT_PAYLOAD)
 		return 1;
 	/* Zeros behind the last byte, for the sum. */
@@ -110,6 +115,7 @@ static long fragment_sum(__u32 i, void *arg)
 
 	if (!from)
 		return 1;
+	len = fragment_len(len, FRAGMENT_MASK);
 	for (__u32 k = 0; k < FRAGMENT_PAYLOAD; k += FRAGMENT_SUM_UNIT) {
 		if (k >= len)
 			break;
@@ -135,8 +141,9 @@ static long fragment_send(__u32 turn, void *arg)
 	bool last = i + 1 == j->n;
 	__u64 sum = 0;
 
-	len = fragment_len(len);
-	if (!from || len > FRAGMENT_PAYLOAD || head < sizeof(*ip) || head > FRAGMENT_HEAD_MAX)
+	len = fragment_len(len, FRAGMENT_MASK);
+	head = fragment_len(head, 63);
+	if (!from || len > FRAGMENT_PAYLOAD || head > FRAGMENT_HEAD_MAX)
 		return 1;
 	ip->tot_len = bpf_htons(head + len);
 	ip->frag_off = bpf_htons((j->offset + i * j->size / 8) | (last ? j->flags : IP4_MF));
@@ -158,10 +165,11 @@ static long fragment_send(__u32 turn, void *arg)
 static long fragment_option(__u32 turn, void *arg)
 {
 	struct fragment_job *j = arg;
-	__u32 at = j->at;
+	__u32 at = j->at & 63;
 	__u8 type;
 
-	if (at < sizeof(struct iphdr) || at >= FRAGMENT_HEAD_MAX - 1 || at >= j->head)
+	asm volatile("" : "+r"(at));
+	if (at >= FRAGMENT_HEAD_MAX || at >= j->head)
 		return 1;
 	type = j->header[at];
 	j->at++;
@@ -225,12 +233,15 @@ static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragm
 __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 {
 	struct fragment_job j = {.ifindex = ifindex};
+	__u32 head;
 	long r;
 
 	if (!p || fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
 		return -1;
-	if (bpf_skb_load_bytes(ctx, p->l3_off, j.header, j.head))
+	head = fragment_len(j.head, 63);
+	if (head > FRAGMENT_HEAD_MAX || bpf_skb_load_bytes(ctx, p->l3_off, j.header, head))
 		return -1;
+	j.done = j.sum = j.erase = pkt_zero(p);
 	bpf_loop(FRAGMENT_MAX, fragment_keep, &j, 0);
 	if (j.done != j.n)
 		return -1;
@@ -240,9 +251,9 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 		r = fragment_finish_sum(ctx, p, &j);
 	if (r)
 		return -1;
-	j.done = 0;
+	j.done = pkt_zero(p);
 	bpf_loop(1, fragment_send, &j, 0);
-	j.at = sizeof(struct iphdr);
+	j.at = sizeof(struct iphdr) + pkt_zero(p);
 	bpf_loop(FRAGMENT_HEAD_MAX, fragment_option, &j, 0);
 	bpf_loop(FRAGMENT_MAX, fragment_send, &j, 0);
 	return j.done == j.n ? 0 : -1;

@@ -357,6 +357,7 @@ __noinline_global int parse_options4(ctx_t *ctx, struct pkt *p)
 	if (n < 4 || n > IP4_OPTIONS_MAX || ctx_load(ctx, p->l3_off + sizeof(struct iphdr), o.byte, n))
 		return 0;
 	o.n = n;
+	o.at = o.flags = o.bad = pkt_zero(p);
 	bpf_loop(IP4_OPTIONS_MAX, parse_option4, &o, 0);
 	p->flags |= o.flags;
 	if (o.bad)

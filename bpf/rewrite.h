@@ -240,6 +240,7 @@ __noinline_global int rewrite_mss(ctx_t *ctx, struct pkt *p)
 	if (ctx_load(ctx, p->l4_off + 20, s.option, n))
 		return -1;
 	s.n = n;
+	s.at = s.found = pkt_zero(p);
 	bpf_loop(TCP_OPTIONS_MAX, rewrite_mss_option, &s, 0);
 	at = s.found;
 	if (!at || at > TCP_OPTIONS_MAX - 2)

@@ -138,7 +138,7 @@ __noinline_global __u32 route_mtu_back(struct pkt *p)
 		return 0;
 	id = route_find(p, 1);
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP); /* all members have the route's */
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, 0); /* all members have the route's */
 	nh = nexthop_get(id);
 	return id && nh ? nh->mtu : 0;
 }
@@ -220,12 +220,13 @@ static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 t
 /* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host. */
 static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 {
-	__u32 id = route_find(p, 0), mtu;
+	__u32 id = route_find(p, 0), before = p->nexthop, mtu;
 	struct nexthop *nh;
 	struct iface *i;
 
+	p->nexthop = 0;
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP);
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, before);
 	nh = nexthop_get(id);
 	if (!id || !nh)
 		return route_refuse(p, NEXTHOP_NONE);

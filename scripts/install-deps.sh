@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# install-deps.sh [build] [run] [test] [lint] [kernels]: installs what this machine lacks to build, run, test or lint sluice.
+# install-deps.sh [build] [run] [test] [lint] [kernels] [bench]: installs what this machine lacks for that.
 #
 # Stands between the Makefile and the distribution's package manager. Every need is tested first (a program that runs, a
 # library that pkg-config knows, a Python module); apt is asked only when something is missing, so a second run costs
-# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups but `kernels`.
+# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups but `kernels`
+# and `bench`.
 set -euo pipefail
 
 groups=("$@")
@@ -68,9 +69,15 @@ needs() {
 	run   file:/usr/bin/python3 python3              =
 	test  pc:cmocka            libcmocka-dev         =
 	test  cmd:tcpdump          tcpdump               =
+	test  file:/usr/lib/frr/bgpd frr               =
+	test  cmd:vtysh            frr                   =
+	test  cmd:bird             bird2                 =
 	test  py:pytest            python3-pytest        =
 	test  py:scapy             python3-scapy         =
 	test  py:yaml              python3-yaml          =
+	bench cmd:gnuplot          gnuplot-nox           =
+	bench cmd:sockperf         sockperf              =
+	bench cmd:ovs-vswitchd     openvswitch-switch    =
 	lint  versioned:clang-format @clang-format       =
 	lint  cmd:shellcheck       shellcheck            =
 	lint  py:pyflakes          python3-pyflakes      =
@@ -124,7 +131,7 @@ newest_clang() { # 1: "clang" or "clang-format": 19 where there is one, else the
 }
 
 for g in "${groups[@]}"; do
-	case $g in build | run | test | lint) ;; *) die "unknown group '$g': build, run, test, lint" ;; esac
+	case $g in build | run | test | lint | kernels | bench) ;; *) die "unknown group '$g': build, run, test, lint, kernels, bench" ;; esac
 done
 
 family=debian

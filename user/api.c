@@ -14,7 +14,6 @@
 #include "version.h"
 
 #define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
-#define SOURCE_MAX  128
 
 struct call {
 	struct api *api;
@@ -39,6 +38,12 @@ static int answer(struct call *c, json_t *json)
 	return 0;
 }
 
+/* `r`: what the noun returned that was to fill reply->stream. */
+static int answer_stream(struct call *c, int r)
+{
+	return r ? errs_fail(c->errs, -r, "%s", strerror(-r)) : 0;
+}
+
 /* ?name=N; `ret` is untouched when it is absent. */
 static int query_u32(struct call *c, const char *name, uint32_t min, uint32_t max, uint32_t *ret)
 {
@@ -61,7 +66,7 @@ static const char *source(struct call *c)
 {
 	const char *value = http_query(c->rq, "source");
 
-	if (!value || !*value || strlen(value) > SOURCE_MAX)
+	if (!value || !*value || strlen(value) > COMMIT_WHAT)
 		return "api";
 	for (const char *p = value; *p; p++) {
 		if (!isprint((unsigned char)*p))
@@ -87,9 +92,48 @@ static int get_interfaces(struct call *c)
 	return answer(c, iface_show(c->api->sw));
 }
 
+/* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
+static int where_filter(struct call *c, struct route_filter *f)
+{
+	const char *to = http_query(c->rq, "to"), *longer = http_query(c->rq, "longer"), *via = http_query(c->rq, "via"),
+		   *iface = http_query(c->rq, "interface");
+
+	if (to && longer)
+		return errs_fail(c->errs, EINVAL, "`to` or `longer`, not both");
+	f->longer = longer;
+	if (longer)
+		to = longer;
+	if (to && prefix_parse(to, 0, false, &f->to))
+		return errs_fail(c->errs, EINVAL, "'%.64s' is no prefix: 192.0.2.0/24 or 2001:db8::/32 would be one", to);
+	if (to)
+		f->to = prefix_masked(&f->to);
+	if (via && addr_parse(via, &f->via, &f->via_family))
+		return errs_fail(c->errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", via);
+	if (iface && !(f->iface = iface_id(c->api->sw, iface)))
+		return errs_fail(c->errs, ENOENT, "there is no interface '%.32s'", iface);
+	return 0;
+}
+
 static int get_routes(struct call *c)
 {
-	return answer(c, route_show(c->api->sw));
+	struct route_filter f = {.vrf = http_query(c->rq, "vrf"), .protocol = http_query(c->rq, "protocol")};
+	uint32_t family = 0;
+	int r = where_filter(c, &f);
+
+	if (!r)
+		r = query_u32(c, "limit", 0, UINT32_MAX, &f.limit);
+	if (!r)
+		r = query_u32(c, "family", 4, 6, &family);
+	if (r)
+		return r;
+	f.family = (uint8_t)family;
+	f.inactive = query_flag(c, "inactive");
+	if (f.vrf && !model_vrf(c->api->sw->model, f.vrf))
+		return errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", f.vrf);
+	if (f.protocol && !route_protocol_known(f.protocol))
+		return errs_fail(c->errs, EINVAL, "no route has the protocol '%.32s'", f.protocol);
+	r = route_list(c->api->sw, &f, &c->reply->stream);
+	return r ? errs_fail(c->errs, -r, "out of memory") : 0;
 }
 
 static int get_route_get(struct call *c)
@@ -125,12 +169,12 @@ static int get_flow_count(struct call *c)
 
 static int get_fdb(struct call *c)
 {
-	return answer(c, fdb_show(c->api->sw));
+	return answer_stream(c, fdb_list(c->api->sw, &c->reply->stream));
 }
 
 static int get_neighbors(struct call *c)
 {
-	return answer(c, neighbor_show(c->api->sw));
+	return answer_stream(c, neighbor_list(c->api->sw, &c->reply->stream));
 }
 
 static int get_counters(struct call *c)
@@ -155,6 +199,8 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
 	json_object_set_new(o, "errors", events_errors(a->events));
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
+	json_object_set_new(o, "loop_max_ms", json_real((double)(a->sw->loop_max_ns / 1000) / 1000));
+	json_object_set_new(o, "routes", route_status(a->sw));
 	json_object_set_new(o, "flows", json_integer((json_int_t)flow_count(a->sw)));
 	json_object_set_new(o, "datapath", datapath_show(a->sw->dp));
 	return answer(c, o);
@@ -223,6 +269,7 @@ static int commit_query(struct call *c, struct commit_options *o)
 
 	o->what = source(c);
 	o->dry_run = query_flag(c, "dry-run");
+	o->force = query_flag(c, "force");
 	if (confirm && (seconds_parse(confirm, &o->confirm_s) || !o->confirm_s || o->confirm_s > COMMIT_CONFIRM_MAX))
 		return errs_fail(c->errs, EINVAL, "confirm: '%.32s' is not a time in 1s..%us", confirm, COMMIT_CONFIRM_MAX);
 	return 0;
@@ -302,6 +349,7 @@ static int edit(struct call *c, const char *text, size_t len,
 
 	if (r)
 		return r;
+	o.force = true; /* the last port was named: nobody forgot it */
 	item = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 	if (!json_is_object(item)) {
 		json_decref(item);
@@ -344,13 +392,38 @@ static int post_fdb_flush(struct call *c)
 {
 	const char *port = http_query(c->rq, "port");
 	uint32_t vlan = 0;
-	int n, r = query_u32(c, "vlan", 1, 4094, &vlan);
+	int r = query_u32(c, "vlan", 1, 4094, &vlan);
 
 	if (r)
 		return r;
-	n = fdb_flush(c->api->sw, (int)vlan, port);
-	return n < 0 ? errs_fail(c->errs, -n, "the FDB cannot be flushed: %s", strerror(-n))
-		     : answer(c, json_pack("{s:i}", "flushed", n));
+	r = fdb_flush(c->api->sw, (int)vlan, port, &c->reply->stream);
+	return r == -ENOENT ? errs_fail(c->errs, ENOENT, "there is no port '%.32s'", port) : answer_stream(c, r);
+}
+
+static int get_nexthops(struct call *c)
+{
+	return answer(c, nexthop_show(c->api->sw));
+}
+
+static int drain(struct call *c, bool drained)
+{
+	const char *which = http_query(c->rq, "nexthop");
+	int n;
+
+	if (!which)
+		return errs_fail(c->errs, EINVAL, "which one? ?nexthop=ID or ?nexthop=ADDRESS");
+	n = nexthop_drain(c->api->sw, which, drained, c->errs);
+	return n < 0 ? n : answer(c, json_pack("{s:i}", drained ? "drained" : "undrained", n));
+}
+
+static int post_drain(struct call *c)
+{
+	return drain(c, true);
+}
+
+static int post_undrain(struct call *c)
+{
+	return drain(c, false);
 }
 
 static int get_endpoints(struct call *c);
@@ -361,8 +434,12 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
-	{"GET", "/v1/routes", get_routes, NULL, "the RIB"},
+	{"GET", "/v1/routes", get_routes, NULL,
+	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
 	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
+	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
+	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
+	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},
@@ -370,7 +447,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
 	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
-	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS"},
+	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},
 	{"POST", "/v1/config/diff", post_config_diff, NULL, "what applying it would change"},
 	{"POST", "/v1/config/check", post_config_check, NULL, "whether it is a good configuration"},
 	{"POST", "/v1/config/confirm", post_config_confirm, NULL, "keep the change that waits"},

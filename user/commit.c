@@ -31,8 +31,8 @@ struct commit {
 	struct event *timer;
 
 	uint64_t commits;
-	char what[32];	    /* who made the last change */
-	uint64_t changed_s; /* and when, since 1970; 0: none since the start */
+	char what[COMMIT_WHAT + 1]; /* who made the last change */
+	uint64_t changed_s;	    /* and when, since 1970; 0: none since the start */
 };
 
 /* The order of reconciliation. Netdevs come before ports, because the switch's end of a VLAN interface is a port. */
@@ -287,12 +287,23 @@ static int check_sizes(const struct model *old, const struct model *new, struct 
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		if (sizes[i].was != sizes[i].is)
-			r = errs_add(errs, b->where, sizes[i].key,
+			r = errs_add(errs, b->sizes_where[i], sizes[i].key,
 				     "is %u while sluiced runs; to make it %u, write it into the configuration file and restart "
 				     "sluiced",
 				     sizes[i].was, sizes[i].is);
 	}
 	return r;
+}
+
+/* Most likely a file that is empty by accident, or another program's. */
+static int check_ports(const struct model *old, const struct model *new, const struct commit_options *o, struct errs *errs)
+{
+	if (new->n_ports || !old->n_ports || o->dry_run || o->force)
+		return 0;
+	return errs_add(errs, (struct where){new->settings.sizes_where[0].file, 0}, "ports",
+			"there are none, so that all %zu of the running configuration would be taken away: `sluice apply --yes` "
+			"(API: force=1) does it",
+			old->n_ports);
 }
 
 static int refuse_pending(const struct commit *c, struct errs *errs)
@@ -365,6 +376,8 @@ int commit_apply(struct commit *c, struct model *new_model, const struct commit_
 		r = model_check(m, errs);
 	if (!r)
 		r = check_sizes(c->sw->model, m, errs);
+	if (!r)
+		r = check_ports(c->sw->model, m, o, errs);
 	if (r)
 		goto out;
 	diff = model_diff(c->sw->model, m);
@@ -410,7 +423,7 @@ int commit_confirm(struct commit *c, struct errs *errs)
 
 int commit_rollback(struct commit *c, unsigned steps_back, json_t **ret_diff, struct errs *errs)
 {
-	struct commit_options o = {.what = "rollback"};
+	struct commit_options o = {.what = "rollback", .force = true};
 	struct model *m;
 
 	if (c->back) {

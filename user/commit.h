@@ -19,6 +19,7 @@ struct commit;
 struct commit_options {
 	bool dry_run;	    /* check and compare only */
 	uint32_t confirm_s; /* 0: in force at once and for good */
+	bool force;	    /* take every port away, if that is what the model says */
 	const char *what;   /* who asks, for status and log: "api", "SIGHUP", … */
 	/* The model is the content of the configuration file, which has this hash. */
 	bool is_config;
@@ -26,6 +27,7 @@ struct commit_options {
 };
 
 #define COMMIT_CONFIRM_MAX 86400
+#define COMMIT_WHAT	   128 /* longest `what` that is kept whole */
 
 /* What programs must be able to do for a model. `flows`: entries are left that NAT made. */
 struct datapath_features commit_features(const struct model *m, bool flows, bool trace);
@@ -42,8 +44,8 @@ int commit_start(struct commit *c, struct state_saved *saved, const struct model
 		 struct errs *errs);
 
 /* `new_model` is consumed, whatever happens. *ret_diff (may be NULL) is model_diff() of running and new.
- * -EINVAL: refused by the check; -EBUSY: another change waits to be confirmed; -ECANCELED: a noun refused
- * (the first refusal in words), and the old model is in force. */
+ * -EINVAL: refused by the check, or a model without ports for a switch that has some, and no `force`; -EBUSY: another change
+ * waits to be confirmed; -ECANCELED: a noun refused (the first refusal in words), and the old model is in force. */
 int commit_apply(struct commit *c, struct model *new_model, const struct commit_options *o, json_t **ret_diff, struct errs *errs);
 /* -ENOENT: nothing waits. */
 int commit_confirm(struct commit *c, struct errs *errs);

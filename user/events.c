@@ -79,8 +79,11 @@ static void on_settled(void *arg)
 {
 	struct events *e = arg;
 
+	struct timeval at_once = {0};
+
+	/* in a turn of its own, so that no turn does both */
 	if (e->started && e->dirty)
-		event_active(e->run, EV_TIMEOUT, 0);
+		evtimer_add(e->run, &at_once);
 }
 
 static bool known(const struct events *e, const char *text)
@@ -123,7 +126,7 @@ static void keep_errors(struct events *e, const struct errs *errs)
 static void on_run(evutil_socket_t fd, short what, void *arg)
 {
 	struct events *e = arg;
-	struct timeval retry = {.tv_sec = RETRY_S};
+	struct timeval retry = {.tv_sec = RETRY_S}, at_once = {0};
 	unsigned dirty = e->dirty | e->failed;
 	struct errs errs = {0};
 
@@ -138,13 +141,20 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 		r = steps[i].reconcile(e->sw, &errs);
 		if (!r)
 			continue;
+		if (r == -EAGAIN) {
+			e->dirty |= DIRTY_ROUTE;
+			continue;
+		}
 		if (errs.n == before)
 			errs_fail(&errs, -r, "%s: %s", steps[i].name, strerror(-r));
 		e->failed |= dirty;
 	}
-	keep_errors(e, &errs);
+	if (!e->dirty) /* else what is wrong is not known yet */
+		keep_errors(e, &errs);
 	errs_free(&errs);
-	if (e->failed)
+	if (e->dirty)
+		evtimer_add(e->run, &at_once);
+	else if (e->failed)
 		evtimer_add(e->run, &retry);
 }
 

@@ -2,17 +2,20 @@
  * the interfaces' own MACs and the map `fdb`.
  *
  * A static station whose port waits is entered when the port attaches. Learned stations go when they age out (802.1Q-2018
- * 8.8.3), when their port is detached, and when the port no longer carries their VLAN. Ageing looks at a slice of the table each
- * second, so that the event loop is never held up: a station lives at most AGEING_ROUND_S seconds longer than configured.
+ * 8.8.3), when their port is detached or goes down, and when the port no longer carries their VLAN. Ageing looks at a slice of
+ * the table each second, so that the event loop is never held up: a station lives at most AGEING_ROUND_S seconds longer than
+ * configured.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "slices.h"
 #include "sw.h"
 
 #define AGEING_ROUND_S 8
 #define SLICE_MIN      4096
+#define STEP	       128 /* stations of a listing or a flush between two looks at the clock */
 
 struct fixed {
 	struct fdb_key key;
@@ -45,6 +48,13 @@ static bool is_possible(const struct sw *sw, uint16_t vlan, uint16_t port)
 
 	return p && p->ifindex && vlan < VLAN_IDS && p->mode != PORT_ROUTED && p->mode != PORT_OBSERVE &&
 	       (p->vlans[vlan / 64] >> (vlan % 64) & 1);
+}
+
+static bool is_down(const struct sw *sw, uint16_t port)
+{
+	const struct port *p = port_entry(sw, port);
+
+	return !p || p->flags & PORT_F_DOWN;
 }
 
 /* ---- ageing */
@@ -172,7 +182,8 @@ static int sift(const void *key, void *value, void *arg)
 	struct pass *p = arg;
 	bool fixed = bsearch(k, p->v, p->n, sizeof(*p->v), by_key);
 
-	if (fixed || (is_learned(e) && is_possible(p->sw, k->vlan, e->port)))
+	/* A station that sits behind a dead port may have moved: it is looked for, and found wherever it is now. */
+	if (fixed || (is_learned(e) && is_possible(p->sw, k->vlan, e->port) && !is_down(p->sw, e->port)))
 		return 0;
 	p->changed = true;
 	table_delete(p->sw->fdb->t, key);
@@ -225,9 +236,11 @@ int fdb_reconcile(struct sw *sw, struct errs *errs)
 /* ---- flushing */
 
 struct flush {
-	struct table *t;
-	const uint64_t *ports; /* a bit for each; NULL: all */
-	int vlan;	       /* 0: all */
+	struct sw *sw;
+	void *cursor;
+	uint64_t ports[PORT_MAX / 64]; /* a bit for each */
+	bool of_ports;		       /* else of all */
+	int vlan;		       /* 0: all */
 	int n;
 };
 
@@ -239,45 +252,70 @@ static int flush_one(const void *key, void *value, void *arg)
 
 	if (!is_learned(e) || (f->vlan && k->vlan != f->vlan))
 		return 0;
-	if (f->ports && (e->port >= PORT_MAX || !(f->ports[e->port / 64] >> (e->port % 64) & 1)))
+	if (f->of_ports && (e->port >= PORT_MAX || !(f->ports[e->port / 64] >> (e->port % 64) & 1)))
 		return 0;
-	if (!table_delete(f->t, key))
+	if (!table_delete(f->sw->fdb->t, key))
 		f->n++;
 	return 0;
 }
 
-static int flush(struct sw *sw, int vlan, const uint64_t *ports)
-{
-	struct flush f = {sw->fdb->t, ports, vlan, 0};
-	int err = table_each(f.t, flush_one, &f);
-
-	if (f.n)
-		sw_epoch(sw);
-	return err ? err : f.n;
-}
-
 void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64])
 {
-	flush(sw, 0, ids);
+	struct flush f = {.sw = sw, .of_ports = true};
+
+	memcpy(f.ports, ids, sizeof(f.ports));
+	table_each(sw->fdb->t, flush_one, &f);
+	if (f.n)
+		sw_epoch(sw);
 }
 
-int fdb_flush(struct sw *sw, int vlan, const char *port)
+static int flush_step(void *arg, json_t *list)
 {
-	uint64_t ids[PORT_MAX / 64] = {0};
+	struct flush *f = arg;
+	int before = f->n, err = table_each_some(f->sw->fdb->t, &f->cursor, STEP, flush_one, f);
+
+	if (f->n != before)
+		sw_epoch(f->sw);
+	return err ? err : f->cursor != NULL;
+}
+
+static json_t *flush_end(void *arg)
+{
+	return json_pack("{s:i}", "flushed", ((struct flush *)arg)->n);
+}
+
+static void flush_free(void *arg)
+{
+	struct flush *f = arg;
+
+	table_cursor_free(f->cursor);
+	free(f);
+}
+
+int fdb_flush(struct sw *sw, int vlan, const char *port, struct http_stream *ret)
+{
 	uint16_t id = port ? port_id(sw, port) : 0;
+	struct flush *f;
 
 	if (port && !id)
 		return -ENOENT;
-	ids[id / 64] |= 1ull << (id % 64);
-	return flush(sw, vlan, port ? ids : NULL);
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->sw = sw;
+	f->vlan = vlan;
+	f->of_ports = port;
+	f->ports[id / 64] |= 1ull << (id % 64);
+	return slices_stream(&(struct slices){flush_step, flush_end, flush_free, f}, ret);
 }
 
 /* ---- showing */
 
 struct listing {
 	struct sw *sw;
+	void *cursor;
 	uint64_t now;
-	json_t *list;
+	json_t *list; /* of this step */
 };
 
 static int show_one(const void *key, void *value, void *arg)
@@ -300,11 +338,31 @@ static int show_one(const void *key, void *value, void *arg)
 	return 0;
 }
 
-/* [{"mac", "vlan", "port", "type": "learned"|"static"|"own", "age": seconds}] */
-json_t *fdb_show(struct sw *sw)
+static int list_step(void *arg, json_t *list)
 {
-	struct listing l = {sw, now_ns(), json_array()};
+	struct listing *l = arg;
+	int err;
 
-	table_each(sw->fdb->t, show_one, &l);
-	return l.list;
+	l->now = now_ns();
+	l->list = list;
+	err = table_each_some(l->sw->fdb->t, &l->cursor, STEP, show_one, l);
+	return err ? err : l->cursor != NULL;
+}
+
+static void list_free(void *arg)
+{
+	struct listing *l = arg;
+
+	table_cursor_free(l->cursor);
+	free(l);
+}
+
+int fdb_list(struct sw *sw, struct http_stream *ret)
+{
+	struct listing *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->sw = sw;
+	return slices_stream(&(struct slices){list_step, NULL, list_free, l}, ret);
 }

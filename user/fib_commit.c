@@ -148,7 +148,6 @@ static int node_roles(struct fib *f, struct fib_node *n)
 	struct fib_node *path[16], *a;
 	unsigned k = 0, top = 0;
 	enum fib_role role;
-	uint32_t entry;
 
 	for (a = n; a; a = a->parent)
 		path[k++] = a;
@@ -159,14 +158,11 @@ static int node_roles(struct fib *f, struct fib_node *n)
 		role = role_for(a, top);
 		if (role == a->role)
 			continue;
-		if (a->block && a->n_children) {
-			entry = fib_node_entry(a);
+		if (a->n_children) {
 			if (a->published)
-				a->was = entry;
+				a->was = fib_node_entry(a);
 			return branch_set_role(f, a, role, top);
 		}
-		if (a->n_children)
-			return branch_set_role(f, a, role, top);
 		a->role = role; /* it alone looks the same in both */
 	}
 	return 0;
@@ -188,7 +184,7 @@ static int commit_roles(struct fib *f)
 
 /* ---- blocks */
 
-/* A new block; the old one, if packets were led to it, is left in the same instant. `fallback` is set in both. */
+/* A new block; the old one, if packets were led to it, is left in the same instant. */
 static int node_replace(struct fib *f, struct fib_node *n, const struct fib_unit *image, unsigned units, uint32_t form)
 {
 	uint32_t old = n->block, block = fib_units_get(f->us, units);

@@ -39,7 +39,10 @@ int file_read(const char *path, char **ret, size_t *ret_len)
 			break;
 		}
 		buf = more;
+		errno = 0;
 		len += fread(buf + len, 1, room - len, f);
+		if (ferror(f))
+			r = errno ? -errno : -EIO;
 		if (len < room)
 			break;
 		room *= 2;
@@ -48,8 +51,6 @@ int file_read(const char *path, char **ret, size_t *ret_len)
 			break;
 		}
 	}
-	if (!r && ferror(f))
-		r = -EIO;
 	fclose(f);
 	if (r) {
 		free(buf);

@@ -26,7 +26,7 @@
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
-#define RECHECK_NS 60000000000ull
+#define RECHECK_NS 600000000000ull
 
 uint64_t flow_now_ns(void)
 {
@@ -150,6 +150,8 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 		struct flow_note *note = &notes[flows->next];
 		uint32_t word = flowtab_word(tab, flows->next);
 
+		if (word == FLOW_WORD_EMPTY)
+			continue;
 		if (!flowtab_is_live(word)) {
 			if (note->word)
 				note->word = 0;

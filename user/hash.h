@@ -1,8 +1,9 @@
 /* hash.h: a chained hash table for structs that carry their own link, from a handful of entries to millions.
  *
- * A struct that is to be found embeds a `struct hash_node`; the table owns only its array of buckets. Growing rehashes all
- * entries by `hash_of`, so no hash is stored: an entry costs one pointer, and one bucket at most. Hashes are salted by table,
- * so that addresses chosen by strangers cannot be made to collide.
+ * A struct that is to be found embeds a `struct hash_node`; the table owns only its array of buckets. It grows by one bucket at
+ * a time (linear hashing), so that no insertion holds up the event loop, however large the table is: the entries of one bucket
+ * are divided between it and the new one by `hash_of`. No hash is stored: an entry costs one pointer, and one bucket at most.
+ * Hashes are salted by table, so that addresses chosen by strangers cannot be made to collide.
  */
 #ifndef SLUICE_HASH_H
 #define SLUICE_HASH_H
@@ -20,8 +21,9 @@ struct hash_node {
 
 struct hash {
 	struct hash_node **buckets;
-	size_t n_buckets; /* a power of two, or 0 */
-	size_t n;	  /* entries */
+	size_t n_buckets, room; /* buckets in use, and allocated */
+	size_t mask;		/* the least power of two that is not below n_buckets, less one */
+	size_t n;		/* entries */
 	uint64_t salt;
 	uint32_t (*hash_of)(const struct hash *h, const struct hash_node *node);
 };
@@ -41,7 +43,7 @@ static inline void hash_free(struct hash *h)
 {
 	free(h->buckets);
 	h->buckets = NULL;
-	h->n_buckets = h->n = 0;
+	h->n_buckets = h->room = h->mask = h->n = 0;
 }
 
 /* One more word of a key: start with h->salt, end with hash_end(). */
@@ -71,24 +73,43 @@ static inline uint32_t hash_end(uint64_t state)
 	return state >> 32;
 }
 
-static inline int hash_resize(struct hash *h, size_t n_buckets)
+static inline struct hash_node **hash_bucket(const struct hash *h, uint32_t hash)
 {
-	struct hash_node **buckets = calloc(n_buckets, sizeof(*buckets)), *node, *next;
+	size_t i = hash & h->mask;
 
-	if (!buckets)
-		return -ENOMEM;
-	for (size_t i = 0; i < h->n_buckets; i++) {
-		for (node = h->buckets[i]; node; node = next) {
-			struct hash_node **to = &buckets[h->hash_of(h, node) & (n_buckets - 1)];
+	return &h->buckets[i < h->n_buckets ? i : i & h->mask >> 1];
+}
 
-			next = node->next;
-			node->next = *to;
-			*to = node;
-		}
+/* One bucket more: takes its entries out of the one they were in. */
+static inline int hash_grow(struct hash *h)
+{
+	size_t new = h->n_buckets, room = h->room ? 2 * h->room : 16;
+	struct hash_node **at, **to, *node, **buckets;
+
+	if (new == h->room) {
+		buckets = (struct hash_node **)realloc(h->buckets, room * sizeof(*buckets));
+		if (!buckets)
+			return -ENOMEM;
+		h->buckets = buckets;
+		h->room = room;
 	}
-	free(h->buckets);
-	h->buckets = buckets;
-	h->n_buckets = n_buckets;
+	h->n_buckets++;
+	h->buckets[new] = NULL;
+	if (new > h->mask)
+		h->mask = 2 * h->mask + 1;
+	if (!new)
+		return 0;
+	to = &h->buckets[new];
+	for (at = &h->buckets[new & h->mask >> 1]; (node = *at);) {
+		if ((h->hash_of(h, node) & h->mask) != new) {
+			at = &node->next;
+			continue;
+		}
+		*at = node->next;
+		node->next = NULL;
+		*to = node;
+		to = &node->next;
+	}
 	return 0;
 }
 
@@ -97,9 +118,9 @@ static inline int hash_insert(struct hash *h, struct hash_node *node)
 {
 	struct hash_node **to;
 
-	if (h->n >= h->n_buckets && hash_resize(h, h->n_buckets ? 2 * h->n_buckets : 16) < 0 && !h->n_buckets)
+	if (h->n >= h->n_buckets && hash_grow(h) < 0 && !h->n_buckets)
 		return -ENOMEM;
-	to = &h->buckets[h->hash_of(h, node) & (h->n_buckets - 1)];
+	to = hash_bucket(h, h->hash_of(h, node));
 	node->next = *to;
 	*to = node;
 	h->n++;
@@ -111,7 +132,7 @@ static inline struct hash_node *hash_find(const struct hash *h, uint32_t hash,
 {
 	if (!h->n_buckets)
 		return NULL;
-	for (struct hash_node *node = h->buckets[hash & (h->n_buckets - 1)]; node; node = node->next) {
+	for (struct hash_node *node = *hash_bucket(h, hash); node; node = node->next) {
 		if (equal(node, key))
 			return node;
 	}
@@ -121,7 +142,7 @@ static inline struct hash_node *hash_find(const struct hash *h, uint32_t hash,
 /* Takes out a node that is in the table; its hash must still be that of its insertion. */
 static inline void hash_remove(struct hash *h, struct hash_node *node)
 {
-	struct hash_node **at = &h->buckets[h->hash_of(h, node) & (h->n_buckets - 1)];
+	struct hash_node **at = hash_bucket(h, h->hash_of(h, node));
 
 	while (*at != node)
 		at = &(*at)->next;

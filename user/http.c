@@ -51,6 +51,84 @@ static void send_reply(struct evhttp_request *req, struct http_reply *reply)
 	json_decref(reply->json);
 }
 
+/* ---- answers in pieces */
+
+struct streaming {
+	struct evhttp_request *req;
+	struct http_stream stream;
+	struct event *timer;
+};
+
+static void streaming_free(struct streaming *s)
+{
+	if (s->timer)
+		event_free(s->timer);
+	s->stream.free(s->stream.arg);
+	free(s);
+}
+
+/* The client went: the request is ours to free. Or the server is closing: libevent frees it with the connection. */
+static void on_gone(struct evhttp_connection *con, void *arg)
+{
+	struct streaming *s = arg;
+
+	if (!evhttp_request_get_connection(s->req))
+		evhttp_request_free(s->req);
+	streaming_free(s);
+}
+
+static void piece_later(struct evhttp_connection *con, void *arg)
+{
+	struct timeval at_once = {0};
+	struct streaming *s = arg;
+
+	evtimer_add(s->timer, &at_once);
+}
+
+static void on_piece(evutil_socket_t fd, short what, void *arg)
+{
+	struct streaming *s = arg;
+	struct evhttp_connection *con = evhttp_request_get_connection(s->req);
+	struct evbuffer *out = evbuffer_new();
+	int more = out ? s->stream.next(s->stream.arg, out) : 0;
+	bool some = out && evbuffer_get_length(out);
+
+	if (some && more)
+		evhttp_send_reply_chunk_with_cb(s->req, out, piece_later, s);
+	else if (some)
+		evhttp_send_reply_chunk(s->req, out);
+	else if (more)
+		piece_later(con, s);
+	if (out)
+		evbuffer_free(out);
+	if (more)
+		return;
+	evhttp_connection_set_closecb(con, NULL, NULL);
+	evhttp_send_reply_end(s->req);
+	streaming_free(s);
+}
+
+static void send_stream(struct evhttp_request *req, struct http_reply *reply)
+{
+	struct evhttp_connection *con = evhttp_request_get_connection(req);
+	struct streaming *s = calloc(1, sizeof(*s));
+
+	if (s)
+		s->timer = evtimer_new(evhttp_connection_get_base(con), on_piece, s);
+	if (!s || !s->timer) {
+		free(s);
+		reply->stream.free(reply->stream.arg);
+		evhttp_send_error(req, HTTP_INTERNAL, NULL);
+		return;
+	}
+	s->req = req;
+	s->stream = reply->stream;
+	evhttp_connection_set_closecb(con, on_gone, s);
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "application/json");
+	evhttp_send_reply_start(req, reply->status, NULL);
+	piece_later(con, s);
+}
+
 static json_t *refusal(const char *text)
 {
 	return json_pack("{s:[{s:n, s:i, s:n, s:s, s:s}]}", "errors", "file", "line", 0, "key", "message", text, "text", text);
@@ -125,7 +203,10 @@ static void on_request(struct evhttp_request *req, void *arg)
 		rq.body = body;
 		h->fn(h->arg, &rq, &reply);
 	}
-	send_reply(req, &reply);
+	if (reply.stream.next)
+		send_stream(req, &reply);
+	else
+		send_reply(req, &reply);
 	evhttp_clear_headers(&params);
 	free(body);
 	free(path);
@@ -174,7 +255,10 @@ int http_open(struct event_base *base, const char *path, http_handler fn, void *
 	evhttp_set_max_body_size(h->server, HTTP_BODY_MAX);
 	evhttp_set_max_headers_size(h->server, HEADERS_MAX);
 	evhttp_set_timeout(h->server, IDLE_S);
-	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
+	/* Refused in on_request(), with words: libevent's own refusals are pages of HTML. */
+	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE | EVHTTP_REQ_HEAD |
+						      EVHTTP_REQ_PUT | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE |
+						      EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH);
 	evhttp_set_gencb(h->server, on_request, h);
 	r = listen_on(h, base, path);
 	if (!r) {

@@ -2,7 +2,7 @@
  *
  * Knows nothing of the switch. Limits: 16 MiB of body, 16 KiB of headers, GET, POST and DELETE only. A body that libevent
  * leaves unread (which methods have one depends on its version) is refused and its connection closed. What is no HTTP at all,
- * or beyond the limits, libevent answers by itself, with 400 or 413 and without JSON.
+ * beyond the limits, or a method that no RFC knows, libevent (2.1) answers by itself, with 400, 413 or 501 and a page of HTML.
  */
 #ifndef SLUICE_HTTP_H
 #define SLUICE_HTTP_H
@@ -14,6 +14,8 @@
 
 #define HTTP_BODY_MAX (16u << 20)
 
+struct evbuffer;
+
 struct http_request {
 	const char *method; /* "GET", "POST", "DELETE" */
 	const char *path;   /* decoded, without the query */
@@ -22,12 +24,21 @@ struct http_request {
 	struct evkeyvalq *query;
 };
 
-/* One of `json` (the server drops the reference) and `text` (the server frees it). */
+/* An answer that is made in pieces, each in a turn of the event loop of its own, and none before the last one was taken. */
+struct http_stream {
+	/* Adds the next piece: some milliseconds' work. 1: there is more; 0: that was all. */
+	int (*next)(void *arg, struct evbuffer *out);
+	void (*free)(void *arg); /* at the end, or when the client has gone */
+	void *arg;
+};
+
+/* One of `json` (the server drops the reference) , `text` (the server frees it) and `stream` (JSON). */
 struct http_reply {
 	int status;
 	json_t *json;
 	char *text;
-	const char *type; /* of `text` */
+	const char *type;	   /* of `text` */
+	struct http_stream stream; /* `next` NULL: none */
 };
 
 typedef void (*http_handler)(void *arg, const struct http_request *rq, struct http_reply *reply);

@@ -148,14 +148,15 @@ struct neighbor_cfg {
 	char iface[IFNAMSIZ];
 };
 
-/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, flow-timeouts: {...}}, tables: {flows, fdb, neighbors, routes4,
- * routes6} */
+/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
+ * fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
 	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
 	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
 	uint32_t icmp_rate;	    /* 1000 a second */
 	uint32_t neighbor_rate;	    /* 64 a second, on each interface */
+	uint8_t ecmp_hash;	    /* enum ecmp_hash; ECMP_L4 */
 	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;  /* 240 */
 	uint32_t udp_s;		    /* 300 (RFC 4787 REQ-5) */
@@ -167,6 +168,7 @@ struct settings_cfg {
 	uint32_t max_fdb;		   /* 65536 */
 	uint32_t max_neighbors;		   /* 65536 */
 	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
+	struct where sizes_where[5];	   /* of the sizes, in this order; line 0: not given */
 };
 
 struct model {

@@ -45,6 +45,8 @@ static json_t *numbers_json(const struct number *v, size_t n, bool with_defaults
 	return o;
 }
 
+const struct word ecmp_hash_words[ECMP_HASH_WORDS] = {{"l4", ECMP_L4}, {"l3", ECMP_L3}, {"symmetric", ECMP_SYMMETRIC}};
+
 json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 {
 	struct model *m = model_new();
@@ -60,6 +62,8 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 					  {"other", s->other_s, d->other_s}};
 	json_t *o = numbers_json(plain, N_OF(plain), with_defaults), *t = numbers_json(timeouts, N_OF(timeouts), with_defaults);
 
+	if (with_defaults || s->ecmp_hash != d->ecmp_hash)
+		json_put_text(o, "ecmp-hash", word_text(ecmp_hash_words, ECMP_HASH_WORDS, s->ecmp_hash));
 	if (json_object_size(t))
 		json_object_set_new(o, "flow-timeouts", json_copy(t));
 	json_object_clear(t);

@@ -59,10 +59,12 @@ static void nat_log_read(struct reader *r, const struct node *n)
 
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate", "flow-timeouts", "neighbor-rate", "nat-log"};
+	static const char *const keys[] = {"fdb-ageing",    "hash-seed", "icmp-rate", "flow-timeouts",
+					   "neighbor-rate", "ecmp-hash", "nat-log"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
+	int hash = ECMP_L4;
 
 	s->where = read_where(r, n);
 	if (!read_keys(r, n, keys, N_OF(keys), v)) {
@@ -76,8 +78,10 @@ static void settings_read(struct reader *r, const struct node *n)
 			timeouts_read(r, v[3]);
 		if (v[4])
 			read_u32(r, v[4], 0, NEIGHBOR_RATE_MAX, &s->neighbor_rate);
-		if (v[5])
-			nat_log_read(r, v[5]);
+		if (v[5] && !read_word(r, v[5], ecmp_hash_words, ECMP_HASH_WORDS, &hash))
+			s->ecmp_hash = (uint8_t)hash;
+		if (v[6])
+			nat_log_read(r, v[6]);
 	}
 	read_pop(r, len);
 }
@@ -92,9 +96,12 @@ static void tables_read(struct reader *r, const struct node *n)
 	const struct node *v[N_OF(keys)];
 
 	if (!read_keys(r, n, keys, N_OF(keys), v)) {
-		for (size_t i = 0; i < N_OF(keys); i++)
-			if (v[i])
-				read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
+		for (size_t i = 0; i < N_OF(keys); i++) {
+			if (!v[i])
+				continue;
+			s->sizes_where[i] = read_where(r, v[i]);
+			read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
+		}
 	}
 	read_pop(r, len);
 }
@@ -106,6 +113,8 @@ void model_read(struct reader *r, const struct node *root)
 
 	for (size_t i = 0; i < N_NOUNS; i++)
 		keys[2 + i] = nouns[i].key;
+	for (size_t i = 0; i < N_OF(r->m->settings.sizes_where); i++)
+		r->m->settings.sizes_where[i].file = r->file;
 	if (!root || read_keys(r, root, keys, N_OF(keys), v))
 		return;
 	if (v[0])

@@ -74,6 +74,9 @@ struct word {
 	int value;
 };
 
+#define ECMP_HASH_WORDS 3
+extern const struct word ecmp_hash_words[ECMP_HASH_WORDS];
+
 /* The text of a scalar that is not null; NULL after an error. */
 const char *read_text(struct reader *r, const struct node *n, const char *what);
 /* Scalars. 0 and *ret, or -EINVAL with an error that says what is allowed and *ret untouched. */

@@ -182,11 +182,6 @@ static void nexthop_check(struct checker *c, const struct route_cfg *route, cons
 		check_bad(c, route->where, key, "no interface is called `%s`", h->iface);
 		return;
 	}
-	if (iface && strcmp(iface->vrf, route->vrf)) {
-		check_bad(c, route->where, key, "interface `%s` is in VRF `%s`, the route in VRF `%s`", h->iface, iface->vrf,
-			  route->vrf);
-		return;
-	}
 	if (h->family == 4 && route->to.family == 6)
 		check_bad(c, route->where, key, "an IPv6 route cannot lead over the IPv4 gateway %s",
 			  addr_text(&h->gateway, addr));

@@ -7,6 +7,7 @@
  * the kernel too.
  */
 #include "hash.h"
+#include "slices.h"
 #include "sw.h"
 
 #include <arpa/inet.h>
@@ -21,7 +22,8 @@
 #define USED_S	      30 /* used in that time: a stale entry is probed, */
 #define PROBE_EVERY_S 10 /* this often */
 #define TIMER_S	      1
-#define STALE_EVERY_S 5 /* the walk over stale entries */
+#define STALE_EVERY_S 5	  /* the walk over stale entries */
+#define STEP	      128 /* neighbours of a listing between two looks at the clock */
 #define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
 
 struct entry {
@@ -484,37 +486,59 @@ static const char *state_name(const struct entry *e)
 	return e->failed_s || e->state & NUD_FAILED ? "failed" : "none";
 }
 
-/* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
-json_t *neighbor_show(struct sw *sw)
+static json_t *show_one(struct neighbors *ns, const struct entry *e, uint64_t now)
 {
-	struct neighbors *ns = sw->neighbors;
+	const char *name = iface_name(ns->sw, e->key.iface);
 	char text[ADDR_TEXT], mac[MAC_TEXT];
-	struct hash_iter it = {0};
-	json_t *list = json_array(), *o;
-	struct hash_node *node;
+	json_t *o = json_object();
 	struct neighbor n;
-	const char *name;
+
+	json_object_set_new(o, "address", json_string(addr_text(&e->key.addr, text)));
+	if (name)
+		json_object_set_new(o, "interface", json_string(name));
+	if (e->fixed.wanted || e->state & NUD_USABLE)
+		json_object_set_new(o, "mac", json_string(mac_text(e->fixed.wanted ? e->fixed.mac : e->mac, mac)));
+	json_object_set_new(o, "state", json_string(state_name(e)));
+	json_object_set_new(o, "offloaded", json_boolean(e->stored));
+	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.used_ns)
+		json_object_set_new(o, "used_s", json_integer((json_int_t)(now - n.used_ns / 1000000000ull)));
+	return o;
+}
+
+/* The keys are copied at the start: entries come and go while the list is told. */
+struct listing {
+	struct neighbors *ns;
+	size_t n, at;
+	struct neighbor_key keys[];
+};
+
+static int list_step(void *arg, json_t *list)
+{
+	struct listing *l = arg;
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	while ((node = hash_next(&ns->entries, &it))) {
-		struct entry *e = hash_entry(node, struct entry, node);
-		uint64_t used_s;
+	for (int i = 0; i < STEP && l->at < l->n; i++) {
+		const struct neighbor_key *k = &l->keys[l->at++];
+		const struct entry *e = find(l->ns, (uint16_t)k->iface, &k->addr);
 
-		o = json_object();
-		json_object_set_new(o, "address", json_string(addr_text(&e->key.addr, text)));
-		name = iface_name(sw, e->key.iface);
-		if (name)
-			json_object_set_new(o, "interface", json_string(name));
-		if (e->fixed.wanted || e->state & NUD_USABLE)
-			json_object_set_new(o, "mac", json_string(mac_text(e->fixed.wanted ? e->fixed.mac : e->mac, mac)));
-		json_object_set_new(o, "state", json_string(state_name(e)));
-		json_object_set_new(o, "offloaded", json_boolean(e->stored));
-		if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.used_ns) {
-			used_s = (uint64_t)ts.tv_sec - n.used_ns / 1000000000ull;
-			json_object_set_new(o, "used_s", json_integer((json_int_t)used_s));
-		}
-		json_array_append_new(list, o);
+		if (e)
+			json_array_append_new(list, show_one(l->ns, e, (uint64_t)ts.tv_sec));
 	}
-	return list;
+	return l->at < l->n;
+}
+
+int neighbor_list(struct sw *sw, struct http_stream *ret)
+{
+	struct neighbors *ns = sw->neighbors;
+	struct listing *l = calloc(1, sizeof(*l) + ns->entries.n * sizeof(l->keys[0]));
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	if (!l)
+		return -ENOMEM;
+	l->ns = ns;
+	while ((node = hash_next(&ns->entries, &it)))
+		l->keys[l->n++] = hash_entry(node, struct entry, node)->key;
+	return slices_stream(&(struct slices){list_step, NULL, free, l}, ret);
 }

@@ -17,7 +17,7 @@ enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
 struct nexthop_info {
 	struct hash_node node; /* in by_key, where the table has a content */
 	uint32_t refs;
-	bool hashed, dead;
+	bool hashed, dead, drained;
 	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
 };
 
@@ -133,6 +133,7 @@ static int put_key(struct nexthops *ns, uint32_t id, const struct nexthop_key *k
 	n->mtu = key->mtu;
 	n->gateway = key->gateway;
 	__atomic_store_n(&n->type, key->type, __ATOMIC_RELEASE);
+	info->drained = false;
 	if (hash_insert(&ns->by_key, &info->node))
 		return -ENOMEM;
 	info->hashed = true;
@@ -309,17 +310,52 @@ static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *
 	return 0;
 }
 
+/* Those that take new connections. When all that are alive are drained, they do. */
 static size_t live_members(const struct nexthops *ns, const struct group *g, struct nhg_member *ret, uint32_t *ret_index)
 {
+	bool drained;
 	size_t i, n = 0;
 
-	for (i = 0; i < g->n; i++) {
-		if (ns->info[g->members[i].nexthop].dead)
-			continue;
-		ret_index[n] = i;
-		ret[n++] = g->members[i];
+	for (drained = false;; drained = true) {
+		for (i = 0; i < g->n; i++) {
+			const struct nexthop_info *info = &ns->info[g->members[i].nexthop];
+
+			if (info->dead || (info->drained && !drained))
+				continue;
+			ret_index[n] = i;
+			ret[n++] = g->members[i];
+		}
+		if (n || drained)
+			return n;
 	}
-	return n;
+}
+
+static bool is_member(const struct group *g, uint32_t nexthop)
+{
+	uint32_t i;
+
+	for (i = 0; i < g->n; i++)
+		if (g->members[i].nexthop == nexthop)
+			return true;
+	return false;
+}
+
+/* Before buckets move: what is drained is noted where it stands. A note is good as long as its nexthop works and is a member; one
+ * that is not drained any more gets its own buckets back. */
+static void note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, const struct group *g)
+{
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		if (ns->info[b[i].nexthop].drained)
+			__atomic_store_n(&b[i].former, b[i].nexthop, __ATOMIC_RELEASE);
+		else if (b[i].former && (ns->info[b[i].former].dead || !is_member(g, b[i].former)))
+			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
+		else if (b[i].former && !ns->info[b[i].former].drained) {
+			__atomic_store_n(&b[i].nexthop, b[i].former, __ATOMIC_RELEASE);
+			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
+		}
+	}
 }
 
 static bool group_settle(struct nexthops *ns, uint32_t id)
@@ -329,6 +365,7 @@ static bool group_settle(struct nexthops *ns, uint32_t id)
 	struct group *g = &ns->group[id];
 	size_t n = live_members(ns, g, live, index);
 
+	note_formers(ns, ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, g);
 	if (!n || (n == g->n_live && !memcmp(index, g->live, n * sizeof(*index))))
 		return false;
 	memcpy(g->live, index, n * sizeof(*index));
@@ -344,8 +381,11 @@ static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, const s
 	uint32_t i, index[NHG_MEMBERS];
 	size_t n_live = live_members(ns, g, live, index);
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		ns->buckets[base + i].nexthop = from ? ns->buckets[from->base + (i & from->mask)].nexthop : 0;
+		ns->buckets[base + i].former = from ? ns->buckets[from->base + (i & from->mask)].former : 0;
+	}
+	note_formers(ns, ns->buckets + base, n, g);
 	if (n_live)
 		nhg_balance(ns->buckets + base, n, live, n_live);
 	else
@@ -509,6 +549,14 @@ void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive)
 	ns->changed = true;
 }
 
+void nexthop_set_drained(struct nexthops *ns, uint32_t id, bool drained)
+{
+	if (ns->info[id].drained == drained)
+		return;
+	ns->info[id].drained = drained;
+	ns->changed = true;
+}
+
 bool nexthop_settle(struct nexthops *ns)
 {
 	bool moved = false;
@@ -568,6 +616,7 @@ static void adopt_nexthops(struct nexthops *ns)
 		k = key_at(ns, id);
 		if (!find_id(ns, &k) && !hash_insert(&ns->by_key, &ns->info[id].node))
 			ns->info[id].hashed = true;
+		ns->info[id].drained = ns->nh[id].flags & NEXTHOP_F_DRAINED;
 		ns->info[id].held = ns->any_held = true;
 		ns->next = id + 1 < ns->n_nh ? id + 1 : 1;
 	}

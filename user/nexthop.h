@@ -57,6 +57,8 @@ void nexthop_sweep(struct nexthops *ns);
 bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uint16_t flags);
 /* Whether groups shall use it; takes effect in nexthop_settle(). */
 void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive);
+/* No new connections for it, in groups that have others; flows that know it stay. Takes effect in nexthop_settle(). */
+void nexthop_set_drained(struct nexthops *ns, uint32_t id, bool drained);
 /* Moves the buckets of groups whose members came to life or died. True: some moved. */
 bool nexthop_settle(struct nexthops *ns);
 

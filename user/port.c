@@ -4,7 +4,11 @@
  * A port's id is kept as long as its name is configured, attached or not, so that a container that restarts is the same
  * port; ids of netdevs that only a glob matches are given away when no other is free. Order, so that no packet is lost: a port's
  * entry is in the tables before its programs are attached, and is taken out after they are detached. Whatever pointed to
- * a port that is gone (learned stations) is forgotten before its id is given to another.
+ * a port that is gone (learned stations, lists of members) is forgotten before its id is given to another.
+ *
+ * A port that is set down or loses its carrier keeps its entry with PORT_F_DOWN; first the entry says so, then vlan.c takes it
+ * out of the lists of members and fdb.c forgets the stations behind it. When the carrier is back the same steps, in the same
+ * order, make it a port as before.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,10 +75,14 @@ static int set_xdp_target(struct sw *sw, uint16_t id, int ifindex, bool devmap)
 		uint32_t prog_fd;
 	} to = {.ifindex = (uint32_t)ifindex};
 	struct table *t = table_get(sw->dp, "xdp_ports");
+	struct bpf_devmap_target have = {0};
 	uint32_t key = id;
 
 	if (!t)
 		return devmap ? -ENOENT : 0;
+	/* The kernel takes the old element out before it puts the new one in: what is right is left alone. */
+	if (devmap && !table_lookup(t, &key, &have) && have.ifindex == to.ifindex)
+		return 0;
 	return devmap ? table_set(t, &key, &to) : table_delete(t, &key);
 }
 
@@ -117,6 +125,11 @@ static struct port_want *want_add(struct wants *w)
 	return v;
 }
 
+static bool is_down(const struct link *l)
+{
+	return !(l->flags & IFF_UP) || !l->carrier;
+}
+
 static int want_link(const struct link *l, void *arg)
 {
 	struct wants *w = arg;
@@ -138,6 +151,8 @@ static int want_link(const struct link *l, void *arg)
 		return -ENOMEM;
 	v->ifindex = l->ifindex;
 	v->mtu = l->mtu;
+	v->down = is_down(l);
+	memcpy(v->mac, l->mac, sizeof(v->mac));
 	v->cfg = cfg;
 	snprintf(v->name, sizeof(v->name), "%s", l->name);
 	v->iface = cfg->mode == PORT_ROUTED ? iface_id(w->sw, l->name) : 0;
@@ -147,6 +162,7 @@ static int want_link(const struct link *l, void *arg)
 static int want_hosts(struct wants *w)
 {
 	const struct model *m = w->sw->model;
+	const struct link *l;
 	char name[IFNAMSIZ];
 	struct port_want *v;
 	uint32_t mtu;
@@ -161,6 +177,8 @@ static int want_hosts(struct wants *w)
 			return -ENOMEM;
 		v->ifindex = ifindex;
 		v->mtu = mtu;
+		l = mirror_link(w->sw->mirror, ifindex); /* NULL: made a moment ago */
+		v->down = l && is_down(l);
 		v->host_vlan = m->ifaces[i].vlan;
 		v->iface = iface_id(w->sw, m->ifaces[i].name);
 		snprintf(v->name, sizeof(v->name), "%s", name);
@@ -173,6 +191,7 @@ static void entry_of(const struct port_want *w, struct port *e)
 	e->ifindex = (uint32_t)w->ifindex;
 	e->iface = w->iface;
 	e->mtu = w->mtu;
+	e->flags = (uint8_t)((e->flags & ~PORT_F_DOWN) | (w->down ? PORT_F_DOWN : 0));
 	memset(e->name, 0, sizeof(e->name));
 	memcpy(e->name, w->name, strnlen(w->name, sizeof(e->name) - 1));
 	if (w->cfg) {
@@ -219,12 +238,13 @@ static void detach(struct sw *sw, uint16_t id)
 	struct port e = s->e;
 
 	datapath_detach(sw->dp, (int)ifindex, e.name);
-	if (e.flags & PORT_F_PROMISC)
-		set_promisc(ifindex, false);
+	/* A netdev that is in another namespace by now is as it was made: remembered, in case it comes back. */
+	if (e.flags & PORT_F_PROMISC && set_promisc(ifindex, false) != -ENODEV)
+		e.flags &= (uint8_t)~PORT_F_PROMISC;
 	set_xdp_target(sw, id, 0, false);
 	table_delete(table_get(sw->dp, "port_ids"), &ifindex);
 	e.ifindex = 0;
-	e.flags = 0;
+	e.flags &= PORT_F_PROMISC;
 	set_entry(sw, id, &e);
 	s->attached = false;
 	s->att = (struct attachment){0};
@@ -235,6 +255,7 @@ static void free_slot(struct sw *sw, uint16_t id)
 {
 	static const struct port none;
 
+	vlan_leave(sw, id, &none);
 	set_entry(sw, id, &none);
 	memset(&sw->ports->slot[id], 0, sizeof(sw->ports->slot[id]));
 }
@@ -341,7 +362,7 @@ static void settle_promisc(struct sw *sw, const struct port_want *w)
 	struct port_slot *s = &sw->ports->slot[w->id];
 	bool ours = s->e.flags & PORT_F_PROMISC, want = s->e.mode == PORT_ACCESS || s->e.mode == PORT_TRUNK;
 
-	if (want && !ours && set_promisc(s->e.ifindex, true) == 1)
+	if (want && set_promisc(s->e.ifindex, true) == 1)
 		set_flags(sw, w->id, 0, PORT_F_PROMISC);
 	if (!want && ours) {
 		set_promisc(s->e.ifindex, false);
@@ -379,19 +400,35 @@ static int attach(struct sw *sw, const struct port_want *w, struct errs *errs)
 	return err;
 }
 
+/* Is the netdev the one that was this port before? Without a MAC to compare, in a new life, its name must do. */
+static bool is_former(const struct port_slot *s, const struct port_want *w)
+{
+	static const uint8_t unknown[6];
+
+	return !memcmp(s->mac, unknown, 6) || !memcmp(s->mac, w->mac, 6);
+}
+
 /* The entry, then the programs. */
 static int apply(struct sw *sw, const struct port_want *w, struct errs *errs)
 {
 	struct port_slot *s = &sw->ports->slot[w->id];
 	bool again = !s->attached || s->xdp != xdp_wanted(w);
 	struct port e = s->e;
+	bool adopted; /* a former life attached it, and its programs have worked ever since */
 	uint32_t key = (uint32_t)w->ifindex, id = w->id;
 	int err;
 
+	if (!e.ifindex && !is_former(s, w))
+		e.flags &= (uint8_t)~PORT_F_PROMISC;
+	memcpy(s->mac, w->mac, sizeof(s->mac));
 	entry_of(w, &e);
 	again |= e.mode != s->e.mode;
-	if (again && xdp_wanted(w) != XDP_WANT_OFF)
+	adopted = !s->attached && e.ifindex == s->e.ifindex && e.mode == s->e.mode && e.flags & PORT_F_XDP;
+	if (again && !adopted && xdp_wanted(w) != XDP_WANT_OFF)
 		e.flags |= PORT_F_TAG_HIDDEN;
+	err = vlan_leave(sw, w->id, &e);
+	if (err)
+		return errs_fail(errs, -err, "port %s: the lists of members cannot be written: %s", w->name, strerror(-err));
 	set_entry(sw, w->id, &e);
 	if (!again)
 		return 0;

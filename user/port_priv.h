@@ -11,6 +11,8 @@ struct port_want {
 	char name[IFNAMSIZ];
 	int ifindex;
 	uint32_t mtu;
+	bool down; /* set down, or without carrier */
+	uint8_t mac[6];
 	const struct port_cfg *cfg; /* NULL: a host port */
 	uint16_t host_vlan;	    /* of a host port */
 	uint16_t iface;
@@ -20,6 +22,7 @@ struct port_want {
 struct port_slot {
 	struct port e;		      /* as the table has it; mode PORT_NONE: free */
 	const struct port_want *want; /* during a reconciliation */
+	uint8_t mac[6];		      /* of the netdev as it was last seen by this life */
 	bool attached;		      /* by this life */
 	uint8_t xdp;		      /* enum xdp_want it was attached with */
 	struct attachment att;

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define ROUNDS (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
+#define CLOCK_EVERY 64		    /* entries between two looks at the clock */
+#define ROUNDS	    (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
 
 struct entry_key {
 	uint16_t vrf;
@@ -110,8 +112,12 @@ static void route_insert(struct rib_entry *e, struct rib_route *r)
 static void route_drop(struct rib *rib, struct rib_route **at)
 {
 	struct rib_route *r = *at;
+	struct rib_cursor *c;
 
 	*at = r->next;
+	for (c = rib->cursors; c; c = c->next)
+		if (c->at == &r->of_source)
+			c->at = r->of_source.next;
 	list_remove(&r->of_way);
 	list_remove(&r->of_source);
 	rib_way_put(rib, r->way);
@@ -299,18 +305,31 @@ static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
 		return r;
 	if (!result)
 		rib->room = true;
+	rib->n_installed += (result != 0) - (e->installed != 0);
 	e->installed = result;
 	rib->changed = true;
 	return 0;
 }
 
-static int select_dirty(struct rib *rib)
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Until `end` (0: all of them). */
+static int select_dirty(struct rib *rib, uint64_t end)
 {
 	struct rib_route *best;
 	struct rib_entry *e;
+	unsigned n = 0;
 	int r;
 
 	while (!list_empty(&rib->dirty_entries)) {
+		if (end && ++n % CLOCK_EVERY == 0 && now_ns() > end)
+			return 0;
 		e = list_item(rib->dirty_entries.next, struct rib_entry, dirty_link);
 		for (best = e->routes; best && !best->way->result; best = best->next)
 			;
@@ -325,10 +344,36 @@ static int select_dirty(struct rib *rib)
 	return 0;
 }
 
-int rib_settle(struct rib *rib, bool *ret_changed)
+/* Works out ways and chooses routes, as often as what depends on other routes needs it. */
+static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 {
-	bool before;
 	int r, round;
+
+	for (round = 0; round < ROUNDS; round++) {
+		rib->changed = false;
+		r = resolve_dirty(rib);
+		if (!r)
+			r = select_dirty(rib, end);
+		*ret_changed |= rib->changed;
+		rib->again |= rib->changed;
+		if (r) {
+			rib->changed = *ret_changed;
+			return r;
+		}
+		if (rib_pending(rib))
+			return 0;
+		if (!rib->again || !rib->n_recursive)
+			break;
+		rib->again = false;
+		retry_ways(rib, true, false);
+	}
+	rib->again = false;
+	return 0;
+}
+
+int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
+{
+	int r;
 
 	*ret_changed = rib->changed;
 	if (rib->n_full)
@@ -336,27 +381,20 @@ int rib_settle(struct rib *rib, bool *ret_changed)
 	if (rib->n_refused && rib->room)
 		retry_refused(rib);
 	rib->room = false;
-	before = false;
-	for (round = 0; round < ROUNDS; round++) {
-		rib->changed = false;
-		r = resolve_dirty(rib);
-		if (!r)
-			r = select_dirty(rib);
-		before |= rib->changed;
-		if (r) {
-			rib->changed = before;
-			return r;
-		}
-		if (!rib->changed || !rib->n_recursive)
-			break;
-		retry_ways(rib, true, false);
-	}
-	*ret_changed |= before;
+	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
+	if (r)
+		return r;
 	r = fib_commit(rib->fib);
 	rib->changed = r != 0;
-	if (!r)
+	/* while entries wait, the FIB names nexthops that no way uses any more */
+	if (!r && !rib_pending(rib))
 		nexthop_sweep(rib->ns);
 	return r;
+}
+
+bool rib_pending(const struct rib *rib)
+{
+	return !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways);
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)
@@ -435,6 +473,49 @@ int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_v
 	return 0;
 }
 
+struct rib_cursor *rib_cursor_open(struct rib *rib)
+{
+	struct rib_cursor *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->at = rib->sources[0].next;
+	c->next = rib->cursors;
+	rib->cursors = c;
+	return c;
+}
+
+int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg)
+{
+	struct rib_view v;
+	int r;
+
+	for (;;) {
+		if (c->at == &rib->sources[c->source]) {
+			if (c->source == RIB_SOURCES - 1)
+				return 0;
+			c->at = rib->sources[++c->source].next;
+			continue;
+		}
+		view(list_item(c->at, struct rib_route, of_source), &v);
+		c->at = c->at->next;
+		r = fn(&v, arg);
+		if (r)
+			return r;
+	}
+}
+
+void rib_cursor_close(struct rib *rib, struct rib_cursor *c)
+{
+	struct rib_cursor **at = &rib->cursors;
+
+	while (*at && *at != c)
+		at = &(*at)->next;
+	if (*at)
+		*at = c->next;
+	free(c);
+}
+
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret)
 {
 	struct prefix p = {.addr = *a, .family = addr_family(a)}, masked;
@@ -456,6 +537,11 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 size_t rib_count(const struct rib *rib)
 {
 	return rib->n_routes;
+}
+
+void rib_stats(const struct rib *rib, struct rib_stats *ret)
+{
+	*ret = (struct rib_stats){.routes = rib->n_routes, .in_force = rib->n_installed, .refused = rib->n_refused};
 }
 
 /* ---- life */

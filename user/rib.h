@@ -24,6 +24,7 @@ enum rib_source {
 	RIB_HOST,      /* other addresses of the host: the kernel's table `local` */
 	RIB_CONNECTED, /* prefixes of the interfaces' addresses */
 	RIB_STATIC,    /* of the configuration */
+	RIB_POOL,      /* addresses of NAT: blackholes for what NAT does not know */
 	RIB_KERNEL,    /* of the VRF's kernel table */
 	RIB_SOURCES,
 };
@@ -66,9 +67,11 @@ void rib_sweep(struct rib *rib, uint8_t source);
 /* Links came or went: every way is worked out again. */
 void rib_links_changed(struct rib *rib);
 
-/* *ret_changed: the tables are not what they were, decisions made by them are stale. -ENOMEM. Routes that found no room are
+/* For at most about `budget_ns` (0: to the end); rib_pending() says whether something is left for the next call.
+ * *ret_changed: the tables are not what they were, decisions made by them are stale. -ENOMEM. Routes that found no room are
  * no error here: rib_refused() names them. */
-int rib_settle(struct rib *rib, bool *ret_changed);
+int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed);
+bool rib_pending(const struct rib *rib);
 /* -E2BIG with words when routes are not in the FIB for want of room; `configured`: only the configuration's own count. */
 int rib_refused(const struct rib *rib, bool configured, struct errs *errs);
 
@@ -87,8 +90,20 @@ struct rib_view {
 
 /* Every route (source RIB_SOURCES) or those of one source; stops at a non-zero return, and returns it. */
 int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg);
+/* The same in pieces, while the RIB changes in between: each route that is there all the time is shown once. A piece ends when
+ * `fn` returns non-zero, which is returned: the route it was shown then does not come again; 0: there are no more. */
+struct rib_cursor *rib_cursor_open(struct rib *rib); /* NULL: no memory. To be closed before the RIB is */
+int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg);
+void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
 /* The route in force for an address. -ENOENT. */
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
-size_t rib_count(const struct rib *rib);
+size_t rib_count(const struct rib *rib); /* routes, of all sources */
+
+struct rib_stats {
+	size_t routes;	 /* known, of all sources */
+	size_t in_force; /* prefixes that the FIB has */
+	size_t refused;	 /* prefixes that it had no room for */
+};
+void rib_stats(const struct rib *rib, struct rib_stats *ret);
 
 #endif

@@ -48,6 +48,12 @@ struct rib_entry {
 	bool refused; /* the FIB had no room */
 };
 
+struct rib_cursor {
+	struct rib_cursor *next;
+	struct rib_list *at; /* the route that comes next, or the head of its source's list */
+	int source;
+};
+
 struct rib {
 	struct fib *fib;
 	struct nexthops *ns;
@@ -57,9 +63,11 @@ struct rib {
 	struct rib_list dirty_entries, dirty_ways;
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
-	size_t n_routes, n_refused, n_full, n_recursive;
-	bool room;    /* something left the FIB since routes were refused */
-	bool changed; /* something was written since the last settle */
+	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
+	struct rib_cursor *cursors; /* open ones */
+	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
+	bool room;		    /* something left the FIB since routes were refused */
+	bool changed;		    /* something was written since the last settle */
 };
 
 static inline void list_init(struct rib_list *l)

@@ -10,8 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-#define PROBE_S	      1 /* an unresolved gateway is asked for this often, */
-#define PROBE_AGAIN_S 5 /* one that failed, or whose entry the kernel calls stale, this often */
+#define SLICE_NS      3000000 /* how long choosing routes may keep the event loop from other work */
+#define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
+#define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
 
 static uint32_t now_s(void)
 {
@@ -47,6 +48,9 @@ static bool gateway_update(struct routes *rs, uint32_t id)
 		flags = NEXTHOP_F_RESOLVED;
 	else if (r == -EHOSTUNREACH || (nh->flags & NEXTHOP_F_FAILED))
 		flags = NEXTHOP_F_FAILED;
+	if (route_drained(rs, nh))
+		flags |= NEXTHOP_F_DRAINED;
+	nexthop_set_drained(rs->ns, id, flags & NEXTHOP_F_DRAINED);
 	changed = nexthop_set_state(rs->ns, id, r == 0 ? mac : NULL, flags);
 	nexthop_set_alive(rs->ns, id, !(flags & NEXTHOP_F_FAILED) && usable(rs, nh->iface));
 	return changed;
@@ -95,6 +99,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct routes *rs = arg;
 
 	if (rs->ready && gateways_update(rs))
+		sw_epoch(rs->sw);
+}
+
+void route_gateways_update(struct routes *rs)
+{
+	if (gateways_update(rs))
 		sw_epoch(rs->sw);
 }
 
@@ -158,7 +168,7 @@ static void own_filter_write(struct routes *rs)
 		__atomic_store_n(&rs->own->bits[w], now.bits[w], __ATOMIC_RELAXED);
 }
 
-static int settle(struct routes *rs, struct errs *errs)
+static int settle(struct routes *rs, uint64_t budget_ns, struct errs *errs)
 {
 	uint64_t signature = route_signature(rs);
 	bool changed = false, links = links_changed(rs);
@@ -171,7 +181,7 @@ static int settle(struct routes *rs, struct errs *errs)
 	rs->signature = signature;
 	if (links)
 		rib_links_changed(rs->rib);
-	r = rib_settle(rs->rib, &changed);
+	r = rib_settle(rs->rib, budget_ns, &changed);
 	if (changed)
 		own_filter_write(rs);
 	if (gateways_update(rs))
@@ -190,9 +200,11 @@ static int settle_all(struct sw *sw, bool commit, struct errs *errs)
 	struct routes *rs = sw->routes;
 	int r, r2;
 
-	r = settle(rs, errs);
+	r = settle(rs, commit ? 0 : SLICE_NS, errs);
 	if (r)
 		return r;
+	if (rib_pending(rs->rib))
+		return -EAGAIN;
 	r = rib_refused(rs->rib, commit, errs);
 	r2 = route_host_reconcile(rs, errs);
 	return r ? r : r2;
@@ -256,6 +268,8 @@ static int open_tables(struct routes *rs, struct errs *errs)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))
 		r = -ENOMEM;
+	if (!r)
+		r = route_drains_adopt(rs);
 	return r ? errs_fail(errs, -r, "routes: %s", strerror(-r)) : 0;
 }
 
@@ -298,6 +312,7 @@ void route_close(struct sw *sw)
 	nexthop_close(rs->ns);
 	fib_close(rs->fib);
 	free(rs->probed_s);
+	free(rs->drains);
 	free(rs);
 	sw->routes = NULL;
 	sw->rib = NULL;

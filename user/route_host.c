@@ -1,5 +1,6 @@
-/* route_host.c: static routes into the kernel (protocol RTPROT_SLUICE), so that the host's own traffic goes the way of the
- * forwarded one. Between the RIB, which says where a route leads, and netlink.h.
+/* route_host.c: static routes and the addresses of NAT into the kernel (protocol RTPROT_SLUICE), so that the host's own traffic
+ * goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which says where a route leads, and
+ * netlink.h.
  *
  * What the kernel has from us is kept in a small table, begun from the mirror, so that a settled state asks nothing of the
  * kernel. Routes that the kernel drops by itself (a link went down) leave the table by their event, and come back when the
@@ -150,7 +151,12 @@ static void add_nexthop(struct routes *rs, const struct rib_view *v, uint32_t id
 			size_t *n)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
+	struct iface iface;
 
+	/* what leaks from one VRF into another is sluice's alone: the kernel knows no VRFs, and has the connected routes of all
+	 */
+	if (nh && nh->iface && !iface_get(rs->sw, nh->iface, &iface) && iface.vrf != v->vrf)
+		return;
 	if (!nh || *n == HOST_NEXTHOPS || !nh->iface || !iface_usable(rs->sw, nh->iface))
 		return;
 	ret[*n] = (struct nl_nexthop){.ifindex = iface_host_ifindex(rs->sw, nh->iface), .weight = weight > 256 ? 256 : weight};
@@ -202,7 +208,8 @@ static int want_one(const struct rib_view *v, void *arg)
 	size_t n;
 	int r;
 
-	if (!table || !v->result)
+	/* a pool's address that an interface or a static route has is theirs */
+	if (!table || !v->result || (v->source == RIB_POOL && !v->active))
 		return 0;
 	n = kernel_form(rs, v, nh, &type);
 	if (type == RTN_UNICAST && !n)
@@ -235,6 +242,8 @@ int route_host_reconcile(struct routes *rs, struct errs *errs)
 	while ((node = hash_next(&rs->host_routes, &it)))
 		hash_entry(node, struct host_route, node)->wanted = false;
 	r = rib_each(rs->rib, RIB_STATIC, want_one, &w);
+	if (!r)
+		r = rib_each(rs->rib, RIB_POOL, want_one, &w);
 	if (r)
 		return r;
 	it = (struct hash_iter){0};

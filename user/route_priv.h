@@ -1,5 +1,7 @@
 /* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
- * the addresses and the kernel into the RIB), route_host.c (static routes into the kernel), route_show.c (words and JSON).
+ * the addresses and the kernel into the RIB), route_pool.c (the
+ * addresses of NAT), route_host.c (static routes and pools into the kernel), route_nexthop.c (gateways as their own noun: list,
+ * drain), route_show.c (words and JSON).
  */
 #ifndef SLUICE_ROUTE_PRIV_H
 #define SLUICE_ROUTE_PRIV_H
@@ -9,6 +11,12 @@
 #include "nexthop.h"
 #include "rib.h"
 #include "sw.h"
+
+/* A gateway that gets no new connections. */
+struct drain {
+	struct addr gateway;
+	uint16_t iface;
+};
 
 struct routes {
 	struct sw *sw;
@@ -22,7 +30,9 @@ struct routes {
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
 	uint32_t *probed_s;		 /* when a nexthop's gateway was last asked for; 0: never */
-	struct hash host_routes;	 /* static routes that the kernel has from us */
+	struct drain *drains;
+	size_t n_drains;
+	struct hash host_routes; /* static routes that the kernel has from us */
 };
 
 /* route_source.c. Addresses and static routes are read whole; kernel routes too when `kernel`. */
@@ -32,6 +42,17 @@ uint64_t route_signature(const struct routes *rs);
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
 const char *route_protocol_name(uint8_t source, uint8_t protocol);
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
+
+/* route_pool.c: the NAT rules' addresses. -ENOMEM. */
+int route_read_pools(struct routes *rs);
+
+/* route_nexthop.c */
+int route_drains_adopt(struct routes *rs); /* those of the former life, which the nexthops are marked with */
+bool route_drained(const struct routes *rs, const struct nexthop *nh);
+/* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
+json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);
+/* route.c: states and buckets as they should be now. */
+void route_gateways_update(struct routes *rs);
 
 /* route_host.c */
 void route_host_open(struct routes *rs);

@@ -32,15 +32,29 @@ static uint8_t distance_of(uint8_t protocol)
 	return KERNEL_DISTANCE;
 }
 
+static const char *const source_names[RIB_SOURCES] = {"local", "local", "connected", "static", "nat", "kernel"};
+
+const char *route_protocol_known(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < RIB_SOURCES; i++)
+		if (!strcmp(name, source_names[i]))
+			return source_names[i];
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (!strcmp(name, protocols[i].name))
+			return protocols[i].name;
+	return NULL;
+}
+
 const char *route_protocol_name(uint8_t source, uint8_t protocol)
 {
-	static const char *const names[RIB_SOURCES] = {"local", "local", "connected", "static", "kernel"};
 	size_t i;
 
 	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
 		if (protocols[i].protocol == protocol)
 			return protocols[i].name;
-	return names[source];
+	return source_names[source];
 }
 
 /* Never routed: multicast, and link-local IPv6. */
@@ -326,6 +340,8 @@ int route_read_sources(struct routes *rs, bool kernel)
 	r = read_addresses(rs);
 	if (!r)
 		r = read_static(rs);
+	if (!r)
+		r = route_read_pools(rs);
 	if (r || !kernel)
 		return r;
 	rib_begin(rs->rib, RIB_KERNEL);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "file.h"
@@ -152,12 +153,29 @@ int state_open(const char *run, const char *instance, const char *config, struct
 	return 0;
 }
 
+/* Nothing is in force that this directory would tell of: the start was refused. Only the holder of the lock may remove it, and
+ * only while it is the file of that name: state_remove() may have been here, and the next sluiced after it. */
+static void leave_nothing(struct state *s)
+{
+	char running[FILE_PATH], lock[FILE_PATH];
+	struct stat here, there;
+
+	state_path(s, "running.yaml", running);
+	state_path(s, "lock", lock);
+	if (!access(running, F_OK) || fstat(s->lock_fd, &here) || stat(lock, &there) || here.st_ino != there.st_ino)
+		return;
+	unlink(lock);
+	rmdir(s->dir);
+}
+
 void state_close(struct state *s)
 {
 	if (!s)
 		return;
-	if (s->lock_fd >= 0)
+	if (s->lock_fd >= 0) {
+		leave_nothing(s);
 		close(s->lock_fd);
+	}
 	model_free(s->base);
 	free(s->config);
 	free(s);

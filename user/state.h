@@ -46,7 +46,8 @@ struct state_saved {
 bool state_instance_ok(const char *instance);
 /* Makes RUN/INSTANCE (mode 0755) and takes the lock. -EBUSY, with the process id in words, when another sluiced has it. */
 int state_open(const char *run, const char *instance, const char *config, struct state **ret, struct errs *errs);
-void state_close(struct state *s); /* releases the lock, keeps the files; accepts NULL */
+/* Releases the lock and keeps the files; where no running model was ever written, the directory goes. Accepts NULL. */
+void state_close(struct state *s);
 /* The process id in the lock of a running instance; 0: none runs. */
 pid_t state_running_pid(const char *run, const char *instance);
 

@@ -42,6 +42,10 @@ int control_reconcile(struct sw *sw, struct errs *errs)
 		__atomic_store_n(&c->hash_seed, seed, __ATOMIC_RELAXED);
 		sw_epoch(sw);
 	}
+	if (s->ecmp_hash != c->ecmp_hash) {
+		__atomic_store_n(&c->ecmp_hash, s->ecmp_hash, __ATOMIC_RELAXED);
+		sw_epoch(sw);
+	}
 	__atomic_store_n(&c->icmp_rate, s->icmp_rate, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->neighbor_rate, s->neighbor_rate, __ATOMIC_RELAXED);
 	return 0;

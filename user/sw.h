@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include "datapath.h"
 #include "err.h"
+#include "http.h"
 #include "mirror.h"
 #include "model.h"
 #include "netlink.h"
@@ -38,6 +39,7 @@ struct sw {
 	struct mirror *mirror;
 	struct netlink *nl;
 	struct control *control; /* mmap-ed */
+	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
 
 	struct ports *ports;
 	struct ifaces *ifaces;
@@ -69,6 +71,9 @@ json_t *port_show(struct sw *sw);
 
 /* vlan.c: `vlans` and `vlan_members`. */
 int vlan_reconcile(struct sw *sw, struct errs *errs);
+/* Before port `id` becomes `next`: it leaves the VLANs that it will not carry any more, or will carry with another tag. So no
+ * frame of the old VLAN leaves by a port that is in the new one already. */
+int vlan_leave(struct sw *sw, uint16_t id, const struct port *next);
 json_t *vlan_show(struct sw *sw);
 
 /* iface.c: host netdevs of VLAN interfaces (iface_netdevs, before the ports), then addresses and the table `ifaces`. */
@@ -96,10 +101,12 @@ json_t *iface_show(struct sw *sw);
 int fdb_open(struct sw *sw, struct errs *errs);
 void fdb_close(struct sw *sw);
 int fdb_reconcile(struct sw *sw, struct errs *errs);
-json_t *fdb_show(struct sw *sw);
+/* The stations: [{"mac", "vlan", "port", "type": "learned"|"static"|"own", "age": seconds}]. */
+int fdb_list(struct sw *sw, struct http_stream *ret);
 /* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
 void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64]);
-int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */); /* learned ones; returns how many */
+/* Learned stations are forgotten: {"flushed": how many}. -ENOENT: there is no such port. */
+int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */, struct http_stream *ret);
 
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
 int neighbor_open(struct sw *sw, struct errs *errs);
@@ -111,7 +118,7 @@ int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint
 bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
 int neighbor_full(const struct sw *sw, struct errs *errs);			/* -E2BIG with words when some found no room */
 /* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
-json_t *neighbor_show(struct sw *sw);
+int neighbor_list(struct sw *sw, struct http_stream *ret);
 
 /* route.c: the RIB, nexthops, groups, the FIB. */
 int route_open(struct sw *sw, struct errs *errs);
@@ -119,11 +126,32 @@ void route_close(struct sw *sw);
 int route_reconcile(struct sw *sw, struct errs *errs);
 void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /* gathered until route_settle() */
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
-int route_settle(struct sw *sw, struct errs *errs); /* after a batch of events: link, address, neighbour or route */
+/* After a batch of events: link, address, neighbour or route. For some milliseconds at most; -EAGAIN without words: to be called
+ * once more for the rest. */
+int route_settle(struct sw *sw, struct errs *errs);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
-json_t *route_show(struct sw *sw);
+struct route_filter {
+	const char *vrf, *protocol; /* NULL: any */
+	struct prefix to;	    /* family 0: any */
+	bool longer;		    /* everything within `to`, not that prefix alone */
+	bool inactive;		    /* only those that are not in force */
+	uint8_t family;		    /* 0: both */
+	struct addr via;
+	uint8_t via_family; /* 0: any */
+	uint16_t iface;	    /* 0: any */
+	uint32_t limit;	    /* 0: all */
+};
+int route_list(struct sw *sw, const struct route_filter *filter, struct http_stream *ret);
+/* The name as a constant, NULL when no route can have this protocol. */
+const char *route_protocol_known(const char *name);
+/* route_nexthop.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
+json_t *nexthop_show(struct sw *sw);
+/* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
+int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
+/* {"known", "in_force", "refused"}: how many */
+json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
 json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
 

@@ -1,10 +1,10 @@
 /* vlan.c: which VLANs there are, and who is in them. Between the model and the ports on one side and the maps `vlans` and
  * `vlan_members` on the other.
  *
- * A VLAN exists when a port, an interface or the list of VLANs names it. Its members are the ports that are attached and
+ * A VLAN exists when a port, an interface or the list of VLANs names it. Its members are the ports that are attached, up and
  * carry it, in the order that abi.h demands. The element of vlan_members is replaced as a whole, so a packet is flooded to
  * the old members or to the new ones, never to a mixture. A VLAN that begins gets its members first; one that ends loses
- * them last.
+ * them last. A port that is about to carry other VLANs leaves the lists of the old ones before its own entry says so.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +33,8 @@ static int leaves(const struct port *p, uint16_t vlan)
 	return p->tpid == htons(ETH_P_8021AD) ? 2 : 1;
 }
 
-static void members_of(const struct sw *sw, uint16_t vlan, struct vlan_members *ret)
+/* `down`: those that are down too. */
+static void members_of(const struct sw *sw, uint16_t vlan, bool down, struct vlan_members *ret)
 {
 	const struct port *p;
 
@@ -41,7 +42,9 @@ static void members_of(const struct sw *sw, uint16_t vlan, struct vlan_members *
 	for (int how = 0; how < 3; how++) {
 		for (uint16_t id = 1; id < PORT_MAX; id++) {
 			p = port_entry(sw, id);
-			if (p && p->ifindex && is_switched(p) && carries(p, vlan) && leaves(p, vlan) == how)
+			if (!p || !p->ifindex || (!down && p->flags & PORT_F_DOWN))
+				continue;
+			if (is_switched(p) && carries(p, vlan) && leaves(p, vlan) == how)
 				ret->port[ret->n++] = id;
 		}
 		if (how == 0)
@@ -123,7 +126,7 @@ static int put_members(struct pass *p, uint32_t id)
 	struct vlan_members want, have;
 	int err;
 
-	members_of(p->sw, (uint16_t)id, &want);
+	members_of(p->sw, (uint16_t)id, false, &want);
 	err = table_lookup(p->members, &id, &have);
 	if (!err && !memcmp(&want, &have, sizeof(want)))
 		return 0;
@@ -179,6 +182,48 @@ int vlan_reconcile(struct sw *sw, struct errs *errs)
 	return err;
 }
 
+static void take_out(struct vlan_members *m, uint16_t at)
+{
+	memmove(&m->port[at], &m->port[at + 1], (size_t)(m->n - at - 1) * sizeof(m->port[0]));
+	m->port[--m->n] = 0;
+	if (at < m->n_8021q)
+		m->n_8021q--;
+	if (at < m->n_untagged)
+		m->n_untagged--;
+}
+
+static int leave_one(struct table *t, uint32_t vlan, uint16_t id)
+{
+	struct vlan_members m;
+	int err = table_lookup(t, &vlan, &m);
+
+	for (uint16_t k = 0; !err && k < m.n && k < PORT_MAX; k++) {
+		if (m.port[k] != id)
+			continue;
+		take_out(&m, k);
+		return table_set(t, &vlan, &m);
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int vlan_leave(struct sw *sw, uint16_t id, const struct port *next)
+{
+	struct table *t = table_get(sw->dp, "vlan_members");
+	const struct port *now = port_entry(sw, id);
+	int err = 0;
+
+	if (!now || !memcmp(now, next, sizeof(*now)))
+		return 0;
+	for (uint16_t v = 1; t && !err && v < VLAN_IDS; v++) {
+		if (!carries(now, v))
+			continue;
+		if (is_switched(next) && carries(next, v) && leaves(next, v) == leaves(now, v))
+			continue;
+		err = leave_one(t, v, id);
+	}
+	return err;
+}
+
 static const char *vlan_name(const struct model *m, uint16_t id)
 {
 	for (size_t i = 0; i < m->n_vlans; i++)
@@ -208,10 +253,9 @@ static json_t *show_one(struct sw *sw, uint32_t id)
 		json_object_set_new(o, "name", json_string(name));
 	if (i)
 		json_object_set_new(o, "interface", json_string(i->name));
-	if (!table_lookup(table_get(sw->dp, "vlan_members"), &id, &m)) {
-		names_of(sw, m.port, m.n_untagged, untagged);
-		names_of(sw, m.port + m.n_untagged, (uint16_t)(m.n - m.n_untagged), tagged);
-	}
+	members_of(sw, (uint16_t)id, true, &m);
+	names_of(sw, m.port, m.n_untagged, untagged);
+	names_of(sw, m.port + m.n_untagged, (uint16_t)(m.n - m.n_untagged), tagged);
 	json_object_set_new(o, "untagged", untagged);
 	json_object_set_new(o, "tagged", tagged);
 	return o;

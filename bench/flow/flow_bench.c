@@ -91,8 +91,7 @@ static void load(const char *path, uint32_t capacity)
 	if (!obj || bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flow_words4"), buckets) ||
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flow_words6"), buckets) ||
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows4"), buckets * FLOW_SLOTS) ||
-	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows6"), buckets * FLOW_SLOTS) ||
-	    bpf_object__load(obj))
+	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows6"), buckets * FLOW_SLOTS) || bpf_object__load(obj))
 		die("load");
 	t = map_memory("flow_table", sizeof(*t));
 	for (int i = 0; i < FLOW_HASH_KEYS; i++)

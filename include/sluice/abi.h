@@ -31,6 +31,12 @@ struct addr {
 };
 _Static_assert(sizeof(struct addr) == 16, "struct addr");
 
+enum ecmp_hash {
+	ECMP_L4 = 0,	    /* addresses, protocol and ports */
+	ECMP_L3 = 1,	    /* addresses alone */
+	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+};
+
 /* Map `control`: one element, mmap-ed by sluiced. */
 struct control {
 	__u32 abi_version;
@@ -42,8 +48,10 @@ struct control {
 	__u32 snat_bank;     /* which half of `snat_rules` is in force */
 	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
 	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
 	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
-	__u64 reserved[12];
+	__u32 pad;
+	__u64 reserved[11];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -184,6 +192,7 @@ enum nexthop_type {
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
 #define NEXTHOP_F_FAILED   (1 << 1) /* the gateway does not answer */
+#define NEXTHOP_F_DRAINED  (1 << 2) /* sluiced's: no new connections, by command */
 
 /* Map `nexthops`: nexthop id -> struct nexthop. The first 8 bytes are one aligned word that sluiced stores at once, so that
  * no packet ever leaves with half a MAC. */
@@ -210,7 +219,8 @@ struct nhg {
 _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 
 struct nhg_bucket {
-	__u32 nexthop; /* nexthop id */
+	__u16 nexthop; /* nexthop id */
+	__u16 former;  /* one that was drained: flows that were decided for it stay with it. 0: none */
 	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
 };
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");

@@ -53,3 +53,44 @@ def test_healed_uplink_is_used_again(own_gateway):
         for _ in range(24):
             assert talk.udp_ask(w.h1, netlab.INET4, 7000, b"healed") == b"healed"
         assert [f for f in one.frames(0.2) if b"healed" in f]
+
+
+def uplinks(w, ports, mark):
+    """By which uplink each of the connections (UDP source ports of h1) leaves: {port: 1 or 2}."""
+    by = {}
+    with w.r1.sniff("sw") as one, w.r2.sniff("sw") as two:
+        for port in ports:
+            with w.h1.socket(kind=socket.SOCK_DGRAM) as s:
+                s.bind(("", port))
+                s.sendto(mark + b"%d." % port, (netlab.INET4, 7000))
+        for n, sniffer in ((1, one), (2, two)):
+            for f in sniffer.matching(mark, 0.5):
+                at = f.index(mark) + len(mark)
+                by[int(f[at:f.index(b".", at)])] = n
+    return by
+
+
+def test_drained_gateway_keeps_its_connections(own_gateway):
+    """What NAT tracks stays where it is, what is new goes elsewhere; a restart of sluiced knows of it; undrain undoes it."""
+    w = own_gateway
+    old, new = range(20000, 20040), range(21000, 21040)
+    before = uplinks(w, old, b"before")
+    assert len(before) == 40 and set(before.values()) == {1, 2}
+    assert w.gw.json("nexthop drain 192.0.2.2") == {"drained": 1}
+    assert {n["via"]: n["state"] for n in w.gw.json("nexthop show") if n.get("via", "").startswith("192.")} == {
+        "192.0.2.2": "drained", "192.0.2.6": "resolved"}
+    assert uplinks(w, old, b"drained") == before
+    assert set(uplinks(w, new, b"newones").values()) == {2}
+    w.gw.stop()
+    w.gw.start()
+    assert uplinks(w, old, b"restart") == before
+    assert set(uplinks(w, range(22000, 22030), b"newagain").values()) == {2}
+    w.gw.cli("nexthop undrain 192.0.2.2")
+    assert uplinks(w, old, b"undrained") == before
+    assert set(uplinks(w, range(23000, 23040), b"newest").values()) == {1, 2}
+
+
+def test_drain_names_what_it_does_not_know(own_gateway):
+    for which, words in (("192.0.2.77", "no route has the gateway 192.0.2.77"), ("x", "neither the id of a nexthop nor the address")):
+        p = own_gateway.gw.cli(["nexthop", "drain", which], check=False)
+        assert p.returncode == 1 and words in p.stdout

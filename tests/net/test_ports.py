@@ -200,3 +200,26 @@ def test_instance_of_another_namespace_is_refused(net):
     assert p.returncode != 0 and "network namespace" in p.stdout, p.stdout
     net.swc.start()
     assert net.h0.ping("10.0.10.11") == (3, 3)
+
+
+def test_netdev_that_comes_back_from_another_namespace_is_no_longer_promiscuous_when_it_leaves(net):
+    """It was made promiscuous as a port, went away with that, and is one port again."""
+    other = net.ns("other")
+    net.sw.run(f"ip link set e1 netns {other.full}")
+    netlab.wait_for("e1 waits", lambda: net.swc.port("e1")["state"] == "waiting", timeout=3)
+    other.run(f"ip link set e1 netns {net.sw.full}")
+    net.swc.attached("e1")
+    net.swc.cli(["apply", net.write("less.yaml", CONFIG.replace("  e1: {mode: access, vlan: 10}\n", ""))])
+    assert "PROMISC" not in net.sw.link("e1")["flags"]
+
+
+def test_promiscuity_of_somebody_else_stays(net):
+    """Set before the netdev was a port, so it is not the switch's to take away."""
+    net.host("h2", net.sw, "x2")
+    net.sw.run("ip link set x2 promisc on")
+    text = CONFIG.replace("  e1: {mode: access, vlan: 10}\n", "  x2: {mode: access, vlan: 10}\n")
+    net.swc.cli(["apply", net.write("x2.yaml", text)])
+    net.swc.attached("x2")
+    net.sw.run("ip link del e0")
+    net.swc.cli(["apply", net.write("less.yaml", text.replace("  x2: {mode: access, vlan: 10}\n", ""))])
+    assert "PROMISC" in net.sw.link("x2")["flags"]

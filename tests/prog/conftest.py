@@ -1,6 +1,7 @@
 """conftest.py: the switch, made once for all rows; and at the end, what the verifier had to do."""
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import topo  # noqa: E402
 
 _insns = {}
+
+
+def pytest_configure():
+    # A run that is ended by a signal takes its namespaces and its switch down as well.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
 
 
 @pytest.fixture(scope="session")

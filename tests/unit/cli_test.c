@@ -1,5 +1,6 @@
 /* cli_test.c: the table of commands of `sluice`: what words mean, what they become, what is refused and how. No daemon.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "cli.h"
+#include "file.h"
 
 #define WORDS 32
 
@@ -141,6 +143,7 @@ static void test_items(void **state)
 		{"fdb flush vlan 10", "{\"?vlan\": 10}"},
 		{"counters --check", "{\"?check\": \"1\"}"},
 		{"apply f.yaml --confirm 60s --dry-run", "{\"file\": \"f.yaml\", \"?confirm\": \"60s\", \"?dry-run\": \"1\"}"},
+		{"apply f.yaml --yes", "{\"file\": \"f.yaml\", \"?force\": \"1\"}"},
 		{"rollback 3", "{\"?steps\": 3}"},
 		{"rollback", "{}"},
 	};
@@ -183,6 +186,10 @@ static void test_refused_parameters(void **state)
 		{"vlan add --dry", "'--dry' does not belong to `sluice vlan add`"},
 		{"neighbor add 10.0.0.1 mac 02:00:00:00:00:01", "dev IFACE is missing"},
 		{"check", "FILE is missing"},
+		{"apply f --confirm 0s", "--confirm: '0s' is not a time in 1s..86400s"},
+		{"apply f --confirm soon", "--confirm: 'soon' is not a time in 1s..86400s"},
+		{"port delete eth1 --confirm 25h", "--confirm: '25h' is not a time in 1s..86400s"},
+		{"port delete eth1 --yes", "'--yes' does not belong to `sluice port delete`"},
 	};
 	char why[CLI_ERROR];
 
@@ -211,6 +218,9 @@ static void test_globals_stand_anywhere(void **state)
 	argc = split("sluice port -i", buf, argv);
 	assert_int_equal(cli_globals(&cli, &argc, argv, &help, &version, why), -1);
 	assert_string_equal(why, "-i wants a value");
+	argc = split("sluice port -i ../../x", buf, argv);
+	assert_int_equal(cli_globals(&cli, &argc, argv, &help, &version, why), -1);
+	assert_non_null(strstr(why, "'../../x' is no name of an instance"));
 }
 
 /* The table itself: nothing that the parser, the usage or a request would stumble over. */
@@ -263,6 +273,26 @@ static void test_examples(void **state)
 	assert_true(n > 5);
 }
 
+/* Words for people and for programs: one line, whatever became of the request. */
+static void test_words_are_one_line(void **state)
+{
+	struct cli cli = {.instance = "nobody", .socket = "/nonexistent/api.sock"};
+	struct answer answer = {0};
+	char why[CLI_ERROR];
+
+	assert_int_equal(client_request(&cli, "GET", "/v1", NULL, NULL, 0, &answer, why), -1);
+	assert_non_null(strstr(why, "/nonexistent/api.sock"));
+	assert_null(strchr(why, '\n'));
+}
+
+static void test_directory_is_called_one(void **state)
+{
+	size_t len = 0;
+	char *text = NULL;
+
+	assert_int_equal(file_read("/tmp", &text, &len), -EISDIR);
+}
+
 static void test_cells(void **state)
 {
 	json_t *v = json_pack("[i, s, b, n, [s, s]]", 7, "x", 1, "a", "b");
@@ -287,6 +317,8 @@ int main(void)
 		cmocka_unit_test(test_globals_stand_anywhere),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_examples),
+		cmocka_unit_test(test_words_are_one_line),
+		cmocka_unit_test(test_directory_is_called_one),
 		cmocka_unit_test(test_cells),
 	};
 

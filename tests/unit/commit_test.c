@@ -181,7 +181,7 @@ static int teardown(void **state)
 
 static int apply(struct fixture *f, struct model *m, uint32_t confirm_s)
 {
-	struct commit_options o = {.what = "test", .confirm_s = confirm_s};
+	struct commit_options o = {.what = "test", .confirm_s = confirm_s, .force = true};
 
 	return commit_apply(f->commit, m, &o, NULL, &f->errs);
 }
@@ -301,6 +301,61 @@ static void test_table_sizes_are_fixed(void **state)
 	assert_int_equal(apply(f, m, 0), -EINVAL);
 	assert_int_equal(n_seen, 0);
 	assert_string_equal(f->errs.v[0].key, "tables.flows");
+}
+
+/* The line is the one where the size stands; where none stands, the file alone is to blame. */
+static void test_table_sizes_name_their_place(void **state)
+{
+	static const char given[] = "vlans: {1: {}}\ntables:\n  fdb: 32\n  flows: 64\n";
+	struct fixture *f = *state;
+
+	assert_int_equal(apply(f, model_parse(given, strlen(given), "given.yaml", &f->errs), 0), -EINVAL);
+	assert_int_equal(f->errs.n, 2);
+	assert_string_equal(f->errs.v[0].key, "tables.flows");
+	assert_string_equal(f->errs.v[0].where.file, "given.yaml");
+	assert_int_equal(f->errs.v[0].where.line, 4);
+	assert_int_equal(f->errs.v[1].where.line, 3);
+	errs_free(&f->errs);
+	f->sw.model->settings.max_fdb *= 2;
+	assert_int_equal(apply(f, vlans(2), 0), -EINVAL);
+	assert_string_equal(f->errs.v[0].where.file, "test");
+	assert_int_equal(f->errs.v[0].where.line, 0);
+}
+
+/* An empty file is a good configuration, and seldom what was meant for a switch that has ports. */
+static void test_all_ports_go_only_by_force(void **state)
+{
+	struct commit_options o = {.what = "test"};
+	struct fixture *f = *state;
+
+	assert_int_equal(commit_apply(f->commit, vlans(2), &o, NULL, &f->errs), 0); /* there were none */
+	assert_int_equal(apply(f, routed(), 0), 0);
+	n_seen = 0;
+	assert_int_equal(commit_apply(f->commit, vlans(2), &o, NULL, &f->errs), -EINVAL);
+	assert_int_equal(n_seen, 0);
+	assert_string_equal(f->errs.v[0].where.file, "test");
+	assert_non_null(strstr(f->errs.v[0].text, "--yes"));
+	o.dry_run = true;
+	assert_int_equal(commit_apply(f->commit, vlans(2), &o, NULL, &f->errs), 0);
+	o = (struct commit_options){.what = "test", .force = true};
+	assert_int_equal(commit_apply(f->commit, vlans(2), &o, NULL, &f->errs), 0);
+	assert_int_equal(f->sw.model->n_ports, 0);
+	/* To go back to where one was is no accident. */
+	assert_int_equal(apply(f, routed(), 0), 0);
+	assert_int_equal(commit_rollback(f->commit, 1, NULL, &f->errs), 0);
+	assert_int_equal(f->sw.model->n_ports, 0);
+}
+
+static void test_who_made_the_change_is_told_whole(void **state)
+{
+	struct commit_options o = {.what = "/srv/configurations/of/the/switches/gateway-1.yaml"};
+	struct fixture *f = *state;
+	json_t *told;
+
+	assert_int_equal(commit_apply(f->commit, vlans(2), &o, NULL, &f->errs), 0);
+	told = commit_show(f->commit);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(told, "last_change"), "by")), o.what);
+	json_decref(told);
 }
 
 static void test_unconfirmed_goes_back(void **state)
@@ -481,6 +536,32 @@ static void test_removed_instance_leaves_nothing(void **state)
 	f->state = again;
 }
 
+/* A start that was refused before anything was in force takes its directory away; what an earlier one left stays. */
+static void test_start_that_came_to_nothing_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct state *s = NULL;
+	struct model *m = vlans(1);
+	char dir[STATE_DIR_MAX];
+
+	assert_int_equal(state_open(f->run, "u", f->config, &s, &f->errs), 0);
+	strcpy(dir, s->dir);
+	state_close(s);
+	assert_int_equal(access(dir, F_OK), -1);
+
+	assert_int_equal(state_open(f->run, "u", f->config, &s, &f->errs), 0);
+	assert_int_equal(state_write(s, m, m, 1, &f->errs), 0);
+	state_close(s);
+	assert_int_equal(state_open(f->run, "u", f->config, &s, &f->errs), 0);
+	state_close(s);
+	assert_int_equal(access(dir, F_OK), 0);
+
+	assert_int_equal(state_open(f->run, "u", f->config, &s, &f->errs), 0);
+	assert_int_equal(state_remove(s, &f->errs), 0);
+	state_close(s);
+	model_free(m);
+}
+
 /* Saved files that were damaged count as absent, with words; nothing crashes. */
 static void test_damaged_state(void **state)
 {
@@ -510,6 +591,9 @@ int main(void)
 		TEST(test_refused_programs_change_nothing),
 		TEST(test_dry_run),
 		TEST(test_table_sizes_are_fixed),
+		TEST(test_table_sizes_name_their_place),
+		TEST(test_all_ports_go_only_by_force),
+		TEST(test_who_made_the_change_is_told_whole),
 		TEST(test_unconfirmed_goes_back),
 		TEST(test_unconfirmed_goes_back_whatever_refuses),
 		TEST(test_confirmed_stays),
@@ -521,6 +605,7 @@ int main(void)
 		TEST(test_save_keeps_a_copy),
 		TEST(test_one_daemon_an_instance),
 		TEST(test_removed_instance_leaves_nothing),
+		TEST(test_start_that_came_to_nothing_leaves_nothing),
 		TEST(test_damaged_state),
 	};
 

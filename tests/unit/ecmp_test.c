@@ -119,7 +119,7 @@ static void weights_test(void **arg)
 }
 
 /* Connections spread evenly over four members by the data plane's own hash, whichever part of the tuple differs. */
-static void hash_balance_test(void **arg)
+static void check_balance(uint32_t policy)
 {
 	uint32_t hits[4][4] = {0}, i, h;
 	struct tuple t;
@@ -134,13 +134,44 @@ static void hash_balance_test(void **arg)
 			t.dport = bpf_htons(80);
 			if (what == 3)
 				t.daddr.a64[0] = bpf_cpu_to_be64(0x20010db800000000 + i);
-			h = ecmp_hash(&t, 6, false, 12345);
+			h = ecmp_hash(&t, 6, false, policy, 12345);
 			hits[what][h & 3]++;
 		}
 	}
-	for (what = 0; what < 4; what++)
-		for (k = 0; k < 4; k++)
-			assert_in_range(hits[what][k], 9600, 10400);
+	for (what = 0; what < 4; what++) {
+		for (k = 0; k < 4; k++) {
+			if (what == 2 && policy == ECMP_L3) /* ports alone differ: one way for all */
+				assert_true(hits[what][k] == 0 || hits[what][k] == 40000);
+			else
+				assert_in_range(hits[what][k], 9600, 10400);
+		}
+	}
+}
+
+static void hash_balance_test(void **arg)
+{
+	check_balance(ECMP_L4);
+	check_balance(ECMP_L3);
+	check_balance(ECMP_SYMMETRIC);
+}
+
+/* Both directions of a connection, and of its fragments; by L4 they differ. */
+static void hash_symmetric_test(void **arg)
+{
+	struct tuple t = {0}, back = {0};
+	int i, same = 0;
+
+	for (i = 1; i < 1000; i++) {
+		addr_from4(&t.saddr, bpf_htonl(0x0a000000 + i));
+		addr_from4(&t.daddr, bpf_htonl(0xc0000201));
+		t.sport = i;
+		t.dport = 80;
+		back = (struct tuple){.saddr = t.daddr, .daddr = t.saddr, .sport = t.dport, .dport = t.sport};
+		assert_int_equal(ecmp_hash(&t, 6, false, ECMP_SYMMETRIC, 7), ecmp_hash(&back, 6, false, ECMP_SYMMETRIC, 7));
+		assert_int_equal(ecmp_hash(&t, 6, true, ECMP_SYMMETRIC, 7), ecmp_hash(&back, 6, true, ECMP_SYMMETRIC, 7));
+		same += ecmp_hash(&t, 6, false, ECMP_L4, 7) == ecmp_hash(&back, 6, false, ECMP_L4, 7);
+	}
+	assert_in_range(same, 0, 2);
 }
 
 /* All fragments of a datagram take one way, ports or not; the seed makes two routers differ. */
@@ -153,11 +184,11 @@ static void hash_fragment_test(void **arg)
 	addr_from4(&t.daddr, 2);
 	later.saddr = t.saddr;
 	later.daddr = t.daddr;
-	assert_int_equal(ecmp_hash(&t, 17, true, 9), ecmp_hash(&later, 17, true, 9));
-	assert_int_not_equal(ecmp_hash(&t, 17, false, 9), ecmp_hash(&later, 17, false, 9));
+	assert_int_equal(ecmp_hash(&t, 17, true, ECMP_L4, 9), ecmp_hash(&later, 17, true, ECMP_L4, 9));
+	assert_int_not_equal(ecmp_hash(&t, 17, false, ECMP_L4, 9), ecmp_hash(&later, 17, false, ECMP_L4, 9));
 	for (i = 0; i < 1000; i++) {
 		t.sport = i;
-		same += (ecmp_hash(&t, 6, false, 1) & 1) == (ecmp_hash(&t, 6, false, 2) & 1);
+		same += (ecmp_hash(&t, 6, false, ECMP_L4, 1) & 1) == (ecmp_hash(&t, 6, false, ECMP_L4, 2) & 1);
 	}
 	assert_in_range(same, 400, 600);
 }
@@ -313,6 +344,7 @@ int main(void)
 		cmocka_unit_test(leave_and_join_test),
 		cmocka_unit_test(weights_test),
 		cmocka_unit_test(hash_balance_test),
+		cmocka_unit_test(hash_symmetric_test),
 		cmocka_unit_test(hash_fragment_test),
 		cmocka_unit_test_setup_teardown(alive_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),

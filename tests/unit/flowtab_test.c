@@ -1,5 +1,5 @@
-/* flowtab_test.c: the flow table, by the data plane's own code run natively, beside sluiced's view of the same memory: how full it
- * gets, that a key never stands in it twice, that what has ended is not given away before its time. */
+/* flowtab_test.c: the flow table, by the data plane's own code run natively, beside sluiced's view of the same memory: how full
+ * it gets, that a key never stands in it twice, that what has ended is not given away before its time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,15 +36,17 @@ static int setup(void **state)
 	add_map(&flows6, sizeof(struct flow6), buckets * FLOW_SLOTS);
 	head = flowtab_get();
 	head->buckets4 = head->buckets6 = buckets;
-	tab[0] = (struct flowtab){4, head, (void *)stub_find(&flow_words4)->array, stub_find(&flows4)->array, buckets * FLOW_SLOTS};
-	tab[1] = (struct flowtab){6, head, (void *)stub_find(&flow_words6)->array, stub_find(&flows6)->array, buckets * FLOW_SLOTS};
+	tab[0] = (struct flowtab){4, head, (void *)stub_find(&flow_words4)->array, stub_find(&flows4)->array,
+				  buckets * FLOW_SLOTS};
+	tab[1] = (struct flowtab){6, head, (void *)stub_find(&flow_words6)->array, stub_find(&flows6)->array,
+				  buckets * FLOW_SLOTS};
 	return flowtab_seed(head, 77);
 }
 
 static struct flow_key4 make4(uint32_t i)
 {
-	return (struct flow_key4){.saddr = 0x0a000001, .daddr = htobe32(0xc0000200 + i / 60000), .sport = i % 60000, .dport = 443,
-				  .proto = 6};
+	return (struct flow_key4){
+		.saddr = 0x0a000001, .daddr = htobe32(0xc0000200 + i / 60000), .sport = i % 60000, .dport = 443, .proto = 6};
 }
 
 static struct flow_key6 make6(uint32_t i)
@@ -291,7 +293,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same),	       TEST(fills_before_it_refuses),  TEST(ended_slots_wait),
+		TEST(both_sides_find_the_same),		TEST(fills_before_it_refuses),	TEST(ended_slots_wait),
 		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice), TEST(readers_see_their_own),
 	};
 

@@ -113,7 +113,7 @@ static bool settle(struct state *s)
 {
 	bool changed;
 
-	assert_int_equal(rib_settle(s->rib, &changed), 0);
+	assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
 	nexthop_settle(s->ns);
 	return changed;
 }

@@ -22,6 +22,7 @@ enum value_type {
 	VALUE_LIST,	      /* A,B,C: an array, numbers as numbers */
 	VALUE_ONE_OR_LIST,    /* a string, or an array when there are several */
 	VALUE_FILE,	      /* a file's name; `-` is stdin */
+	VALUE_TIME,	      /* 60, 60s, 5m, 2h: of a confirmation */
 };
 
 #define PARAM_REQUIRED (1 << 0)
@@ -114,11 +115,16 @@ struct answer {
 int client_request(struct cli *cli, const char *method, const char *url, const json_t *query, const char *body, size_t body_len,
 		   struct answer *ret, char why[CLI_ERROR]);
 void answer_free(struct answer *a);
+/* A long list, line by line as it comes (an array with one item a line, as sluiced writes it): `line` gets each, without its end.
+ * When sluiced refuses, *ret has its answer, and `line` is not called. */
+int client_lines(struct cli *cli, const char *url, const json_t *query, void (*line)(char *text, void *arg), void *arg,
+		 struct answer *ret, char why[CLI_ERROR]);
 
 /* ---- run.c: what the commands do ---- */
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
-int run_file(struct cli *cli, const struct command *cmd, json_t *args); /* the file is the body */
+int run_routes(struct cli *cli, const struct command *cmd, json_t *args); /* a list that may be too long to be held */
+int run_file(struct cli *cli, const struct command *cmd, json_t *args);	  /* the file is the body */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);
@@ -142,7 +148,8 @@ void cell_text(const json_t *value, char *buf, size_t size);
 void print_ports(const json_t *answer);
 void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
-void print_routes(const json_t *answer);
+void print_route(const json_t *route);
+void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flows(const json_t *answer);
 void print_fdb(const json_t *answer);

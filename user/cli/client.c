@@ -13,7 +13,28 @@
 struct buffer {
 	char *text;
 	size_t len;
+	CURL *curl; /* of a list that is told line by line: `line` gets what is whole */
+	void (*line)(char *text, void *arg);
+	void *arg;
 };
+
+/* Hands on the whole lines, and keeps the rest. */
+static void tell_lines(struct buffer *b)
+{
+	char *at = b->text, *end;
+	long status = 0;
+
+	curl_easy_getinfo(b->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 400)
+		return;
+	while ((end = strchr(at, '\n'))) {
+		*end = '\0';
+		b->line(at, b->arg);
+		at = end + 1;
+	}
+	b->len -= (size_t)(at - b->text);
+	memmove(b->text, at, b->len + 1);
+}
 
 static size_t receive(char *data, size_t size, size_t n, void *arg)
 {
@@ -27,6 +48,8 @@ static size_t receive(char *data, size_t size, size_t n, void *arg)
 	b->text = more;
 	b->len += len;
 	b->text[b->len] = '\0';
+	if (b->line)
+		tell_lines(b);
 	return len;
 }
 
@@ -67,8 +90,8 @@ static void explain(struct cli *cli, CURL *curl, CURLcode code, const char *path
 		snprintf(why, CLI_ERROR, "%s may not be opened by this user: be root, or in the group of the socket", path);
 	else
 		snprintf(why, CLI_ERROR,
-			 "no sluiced of instance '%s' listens on %s%s%s\n"
-			 "start it: systemctl start sluiced, or sluiced -i %s -c FILE",
+			 "no sluiced of instance '%s' listens on %s%s%s; to start it: systemctl start sluiced, or sluiced -i %s "
+			 "-c FILE",
 			 cli->instance, path, os ? ": " : "", os ? strerror((int)os) : "", cli->instance);
 }
 
@@ -95,12 +118,11 @@ static CURL *prepare(const char *method, const char *path, const char *body, siz
 	return curl;
 }
 
-int client_request(struct cli *cli, const char *method, const char *url, const json_t *query, const char *body, size_t body_len,
-		   struct answer *ret, char why[CLI_ERROR])
+static int perform(struct cli *cli, const char *method, const char *url, const json_t *query, const char *body, size_t body_len,
+		   struct buffer into, struct answer *ret, char why[CLI_ERROR])
 {
 	/* No `Expect: 100-continue`: the answer would wait for it. */
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
-	struct buffer into = {0};
 	char path[256], *whole = NULL;
 	CURL *curl;
 	CURLcode code;
@@ -111,6 +133,7 @@ int client_request(struct cli *cli, const char *method, const char *url, const j
 	else
 		snprintf(path, sizeof(path), "/run/sluice/%s/api.sock", cli->instance);
 	curl = prepare(method, path, body, body_len, &into);
+	into.curl = curl;
 	if (curl)
 		whole = make_url(curl, url, query);
 	if (!whole || !headers) {
@@ -126,7 +149,7 @@ int client_request(struct cli *cli, const char *method, const char *url, const j
 	}
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
 	ret->text = into.text;
-	ret->json = into.text ? json_loadb(into.text, into.len, JSON_DECODE_ANY, NULL) : NULL;
+	ret->json = into.text && into.len ? json_loadb(into.text, into.len, JSON_DECODE_ANY, NULL) : NULL;
 	into.text = NULL;
 	r = 0;
 out:
@@ -135,6 +158,18 @@ out:
 	curl_easy_cleanup(curl);
 	curl_slist_free_all(headers);
 	return r;
+}
+
+int client_request(struct cli *cli, const char *method, const char *url, const json_t *query, const char *body, size_t body_len,
+		   struct answer *ret, char why[CLI_ERROR])
+{
+	return perform(cli, method, url, query, body, body_len, (struct buffer){0}, ret, why);
+}
+
+int client_lines(struct cli *cli, const char *url, const json_t *query, void (*line)(char *text, void *arg), void *arg,
+		 struct answer *ret, char why[CLI_ERROR])
+{
+	return perform(cli, "GET", url, query, NULL, 0, (struct buffer){.line = line, .arg = arg}, ret, why);
 }
 
 void answer_free(struct answer *a)

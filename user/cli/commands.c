@@ -10,6 +10,7 @@
 		{.key = "--confirm",                                                                                             \
 		 .value = "TIME",                                                                                                \
 		 .json = "?confirm",                                                                                             \
+		 .type = VALUE_TIME,                                                                                             \
 		 .help = "go back after TIME (60s, 5m) unless confirmed"}
 
 #define VRF {.key = "vrf", .value = "NAME", .json = "vrf", .help = "routing domain (default)"}
@@ -101,9 +102,27 @@ static const struct param route_delete[] = {
 	END,
 };
 
+static const struct param route_show[] = {
+	{.value = "PREFIX", .json = "?to", .help = "of this prefix alone"},
+	{.key = "longer", .value = "PREFIX", .json = "?longer", .help = "of every prefix within this one"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	{.key = "protocol", .value = "NAME", .json = "?protocol", .help = "static, connected, local, nat, bgp, bird, kernel …"},
+	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
+	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},
+	{.key = "inactive", .json = "?inactive", .fixed = "1", .help = "only those that are not in force, and why"},
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many"},
+	END,
+};
+
 static const struct param route_get[] = {
 	{.value = "ADDR", .json = "?addr", .flags = PARAM_REQUIRED},
 	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	END,
+};
+
+static const struct param nexthop_drain[] = {
+	{.value = "ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
 	END,
 };
 
@@ -224,6 +243,7 @@ static const struct param config_show[] = {
 
 static const struct param file_change[] = {
 	{.value = "FILE", .json = "file", .type = VALUE_FILE, .flags = PARAM_REQUIRED, .help = "YAML or JSON; -: stdin"},
+	{.key = "--yes", .json = "?force", .fixed = "1", .help = "even when FILE has no ports, and takes all of them away"},
 	CHANGE,
 	END,
 };
@@ -275,11 +295,22 @@ const struct command commands[] = {
 	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
 	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
 
-	GET("route show", "/v1/routes", print_routes, NULL, "routes: of the configuration and of the kernel"),
+	{.path = "route show",
+	 .method = "GET",
+	 .url = "/v1/routes",
+	 .run = run_routes,
+	 .params = route_show,
+	 .help = "routes: of the configuration and of the kernel",
+	 .example = "sluice route show longer 10.0.0.0/8 protocol bgp via 192.0.2.2"},
 	ADD("route add", "/v1/routes", route_add, "add a static route",
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
 	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
+
+	GET("nexthop show", "/v1/nexthops", print_nexthops, NULL, "gateways, their state and counters"),
+	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
+	   "no new connections by it; those that NAT tracks stay"),
+	DO("nexthop undrain", "/v1/nexthops/undrain", run_request, print_members, nexthop_drain, "new connections by it again"),
 
 	GET("nat show", "/v1/nat", print_nat, NULL, "rules, and how full their pools are"),
 	{.path = "nat add snat",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli.h"
+#include "commit.h"
 
 #define CANDIDATES 64
 #define WORD	   32
@@ -111,6 +112,8 @@ int cli_globals(struct cli *cli, int *argc, char **argv, bool *ret_help, bool *r
 	}
 	argv[kept] = NULL;
 	*argc = kept;
+	if (!r && !state_instance_ok(cli->instance))
+		r = say(why, "'%.40s' is no name of an instance: letters, digits, '-', '_', '.', at most 32", cli->instance);
 	return r;
 }
 
@@ -377,8 +380,12 @@ static int set(struct parser *p, const struct param *param, json_t *value, char 
 
 static int set_word(struct parser *p, const struct param *param, const char *word, char why[CLI_ERROR])
 {
+	uint32_t seconds = 0;
+
 	if (param->type == VALUE_NUMBER && !all_digits(word))
 		return say(why, "%s: '%.40s' is not a number", param_name(param), word);
+	if (param->type == VALUE_TIME && (seconds_parse(word, &seconds) || !seconds || seconds > COMMIT_CONFIRM_MAX))
+		return say(why, "%s: '%.40s' is not a time in 1s..%us", param_name(param), word, COMMIT_CONFIRM_MAX);
 	if (param->choices && !is_choice(param->choices, word))
 		return say(why, "%s: '%.40s' is not one of: %s", param_name(param), word, param->choices);
 	if (!*word)

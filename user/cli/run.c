@@ -109,17 +109,79 @@ int run_request(struct cli *cli, const struct command *cmd, json_t *args)
 	return code;
 }
 
+struct lines {
+	const struct cli *cli;
+	size_t n;
+};
+
+/* `[ITEM,`, `ITEM,`, … `ITEM]`. */
+static void route_line(char *text, void *arg)
+{
+	struct lines *l = arg;
+	size_t len = strlen(text);
+	json_t *route;
+
+	if (l->cli->json && !l->cli->pretty) {
+		puts(text);
+		return;
+	}
+	if (!l->n && *text == '[') {
+		text++;
+		len--;
+	}
+	if (len)
+		text[len - 1] = '\0';
+	route = json_loads(text, 0, NULL);
+	if (!route)
+		return;
+	if (l->cli->json) {
+		fputs(l->n ? ",\n" : "[\n", stdout);
+		json_dumpf(route, stdout, JSON_INDENT(2));
+	} else {
+		print_route(route);
+	}
+	l->n++;
+	json_decref(route);
+}
+
+int run_routes(struct cli *cli, const struct command *cmd, json_t *args)
+{
+	struct lines l = {.cli = cli};
+	struct answer answer = {0};
+	json_t *query = take_query(args);
+	char why[CLI_ERROR];
+	int code = EXIT_OK;
+
+	if (client_lines(cli, cmd->url, query, route_line, &l, &answer, why))
+		code = cli_fail(cli, EXIT_UNREACHABLE, why);
+	else if (answer.status >= 400)
+		code = fail_json(cli, answer.json);
+	else if (cli->json && cli->pretty)
+		puts(l.n ? "\n]" : "[]");
+	else if (!cli->json && !l.n)
+		puts("no routes");
+	answer_free(&answer);
+	json_decref(query);
+	return code;
+}
+
 static int read_stdin(char **ret, size_t *ret_len)
 {
 	char *buf = malloc(STDIN_MAX + 1);
 	size_t len;
+	int r = 0;
 
 	if (!buf)
 		return -ENOMEM;
+	errno = 0;
 	len = fread(buf, 1, STDIN_MAX, stdin);
-	if (ferror(stdin) || !feof(stdin)) {
+	if (ferror(stdin))
+		r = errno ? -errno : -EIO;
+	else if (!feof(stdin))
+		r = -EFBIG;
+	if (r) {
 		free(buf);
-		return ferror(stdin) ? -EIO : -EFBIG;
+		return r;
 	}
 	buf[len] = '\0';
 	*ret = buf;

@@ -103,7 +103,7 @@ static void print_hop(const json_t *hop)
 }
 
 /* In the manner of `ip route`: one line a route, `nexthop` lines under one that has several. */
-static void print_route(const json_t *r)
+void print_route(const json_t *r)
 {
 	const json_t *hops = json_object_get(r, "nexthops"), *hop;
 	const char *type = text_of(r, "type"), *vrf = text_of(r, "vrf"), *reason = text_of(r, "reason");
@@ -131,17 +131,6 @@ static void print_route(const json_t *r)
 		print_hop(hop);
 		putchar('\n');
 	}
-}
-
-void print_routes(const json_t *answer)
-{
-	const json_t *r;
-	size_t i;
-
-	if (!json_array_size(answer))
-		puts("no routes");
-	json_array_foreach (answer, i, r)
-		print_route(r);
 }
 
 static void cell_ports_used(const json_t *row, char *buf, size_t size)
@@ -288,6 +277,21 @@ void print_fdb(const json_t *answer)
 	};
 
 	table_print(answer, columns, N(columns), "no stations");
+}
+
+void print_nexthops(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{.title = "ID", .key = "id", .right = true},
+		{.title = "VIA", .key = "via"},
+		{.title = "INTERFACE", .key = "interface"},
+		{.title = "STATE", .key = "state"},
+		{.title = "MAC", .key = "mac"},
+		{.title = "PACKETS", .key = "packets", .right = true},
+		{.title = "BYTES", .key = "bytes", .right = true},
+	};
+
+	table_print(answer, columns, N(columns), "no nexthops");
 }
 
 void print_neighbors(const json_t *answer)

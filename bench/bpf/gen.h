@@ -1,0 +1,189 @@
+/* gen.h: writes the headers of a frame anew for every run of a benchmark, and chooses its flow.
+ *
+ * BPF_PROG_RUN gives a program the same buffer again and again, as the run before left it, and live frames are recycled likewise;
+ * so whoever measures a program that rewrites packets must make the packet first. Driven by bench/gen.py, which has the same
+ * layout of struct gen. Every field is stored in the width in which a datapath loads it: a load that spans two stores in flight
+ * would wait for them, and the wait would be taken for a cost of the datapath.
+ */
+#ifndef BENCH_GEN_H
+#define BENCH_GEN_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#define GEN_HEAD 96	   /* bytes at the front of a frame that are written; frames are no shorter */
+#define GEN_SEQ	 (1 << 20) /* which flow comes next: read in order, so that it is in the cache before it is needed */
+
+#define GEN_F_TAG	(1 << 0) /* template: 4 bytes of tag */
+#define GEN_F_IP6	(1 << 1)
+#define GEN_F_TCP	(1 << 2)
+#define GEN_F_DST_HIGH6 (1 << 3) /* the value is the upper half of the IPv6 destination */
+
+#define GEN_TAG (1u << 31)
+
+/* A field is its base plus some bits of the value. */
+struct gen_field {
+	__u32 base; /* host order */
+	__u32 shift;
+	__u32 mask;
+};
+
+struct gen {
+	__u32 flags; /* GEN_F_* */
+	__u32 target;
+	__u32 next;	      /* position in `seq` */
+	__u32 mask;	      /* of positions: number of values - 1 */
+	__u64 l3_sum, l4_sum; /* one's complement sums of what does not change, the pseudo header included */
+	struct gen_field dmac, smac, saddr, daddr, sport, dport; /* the lowest 32 bits of MACs and addresses */
+	__u32 frame_len;
+	__u32 tag; /* tc: the tag beside the data, GEN_TAG | TCI; 0: none */
+	__u16 head[GEN_HEAD / 2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gen);
+} gen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, GEN_SEQ);
+	__type(key, __u32);
+	__type(value, __u64);
+} seq SEC(".maps");
+
+#define GEN_INLINE static inline __attribute__((always_inline))
+
+GEN_INLINE struct gen *gen_get(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&gen, &zero);
+}
+
+GEN_INLINE __u64 gen_next(struct gen *g)
+{
+	__u32 i = g->next++ & g->mask & (GEN_SEQ - 1);
+	__u64 *v = bpf_map_lookup_elem(&seq, &i);
+
+	return v ? *v : 0;
+}
+
+GEN_INLINE __u32 gen_value(const struct gen_field *f, __u64 v)
+{
+	return f->base + ((v >> (f->shift & 63)) & f->mask);
+}
+
+GEN_INLINE __u16 gen_check(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* `from` and `to`: bytes of the frame. */
+GEN_INLINE void gen_copy32(void *data, const struct gen *g, __u32 from, __u32 to)
+{
+#pragma unroll
+	for (__u32 i = from; i < to; i += 4)
+		*(__u32 *)(data + i) = *(const __u32 *)((const void *)g->head + i);
+}
+
+GEN_INLINE void gen_macs(__u16 *data, struct gen *g, __u64 v)
+{
+	__u32 d = gen_value(&g->dmac, v), s = gen_value(&g->smac, v);
+
+	data[0] = g->head[0];
+	data[1] = bpf_htons(d >> 16);
+	data[2] = bpf_htons(d);
+	data[3] = g->head[3];
+	data[4] = bpf_htons(s >> 16);
+	data[5] = bpf_htons(s);
+	data[6] = g->head[6];
+}
+
+/* Ports and checksum; the sum holds the addresses already. */
+GEN_INLINE void gen_l4(void *data, const struct gen *g, __u64 v, __u32 off, __u64 sum)
+{
+	__u16 sport = bpf_htons(gen_value(&g->sport, v)), dport = bpf_htons(gen_value(&g->dport, v));
+
+	sum += g->l4_sum + sport + dport;
+	*(__u16 *)(data + off) = sport;
+	*(__u16 *)(data + off + 2) = dport;
+	if (g->flags & GEN_F_TCP) {
+		gen_copy32(data, g, off + 4, off + 16);
+		*(__u16 *)(data + off + 16) = gen_check(sum);
+		*(__u16 *)(data + off + 18) = 0;
+		return;
+	}
+	*(__u16 *)(data + off + 4) = g->head[(off + 4) / 2];
+	*(__u16 *)(data + off + 6) = gen_check(sum);
+}
+
+GEN_INLINE void gen_ip4(void *data, const struct gen *g, __u64 v, __u32 off)
+{
+	__u32 saddr = bpf_htonl(gen_value(&g->saddr, v)), daddr = bpf_htonl(gen_value(&g->daddr, v));
+	__u64 addrs = (__u64)saddr + daddr;
+
+	gen_copy32(data, g, off, off + 8);
+	*(__u8 *)(data + off + 8) = ((const __u8 *)g->head)[off + 8];
+	*(__u8 *)(data + off + 9) = ((const __u8 *)g->head)[off + 9];
+	*(__u16 *)(data + off + 10) = gen_check(g->l3_sum + addrs);
+	*(__u32 *)(data + off + 12) = saddr;
+	*(__u32 *)(data + off + 16) = daddr;
+	gen_l4(data, g, v, off + 20, addrs);
+}
+
+GEN_INLINE void gen_ip6(void *data, const struct gen *g, __u64 v, __u32 off)
+{
+	__u32 saddr = bpf_htonl(gen_value(&g->saddr, v)), daddr = bpf_htonl(gen_value(&g->daddr, v));
+	__u64 high = bpf_cpu_to_be64(v), sum = (__u64)saddr + daddr;
+
+	gen_copy32(data, g, off, off + 20);
+	*(__u32 *)(data + off + 20) = saddr;
+	if (g->flags & GEN_F_DST_HIGH6) {
+		*(__u32 *)(data + off + 24) = high;
+		*(__u32 *)(data + off + 28) = high >> 32;
+		sum += (high & 0xffffffff) + (high >> 32);
+	} else {
+		gen_copy32(data, g, off + 24, off + 32);
+	}
+	gen_copy32(data, g, off + 32, off + 36);
+	*(__u32 *)(data + off + 36) = daddr;
+	gen_l4(data, g, v, off + 40, sum);
+}
+
+/* 0, or -1: the frame is too short. */
+GEN_INLINE int gen_write(void *data, void *end, struct gen *g)
+{
+	__u64 v;
+
+	if (data + GEN_HEAD > end)
+		return -1;
+	v = gen_next(g);
+	gen_macs(data, g, v);
+	if (g->flags & GEN_F_TAG) {
+		*(__u16 *)(data + 14) = g->head[7];
+		*(__u16 *)(data + 16) = g->head[8];
+		if (g->flags & GEN_F_IP6)
+			gen_ip6(data, g, v, 18);
+		else
+			gen_ip4(data, g, v, 18);
+	} else if (g->flags & GEN_F_IP6) {
+		gen_ip6(data, g, v, 14);
+	} else {
+		gen_ip4(data, g, v, 14);
+	}
+	return 0;
+}
+
+#endif

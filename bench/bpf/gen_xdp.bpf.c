@@ -1,0 +1,133 @@
+/* gen_xdp.bpf.c: XDP's programs of the benchmarks: generator and target by tail call, the targets to compare with, the bare
+ * redirect and the counting receiver of the namespaces.
+ */
+#include "ctx_xdp.h"
+#include "config.h"
+#include "parse.h"
+#include "gen.h"
+
+/* What is measured: 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with a tag's length taken off. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 8);
+	__type(key, __u32);
+	__type(value, __u32);
+} targets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, 8);
+	__type(key, __u32);
+	__type(value, struct bpf_devmap_val);
+} out SEC(".maps");
+
+/* Frames that came in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} received SEC(".maps");
+
+/* The first bytes of the last frames that were received, for a look at them. */
+struct sample {
+	__u32 len;
+	__u8 head[GEN_HEAD];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct sample);
+} samples SEC(".maps");
+
+/* The frame as it was before the target changed its length. */
+static __always_inline int gen_xdp_fresh(struct xdp_md *ctx, struct gen *g)
+{
+	int by = (int)(ctx_data_end(ctx) - ctx_data(ctx)) - (int)g->frame_len;
+
+	if (by && bpf_xdp_adjust_head(ctx, by))
+		return -1;
+	return gen_write(ctx_data(ctx), ctx_data_end(ctx), g);
+}
+
+SEC("xdp.frags")
+int gen_run(struct xdp_md *ctx)
+{
+	struct gen *g = gen_get();
+
+	if (!g || gen_xdp_fresh(ctx, g))
+		return XDP_ABORTED;
+	bpf_tail_call(ctx, &targets, g->target);
+	return XDP_ABORTED;
+}
+
+SEC("xdp.frags")
+int gen_bare(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+SEC("xdp.frags")
+int gen_untag(struct xdp_md *ctx)
+{
+	return bpf_xdp_adjust_head(ctx, 4) ? XDP_ABORTED : XDP_DROP;
+}
+
+/* The least that a switch could do: the switch's own parser, and out. */
+SEC("xdp.frags")
+int gen_floor(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+
+	if (!p || parse(ctx, p) != V_NEXT)
+		return XDP_ABORTED;
+	return bpf_redirect_map(&out, 0, 0);
+}
+
+/* As live frames: out of the netdev that the run names as ingress. */
+SEC("xdp")
+int gen_send(struct xdp_md *ctx)
+{
+	struct gen *g = gen_get();
+
+	if (!g || gen_write(ctx_data(ctx), ctx_data_end(ctx), g))
+		return XDP_ABORTED;
+	return XDP_TX;
+}
+
+SEC("xdp")
+int gen_redirect(struct xdp_md *ctx)
+{
+	return bpf_redirect_map(&out, 0, 0);
+}
+
+SEC("xdp")
+int gen_receive(struct xdp_md *ctx)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+	struct sample *s;
+	__u32 zero = 0, i;
+	__u64 *n;
+
+	n = bpf_map_lookup_elem(&received, &zero);
+	if (!n || data + GEN_HEAD > end)
+		return XDP_DROP;
+	/* The kernel's own talk (ND, MLD) is multicast, the benchmark's frames are not. */
+	if (*(__u8 *)data & 1)
+		return XDP_DROP;
+	*n += 1;
+	if (*n & 0xfff)
+		return XDP_DROP;
+	i = *n >> 12 & 63;
+	s = bpf_map_lookup_elem(&samples, &i);
+	if (s) {
+		s->len = end - data;
+		__builtin_memcpy(s->head, data, GEN_HEAD);
+	}
+	return XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,280 @@
+"""part_datapath.py: ns per packet of the very programs that sluiced has pinned, by BPF_PROG_RUN, for XDP and tc.
+
+A generator (bench/bpf/gen.h) writes all headers anew and tail-calls the pinned program; the same generator tail-calling a
+program that does nothing is subtracted, run by turns. A tail call was chosen over compiling the datapath into the generator
+because so the very instructions that carry traffic are measured, on their own maps, as sluiced has set them up.
+
+For every case one packet is looked at first: the generator's frame through the pinned program alone must come out as it does
+through the generator, and be what the case says.
+
+For work on the packet path: CASES=REGEXP measures the cases that match, EMPTY=1 leaves out the full tables.
+"""
+import os
+import re
+
+import kit
+import lab as labs
+from gen import (BARE, FLOOR, FRAME, IP, REAL, SEQ, TAGGING, TCP, UDP, Bench, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+                 template)  # fmt: skip
+import bpf
+
+ROUNDS, RUNS, SLICE = 5, 300_000, 100_000
+
+
+class Case:
+    """`frame`: scapy; `vary`: see gen.template; `sizes`: sequences; `check(out, before)`: what is wrong with what came out, or
+    None. `tags`: how often the target changes the frame's length, or in tc the tag: the generator undoes that, and what it costs
+    it is subtracted as well."""
+
+    def __init__(self, name, port, frame, vary, sizes, check, *, tags=None, target=REAL, hooks=("xdp", "tc"), to_reach=None):
+        self.name, self.port, self.frame, self.vary, self.sizes, self.check = name, port, frame, vary, sizes, check
+        self.tags, self.target, self.hooks, self.to_reach = tags or {}, target, hooks, to_reach or {}
+
+
+def routed(out, before, smac, dmac, **changed):
+    """A routed packet: MACs, TTL, checksums right, and the rest as it came but for what `changed` names."""
+    a, b = ether(out), ether(before)
+    if a.src != smac or not dmac(a.dst):
+        return f"MACs {a.src} > {a.dst}"
+    for x in (a, b):
+        if Dot1Q in x:
+            x[Ether].type = x[Dot1Q].type
+            x[Ether].payload = x[Dot1Q].payload
+    want = b[IPv6] if IPv6 in b else b[IP]
+    got = a.getlayer(type(want))
+    if got is None:
+        return "no IP"
+    if IPv6 in b:
+        want.hlim -= 1
+    else:
+        want.ttl -= 1
+        del want.chksum
+    l4 = want.getlayer(TCP) or want.getlayer(UDP)
+    del l4.chksum
+    for key, value in changed.items():
+        if key in ("src", "dst"):
+            setattr(want, key, value(getattr(got, key)))
+        else:
+            setattr(l4, key, value(getattr(got.payload, key)))
+    if bytes(want) != bytes(got)[: len(bytes(want))]:
+        return f"{got.summary()} ({bytes(got).hex()}) is not {want.__class__(bytes(want)).summary()} ({bytes(want).hex()})"
+    return None
+
+
+def gateway(mac):
+    return mac.startswith("02:00:00:00:ee:0")
+
+
+def in_pool(value):
+    kit.need(value.startswith("198.18.0."), f"{value} is not of the pool")
+    return value
+
+
+def any_port(value):
+    kit.need(value >= 1024, f"port {value}")
+    return value
+
+
+INSIDE = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10)
+TCP_ACK = TCP(sport=1024, dport=443, flags="A", seq=1, ack=1)
+CLIENTS = {"saddr": (10, 0x3FF), "sport": (0, 0x3FF)}  # 1024 addresses of 1024 ports
+MANY = 1 << 20
+ESTABLISHED = {"1 flows": 50, "16,384 flows": 75, "65,536 flows": 110, "1,048,576 flows": 220}  # ns to reach
+
+
+def by_wan(lab):
+    """Routed by one of the ways out."""
+
+    def check(out, before, **changed):
+        return routed(out, before, lab.macs["wan" + ether(out).dst[-1]], gateway, **changed)
+
+    return check
+
+
+def to_wan(lab):
+    return Ether(dst=lab.macs["wan1"], src="02:00:00:00:ee:01")
+
+
+def switching(hook):
+    """What tc does to a tag stands beside the data, where these runs do not show it."""
+
+    def check(vlan_out):
+        def switched(out, before):
+            a, b = ether(out), ether(before)
+            if vlan_out != (a[Dot1Q].vlan if Dot1Q in a else None) and hook == "xdp":
+                return f"tag {a.summary()}"
+            same = a.dst == b.dst and a.src == b.src and a[IP].build() == b[IP].build()
+            return None if same else a.summary()
+
+        return switched
+
+    one = {"xdp": 1, "tc": 1}
+    station = "02:00:00:00:10:0a"
+    return [
+        Case("floor: parse, redirect", "in1", INSIDE / IP(src="10.0.4.1", dst="172.16.0.1") / TCP_ACK, {}, [flows(1)],
+             lambda o, b: None if o[-80:] == b[-80:] else "changed", target=FLOOR),
+        Case("switch, access to trunk", "in2", Ether(dst=labs.HOST_MAC, src=station) / IP(src="10.0.0.10", dst="10.0.0.99") / TCP_ACK,
+             {}, [flows(1)], check(10), tags=one, to_reach={"1 flows": 35}),
+        Case("switch, trunk to access", "in1",
+             Ether(dst=station, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.0.99", dst="10.0.0.10") / TCP_ACK,
+             {}, [flows(1)], check(None), tags=one, to_reach={"1 flows": 35}),
+    ]  # fmt: skip
+
+
+def translating(lab, hook, about=""):
+    sizes = [flows(1), flows(16384), flows(MANY)]
+    if hook == "xdp" and not about:
+        sizes = [flows(1), flows(1024), flows(16384), flows(65536), flows(MANY), flows(65536, 1.1), flows(MANY, 1.1)]
+    way = by_wan(lab)
+    return [
+        Case("SNAT + ECMP, established" + about, "in1", INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP_ACK, CLIENTS, sizes,
+             lambda o, b: way(o, b, src=in_pool, sport=any_port), to_reach=ESTABLISHED),
+        Case("DNAT, established" + about, "wan1",
+             to_wan(lab) / IP(src="100.64.0.1", dst=labs.VIP) / TCP(sport=1024, dport=8080, flags="A"), CLIENTS, sizes[:5],
+             lambda o, b: routed(o, b, labs.GW_MAC, "02:00:00:00:10:0a".__eq__, dst=lambda v: labs.SERVER, dport=lambda v: 80),
+             to_reach=ESTABLISHED),
+        Case("route past NAT rules" + about, "in1", INSIDE / IP(src="10.0.4.1", dst="100.64.0.1") / TCP_ACK, {"daddr": (0, 0xFFFFF)},
+             [flows(1), flows(MANY)], way),
+    ]  # fmt: skip
+
+
+def routing(lab, dst4=None, dst6=None):
+    """`dst4`, `dst6`: destinations in full tables."""
+    way = by_wan(lab)
+    if dst4:
+        n4, n6 = Sequence("1M random destinations", dst4), Sequence("1M random destinations", dst6)
+        return [
+            Case("route, 1M routes", "in1", INSIDE / IP(src="10.0.4.1", dst="0.0.0.0") / TCP_ACK, {"daddr": (0, 0xFFFFFFFF)}, [n4], way,
+                 to_reach={n4.name: 70}),
+            Case("route, IPv6, 200k routes", "in1", INSIDE / IPv6(src=labs.INSIDE6, dst="::1") / TCP_ACK, {"dst_high6": True}, [n6], way),
+        ]  # fmt: skip
+    sizes, spread_ = [flows(1), flows(MANY)], {"daddr": (0, 0xFFFFF)}
+    return [
+        Case("route", "in1", INSIDE / IP(src="10.0.4.1", dst="100.64.0.1") / TCP_ACK, spread_, sizes, way, to_reach={"1 flows": 50}),
+        Case("route, VLAN to VLAN", "in1", INSIDE / IP(src="10.0.4.1", dst="10.1.0.10") / TCP_ACK, {}, sizes[:1],
+             lambda o, b: routed(o, b, "02:00:00:00:20:01", "02:00:00:00:20:0a".__eq__), tags={"tc": 2}),
+        Case("route, ECMP of 4", "wan1", to_wan(lab) / IP(src="100.64.0.1", dst="172.16.0.1") / TCP_ACK, spread_, sizes, way),
+        Case("route, IPv6", "in1", INSIDE / IPv6(src=labs.INSIDE6, dst="2001:db8:aaaa::1") / TCP_ACK, spread_, sizes, way),
+    ]  # fmt: skip
+
+
+def warm(bench, case, ifindex, values):
+    """Every flow's first packet, and its second."""
+    bench.order(values)
+    for _ in range(2):
+        bench.run(case.target, ifindex, len(values))
+
+
+def look(report, bench, case, lab, hook):
+    """One packet, before it is measured."""
+    ifindex = lab.ifindex[case.port]
+    before = bare_frame(bench, ifindex)
+    out = bench.once(case.target, ifindex)
+    if case.target == REAL:
+        prog = bpf.Prog(f"{lab.pins}/progs/{hook}")
+        alone = bpf.run_xdp(prog, before, ifindex) if hook == "xdp" else bpf.run_tc(prog, before, ifindex)
+        prog.close()
+        kit.need((alone.retval, alone.data) == (out.retval, out.data), f"{case.name}: the program alone says {alone.retval} "
+                 f"{alone.data.hex()}, behind the generator {out.retval} {out.data.hex()}")  # fmt: skip
+    want = bpf.XDP_REDIRECT if hook == "xdp" else bpf.TC_ACT_REDIRECT
+    kit.need(out.retval == want, f"{case.name} at {hook}: verdict {out.retval}")
+    data = out.data
+    wrong = case.check(data, before)
+    kit.need(not wrong, f"{case.name} at {hook}: {wrong}")
+    report.packet(f"{hook} {case.name}", data)
+
+
+def rounds(report, bench, case, ifindex, series, point, runs, tag_ns):
+    """By turns, generator alone and generator with target."""
+    bench.run(case.target, ifindex, SLICE)
+    for _ in range(ROUNDS):
+        alone = bench.run(BARE, ifindex, runs)
+        both = bench.run(case.target, ifindex, runs)
+        report.add(series, point, both - alone - tag_ns * case.tags.get(bench.hook, 0))
+        report.add("generator", point, alone)
+
+
+def length_change(bench, ifindex):
+    """What the generator pays for giving a frame its old length: half of what the two changes of a round cost."""
+    bench.run(TAGGING, ifindex, SLICE)
+    both = sorted(bench.run(TAGGING, ifindex, SLICE) - bench.run(BARE, ifindex, SLICE) for _ in range(ROUNDS))
+    return max(both[ROUNDS // 2] / 2, 0)
+
+
+def measure(report, lab, hook, table_of_cases):
+    bench = Bench(hook, "bench-gen")
+    try:
+        real = bpf.Prog(f"{lab.pins}/progs/{hook}")
+        bench.target(REAL, real)
+        with lab.ns.entered(), kit.Quiet():
+            if hook == "xdp":
+                bench.way_out(lab.ifindex["wan1"])
+            for case in table_of_cases:
+                ifindex = lab.ifindex[case.port]
+                bench.set(template(case.frame, hook, **case.vary))
+                tag_ns = length_change(bench, ifindex)
+                for size in case.sizes:
+                    warm(bench, case, ifindex, size.all())
+                    bench.order(size.order)
+                    look(report, bench, case, lab, hook)
+                    rounds(report, bench, case, ifindex, f"{hook}: {case.name}", size.name, RUNS, tag_ns)
+        real.close()
+    finally:
+        bench.close()
+
+
+def show(report, hooks_cases):
+    rows = []
+    for hook, table_of_cases in hooks_cases:
+        for c in table_of_cases:
+            for s in c.sizes:
+                m, goal = report.median(f"{hook}: {c.name}", s.name), c.to_reach.get(s.name) if hook == "xdp" else None
+                least = min(report.samples[(f"{hook}: {c.name}", s.name)])
+                rows.append((f"{hook}: {c.name}", s.name, report.cell(f"{hook}: {c.name}", s.name), kit.round_up(least), goal or "",
+                             f"{m / goal:.2f}" if goal else ""))  # fmt: skip
+    kit.table(f"ns per packet, {FRAME}-byte frames, generator subtracted", ("case", "flows or destinations", "ns", "least", "to reach", "ratio"), rows)
+
+
+def fill(report, lab, families):
+    """Full tables; the prefixes by family."""
+    got = {}
+    for family, n in families:
+        got[family] = labs.routes(family, n)
+        kernel, both = labs.load_routes(lab, got[family], family)
+        report.facts[f"routes{family}"] = {"routes": n, "kernel_s": kernel, "mirrored_s": both}
+        kit.say(f"    {n:,} IPv{family} routes: the kernel took {kernel:.1f} s, the switch had them after {both:.1f} s")
+    return got
+
+
+def run(report):
+    kit.say("BPF_PROG_RUN of the pinned programs; what came out:")
+    done = []
+
+    def at(lab, hook, table_of_cases):
+        table_of_cases = [c for c in table_of_cases if re.search(os.environ.get("CASES", ""), f"{hook}: {c.name}")]
+        done.append((hook, table_of_cases))
+        measure(report, lab, hook, table_of_cases)
+
+    full = not os.environ.get("EMPTY")
+    lab = labs.DatapathLab("bench-dp", nat=True)
+    try:
+        for hook in ("xdp", "tc"):
+            at(lab, hook, switching(hook) + translating(lab, hook))
+        lab.switch.cli("flow flush", timeout=120)
+        if full:
+            fill(report, lab, [(4, 1_000_000)])
+            at(lab, "xdp", translating(lab, "xdp", ", 1M routes"))
+    finally:
+        lab.close()
+    lab = labs.DatapathLab("bench-dr", nat=False)
+    try:
+        for hook in ("xdp", "tc"):
+            at(lab, hook, routing(lab))
+        if full:
+            prefixes = fill(report, lab, [(4, 1_000_000), (6, 200_000)])
+            dst4, dst6 = (labs.addresses_in(prefixes[f], f, SEQ) for f in (4, 6))
+            for hook in ("xdp", "tc"):
+                at(lab, hook, routing(lab, dst4, dst6))
+    finally:
+        lab.close()
+    show(report, done)

@@ -1,0 +1,132 @@
+"""part_tcp.py: what containers feel: TCP throughput, latency of requests, connections a second; from container to container of one
+VLAN, and from a container to a host outside, by sluice (tc, as such ports have it), by the Linux bridge and by ip_forward.
+
+        a [eth0] ---- [pa] dut [pb] ---- [eth0] b          outside: [po] ---- [eth0] o (routed)
+
+Offloads are as the kernel sets them up: on. Client and server share the machine with everything, so ratios within one round count.
+"""
+import re
+import time
+
+import kit
+from netlab import Lab, wait_for
+
+ROUNDS, SECONDS = 5, 1
+GW, A, B, O = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.2"
+
+
+class Net:
+    """Two containers and a host outside; `make` joins them."""
+
+    name = "sluice"
+
+    def __init__(self, lab, prefix):
+        self.lab = lab
+        self.dut = lab.ns(prefix + "dut")
+        self.a = lab.host(prefix + "a", self.dut, "pa", addrs=(A + "/24",), gw=(GW,))
+        self.b = lab.host(prefix + "b", self.dut, "pb", addrs=(B + "/24",), gw=(GW,))
+        self.o = lab.host(prefix + "o", self.dut, "po", addrs=(O + "/30",), gw=("192.0.2.1",))
+        self.make()
+        for n in (self.b, self.o):
+            n.iperf3_server()
+            n.spawn(["sockperf", "server", "--tcp", "-i", "0.0.0.0", "-p", "11111"])
+            n.spawn(["/usr/bin/python3", "-c", ACCEPT])
+        for target in (B, O):
+            wait_for(f"{self.name}: {target} answers", lambda t=target: self.a.ping(t, count=1)[1])
+            wait_for(f"{self.name}: servers at {target}", lambda t=target: connects(self.a, t, 0.05))
+
+    def make(self):
+        path = f"/tmp/{self.dut.full}.yaml"
+        with open(path, "w", encoding="ascii") as f:
+            f.write("ports:\n  pa: {mode: access, vlan: 10}\n  pb: {mode: access, vlan: 10}\n  po: {mode: routed}\n"
+                    f"interfaces:\n  vlan10: {{vlan: 10, addresses: [{GW}/24]}}\n  po: {{port: po, addresses: [192.0.2.1/30]}}\n")  # fmt: skip
+        self.switch = self.lab.switch(self.dut, path)
+        self.switch.start()
+        self.switch.attached("pa", "pb", "po")
+
+
+class Kernel(Net):
+    """A bridge for the containers, ip_forward to the outside."""
+
+    name = "bridge, ip_forward"
+
+    def make(self):
+        run = self.dut.run
+        run("ip link add br0 type bridge")
+        run("ip link set br0 up")
+        for p in ("pa", "pb"):
+            run(f"ip link set {p} master br0")
+        self.dut.addr("br0", GW + "/24")
+        self.dut.addr("po", "192.0.2.1/30")
+        self.dut.sysctl("net.ipv4.ip_forward", 1)
+
+
+# Takes connections and closes them.
+ACCEPT = """
+import socket
+s = socket.create_server(("0.0.0.0", 11112), backlog=4096)
+while True:
+    c, _ = s.accept()
+    c.close()
+"""
+
+# Opens connections one after the other for so long; each is there when the other side's end of file has come.
+CONNECT = """
+import socket, sys, time
+end, n = time.monotonic() + float(sys.argv[2]), 0
+while time.monotonic() < end:
+    with socket.create_connection((sys.argv[1], 11112), timeout=2) as s:
+        n += not s.recv(1)
+print(n)
+"""
+
+
+def connects(ns, target, seconds):
+    done = ns.run(["/usr/bin/python3", "-c", CONNECT, target, str(seconds)], check=False)
+    return int(done.stdout) if done.returncode == 0 and done.stdout.strip().isdigit() else 0
+
+
+def latency(ns, target):
+    """Round trip in µs: {"p50": ..., "p99": ..., "p99.9": ...}. sockperf gives half of a round trip."""
+    out = ns.run(f"sockperf ping-pong --tcp -i {target} -p 11111 -t {SECONDS:.0f} -m 64").stdout
+    found = {p: re.search(rf"percentile {n} *= *([0-9.]+)", out) for p, n in (("p50", "50.000"), ("p99", "99.000"), ("p99.9", "99.900"))}
+    kit.need(all(found.values()), f"sockperf to {target}: {out[-500:]}")
+    return {p: 2 * float(m[1]) for p, m in found.items()}
+
+
+def once(report, net, where, target):
+    got = net.a.iperf3(target, SECONDS)
+    sent, received = got["end"]["sum_sent"]["bytes"], got["end"]["sum_received"]["bytes"]
+    kit.need(received > 0.9 * sent, f"{net.name}: {received} of {sent} bytes came to {target}")
+    report.add(f"{where}: throughput", net.name, got["end"]["sum_received"]["bits_per_second"] / 1e9, "Gbit/s")
+    for p, us in latency(net.a, target).items():
+        report.add(f"{where}: request and response, {p}", net.name, us, "µs")
+    n = connects(net.a, target, SECONDS)
+    kit.need(n, f"{net.name}: no connection to {target}")
+    report.add(f"{where}: connections", net.name, n / SECONDS, "/s")
+
+
+def counted(net):
+    """sluice has had the packets: its counters say so, and they add up."""
+    ports = {p["name"]: p for p in net.switch.json("counters show")["ports"]}
+    kit.need(ports["pa"]["forwarded"] > 10000, f"sluice forwarded only {ports['pa']['forwarded']} packets of pa")
+    wait_for("the counters add up", lambda: net.switch.cli("counters show --check", check=False).returncode == 0, 5)
+
+
+def run(report):
+    lab = Lab("bench-tcp")
+    try:
+        nets = [Net(lab, "s-"), Kernel(lab, "k-")]
+        for _ in range(ROUNDS):
+            for where, target in (("container to container", B), ("container to outside", O)):
+                for net in nets:
+                    once(report, net, where, target)
+                    time.sleep(0.1)
+        counted(nets[0])
+    finally:
+        lab.close()
+    rows = []
+    for series in dict.fromkeys(s for s, _ in report.samples):
+        ours, theirs = report.median(series, Net.name), report.median(series, Kernel.name)
+        rows.append((series, report.units[(series, Net.name)], report.cell(series, Net.name), report.cell(series, Kernel.name), f"{ours / theirs:.2f}"))
+    kit.table("TCP", ("what", "unit", Net.name, Kernel.name, "ratio"), rows)

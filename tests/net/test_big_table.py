@@ -1,0 +1,104 @@
+"""A big table through rtnetlink: how long it takes, what it costs, whether sluiced stays responsive, and an overrun of its socket.
+`make soak` runs it with a million routes."""
+import os
+import signal
+import time
+
+import pytest
+
+import netlab
+import talk
+
+COUNT = int(os.environ.get("SLUICE_ROUTES", "150000"))
+BURST = 200000
+CONFIG = """ports:
+  up1: {mode: routed}
+interfaces:
+  up1: {port: up1, addresses: [192.0.2.1/24]}
+tables: {routes4: 1048576}
+"""
+
+
+def net(i):
+    a = 0x10000000 + i * 0x300
+    return f"{a >> 24}.{a >> 16 & 255}.{a >> 8 & 255}.0/24"
+
+
+@pytest.fixture
+def w(world):
+    sw, r = world.ns("sw"), world.ns("r")
+    world.veth(sw, "up1", r, "sw")
+    r.addr("sw", "192.0.2.2/24", "192.0.2.3/24")
+    world.gw = world.start_switch(sw, CONFIG)
+    world.gw.attached("up1")
+    return world
+
+
+def batch(w, verb, numbers, via="192.0.2.2"):
+    tail = f" via {via} proto bgp\n"
+    path = w.write("batch", "".join(f"route {verb} {net(i)}{tail}" for i in numbers))
+    return w.sw.run(["ip", "-batch", path], timeout=600)
+
+
+def status(w):
+    return w.gw.json("status")
+
+
+def in_force(w):
+    return {(r["to"], r["nexthops"][0]["via"]) for r in w.gw.json("route show protocol bgp") if r["active"]}
+
+
+def kernel(w):
+    return {(f[0] if "/" in f[0] else f[0] + "/32", f[2]) for f in map(
+        str.split, w.sw.run("ip route show proto bgp", timeout=120).stdout.splitlines())}
+
+
+def test_no_turn_of_the_event_loop_is_long(w):
+    """Routes come in, and go, while the whole table is asked for again and again."""
+    begin = time.monotonic()
+    t = talk.Thread(batch, w, "add", range(COUNT))
+    shown, slowest, shows = 0, 0.0, 0
+    while t.is_alive():
+        shown = int(w.sw.run(["sh", "-c", f"{netlab.BUILD}/sluice -i {w.gw.instance} route show protocol bgp | wc -l"],
+                             timeout=300).stdout)
+        shows += 1
+        ask = time.monotonic()
+        w.gw.cli("status")
+        slowest = max(slowest, time.monotonic() - ask)
+    t.join()
+    netlab.wait_for("all are in force", lambda: status(w)["routes"]["in_force"] >= COUNT, timeout=120, every=0.1)
+    took = time.monotonic() - begin
+    with open(f"/proc/{w.gw.process.pid}/status") as f:
+        rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+    assert len(in_force(w)) == COUNT
+    begin = time.monotonic()
+    w.sw.run("ip route flush proto bgp", timeout=300)
+    netlab.wait_for("all are gone", lambda: status(w)["routes"]["in_force"] < 10, timeout=120, every=0.1)
+    s = status(w)
+    print(f"\n{COUNT} routes by netlink in {took:.1f} s ({COUNT / took:.0f} a second) beside {shows} listings (the last of {shown}); "
+          f"gone in {time.monotonic() - begin:.1f} s; {rss // 1024} MiB; slowest status {slowest * 1000:.0f} ms; longest turn of the "
+          f"event loop {s['loop_max_ms']:.1f} ms")
+    assert s["loop_max_ms"] < 10
+
+
+def test_overrun_of_the_netlink_socket(w):
+    """The daemon stands still during a burst that its socket cannot hold; then its FIB is what the kernel has."""
+    batch(w, "add", range(0, 50000))
+    netlab.wait_for("the first are in force", lambda: status(w)["routes"]["in_force"] >= 50000, timeout=60, every=0.2)
+    before = status(w)["netlink_resyncs"]
+    os.kill(w.gw.process.pid, signal.SIGSTOP)
+    try:
+        batch(w, "del", range(0, 25000))
+        batch(w, "replace", range(25000, 50000), "192.0.2.3")
+        batch(w, "add", range(50000, BURST))
+    finally:
+        os.kill(w.gw.process.pid, signal.SIGCONT)
+    begin = time.monotonic()
+    netlab.wait_for("it has noticed", lambda: status(w)["netlink_resyncs"] > before, timeout=60)
+    netlab.wait_for("the last is in force", lambda: status(w)["routes"]["in_force"] >= BURST - 25000, timeout=60, every=0.1)
+    print(f"\n{BURST} changes while sluiced stood still: in step again after {time.monotonic() - begin:.1f} s, "
+          f"longest turn of the event loop {status(w)['loop_max_ms']:.1f} ms")
+    want = kernel(w)
+    assert len(want) == BURST - 25000
+    netlab.wait_for("the FIB is what the kernel has", lambda: in_force(w) == want, timeout=30, every=1)
+    assert w.gw.json(f"route get {net(7).replace('.0/24', '.9')}").get("route") is None
