@@ -493,7 +493,7 @@ static int plan_static_addrs(struct plan *p)
 
 	if (!host_ifindex_for(p, &a))
 		return 0;
-	if (host_bits > 8)
+	if (host_bits > 30 || 1u << host_bits > STATIC_ANSWERED_MAX)
 		return bad(p, "outside",
 			   "is in an interface's own prefix, where the gateway must answer for each address: at most 256%s", "");
 	for (unsigned i = 0; !err && i < 1u << host_bits; i++, a = addr_next(a))

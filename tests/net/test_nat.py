@@ -48,7 +48,7 @@ def used(w, pool, proto):
 
 
 def ask_from(ns, port):
-    """The source a server outside sees, or None."""
+    """The source a server outside sees, or None: no answer, or the gateway says that it may not be."""
     with talk.UdpEcho(ns.lab.out, 7000, bind=OUT) as echo:
         with ns.socket(kind=socket.SOCK_DGRAM) as s:
             s.bind(("", port))
@@ -57,7 +57,7 @@ def ask_from(ns, port):
             s.send(b"?")
             try:
                 s.recv(10)
-            except TimeoutError:
+            except OSError:
                 return None
         return echo.peers[-1]
 
