@@ -482,6 +482,8 @@ static int plan_dnat(struct plan *p)
 
 /* ---- static */
 
+#define STATIC_ANSWERED_MAX 256
+
 /* Addresses of the outside prefix that lie in an interface's are answered for by the host. */
 static int plan_static_addrs(struct plan *p)
 {
