@@ -4,6 +4,8 @@
 
 #include "pkt.h"
 
+#define PORT_GUESSES 4096
+
 /* Written by sluiced, read here. Port id -> struct port. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -20,17 +22,37 @@ struct {
 	__type(value, __u32);
 } port_ids SEC(".maps");
 
-static __always_inline __u16 port_id(__u32 ifindex)
-{
-	__u32 *id = bpf_map_lookup_elem(&port_ids, &ifindex);
-
-	return id ? *id : 0;
-}
+/* Written and read here. The lower bits of an ifindex -> the port id that was found last: a guess, which `ports` confirms. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_GUESSES);
+	__type(key, __u32);
+	__type(value, __u32);
+} port_guesses SEC(".maps");
 
 /* NULL only for an id out of range; a free slot has ifindex 0. */
 static __always_inline struct port *port_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&ports, &id);
+}
+
+static __always_inline __u16 port_id(__u32 ifindex)
+{
+	__u32 slot = ifindex & (PORT_GUESSES - 1), id = 0, *guess, *found;
+	struct port *port;
+
+	guess = bpf_map_lookup_elem(&port_guesses, &slot);
+	if (guess)
+		id = READ_ONCE(*guess);
+	port = port_get(id);
+	if (likely(port && id && port->ifindex == ifindex))
+		return id;
+	found = bpf_map_lookup_elem(&port_ids, &ifindex);
+	if (!found)
+		return 0;
+	if (guess)
+		WRITE_ONCE(*guess, *found);
+	return *found;
 }
 
 static __always_inline bool port_carries(const struct port *port, __u16 vlan)

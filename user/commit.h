@@ -11,6 +11,7 @@
 #ifndef SLUICE_COMMIT_H
 #define SLUICE_COMMIT_H
 
+#include "confirm.h"
 #include "sw.h"
 #include "state.h"
 
@@ -26,8 +27,7 @@ struct commit_options {
 	uint64_t hash;
 };
 
-#define COMMIT_CONFIRM_MAX 86400
-#define COMMIT_WHAT	   128 /* longest `what` that is kept whole */
+#define COMMIT_WHAT 128 /* longest `what` that is kept whole */
 
 /* What programs must be able to do for a model. `flows`: entries are left that NAT made. */
 struct datapath_features commit_features(const struct model *m, bool flows, bool trace);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli.h"
-#include "commit.h"
+#include "confirm.h"
+#include "state.h"
 
 #define CANDIDATES 64
 #define WORD	   32

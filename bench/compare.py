@@ -1,0 +1,82 @@
+"""compare.py BUILD BUILD [REGEXP]: two builds of sluice against each other: `python3 bench/compare.py build build-old 'xdp: switch'`.
+
+Both switches stand side by side, and each case is measured by turns, so that what else the machine does falls on both alike. For
+somebody who changes the packet path: cases with one flow, whose differences are instructions.
+"""
+import os
+import re
+import sys
+
+import kit
+import lab as labs
+import netlab
+import part_datapath as pd
+from gen import BARE, REAL, Bench, flows, template
+import bpf
+
+ROUNDS, RUNS = 25, 60_000
+
+
+class Side:
+    def __init__(self, build, name, nat):
+        netlab.BUILD = os.path.abspath(build)
+        self.build = build
+        self.lab = labs.DatapathLab(name, flows=65536, nat=nat)
+
+    def cases(self, hook, nat):
+        got = pd.switching(hook) + (pd.translating(self.lab, hook) if nat else pd.routing(self.lab))
+        return [c for c in got if c.target == REAL]
+
+
+def one(bench, side, hook, case):
+    ifindex = side.lab.ifindex[case.port]
+    with side.lab.ns.entered(), kit.Quiet():
+        prog = bpf.Prog(f"{side.lab.pins}/progs/{hook}")
+        bench.target(REAL, prog)
+        bench.set(template(case.frame, hook, **case.vary))
+        bench.order(flows(1).order)
+        bench.run(REAL, ifindex, 1000)
+        ns = bench.run(REAL, ifindex, RUNS) - bench.run(BARE, ifindex, RUNS)
+        out = bench.once(REAL, ifindex).retval
+        prog.close()
+    kit.need(out == (bpf.XDP_REDIRECT if hook == "xdp" else bpf.TC_ACT_REDIRECT), f"{side.build}: {case.name}: verdict {out}")
+    return ns
+
+
+def compare(report, builds, wanted, nat):
+    sides = []
+    try:
+        for i, build in enumerate(builds):
+            sides.append(Side(build, f"bench-c{i}", nat))
+        for hook in ("xdp", "tc"):
+            bench = Bench(hook, "bench-cmp")
+            try:
+                for pair in zip(*(s.cases(hook, nat) for s in sides)):
+                    if not re.search(wanted, f"{hook}: {pair[0].name}"):
+                        continue
+                    for _ in range(ROUNDS):
+                        for side, case in zip(sides, pair):
+                            report.add(f"{hook}: {case.name}", side.build, one(bench, side, hook, case))
+            finally:
+                bench.close()
+    finally:
+        for side in sides:
+            side.lab.close()
+
+
+def main(argv):
+    if len(argv) not in (2, 3):
+        sys.exit(__doc__)
+    report = kit.Report("compare", "two builds")
+    for nat in (True, False):
+        compare(report, argv[:2], argv[2] if len(argv) > 2 else "", nat)
+    rows = []
+    for series in dict.fromkeys(s for s, _ in report.samples):
+        a, b = (report.median(series, x) for x in argv[:2])
+        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{a / b:.2f}"))
+    kit.table("ns, generator subtracted, changes of length included", ("case", *argv[:2], "ratio"), rows)
+    report.write()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
