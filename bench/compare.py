@@ -24,7 +24,7 @@ class Side:
         self.lab = labs.DatapathLab(name, flows=65536, nat=nat)
 
     def cases(self, hook, nat):
-        got = pd.switching(hook) + (pd.translating(self.lab, hook) if nat else pd.routing(self.lab))
+        got = pd.switching(hook) + (pd.translating(self.lab, [flows(1)]) if nat else pd.routing(self.lab))
         return [c for c in got if c.target == REAL]
 
 

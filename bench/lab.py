@@ -84,15 +84,23 @@ class DatapathLab:
         for port in ["in1", "in2"] + [f"wan{i}" for i in range(1, WANS + 1)]:
             self.lab.veth(self.ns, port, far, "p-" + port)
             far.offload("p-" + port, gro=True, tx=False, tx_vlan_offload=False)
-        self.path = f"/tmp/{self.lab.prefix}.yaml"
-        with open(self.path, "w", encoding="ascii") as f:
-            f.write(config(flows, nat))
+        self.path, self.flows = f"/tmp/{self.lab.prefix}.yaml", flows
+        self._write(nat)
         self.switch = self.lab.switch(self.ns, self.path)
         self.switch.start()
         self.switch.attached("in1", "in2", "wan1", "wan4")
         self.ifindex = {p: self.ns.link(p)["ifindex"] for p in ["in1", "in2"] + [f"wan{i}" for i in range(1, WANS + 1)]}
         self.macs = {p: self.ns.link(p)["address"] for p in self.ifindex}
         self.pins = f"/sys/fs/bpf/sluice/{self.switch.instance}"
+
+    def _write(self, nat):
+        with open(self.path, "w", encoding="ascii") as f:
+            f.write(config(self.flows, nat))
+
+    def with_nat(self):
+        """The rules, and with them other programs."""
+        self._write(True)
+        self.switch.cli(["apply", self.path], timeout=120)
 
     def close(self):
         self.lab.close()

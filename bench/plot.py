@@ -29,7 +29,7 @@ def by_flows():
     series = {}
     for r in _results("datapath"):
         n = re.fullmatch(r"([0-9,]+) flows", r["point"])
-        if n and re.search(r"(SNAT|DNAT).*established$", r["series"]):
+        if n and re.search(r"(SNAT|DNAT)", r["series"]):
             series.setdefault(r["series"], []).append((int(n[1].replace(",", "")), r["median"], r["spread"]))
     if not series:
         return

@@ -1,0 +1,94 @@
+"""doc.py: the tables of docs/performance.md from build/bench/*.json: `python3 bench/doc.py` after `make bench`.
+
+Between `<!-- bench:PART -->` and `<!-- /bench -->` everything is replaced; a part that was not measured keeps its table.
+"""
+import json
+import os
+import re
+import sys
+
+import kit
+
+DOC = os.path.join(kit.ROOT, "docs", "performance.md")
+
+
+def _cell(result):
+    return f"{kit.round_up(result['median'])} ±{kit.round_up(result['spread'])}" if result else ""
+
+
+def _table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(r) + " |" for r in rows])
+
+
+def _pivot(results, corner, transposed=False):
+    """Series down, points across; or the other way round."""
+    key = (lambda r: (r["point"], r["series"])) if transposed else (lambda r: (r["series"], r["point"]))
+    cells = {key(r): r for r in results}
+    down, across = (list(dict.fromkeys(k[i] for k in cells)) for i in (0, 1))
+    return _table([corner, *across], [[d, *(_cell(cells.get((d, a))) for a in across)] for d in down])
+
+
+def _datapath(data):
+    results = [r for r in data["results"] if r["series"] != "generator"]
+    random = [r for r in results if "random" in r["point"]]
+    by_count = [dict(r, point=r["point"].replace("1 flows", "1")) for r in results if r not in random]
+    return _pivot(by_count, "ns, by flows or destinations") + "\n\n" + _pivot(random, "ns")
+
+
+def _forward(data):
+    return _pivot([r for r in data["results"] if not r["point"].endswith(")")], "ns of CPU", transposed=True)
+
+
+def _tcp(data):
+    cells = {(r["series"], r["point"]): r for r in data["results"]}
+    names = list(dict.fromkeys(p for _, p in cells))
+    rows = []
+    for series in dict.fromkeys(s for s, _ in cells):
+        pair = [cells[(series, n)] for n in names]
+        rows.append([series, pair[0]["unit"], *map(_cell, pair), f"{pair[0]['median'] / pair[1]['median']:.2f}"])
+    return _table(["what", "unit", *names, "ratio"], rows)
+
+
+def _tables(data):
+    memory = [[n, f"{m['entries']:,}", f"{m['bytes'] / 2**20:.1f}", f"{m['bytes_per_entry']:.0f}"] for n, m in data["facts"].get("memory", {}).items()]
+    return "\n\n".join((_table(["table", "entries", "MiB", "bytes an entry"], memory), _list(data),
+                        "```\n" + "\n".join(data["facts"].get("fib", [])) + "\n```"))  # fmt: skip
+
+
+def _list(data):
+    return _table(["what", "", "median", "unit"], [[r["series"], r["point"], _cell(r), r["unit"]] for r in data["results"]])
+
+
+def _change(data):
+    lost = {r["series"]: r for r in data["results"] if r["point"] == "lost"}
+    sent = {r["series"]: r for r in data["results"] if r["point"] == "sent"}
+    return _table(["change", "sent", "lost at most"], [[s, _cell(sent[s]), f"{max(r['samples']):,}"] for s, r in lost.items()])
+
+
+SECTIONS = {"datapath": _datapath, "flows": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change}
+
+
+def main():
+    with open(DOC, encoding="utf-8") as f:
+        text = f.read()
+    for part, make in SECTIONS.items():
+        path = os.path.join(kit.OUT, part + ".json")
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8") as f:
+            data = json.load(f)
+        m = data["machine"]
+        if not data["results"]:
+            continue
+        about = f"Commit {m['commit']}, Linux {m['kernel']}, {m['cpus']} × {m['cpu']}, load {m['load'][0]:.1f}."
+        body = f"<!-- bench:{part} -->\n{about}\n\n{make(data)}\n<!-- /bench -->"
+        text, n = re.subn(rf"<!-- bench:{part} -->.*?<!-- /bench -->", lambda _, b=body: b, text, flags=re.S)
+        if n != 1:
+            sys.exit(f"{DOC}: no place for {part}")
+    with open(DOC, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+if __name__ == "__main__":
+    main()
