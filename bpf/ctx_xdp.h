@@ -52,6 +52,25 @@ static __always_inline int ctx_load(ctx_t *ctx, __u32 off, void *to, __u32 n)
 	return bpf_xdp_load_bytes(ctx, off, to, n);
 }
 
+/* memcpy() of what the compiler knows no alignment of goes byte by byte, and a load that spans such stores waits for them. Packets
+ * may be accessed unaligned wherever XDP runs. `n`: a constant. */
+static __always_inline void xdp_copy(void *to, const void *from, __u32 n)
+{
+	typedef __u32 __attribute__((may_alias)) word;
+	typedef __u16 __attribute__((may_alias)) half;
+	__u32 i = 0;
+
+#pragma unroll
+	for (; i + 4 <= n; i += 4)
+		*(word *)(to + i) = *(const word *)(from + i);
+	if (n & 2) {
+		*(half *)(to + i) = *(const half *)(from + i);
+		i += 2;
+	}
+	if (n & 1)
+		*(__u8 *)(to + i) = *(const __u8 *)(from + i);
+}
+
 /* `n` is a constant; verifier: the offset is bounded here, where the access is. */
 static __always_inline int ctx_store(ctx_t *ctx, __u32 off, const void *from, __u32 n)
 {
@@ -63,7 +82,7 @@ static __always_inline int ctx_store(ctx_t *ctx, __u32 off, const void *from, __
 	data += off;
 	if (data + n > ctx_data_end(ctx))
 		return -1;
-	__builtin_memcpy(data, from, n);
+	xdp_copy(data, from, n);
 	return 0;
 }
 
@@ -103,18 +122,18 @@ static __always_inline int xdp_tag_write(ctx_t *ctx, __be16 tpid, __u16 tci)
 
 static __always_inline int xdp_tag_move(ctx_t *ctx, int by)
 {
-	__u8 macs[2 * ETH_ALEN];
+	__u8 macs[2 * ETH_ALEN] __attribute__((aligned(4)));
 	void *data = ctx_data(ctx);
 
 	if (data + sizeof(macs) > ctx_data_end(ctx))
 		return -1;
-	__builtin_memcpy(macs, data, sizeof(macs));
+	xdp_copy(macs, data, sizeof(macs));
 	if (bpf_xdp_adjust_head(ctx, by))
 		return -1;
 	data = ctx_data(ctx);
 	if (data + sizeof(macs) > ctx_data_end(ctx))
 		return -1;
-	__builtin_memcpy(data, macs, sizeof(macs));
+	xdp_copy(data, macs, sizeof(macs));
 	return 0;
 }
 

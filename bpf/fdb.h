@@ -21,12 +21,22 @@ struct {
 
 #define FDB_REFRESH_NS 1000000000ull
 
+/* A key made in a register and stored at once: hashing loads it in words, which would wait for smaller stores. */
+static __always_inline __u64 fdb_key(const __u8 *mac, __u16 vlan)
+{
+	const __u16 *m = (const __u16 *)mac;
+	union {
+		__u16 half[4];
+		__u64 word;
+	} key = {.half = {m[0], m[1], m[2], vlan}};
+
+	return key.word;
+}
+
 static __always_inline struct fdb_entry *fdb_lookup(const __u8 *mac, __u16 vlan)
 {
-	struct fdb_key key;
+	__u64 key = fdb_key(mac, vlan);
 
-	mac_copy(key.mac, mac);
-	key.vlan = vlan;
 	return bpf_map_lookup_elem(&fdb, &key);
 }
 
