@@ -52,8 +52,8 @@ static __always_inline int ctx_load(ctx_t *ctx, __u32 off, void *to, __u32 n)
 	return bpf_xdp_load_bytes(ctx, off, to, n);
 }
 
-/* memcpy() of what the compiler knows no alignment of goes byte by byte, and a load that spans such stores waits for them. Packets
- * may be accessed unaligned wherever XDP runs. `n`: a constant. */
+/* memcpy() of what the compiler knows no alignment of goes byte by byte, and a load that spans such stores waits for them.
+ * Packets may be accessed unaligned wherever XDP runs. `n`: a constant. */
 static __always_inline void xdp_copy(void *to, const void *from, __u32 n)
 {
 	typedef __u32 __attribute__((may_alias)) word;
