@@ -67,14 +67,16 @@ def compare(report, builds, wanted, nat):
 def main(argv):
     if len(argv) not in (2, 3):
         sys.exit(__doc__)
+    kit.unwind_when_ended()
     report = kit.Report("compare", "two builds")
     for nat in (True, False):
         compare(report, argv[:2], argv[2] if len(argv) > 2 else "", nat)
     rows = []
     for series in dict.fromkeys(s for s, _ in report.samples):
-        a, b = (report.median(series, x) for x in argv[:2])
-        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{a / b:.2f}"))
-    kit.table("ns, generator subtracted, changes of length included", ("case", *argv[:2], "ratio"), rows)
+        pairs = [a - b for a, b in zip(*(report.samples[(series, x)] for x in argv[:2]))]
+        middle, width = kit.spread(pairs)
+        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{middle:+.1f} ±{width:.1f}"))
+    kit.table("ns, generator subtracted, changes of length included", ("case", *argv[:2], "difference, by pairs"), rows)
     report.write()
 
 

@@ -6,6 +6,7 @@ what is measured.
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
 OUT = os.path.join(BUILD, "bench")
 sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "prog")]
+
+
+def unwind_when_ended():
+    """Ended from outside, what was made is taken down all the same."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class Wrong(Exception):

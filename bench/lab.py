@@ -6,6 +6,8 @@
 All ports are veths with native XDP; nothing is sent through them. Flows are not written into tables from here: their first
 packet goes through the switch's program, so that nothing depends on how the switch keeps them.
 """
+import contextlib
+import os
 import random
 import socket
 import struct
@@ -87,6 +89,7 @@ class DatapathLab:
         self.path, self.flows = f"/tmp/{self.lab.prefix}.yaml", flows
         self._write(nat)
         self.switch = self.lab.switch(self.ns, self.path)
+        self.switch.destroy()  # what a run left that was killed
         self.switch.start()
         self.switch.attached("in1", "in2", "wan1", "wan4")
         self.ifindex = {p: self.ns.link(p)["ifindex"] for p in ["in1", "in2"] + [f"wan{i}" for i in range(1, WANS + 1)]}
@@ -104,6 +107,9 @@ class DatapathLab:
 
     def close(self):
         self.lab.close()
+        for path in (self.path, self.switch.log):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 # ---- tables of the Internet's size: lengths spread as in the public table, prefixes in allocations (as bench/fib has them)

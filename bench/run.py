@@ -29,6 +29,7 @@ def main(argv):
         sys.exit(f"bench: no part '{unknown[0]}': " + ", ".join(PARTS))
     if os.geteuid():
         sys.exit("bench: needs root: namespaces and BPF programs are made")
+    kit.unwind_when_ended()
     began, failed = time.monotonic(), []
     m = kit.machine()
     kit.say(f"sluice {m['commit']} on {m['cpus']} × {m['cpu']}, Linux {m['kernel']}, load {m['load'][0]:.1f}")
