@@ -88,6 +88,7 @@ unit-build: $(UNIT_BIN)
 # ---- benchmarks
 BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
 ONLY ?=
+comma := ,
 
 .PHONY: bench bench-build bench-fib
 bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
@@ -106,6 +107,22 @@ soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o
 .PHONY: bench-flow
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
 	@$^
+
+# Instructions per packet, counted in a virtual machine.
+COST_KERNEL ?= 6.1
+.PHONY: bench-cost cost-build
+bench-cost: ## instructions per packet, to the instruction, in a virtual machine (ONLY=xdp-snat: the jobs whose names begin so)
+	@scripts/install-deps.sh build run test kernels
+	@tests/kernels/fetch.sh $(COST_KERNEL)
+	@$(MAKE) --no-print-directory all cost-build
+	@B='$(B)' $(PYTHON) bench/cost.py $(subst $(comma), ,$(ONLY))
+
+cost-build: $(BENCH_BPF) $(B)/bench/cost_guest
+
+$(B)/bench/cost_guest: bench/cost/cost_guest.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ -lbpf
 
 vpath %.bpf.c bench/fib bench/flow bench/bpf
 vpath %_bench.c bench/fib bench/flow

@@ -1,0 +1,137 @@
+"""cost.py [ID…]: instructions per packet, to the instruction: `make bench-cost`. ID: the front of a job's name, as `xdp-snat`.
+
+The programs that sluiced has pinned, for XDP and tc, run packet by packet in a virtual machine that counts instructions
+(vm.py), by the same cases and generator as part_datapath.py. What else runs on this machine changes nothing; so two commits can be
+compared by one run each. Instructions are not time: what waits for memory costs more than it counts here.
+"""
+import os
+import re
+import sys
+import time
+
+import kit
+import lab as labs
+import part_datapath as pd
+import vm
+from gen import IP, TCP, flows, template
+
+KERNEL = os.path.join(kit.ROOT, "build", "kernels", "6.1")
+PORTS = ["in1", "in2", "wan1", "wan2", "wan3", "wan4"]
+MACS = {p: f"02:00:00:00:d0:{i:02x}" for i, p in enumerate(PORTS, 1)}
+PACKETS, REPEATS = 1024, 5
+VERDICT = {"xdp": 4, "tc": 7}  # *_REDIRECT
+SIZES = [flows(1), flows(1024), flows(16384)]
+
+LINK = """ip link add {p} address {mac} type veth peer name p-{p} address {peer} netns far
+ip link set {p} up; nsenter --net=/run/netns/far ip link set p-{p} up
+"""
+SWITCH = """
+sluiced -c /cost/{name}.yaml -i {name} >/tmp/log 2>&1 &
+n=0
+until [ "$(sluice -i {name} port show 2>/dev/null | grep -c attached)" -ge 8 ]; do
+	n=$((n + 1)); [ $n -lt 300 ] || {{ cat /tmp/log; exit 1; }}; sleep 0.2
+done
+ln -sf /cost/jobs-{name} /cost/jobs
+cost_guest /cost /sys/fs/bpf/sluice/{name}/progs || {{ cat /tmp/log; exit 1; }}
+kill %1; wait; sluiced --destroy -i {name} >/dev/null
+"""
+LINE = re.compile(r"^job (\S+) before=(\w*) out=(\w*) verdict=(\d+) packets=(\d+) sum=(\d+) least=(\d+) middle=(\d+) most=(\d+)", re.M)
+
+
+class Inside:
+    """The switch in the virtual machine, as part_datapath.py asks for it."""
+
+    macs = MACS
+
+
+class Job:
+    def __init__(self, switch, hook, case, size, fresh=False):
+        self.switch, self.hook, self.case, self.size, self.fresh = switch, hook, case, size, fresh
+        words = re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
+        count = {1: "", 1024: "-1k", 16384: "-16k"}.get(len(size.values), "")
+        self.id = f"{hook}-{words}{count}"
+
+    def files(self):
+        n = 1 if len(self.size.values) == 1 else PACKETS
+        order = self.size.all() if self.fresh else self.size.order
+        return {
+            f"{self.id}.gen": bytes(template(self.case.frame, self.hook, **self.case.vary)),
+            f"{self.id}.warm": self.size.all().tobytes(),
+            f"{self.id}.order": order.tobytes()[: 8 * 4096],
+        }, f"{self.id} {self.hook} {self.case.target} {self.case.port} {n} {1 if self.fresh else REPEATS}\n"
+
+
+def first_packet(lab, hook):
+    """Each packet a connection's first: mapping, port and both entries are made. The hooks share the tables: they go elsewhere."""
+    way = pd.by_wan(lab)
+    frame = pd.INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP(sport=1024, dport=443 if hook == "xdp" else 444, flags="S")
+    return pd.Case("SNAT, first packet", "in1", frame, {"saddr": (10, 0x3FF), "sport": (0, 0x3FF)}, [flows(4096)],
+                   lambda o, b: way(o, b, src=pd.in_pool, sport=pd.any_port))  # fmt: skip
+
+
+def jobs():
+    lab, got = Inside(), []
+    for hook in ("xdp", "tc"):
+        got.append(Job("nat", hook, first_packet(lab, hook), flows(4096), fresh=True))
+        for c in pd.switching(hook) + pd.translating(lab, SIZES):
+            got += [Job("nat", hook, c, s) for s in c.sizes if len(s.values) <= 16384]
+        got += [Job("plain", hook, c, c.sizes[0]) for c in pd.routing(lab)]
+    return got
+
+
+def built(name):
+    """Of the build that B names; the benchmark's own parts of this tree's where that has none."""
+    path = os.path.join(kit.BUILD, name)
+    return path if os.path.exists(path) else os.path.join(kit.ROOT, "build", name)
+
+
+def script(wanted):
+    links = "".join(LINK.format(p=p, mac=MACS[p], peer=m.replace(":d0:", ":fa:")) for p, m in MACS.items())
+    return "ip netns add far\n" + links + "".join(SWITCH.format(name=n) for n in dict.fromkeys(j.switch for j in wanted))
+
+
+def files(wanted):
+    got = {"nat.yaml": labs.config(262144, True), "plain.yaml": labs.config(262144, False)}
+    for hook in ("xdp", "tc"):
+        with open(built(f"bench/gen_{hook}.bpf.o"), "rb") as f:
+            got[f"gen_{hook}.bpf.o"] = f.read()
+    for j in wanted:
+        more, line = j.files()
+        got.update(more)
+        got[f"jobs-{j.switch}"] = got.get(f"jobs-{j.switch}", "") + line
+    return got
+
+
+def count(report, wanted):
+    """Instructions per packet by job."""
+    programs = [built(p) for p in ("sluiced", "sluice", "bench/cost_guest")]
+    out = vm.run(KERNEL, files(wanted), script(wanted), programs=programs)
+    lines, got = {m[1]: m for m in LINE.finditer(out)}, {}
+    for j in wanted:
+        m = lines.get(j.id)
+        kit.need(m, f"{j.id}: was not measured:\n{out[-2000:]}")
+        before, after = bytes.fromhex(m[2]), bytes.fromhex(m[3])
+        verdict, packets, total, least, middle, most = map(int, m.groups()[3:])
+        kit.need(verdict == VERDICT[j.hook], f"{j.id}: verdict {verdict}")
+        wrong = j.case.check(after, before)
+        kit.need(not wrong, f"{j.id}: {wrong}")
+        report.add(j.id, "instructions", middle if j.fresh else total / packets, "instructions")
+        report.facts[j.id] = {"least": least, "middle": middle, "most": most}
+        got[j.id] = report.median(j.id, "instructions")
+    return got
+
+
+def main(argv):
+    began = time.monotonic()
+    wanted = [j for j in jobs() if not argv or any(j.id.startswith(a) for a in argv)]
+    kit.need(wanted, f"no such job: {', '.join(j.id for j in jobs())}")
+    report = kit.Report("cost", "instructions per packet")
+    got = count(report, wanted)
+    kit.table("instructions per packet, generator subtracted", ("job", "instructions", "least", "most"),
+              [(i, f"{n:,.1f}", report.facts[i]["least"], report.facts[i]["most"]) for i, n in got.items()])  # fmt: skip
+    report.write()
+    kit.say(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
