@@ -110,12 +110,23 @@ bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups a
 
 # Instructions per packet, counted in a virtual machine.
 COST_KERNEL ?= 6.1
-.PHONY: bench-cost cost-build
-bench-cost: ## instructions per packet, to the instruction, in a virtual machine (ONLY=xdp-snat: the jobs whose names begin so)
+REASON ?=
+export REASON
+COST = @B='$(B)' CLANG='$(CLANG)' $(PYTHON) bench/cost.py
+.PHONY: bench-cost cost-check cost-baseline cost-ready cost-build
+bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs whose names begin so)
+	$(COST) $(subst $(comma), ,$(ONLY))
+
+cost-check: cost-ready ## a small form of that: fails where a packet needs 5 % more than bench/cost-baseline.json says
+	$(COST) --check
+
+cost-baseline: cost-ready ## counts all, and makes that the baseline; REASON="why a packet may cost that"
+	$(COST) --baseline "$$REASON"
+
+cost-ready:
 	@scripts/install-deps.sh build run test kernels
 	@tests/kernels/fetch.sh $(COST_KERNEL)
 	@$(MAKE) --no-print-directory all cost-build
-	@B='$(B)' $(PYTHON) bench/cost.py $(subst $(comma), ,$(ONLY))
 
 cost-build: $(BENCH_BPF) $(B)/bench/cost_guest
 

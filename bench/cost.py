@@ -4,11 +4,12 @@ The programs that sluiced has pinned, for XDP and tc, run packet by packet in a 
 (vm.py), by the same cases and generator as part_datapath.py. What else runs on this machine changes nothing; so two commits can be
 compared by one run each. Instructions are not time: what waits for memory costs more than it counts here.
 """
+import argparse
 import os
 import re
 import sys
-import time
 
+import cost_base
 import kit
 import lab as labs
 import part_datapath as pd
@@ -16,6 +17,7 @@ import vm
 from gen import IP, TCP, flows, template
 
 KERNEL = os.path.join(kit.ROOT, "build", "kernels", "6.1")
+HOOKS = ("xdp", "tc")
 PORTS = ["in1", "in2", "wan1", "wan2", "wan3", "wan4"]
 MACS = {p: f"02:00:00:00:d0:{i:02x}" for i, p in enumerate(PORTS, 1)}
 PACKETS, REPEATS = 1024, 5
@@ -25,16 +27,15 @@ SIZES = [flows(1), flows(1024), flows(16384)]
 LINK = """ip link add {p} address {mac} type veth peer name p-{p} address {peer} netns far
 ip link set {p} up; nsenter --net=/run/netns/far ip link set p-{p} up
 """
-SWITCH = """
-sluiced -c /cost/{name}.yaml -i {name} >/tmp/log 2>&1 &
+START = """
+sluiced -c /cost/{name}.yaml -i cost >/tmp/log 2>&1 &
 n=0
-until [ "$(sluice -i {name} port show 2>/dev/null | grep -c attached)" -ge 8 ]; do
+until [ "$(sluice -i cost port show 2>/dev/null | grep -c attached)" -ge 8 ]; do
 	n=$((n + 1)); [ $n -lt 300 ] || {{ cat /tmp/log; exit 1; }}; sleep 0.2
 done
-ln -sf /cost/jobs-{name} /cost/jobs
-cost_guest /cost /sys/fs/bpf/sluice/{name}/progs || {{ cat /tmp/log; exit 1; }}
-kill %1; wait; sluiced --destroy -i {name} >/dev/null
 """
+CHANGE = "sluice -i cost apply /cost/{name}.yaml || exit 1\n"
+MEASURE = "cost_guest /cost jobs-{name} /sys/fs/bpf/sluice/cost/progs || {{ cat /tmp/log; exit 1; }}\n"
 LINE = re.compile(r"^job (\S+) before=(\w*) out=(\w*) verdict=(\d+) packets=(\d+) sum=(\d+) least=(\d+) middle=(\d+) most=(\d+)", re.M)
 
 
@@ -71,11 +72,12 @@ def first_packet(lab, hook):
 
 def jobs():
     lab, got = Inside(), []
-    for hook in ("xdp", "tc"):
-        got.append(Job("nat", hook, first_packet(lab, hook), flows(4096), fresh=True))
-        for c in pd.switching(hook) + pd.translating(lab, SIZES):
+    for hook in HOOKS:
+        got += [Job("plain", hook, c, c.sizes[0]) for c in pd.switching(hook) + pd.routing(lab)]
+    got += [Job("nat", hook, first_packet(lab, hook), flows(4096), fresh=True) for hook in HOOKS]
+    for hook in HOOKS:
+        for c in pd.translating(lab, SIZES):
             got += [Job("nat", hook, c, s) for s in c.sizes if len(s.values) <= 16384]
-        got += [Job("plain", hook, c, c.sizes[0]) for c in pd.routing(lab)]
     return got
 
 
@@ -87,12 +89,20 @@ def built(name):
 
 def script(wanted):
     links = "".join(LINK.format(p=p, mac=MACS[p], peer=m.replace(":d0:", ":fa:")) for p, m in MACS.items())
-    return "ip netns add far\n" + links + "".join(SWITCH.format(name=n) for n in dict.fromkeys(j.switch for j in wanted))
+    text = "ip netns add far\n" + links
+    for i, name in enumerate(dict.fromkeys(j.switch for j in wanted)):
+        text += ((CHANGE if i else START) + MEASURE).format(name=name)
+    return text
+
+
+def small(config):
+    """The switch of part_datapath.py with tables that are soon made."""
+    return re.sub("(fdb|routes4|routes6): [0-9]{6,}", r"\1: 65536", config)
 
 
 def files(wanted):
-    got = {"nat.yaml": labs.config(262144, True), "plain.yaml": labs.config(262144, False)}
-    for hook in ("xdp", "tc"):
+    got = {"nat.yaml": small(labs.config(262144, True)), "plain.yaml": small(labs.config(262144, False))}
+    for hook in HOOKS:
         with open(built(f"bench/gen_{hook}.bpf.o"), "rb") as f:
             got[f"gen_{hook}.bpf.o"] = f.read()
     for j in wanted:
@@ -121,17 +131,41 @@ def count(report, wanted):
     return got
 
 
+def show(got, report):
+    base = cost_base.load()["instructions"]
+    rows = []
+    for i, n in got.items():
+        change = f"{100 * (n / base[i] - 1):+.1f} %" if i in base else ""
+        rows.append((i, f"{n:,.1f}", report.facts[i]["least"], report.facts[i]["most"], f"{base[i]:,.1f}" if i in base else "-", change))
+    kit.table("instructions per packet, generator subtracted", ("job", "instructions", "least", "most", "baseline", "change"), rows)
+
+
+def parse(argv):
+    p = argparse.ArgumentParser(prog="cost.py", description="Instructions per packet, counted in a virtual machine.")
+    p.add_argument("ids", nargs="*", metavar="ID", help="jobs whose names begin so; all unless named")
+    p.add_argument("--check", action="store_true", help="few jobs; fails where one needs more than %d %% above the baseline" % cost_base.LIMIT)
+    p.add_argument("--baseline", metavar="REASON", help="the counts become the baseline")
+    return p.parse_args(argv)
+
+
 def main(argv):
-    began = time.monotonic()
-    wanted = [j for j in jobs() if not argv or any(j.id.startswith(a) for a in argv)]
+    args = parse(argv)
+    wanted = [j for j in jobs() if not args.ids or any(j.id.startswith(a) for a in args.ids)]
     kit.need(wanted, f"no such job: {', '.join(j.id for j in jobs())}")
+    if args.check:
+        wanted = [j for j in wanted if len(j.size.values) == 1 or j.fresh]
     report = kit.Report("cost", "instructions per packet")
+    report.facts["made_of"] = cost_base.made_of(KERNEL)
     got = count(report, wanted)
-    kit.table("instructions per packet, generator subtracted", ("job", "instructions", "least", "most"),
-              [(i, f"{n:,.1f}", report.facts[i]["least"], report.facts[i]["most"]) for i, n in got.items()])  # fmt: skip
+    show(got, report)
     report.write()
-    kit.say(f"{time.monotonic() - began:.0f} s")
+    if args.baseline is not None:
+        cost_base.renew(got, KERNEL, args.baseline)
+    return cost_base.check(got, KERNEL) if args.check else 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except kit.Wrong as e:
+        sys.exit(f"cost: {e}")

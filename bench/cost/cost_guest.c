@@ -1,12 +1,12 @@
 /* cost_guest.c: counts instructions inside a virtual machine whose time stamp counter counts them (qemu -icount shift=0).
  *
- *	cost_guest JOBS PINS
+ *	cost_guest DIR JOBS PINS
  *
- * Stands between bench/cost.py, which makes the jobs and judges what came out, and the programs that sluiced has pinned. JOBS is
- *a directory with a file `jobs`, lines of "NAME HOOK TARGET NETDEV PACKETS REPEATS", and for each NAME.gen, NAME.warm,
- *NAME.order. The generator of bench/bpf writes a packet and goes on to the pinned program by a tail call; each packet is a system
- *call of its own, and the least of its repeats is the one that no interrupt fell into. What the same packet costs with a program
- *that does nothing is subtracted. Prints a line for each job, with one packet before and after.
+ * Stands between bench/cost.py, which makes the jobs and judges what came out, and the programs that sluiced has pinned at PINS.
+ * DIR/JOBS has lines of "NAME HOOK TARGET NETDEV PACKETS REPEATS", and DIR for each NAME.gen, NAME.warm and NAME.order. The
+ * generator of bench/bpf writes a packet and goes on to the pinned program by a tail call; each packet is a system call of its
+ * own, and the least of its repeats is the one that no interrupt fell into. What the same packet costs with a program that does
+ * nothing is subtracted. Prints a line for each job, with one packet before and after.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -242,14 +242,14 @@ int main(int argc, char **argv)
 	char path[256];
 	FILE *f;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: cost_guest JOBS PINS\n");
+	if (argc != 4) {
+		fprintf(stderr, "usage: cost_guest DIR JOBS PINS\n");
 		return 2;
 	}
 	for (size_t i = 0; i < 2; i++)
-		hook_open(&hooks[i], argv[1], argv[2]);
+		hook_open(&hooks[i], argv[1], argv[3]);
 	set_way_out(&hooks[0], "wan1");
-	snprintf(path, sizeof(path), "%s/jobs", argv[1]);
+	snprintf(path, sizeof(path), "%s/%s", argv[1], argv[2]);
 	f = fopen(path, "r");
 	if (!f)
 		die("cannot read", path);
