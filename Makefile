@@ -114,8 +114,8 @@ REASON ?=
 export REASON
 COST = @B='$(B)' CLANG='$(CLANG)' $(PYTHON) bench/cost.py
 .PHONY: bench-cost cost-check cost-baseline cost-ready cost-build
-bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs whose names begin so)
-	$(COST) $(subst $(comma), ,$(ONLY))
+bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs whose names begin so; PROFILE=1: where they are executed)
+	$(COST) $(if $(filter 1,$(PROFILE)),--profile) $(subst $(comma), ,$(ONLY))
 
 cost-check: cost-ready ## a small form of that: fails where a packet needs 5 % more than bench/cost-baseline.json says
 	$(COST) --check
@@ -128,12 +128,18 @@ cost-ready:
 	@tests/kernels/fetch.sh $(COST_KERNEL)
 	@$(MAKE) --no-print-directory all cost-build
 
-cost-build: $(BENCH_BPF) $(B)/bench/cost_guest
+cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so
 
-$(B)/bench/cost_guest: bench/cost/cost_guest.c
+$(B)/bench/cost_%: bench/cost/cost_%.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ -lbpf
+
+# The version of the interface that this qemu speaks: what the plugin uses is the same in all of them.
+$(B)/bench/cost_plugin.so: bench/cost/cost_plugin.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -DPLUGIN_VERSION=$(if $(filter 6 7 8,$(shell qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\).*/\1/p')),1,2) -shared -fPIC $^ -o $@
 
 vpath %.bpf.c bench/fib bench/flow bench/bpf
 vpath %_bench.c bench/fib bench/flow

@@ -10,6 +10,7 @@ import re
 import sys
 
 import cost_base
+import cost_profile
 import kit
 import lab as labs
 import part_datapath as pd
@@ -112,10 +113,21 @@ def files(wanted):
     return got
 
 
+PROGRAMS = ("sluiced", "sluice", "bench/cost_guest", "bench/cost_symbols")
+
+
+def profile(job):
+    """Where the instructions of one job are executed."""
+    counts = os.path.join(kit.OUT, "cost-profile")
+    plugin = f"{built('bench/cost_plugin.so')},out={counts}"
+    out = vm.run(KERNEL, files([job]), "export COST_PROFILE=1\n" + script([job]) + cost_profile.SCRIPT,
+                 programs=[built(p) for p in PROGRAMS], plugin=plugin, seconds=900)  # fmt: skip
+    cost_profile.show(job.id, out, counts)
+
+
 def count(report, wanted):
     """Instructions per packet by job."""
-    programs = [built(p) for p in ("sluiced", "sluice", "bench/cost_guest")]
-    out = vm.run(KERNEL, files(wanted), script(wanted), programs=programs)
+    out = vm.run(KERNEL, files(wanted), script(wanted), programs=[built(p) for p in PROGRAMS])
     lines, got = {m[1]: m for m in LINE.finditer(out)}, {}
     for j in wanted:
         m = lines.get(j.id)
@@ -144,6 +156,7 @@ def parse(argv):
     p = argparse.ArgumentParser(prog="cost.py", description="Instructions per packet, counted in a virtual machine.")
     p.add_argument("ids", nargs="*", metavar="ID", help="jobs whose names begin so; all unless named")
     p.add_argument("--check", action="store_true", help="few jobs; fails where one needs more than %d %% above the baseline" % cost_base.LIMIT)
+    p.add_argument("--profile", action="store_true", help="where the instructions of the first job named are executed")
     p.add_argument("--baseline", metavar="REASON", help="the counts become the baseline")
     return p.parse_args(argv)
 
@@ -152,6 +165,9 @@ def main(argv):
     args = parse(argv)
     wanted = [j for j in jobs() if not args.ids or any(j.id.startswith(a) for a in args.ids)]
     kit.need(wanted, f"no such job: {', '.join(j.id for j in jobs())}")
+    if args.profile:
+        profile(wanted[0])
+        return 0
     if args.check:
         wanted = [j for j in wanted if len(j.size.values) == 1 or j.fresh]
     report = kit.Report("cost", "instructions per packet")

@@ -97,8 +97,8 @@ poweroff -f
 """
 
 
-def run(kernel_dir, files, main, *, programs=(), modules=("veth", "sch_ingress", "cls_bpf"), seconds=300, extra=()):
-    """Boots, runs the shell script `main` with `files` (name -> bytes, below /cost) and `programs`; what it printed."""
+def run(kernel_dir, files, main, *, programs=(), modules=("veth", "sch_ingress", "cls_bpf"), seconds=300, plugin=None):
+    """Boots, runs the shell script `main` with `files` (name -> bytes, below /cost) and `programs`; what it printed. `plugin`: of qemu, with its arguments."""
     image, version = kernel(kernel_dir)
     with tempfile.TemporaryDirectory(prefix="sluice-cost.", dir=os.environ.get("TMPDIR", "/var/tmp")) as work:
         disk = Disk(f"{work}/root")
@@ -119,7 +119,7 @@ def run(kernel_dir, files, main, *, programs=(), modules=("veth", "sch_ingress",
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=single",
                 "-icount", "shift=0,sleep=off", "-cpu", ",".join([CPU, *(f"-{x}" for x in CPU_WITHOUT)]), "-smp", "1", "-seed", "1", "-m", str(MEMORY_MIB),
                 "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-kernel", image, "-initrd", f"{work}/initrd", "-append", KERNEL_ARGUMENTS,
-                "-display", "none", "-no-reboot", "-serial", f"file:{work}/console", "-serial", f"file:{work}/out", *extra]  # fmt: skip
+                "-display", "none", "-no-reboot", "-serial", f"file:{work}/console", "-serial", f"file:{work}/out", *(["-plugin", plugin] if plugin else [])]  # fmt: skip
         try:
             done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=seconds)
             said = done.stderr
