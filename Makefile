@@ -112,7 +112,7 @@ bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups a
 COST_KERNEL ?= 6.1
 REASON ?=
 export REASON
-COST = @B='$(B)' CLANG='$(CLANG)' $(PYTHON) bench/cost.py
+COST = @B='$(B)' CLANG='$(CLANG)' COST_KERNEL='$(COST_KERNEL)' $(PYTHON) bench/cost.py
 .PHONY: bench-cost cost-check cost-baseline cost-ready cost-build
 bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs whose names begin so; PROFILE=1: where they are executed)
 	$(COST) $(if $(filter 1,$(PROFILE)),--profile) $(subst $(comma), ,$(ONLY))
@@ -128,7 +128,7 @@ cost-ready:
 	@tests/kernels/fetch.sh $(COST_KERNEL)
 	@$(MAKE) --no-print-directory all cost-build
 
-cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so
+cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_line $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so
 
 $(B)/bench/cost_%: bench/cost/cost_%.c
 	@mkdir -p $(@D)

@@ -16,13 +16,6 @@ PATH = os.path.join(kit.ROOT, "bench", "cost-baseline.json")
 LIMIT = 5  # per cent
 
 
-def load():
-    if not os.path.exists(PATH):
-        return {"made_of": {}, "instructions": {}, "reasons": []}
-    with open(PATH, encoding="utf-8") as f:
-        return json.load(f)
-
-
 def _version(*argv):
     try:
         said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
@@ -49,36 +42,46 @@ def other(base, now):
     return None
 
 
-def check(got, kernel):
-    """0, or 1: somewhere it is more than LIMIT per cent above the baseline."""
-    base = load()
-    why = other(base["made_of"], made_of(kernel))
-    if why:
-        kit.say(f"cost-check: NOT COMPARED: {why}")
-        return 0
-    bad = [f"{i}: no baseline: make cost-baseline REASON=\"...\"" for i in got if i not in base["instructions"]]
-    for i, n in got.items():
-        was = base["instructions"].get(i, n)
-        if n > was * (1 + LIMIT / 100):
-            bad.append(f"{i}: {n:,.1f} instructions, the baseline has {was:,.1f}: {100 * (n / was - 1):+.1f} %")
-    for words in bad:
-        kit.say(f"cost-check: FAILED: {words}")
-    if not bad:
-        kit.say(f"cost-check: {len(got)} jobs, none more than {LIMIT} % above the baseline")
-    return 1 if bad else 0
+class Base:
+    """The committed counts."""
 
+    def __init__(self):
+        self.data = {"made_of": {}, "instructions": {}, "reasons": []}
+        if os.path.exists(PATH):
+            with open(PATH, encoding="utf-8") as f:
+                self.data = json.load(f)
+        self.counts = self.data["instructions"]
 
-def renew(got, kernel, reason):
-    """Jobs that were not counted keep their numbers, unless those are of another kernel or compiler."""
-    kit.need(reason.strip(), "a baseline is renewed for a reason: REASON=\"...\"")
-    base, now = load(), made_of(kernel)
-    kept = {} if other(base["made_of"], now) else base["instructions"]
-    new = {
-        "made_of": now,
-        "instructions": {i: round(n, 1) for i, n in {**kept, **got}.items()},
-        "reasons": [{"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": kit.machine()["commit"], "reason": reason.strip()}, *base["reasons"]],
-    }
-    with open(PATH, "w", encoding="utf-8") as f:
-        json.dump(new, f, indent=1)
-        f.write("\n")
-    kit.say(f"{PATH.removeprefix(kit.ROOT + '/')}: {len(got)} jobs renewed, {len(new['instructions'])} in all")
+    def cells(self, job, n):
+        """Of a table: what it was, and the change."""
+        was = self.counts.get(job)
+        return (f"{was:,.1f}", f"{100 * (n / was - 1):+.1f} %") if was else ("-", "")
+
+    def check(self, got, made_of_now):
+        """0, or 1: somewhere it is more than LIMIT per cent above the baseline."""
+        why = other(self.data["made_of"], made_of_now)
+        if why:
+            kit.say(f"cost-check: NOT COMPARED: {why}")
+            return 0
+        bad = [f'{i}: no baseline: make cost-baseline REASON="..."' for i in got if i not in self.counts]
+        for i, n in got.items():
+            was = self.counts.get(i, n)
+            if n > was * (1 + LIMIT / 100):
+                bad.append(f"{i}: {n:,.1f} instructions, the baseline has {was:,.1f}: {100 * (n / was - 1):+.1f} %")
+        for words in bad:
+            kit.say(f"cost-check: FAILED: {words}")
+        if not bad:
+            kit.say(f"cost-check: {len(got)} jobs, none more than {LIMIT} % above the baseline")
+        return 1 if bad else 0
+
+    def renew(self, got, made_of_now, reason):
+        """Jobs that were not counted keep their numbers, unless those are of another kernel or compiler."""
+        kit.need(reason.strip(), 'a baseline is renewed for a reason: REASON="..."')
+        kept = {} if other(self.data["made_of"], made_of_now) else self.counts
+        why = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": kit.machine()["commit"], "reason": reason.strip()}
+        self.counts = {i: round(n, 1) for i, n in {**kept, **got}.items()}
+        self.data = {"made_of": made_of_now, "instructions": self.counts, "reasons": [why, *self.data["reasons"]]}
+        with open(PATH, "w", encoding="utf-8") as f:
+            json.dump(self.data, f, indent=1)
+            f.write("\n")
+        kit.say(f"{PATH.removeprefix(kit.ROOT + '/')}: {len(got)} jobs renewed, {len(self.counts)} in all")

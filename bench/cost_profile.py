@@ -12,7 +12,8 @@ import kit
 
 PACKETS = 1024  # PROFILED of cost_guest.c
 BEGIN, END = "symbols:\n", "\n:symbols"
-SCRIPT = f"echo '{BEGIN.strip()}'; {{ cost_symbols; grep -i ' t ' /proc/kallsyms; }} | gzip -c | base64; echo '{END.strip()}'\n"
+BEFORE = "export COST_PROFILE=1\n"
+AFTER = f"echo '{BEGIN.strip()}'; {{ cost_symbols; grep -i ' t ' /proc/kallsyms; }} | gzip -c | base64; echo '{END.strip()}'\n"
 
 
 def counted(path):
@@ -27,7 +28,7 @@ def counted(path):
 
 
 def _places(out):
-    """(functions, lines) of what SCRIPT printed: sorted addresses and their names."""
+    """(functions, lines) of what AFTER printed: sorted addresses and their names."""
     text = gzip.decompress(base64.b64decode(out[out.index(BEGIN) + len(BEGIN) : out.index(END)])).decode()
     lines = sorted((int(a, 16), where) for a, where in re.findall(r"^line (\w+) (\S+)$", text, re.M))
     functions = sorted((int(a, 16), name) for a, name in re.findall(r"^(\w+) \w (\S+)", text, re.M))

@@ -18,7 +18,8 @@ MEMORY_MIB = 3072
 CPU = "Haswell-v4"
 CPU_WITHOUT = ("rdrand", "rdseed", "erms", "tsc-deadline", "pcid", "x2apic", "invpcid")
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=off tsc=reliable"
-TOOLS = ("busybox", "ip", "bridge", "ethtool", "nft")
+MODULES = ("veth", "sch_ingress", "cls_bpf")
+TOOLS = ("busybox", "nsenter", "ip", "bridge", "ethtool", "nft", "bpftool")
 
 
 def kernel(directory):
@@ -86,7 +87,8 @@ class Disk:
 INIT = """#!/tools/busybox sh
 /tools/busybox --install -s /bin 2>/dev/null
 export PATH=/tools:/bin:/usr/bin HOME=/root
-ip() { /tools/ip "$@"; } # busybox's shell would take its own
+ip() { /tools/ip "$@"; } # busybox has its own, and its shell and nsenter would take that
+nsenter() { /tools/nsenter "$@"; }
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs run /run; mount -t tmpfs tmp /tmp
 mount -t bpf bpf /sys/fs/bpf
 for m in /modules/*; do insmod $m; done
@@ -97,7 +99,7 @@ poweroff -f
 """
 
 
-def run(kernel_dir, files, main, *, programs=(), modules=("veth", "sch_ingress", "cls_bpf"), seconds=300, plugin=None):
+def run(kernel_dir, files, main, *, programs=(), modules=(), seconds=900, plugin=None):
     """Boots, runs the shell script `main` with `files` (name -> bytes, below /cost) and `programs`; what it printed. `plugin`: of qemu, with its arguments."""
     image, version = kernel(kernel_dir)
     with tempfile.TemporaryDirectory(prefix="sluice-cost.", dir=os.environ.get("TMPDIR", "/var/tmp")) as work:
@@ -108,7 +110,7 @@ def run(kernel_dir, files, main, *, programs=(), modules=("veth", "sch_ingress",
             disk.program(path)
         for path in programs:
             disk.program(path)
-        for i, path in enumerate(_modules(os.path.realpath(kernel_dir), version, modules)):
+        for i, path in enumerate(_modules(os.path.realpath(kernel_dir), version, MODULES + modules)):
             _module(path, f"{disk.root}/modules/{i:03}.ko")
         for name, content in files.items():
             disk.write(f"cost/{name}", content)
