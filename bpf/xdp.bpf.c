@@ -63,11 +63,10 @@ int sluice_xdp(struct xdp_md *ctx)
 	v = parse(ctx, p);
 	p->in_port = port_id(ctx_ifindex(ctx));
 	port = port_get(p->in_port);
-	/* The driver may have taken a tag out of the data: only tc sees the truth. Headers beyond the first buffer: likewise. */
-	if ((p->truncated && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx)) ||
-	    (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid))
+	/* The driver may have taken a tag out of the data: only tc sees the truth. */
+	if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
 		return xdp_up();
-	v = pipeline(p, v);
+	v = pipeline(ctx, p, v);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)
