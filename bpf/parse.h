@@ -490,9 +490,12 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 /* What the stages of layer 2 read before anybody has written it. */
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
+	struct control *c = control_get();
+
 	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
 	p->now_ns = 0;
+	p->epoch = c ? READ_ONCE(c->epoch) : 0;
 	p->flags = 0;
 	p->tpid = 0;
 	p->tci = 0;

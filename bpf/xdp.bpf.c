@@ -9,7 +9,7 @@
 
 /* Written by sluiced, read here. Port id -> ifindex, of ports that take frames from XDP. */
 struct {
-	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
 	__uint(max_entries, PORT_MAX);
 	__type(key, __u32);
 	__type(value, struct bpf_devmap_val);
@@ -41,12 +41,10 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		p->drop = DROP_REWRITE_FAILED;
 		return xdp_dropped(p);
 	}
-	count_rx(p);
-	count_forwarded(p);
+	count_rx_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
 	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
-	count_stat(STAT_XDP_FORWARDED, 1);
 	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
 }
 
