@@ -21,7 +21,7 @@ bpftool prog loadall /cost/gen_xdp.bpf.o {PINS}/progs pinmaps {PINS}/maps || exi
 """
 WAIT = """n=0
 until [ "$(sluice -i {i} port show 2>/dev/null | grep -c attached)" -ge {ports} ]; do
-	n=$((n + 1)); [ $n -lt 300 ] || {{ cat /tmp/{i}.log; exit 1; }}; sleep 0.2
+	n=$((n + 1)); [ $n -lt 300 ] && kill -0 $! 2>/dev/null || {{ cat /tmp/{i}.log; exit 1; }}; sleep 0.2
 done
 """
 KINDS = (pf.Device, pf.Sluice, pf.SluiceTc, pf.Bridge, pf.Forward, pf.Masquerade, pf.Flowtable)
