@@ -11,6 +11,7 @@
 #include "api.h"
 #include "errjson.h"
 #include "file.h"
+#include "resize.h"
 #include "version.h"
 
 #define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
@@ -165,6 +166,11 @@ static int get_flows(struct call *c)
 static int get_flow_count(struct call *c)
 {
 	return answer(c, json_pack("{s:I}", "flows", (json_int_t)flow_count(c->api->sw)));
+}
+
+static int get_flow_tables(struct call *c)
+{
+	return answer(c, resize_show(c->api->sw));
 }
 
 static int get_fdb(struct call *c)
@@ -443,6 +449,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},
+	{"GET", "/v1/flows/tables", get_flow_tables, NULL, "how large their tables are, and how far a change of size is"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},

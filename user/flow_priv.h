@@ -1,4 +1,5 @@
-/* flow_priv.h: flow.c (listing, ending by order) and flow_age.c (ending by time), and how both see a pair. */
+/* flow_priv.h: flow.c (listing, ending by order), flow_age.c (ending by time) and flow_copy.c (into tables of another size), and
+ * how they see a pair. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
 
@@ -32,13 +33,15 @@ struct flow_note {
 
 struct flows {
 	struct sw *sw;
-	struct flowtab tab[2]; /* flows4, flows6 */
+	struct flowtab tab[2];	/* flows4, flows6 */
+	struct flowtab next[2]; /* tables that are being filled; what ends, ends there too. family 0: there are none */
 	struct flow_note *note[2];
 	struct event *timer;
+	bool paused;
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	uint32_t next; /* slot */
-	void *cursor;  /* mappings */
+	uint32_t next_slot;
+	void *cursor; /* mappings */
 	uint64_t now_ns;
 	uint64_t work_ns;
 	uint64_t seen; /* pairs in this pass */
@@ -71,9 +74,17 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * then still use it. Returns whether there was a forward entry. */
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
 
+/* The tables of a family as flow.c wants them. -ENOENT, -EINVAL. */
+int flow_tab_open(struct flowtab *t, int family, struct table *head, struct table *words, struct table *entries);
+
 int flow_age_open(struct flows *flows);
 void flow_age_close(struct flows *flows);
 /* Begins a pass now, or after the one under way. */
 void flow_age_soon(struct flows *flows);
+/* Until flow_age_resume() nothing ends by time and no port is given back; the pass under way is given up. */
+void flow_age_pause(struct flows *flows);
+/* With notes for tables of another size; -ENOMEM: there is no memory for them, and all is as it was. */
+int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2]);
+void flow_age_resume(struct flows *flows);
 
 #endif

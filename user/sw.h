@@ -28,6 +28,7 @@ struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
 struct nat;	  /* nat.c */
 struct flows;	  /* flow.c */
+struct resize;	  /* resize.c */
 struct fdb;	  /* fdb.c */
 struct neighbors; /* neighbor.c */
 
@@ -49,6 +50,7 @@ struct sw {
 	struct routes *routes;
 	struct nat *nat;
 	struct flows *flows;
+	struct resize *resize;
 };
 
 /* Raises the epoch: decisions written in flow entries are made again. Cheap; for every change that may alter one. */

@@ -336,6 +336,7 @@ const struct command commands[] = {
 	GET("flow show", "/v1/flows", print_flows, flow_show, "tracked connections"),
 	GET("flow list", "/v1/flows", print_flows, flow_show, "the same"),
 	GET("flow count", "/v1/flows/count", print_members, NULL, "how many there are"),
+	GET("flow tables", "/v1/flows/tables", print_members, NULL, "how large their tables are, and what a flow takes"),
 	DO("flow flush", "/v1/flows/flush", run_request, print_members, NULL, "end every tracked connection"),
 
 	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
