@@ -24,6 +24,7 @@ struct commit {
 	struct sw *sw;
 	struct state *state;
 	struct datapath_features loaded;
+	bool yielded;			      /* a change of the tables' size gave way to an exchange of programs */
 	struct former history[STATE_HISTORY]; /* [0] is the newest */
 	size_t n_history;
 
@@ -80,7 +81,7 @@ static int load_features(struct commit *c, const struct datapath_features *f, st
 
 	if (same_features(f, &c->loaded))
 		return 0;
-	resize_yield(c->sw);
+	c->yielded |= resize_yield(c->sw);
 	r = datapath_reload(c->sw->dp, f, errs);
 	if (!r)
 		c->loaded = *f;
@@ -109,6 +110,9 @@ static void features_shrink(struct commit *c)
 
 	if (load_features(c, &f, &errs))
 		log_errs("the former programs stay loaded", &errs);
+	if (c->yielded && resize_reconcile(c->sw, &errs))
+		log_errs("table sizes", &errs);
+	c->yielded = false;
 	errs_free(&errs);
 }
 

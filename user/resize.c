@@ -215,7 +215,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	} else if (!more) {
 		switch_over(r);
 	} else {
-		errs_fail(&errs, -more, "tables.flows: what the tables hold does not go into smaller ones: %s", strerror(-more));
+		errs_fail(&errs, -more, "tables.flows: what the tables hold does not go into those of the new size: %s",
+			  more == -E2BIG ? "there are more flows now" : strerror(-more));
 		fail(r, &errs);
 	}
 }
@@ -282,14 +283,14 @@ int resize_reconcile(struct sw *sw, struct errs *errs)
 	return is_size(sw, want) ? 0 : start(r, errs);
 }
 
-void resize_yield(struct sw *sw)
+bool resize_yield(struct sw *sw)
 {
 	struct resize *r = sw->resize;
 
-	if (r->step != STEP_NONE && r->step < STEP_LEAVE)
-		give_up(r);
-	job_join(r->freeing);
-	r->freeing = NULL;
+	if (r->step == STEP_NONE || r->step >= STEP_LEAVE)
+		return false;
+	give_up(r);
+	return true;
 }
 
 /* ---- life */
@@ -340,8 +341,9 @@ static json_t *show_table(const struct sw *sw, int family)
 	const struct settings_cfg *s = &sw->model->settings;
 	uint32_t size = family == 4 ? s->max_flows : s->max_flows6;
 
-	return json_pack("{s:I, s:I, s:I, s:I}", "pairs", (json_int_t)flow_pairs(sw, family), "size", (json_int_t)size,
-			 "bytes_per_pair", (json_int_t)(slot * slots / size + 0.5), "bytes", (json_int_t)(slot * slots));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)flow_pairs(sw, family), "size", (json_int_t)size,
+			 "slots", (json_int_t)slots, "bytes_per_pair", (json_int_t)(slot * slots / size + 0.5), "bytes",
+			 (json_int_t)(slot * slots));
 }
 
 json_t *resize_show(const struct sw *sw)

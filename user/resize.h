@@ -15,8 +15,9 @@ void resize_close(struct sw *sw);
 int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs);
 /* Begins what is to be done; one that is under way to other sizes is given up for it. */
 int resize_reconcile(struct sw *sw, struct errs *errs);
-/* Before the programs are exchanged for another reason: what is under way is given up, or is past the point where it matters. */
-void resize_yield(struct sw *sw);
+/* Before the programs are exchanged for another reason: what is under way is given up (true: resize_reconcile() begins it again),
+ * or is past the point where it matters. */
+bool resize_yield(struct sw *sw);
 /* {"flows": {"pairs", "size", "bytes_per_pair", "bytes"}, "flows6": {...}, "resizing": null | {"step", "percent"}, "error":
  * null | text} */
 json_t *resize_show(const struct sw *sw);

@@ -61,8 +61,9 @@ NOUN(flow_reconcile)
 NOUN(resize_reconcile)
 
 /* What is under way gives way to a change of the programs, and smaller tables must hold what there is. */
-void resize_yield(struct sw *sw)
+bool resize_yield(struct sw *sw)
 {
+	return false;
 }
 
 int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs)
