@@ -38,6 +38,7 @@ struct flows {
 	struct flow_note *note[2];
 	struct event *timer;
 	bool paused;
+	int users; /* of flow_users() */
 	/* The pass that is under way. */
 	enum flow_phase phase;
 	uint32_t next_slot;
@@ -64,6 +65,10 @@ void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct fl
 void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
+/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
+int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);
+/* What the rewrite from `key` to `to` does to checksums (RFC 1624), as bpf/csum.h reckons: of the addresses, of the ports. */
+void flow_deltas(const struct flow_tuple *key, const struct flow_tuple *to, uint16_t *ret_l3, uint16_t *ret_l4);
 /* Is `peer` the other direction of the entry (key, f)? */
 bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer);
 

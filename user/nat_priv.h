@@ -1,7 +1,7 @@
 /* nat_priv.h: what the parts of NAT's control plane share: nat.c (life, listing), nat_plan.c (what the model asks for),
  * nat_apply.c (into the tables), nat_sweep.c (ports and mappings that nobody holds any more).
  *
- * Only these files, and flow_age.c for the sweep, include it.
+ * Only these files include it, flow_age.c for the sweep, and those that move flows to another gateway.
  */
 #ifndef SLUICE_NAT_PRIV_H
 #define SLUICE_NAT_PRIV_H
@@ -108,6 +108,8 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];
 }
+/* The hash of a remote end in a mapping's key, as nat_remote() of bpf/nat.h. */
+uint32_t nat_remote_hash(const struct addr *remote, __be16 port);
 /* POOL_CLASSES: ports of this protocol are not given out. */
 unsigned nat_class(uint8_t proto);
 

@@ -12,11 +12,11 @@
 #include "next.h"
 #include "resize.h"
 
-#define PAUSE_US 1000 /* between slices */
+#define PAUSE_US 1000 /* between slices, and between looks whether somebody still goes through the tables */
 
 enum step {
 	STEP_NONE,
-	STEP_MAKE,   /* a thread makes maps and loads programs */
+	STEP_MAKE,   /* a thread makes maps and loads programs; then nobody else may write flows */
 	STEP_WAIT,   /* those are in force; until no CPU is in the former ones */
 	STEP_COPY,   /* what the tables hold */
 	STEP_LEAVE,  /* the next tables are in force; until no CPU is in programs that use the former */
@@ -169,11 +169,15 @@ static void wait_for_cpus(struct resize *r)
 	waited(r);
 }
 
-/* The next tables hold everything: they come into force. */
+/* The next tables hold everything: they come into force, as soon as nobody goes through the former ones. */
 static void switch_over(struct resize *r)
 {
 	struct errs errs = {0};
 
+	if (flow_users(r->sw, 0)) {
+		slice_soon(r);
+		return;
+	}
 	if (next_commit(r->next, &errs)) {
 		fail(r, &errs);
 		return;
@@ -196,12 +200,38 @@ static void finish(struct resize *r)
 	resize_reconcile(r->sw, NULL);
 }
 
+static void begin_copy(struct resize *r)
+{
+	struct errs errs = {0};
+
+	if (flow_users(r->sw, 0)) {
+		slice_soon(r);
+		return;
+	}
+	if (next_both(r->next, &errs)) {
+		fail(r, &errs);
+		return;
+	}
+	r->step = STEP_WAIT;
+	r->err = flow_copy_begin(r->sw, r->next, &r->copy);
+	if (r->err) {
+		errs_fail(&errs, -r->err, "tables.flows: %s", strerror(-r->err));
+		fail(r, &errs);
+		return;
+	}
+	wait_for_cpus(r);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct errs errs = {0};
 	struct resize *r = arg;
 	int more;
 
+	if (r->step == STEP_MAKE) {
+		begin_copy(r);
+		return;
+	}
 	if (r->step == STEP_SETTLE) {
 		if (flow_copy_settle(r->copy) > 0)
 			slice_soon(r);
@@ -231,25 +261,12 @@ static void make_job(void *arg)
 static void made(void *arg)
 {
 	struct resize *r = arg;
-	struct errs errs = {0};
 
 	r->job = NULL;
-	if (r->err) {
+	if (r->err)
 		fail(r, &r->errs);
-		return;
-	}
-	if (next_both(r->next, &errs)) {
-		fail(r, &errs);
-		return;
-	}
-	r->step = STEP_WAIT;
-	r->err = flow_copy_begin(r->sw, r->next, &r->copy);
-	if (r->err) {
-		errs_fail(&errs, -r->err, "tables.flows: %s", strerror(-r->err));
-		fail(r, &errs);
-		return;
-	}
-	wait_for_cpus(r);
+	else
+		begin_copy(r);
 }
 
 static int start(struct resize *r, struct errs *errs)
@@ -291,6 +308,11 @@ bool resize_yield(struct sw *sw)
 		return false;
 	give_up(r);
 	return true;
+}
+
+bool resize_is_busy(const struct sw *sw)
+{
+	return sw->resize->step > STEP_MAKE;
 }
 
 /* ---- life */

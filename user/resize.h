@@ -18,6 +18,8 @@ int resize_reconcile(struct sw *sw, struct errs *errs);
 /* Before the programs are exchanged for another reason: what is under way is given up (true: resize_reconcile() begins it again),
  * or is past the point where it matters. */
 bool resize_yield(struct sw *sw);
+/* Are there two sizes of tables at the moment? Who writes flows waits for its end. */
+bool resize_is_busy(const struct sw *sw);
 /* {"flows": {"pairs", "size", "bytes_per_pair", "bytes"}, "flows6": {...}, "resizing": null | {"step", "percent"}, "error":
  * null | text} */
 json_t *resize_show(const struct sw *sw);

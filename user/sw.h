@@ -178,6 +178,9 @@ int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gon
 json_t *flow_show(struct sw *sw, size_t limit /* 0: all */);
 int flow_flush(struct sw *sw); /* returns how many pairs ended */
 uint64_t flow_count(struct sw *sw);
+/* One more, or one less, who goes through the tables in several turns: they do not change their size meanwhile. Returns how many
+ * there are. */
+int flow_users(struct sw *sw, int more);
 
 /* counters.c: port counters, drops by reason, stats; with check: the sums, and where they do not hold. */
 json_t *counters_show(struct sw *sw);
