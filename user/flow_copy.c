@@ -9,11 +9,12 @@
 #define CHUNK	 512  /* slots, or mappings, between looks at the clock */
 #define TRIES	 1000 /* slices in which a CPU may hold a bucket's lock */
 
-enum part { PART_MAPPINGS, PART_OUTSIDE, PART_FLOWS4, PART_FLOWS6, PART_END };
+enum part { PART_MAPPINGS, PART_OUTSIDE, PART_FLOWS4, PART_FLOWS6, PART_AGAIN4, PART_AGAIN6, PART_END };
 
-/* What an entry had counted when it was copied. */
+/* What an entry had counted when it was copied; when that is settled, what its copy must have at least. A CPU that has a flow to
+ * itself counts without a lock (bpf/flow.h), so what is added here may be lost to it, and is looked after. */
 struct counted {
-	uint64_t packets, bytes;
+	uint64_t packets, bytes, want_packets, want_bytes;
 };
 
 struct flow_copy {
@@ -122,7 +123,7 @@ static int copy_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 	if (err == -EEXIST)
 		return 0;
 	if (!err)
-		c->counted[tab][i] = (struct counted){f.packets, f.bytes};
+		c->counted[tab][i] = (struct counted){.packets = f.packets, .bytes = f.bytes};
 	return err;
 }
 
@@ -174,6 +175,8 @@ static int copy_part(struct flow_copy *c)
 	case PART_FLOWS4:
 	case PART_FLOWS6:
 		return walk_slots(c, c->part - PART_FLOWS4, copy_slot);
+	case PART_AGAIN4:
+	case PART_AGAIN6:
 	case PART_END:
 		break;
 	}
@@ -181,11 +184,11 @@ static int copy_part(struct flow_copy *c)
 }
 
 /* Steps of one part after the other, for a slice's time. */
-static int work(struct flow_copy *c, int (*step)(struct flow_copy *c))
+static int work(struct flow_copy *c, enum part end, int (*step)(struct flow_copy *c))
 {
 	uint64_t start = flow_now_ns();
 
-	while (c->part < PART_END && flow_now_ns() - start < SLICE_NS) {
+	while (c->part < end && flow_now_ns() - start < SLICE_NS) {
 		int r = step(c);
 
 		if (r == -EBUSY && ++c->tries < TRIES)
@@ -195,12 +198,12 @@ static int work(struct flow_copy *c, int (*step)(struct flow_copy *c))
 		if (!r)
 			c->part++;
 	}
-	return c->part < PART_END;
+	return c->part < end;
 }
 
 int flow_copy_some(struct flow_copy *c)
 {
-	return work(c, copy_part);
+	return work(c, PART_AGAIN4, copy_part);
 }
 
 /* ---- the switch */
@@ -221,12 +224,11 @@ void flow_copy_switch(struct flow_copy *c)
 	c->at = 0;
 }
 
-static void raise_to(uint64_t *at, uint64_t value)
+/* Adds once, and once more where a look afterwards shows that it was overwritten. */
+static void add_counted(uint64_t *at, uint64_t *want, uint64_t more)
 {
-	uint64_t now = __atomic_load_n(at, __ATOMIC_RELAXED);
-
-	while (now < value && !__atomic_compare_exchange_n(at, &now, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
+	if (more && (!*want || __atomic_load_n(at, __ATOMIC_RELAXED) < *want))
+		*want = __atomic_add_fetch(at, more, __ATOMIC_RELAXED);
 }
 
 /* What the former entry counted since it was copied. A connection that was closed and opened anew within this second is taken for
@@ -234,7 +236,7 @@ static void raise_to(uint64_t *at, uint64_t value)
 static int settle_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 {
 	uint32_t word = flowtab_word(&c->from[tab], i), at;
-	const struct counted *had = &c->counted[tab][i];
+	struct counted *had = &c->counted[tab][i];
 	struct flow_key6 key;
 	struct flow f, *now;
 
@@ -245,22 +247,23 @@ static int settle_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 		return 0;
 	now = flowtab_entry(&c->to[tab], at);
 	if (f.packets > had->packets) {
-		__atomic_fetch_add(&now->packets, f.packets - had->packets, __ATOMIC_RELAXED);
-		__atomic_fetch_add(&now->bytes, f.bytes - had->bytes, __ATOMIC_RELAXED);
+		add_counted((uint64_t *)&now->packets, &had->want_packets, f.packets - had->packets);
+		add_counted((uint64_t *)&now->bytes, &had->want_bytes, f.bytes - had->bytes);
 	}
 	__atomic_fetch_or(&now->seen, f.seen, __ATOMIC_RELAXED);
-	raise_to((uint64_t *)&now->used_ns, f.used_ns);
+	if ((int32_t)(f.used - now->used) > 0)
+		__atomic_store_n(&now->used, f.used, __ATOMIC_RELAXED);
 	return 0;
 }
 
 static int settle_part(struct flow_copy *c)
 {
-	return walk_slots(c, c->part - PART_FLOWS4, settle_slot);
+	return walk_slots(c, (c->part - PART_FLOWS4) % 2, settle_slot);
 }
 
 int flow_copy_settle(struct flow_copy *c)
 {
-	return work(c, settle_part);
+	return work(c, PART_END, settle_part);
 }
 
 unsigned flow_copy_percent(const struct flow_copy *c)
@@ -268,5 +271,5 @@ unsigned flow_copy_percent(const struct flow_copy *c)
 	uint64_t all = (uint64_t)c->from[0].n + c->from[1].n;
 	uint64_t done = c->part < PART_FLOWS4 ? 0 : c->part == PART_FLOWS4 ? c->at : (uint64_t)c->from[0].n + c->at;
 
-	return c->part == PART_END ? 100 : (unsigned)(done * 100 / all);
+	return c->part >= PART_AGAIN4 ? 100 : (unsigned)(done * 100 / all);
 }

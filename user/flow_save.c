@@ -89,14 +89,17 @@ static int save_mapping(const void *key, void *value, void *arg)
 	return 0;
 }
 
+/* ICMP's have no way back that they could open. */
 static int save_peer(const void *key, void *value, void *arg)
 {
 	static const struct addr none;
 	const struct nat_outside_key *k = key;
+	struct nat_outside_key way_back = {.addr = k->addr, .port = k->port, .vrf = k->vrf, .proto = k->proto};
+	struct nat_outside o;
 	struct save *s = arg;
 	struct flow_record r = {.kind = RECORD_PEER, .proto = k->proto, .dst = k->remote, .to_src = k->addr};
 
-	if (!memcmp(&k->remote, &none, sizeof(none)))
+	if (!memcmp(&k->remote, &none, sizeof(none)) || table_lookup(s->sw->nat->outside, &way_back, &o))
 		return 0;
 	r.to_sport = ntohs(k->port);
 	set_vrf(s, r.to_vrf, k->vrf);
@@ -154,8 +157,8 @@ static void save_flow(struct save *s, const struct flow_tuple *key, const struct
 	r.seen = f->seen;
 	r.reply_seen = peer.seen;
 	r.age_ms = ms_since(s, f->created_ns);
-	r.idle_ms = ms_since(s, f->used_ns);
-	r.reply_idle_ms = ms_since(s, peer.used_ns);
+	r.idle_ms = ms_since(s, flow_used_ns(f, f, s->now_ns));
+	r.reply_idle_ms = ms_since(s, flow_used_ns(&peer, &peer, s->now_ns));
 	r.packets = f->packets;
 	r.bytes = f->bytes;
 	r.reply_packets = peer.packets;

@@ -20,8 +20,8 @@ interfaces:
   vlan10: {{vlan: 10, mac: "02:00:00:00:10:01", addresses: [10.0.10.1/24, "2001:db8:10::1/64"]}}
   wan: {{port: wan, addresses: [192.0.2.1/24, "2001:db8:f::1/64"]}}
 nat:{other_rules}
-  - {{name: out, type: snat, source: 10.0.10.0/24, interface: wan, to: 203.0.113.4/31, filtering: address, limits: {{sessions: 1000, ports: 500}}}}
-  - {{name: out6, type: snat, source: "2001:db8:10::/64", interface: wan, to: "2001:db8:f::40"}}
+  - {{name: out, type: snat, source: 10.0.10.0/24, out: wan, to: 203.0.113.4/31, filtering: address-dependent, limit: {{sessions: 1000, ports: 500}}}}
+  - {{name: out6, type: snat, source: "2001:db8:10::/64", out: wan, to: "2001:db8:f::40"}}
   - {{name: web, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8080, to: "10.0.10.11:80"}}
 """
 INSIDE, OUTSIDE, VIP = "10.0.10.11", "192.0.2.9", "203.0.113.1"
@@ -172,7 +172,7 @@ def test_ports_stay_and_come_back(pair, tmp_path):
 
     def held():
         pools = pair.gws[2].json("nat show")["pools"]
-        return next(p["used"]["udp"] for p in pools if p["name"] == "out")
+        return next(p["used"]["udp"] for p in pools if p["name"] == "pool:out")
     assert held() >= 1
     s.close()
     pair.gws[2].cli("flow flush")
@@ -227,8 +227,8 @@ def test_what_does_not_fit_is_refused_one_by_one(pair, tmp_path):
     reasons = sorted(x["reason"] for x in answer["refused"])
     taken = f"port {first['to-sport']} of {first['to-src']} is taken"
     assert reasons == sorted(["there is no rule 'gone'", "there is no pool 'gone'", "there is no interface 'eth9'",
-                              "203.0.113.77 is no address of pool 'out'", "its time is over", "there is no VRF 'blue'", taken]
-                             + ["its mapping is not there"] * 4), answer
+                              "203.0.113.77 is no address of pool 'pool:out'", "its time is over", "there is no VRF 'blue'", taken]
+                             + ["its mapping is not there"] * 8), answer
     assert answer["restored"]["flows"] == kinds.count("flow") - 6 and answer["restored"]["mappings"] == kinds.count("mapping") - 4
     # Two go on as they were, the others are given a mapping anew.
     pair.up(2)
@@ -260,8 +260,8 @@ def test_hostile_files_change_nothing(pair, tmp_path):
     path = str(tmp_path / "f")
     pair.gws[1].cli(["flow", "save", path])
     good = open(path).read()
-    at = good.index('"to-sport":') + len('"to-sport":')
-    flipped = good[:at] + "9" + good[at + 1:]
+    at = good.index('"age-ms":') + len('"age-ms":')
+    flipped = good[:at] + "1" + good[at:]
     half = good[:len(good) // 2]
     for text, why in BAD + [(flipped, "end.check"), (half, "cut off|no JSON"), (good + good, "something behind the end")]:
         with open(path, "w") as f:
