@@ -105,28 +105,6 @@ int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct fl
 	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, flow_now_ns());
 }
 
-static uint16_t fold(uint64_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
-static uint64_t delta_addr(const struct addr *old, const struct addr *new)
-{
-	uint64_t sum = 0;
-
-	for (int i = 0; i < 4; i++)
-		sum += (uint64_t)new->a32[i] + (uint32_t)~old->a32[i];
-	return sum;
-}
-
-void flow_deltas(const struct flow_tuple *key, const struct flow_tuple *to, uint16_t *ret_l3, uint16_t *ret_l4)
-{
-	*ret_l3 = fold(delta_addr(&key->saddr, &to->saddr) + delta_addr(&key->daddr, &to->daddr));
-	*ret_l4 = fold((uint64_t)to->sport + (uint16_t)~key->sport + to->dport + (uint16_t)~key->dport);
-}
-
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
 {
 	struct flow_tuple peer_key;

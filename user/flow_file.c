@@ -128,15 +128,13 @@ static void put(struct out *o, const char *fmt, ...)
 	o->len += n < 0 ? FLOW_FILE_LINE : (size_t)n;
 }
 
-/* A name may be anything that the configuration allows in quotes. */
+/* A name may have quotes in it. */
 static void put_name(struct out *o, const char *s, size_t size)
 {
 	put(o, "\"");
 	for (size_t i = 0; i < size && s[i]; i++) {
 		if (s[i] == '"' || s[i] == '\\')
 			put(o, "\\%c", s[i]);
-		else if ((unsigned char)s[i] < 0x20)
-			put(o, "\\u%04x", (unsigned)s[i]);
 		else
 			put(o, "%c", s[i]);
 	}
@@ -278,6 +276,15 @@ static int read_hash(const struct reading *r, const char *s, uint64_t *ret)
 	return 0;
 }
 
+/* What would speak to the terminal that an error is printed on. */
+static bool has_control(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return true;
+	return false;
+}
+
 static int read_value(const struct reading *r, const json_t *v, void *at)
 {
 	const char *s = json_string_value(v);
@@ -295,7 +302,7 @@ static int read_value(const struct reading *r, const json_t *v, void *at)
 	case T_ADDR:
 		return s && !addr_parse(s, at, &family) ? 0 : bad(r, "is no address");
 	case T_NAME:
-		if (!s || strlen(s) >= r->m->size)
+		if (!s || strlen(s) >= r->m->size || has_control(s))
 			return bad(r, "is no name, or too long a one");
 		strcpy(at, s);
 		return 0;
@@ -367,7 +374,8 @@ int flow_file_parse(const char *line, size_t len, struct where where, struct flo
 		return errs_add(errs, where, NULL, "the line has more than %d bytes", FLOW_FILE_LINE - 1);
 	root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
 	if (!root)
-		return errs_add(errs, where, NULL, "is no JSON: %s", why.text);
+		return errs_add(errs, where, NULL, "is no JSON%s%s", has_control(why.text) ? "" : ": ",
+				has_control(why.text) ? "" : why.text);
 	for (int k = 0; k < RECORD_KINDS; k++) {
 		json_t *o = json_object_get(root, kinds[k]);
 

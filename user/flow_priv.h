@@ -67,8 +67,6 @@ int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *re
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
 int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);
-/* What the rewrite from `key` to `to` does to checksums (RFC 1624), as bpf/csum.h reckons: of the addresses, of the ports. */
-void flow_deltas(const struct flow_tuple *key, const struct flow_tuple *to, uint16_t *ret_l3, uint16_t *ret_l4);
 /* Is `peer` the other direction of the entry (key, f)? */
 bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer);
 

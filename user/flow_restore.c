@@ -15,6 +15,7 @@
 #include "flow_file.h"
 #include "flow_move.h"
 #include "flow_priv.h"
+#include "flow_sum.h"
 #include "nat_priv.h"
 #include "resize.h"
 #include "slices.h"
@@ -291,11 +292,11 @@ static void make_pair(struct restore *x, const struct flow_record *r, const stru
 {
 	struct flow_tuple to = {r->to_src, r->to_dst, htons(r->to_sport),  htons(r->to_dport),
 				ids->vrf,  r->proto,  addr_family(&r->src)};
-	uint16_t l3, l4;
+	uint16_t l3 = flow_sum_addrs(&r->src, &r->dst, &r->to_src, &r->to_dst);
+	uint16_t l4 = flow_sum_ports(htons(r->sport), htons(r->dport), to.sport, to.dport);
 
 	key[0] = (struct flow_tuple){r->src, r->dst, htons(r->sport), htons(r->dport), ids->vrf, r->proto, to.family};
 	key[1] = (struct flow_tuple){to.daddr, to.saddr, to.dport, to.sport, ids->to_vrf, r->proto, to.family};
-	flow_deltas(&key[0], &to, &l3, &l4);
 	f[0] = (struct flow){.flags = r->flags,
 			     .seen = r->seen,
 			     .l3_delta = l3,

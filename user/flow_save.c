@@ -8,6 +8,7 @@
 #include "flow_file.h"
 #include "flow_move.h"
 #include "flow_priv.h"
+#include "flow_sum.h"
 #include "nat_priv.h"
 
 #define SLICE_NS 2000000ull
@@ -114,7 +115,7 @@ static void find_mapping(const struct save *s, const struct flow_tuple *key, con
 {
 	struct nat_mapping_key k = {
 		.addr = key->saddr, .port = key->sport, .vrf = key->vrf, .pool = f->pool, .proto = key->proto};
-	uint32_t remotes[] = {0, nat_remote_hash(&r->to_dst, f->dport)};
+	uint32_t remotes[] = {0, flow_sum_remote(&r->to_dst, f->dport)};
 	struct nat_mapping m;
 
 	r->shared = nat_class(key->proto) != POOL_CLASSES;

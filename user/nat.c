@@ -99,14 +99,6 @@ bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr)
 	return false;
 }
 
-uint32_t nat_remote_hash(const struct addr *remote, __be16 port)
-{
-	uint64_t h = remote->a64[0] * 0x9e3779b97f4a7c15ull + (remote->a64[1] ^ (uint64_t)port << 16);
-
-	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdull;
-	return (uint32_t)(h >> 32) | 1;
-}
-
 bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a)
 {
 	return slot1 <= POOL_ADDR_MAX && (nat->addrs[slot1 - 1].flags & POOL_ADDR_F_USED) &&

@@ -108,8 +108,6 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];
 }
-/* The hash of a remote end in a mapping's key, as nat_remote() of bpf/nat.h. */
-uint32_t nat_remote_hash(const struct addr *remote, __be16 port);
 /* POOL_CLASSES: ports of this protocol are not given out. */
 unsigned nat_class(uint8_t proto);
 
