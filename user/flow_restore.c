@@ -207,6 +207,8 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	err = table_insert(x->sw->nat->mappings, &key, &m);
 	if (err) {
 		nat_port_free(nat_ports(x->sw->nat, ids.slot, nat_class(r->proto)), r->to_sport);
+		if (err == -EEXIST)
+			return refuse(x, "it has another outside port already");
 		return refuse(x, "%s", err == -E2BIG ? "the table of mappings is full" : strerror(-err));
 	}
 	add_outside(x, r, &ids, &key);
