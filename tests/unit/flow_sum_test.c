@@ -35,7 +35,10 @@ static void checksum_differences_are_the_data_planes(void **state)
 		__u8 family = i & 1 ? 4 : 6;
 		struct pkt p = {.family = family};
 
-		p.t = (struct tuple){random_addr(family), random_addr(family), (__u16)random(), (__u16)random()};
+		p.t.saddr = random_addr(family);
+		p.t.daddr = random_addr(family);
+		p.t.sport = (__u16)random();
+		p.t.dport = (__u16)random();
 		p.to = p.t;
 		if (i & 2)
 			p.to.saddr = random_addr(family);
