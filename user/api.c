@@ -490,7 +490,7 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "/v1/neighbors", delete_item, "neighbors", "take one away: ?item={\"address\": …, \"interface\": …}"},
 	{"GET", "/v1/flows/save", get_flow_save, NULL, "tracked connections and mappings for another gateway, an object a line"},
 	{"POST", "/v1/flows/restore", post_flow_restore, NULL,
-	 "such lines, 256 KiB of them at most; ?line= the first one's number"},
+	 "such lines, 128 KiB of them at most; ?line= the first one's number"},
 	{"POST", "/v1/flows/flush", post_flows_flush, NULL, "end every tracked connection"},
 	{"POST", "/v1/fdb/flush", post_fdb_flush, NULL, "forget learned stations of ?vlan=, ?port="},
 };

@@ -223,6 +223,20 @@ uint64_t flow_count(struct sw *sw)
 	return n;
 }
 
+/* Before the first pass has ended, by the entries there are, halved. */
+uint64_t flow_count_of(const struct sw *sw, int family)
+{
+	const struct flows *flows = sw->flows;
+	const struct flowtab *t = &flows->tab[family == 6];
+	uint64_t n = 0;
+
+	if (flows->is_counted)
+		return family == 6 ? flows->counted6 : flows->counted - flows->counted6;
+	for (uint32_t i = 0; i < t->n; i++)
+		n += flowtab_is_live(flowtab_word(t, i));
+	return (n + 1) / 2;
+}
+
 static int flush_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
 {
 	*(int *)arg += flow_end(flows, key, f);

@@ -164,6 +164,7 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 		if (!note->word || !(note->flags & FLOW_NOTE_FORWARD))
 			continue;
 		flows->seen++;
+		flows->seen6 += tab->family == 6;
 		if (flows->sweeping && note->flags & FLOW_NOTE_PORT)
 			nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
 		if (flows->sweeping &&
@@ -208,7 +209,7 @@ static void step(struct flows *flows)
 static void pass_begin(struct flows *flows)
 {
 	flows->phase = PHASE_FLOWS4;
-	flows->seen = flows->work_ns = 0;
+	flows->seen = flows->seen6 = flows->work_ns = 0;
 	flows->sweeping = flows->soon || flows->now_ns >= flows->sweep_at_ns;
 	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes;
 	flows->nat_changes = flows->sw->nat->changes;
@@ -224,6 +225,7 @@ static void pass_end(struct flows *flows)
 		flows->sweep_at_ns = flows->work_ns * SHARE > REST_NS ? flows->now_ns + flows->work_ns * SHARE : 0;
 	}
 	flows->counted = flows->seen;
+	flows->counted6 = flows->seen6;
 	flows->is_counted = true;
 	flows->phase = PHASE_REST;
 }

@@ -29,16 +29,6 @@ struct flow_copy {
 	unsigned tries;
 };
 
-uint64_t flow_pairs(const struct sw *sw, int family)
-{
-	const struct flowtab *t = &sw->flows->tab[family == 6];
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < t->n; i++)
-		n += flowtab_is_live(flowtab_word(t, i));
-	return (n + 1) / 2;
-}
-
 static int open_tabs(struct flow_copy *c, struct next *n)
 {
 	int err = flow_tab_open(&c->to[0], 4, next_table(n, "flow_table"), next_table(n, "flow_words4"), next_table(n, "flows4"));
@@ -75,7 +65,7 @@ int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 		*ret = c;
 		return 0;
 	}
-	flow_copy_end(c);
+	flow_copy_free(c);
 	return err;
 }
 
@@ -83,14 +73,20 @@ void flow_copy_end(struct flow_copy *c)
 {
 	if (!c)
 		return;
+	memset(c->flows->next, 0, sizeof(c->flows->next));
+	if (c->flows->paused)
+		flow_age_resume(c->flows);
+}
+
+void flow_copy_free(struct flow_copy *c)
+{
+	if (!c)
+		return;
 	table_cursor_free(c->cursor);
 	for (int i = 0; i < 2; i++) {
 		free(c->counted[i]);
 		free(c->note[i]);
-		c->flows->next[i] = (struct flowtab){0};
 	}
-	if (c->flows->paused)
-		flow_age_resume(c->flows);
 	free(c);
 }
 

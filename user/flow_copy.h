@@ -19,12 +19,10 @@ int flow_copy_some(struct flow_copy *c);
 void flow_copy_switch(struct flow_copy *c);
 /* No CPU uses the former tables any more: what was counted in them is added. As flow_copy_some(). */
 int flow_copy_settle(struct flow_copy *c);
-/* At whatever point; accepts NULL. */
+/* At whatever point: ageing goes on. Then flow_copy_free(), which is slow: for a thread. Both accept NULL. */
 void flow_copy_end(struct flow_copy *c);
+void flow_copy_free(struct flow_copy *c);
 /* How much is done, 0..100, of the walk under way. */
 unsigned flow_copy_percent(const struct flow_copy *c);
-
-/* Pairs in the tables now: entries that live, halved. A walk over the words: some milliseconds at most. */
-uint64_t flow_pairs(const struct sw *sw, int family);
 
 #endif

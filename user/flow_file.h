@@ -17,7 +17,7 @@
 
 #define FLOW_FILE_VERSION 1
 #define FLOW_FILE_LINE	  2048	       /* bytes, the end of the line included */
-#define FLOW_FILE_BODY	  (256u << 10) /* bytes that one request of a restore may have: some milliseconds' parsing */
+#define FLOW_FILE_BODY	  (128u << 10) /* bytes that one request of a restore may have: some milliseconds' parsing */
 
 enum flow_record_kind { RECORD_HEADER, RECORD_MAPPING, RECORD_PEER, RECORD_FLOW, RECORD_END, RECORD_KINDS };
 
@@ -58,10 +58,11 @@ const char *flow_file_name(const struct flow_record *r, char buf[FLOW_FILE_NAME]
 #define FLOW_FILE_HASH 0xcbf29ce484222325ull
 uint64_t flow_file_hash(uint64_t hash, const void *data, size_t len);
 
-/* A whole file, line by line. -EINVAL with words. Zero at the beginning, but for `name`. */
+/* A whole file, line by line. -EINVAL with words. Zero at the beginning, but for `name` and `trusted`. */
 struct flow_file_check {
 	const char *name; /* for messages */
 	int line;
+	bool trusted; /* comes from sluiced itself: the lines between header and end are counted and summed up only */
 	bool begun, ended;
 	uint64_t hash; /* of the lines up to now */
 	enum flow_record_kind last;

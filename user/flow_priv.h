@@ -45,14 +45,14 @@ struct flows {
 	void *cursor; /* mappings */
 	uint64_t now_ns;
 	uint64_t work_ns;
-	uint64_t seen; /* pairs in this pass */
-	bool sweeping; /* ports and mappings are looked after in this pass */
-	bool all;      /* no note is trusted in this pass */
-	bool soon;     /* the next pass shall not wait */
+	uint64_t seen, seen6; /* pairs in this pass, and the IPv6 ones among them */
+	bool sweeping;	      /* ports and mappings are looked after in this pass */
+	bool all;	      /* no note is trusted in this pass */
+	bool soon;	      /* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */
-	uint64_t counted;
+	uint64_t counted, counted6;
 	bool is_counted;
 };
 

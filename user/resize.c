@@ -30,7 +30,7 @@ struct resize {
 	struct job *job, *freeing;
 	struct event *timer;
 	struct next *next, *leftover;
-	struct flow_copy *copy;
+	struct flow_copy *copy, *copied;
 	struct errs errs; /* of the thread */
 	int err;
 	char error[256]; /* why the last one did not come to its end; "": it did */
@@ -64,7 +64,7 @@ int resize_check(const struct sw *sw, const struct settings_cfg *from, const str
 	int r = 0;
 
 	for (int i = 0; i < 2; i++) {
-		uint64_t pairs = v[i].is < v[i].was ? flow_pairs(sw, v[i].family) : 0;
+		uint64_t pairs = v[i].is < v[i].was ? flow_count_of(sw, v[i].family) : 0;
 
 		if (pairs > v[i].is)
 			r = errs_add(errs, v[i].where, v[i].key,
@@ -81,7 +81,9 @@ static void free_job(void *arg)
 	struct resize *r = arg;
 
 	next_free(r->leftover);
+	flow_copy_free(r->copied);
 	r->leftover = NULL;
+	r->copied = NULL;
 }
 
 static void freed(void *arg)
@@ -95,8 +97,10 @@ static void give_away(struct resize *r)
 	job_join(r->freeing);
 	r->freeing = NULL;
 	r->leftover = r->next;
+	r->copied = r->copy;
 	r->next = NULL;
-	if (r->leftover && job_start(r->sw->base, free_job, freed, r, &r->freeing))
+	r->copy = NULL;
+	if ((r->leftover || r->copied) && job_start(r->sw->base, free_job, freed, r, &r->freeing))
 		free_job(r);
 }
 
@@ -104,7 +108,6 @@ static void leave(struct resize *r)
 {
 	event_del(r->timer);
 	flow_copy_end(r->copy);
-	r->copy = NULL;
 	r->step = STEP_NONE;
 	give_away(r);
 }
@@ -363,7 +366,7 @@ static json_t *show_table(const struct sw *sw, int family)
 	const struct settings_cfg *s = &sw->model->settings;
 	uint32_t size = family == 4 ? s->max_flows : s->max_flows6;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)flow_pairs(sw, family), "size", (json_int_t)size,
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)flow_count_of(sw, family), "size", (json_int_t)size,
 			 "slots", (json_int_t)slots, "bytes_per_pair", (json_int_t)(slot * slots / size + 0.5), "bytes",
 			 (json_int_t)(slot * slots));
 }

@@ -178,6 +178,7 @@ int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gon
 json_t *flow_show(struct sw *sw, size_t limit /* 0: all */);
 int flow_flush(struct sw *sw); /* returns how many pairs ended */
 uint64_t flow_count(struct sw *sw);
+uint64_t flow_count_of(const struct sw *sw, int family); /* pairs of a family, as of the last pass */
 /* One more, or one less, who goes through the tables in several turns: they do not change their size meanwhile. Returns how many
  * there are. */
 int flow_users(struct sw *sw, int more);

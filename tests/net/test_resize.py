@@ -113,6 +113,10 @@ def tables(gw):
     return gw.json("flow tables")
 
 
+def counted(gw, flows):
+    netlab.wait_for(f"{flows} flows are in the table", lambda: tables(gw)["flows"]["pairs"] >= flows, 20)
+
+
 def settled(gw, flows, timeout=60):
     def done():
         t = tables(gw)
@@ -152,7 +156,8 @@ def test_ten_thousand_flows_under_load(sized_gateway):
     echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, SOURCES)
     try:
         flows.round()
-        assert flows.lost == 0 and tables(w.gw)["flows"]["pairs"] >= SOURCES * SERVERS
+        assert flows.lost == 0
+        counted(w.gw, SOURCES * SERVERS)
         before = len(flows.outside)
         iperf = w.h2.spawn(f"iperf3 -J -c {netlab.INET4} -t 120", stdout=-1, text=True)
         rounds = 0
@@ -223,7 +228,7 @@ def test_killed_in_the_midst(sized_gateway):
             flows.round()
             w.gw.start()
             flows.round()
-            assert tables(w.gw)["flows"]["pairs"] >= len(flows.sockets) * SERVERS
+            counted(w.gw, len(flows.sockets) * SERVERS)
             settled(w.gw, size)
             flows.round()
             assert (flows.lost, flows.moved) == (0, 0), f"killed in step {step}: {drops(w.gw)}"
@@ -241,6 +246,7 @@ def test_shrinking_below_what_is_in_use_is_refused(sized_gateway):
     echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 50)
     try:
         flows.round()
+        counted(w.gw, 200)
         p = resize(w, 150, check=False)
         assert p.returncode != 0 and re.search(r"sized.yaml:\d+: tables.flows: 150 is too small: there are 20\d IPv4 flows", p.stdout), p.stdout
         assert tables(w.gw)["flows"]["size"] == 12000 and tables(w.gw)["resizing"] is None

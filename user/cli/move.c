@@ -40,7 +40,7 @@ static int words(struct cli *cli, struct errs *errs)
 	return code;
 }
 
-/* What came is what a restore would take: checked while it is written. */
+/* What came must be whole: counted and summed up while it is written. */
 static int save_to(struct cli *cli, const struct command *cmd, struct saving *s)
 {
 	struct answer answer = {0};
@@ -76,7 +76,7 @@ static void print_saved(const struct cli *cli, const struct flow_file_check *c, 
 
 static int save_file(struct cli *cli, const struct command *cmd, const char *file)
 {
-	struct saving s = {.check.name = "what sluiced sent"};
+	struct saving s = {.check = {.name = "what sluiced sent", .trusted = true}};
 	char temporary[4096], why[CLI_ERROR];
 	int code, fd;
 
@@ -104,7 +104,7 @@ static int save_file(struct cli *cli, const struct command *cmd, const char *fil
 int run_flow_save(struct cli *cli, const struct command *cmd, json_t *args)
 {
 	const char *file = json_string_value(json_object_get(args, "file"));
-	struct saving s = {.to = stdout, .check.name = "what sluiced sent"};
+	struct saving s = {.to = stdout, .check = {.name = "what sluiced sent", .trusted = true}};
 
 	return strcmp(file, "-") ? save_file(cli, cmd, file) : save_to(cli, cmd, &s);
 }
