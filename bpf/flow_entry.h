@@ -1,7 +1,7 @@
 /* flow_entry.h: flow entries by their tuple: found, inserted, ended, in the tables there are.
  *
- * Stands between flow.h and flowtab.h, which knows keys and one table at a time. While the tables' size changes (cfg_resize), there
- * are two for each family: see flowtab.h.
+ * Stands between flow.h and flowtab.h, which knows keys and one table at a time. While the tables' size changes (cfg_resize),
+ * there are two for each family: see flowtab.h.
  */
 #ifndef SLUICE_FLOW_ENTRY_H
 #define SLUICE_FLOW_ENTRY_H
