@@ -226,6 +226,13 @@ int route_settle(struct sw *sw, struct errs *errs)
 	return r ? r : neighbor_full(sw, errs);
 }
 
+bool route_vrf_empty(const struct sw *sw, uint16_t vrf)
+{
+	const struct rib *rib = sw->routes->rib;
+
+	return !rib_pending(rib) && !rib_installed(rib, vrf, 4) && !rib_installed(rib, vrf, 6);
+}
+
 void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 {
 	struct routes *rs = sw->routes;

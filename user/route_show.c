@@ -20,11 +20,6 @@ static const char *type_name(uint8_t type)
 	return type < sizeof(names) / sizeof(names[0]) ? names[type] : "none";
 }
 
-static const char *vrf_name(const struct routes *rs, uint16_t vrf)
-{
-	return vrf < rs->sw->model->n_vrfs ? rs->sw->model->vrfs[vrf].name : "default";
-}
-
 static void set_text(json_t *o, const char *key, const char *text)
 {
 	if (text)
@@ -112,8 +107,12 @@ static json_t *show_fields(struct routes *rs, const struct rib_view *v)
 	json_t *o = json_object();
 
 	set_text(o, "to", prefix_text(&v->to, text));
-	set_text(o, "vrf", vrf_name(rs, v->vrf));
-	set_text(o, "protocol", route_protocol_name(v->source, v->protocol));
+	set_text(o, "vrf", vrf_name(rs->sw, v->vrf));
+	if (v->from >= 0)
+		set_text(o, "from_vrf", vrf_name(rs->sw, (uint16_t)v->from));
+	if (v->table)
+		json_object_set_new(o, "table", json_integer(v->table));
+	set_text(o, "protocol", route_protocol_name(v->origin, v->protocol));
 	json_object_set_new(o, "metric", json_integer(v->metric));
 	json_object_set_new(o, "distance", json_integer(v->distance));
 	set_text(o, "type", type_name(v->type));
@@ -193,7 +192,7 @@ static bool wanted(const struct route_list *l, const struct rib_view *v)
 
 	if (f->vrf && v->vrf != l->vrf)
 		return false;
-	if (f->protocol && strcmp(f->protocol, route_protocol_name(v->source, v->protocol)))
+	if (f->protocol && strcmp(f->protocol, route_protocol_name(v->origin, v->protocol)))
 		return false;
 	if (f->family && v->to.family != f->family)
 		return false;

@@ -7,7 +7,7 @@
  * that a restarted sluiced gives the same names the same numbers. reconcile() returns -errno with words when the kernel or a
  * full table refuses; the commit then rolls back.
  *
- * Order (commit.c): iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
+ * Order (commit.c): vrf → iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
  */
 #ifndef SLUICE_SW_H
 #define SLUICE_SW_H
@@ -23,6 +23,7 @@
 #include "table.h"
 
 struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
+struct vrfs;	  /* vrf.c */
 struct ifaces;	  /* iface.c */
 struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
@@ -41,6 +42,7 @@ struct sw {
 	struct control *control; /* mmap-ed */
 	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
 
+	struct vrfs *vrfs;
 	struct ports *ports;
 	struct ifaces *ifaces;
 	struct fdb *fdb;
@@ -69,6 +71,23 @@ const struct port *port_entry(const struct sw *sw, uint16_t id); /* as the table
  *   "note", "link": "up"|"down", "counters": {...}}]; configured globs without a netdev are shown as waiting. */
 json_t *port_show(struct sw *sw);
 
+/* vrf.c: ids of VRFs, stable by name; an id that was freed is given away again when nothing remembers it. */
+int vrf_open(struct sw *sw, struct errs *errs);
+void vrf_close(struct sw *sw);
+/* The ids of a version that numbered VRFs by their order in the list: before the first reconciliation. */
+void vrf_adopt(struct sw *sw, const struct model *former);
+int vrf_reconcile(struct sw *sw, struct errs *errs);
+uint16_t vrf_id(const struct sw *sw, const char *name);	  /* of the running configuration; 0: `default`, or there is none */
+const char *vrf_name(const struct sw *sw, uint16_t id);	  /* NULL: none, not even one that drains */
+bool vrf_alive(const struct sw *sw, uint16_t id);	  /* in the running configuration */
+/* Whose a kernel's table is, and its place in that VRF's list; false: nobody's. */
+bool vrf_of_table(const struct sw *sw, uint32_t table, uint16_t *ret_vrf, uint8_t *ret_rank);
+/* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
+bool vrf_draining(const struct sw *sw);
+void vrf_pass_begin(struct sw *sw);
+int vrf_pass_fragments(struct sw *sw, void **cursor, size_t max); /* as table_each_some() */
+void vrf_pass_end(struct sw *sw);
+
 /* vlan.c: `vlans` and `vlan_members`. */
 int vlan_reconcile(struct sw *sw, struct errs *errs);
 /* Before port `id` becomes `next`: it leaves the VLANs that it will not carry any more, or will carry with another tag. So no
@@ -94,7 +113,6 @@ void iface_adopt(struct sw *sw, const struct model *former);
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
 const char *iface_of_host_port(const struct sw *sw, const char *netdev); /* interface's name, or NULL */
-uint16_t vrf_id(const struct sw *sw, const char *name);			 /* index in the model's list */
 json_t *iface_show(struct sw *sw);
 
 /* fdb.c: static and own entries, ageing, listing. */
@@ -150,6 +168,7 @@ const char *route_protocol_known(const char *name);
 json_t *nexthop_show(struct sw *sw);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
+bool route_vrf_empty(const struct sw *sw, uint16_t vrf); /* the FIB has nothing of it */
 /* {"known", "in_force", "refused"}: how many */
 json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
