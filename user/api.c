@@ -92,6 +92,11 @@ static int get_interfaces(struct call *c)
 	return answer(c, iface_show(c->api->sw));
 }
 
+static int get_vrfs(struct call *c)
+{
+	return answer(c, vrf_show(c->api->sw));
+}
+
 /* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
 static int where_filter(struct call *c, struct route_filter *f)
 {
@@ -434,6 +439,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
+	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
 	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
 	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
@@ -459,6 +465,8 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "/v1/vlans", delete_item, "vlans", "take one away: ?item={\"id\": …}"},
 	{"POST", "/v1/interfaces", post_item, "interfaces", "add an interface"},
 	{"DELETE", "/v1/interfaces", delete_item, "interfaces", "take one away: ?item={\"name\": …}"},
+	{"POST", "/v1/vrfs", post_item, "vrfs", "add a VRF; of `default` what it has beside its own"},
+	{"DELETE", "/v1/vrfs", delete_item, "vrfs", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/routes", post_item, "routes", "add a route"},
 	{"DELETE", "/v1/routes", delete_item, "routes", "take one away: ?item={\"to\": …, \"vrf\": …, \"metric\": …}"},
 	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, after the others"},

@@ -259,17 +259,24 @@ static json_t *prefix_json(const struct prefix_filter *p)
 
 static json_t *import_json(const struct vrf_cfg *c, const struct import_cfg *i)
 {
-	json_t *o, *list;
+	json_t *o = json_object(), *list = json_array();
 
-	if (!i->n)
-		return json_string(i->vrf);
-	o = json_object();
-	list = json_array();
 	json_put_text(o, "vrf", i->vrf);
 	for (uint32_t k = i->first; k < i->first + i->n; k++)
 		json_array_append_new(list, prefix_json(&c->prefixes[k]));
-	json_object_set_new(o, "prefixes", list);
+	if (i->n)
+		json_object_set(o, "prefixes", list);
+	json_decref(list);
 	return o;
+}
+
+json_t *model_vrf_imports(const struct vrf_cfg *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->n_imports; i++)
+		json_array_append_new(list, import_json(c, &c->imports[i]));
+	return list;
 }
 
 json_t *vrf_json(const void *item)
@@ -286,7 +293,7 @@ json_t *vrf_json(const void *item)
 	json_decref(list);
 	list = json_array();
 	for (size_t i = 0; i < c->n_imports; i++)
-		json_array_append_new(list, import_json(c, &c->imports[i]));
+		json_array_append_new(list, c->imports[i].n ? import_json(c, &c->imports[i]) : json_string(c->imports[i].vrf));
 	if (c->n_imports)
 		json_object_set(o, "import", list);
 	json_decref(list);

@@ -135,6 +135,7 @@ void rib_route_drop(struct rib *rib, struct rib_route **at)
 		r->entry->active = NULL;
 	rib_entry_dirty(rib, r->entry);
 	rib->n_routes--;
+	rib->imported[r->entry->vrf] -= r->source == RIB_IMPORT;
 	free(r);
 }
 
@@ -194,6 +195,7 @@ int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_s
 	route_insert(e, r);
 	rib_entry_dirty(rib, e);
 	rib->n_routes++;
+	rib->imported[e->vrf] += r->source == RIB_IMPORT;
 	return 0;
 }
 
@@ -580,6 +582,11 @@ int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway,
 		return -ENOENT;
 	view(e->active, ret);
 	return 0;
+}
+
+uint32_t rib_imported(const struct rib *rib, uint16_t vrf)
+{
+	return vrf < VRF_MAX ? rib->imported[vrf] : 0;
 }
 
 uint32_t rib_installed(const struct rib *rib, uint16_t vrf, uint8_t family)

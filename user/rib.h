@@ -124,6 +124,7 @@ int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, in
 /* The route in force that a gateway without an interface is reached by. -ENOENT. */
 int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret);
 size_t rib_count(const struct rib *rib); /* routes, of all sources */
+uint32_t rib_imported(const struct rib *rib, uint16_t vrf); /* routes of other VRFs, in force or not */
 uint32_t rib_installed(const struct rib *rib, uint16_t vrf, uint8_t family); /* prefixes that the FIB has */
 
 struct rib_stats {

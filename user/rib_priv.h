@@ -68,6 +68,7 @@ struct rib {
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
 	uint32_t installed[VRF_MAX][2]; /* prefixes in the FIB, by family */
+	uint32_t imported[VRF_MAX];
 	struct rib_import *imports;
 	size_t n_imports;
 	bool exports[VRF_MAX]; /* some rule takes routes out of this VRF */

@@ -82,6 +82,9 @@ const char *vrf_name(const struct sw *sw, uint16_t id);	  /* NULL: none, not eve
 bool vrf_alive(const struct sw *sw, uint16_t id);	  /* in the running configuration */
 /* Whose a kernel's table is, and its place in that VRF's list; false: nobody's. */
 bool vrf_of_table(const struct sw *sw, uint32_t table, uint16_t *ret_vrf, uint8_t *ret_rank);
+/* [{"name", "id", "state": "active", "tables": [N…], "interfaces": [NAME…], "routes": {"ipv4", "ipv6", "imported"}, "import":
+ * [{"vrf", "prefixes": [TEXT…]}]}, {"name", "id", "state": "draining"}] */
+json_t *vrf_show(struct sw *sw);
 /* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
 bool vrf_draining(const struct sw *sw);
 void vrf_pass_begin(struct sw *sw);
@@ -168,6 +171,7 @@ const char *route_protocol_known(const char *name);
 json_t *nexthop_show(struct sw *sw);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
+json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "imported"}: prefixes in force */
 bool route_vrf_empty(const struct sw *sw, uint16_t vrf); /* the FIB has nothing of it */
 /* {"known", "in_force", "refused"}: how many */
 json_t *route_status(struct sw *sw);

@@ -174,6 +174,42 @@ int vrf_reconcile(struct sw *sw, struct errs *errs)
 	return r ? errs_fail(errs, -r, "vrfs: %s", strerror(-r)) : 0;
 }
 
+/* ---- showing */
+
+static json_t *show_interfaces(const struct model *m, const char *vrf)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->n_ifaces; i++)
+		if (!strcmp(m->ifaces[i].vrf, vrf))
+			json_array_append_new(list, json_string(m->ifaces[i].name));
+	return list;
+}
+
+static json_t *show_one(struct sw *sw, const struct vrf_cfg *cfg, uint16_t id)
+{
+	json_t *tables = json_array(), *imports = model_vrf_imports(cfg);
+
+	for (size_t i = 0; i < cfg->n_tables; i++)
+		json_array_append_new(tables, json_integer(cfg->tables[i]));
+	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "name", cfg->name, "id", id, "state", "active", "tables", tables,
+			 "interfaces", show_interfaces(sw->model, cfg->name), "routes", route_vrf_show(sw, id), "import", imports);
+}
+
+json_t *vrf_show(struct sw *sw)
+{
+	const struct model *m = sw->model;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->n_vrfs; i++)
+		json_array_append_new(list, show_one(sw, &m->vrfs[i], i ? vrf_id(sw, m->vrfs[i].name) : 0));
+	for (int id = 1; id < VRF_MAX; id++)
+		if (sw->vrfs->slot[id].flags & VRF_F_DRAIN)
+			json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "name", sw->vrfs->slot[id].name, "id", id, "state",
+							      "draining"));
+	return list;
+}
+
 /* ---- draining */
 
 bool vrf_draining(const struct sw *sw)
