@@ -198,6 +198,13 @@ uint64_t flow_count(struct sw *sw)
 	return n;
 }
 
+int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)
+{
+	struct flow_tuple t = {p->saddr, p->daddr, p->sport, p->dport, p->vrf, p->proto, p->family};
+
+	return flow_lookup(sw->flows, &t, ret);
+}
+
 static int flush_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
 {
 	*(int *)arg += flow_end(flows, key, f);

@@ -468,6 +468,7 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .table = r->source == RIB_IMPORT ? 0 : r->table,
 			       .from = r->source == RIB_IMPORT ? (int)(r->table & 0xffff) : -1,
 			       .origin = r->source == RIB_IMPORT ? (uint8_t)(r->table >> 16) : r->source,
+			       .rank = r->rank,
 			       .recursive = r->way->recursive,
 			       .mtu = r->way->mtu,
 			       .active = r->entry->active == r,

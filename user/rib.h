@@ -102,6 +102,7 @@ struct rib_view {
 	uint32_t table;	   /* the kernel's; 0: not of the kernel */
 	int from;	   /* the VRF that it is imported from; -1: it is the VRF's own */
 	uint8_t origin;	   /* an imported one's source there; else as `source` */
+	uint8_t rank;
 	bool recursive;	   /* some gateway is reached by another route */
 	bool active;
 	const char *reason; /* inactive: why */

@@ -127,6 +127,7 @@ int fdb_list(struct sw *sw, struct http_stream *ret);
 /* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
 void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64]);
 /* Learned stations are forgotten: {"flushed": how many}. -ENOENT: there is no such port. */
+uint16_t fdb_port_of(const struct sw *sw, const uint8_t mac[6], uint16_t vlan); /* 0: nobody knows: frames are flooded */
 int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */, struct http_stream *ret);
 
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
@@ -175,8 +176,12 @@ json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "
 bool route_vrf_empty(const struct sw *sw, uint16_t vrf); /* the FIB has nothing of it */
 /* {"known", "in_force", "refused"}: how many */
 json_t *route_status(struct sw *sw);
-/* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
-json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
+/* A packet to explain, as text; NULL: not said. `iif`: the port or interface that it comes in by. */
+struct route_query {
+	const char *addr, *from, *iif, *vrf, *ipproto, *sport, *dport;
+};
+/* route_get.c: which way the first packet of a connection would go, and why; see docs/api.md. NULL with words. */
+json_t *route_get(struct sw *sw, const struct route_query *q, struct errs *errs);
 
 /* nat.c: rules and pools. */
 int nat_open(struct sw *sw, struct errs *errs);
@@ -188,6 +193,23 @@ const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, stru
 const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
 /* Is what a flow was made by still in force: its rule, and the address of its pool (pool 0: no pool had a part)? */
 struct flow_tuple;
+/* nat_explain.c: what the rules would make of the first packet of a connection. Addresses are IPv4-mapped. */
+struct nat_packet {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	uint16_t vrf;
+	uint8_t family, proto; /* proto 0: not said */
+};
+struct nat_found {
+	const char *rule;   /* NULL: none */
+	const char *action; /* "dnat", "static", "pool", "masquerade", "none" (exempt); or, without a rule, "mapping", "filtered" */
+	struct addr addr;   /* the new address, where it is known beforehand */
+	__be16 port;	    /* likewise; 0: it stays */
+	uint16_t vrf;	    /* where the new destination is */
+};
+struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p);
+/* `p` with the destination that it leaves with. */
+struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface);
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside);
@@ -199,6 +221,9 @@ int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gon
 json_t *flow_show(struct sw *sw, size_t limit /* 0: all */);
 int flow_flush(struct sw *sw); /* returns how many pairs ended */
 uint64_t flow_count(struct sw *sw);
+/* What the flow of such packets has decided: -ENOENT when there is none. */
+struct nat_packet;
+int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret);
 
 /* counters.c: port counters, drops by reason, stats; with check: the sums, and where they do not hold. */
 json_t *counters_show(struct sw *sw);

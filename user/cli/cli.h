@@ -151,6 +151,7 @@ void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
 void print_vrfs(const json_t *answer);
 void print_route(const json_t *route);
+void print_route_get(const json_t *answer);
 void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flows(const json_t *answer);

@@ -146,7 +146,12 @@ static const struct param route_show[] = {
 
 static const struct param route_get[] = {
 	{.value = "ADDR", .json = "?addr", .flags = PARAM_REQUIRED},
-	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs"},
+	{.key = "from", .value = "ADDR", .json = "?from", .help = "the source"},
+	{.key = "iif", .value = "PORT", .json = "?iif", .names = "/v1/interfaces", .help = "the interface or port it comes in by"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs", .help = "(that of iif, or default)"},
+	{.key = "ipproto", .value = "PROTO", .json = "?ipproto", .help = "tcp, udp, icmp … or a number"},
+	{.key = "sport", .value = "PORT", .json = "?sport", .help = "of an echo request: its identifier"},
+	{.key = "dport", .value = "PORT", .json = "?dport"},
 	END,
 };
 
@@ -346,7 +351,14 @@ const struct command commands[] = {
 	ADD("route add", "/v1/routes", route_add, "add a static route",
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
-	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
+	{.path = "route get",
+	 .method = "GET",
+	 .url = "/v1/routes/get",
+	 .run = run_request,
+	 .print = print_route_get,
+	 .params = route_get,
+	 .help = "how the first packet of a connection would go, and why",
+	 .example = "sluice route get 198.51.100.7 from 10.0.10.5 iif vlan10 ipproto tcp sport 40000 dport 443"},
 
 	GET("nexthop show", "/v1/nexthops", print_nexthops, NULL, "gateways, their state and counters"),
 	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
