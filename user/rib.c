@@ -561,7 +561,8 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 	return -ENOENT;
 }
 
-int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg), void *arg)
+int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
+		void *arg)
 {
 	struct prefix masked = prefix_masked(to);
 	const struct rib_entry *e = rib_entry_find(rib, vrf, &masked);

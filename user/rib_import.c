@@ -1,9 +1,9 @@
 /* rib_import.c: routes from VRF to VRF: what is in force in one stands in others as well, where a rule says so. Declared in
  * rib.h and rib_priv.h.
  *
- * rib.c tells of every choice it made in an entry; here each VRF that imports the entry's prefix gets a route with the very way of
- * the route in force, so that both lead to the same nexthop, and change with it. Only what is a VRF's own is handed on, never what
- * it has imported: there are no circles.
+ * rib.c tells of every choice it made in an entry; here each VRF that imports the entry's prefix gets a route with the very way
+ * of the route in force, so that both lead to the same nexthop, and change with it. Only what is a VRF's own is handed on, never
+ * what it has imported: there are no circles.
  *
  * An interface's own address, and the broadcast addresses of its prefix, follow the connected prefix: they are imported where it
  * is in force. Where the VRF has the same prefix itself they must not be, being longer than any of its own routes.

@@ -47,7 +47,7 @@ struct rib_entry {
 	uint32_t installed; /* what the FIB has */
 	struct prefix to;
 	uint16_t vrf;
-	bool refused;	 /* the FIB had no room */
+	bool refused;	/* the FIB had no room */
 	bool is_import; /* what is in force was imported, as of the last choice */
 };
 
@@ -71,7 +71,7 @@ struct rib {
 	uint32_t imported[VRF_MAX];
 	struct rib_import *imports;
 	size_t n_imports;
-	bool exports[VRF_MAX]; /* some rule takes routes out of this VRF */
+	bool exports[VRF_MAX];	    /* some rule takes routes out of this VRF */
 	struct rib_cursor *cursors; /* open ones */
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool room;		    /* something left the FIB since routes were refused */

@@ -141,10 +141,11 @@ static int assign(const struct vrfs *vs, const struct model *m, const char *ret[
 		while (free_id < VRF_MAX && (ret[free_id] || vs->slot[free_id].flags))
 			free_id++;
 		if (free_id == VRF_MAX)
-			return errs_fail(errs, EBUSY,
-					 "vrfs: no id is left for `%s` while flows of VRFs that are gone are being ended: try again "
-					 "in some seconds",
-					 m->vrfs[i].name);
+			return errs_fail(
+				errs, EBUSY,
+				"vrfs: no id is left for `%s` while flows of VRFs that are gone are being ended: try again "
+				"in some seconds",
+				m->vrfs[i].name);
 		ret[free_id] = m->vrfs[i].name;
 	}
 	return 0;
@@ -193,7 +194,8 @@ static json_t *show_one(struct sw *sw, const struct vrf_cfg *cfg, uint16_t id)
 	for (size_t i = 0; i < cfg->n_tables; i++)
 		json_array_append_new(tables, json_integer(cfg->tables[i]));
 	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "name", cfg->name, "id", id, "state", "active", "tables", tables,
-			 "interfaces", show_interfaces(sw->model, cfg->name), "routes", route_vrf_show(sw, id), "import", imports);
+			 "interfaces", show_interfaces(sw->model, cfg->name), "routes", route_vrf_show(sw, id), "import",
+			 imports);
 }
 
 json_t *vrf_show(struct sw *sw)
@@ -205,8 +207,8 @@ json_t *vrf_show(struct sw *sw)
 		json_array_append_new(list, show_one(sw, &m->vrfs[i], i ? vrf_id(sw, m->vrfs[i].name) : 0));
 	for (int id = 1; id < VRF_MAX; id++)
 		if (sw->vrfs->slot[id].flags & VRF_F_DRAIN)
-			json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "name", sw->vrfs->slot[id].name, "id", id, "state",
-							      "draining"));
+			json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "name", sw->vrfs->slot[id].name, "id", id,
+							      "state", "draining"));
 	return list;
 }
 

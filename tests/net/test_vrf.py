@@ -229,6 +229,26 @@ def test_imported_prefixes_both_ways(shared):
     assert vrfs(w.gw)["default"]["routes"]["imported"] == 4  # the network, its gateway, its two broadcast addresses
 
 
+def test_imported_prefixes_of_ipv6(w):
+    text = IMPORT.replace("[10.0.1.1/24]", '[10.0.1.1/24, "2001:db8:1::1/64"]', 1).replace("[10.0.9.1/24]", '[10.0.9.1/24, "2001:db8:9::1/64"]')
+    text = text.replace("prefixes: [10.0.1.0/24,", 'prefixes: ["2001:db8::/32 ge 48 le 64",').replace("prefixes: [10.0.0.0/8", 'prefixes: ["::/0 le 64", 10.0.0.0/8')
+    w.gw.cli(f"apply {w.write('six.yaml', text)}")
+    for host, net in ((w.r1, 1), (w.s, 9)):
+        host.addr("eth0", f"2001:db8:{net}::5/64")
+        host.route("::/0", f"2001:db8:{net}::1")
+    assert w.s.ping("2001:db8:1::5")[1] == 3 and w.r1.ping("2001:db8:9::5")[1] == 3
+    assert w.r1.ping("2001:db8:9::1")[1] == 3
+    assert w.gw.json("route show 2001:db8:1::/64 vrf default")[0]["from_vrf"] == "red"
+
+
+def test_route_get_through_an_import(shared):
+    w = shared
+    found = w.gw.json("route get 10.0.1.5 from 10.0.9.5 iif s")
+    assert found["vrf"] == "default" and found["route"]["from_vrf"] == "red" and found["out"]["port"] == "r1"
+    assert w.gw.json("route get 10.0.9.5 from 10.0.1.5 iif r1")["vrf"] == "red"
+    assert "is in VRF `red`, not `blue`" in w.gw.cli("route get 10.0.9.5 iif r1 vrf blue", check=False).stdout
+
+
 def test_a_directed_broadcast_into_another_vrf_is_dropped(shared):
     w = shared
     was = netlab.drops(w.gw, "s").get("route_broadcast", 0)
