@@ -150,7 +150,9 @@ def test_taking_a_vrf_out_loses_nothing_of_the_next(w):
     assert len(set(echo.peers)) == 1 and echo.peers[0][0] == "203.0.113.7"
     assert servers["b"].join()[0] == "203.0.113.7"
     assert vrfs(w.gw)["blue"]["id"] == before["blue"]["id"] != before["red"]["id"]
-    assert {f["vrf"] for f in w.gw.json("flow show")} == {"blue"}
+    flows = w.gw.json("flow show")
+    assert {f["vrf"] for f in flows} == {"blue"}
+    assert [f["forward"]["packets"] for f in flows if f["proto"] == "udp"] == [n]  # one flow, from the first packet on
     words["r"].close()
     words["b"].close()
 
