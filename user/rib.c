@@ -358,8 +358,10 @@ static int select_dirty(struct rib *rib, uint64_t end)
 		e->active = e->refused ? NULL : best;
 		list_remove(&e->dirty_link);
 		r = rib_export(rib, e);
-		if (r)
+		if (r) {
+			rib_entry_dirty(rib, e);
 			return r;
+		}
 		if (!e->routes)
 			entry_free(rib, e);
 	}

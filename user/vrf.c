@@ -18,6 +18,7 @@ struct vrf_table {
 
 struct vrfs {
 	struct vrf *slot;	  /* the map, VRF_MAX elements, mmap-ed */
+	struct table *fragments;  /* ports of fragmented packets, by VRF and datagram */
 	struct vrf_table *tables; /* sorted by table */
 	size_t n_tables;
 	bool passing[VRF_MAX]; /* drained when the pass under way began */
@@ -32,7 +33,10 @@ int vrf_open(struct sw *sw, struct errs *errs)
 		return errs_fail(errs, ENOMEM, "vrfs: no memory");
 	sw->vrfs = vs;
 	vs->slot = t ? table_map(t) : NULL;
-	return vs->slot ? 0 : errs_fail(errs, ENODEV, "the map `vrfs` is missing or cannot be mapped");
+	vs->fragments = table_get(sw->dp, "frags");
+	if (!vs->slot)
+		return errs_fail(errs, ENODEV, "the map `vrfs` is missing or cannot be mapped");
+	return vs->fragments ? 0 : errs_fail(errs, ENODEV, "the map `frags` is missing");
 }
 
 void vrf_close(struct sw *sw)
@@ -234,15 +238,13 @@ static int forget_fragment(const void *key, void *value, void *arg)
 	struct sw *sw = arg;
 
 	if (!vrf_alive(sw, k->vrf))
-		table_delete(table_get(sw->dp, "frags"), key); /* one that is gone already is as good */
+		table_delete(sw->vrfs->fragments, key); /* one that is gone already is as good */
 	return 0;
 }
 
 int vrf_pass_fragments(struct sw *sw, void **cursor, size_t max)
 {
-	struct table *t = table_get(sw->dp, "frags");
-
-	return t ? table_each_some(t, cursor, max, forget_fragment, sw) : 0;
+	return table_each_some(sw->vrfs->fragments, cursor, max, forget_fragment, sw);
 }
 
 void vrf_pass_end(struct sw *sw)
