@@ -61,7 +61,7 @@ static int look(const struct rib_view *v, void *arg)
 	if (w->chosen && same_prefix(v, w->chosen) && v->active)
 		return 0;
 	o = route_show_fields(w->rs, v);
-	json_object_set_new(o, "nexthops", route_show_nexthops(w->rs, v));
+	json_object_set_new(o, "nexthops", route_show_named(w->rs, v));
 	why_not(w, v, text, sizeof(text));
 	json_object_set_new(o, "why", json_string(text));
 	json_array_append_new(w->list, o);
