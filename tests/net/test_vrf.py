@@ -305,6 +305,44 @@ def test_nat_into_another_vrf(shared):
     assert {p[0] for p in echo.peers} == {"203.0.113.9"}
 
 
+def test_tenants_share_an_uplink(w):
+    """Red and blue, with the same addresses, reach the default VRF's uplink, each translated to its address; what the uplink's side
+    opens into red is answered as it was asked."""
+    text = CONFIG.replace("  red: {table: 101}\n  blue: {table: 102}", """  default: {import: [{vrf: red, prefixes: 10.0.2.0/24}]}
+  red: {table: 101, import: [{vrf: default, prefixes: [0.0.0.0/0, 10.0.9.0/24]}]}
+  blue: {table: 102, import: [{vrf: default, prefixes: [0.0.0.0/0, 10.0.9.0/24]}]}""")
+    text += "routes:\n  - {to: 0.0.0.0/0, via: 10.0.9.5}\nnat:\n"
+    text += "  - {name: red, type: snat, vrf: red, source: 10.0.0.0/16, out: s, to: masquerade}\n"
+    text += "  - {name: blue, type: snat, vrf: blue, source: 10.0.0.0/16, out: s, to: masquerade}\n"
+    w.gw.cli(f"apply {w.write('uplink.yaml', text)}")
+    w.s.addr("lo", f"{NET.replace('0/24', '1/32')}")
+    words = {}
+    servers = {c: talk.tcp_server(w.s, socket.AF_INET, 9000 + ord(c), talk.echo_words(2)) for c in "rb"}
+    with talk.UdpEcho(w.s, 53, bind="198.51.100.1") as echo:
+        for c in "rb":
+            ns = w.namespaces[f"{c}1"]
+            words[c] = talk.tcp_connect(ns, "198.51.100.1", 9000 + ord(c))
+            words[c].sendall(b"ping")
+            with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:  # the same addresses and ports from both
+                u.bind(("10.0.1.5", 5353))
+                u.settimeout(3)
+                u.sendto(c.encode(), ("198.51.100.1", 53))
+                assert u.recv(10) == c.encode()
+        for c in "rb":
+            assert words[c].recv(4, socket.MSG_WAITALL) == b"ping"
+            words[c].sendall(b"pong")
+            assert words[c].recv(4, socket.MSG_WAITALL) == b"pong"
+            words[c].close()
+        assert len(set(echo.peers)) == 2 and {p[0] for p in echo.peers} == {"10.0.9.1"}
+    assert {servers[c].join()[0] for c in "rb"} == {"10.0.9.1"}
+    assert {f["vrf"] for f in w.gw.json("flow show") if f["rule"]} == {"red", "blue"}
+    with talk.UdpEcho(w.r2, 54):
+        assert talk.udp_ask(w.s, "10.0.2.5", 54, b"from the uplink") == b"from the uplink"
+    found = w.gw.json("route get 198.51.100.1 from 10.0.1.5 iif b1 ipproto tcp sport 7 dport 80")
+    assert found["nat"]["source"] == {"action": "masquerade", "rule": "blue"} and found["out"]["port"] == "s"
+    assert found["route"]["from_vrf"] == "default"
+
+
 def test_commands(w):
     gw = w.gw
     gw.cli(["vrf", "add", "green", "table", "201,200", "import", "red", "prefix", "10.0.0.0/8 le 24", "prefix", "deny 11.0.0.0/8", "import", "blue"])
