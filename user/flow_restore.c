@@ -62,14 +62,10 @@ static int refuse(struct restore *x, const char *fmt, ...)
 
 static int find_vrf(struct restore *x, const char *name, uint16_t *ret)
 {
-	const struct model *m = x->sw->model;
-
-	for (size_t i = 0; i < m->n_vrfs; i++)
-		if (!strcmp(m->vrfs[i].name, name)) {
-			*ret = (uint16_t)i;
-			return 0;
-		}
-	return refuse(x, "there is no VRF '%s'", name);
+	if (!model_vrf(x->sw->model, name))
+		return refuse(x, "there is no VRF '%s'", name);
+	*ret = vrf_id(x->sw, name);
+	return 0;
 }
 
 static int find_iface(struct restore *x, const char *name, uint16_t *ret)

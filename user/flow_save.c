@@ -44,9 +44,7 @@ static void set_name(char *to, size_t size, const char *name)
 
 static void set_vrf(const struct save *s, char *to, uint16_t id)
 {
-	const struct model *m = s->sw->model;
-
-	set_name(to, SLUICE_LABEL, id < m->n_vrfs ? m->vrfs[id].name : NULL);
+	set_name(to, SLUICE_LABEL, vrf_name(s->sw, id));
 }
 
 static void set_pool(const struct save *s, char *to, uint32_t id)

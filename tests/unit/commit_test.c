@@ -49,6 +49,7 @@ static int record(struct sw *sw, const char *name, struct errs *errs)
 	}
 
 NOUN(control_reconcile)
+NOUN(vrf_reconcile)
 NOUN(iface_netdevs)
 NOUN(port_reconcile)
 NOUN(vlan_reconcile)
@@ -90,8 +91,8 @@ int datapath_reload(struct datapath *dp, const struct datapath_features *f, stru
 }
 
 static const char *const order[] = {
-	"control_reconcile",  "iface_netdevs",	 "port_reconcile", "vlan_reconcile", "iface_reconcile",	 "fdb_reconcile",
-	"neighbor_reconcile", "route_reconcile", "nat_reconcile",  "flow_reconcile", "resize_reconcile",
+	"control_reconcile", "vrf_reconcile",	   "iface_netdevs",   "port_reconcile", "vlan_reconcile", "iface_reconcile",
+	"fdb_reconcile",     "neighbor_reconcile", "route_reconcile", "nat_reconcile",	"flow_reconcile", "resize_reconcile",
 };
 
 #define STEPS (sizeof(order) / sizeof(order[0]))
