@@ -11,6 +11,8 @@
 #include "api.h"
 #include "errjson.h"
 #include "file.h"
+#include "flow_move.h"
+#include "resize.h"
 #include "version.h"
 
 #define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
@@ -92,6 +94,11 @@ static int get_interfaces(struct call *c)
 	return answer(c, iface_show(c->api->sw));
 }
 
+static int get_vrfs(struct call *c)
+{
+	return answer(c, vrf_show(c->api->sw));
+}
+
 /* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
 static int where_filter(struct call *c, struct route_filter *f)
 {
@@ -138,14 +145,18 @@ static int get_routes(struct call *c)
 
 static int get_route_get(struct call *c)
 {
-	const char *addr = http_query(c->rq, "addr"), *vrf = http_query(c->rq, "vrf");
+	const struct route_query q = {.addr = http_query(c->rq, "addr"),
+				      .from = http_query(c->rq, "from"),
+				      .iif = http_query(c->rq, "iif"),
+				      .vrf = http_query(c->rq, "vrf"),
+				      .ipproto = http_query(c->rq, "ipproto"),
+				      .sport = http_query(c->rq, "sport"),
+				      .dport = http_query(c->rq, "dport")};
 	json_t *json;
 
-	if (!addr)
+	if (!q.addr)
 		return errs_fail(c->errs, EINVAL, "which address? ?addr=ADDRESS");
-	if (vrf && !model_vrf(c->api->sw->model, vrf))
-		return errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", vrf);
-	json = route_get(c->api->sw, addr, vrf ? vrf : "default", c->errs);
+	json = route_get(c->api->sw, &q, c->errs);
 	return json ? answer(c, json) : -EINVAL;
 }
 
@@ -165,6 +176,24 @@ static int get_flows(struct call *c)
 static int get_flow_count(struct call *c)
 {
 	return answer(c, json_pack("{s:I}", "flows", (json_int_t)flow_count(c->api->sw)));
+}
+
+static int get_flow_save(struct call *c)
+{
+	return answer_stream(c, flow_save(c->api->sw, &c->reply->stream));
+}
+
+static int post_flow_restore(struct call *c)
+{
+	uint32_t line = 1;
+	int r = query_u32(c, "line", 1, INT32_MAX / 2, &line);
+
+	return r ? r : flow_restore(c->api->sw, c->rq->body, c->rq->body_len, source(c), (int)line, &c->reply->stream, c->errs);
+}
+
+static int get_flow_tables(struct call *c)
+{
+	return answer(c, resize_show(c->api->sw));
 }
 
 static int get_fdb(struct call *c)
@@ -434,15 +463,18 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
+	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
 	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
-	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
+	{"GET", "/v1/routes/get", get_route_get, NULL,
+	 "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
 	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},
+	{"GET", "/v1/flows/tables", get_flow_tables, NULL, "how large their tables are, and how far a change of size is"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
@@ -459,6 +491,8 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "/v1/vlans", delete_item, "vlans", "take one away: ?item={\"id\": …}"},
 	{"POST", "/v1/interfaces", post_item, "interfaces", "add an interface"},
 	{"DELETE", "/v1/interfaces", delete_item, "interfaces", "take one away: ?item={\"name\": …}"},
+	{"POST", "/v1/vrfs", post_item, "vrfs", "add a VRF; of `default` what it has beside its own"},
+	{"DELETE", "/v1/vrfs", delete_item, "vrfs", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/routes", post_item, "routes", "add a route"},
 	{"DELETE", "/v1/routes", delete_item, "routes", "take one away: ?item={\"to\": …, \"vrf\": …, \"metric\": …}"},
 	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, after the others"},
@@ -467,6 +501,9 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "/v1/fdb", delete_item, "fdb", "take one away: ?item={\"mac\": …, \"vlan\": …}"},
 	{"POST", "/v1/neighbors", post_item, "neighbors", "add a static neighbour"},
 	{"DELETE", "/v1/neighbors", delete_item, "neighbors", "take one away: ?item={\"address\": …, \"interface\": …}"},
+	{"GET", "/v1/flows/save", get_flow_save, NULL, "tracked connections and mappings for another gateway, an object a line"},
+	{"POST", "/v1/flows/restore", post_flow_restore, NULL,
+	 "such lines, 128 KiB of them at most; ?line= the first one's number"},
 	{"POST", "/v1/flows/flush", post_flows_flush, NULL, "end every tracked connection"},
 	{"POST", "/v1/fdb/flush", post_fdb_flush, NULL, "forget learned stations of ?vlan=, ?port="},
 };

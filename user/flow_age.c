@@ -60,6 +60,12 @@ static void note_due(struct flow_note *note, uint64_t ns)
 	note->due = (uint32_t)(ns >> FLOW_DEAD_SHIFT) + 1;
 }
 
+/* Neither direction's VRF is gone. */
+static bool vrfs_alive(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+{
+	return vrf_alive(flows->sw, key->vrf) && vrf_alive(flows->sw, f->peer_vrf);
+}
+
 /* A reply entry is kept alive by its forward entry; here only those are ended that have none. False: it was ended. */
 static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
 {
@@ -67,7 +73,7 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 	struct flow forward;
 
 	note_due(note, f->created_ns + HALF_NS);
-	if (f->created_ns + HALF_NS > flows->now_ns)
+	if (f->created_ns + HALF_NS > flows->now_ns && vrfs_alive(flows, key, f))
 		return true;
 	note_due(note, flows->now_ns + RECHECK_NS);
 	flow_tuple_peer(key, f, &peer);
@@ -88,12 +94,12 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 	flow_tuple_peer(key, f, &peer);
 	flow_tuple_to(key, f, &to);
 	whole = !flow_lookup(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply);
-	if (!whole && f->created_ns + HALF_NS <= flows->now_ns) {
+	if (!whole && (f->created_ns + HALF_NS <= flows->now_ns || !vrfs_alive(flows, key, f))) {
 		flow_delete(flows, key);
 		return false;
 	}
 	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
-	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) ||
+	if (!vrfs_alive(flows, key, f) || !nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) ||
 	    (f->dest_addr && !nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) || end <= flows->now_ns) {
 		flow_end(flows, key, f);
 		return false;
@@ -143,12 +149,12 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
 	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT),
-		 end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+		 end = tab->n - flows->next_slot > CHUNK ? flows->next_slot + CHUNK : tab->n;
 	unsigned looks = 0;
 
-	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {
-		struct flow_note *note = &notes[flows->next];
-		uint32_t word = flowtab_word(tab, flows->next);
+	for (; flows->next_slot < end && looks < CHUNK_LOOKS; flows->next_slot++) {
+		struct flow_note *note = &notes[flows->next_slot];
+		uint32_t word = flowtab_word(tab, flows->next_slot);
 
 		if (word == FLOW_WORD_EMPTY)
 			continue;
@@ -158,19 +164,20 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 			continue;
 		}
 		if (flows->all || note->word != word || note->due <= now) {
-			look(flows, tab, flows->next, word, note);
+			look(flows, tab, flows->next_slot, word, note);
 			looks++;
 		}
 		if (!note->word || !(note->flags & FLOW_NOTE_FORWARD))
 			continue;
 		flows->seen++;
+		flows->seen6 += tab->family == 6;
 		if (flows->sweeping && note->flags & FLOW_NOTE_PORT)
 			nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
 		if (flows->sweeping &&
 		    (note->flags & FLOW_NOTE_DEST || (flows->sw->nat->has_limits && note->flags & FLOW_NOTE_PORT)))
-			sweep_entry(flows, tab, flows->next, word);
+			sweep_entry(flows, tab, flows->next_slot, word);
 	}
-	return flows->next < tab->n;
+	return flows->next_slot < tab->n;
 }
 
 /* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
@@ -182,7 +189,7 @@ static void step(struct flows *flows)
 	case PHASE_FLOWS6:
 		if (age(flows, &flows->tab[flows->phase], flows->note[flows->phase]))
 			return;
-		flows->next = 0;
+		flows->next_slot = 0;
 		flows->phase++;
 		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
 			flows->phase = PHASE_END;
@@ -197,6 +204,12 @@ static void step(struct flows *flows)
 		if (nat_sweep_outside(flows->sw->nat, &flows->cursor, MAPPINGS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
+			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_END;
+		return;
+	case PHASE_FRAGMENTS:
+		if (vrf_pass_fragments(flows->sw, &flows->cursor, MAPPINGS))
+			flows->phase = PHASE_REST;
+		else if (!flows->cursor)
 			flows->phase = PHASE_END;
 		return;
 	case PHASE_END:
@@ -208,13 +221,18 @@ static void step(struct flows *flows)
 static void pass_begin(struct flows *flows)
 {
 	flows->phase = PHASE_FLOWS4;
-	flows->seen = flows->work_ns = 0;
-	flows->sweeping = flows->soon || flows->now_ns >= flows->sweep_at_ns;
-	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes;
+	flows->seen = flows->seen6 = flows->work_ns = 0;
+	flows->draining = vrf_draining(flows->sw);
+	flows->sweeping = flows->soon || flows->draining || flows->now_ns >= flows->sweep_at_ns;
+	flows->all = flows->soon || flows->draining || flows->nat_changes != flows->sw->nat->changes;
 	flows->nat_changes = flows->sw->nat->changes;
 	flows->soon = false;
 	if (flows->sweeping)
 		nat_sweep_begin(flows->sw->nat, flows->now_ns);
+	if (flows->draining) {
+		nat_sweep_outside_soon(flows->sw->nat);
+		vrf_pass_begin(flows->sw);
+	}
 }
 
 static void pass_end(struct flows *flows)
@@ -223,7 +241,10 @@ static void pass_end(struct flows *flows)
 		nat_sweep_end(flows->sw->nat);
 		flows->sweep_at_ns = flows->work_ns * SHARE > REST_NS ? flows->now_ns + flows->work_ns * SHARE : 0;
 	}
+	if (flows->draining)
+		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
+	flows->counted6 = flows->seen6;
 	flows->is_counted = true;
 	flows->phase = PHASE_REST;
 }
@@ -261,14 +282,26 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? REST_NS : TICK_NS);
 }
 
+int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2])
+{
+	for (int i = 0; i < 2; i++)
+		ret[i] = calloc(tab[i].n, sizeof(*ret[i]));
+	if (ret[0] && ret[1])
+		return 0;
+	free(ret[0]);
+	free(ret[1]);
+	ret[0] = ret[1] = NULL;
+	return -ENOMEM;
+}
+
 int flow_age_open(struct flows *flows)
 {
+	int err;
+
 	flows->phase = PHASE_REST;
-	for (int i = 0; i < 2; i++) {
-		flows->note[i] = calloc(flows->tab[i].n, sizeof(*flows->note[i]));
-		if (!flows->note[i])
-			return -ENOMEM;
-	}
+	err = flow_age_prepare(flows, flows->tab, flows->note);
+	if (err)
+		return err;
 	flows->timer = event_new(flows->sw->base, -1, 0, tick, flows);
 	return flows->timer ? timer_set(flows, TICK_NS) : -ENOMEM;
 }
@@ -285,6 +318,22 @@ void flow_age_close(struct flows *flows)
 void flow_age_soon(struct flows *flows)
 {
 	flows->soon = true;
-	if (flows->phase == PHASE_REST)
+	if (flows->phase == PHASE_REST && !flows->paused)
 		timer_set(flows, 0);
+}
+
+void flow_age_pause(struct flows *flows)
+{
+	flows->paused = true;
+	event_del(flows->timer);
+	table_cursor_free(flows->cursor);
+	flows->cursor = NULL;
+	flows->next_slot = 0;
+	flows->phase = PHASE_REST;
+}
+
+void flow_age_resume(struct flows *flows)
+{
+	flows->paused = false;
+	timer_set(flows, TICK_NS);
 }

@@ -6,8 +6,12 @@
 #include <linux/if_ether.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "globs.h"
 #include "model_priv.h"
+
+#define FLOWS_DEFAULT	  (1u << 20)
+#define FLOWS_DEFAULT_MIN (1u << 14)
 
 size_t list_room(size_t n)
 {
@@ -56,6 +60,29 @@ static bool list_copy(void *ret, const void *list, size_t n, size_t size)
 	return true;
 }
 
+/* A pair takes 331 bytes of an IPv4 table, 491 of an IPv6 one (docs/flow-table.md), and an IPv6 one has a quarter of the pairs.
+ */
+uint32_t model_flows_default(uint64_t memory)
+{
+	uint32_t n = FLOWS_DEFAULT;
+
+	while (n > FLOWS_DEFAULT_MIN && (uint64_t)n * (331 + 491 / 4) > memory / 16)
+		n /= 2;
+	return n;
+}
+
+uint32_t model_flows6_default(uint32_t flows)
+{
+	return flows / 4 > TABLE_MIN ? flows / 4 : TABLE_MIN;
+}
+
+static uint64_t memory_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
 struct model *model_new(void)
 {
 	struct model *m = calloc(1, sizeof(*m));
@@ -72,20 +99,28 @@ struct model *model_new(void)
 		.udp_s = 300,
 		.icmp_s = 60,
 		.other_s = 600,
-		.max_flows = 262144,
+		.max_flows = model_flows_default(memory_bytes()),
 		.max_fdb = 65536,
 		.max_neighbors = 65536,
 		.max_routes4 = 1048576,
 		.max_routes6 = 262144,
 	};
+	m->settings.max_flows6 = model_flows6_default(m->settings.max_flows);
 	vrf = list_add(&m->vrfs, &m->n_vrfs, sizeof(*vrf));
 	if (!vrf) {
 		free(m);
 		return NULL;
 	}
-	strcpy(vrf->name, VRF_DEFAULT);
-	vrf->table = TABLE_MAIN;
+	vrf_make_default(vrf);
 	return m;
+}
+
+void vrf_cfg_free(void *item)
+{
+	struct vrf_cfg *c = item;
+
+	free(c->imports);
+	free(c->prefixes);
 }
 
 void iface_cfg_free(void *item)
@@ -114,6 +149,8 @@ void model_free(struct model *m)
 {
 	if (!m)
 		return;
+	for (size_t i = 0; i < m->n_vrfs; i++)
+		vrf_cfg_free(&m->vrfs[i]);
 	for (size_t i = 0; i < m->n_ifaces; i++)
 		iface_cfg_free(&m->ifaces[i]);
 	for (size_t i = 0; i < m->n_routes; i++)
@@ -133,6 +170,22 @@ void model_free(struct model *m)
 
 #define COPY(to, from, list, n)                                                                                                  \
 	(list_copy(&(to)->list, (from)->list, (from)->n, sizeof(*(from)->list)) && ((to)->n = (from)->n, true))
+
+static bool copy_vrfs(struct model *to, const struct model *from)
+{
+	if (!list_copy(&to->vrfs, from->vrfs, from->n_vrfs, sizeof(*to->vrfs)))
+		return false;
+	for (size_t i = 0; i < from->n_vrfs; i++, to->n_vrfs++) {
+		to->vrfs[i].prefixes = NULL;
+		if (!COPY(&to->vrfs[i], &from->vrfs[i], imports, n_imports))
+			return false;
+		if (!COPY(&to->vrfs[i], &from->vrfs[i], prefixes, n_prefixes)) {
+			free(to->vrfs[i].imports);
+			return false;
+		}
+	}
+	return true;
+}
 
 /* The lists whose elements own memory: n counts only those elements that are whole, so that model_free() may follow. */
 static bool copy_owners(struct model *to, const struct model *from)
@@ -168,8 +221,8 @@ struct model *model_copy(const struct model *m)
 	if (!ret)
 		return NULL;
 	ret->settings = m->settings;
-	if (COPY(ret, m, ports, n_ports) && COPY(ret, m, vlans, n_vlans) && COPY(ret, m, vrfs, n_vrfs) &&
-	    COPY(ret, m, fdbs, n_fdbs) && COPY(ret, m, neighbors, n_neighbors) && copy_owners(ret, m))
+	if (COPY(ret, m, ports, n_ports) && COPY(ret, m, vlans, n_vlans) && COPY(ret, m, fdbs, n_fdbs) &&
+	    COPY(ret, m, neighbors, n_neighbors) && copy_vrfs(ret, m) && copy_owners(ret, m))
 		return ret;
 	model_free(ret);
 	return NULL;
@@ -213,4 +266,11 @@ const struct vrf_cfg *model_vrf(const struct model *m, const char *name)
 		if (!strcmp(m->vrfs[i].name, name))
 			return &m->vrfs[i];
 	return NULL;
+}
+
+const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule)
+{
+	const struct iface_cfg *out = rule->type == NAT_SNAT && rule->n_out ? model_iface(m, rule->out[0]) : NULL;
+
+	return out ? out->vrf : rule->vrf;
 }

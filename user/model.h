@@ -54,11 +54,25 @@ struct iface_cfg {
 	uint16_t mss; /* 0: any; IFACE_MSS_CLAMP */
 };
 
-/* vrfs: {NAME: {table: N}}: `default` always exists (tables main and local). */
+/* The routes of `vrf` that the first of its prefixes to match permits; without prefixes all. */
+struct import_cfg {
+	char vrf[SLUICE_LABEL];
+	uint32_t first, n; /* in vrf_cfg.prefixes */
+};
+
+#define VRF_TABLES 16
+
+/* vrfs: {NAME: {table: N | [N...], import: [VRF | {vrf, prefixes: ["10.0.0.0/8 le 24", "deny ..."]}]}}: `default` always exists
+ * (tables main and local). */
 struct vrf_cfg {
 	struct where where;
 	char name[SLUICE_LABEL];
-	uint32_t table; /* the kernel's routing table mirrored into it; 0: none */
+	uint32_t tables[VRF_TABLES]; /* the kernel's routing tables mirrored into it, the first one preferred */
+	size_t n_tables;
+	struct import_cfg *imports; /* an earlier one is preferred */
+	size_t n_imports;
+	struct prefix_filter *prefixes;
+	size_t n_prefixes;
 };
 
 struct nexthop_cfg {
@@ -148,8 +162,10 @@ struct neighbor_cfg {
 	char iface[IFNAMSIZ];
 };
 
+#define TABLE_MIN 16 /* elements of a table of tables: {...} */
+
 /* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
- * fdb, neighbors, routes4, routes6} */
+ * flows6, fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
 	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
@@ -164,11 +180,12 @@ struct settings_cfg {
 	uint32_t other_s;	    /* 600 */
 	char nat_log_file[256];	    /* "": none */
 	bool nat_log_syslog;
-	uint32_t max_flows;		   /* entries of each family; a pair takes two. 262144 */
+	uint32_t max_flows;		   /* IPv4 connections. 1048576, less where memory is small: model_flows_default() */
+	uint32_t max_flows6;		   /* IPv6 connections. A quarter of max_flows */
 	uint32_t max_fdb;		   /* 65536 */
 	uint32_t max_neighbors;		   /* 65536 */
 	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
-	struct where sizes_where[5];	   /* of the sizes, in this order; line 0: not given */
+	struct where sizes_where[6];	   /* of the sizes: flows, fdb, neighbors, routes4, routes6, flows6; line 0: not given */
 };
 
 struct model {
@@ -193,6 +210,10 @@ struct model {
 
 struct model *model_new(void);	  /* the defaults, empty lists, vrf `default` */
 void model_free(struct model *m); /* accepts NULL */
+/* What tables.flows and tables.flows6 are by default, on a machine with so much memory: their tables take a sixteenth of it at
+ * most. */
+uint32_t model_flows_default(uint64_t memory);
+uint32_t model_flows6_default(uint32_t flows);
 struct model *model_copy(const struct model *m);
 
 /* YAML or JSON text (JSON is YAML) -> model. Unknown and doubled keys, wrong types and values out of range are errors with
@@ -227,5 +248,8 @@ char *model_diff_text(const json_t *diff);
 const struct port_cfg *model_port_for(const struct model *m, const char *netdev, const struct port_cfg **ret_other);
 const struct iface_cfg *model_iface(const struct model *m, const char *name);
 const struct vrf_cfg *model_vrf(const struct model *m, const char *name);
+/* The VRF of the addresses that a rule gives out or answers for: of a source rule that of the interfaces it names. */
+const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule);
+json_t *model_vrf_imports(const struct vrf_cfg *c); /* [{"vrf", "prefixes": ["10.0.0.0/8 le 24"…]}]; without prefixes: all */
 
 #endif

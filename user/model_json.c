@@ -82,6 +82,7 @@ json_t *tables_json(const struct settings_cfg *s, bool with_defaults)
 	struct model *m = model_new();
 	const struct settings_cfg *d = m ? &m->settings : s;
 	const struct number v[] = {{"flows", s->max_flows, d->max_flows},
+				   {"flows6", s->max_flows6, model_flows6_default(s->max_flows)},
 				   {"fdb", s->max_fdb, d->max_fdb},
 				   {"neighbors", s->max_neighbors, d->max_neighbors},
 				   {"routes4", s->max_routes4, d->max_routes4},
@@ -109,7 +110,7 @@ json_t *model_json(const struct model *m)
 	put_section(o, "tables", tables_json(&m->settings, false));
 	for (const struct noun *noun = nouns; noun < nouns + N_NOUNS; noun++) {
 		section = noun->name_key ? json_object() : json_array();
-		for (size_t i = noun->first; i < noun_n(noun, m); i++) {
+		for (size_t i = noun_first(noun, m); i < noun_n(noun, m); i++) {
 			const void *item = noun_item(noun, m, i);
 
 			if (noun->name_key)

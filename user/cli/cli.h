@@ -27,7 +27,7 @@ enum value_type {
 
 #define PARAM_REQUIRED (1 << 0)
 #define PARAM_REPEAT   (1 << 1) /* may come again: lists grow */
-#define PARAM_HOP      (1 << 2) /* belongs to the nexthop that is being described */
+#define PARAM_HOP      (1 << 2) /* belongs to the item of a list (a nexthop) that is being described */
 #define PARAM_NEW_HOP  (1 << 3) /* starts the next one */
 
 struct param {
@@ -53,6 +53,7 @@ struct command {
 	void (*print)(const json_t *answer); /* for people */
 	const char *example;
 	const char *type; /* the item's `type`, where the path says it already */
+	const char *hops; /* the list that PARAM_HOP means; NULL: `via` */
 };
 
 extern const struct command commands[];
@@ -123,11 +124,15 @@ int client_lines(struct cli *cli, const char *url, const json_t *query, void (*l
 /* ---- run.c: what the commands do ---- */
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
-int run_routes(struct cli *cli, const struct command *cmd, json_t *args); /* a list that may be too long to be held */
-int run_file(struct cli *cli, const struct command *cmd, json_t *args);	  /* the file is the body */
+int run_routes(struct cli *cli, const struct command *cmd, json_t *args);	/* a list that may be too long to be held */
+int run_file(struct cli *cli, const struct command *cmd, json_t *args);		/* the file is the body */
+int run_flow_save(struct cli *cli, const struct command *cmd, json_t *args);	/* move.c */
+int run_flow_restore(struct cli *cli, const struct command *cmd, json_t *args); /* move.c */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);
+/* {"errors": [...]}: what sluiced, or the model library, refused. Returns EXIT_REFUSED. */
+int cli_fail_json(const struct cli *cli, const json_t *json);
 /* Prints an error as people or, under -j, programs want it; returns `code`. */
 int cli_fail(const struct cli *cli, int code, const char *text);
 void cli_json(const struct cli *cli, const json_t *json);
@@ -148,7 +153,9 @@ void cell_text(const json_t *value, char *buf, size_t size);
 void print_ports(const json_t *answer);
 void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
+void print_vrfs(const json_t *answer);
 void print_route(const json_t *route);
+void print_route_get(const json_t *answer);
 void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flows(const json_t *answer);
