@@ -80,6 +80,7 @@ def choose(args):
 
 def main(argv):
     args = parse(argv)
+    kit.unwind_when_ended()
     chosen = choose(args)
     if args.profile:
         profile(chosen[0][1][0])
