@@ -149,6 +149,11 @@ static int get_route_get(struct call *c)
 	return json ? answer(c, json) : -EINVAL;
 }
 
+static int get_route_audit(struct call *c)
+{
+	return answer(c, route_audit_show(c->api->sw));
+}
+
 static int get_nat(struct call *c)
 {
 	return answer(c, nat_show(c->api->sw));
@@ -437,6 +442,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/routes", get_routes, NULL,
 	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
 	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
+	{"GET", "/v1/routes/audit", get_route_audit, NULL, "the tables of routes compared with each other: what differed"},
 	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},

@@ -84,7 +84,7 @@ static void plan_start(struct mirror *m)
 		event_add(m->on_work, &at_once);
 }
 
-static void plan_everything(struct mirror *m)
+void mirror_plan_everything(struct mirror *m)
 {
 	m->plan.n = 0;
 	plan_add(m, JOB_LINKS, 0, 0, 0);
@@ -111,7 +111,7 @@ static void plan_audit(struct mirror *m)
 	struct doubt d = m->doubt;
 
 	if (d.memory) {
-		plan_everything(m);
+		mirror_plan_everything(m);
 		return;
 	}
 	m->doubt = (struct doubt){};
@@ -135,6 +135,11 @@ static void plan_audit(struct mirror *m)
 static bool plan_running(const struct mirror *m)
 {
 	return m->plan.pos < m->plan.n;
+}
+
+bool mirror_working(const struct mirror *m)
+{
+	return plan_running(m) || m->draining || doubtful(&m->doubt);
 }
 
 /* Dumps begin a generation: what it does not show will be dropped. All dumps of routes up to the walk are of one. */
@@ -324,7 +329,7 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 		r = job_step(m);
 	settled(m);
 	if (r < 0) {
-		plan_everything(m);
+		mirror_plan_everything(m);
 		event_add(m->on_work, &later);
 	} else if (plan_running(m)) {
 		event_add(m->on_work, r ? &at_once : &soon);
@@ -412,7 +417,7 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 		r = events_read(m);
 	if (r == 0 && m->draining) {
 		m->draining = false;
-		plan_everything(m);
+		mirror_plan_everything(m);
 	} else if (m->draining) {
 		event_active(m->on_events, EV_READ, 0); /* it may be empty already, and then nothing would wake us */
 	} else {
@@ -486,7 +491,7 @@ static int dump_everything(struct mirror *m)
 	struct pollfd p = {.fd = mnl_socket_get_fd(m->dumps), .events = POLLIN};
 	int r = 1;
 
-	plan_everything(m);
+	mirror_plan_everything(m);
 	while (plan_running(m)) {
 		if (now_ns() > end)
 			return -ETIMEDOUT;
@@ -557,6 +562,7 @@ void mirror_close(struct mirror *m)
 		mnl_socket_close(m->events);
 	if (m->dumps)
 		mnl_socket_close(m->dumps);
+	mirror_ask_end(m);
 	routes_free(m);
 	nexthops_free(m);
 	mirror_neighs_free(m);

@@ -99,7 +99,7 @@ static const struct route_alt *route_best(const struct route *r)
 	return r->first;
 }
 
-static void route_view(const struct route *r, const struct route_alt *a, struct kroute *ret)
+void route_view(const struct route *r, const struct route_alt *a, struct kroute *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->to.addr = r->dst;

@@ -67,6 +67,7 @@ static struct rib_entry *entry_make(struct rib *rib, uint16_t vrf, const struct 
 		free(e);
 		return NULL;
 	}
+	rib->n_long[to->family == 6][to->len]++;
 	return e;
 }
 
@@ -74,6 +75,7 @@ static void entry_free(struct rib *rib, struct rib_entry *e)
 {
 	hash_remove(&rib->entries, &e->node);
 	list_remove(&e->dirty_link);
+	rib->n_long[e->to.family == 6][e->to.len]--;
 	rib->n_refused -= e->refused;
 	free(e);
 }
@@ -516,22 +518,63 @@ void rib_cursor_close(struct rib *rib, struct rib_cursor *c)
 	free(c);
 }
 
-int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret)
+struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len)
 {
-	struct prefix p = {.addr = *a, .family = addr_family(a)}, masked;
+	struct prefix p = {.addr = *a, .family = family}, masked;
 	struct rib_entry *e;
-	int len;
 
-	for (len = p.family == 4 ? 32 : 128; len >= 0; len--) {
-		p.len = len;
+	for (; *len >= 0; --*len) {
+		if (!rib->n_long[family == 6][*len])
+			continue;
+		p.len = *len;
 		masked = prefix_masked(&p);
 		e = rib_entry_find(rib, vrf, &masked);
-		if (e && e->active) {
+		if (e) {
+			--*len;
+			return e;
+		}
+	}
+	return NULL;
+}
+
+int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret)
+{
+	uint8_t family = addr_family(a);
+	int len = family == 4 ? 32 : 128;
+	struct rib_entry *e;
+
+	while ((e = rib_entry_above(rib, vrf, a, family, &len)))
+		if (e->active) {
 			view(e->active, ret);
 			return 0;
 		}
-	}
 	return -ENOENT;
+}
+
+int rib_find(const struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric, struct rib_view *ret)
+{
+	struct prefix masked = prefix_masked(to);
+	struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
+	struct rib_route **at = e ? route_find(e, source, metric) : NULL;
+
+	if (!at)
+		return -ENOENT;
+	view(*at, ret);
+	return 0;
+}
+
+bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
+{
+	uint8_t family = addr_family(a);
+	int len = family == 4 ? 32 : 128;
+	struct rib_entry *e;
+
+	if (rib->changed) /* a commit of the FIB has failed and is to come again */
+		return true;
+	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
+		if (!list_empty(&e->dirty_link) || (e->active && e->active->way->result != e->installed))
+			return true;
+	return false;
 }
 
 size_t rib_count(const struct rib *rib)

@@ -97,6 +97,10 @@ int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct 
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
 /* The route in force for an address. -ENOENT. */
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
+/* This route, in force or not. -ENOENT. */
+int rib_find(const struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric, struct rib_view *ret);
+/* A change is under way by which the FIB may say something else of this address than rib_lookup(). */
+bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a);
 size_t rib_count(const struct rib *rib); /* routes, of all sources */
 
 struct rib_stats {

@@ -65,6 +65,7 @@ struct rib {
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
 	struct rib_cursor *cursors; /* open ones */
+	uint32_t n_long[2][129];    /* entries of each family by length: a search asks for those alone that there are */
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool room;		    /* something left the FIB since routes were refused */
 	bool changed;		    /* something was written since the last settle */
@@ -99,6 +100,8 @@ static inline void list_append(struct rib_list *head, struct rib_list *l)
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e);
 struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const struct prefix *to);
+/* The entry of the longest prefix that holds the address, of at most *len bits; *len is then where to go on. NULL: none. */
+struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len);
 
 uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node);
 /* The way with this content, for one more user. NULL: no memory. */

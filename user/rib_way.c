@@ -154,19 +154,12 @@ static void add_step(struct rib *rib, struct steps *s, const struct rib_step *st
 /* The route in force for a gateway, the default route apart. */
 static struct rib_entry *gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family)
 {
-	struct prefix p = {.addr = *gateway, .family = family};
+	int len = family == 4 ? 32 : 128;
 	struct rib_entry *e;
-	int len;
 
-	for (len = family == 4 ? 32 : 128; len > 0; len--) {
-		struct prefix masked;
-
-		p.len = len;
-		masked = prefix_masked(&p);
-		e = rib_entry_find(rib, vrf, &masked);
-		if (e && e->active)
-			return e;
-	}
+	while ((e = rib_entry_above(rib, vrf, gateway, family, &len)))
+		if (e->active)
+			return e->to.len ? e : NULL;
 	return NULL;
 }
 

@@ -293,6 +293,11 @@ int route_open(struct sw *sw, struct errs *errs)
 		r = errs_fail(errs, ENOMEM, "routes: no timer");
 		goto out;
 	}
+	r = route_audit_open(rs);
+	if (r) {
+		errs_fail(errs, -r, "routes: no audit: %s", strerror(-r));
+		goto out;
+	}
 	return 0;
 out:
 	route_close(sw);
@@ -307,6 +312,7 @@ void route_close(struct sw *sw)
 		return;
 	if (rs->timer)
 		event_free(rs->timer);
+	route_audit_close(rs);
 	route_host_close(rs);
 	rib_close(rs->rib);
 	nexthop_close(rs->ns);

@@ -1,7 +1,7 @@
 /* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
  * the addresses and the kernel into the RIB), route_pool.c (the
  * addresses of NAT), route_host.c (static routes and pools into the kernel), route_nexthop.c (gateways as their own noun: list,
- * drain), route_show.c (words and JSON).
+ * drain), route_audit.c (the tables compared with each other, all the time), route_show.c (words and JSON).
  */
 #ifndef SLUICE_ROUTE_PRIV_H
 #define SLUICE_ROUTE_PRIV_H
@@ -33,6 +33,7 @@ struct routes {
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes; /* static routes that the kernel has from us */
+	struct audit *audit;
 };
 
 /* route_source.c. Addresses and static routes are read whole; kernel routes too when `kernel`. */
@@ -40,6 +41,8 @@ int route_read_sources(struct routes *rs, bool kernel);
 uint64_t route_signature(const struct routes *rs);
 /* A kernel route came, changed, or went. -ENOMEM. */
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* What the RIB should have of a kernel route; `nh`: room for all its nexthops. -ENOENT: nothing. */
+int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct rib_route_spec *ret, struct rib_nexthop *nh);
 const char *route_protocol_name(uint8_t source, uint8_t protocol);
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
 
@@ -53,6 +56,11 @@ bool route_drained(const struct routes *rs, const struct nexthop *nh);
 json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);
 /* route.c: states and buckets as they should be now. */
 void route_gateways_update(struct routes *rs);
+
+/* route_audit.c */
+int route_audit_open(struct routes *rs); /* -ENOMEM */
+void route_audit_close(struct routes *rs);
+uint64_t route_audit_differences(const struct routes *rs, bool repaired); /* all there were, or those that were repaired */
 
 /* route_host.c */
 void route_host_open(struct routes *rs);

@@ -279,6 +279,16 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 	return k->table == RT_TABLE_LOCAL ? -ENOENT : 0;
 }
 
+int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct rib_route_spec *ret, struct rib_nexthop *nh)
+{
+	*ret = (struct rib_route_spec){.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu, .nexthops = nh};
+	if (!vrf_of_table(rs, k->table, &ret->vrf) || kernel_type(rs, k, &ret->source, &ret->type))
+		return -ENOENT;
+	if (ret->type == NEXTHOP_GATEWAY)
+		ret->n = kernel_nexthops(rs, k, nh);
+	return ret->type == NEXTHOP_GATEWAY && !ret->n ? -ENOENT : 0;
+}
+
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
 {
 	struct rib_route_spec spec = {.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu};

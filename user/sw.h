@@ -150,7 +150,11 @@ const char *route_protocol_known(const char *name);
 json_t *nexthop_show(struct sw *sw);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
-/* {"known", "in_force", "refused"}: how many */
+/* route_audit.c: {"state": "running"|"waiting", "rounds", "last": {"at", "took_s", "routes", "samples", "asked"}, "now": {…},
+ *  "differences", "repaired", "passing", "found": [{"prefix", "vrf", "address", "between", "fib"|"kernel", "rib", "since",
+ *  "repaired"}]} */
+json_t *route_audit_show(struct sw *sw);
+/* {"known", "in_force", "refused", "audit_differences", "audit_repaired"}: how many */
 json_t *route_status(struct sw *sw);
 /* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
 json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);

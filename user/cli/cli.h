@@ -149,6 +149,7 @@ void print_ports(const json_t *answer);
 void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
 void print_route(const json_t *route);
+void print_audit(const json_t *answer);
 void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flows(const json_t *answer);

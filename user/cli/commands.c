@@ -307,6 +307,8 @@ const struct command commands[] = {
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
 	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
 
+	GET("route audit", "/v1/routes/audit", print_audit, NULL, "whether FIB, RIB and kernel say the same; what differed"),
+
 	GET("nexthop show", "/v1/nexthops", print_nexthops, NULL, "gateways, their state and counters"),
 	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
 	   "no new connections by it; those that NAT tracks stay"),
