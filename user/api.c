@@ -11,6 +11,7 @@
 #include "api.h"
 #include "errjson.h"
 #include "file.h"
+#include "loop.h"
 #include "version.h"
 
 #define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
@@ -191,6 +192,20 @@ static int get_counters(struct call *c)
 	return answer(c, counters_check(c->api->sw, &holds));
 }
 
+static json_t *loop_time_json(const struct loop_time *t)
+{
+	return json_pack("{s:f, s:s, s:I}", "max_ms", (double)(t->max_ns / 1000) / 1000, "longest", t->what, "over_10ms",
+			 (json_int_t)t->n_long);
+}
+
+static json_t *loop_json(void)
+{
+	const struct loop_stats *s = loop_stats();
+
+	return json_pack("{s:I, s:o, s:o}", "turns", (json_int_t)s->turns, "cpu", loop_time_json(&s->cpu), "blocked",
+			 loop_time_json(&s->blocked));
+}
+
 static int get_status(struct call *c)
 {
 	struct api *a = c->api;
@@ -204,7 +219,7 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
 	json_object_set_new(o, "errors", events_errors(a->events));
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
-	json_object_set_new(o, "loop_max_ms", json_real((double)(a->sw->loop_max_ns / 1000) / 1000));
+	json_object_set_new(o, "loop", loop_json());
 	json_object_set_new(o, "routes", route_status(a->sw));
 	json_object_set_new(o, "flows", json_integer((json_int_t)flow_count(a->sw)));
 	json_object_set_new(o, "datapath", datapath_show(a->sw->dp));
@@ -542,6 +557,7 @@ void api_handle(void *arg, const struct http_request *rq, struct http_reply *rep
 			  rq->method, rq->path);
 		fail(&c, path_known ? 405 : 404, true);
 	} else {
+		loop_doing(c.endpoint->path);
 		r = c.endpoint->fn(&c);
 		if (r) {
 			if (!errs.n)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include "loop.h"
 #include "mirror_impl.h"
 
 #define RECEIVE_BUFFER (64 << 20) /* bytes; about 60000 routes' events */
@@ -325,6 +326,7 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	uint64_t end = now_ns() + BATCH_NS;
 	int r = 1;
 
+	loop_doing("the kernel's dumps");
 	for (unsigned i = 0; i < BATCH_READS && r > 0 && plan_running(m) && now_ns() < end; i++)
 		r = job_step(m);
 	settled(m);
@@ -412,6 +414,7 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 	uint64_t end = now_ns() + BATCH_NS;
 	int r = 1;
 
+	loop_doing("the kernel's events");
 	/* a nexthop object that is gone takes its routes with it before another comes under its number */
 	for (unsigned i = 0; i < BATCH_READS && r > 0 && !m->gone && now_ns() < end; i++)
 		r = events_read(m);

@@ -7,6 +7,7 @@
  * the kernel too.
  */
 #include "hash.h"
+#include "loop.h"
 #include "slices.h"
 #include "sw.h"
 
@@ -299,6 +300,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	uint64_t now_ns;
 	bool walk = now - ns->walked_s >= STALE_EVERY_S, retry = ns->n_refused != 0;
 
+	loop_doing("the neighbours' timer");
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 	if (walk) {

@@ -6,8 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-#define CLOCK_EVERY 64		    /* entries between two looks at the clock */
-#define ROUNDS	    (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
+#define CLOCK_EVERY   64	    /* entries between two looks at the clock */
+#define ROUNDS	      (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
+#define FULL_EVERY_NS 1000000000
 
 struct entry_key {
 	uint16_t vrf;
@@ -47,8 +48,11 @@ struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const stru
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e)
 {
+	if (e->waits || rib->urgent)
+		list_remove(&e->dirty_link);
+	e->waits = false;
 	if (list_empty(&e->dirty_link))
-		list_append(&rib->dirty_entries, &e->dirty_link);
+		list_append(rib->urgent ? &rib->urgent_entries : &rib->dirty_entries, &e->dirty_link);
 }
 
 static struct rib_entry *entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
@@ -78,6 +82,36 @@ static void entry_free(struct rib *rib, struct rib_entry *e)
 	rib->n_long[e->to.family == 6][e->to.len]--;
 	rib->n_refused -= e->refused;
 	free(e);
+}
+
+/* ---- cursors */
+
+struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source)
+{
+	struct rib_cursor *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->source = source == RIB_SOURCES ? 0 : source;
+	c->end = source == RIB_SOURCES ? RIB_SOURCES : source + 1;
+	c->at = rib->sources[c->source].next;
+	c->next = rib->cursors;
+	rib->cursors = c;
+	return c;
+}
+
+/* The next route of the cursor's, by its link among those of its source; it may be dropped. NULL: there are no more. */
+static struct rib_list *cursor_next(struct rib *rib, struct rib_cursor *c)
+{
+	struct rib_list *l = c->at;
+
+	while (l == &rib->sources[c->source]) {
+		if (c->source + 1 == c->end)
+			return NULL;
+		l = rib->sources[++c->source].next;
+	}
+	c->at = l->next;
+	return l;
 }
 
 /* ---- routes */
@@ -126,6 +160,7 @@ static void route_drop(struct rib *rib, struct rib_route **at)
 	if (r->entry->active == r)
 		r->entry->active = NULL;
 	rib_entry_dirty(rib, r->entry);
+	rib->rounds = 0;
 	rib->n_routes--;
 	free(r);
 }
@@ -146,6 +181,7 @@ static void route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *
 	r->way = w;
 	rib_way_put(rib, old);
 	rib_entry_dirty(rib, r->entry);
+	rib->rounds = 0;
 }
 
 static void route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
@@ -160,6 +196,7 @@ static void route_rank(struct rib *rib, struct rib_route **at, const struct rib_
 	*at = r->next;
 	route_insert(r->entry, r);
 	rib_entry_dirty(rib, r->entry);
+	rib->rounds = 0;
 }
 
 static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
@@ -179,6 +216,7 @@ static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_rout
 	list_append(&rib->sources[spec->source], &r->of_source);
 	route_insert(e, r);
 	rib_entry_dirty(rib, e);
+	rib->rounds = 0;
 	rib->n_routes++;
 	return 0;
 }
@@ -222,17 +260,45 @@ void rib_begin(struct rib *rib, uint8_t source)
 	rib->generation[source]++;
 }
 
+static void sweep_one(struct rib *rib, struct rib_list *l)
+{
+	struct rib_route *r = list_item(l, struct rib_route, of_source);
+
+	if (r->generation != rib->generation[r->source])
+		route_drop(rib, route_find(r->entry, r->source, r->metric));
+}
+
 void rib_sweep(struct rib *rib, uint8_t source)
 {
 	struct rib_list *head = &rib->sources[source], *l, *next;
-	struct rib_route *r;
 
 	for (l = head->next; l != head; l = next) {
 		next = l->next;
-		r = list_item(l, struct rib_route, of_source);
-		if (r->generation != rib->generation[source])
-			route_drop(rib, route_find(r->entry, source, r->metric));
+		sweep_one(rib, l);
 	}
+}
+
+bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max)
+{
+	struct rib_list *l;
+
+	while (max--) {
+		l = cursor_next(rib, c);
+		if (!l)
+			return true;
+		sweep_one(rib, l);
+	}
+	return false;
+}
+
+void rib_urgent(struct rib *rib, bool urgent)
+{
+	rib->urgent = urgent;
+}
+
+void rib_hurry(struct rib *rib)
+{
+	rib->hurry = true;
 }
 
 /* ---- settling */
@@ -260,22 +326,39 @@ static void retry_ways(struct rib *rib, bool recursive, bool full)
 	}
 }
 
+/* As many of each family as there may be room for: what one leaves, the other can use where it is memory that is short. */
 static void retry_refused(struct rib *rib)
 {
-	struct hash_iter it = {0};
-	struct hash_node *node;
+	struct rib_list *l;
+	size_t n;
+	int fi;
 
-	while ((node = hash_next(&rib->entries, &it))) {
-		struct rib_entry *e = hash_entry(node, struct rib_entry, node);
-
-		if (e->refused)
-			rib_entry_dirty(rib, e);
-	}
+	for (fi = 0; fi < 2; fi++)
+		for (n = rib->room; n && !list_empty(&rib->refused[fi]); n--) {
+			l = rib->refused[fi].next;
+			rib_entry_dirty(rib, list_item(l, struct rib_entry, dirty_link));
+		}
+	rib->room = 0;
 }
 
-static int resolve_dirty(struct rib *rib)
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Is the time up (0: never)? Asked after a step of work, so that there is always one. */
+static bool over(uint64_t end, unsigned *n, unsigned every)
+{
+	return end && ++*n % every == 0 && now_ns() > end;
+}
+
+static int resolve_dirty(struct rib *rib, uint64_t end)
 {
 	struct rib_way *w;
+	unsigned n = 0;
 	int r;
 
 	while (!list_empty(&rib->dirty_ways)) {
@@ -284,8 +367,31 @@ static int resolve_dirty(struct rib *rib)
 		if (r)
 			return r;
 		list_remove(&w->dirty_link);
+		if (!list_empty(&w->untold)) {
+			list_append(&rib->telling_ways, &w->dirty_link);
+			w->telling = true;
+		}
+		if (over(end, &n, 8))
+			break;
 	}
 	return 0;
+}
+
+/* A way may be that of all routes there are: piece by piece. */
+static void tell_routes(struct rib *rib, uint64_t end)
+{
+	struct rib_way *w;
+	unsigned n = 0;
+
+	while (!list_empty(&rib->telling_ways)) {
+		w = list_item(rib->telling_ways.next, struct rib_way, dirty_link);
+		if (rib_way_tell(rib, w, CLOCK_EVERY)) {
+			list_remove(&w->dirty_link);
+			w->telling = false;
+		}
+		if (over(end, &n, 1))
+			break;
+	}
 }
 
 /* The FIB gets what the entry's choice says. */
@@ -305,43 +411,45 @@ static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
 	}
 	if (r)
 		return r;
-	if (!result)
-		rib->room = true;
+	rib->room += !result;
 	rib->n_installed += (result != 0) - (e->installed != 0);
 	e->installed = result;
 	rib->changed = true;
 	return 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* Until `end` (0: all of them). */
-static int select_dirty(struct rib *rib, uint64_t end)
+static int select_one(struct rib *rib, struct rib_entry *e)
 {
 	struct rib_route *best;
-	struct rib_entry *e;
+	int r;
+
+	for (best = e->routes; best && !best->way->result; best = best->next)
+		;
+	r = entry_install(rib, e, best ? best->way->result : 0);
+	if (r)
+		return r;
+	e->active = e->refused ? NULL : best;
+	list_remove(&e->dirty_link);
+	if (!e->routes) {
+		entry_free(rib, e);
+	} else if (e->refused) {
+		e->waits = true;
+		list_append(&rib->refused[e->to.family == 6], &e->dirty_link);
+	}
+	return 0;
+}
+
+static int select_dirty(struct rib *rib, struct rib_list *dirty, uint64_t end)
+{
 	unsigned n = 0;
 	int r;
 
-	while (!list_empty(&rib->dirty_entries)) {
-		if (end && ++n % CLOCK_EVERY == 0 && now_ns() > end)
-			return 0;
-		e = list_item(rib->dirty_entries.next, struct rib_entry, dirty_link);
-		for (best = e->routes; best && !best->way->result; best = best->next)
-			;
-		r = entry_install(rib, e, best ? best->way->result : 0);
+	while (!list_empty(dirty)) {
+		r = select_one(rib, list_item(dirty->next, struct rib_entry, dirty_link));
 		if (r)
 			return r;
-		e->active = e->refused ? NULL : best;
-		list_remove(&e->dirty_link);
-		if (!e->routes)
-			entry_free(rib, e);
+		if (over(end, &n, CLOCK_EVERY))
+			break;
 	}
 	return 0;
 }
@@ -349,13 +457,17 @@ static int select_dirty(struct rib *rib, uint64_t end)
 /* Works out ways and chooses routes, as often as what depends on other routes needs it. */
 static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 {
-	int r, round;
+	uint64_t urgent_end = rib->hurry ? 0 : end;
+	int r;
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (;;) {
 		rib->changed = false;
-		r = resolve_dirty(rib);
+		r = resolve_dirty(rib, urgent_end);
+		tell_routes(rib, end);
 		if (!r)
-			r = select_dirty(rib, end);
+			r = select_dirty(rib, &rib->urgent_entries, urgent_end);
+		if (!r)
+			r = select_dirty(rib, &rib->dirty_entries, end);
 		*ret_changed |= rib->changed;
 		rib->again |= rib->changed;
 		if (r) {
@@ -364,7 +476,7 @@ static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 		}
 		if (rib_pending(rib))
 			return 0;
-		if (!rib->again || !rib->n_recursive)
+		if (!rib->again || !rib->n_recursive || ++rib->rounds > ROUNDS)
 			break;
 		rib->again = false;
 		retry_ways(rib, true, false);
@@ -373,17 +485,26 @@ static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 	return 0;
 }
 
+/* Ways that found no room: again and again, because nobody tells when a nexthop or group is given up; but not all the time. */
+static void retry_full(struct rib *rib, uint64_t budget_ns)
+{
+	uint64_t now = now_ns();
+
+	if (!rib->n_full || (budget_ns && now - rib->full_ns < FULL_EVERY_NS))
+		return;
+	rib->full_ns = now;
+	retry_ways(rib, false, true);
+}
+
 int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 {
 	int r;
 
 	*ret_changed = rib->changed;
-	if (rib->n_full)
-		retry_ways(rib, false, true);
-	if (rib->n_refused && rib->room)
-		retry_refused(rib);
-	rib->room = false;
+	retry_full(rib, budget_ns);
+	retry_refused(rib);
 	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
+	rib->hurry = false;
 	if (r)
 		return r;
 	r = fib_commit(rib->fib);
@@ -396,7 +517,8 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 
 bool rib_pending(const struct rib *rib)
 {
-	return !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways);
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways) ||
+	       !list_empty(&rib->telling_ways);
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)
@@ -412,25 +534,41 @@ static const struct rib_entry *first_refused(const struct rib *rib, uint8_t sour
 	return NULL;
 }
 
+/* Of the kernel's, which may be a million: the one that waits longest. */
+static const struct rib_entry *any_refused(const struct rib *rib)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+	struct rib_way *w;
+	int fi;
+
+	for (fi = 0; fi < 2; fi++)
+		if (!list_empty(&rib->refused[fi]))
+			return list_item(rib->refused[fi].next, struct rib_entry, dirty_link);
+	while (rib->n_full && (node = hash_next(&rib->ways, &it))) {
+		w = hash_entry(node, struct rib_way, node);
+		if (w->full && !list_empty(&w->routes))
+			return list_item(w->routes.next, struct rib_route, of_way)->entry;
+	}
+	return NULL;
+}
+
 int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
 {
 	const struct rib_entry *e = NULL;
 	char text[PREFIX_TEXT];
-	bool nexthops;
 	int source;
 
 	if (!rib->n_refused && !rib->n_full)
 		return 0;
-	for (source = 0; !e && source < (configured ? RIB_KERNEL : RIB_SOURCES); source++)
+	for (source = 0; !e && source < RIB_KERNEL; source++)
 		e = first_refused(rib, source);
+	if (!e && !configured)
+		e = any_refused(rib);
 	if (!e)
 		return 0;
-	nexthops = !e->refused;
 	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
-			 prefix_text(&e->to, text),
-			 nexthops	     ? "nexthops"
-			 : e->to.family == 4 ? "IPv4 routes"
-					     : "IPv6 routes",
+			 prefix_text(&e->to, text), !e->refused ? "nexthops" : e->to.family == 4 ? "IPv4 routes" : "IPv6 routes",
 			 rib->n_refused ? rib->n_refused : 1);
 }
 
@@ -475,36 +613,19 @@ int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_v
 	return 0;
 }
 
-struct rib_cursor *rib_cursor_open(struct rib *rib)
-{
-	struct rib_cursor *c = calloc(1, sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->at = rib->sources[0].next;
-	c->next = rib->cursors;
-	rib->cursors = c;
-	return c;
-}
-
 int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg)
 {
+	struct rib_list *l;
 	struct rib_view v;
 	int r;
 
-	for (;;) {
-		if (c->at == &rib->sources[c->source]) {
-			if (c->source == RIB_SOURCES - 1)
-				return 0;
-			c->at = rib->sources[++c->source].next;
-			continue;
-		}
-		view(list_item(c->at, struct rib_route, of_source), &v);
-		c->at = c->at->next;
+	while ((l = cursor_next(rib, c))) {
+		view(list_item(l, struct rib_route, of_source), &v);
 		r = fn(&v, arg);
 		if (r)
 			return r;
 	}
+	return 0;
 }
 
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c)
@@ -572,7 +693,7 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 	if (rib->changed) /* a commit of the FIB has failed and is to come again */
 		return true;
 	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
-		if (!list_empty(&e->dirty_link) || (e->active && e->active->way->result != e->installed))
+		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && e->active->way->result != e->installed))
 			return true;
 	return false;
 }
@@ -602,8 +723,12 @@ int rib_open(struct fib *fib, struct nexthops *ns, bool (*usable)(void *arg, uin
 	rib->arg = arg;
 	hash_init(&rib->entries, entry_hash_of);
 	hash_init(&rib->ways, rib_way_hash_of);
+	list_init(&rib->urgent_entries);
 	list_init(&rib->dirty_entries);
 	list_init(&rib->dirty_ways);
+	list_init(&rib->telling_ways);
+	list_init(&rib->refused[0]);
+	list_init(&rib->refused[1]);
 	for (i = 0; i < RIB_SOURCES; i++)
 		list_init(&rib->sources[i]);
 	*ret = rib;

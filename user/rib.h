@@ -30,6 +30,7 @@ enum rib_source {
 };
 
 struct rib;
+struct rib_cursor;
 
 /* One nexthop as its source names it. */
 struct rib_nexthop {
@@ -64,6 +65,12 @@ void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t 
 /* Between the two, every route of the source that is to stay is put; the others go. */
 void rib_begin(struct rib *rib, uint8_t source);
 void rib_sweep(struct rib *rib, uint8_t source);
+/* The same in pieces, by a cursor over that source, at most so many routes. True: all done. */
+bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max);
+/* What is told from now on (or no longer) goes before everything else; and the next rib_settle() finishes it, however long it
+ * takes. */
+void rib_urgent(struct rib *rib, bool urgent);
+void rib_hurry(struct rib *rib);
 /* Links came or went: every way is worked out again. */
 void rib_links_changed(struct rib *rib);
 
@@ -92,7 +99,7 @@ struct rib_view {
 int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 /* The same in pieces, while the RIB changes in between: each route that is there all the time is shown once. A piece ends when
  * `fn` returns non-zero, which is returned: the route it was shown then does not come again; 0: there are no more. */
-struct rib_cursor *rib_cursor_open(struct rib *rib); /* NULL: no memory. To be closed before the RIB is */
+struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source); /* NULL: no memory. To be closed before the RIB is */
 int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
 /* The route in force for an address. -ENOENT. */

@@ -13,10 +13,13 @@ struct rib_list { /* doubly linked, both ends in one head */
 struct rib_way {
 	struct hash_node node;
 	struct rib_list routes, dirty_link;
+	/* A link among `routes` while its routes are told of a new result, piece by piece: those behind it do not know yet. */
+	struct rib_list untold;
 	uint16_t vrf;
 	uint8_t type;
 	bool recursive; /* depends on other routes */
 	bool full;	/* the nexthop tables had no room */
+	bool telling;	/* dirty_link stands in the list of those that tell their routes */
 	uint32_t mtu;
 	uint32_t refs;
 	uint32_t result; /* holds one use of it */
@@ -46,12 +49,13 @@ struct rib_entry {
 	struct prefix to;
 	uint16_t vrf;
 	bool refused; /* the FIB had no room */
+	bool waits;   /* dirty_link stands in the list of those that were refused */
 };
 
 struct rib_cursor {
 	struct rib_cursor *next;
 	struct rib_list *at; /* the route that comes next, or the head of its source's list */
-	int source;
+	int source, end;     /* the sources from here, up to */
 };
 
 struct rib {
@@ -60,14 +64,19 @@ struct rib {
 	bool (*usable)(void *arg, uint16_t iface);
 	void *arg;
 	struct hash entries, ways;
-	struct rib_list dirty_entries, dirty_ways;
+	struct rib_list urgent_entries, dirty_entries, dirty_ways, telling_ways;
+	struct rib_list refused[2]; /* entries of each family that found no room in the FIB */
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
 	struct rib_cursor *cursors; /* open ones */
 	uint32_t n_long[2][129];    /* entries of each family by length: a search asks for those alone that there are */
+	unsigned rounds;	    /* of working out recursive ways, since a source told something */
+	uint64_t full_ns;	    /* when the ways that found no room were tried last */
+	size_t room;		    /* prefixes that left the FIB since routes were refused */
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
-	bool room;		    /* something left the FIB since routes were refused */
+	bool urgent;		    /* what is told now goes before everything else */
+	bool hurry;		    /* the next settle finishes what is urgent */
 	bool changed;		    /* something was written since the last settle */
 };
 
@@ -96,6 +105,15 @@ static inline void list_append(struct rib_list *head, struct rib_list *l)
 	head->prev = l;
 }
 
+/* Behind `at`, which may be the head. */
+static inline void list_prepend(struct rib_list *at, struct rib_list *l)
+{
+	l->next = at->next;
+	l->prev = at;
+	at->next->prev = l;
+	at->next = l;
+}
+
 #define list_item(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e);
@@ -108,7 +126,9 @@ uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node);
 struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec);
 void rib_way_put(struct rib *rib, struct rib_way *w);
 void rib_way_dirty(struct rib *rib, struct rib_way *w);
-/* Works out where it leads; where that is another result than before its routes' entries become dirty. -ENOMEM. */
+/* Works out where it leads; where that is another result than before, its routes are to be told. -ENOMEM. */
 int rib_way_resolve(struct rib *rib, struct rib_way *w);
+/* Tells so many routes of the way at most: their entries become dirty. True: all know. */
+bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max);
 
 #endif

@@ -70,6 +70,9 @@ static bool way_equal(const struct hash_node *node, const void *arg)
 
 void rib_way_dirty(struct rib *rib, struct rib_way *w)
 {
+	if (w->telling)
+		list_remove(&w->dirty_link);
+	w->telling = false;
 	if (list_empty(&w->dirty_link))
 		list_append(&rib->dirty_ways, &w->dirty_link);
 }
@@ -91,6 +94,7 @@ struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec)
 		return NULL;
 	list_init(&w->routes);
 	list_init(&w->dirty_link);
+	list_init(&w->untold);
 	w->vrf = spec->vrf;
 	w->type = spec->type;
 	w->mtu = spec->mtu;
@@ -117,6 +121,7 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 	nexthop_unuse(rib->ns, w->result);
 	hash_remove(&rib->ways, &w->node);
 	list_remove(&w->dirty_link);
+	list_remove(&w->untold);
 	rib->n_recursive -= w->recursive;
 	rib->n_full -= w->full;
 	free(w);
@@ -281,7 +286,6 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 {
 	struct steps s = {.n = 0};
 	uint32_t result = 0;
-	struct rib_list *l;
 	int r = 0;
 
 	resolve_steps(rib, w, &s);
@@ -300,10 +304,29 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	}
 	w->reason = s.usable ? NULL : s.reason;
 	nexthop_unuse(rib->ns, w->result);
-	if (result != w->result)
-		for (l = w->routes.next; l != &w->routes; l = l->next)
-			rib_entry_dirty(rib, list_item(l, struct rib_route, of_way)->entry);
+	if (result != w->result) { /* from the first one on, also when some have been told of another change just now */
+		list_remove(&w->untold);
+		list_prepend(&w->routes, &w->untold);
+	}
 	w->result = result;
 	w->like = 0;
 	return 0;
+}
+
+bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max)
+{
+	struct rib_list *l;
+
+	if (list_empty(&w->untold))
+		return true;
+	while (max-- && w->untold.next != &w->routes) {
+		l = w->untold.next;
+		rib_entry_dirty(rib, list_item(l, struct rib_route, of_way)->entry);
+		list_remove(&w->untold);
+		list_prepend(l, &w->untold);
+	}
+	if (w->untold.next != &w->routes)
+		return false;
+	list_remove(&w->untold);
+	return true;
 }

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "events.h"
 #include "log.h"
+#include "loop.h"
 
 #define EVERY_US   100000  /* a slice of work this often, */
 #define SLICE_NS   1000000 /* for so long */
-#define PAUSE_S	   5	   /* after the end of a round */
+#define PAUSE_S	   2	   /* after the end of a round */
 #define DOUBTS	   64	   /* differences waiting for their second look: the round waits for them when there are more */
 #define FOUND	   32	   /* the last ones are kept, to be shown */
 #define LOGGED	   8	   /* of one round; the others are counted */
@@ -59,14 +61,6 @@ struct audit {
 	size_t n_found;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static const char *vrf_name(const struct routes *rs, uint16_t vrf)
 {
 	return vrf < rs->sw->model->n_vrfs ? rs->sw->model->vrfs[vrf].name : "default";
@@ -90,7 +84,7 @@ static void doubt(struct audit *au, uint8_t between, uint16_t vrf, const struct 
 		return;
 	d = &au->doubts[au->n_doubts++];
 	*d = (struct doubt){.addr = *a, .vrf = vrf, .between = between, .said = l->said};
-	d->due_ns = between == AUDIT_KERNEL ? now_ns() + LOOK_NS : 0;
+	d->due_ns = between == AUDIT_KERNEL ? route_now_ns() + LOOK_NS : 0;
 }
 
 static void tell(struct audit *au, const struct found *f)
@@ -143,7 +137,7 @@ static void repair_fib(struct audit *au, const struct doubt *d, struct found *f)
 /* What the kernel has is read anew as a whole: into the mirror, and from there into the RIB. */
 static void repair_kernel(struct audit *au)
 {
-	uint64_t now = now_ns();
+	uint64_t now = route_now_ns();
 
 	if (au->resynced && now - au->resynced_ns < RESYNC_S * 1000000000ull)
 		return;
@@ -151,6 +145,8 @@ static void repair_kernel(struct audit *au)
 	au->resynced_ns = now;
 	mirror_resync(au->rs->sw->mirror);
 	au->rs->signature = 0;
+	if (au->rs->sw->events)
+		events_again(au->rs->sw->events);
 }
 
 /* Kernel's differences are repaired by what comes in later: seen when they are looked at again. */
@@ -203,10 +199,10 @@ static bool look_again(struct audit *au, struct doubt *d, uint64_t now)
 
 static void second_looks(struct audit *au)
 {
-	uint64_t now = now_ns();
+	uint64_t now = route_now_ns();
 	size_t i = 0;
 
-	while (i < au->n_doubts && now_ns() < au->end_ns) {
+	while (i < au->n_doubts && route_now_ns() < au->end_ns) {
 		if (look_again(au, &au->doubts[i], now))
 			au->doubts[i] = au->doubts[--au->n_doubts];
 		else
@@ -303,7 +299,7 @@ static int audit_one(const struct rib_view *v, void *arg)
 	else if (v->vrf)
 		au->now.routes++;
 out:
-	return au->n_doubts > DOUBTS - 8 || now_ns() > au->end_ns;
+	return au->n_doubts > DOUBTS - 8 || route_now_ns() > au->end_ns;
 }
 
 static void round_end(struct audit *au)
@@ -312,7 +308,7 @@ static void round_end(struct audit *au)
 
 	rib_cursor_close(rs->rib, au->cursor);
 	au->cursor = NULL;
-	au->ended_ns = now_ns();
+	au->ended_ns = route_now_ns();
 	au->now.at = time(NULL);
 	au->now.took_ns = au->ended_ns - au->began_ns;
 	au->last = au->now;
@@ -324,10 +320,10 @@ static void round_end(struct audit *au)
 
 static void round_begin(struct audit *au)
 {
-	au->cursor = rib_cursor_open(au->rs->rib); /* without memory: later */
+	au->cursor = rib_cursor_open(au->rs->rib, RIB_SOURCES); /* without memory: later */
 	au->now = (struct round){0};
 	au->logged = 0;
-	au->began_ns = now_ns();
+	au->began_ns = route_now_ns();
 }
 
 static void on_slice(evutil_socket_t fd, short what, void *arg)
@@ -336,11 +332,12 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 
 	if (!au->rs->ready)
 		return;
-	au->end_ns = now_ns() + SLICE_NS;
+	loop_doing("the audit of the routes");
+	au->end_ns = route_now_ns() + SLICE_NS;
 	second_looks(au);
 	if (au->n_doubts > DOUBTS - 8)
 		return;
-	if (!au->cursor && (!au->rounds || now_ns() - au->ended_ns > PAUSE_S * 1000000000ull))
+	if (!au->cursor && (!au->rounds || route_now_ns() - au->ended_ns > PAUSE_S * 1000000000ull))
 		round_begin(au);
 	if (au->cursor && !rib_cursor_go(au->rs->rib, au->cursor, audit_one, au))
 		round_end(au);
@@ -357,7 +354,7 @@ int route_audit_open(struct routes *rs)
 		return -ENOMEM;
 	rs->audit = au;
 	au->rs = rs;
-	au->seed = now_ns() | 1;
+	au->seed = route_now_ns() | 1;
 	au->timer = event_new(rs->sw->base, -1, EV_PERSIST, on_slice, au);
 	return au->timer && !event_add(au->timer, &every) ? 0 : -ENOMEM;
 }

@@ -18,6 +18,15 @@ struct drain {
 	uint16_t iface;
 };
 
+/* The kernel's routes being read anew from the mirror. */
+struct reread {
+	int step; /* REREAD_*; from REREAD_SWEEP on one for each source */
+	size_t at;
+	struct rib_cursor *cursor;
+};
+
+enum { REREAD_NONE, REREAD_WALK, REREAD_SWEEP };
+
 struct routes {
 	struct sw *sw;
 	struct fib *fib;
@@ -29,6 +38,8 @@ struct routes {
 	bool ready;			 /* every source was read once: the FIB of a former life may be replaced */
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
+	struct reread reread;
+	bool host_due;		 /* what the kernel has from us may not be what it should have */
 	uint32_t *probed_s;		 /* when a nexthop's gateway was last asked for; 0: never */
 	struct drain *drains;
 	size_t n_drains;
@@ -36,8 +47,15 @@ struct routes {
 	struct audit *audit;
 };
 
-/* route_source.c. Addresses and static routes are read whole; kernel routes too when `kernel`. */
-int route_read_sources(struct routes *rs, bool kernel);
+uint64_t route_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* route_source.c. What the configuration has, and the addresses of the interfaces; `all`: not those alone. -ENOMEM. */
+int route_read_configured(struct routes *rs, bool all);
+/* Every kernel route anew: begun, and done until `end_ns` (0: to the end); rs->reread.step says whether something is left.
+ * -ENOMEM. */
+void route_reread_begin(struct routes *rs);
+int route_reread(struct routes *rs, uint64_t end_ns);
+void route_reread_end(struct routes *rs);
 uint64_t route_signature(const struct routes *rs);
 /* A kernel route came, changed, or went. -ENOMEM. */
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char *type_name(uint8_t type)
 {
@@ -147,14 +146,6 @@ struct route_list {
 	json_t *nexthops[CACHED];
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static bool in_prefix(const struct prefix *p, const struct prefix *of)
 {
 	struct prefix cut = {.addr = p->addr, .family = p->family, .len = of->len};
@@ -238,7 +229,7 @@ static int list_one(const struct rib_view *v, void *arg)
 	}
 	if (evbuffer_get_length(l->out) > PIECE_BYTES)
 		return 1;
-	return ++l->n % CLOCK_EVERY == 0 && now_ns() > l->end_ns;
+	return ++l->n % CLOCK_EVERY == 0 && route_now_ns() > l->end_ns;
 }
 
 static void forget_piece(struct route_list *l)
@@ -260,7 +251,7 @@ static int list_next(void *arg, struct evbuffer *out)
 	if (!l->out)
 		evbuffer_add_printf(out, "[");
 	l->out = out;
-	l->end_ns = now_ns() + PIECE_NS;
+	l->end_ns = route_now_ns() + PIECE_NS;
 	r = rib_cursor_go(l->rs->rib, l->cursor, list_one, l);
 	forget_piece(l);
 	if (r == 1)
@@ -289,7 +280,7 @@ int route_list(struct sw *sw, const struct route_filter *filter, struct http_str
 	l->vrf = filter->vrf ? vrf_id(sw, filter->vrf) : 0;
 	l->filter.vrf = filter->vrf ? "" : NULL; /* the texts belong to the request; the protocol is one of ours */
 	l->filter.protocol = filter->protocol ? route_protocol_known(filter->protocol) : NULL;
-	l->cursor = rib_cursor_open(l->rs->rib);
+	l->cursor = rib_cursor_open(l->rs->rib, RIB_SOURCES);
 	if (!l->cursor) {
 		free(l);
 		return -ENOMEM;

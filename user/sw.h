@@ -22,6 +22,7 @@
 #include "netlink.h"
 #include "table.h"
 
+struct events;	  /* events.c */
 struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
 struct ifaces;	  /* iface.c */
 struct rib;	  /* rib.c */
@@ -39,7 +40,7 @@ struct sw {
 	struct mirror *mirror;
 	struct netlink *nl;
 	struct control *control; /* mmap-ed */
-	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
+	struct events *events;	 /* NULL: nobody waits for events */
 
 	struct ports *ports;
 	struct ifaces *ifaces;
