@@ -73,6 +73,7 @@ static void on_gone(struct evhttp_connection *con, void *arg)
 {
 	struct streaming *s = arg;
 
+	loop_doing("the end of a listing");
 	if (!evhttp_request_get_connection(s->req))
 		evhttp_request_free(s->req);
 	streaming_free(s);

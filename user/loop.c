@@ -19,6 +19,7 @@ static struct {
 	bool running;
 	int schedstat; /* a file of this thread; negative: the kernel has none */
 	uint64_t cpu_ns, wall_ns, delay_ns; /* when the turn began */
+	uint64_t kernel_ns, asked_ns;	    /* processor time of what it was asked for; when that began */
 	uint64_t part_ns;		    /* when what it does now began, in processor time */
 	const char *part, *longest;
 	uint64_t longest_ns, logged_ns;
@@ -63,6 +64,16 @@ void loop_doing(const char *what)
 	loop.part = what;
 }
 
+void loop_asks_kernel(bool begins)
+{
+	uint64_t now = loop.running ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
+
+	if (begins)
+		loop.asked_ns = now;
+	else
+		loop.kernel_ns += now - loop.asked_ns;
+}
+
 static bool note(struct loop_time *t, uint64_t took)
 {
 	bool is_long = took > LOOP_LONG_NS;
@@ -78,7 +89,7 @@ static bool note(struct loop_time *t, uint64_t took)
 static void turn_end(void)
 {
 	uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID), wall = clock_ns(CLOCK_MONOTONIC), waited = delay_ns() - loop.delay_ns;
-	uint64_t took = wall - loop.wall_ns, cpu_took = cpu - loop.cpu_ns;
+	uint64_t took = wall - loop.wall_ns, cpu_took = cpu - loop.cpu_ns - loop.kernel_ns;
 	bool is_long;
 
 	part_end(cpu);
@@ -101,7 +112,7 @@ static void turn_begin(void)
 	loop.wall_ns = clock_ns(CLOCK_MONOTONIC);
 	loop.cpu_ns = loop.part_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	loop.part = loop.longest = "something small";
-	loop.longest_ns = 0;
+	loop.longest_ns = loop.kernel_ns = 0;
 }
 
 /* In the place of the C library's, for libevent: version 2.1 tells nobody when it listens. */

@@ -19,7 +19,7 @@
 #define RECEIVE_BUFFER (64 << 20) /* bytes; about 60000 routes' events */
 #define MESSAGE_MAX    (64 << 10) /* bytes to begin with; grows when a message does not fit */
 #define BATCH_READS    64
-#define BATCH_NS       5000000 /* how long one wake-up may last */
+#define BATCH_NS       3000000 /* how long one wake-up may last */
 #define WALK_STEP      512     /* routes between two looks at the clock */
 #define AUDIT_DELAY_MS 10      /* an event is seldom alone: the rest of them first */
 #define DOUBT_DELAY_MS 1000
@@ -344,6 +344,7 @@ static void on_audit(evutil_socket_t fd, short what, void *arg)
 {
 	struct mirror *m = arg;
 
+	loop_doing("a look at what is in doubt");
 	if (!plan_running(m) && !m->draining && doubtful(&m->doubt))
 		plan_audit(m);
 }

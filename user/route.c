@@ -12,7 +12,7 @@
 #include "events.h"
 #include "loop.h"
 
-#define SLICE_NS      3000000 /* how long choosing routes may keep the event loop from other work */
+#define SLICE_NS      1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
 #define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
 #define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
 

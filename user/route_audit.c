@@ -16,7 +16,8 @@
 #define DOUBTS	   64	   /* differences waiting for their second look: the round waits for them when there are more */
 #define FOUND	   32	   /* the last ones are kept, to be shown */
 #define LOGGED	   8	   /* of one round; the others are counted */
-#define ASK_EVERY  16	   /* each so many routes the kernel is asked as well */
+#define ASK_EVERY  16	   /* each so many routes the kernel is asked as well, */
+#define ASK_SLICE  4	   /* but no more often in a slice: it answers under a lock, which others may hold */
 #define LOOK_NS	   1000000000ull /* the kernel is asked again after so long: its events are on the way until then */
 #define LOOKS	   3		 /* so often it must differ in the same way */
 #define RESYNC_S   60		 /* the mirror is read anew no more often */
@@ -52,7 +53,7 @@ struct audit {
 	struct round now, last;
 	uint64_t rounds, began_ns, ended_ns, seed, end_ns;
 	uint64_t differences, repaired, passing;
-	unsigned logged;
+	unsigned logged, asks; /* of this round; left in this slice */
 	bool resynced;
 	uint64_t resynced_ns;
 	struct doubt doubts[DOUBTS];
@@ -271,6 +272,7 @@ static void ask(struct audit *au, const struct addr *a)
 {
 	struct audit_look l;
 
+	au->asks--;
 	au->now.asked++;
 	audit_look_kernel(au->rs, a, &l);
 	if (l.differs)
@@ -294,10 +296,9 @@ static int audit_one(const struct rib_view *v, void *arg)
 		n++;
 	for (i = 0; i < n; i++)
 		sample(au, v->vrf, &a[i]);
-	if (!v->vrf && au->now.routes++ % ASK_EVERY == au->rounds % ASK_EVERY)
+	if (!v->vrf && au->asks && au->now.routes % ASK_EVERY == au->rounds % ASK_EVERY)
 		ask(au, &a[rnd(au) % (unsigned)n]);
-	else if (v->vrf)
-		au->now.routes++;
+	au->now.routes++;
 out:
 	return au->n_doubts > DOUBTS - 8 || route_now_ns() > au->end_ns;
 }
@@ -334,6 +335,7 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 		return;
 	loop_doing("the audit of the routes");
 	au->end_ns = route_now_ns() + SLICE_NS;
+	au->asks = mirror_busy(au->rs->sw->mirror) ? 0 : ASK_SLICE; /* who changes routes holds the lock, and would differ anyway */
 	second_looks(au);
 	if (au->n_doubts > DOUBTS - 8)
 		return;
