@@ -15,6 +15,7 @@
 #include "port.h"
 #include "vlan.h"
 #include "fdb.h"
+#include "vrf.h"
 #include "iface.h"
 #include "route.h"
 #include "urpf.h"

@@ -55,7 +55,7 @@ void rib_entry_dirty(struct rib *rib, struct rib_entry *e)
 		list_append(rib->urgent ? &rib->urgent_entries : &rib->dirty_entries, &e->dirty_link);
 }
 
-static struct rib_entry *entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
+struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
 {
 	struct rib_entry *e = rib_entry_find(rib, vrf, to);
 
@@ -84,6 +84,12 @@ static void entry_free(struct rib *rib, struct rib_entry *e)
 	free(e);
 }
 
+void rib_entry_unmake(struct rib *rib, struct rib_entry *e)
+{
+	if (!e->routes && !e->installed)
+		entry_free(rib, e);
+}
+
 /* ---- cursors */
 
 struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source)
@@ -100,8 +106,7 @@ struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source)
 	return c;
 }
 
-/* The next route of the cursor's, by its link among those of its source; it may be dropped. NULL: there are no more. */
-static struct rib_list *cursor_next(struct rib *rib, struct rib_cursor *c)
+struct rib_list *rib_cursor_next(struct rib *rib, struct rib_cursor *c)
 {
 	struct rib_list *l = c->at;
 
@@ -118,19 +123,23 @@ static struct rib_list *cursor_next(struct rib *rib, struct rib_cursor *c)
 
 static bool better(const struct rib_route *a, const struct rib_route *b)
 {
+	if ((a->source == RIB_IMPORT) != (b->source == RIB_IMPORT))
+		return b->source == RIB_IMPORT;
 	if (a->distance != b->distance)
 		return a->distance < b->distance;
+	if (a->rank != b->rank)
+		return a->rank < b->rank;
 	if (a->metric != b->metric)
 		return a->metric < b->metric;
 	return a->source < b->source;
 }
 
-static struct rib_route **route_find(struct rib_entry *e, uint8_t source, uint32_t metric)
+static struct rib_route **route_find(struct rib_entry *e, uint8_t source, uint32_t table, uint32_t metric)
 {
 	struct rib_route **at;
 
 	for (at = &e->routes; *at; at = &(*at)->next)
-		if ((*at)->source == source && (*at)->metric == metric)
+		if ((*at)->source == source && (*at)->table == table && (*at)->metric == metric)
 			return at;
 	return NULL;
 }
@@ -145,7 +154,7 @@ static void route_insert(struct rib_entry *e, struct rib_route *r)
 	*at = r;
 }
 
-static void route_drop(struct rib *rib, struct rib_route **at)
+void rib_route_drop(struct rib *rib, struct rib_route **at)
 {
 	struct rib_route *r = *at;
 	struct rib_cursor *c;
@@ -162,11 +171,12 @@ static void route_drop(struct rib *rib, struct rib_route **at)
 	rib_entry_dirty(rib, r->entry);
 	rib->rounds = 0;
 	rib->n_routes--;
+	rib->imported[r->entry->vrf] -= r->source == RIB_IMPORT;
 	free(r);
 }
 
 /* The route that is there gets another way; a group that replaces a group begins with its choices. */
-static void route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
+void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
 {
 	struct rib_way *old = r->way;
 
@@ -184,22 +194,26 @@ static void route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *
 	rib->rounds = 0;
 }
 
-static void route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
+void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
 {
 	struct rib_route *r = *at;
 
 	r->generation = rib->generation[spec->source];
-	if (r->distance == spec->distance && r->protocol == spec->protocol)
+	if (r->distance == spec->distance && r->protocol == spec->protocol && r->rank == spec->rank &&
+	    r->metric == spec->metric && r->table == spec->table)
 		return;
 	r->protocol = spec->protocol;
 	r->distance = spec->distance;
+	r->rank = spec->rank;
+	r->metric = spec->metric;
+	r->table = spec->table;
 	*at = r->next;
 	route_insert(r->entry, r);
 	rib_entry_dirty(rib, r->entry);
 	rib->rounds = 0;
 }
 
-static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
+int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
 {
 	struct rib_route *r = calloc(1, sizeof(*r));
 
@@ -211,6 +225,8 @@ static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_rout
 	r->source = spec->source;
 	r->protocol = spec->protocol;
 	r->distance = spec->distance;
+	r->rank = spec->rank;
+	r->table = spec->table;
 	r->generation = rib->generation[spec->source];
 	list_append(&w->routes, &r->of_way);
 	list_append(&rib->sources[spec->source], &r->of_source);
@@ -218,41 +234,42 @@ static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_rout
 	rib_entry_dirty(rib, e);
 	rib->rounds = 0;
 	rib->n_routes++;
+	rib->imported[e->vrf] += r->source == RIB_IMPORT;
 	return 0;
 }
 
 int rib_put(struct rib *rib, const struct rib_route_spec *spec)
 {
 	struct prefix to = prefix_masked(&spec->to);
-	struct rib_entry *e = entry_make(rib, spec->vrf, &to);
+	struct rib_entry *e = rib_entry_make(rib, spec->vrf, &to);
 	struct rib_way *w = e ? rib_way_get(rib, spec) : NULL;
 	struct rib_route **at;
 
 	if (!w)
 		goto no_memory;
-	at = route_find(e, spec->source, spec->metric);
+	at = route_find(e, spec->source, spec->table, spec->metric);
 	if (at) {
-		route_set_way(rib, *at, w);
-		route_rank(rib, at, spec);
+		rib_route_set_way(rib, *at, w);
+		rib_route_rank(rib, at, spec);
 		return 0;
 	}
-	if (!route_new(rib, e, spec, w))
+	if (!rib_route_new(rib, e, spec, w))
 		return 0;
 	rib_way_put(rib, w);
 no_memory:
-	if (e && !e->routes && !e->installed)
-		entry_free(rib, e);
+	if (e)
+		rib_entry_unmake(rib, e);
 	return -ENOMEM;
 }
 
-void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric)
+void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t table, uint32_t metric)
 {
 	struct prefix masked = prefix_masked(to);
 	struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
-	struct rib_route **at = e ? route_find(e, source, metric) : NULL;
+	struct rib_route **at = e ? route_find(e, source, table, metric) : NULL;
 
 	if (at)
-		route_drop(rib, at);
+		rib_route_drop(rib, at);
 }
 
 void rib_begin(struct rib *rib, uint8_t source)
@@ -265,7 +282,7 @@ static void sweep_one(struct rib *rib, struct rib_list *l)
 	struct rib_route *r = list_item(l, struct rib_route, of_source);
 
 	if (r->generation != rib->generation[r->source])
-		route_drop(rib, route_find(r->entry, r->source, r->metric));
+		rib_route_drop(rib, route_find(r->entry, r->source, r->table, r->metric));
 }
 
 void rib_sweep(struct rib *rib, uint8_t source)
@@ -283,7 +300,7 @@ bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max)
 	struct rib_list *l;
 
 	while (max--) {
-		l = cursor_next(rib, c);
+		l = rib_cursor_next(rib, c);
 		if (!l)
 			return true;
 		sweep_one(rib, l);
@@ -413,9 +430,19 @@ static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
 		return r;
 	rib->room += !result;
 	rib->n_installed += (result != 0) - (e->installed != 0);
+	rib->installed[e->vrf][e->to.family == 6] += (result != 0) - (e->installed != 0);
 	e->installed = result;
 	rib->changed = true;
 	return 0;
+}
+
+static void import_some(struct rib *rib, uint64_t end)
+{
+	unsigned n = 0;
+
+	while (rib->importing && !rib_imports_apply(rib, CLOCK_EVERY))
+		if (over(end, &n, 1))
+			break;
 }
 
 static int select_one(struct rib *rib, struct rib_entry *e)
@@ -430,6 +457,13 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 		return r;
 	e->active = e->refused ? NULL : best;
 	list_remove(&e->dirty_link);
+	r = rib_export(rib, e);
+	if (r) {
+		rib_entry_dirty(rib, e);
+		return r;
+	}
+	if (!list_empty(&e->dirty_link)) /* it looks at itself once more */
+		return 0;
 	if (!e->routes) {
 		entry_free(rib, e);
 	} else if (e->refused) {
@@ -460,6 +494,7 @@ static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 	uint64_t urgent_end = rib->hurry ? 0 : end;
 	int r;
 
+	import_some(rib, end);
 	for (;;) {
 		rib->changed = false;
 		r = resolve_dirty(rib, urgent_end);
@@ -518,7 +553,7 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 bool rib_pending(const struct rib *rib)
 {
 	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways) ||
-	       !list_empty(&rib->telling_ways);
+	       !list_empty(&rib->telling_ways) || rib->importing;
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)
@@ -583,6 +618,11 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .distance = r->distance,
 			       .type = r->way->type,
 			       .metric = r->metric,
+			       .table = r->source == RIB_IMPORT ? 0 : r->table,
+			       .from = r->source == RIB_IMPORT ? (int)(r->table & 0xffff) : -1,
+			       .origin = r->source == RIB_IMPORT ? (uint8_t)(r->table >> 16) : r->source,
+			       .rank = r->rank,
+			       .recursive = r->way->recursive,
 			       .mtu = r->way->mtu,
 			       .active = r->entry->active == r,
 			       .result = r->way->result,
@@ -619,7 +659,7 @@ int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct 
 	struct rib_view v;
 	int r;
 
-	while ((l = cursor_next(rib, c))) {
+	while ((l = rib_cursor_next(rib, c))) {
 		view(list_item(l, struct rib_route, of_source), &v);
 		r = fn(&v, arg);
 		if (r)
@@ -672,11 +712,11 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 	return -ENOENT;
 }
 
-int rib_find(const struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric, struct rib_view *ret)
+int rib_find(const struct rib *rib, const struct rib_route_spec *spec, struct rib_view *ret)
 {
-	struct prefix masked = prefix_masked(to);
-	struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
-	struct rib_route **at = e ? route_find(e, source, metric) : NULL;
+	struct prefix masked = prefix_masked(&spec->to);
+	struct rib_entry *e = rib_entry_find(rib, spec->vrf, &masked);
+	struct rib_route **at = e ? route_find(e, spec->source, spec->table, spec->metric) : NULL;
 
 	if (!at)
 		return -ENOENT;
@@ -696,6 +736,40 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && e->active->way->result != e->installed))
 			return true;
 	return false;
+}
+
+int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg), void *arg)
+{
+	struct prefix masked = prefix_masked(to);
+	const struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
+	struct rib_view v;
+	int r = e ? 0 : -ENOENT;
+
+	for (const struct rib_route *route = e ? e->routes : NULL; route && !r; route = route->next) {
+		view(route, &v);
+		r = fn(&v, arg);
+	}
+	return r;
+}
+
+int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret)
+{
+	const struct rib_entry *e = rib_gateway_entry(rib, vrf, gateway, addr_family(gateway));
+
+	if (!e)
+		return -ENOENT;
+	view(e->active, ret);
+	return 0;
+}
+
+uint32_t rib_imported(const struct rib *rib, uint16_t vrf)
+{
+	return vrf < VRF_MAX ? rib->imported[vrf] : 0;
+}
+
+uint32_t rib_installed(const struct rib *rib, uint16_t vrf, uint8_t family)
+{
+	return vrf < VRF_MAX ? rib->installed[vrf][family == 6] : 0;
 }
 
 size_t rib_count(const struct rib *rib)
@@ -758,6 +832,7 @@ void rib_close(struct rib *rib)
 	it = (struct hash_iter){0};
 	while ((node = hash_next(&rib->ways, &it)))
 		free(hash_entry(node, struct rib_way, node));
+	rib_imports_free(rib);
 	hash_free(&rib->entries);
 	hash_free(&rib->ways);
 	free(rib);

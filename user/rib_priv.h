@@ -1,4 +1,5 @@
-/* rib_priv.h: the structures shared by rib.c (routes, and which is in force) and rib_way.c (where they lead).
+/* rib_priv.h: the structures shared by rib.c (routes, and which is in force), rib_way.c (where they lead) and
+ * rib_import.c (from VRF to VRF).
  */
 #ifndef SLUICE_RIB_PRIV_H
 #define SLUICE_RIB_PRIV_H
@@ -38,7 +39,8 @@ struct rib_route {
 	struct rib_list of_way, of_source;
 	uint32_t metric;
 	uint32_t generation;
-	uint8_t source, protocol, distance;
+	uint32_t table; /* the kernel's; of an imported one: its source there << 16 | the VRF it comes from */
+	uint8_t source, protocol, distance, rank;
 };
 
 struct rib_entry {
@@ -48,8 +50,9 @@ struct rib_entry {
 	uint32_t installed; /* what the FIB has */
 	struct prefix to;
 	uint16_t vrf;
-	bool refused; /* the FIB had no room */
-	bool waits;   /* dirty_link stands in the list of those that were refused */
+	bool refused;	 /* the FIB had no room */
+	bool waits;	 /* dirty_link stands in the list of those that were refused */
+	bool is_import; /* what is in force was imported, as of the last choice */
 };
 
 struct rib_cursor {
@@ -69,6 +72,15 @@ struct rib {
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
+	uint32_t installed[VRF_MAX][2]; /* prefixes in the FIB, by family */
+	uint32_t imported[VRF_MAX];
+	struct rib_import *imports;
+	size_t n_imports;
+	bool exports[VRF_MAX]; /* some rule takes routes out of this VRF */
+	/* The rules changed: imported routes from here on, and entries from this bucket on, have not been looked at yet. */
+	struct rib_cursor *import_cursor;
+	size_t import_at;
+	bool importing;
 	struct rib_cursor *cursors; /* open ones */
 	uint32_t n_long[2][129];    /* entries of each family by length: a search asks for those alone that there are */
 	unsigned rounds;	    /* of working out recursive ways, since a source told something */
@@ -117,9 +129,28 @@ static inline void list_prepend(struct rib_list *at, struct rib_list *l)
 #define list_item(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e);
+/* The entry whose route in force reaches a gateway: the default route does not count. */
+struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family);
 struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const struct prefix *to);
 /* The entry of the longest prefix that holds the address, of at most *len bits; *len is then where to go on. NULL: none. */
 struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len);
+
+/* A route into the entry, for which the caller holds a use of `w`. -ENOMEM: the use is the caller's still. */
+int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w);
+struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to); /* NULL: no memory */
+void rib_entry_unmake(struct rib *rib, struct rib_entry *e);				  /* frees one that has no routes */
+void rib_route_drop(struct rib *rib, struct rib_route **at);
+/* The route takes another way, for which the caller holds a use; and another place. */
+void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w);
+void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec);
+
+/* After the choice in an entry: the VRFs that import it follow. -ENOMEM. */
+int rib_export(struct rib *rib, struct rib_entry *e);
+void rib_imports_free(struct rib *rib);
+/* After a change of the rules: at most so many routes and buckets. True: all done. */
+bool rib_imports_apply(struct rib *rib, size_t max);
+/* The next route of the cursor's, by its link among those of its source; it may be dropped. NULL: there are no more. */
+struct rib_list *rib_cursor_next(struct rib *rib, struct rib_cursor *c);
 
 uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node);
 /* The way with this content, for one more user. NULL: no memory. */

@@ -62,9 +62,11 @@ struct audit {
 	size_t n_found;
 };
 
-static const char *vrf_name(const struct routes *rs, uint16_t vrf)
+static const char *name_of_vrf(const struct routes *rs, uint16_t vrf)
 {
-	return vrf < rs->sw->model->n_vrfs ? rs->sw->model->vrfs[vrf].name : "default";
+	const char *name = vrf_name(rs->sw, vrf);
+
+	return name ? name : "?";
 }
 
 /* ---- what was found */
@@ -98,7 +100,7 @@ static void tell(struct audit *au, const struct found *f)
 	addr_text(&f->addr, addr);
 	if (f->between == AUDIT_FIB)
 		log_error("route audit: route %s, VRF %s: the FIB sends %s %s, the RIB %s; written anew", text,
-			  vrf_name(au->rs, f->vrf), addr, f->other, f->own);
+			  name_of_vrf(au->rs, f->vrf), addr, f->other, f->own);
 	else
 		log_error("route audit: route %s: the kernel has %s for %s, the RIB %s; the kernel's routes are read anew", text,
 			  f->other, addr, f->own);
@@ -401,7 +403,7 @@ static json_t *found_json(struct audit *au, const struct found *f)
 	char text[PREFIX_TEXT], addr[ADDR_TEXT];
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b}", "prefix", prefix_text(&f->to, text), "vrf",
-			 vrf_name(au->rs, f->vrf), "address", addr_text(&f->addr, addr), "between",
+			 name_of_vrf(au->rs, f->vrf), "address", addr_text(&f->addr, addr), "between",
 			 f->between == AUDIT_FIB ? "fib and rib" : "kernel and rib", f->between == AUDIT_FIB ? "fib" : "kernel",
 			 f->other, "rib", f->own, "since", time_json(f->since), "repaired", f->repaired);
 }

@@ -110,7 +110,7 @@ static void missing(const struct rib_view *v, const struct prefix *kernel, struc
 static void compare(struct routes *rs, const struct rib_route_spec *spec, struct audit_look *ret)
 {
 	struct rib_view v;
-	bool known = !rib_find(rs->rib, spec->vrf, &spec->to, spec->source, spec->metric, &v);
+	bool known = !rib_find(rs->rib, spec, &v);
 
 	if (known && (v.type == spec->type || (v.type == NEXTHOP_CONNECTED && spec->type == NEXTHOP_GATEWAY)) && same_ways(&v, spec))
 		return;

@@ -52,6 +52,17 @@ static const struct row rows[] = {
 	 "  red: {table: 100}\n"
 	 "  blue: {table: 100}\n",
 	 "sluice.yaml:3: vrfs.blue: the kernel's table 100 is VRF `red`'s (line 2)\n"},
+	{"vrf main table through default",
+	 "vrfs:\n"
+	 "  default: {table: 100}\n"
+	 "  blue: {table: [99, 100]}\n",
+	 "sluice.yaml:3: vrfs.blue: the kernel's table 100 is VRF `default`'s (line 2)\n"},
+	{"vrf imports itself", "vrfs:\n  red: {import: red}\n",
+	 "sluice.yaml:2: vrfs.red.import: a VRF has its own routes already: another VRF is wanted\n"},
+	{"vrf imports nobody", "vrfs:\n  red: {import: blue}\n",
+	 "sluice.yaml:2: vrfs.red.import: no VRF is called `blue`: list it under `vrfs`\n"},
+	{"vrf imports twice", "vrfs:\n  red: {import: [default, {vrf: default, prefixes: 10.0.0.0/8}]}\n",
+	 "sluice.yaml:2: vrfs.red.import: VRF `default` is listed twice: put the prefixes into one list\n"},
 	{"globs: meet in the middle",
 	 "ports:\n"
 	 "  \"a*b\": {mode: routed}\n"

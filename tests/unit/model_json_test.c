@@ -137,7 +137,9 @@ static void odd_names_test(void **state)
 				     "  \"{}\": {mode: routed}\n"
 				     "vlans: {10: {name: \"yes\"}, 20: {name: \"0777\"}, 30: {name: \"1.5\"}, 40: {name: "
 				     "\"null\"}, 50: {name: \"2001-01-01\"}}\n"
-				     "vrfs: {\"on\": {table: 7}, \"1:30\": {}}\n"
+				     "vrfs: {default: {table: [254, 8], import: \"on\"}, \"on\": {table: 7, import: [\"1:30\", {vrf: "
+				     "default, prefixes: [10.0.0.0/8 ge 9 le 10, deny fd00::/8 le 9, \"::/0 ge 1\", 1.0.0.0/8]}]},\n"
+				     "  \"1:30\": {}}\n"
 				     "interfaces: {\"no\": {vlan: 10}, \"null\": {port: \"null\"}}\n"
 				     "nat: [{name: \"1_000\", type: snat, out: [\"no\", \"null\"], to: masquerade}]\n"
 				     "fdb: []\n");
@@ -149,7 +151,7 @@ static void odd_names_test(void **state)
 	yaml = model_yaml(m);
 	assert_non_null(strstr(yaml, "  \"null\": {mode: routed}\n"));
 	assert_non_null(strstr(yaml, "  \"1e3\": {mode: routed}\n"));
-	assert_non_null(strstr(yaml, "  \"on\": {table: 7}\n"));
+	assert_non_null(strstr(yaml, "  \"on\": {table: 7, import: ["));
 	assert_non_null(strstr(yaml, "  10: {name: \"yes\"}\n"));
 	free(yaml);
 	model_free(m);
