@@ -90,7 +90,7 @@ static int get_vlans(struct call *c)
 
 static int get_interfaces(struct call *c)
 {
-	return answer(c, iface_show(c->api->sw));
+	return iface_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int get_vrfs(struct call *c)
@@ -98,48 +98,9 @@ static int get_vrfs(struct call *c)
 	return answer(c, vrf_show(c->api->sw));
 }
 
-/* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
-static int where_filter(struct call *c, struct route_filter *f)
-{
-	const char *to = http_query(c->rq, "to"), *longer = http_query(c->rq, "longer"), *via = http_query(c->rq, "via"),
-		   *iface = http_query(c->rq, "interface");
-
-	if (to && longer)
-		return errs_fail(c->errs, EINVAL, "`to` or `longer`, not both");
-	f->longer = longer;
-	if (longer)
-		to = longer;
-	if (to && prefix_parse(to, 0, false, &f->to))
-		return errs_fail(c->errs, EINVAL, "'%.64s' is no prefix: 192.0.2.0/24 or 2001:db8::/32 would be one", to);
-	if (to)
-		f->to = prefix_masked(&f->to);
-	if (via && addr_parse(via, &f->via, &f->via_family))
-		return errs_fail(c->errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", via);
-	if (iface && !(f->iface = iface_id(c->api->sw, iface)))
-		return errs_fail(c->errs, ENOENT, "there is no interface '%.32s'", iface);
-	return 0;
-}
-
 static int get_routes(struct call *c)
 {
-	struct route_filter f = {.vrf = http_query(c->rq, "vrf"), .protocol = http_query(c->rq, "protocol")};
-	uint32_t family = 0;
-	int r = where_filter(c, &f);
-
-	if (!r)
-		r = query_u32(c, "limit", 0, UINT32_MAX, &f.limit);
-	if (!r)
-		r = query_u32(c, "family", 4, 6, &family);
-	if (r)
-		return r;
-	f.family = (uint8_t)family;
-	f.inactive = query_flag(c, "inactive");
-	if (f.vrf && !model_vrf(c->api->sw->model, f.vrf))
-		return errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", f.vrf);
-	if (f.protocol && !route_protocol_known(f.protocol))
-		return errs_fail(c->errs, EINVAL, "no route has the protocol '%.32s'", f.protocol);
-	r = route_list(c->api->sw, &f, &c->reply->stream);
-	return r ? errs_fail(c->errs, -r, "out of memory") : 0;
+	return route_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int get_route_get(struct call *c)
@@ -189,7 +150,7 @@ static int get_fdb(struct call *c)
 
 static int get_neighbors(struct call *c)
 {
-	return answer_stream(c, neighbor_list(c->api->sw, &c->reply->stream));
+	return neighbor_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int get_counters(struct call *c)
@@ -431,7 +392,7 @@ static int post_fdb_flush(struct call *c)
 
 static int get_nexthops(struct call *c)
 {
-	return answer(c, nexthop_show(c->api->sw));
+	return nexthop_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int drain(struct call *c, bool drained)
@@ -462,20 +423,21 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/status", get_status, NULL, "sluiced itself: version, configuration, what failed"},
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
-	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
+	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces; ?name= ?vrf= ?vlan= ?state=; ?limit= ?after="},
 	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
-	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
+	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?match=PREFIX ?via= ?interface= ?type= ?table= ?family=4|6 ?active=1 "
+	 "?inactive=1; ?limit= ?after=: in order, by pages"},
 	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
 	{"GET", "/v1/routes/audit", get_route_audit, NULL, "the tables of routes compared with each other: what differed"},
-	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
+	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by; ?via= ?interface= ?state=; ?limit= ?after="},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
-	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
+	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours; ?to= ?interface= ?vrf= ?family= ?state=; ?limit= ?after="},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
 	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
 	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},

@@ -72,6 +72,7 @@ int route_read_pools(struct routes *rs);
 int route_drains_adopt(struct routes *rs); /* those of the former life, which the nexthops are marked with */
 bool route_drained(const struct routes *rs, const struct nexthop *nh);
 /* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
+const char *route_nexthop_state(const struct routes *rs, const struct nexthop *nh); /* "resolved", "unresolved", "failed" … */
 json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);
 /* A route's members but for the nexthops, and those. */
 json_t *route_show_fields(struct routes *rs, const struct rib_view *v);

@@ -1,5 +1,30 @@
-/* show_route.c: what is told of routes besides the routes themselves, for people: the audit. */
+/* show_route.c: what is told of routes besides the routes themselves, for people: the audit; pages of listings. */
 #include "cli.h"
+
+const json_t *page_rows(const json_t *answer, const char *noun, const char **ret_next)
+{
+	*ret_next = json_string_value(json_object_get(answer, "next"));
+	return json_is_array(answer) ? answer : json_object_get(answer, noun);
+}
+
+void print_next(const char *next)
+{
+	if (next)
+		printf("more: after %s\n", next);
+}
+
+void print_routes(const json_t *answer)
+{
+	const char *next;
+	const json_t *rows = page_rows(answer, "routes", &next), *route;
+	size_t i;
+
+	json_array_foreach (rows, i, route)
+		print_route(route);
+	if (!json_array_size(rows))
+		puts("no routes");
+	print_next(next);
+}
 
 static long long number(const json_t *o, const char *key)
 {
