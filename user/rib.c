@@ -754,7 +754,7 @@ int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, in
 
 int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret)
 {
-	const struct rib_entry *e = rib_gateway_entry(rib, vrf, gateway, addr_family(gateway));
+	const struct rib_entry *e = rib_gateway_entry(rib, vrf, gateway, addr_family(gateway), NULL);
 
 	if (!e)
 		return -ENOENT;

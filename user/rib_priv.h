@@ -129,8 +129,9 @@ static inline void list_prepend(struct rib_list *at, struct rib_list *l)
 #define list_item(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e);
-/* The entry whose route in force reaches a gateway: the default route does not count. */
-struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family);
+/* The entry whose route in force reaches a gateway: the default route does not count, nor routes with the way `but` (or NULL). */
+struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family,
+				    const struct rib_way *but);
 struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const struct prefix *to);
 /* The entry of the longest prefix that holds the address, of at most *len bits; *len is then where to go on. NULL: none. */
 struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len);

@@ -1,7 +1,8 @@
 /* rib_way.c: ways: from the nexthops that a route names to the nexthop or group that the FIB holds. Declared in rib_priv.h.
  *
  * A gateway without an interface is looked up among the routes in force, longest prefix first (the default route does not
- * count: every gateway would be reachable by it): a connected one names the interface, another one lends its own steps.
+ * count: every gateway would be reachable by it, and neither does the route itself): a connected one names the interface, another
+ * one lends its own steps.
  */
 #include "rib_priv.h"
 
@@ -129,6 +130,9 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 
 /* ---- working out */
 
+/* Gateways behind gateways behind gateways are looked at so far: what leads nowhere by then leads nowhere. */
+#define LOOKS_MAX (4 * NHG_MEMBERS)
+
 /* What a result is made from. */
 struct rib_step {
 	struct nexthop_key key;
@@ -138,7 +142,7 @@ struct rib_step {
 struct steps {
 	struct rib_step v[NHG_MEMBERS];
 	size_t n;
-	unsigned usable;
+	unsigned usable, looks;	   /* looks: at gateways, as far as that went */
 	const struct rib_way *way; /* whose they are */
 	const char *reason;
 };
@@ -156,13 +160,14 @@ static void add_step(struct rib *rib, struct steps *s, const struct rib_step *st
 	s->v[s->n++] = *step;
 }
 
-struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family)
+struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family,
+				    const struct rib_way *but)
 {
 	int len = family == 4 ? 32 : 128;
 	struct rib_entry *e;
 
 	while ((e = rib_entry_above(rib, vrf, gateway, family, &len)))
-		if (e->active)
+		if (e->active && e->active->way != but)
 			return e->to.len ? e : NULL;
 	return NULL;
 }
@@ -187,16 +192,17 @@ static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_next
 				.weight = weight};
 	struct rib_entry *e;
 
+	s->looks++;
 	step.key.gateway = n->gateway;
 	if (n->iface) {
 		add_step(rib, s, &step);
 		return;
 	}
-	e = rib_gateway_entry(rib, vrf, &n->gateway, n->family);
-	if (!e) {
-		s->reason = "no interface reaches the gateway";
-	} else if (e->active->way == s->way) {
+	e = rib_gateway_entry(rib, vrf, &n->gateway, n->family, s->way);
+	if (!e && rib_gateway_entry(rib, vrf, &n->gateway, n->family, NULL)) {
 		s->reason = "the gateway is reached by nothing but the route itself";
+	} else if (!e) {
+		s->reason = "no interface reaches the gateway";
 	} else if (e->active->way->type == NEXTHOP_CONNECTED) {
 		step.key.iface = e->active->way->nexthops[0].iface;
 		add_step(rib, s, &step);
@@ -214,7 +220,7 @@ static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct s
 	struct rib_step step;
 	size_t i;
 
-	for (i = 0; i < by->n; i++) {
+	for (i = 0; i < by->n && s->n < NHG_MEMBERS && s->looks < LOOKS_MAX; i++) {
 		const struct rib_nexthop *n = &by->nexthops[i];
 		uint32_t w = weight * n->weight > 256 ? 256 : weight * n->weight;
 
