@@ -162,11 +162,7 @@ static void gateway_check(struct checker *c, const struct route_cfg *route, cons
 	if (!s && iface)
 		check_bad(c, route->where, key, "the gateway %s is in no prefix of interface `%s`, and `onlink` is not set", addr,
 			  h->iface);
-	else if (!s)
-		check_bad(c, route->where, key,
-			  "no interface of VRF `%s` reaches the gateway %s: none has a prefix with it (or give `interface` and "
-			  "`onlink: true`)",
-			  route->vrf, addr);
+	/* in no prefix at all: another route may lead to it, today or tomorrow; until then this one is not in force */
 	problem = s ? subnet_problem(&s->net, &h->gateway) : NULL;
 	if (problem)
 		check_bad(c, route->where, key, "the gateway %s %s", addr, problem);
