@@ -7,6 +7,7 @@
  * blocks that are all new, and the store that leads to the first of them changes from the one picture to the other.
  */
 #include "fib_priv.h"
+#include "fib_grace.h"
 #include "fib_list.h"
 
 #include <errno.h>
