@@ -426,11 +426,14 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces; ?name= ?vrf= ?vlan= ?state=; ?limit= ?after="},
 	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
-	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?match=PREFIX ?via= ?interface= ?type= ?table= ?family=4|6 ?active=1 "
+	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?match=PREFIX ?via= ?interface= ?type= ?table= ?family=4|6 "
+	 "?active=1 "
 	 "?inactive=1; ?limit= ?after=: in order, by pages"},
-	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
+	{"GET", "/v1/routes/get", get_route_get, NULL,
+	 "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
 	{"GET", "/v1/routes/audit", get_route_audit, NULL, "the tables of routes compared with each other: what differed"},
-	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by; ?via= ?interface= ?state=; ?limit= ?after="},
+	{"GET", "/v1/nexthops", get_nexthops, NULL,
+	 "gateways and interfaces that routes lead by; ?via= ?interface= ?state=; ?limit= ?after="},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},

@@ -238,8 +238,7 @@ static int write_bytes(struct fib *f, struct fib_node *n)
 	}
 	fib_image_make(entries, &img);
 	flat = want_flat(f, n, &img);
-	if (n->block && n->form == (flat ? FIB_FLAT : 0) &&
-	    (flat || same_runs(&f->units[n->block], &img))) {
+	if (n->block && n->form == (flat ? FIB_FLAT : 0) && (flat || same_runs(&f->units[n->block], &img))) {
 		for (i = 0; i < 256; i++)
 			store(fib_entry_word(f, fib_node_entry(n), i << 24), entries[i]);
 		return 0;

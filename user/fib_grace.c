@@ -1,5 +1,5 @@
-/* fib_grace.c: RCU grace periods, waited for beside the event loop: between fib_units.c, which needs one now and then before memory
- * is used again, and the kernel, which makes the caller wait for some 10 ms, and on a busy machine for 300.
+/* fib_grace.c: RCU grace periods, waited for beside the event loop: between fib_units.c, which needs one now and then before
+ * memory is used again, and the kernel, which makes the caller wait for some 10 ms, and on a busy machine for 300.
  *
  * The only thread besides the main one. It does nothing but wait in that one system call.
  */

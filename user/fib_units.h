@@ -2,8 +2,8 @@
  *
  * Stands between fib.c, which builds nodes, and the mmap-ed array that the data plane reads. A unit taken back stays
  * untouched until an RCU grace period has passed; one period serves all that wait, and is asked for when they are many, so a
- * busy routing daemon costs a few periods a second and a quiet one none. It passes beside the event loop (fib_grace.h), which waits
- * for it only when no memory is left besides.
+ * busy routing daemon costs a few periods a second and a quiet one none. It passes beside the event loop (fib_grace.h), which
+ * waits for it only when no memory is left besides.
  */
 #ifndef SLUICE_FIB_UNITS_H
 #define SLUICE_FIB_UNITS_H

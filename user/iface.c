@@ -338,8 +338,7 @@ json_t *iface_show_one(struct sw *sw, const struct iface_cfg *cfg)
 	iface_get(sw, id, &e);
 	o = json_pack("{s:s, s:i, s:s, s:o, s:s, s:I, s:I, s:s}", "name", cfg->name, "id", id, "vrf", cfg->vrf, "addresses",
 		      iface_addrs_show(sw, (int)e.host_ifindex), "mac", mac_text(e.mac, mac), "mtu", (json_int_t)e.mtu, "ifindex",
-		      (json_int_t)e.host_ifindex, "state",
-		      iface_state(sw, cfg));
+		      (json_int_t)e.host_ifindex, "state", iface_state(sw, cfg));
 	json_object_set_new(o, "rpf", json_string(cfg->rpf == RPF_STRICT ? "strict" : cfg->rpf ? "loose" : "off"));
 	if (cfg->mss)
 		json_object_set_new(o, "mss", cfg->mss == IFACE_MSS_CLAMP ? json_string("clamp") : json_integer(cfg->mss));

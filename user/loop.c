@@ -17,7 +17,7 @@
 
 static struct {
 	bool running;
-	int schedstat; /* a file of this thread; negative: the kernel has none */
+	int schedstat;			    /* a file of this thread; negative: the kernel has none */
 	uint64_t cpu_ns, wall_ns, delay_ns; /* when the turn began */
 	uint64_t kernel_ns, asked_ns;	    /* processor time of what it was asked for; when that began */
 	uint64_t part_ns;		    /* when what it does now began, in processor time */

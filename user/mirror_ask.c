@@ -1,4 +1,5 @@
-/* mirror_ask.c: single questions to the kernel, beside the mirror of all that it knows: for who doubts the mirror (route_audit.c).
+/* mirror_ask.c: single questions to the kernel, beside the mirror of all that it knows: for who doubts the mirror
+ * (route_audit.c).
  *
  * On a socket of its own, so that answers do not get between a dump's. The kernel answers while the question is being sent: no
  * waiting.
@@ -101,7 +102,8 @@ int mirror_ask(struct mirror *m, const struct addr *a, struct kroute *ret)
 	if (nlh->nlmsg_type == RTM_NEWROUTE)
 		return take_answer(m, nlh, ret);
 	e = mnl_nlmsg_get_payload(nlh);
-	return nlh->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(nlh) >= sizeof(*e) && e->error < 0 ? e->error : -EPROTO;
+	return nlh->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(nlh) >= sizeof(*e) && e->error < 0 ? e->error
+													      : -EPROTO;
 }
 
 bool mirror_busy(const struct mirror *m)

@@ -21,7 +21,7 @@
 #define USED_S	      30 /* used in that time: a stale entry is probed, */
 #define PROBE_EVERY_S 10 /* this often */
 #define TIMER_S	      1
-#define STALE_EVERY_S 5	  /* the walk over stale entries */
+#define STALE_EVERY_S 5 /* the walk over stale entries */
 
 static uint32_t now_s(void)
 {

@@ -56,7 +56,7 @@ struct filter {
 	uint16_t iface;	  /* 0: any */
 	bool has_vrf;
 	uint16_t vrf;
-	uint32_t family;     /* 0: any */
+	uint32_t family;   /* 0: any */
 	const char *state; /* a constant; NULL: any */
 };
 

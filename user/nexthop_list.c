@@ -1,4 +1,5 @@
-/* nexthop_list.c: `nexthop show`: gateways and interfaces that routes lead by, as a query asks for them, by id, whole or by pages. */
+/* nexthop_list.c: `nexthop show`: gateways and interfaces that routes lead by, as a query asks for them, by id, whole or by
+ * pages. */
 #include "page.h"
 #include "route_priv.h"
 
@@ -72,8 +73,8 @@ static int parse(struct sw *sw, const struct http_request *rq, struct listing *l
 		return errs_fail(errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", via);
 	if (iface && !(l->iface = iface_id(sw, iface)))
 		return errs_fail(errs, ENOENT, "there is no interface '%.32s'", iface);
-	if (state && strcmp(state, "resolved") && strcmp(state, "unresolved") && strcmp(state, "failed") && strcmp(state, "down") &&
-	    strcmp(state, "drained"))
+	if (state && strcmp(state, "resolved") && strcmp(state, "unresolved") && strcmp(state, "failed") &&
+	    strcmp(state, "down") && strcmp(state, "drained"))
 		return errs_fail(errs, EINVAL, "'%.32s' is no state of a nexthop: resolved, unresolved, failed, down or drained",
 				 state);
 	snprintf(l->state, sizeof(l->state), "%s", state ? state : "");

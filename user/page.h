@@ -1,5 +1,5 @@
-/* page.h: the next so many of a great many keys, in order, found by going over all of them once: between listings, which page, and
- * tables that know no order.
+/* page.h: the next so many of a great many keys, in order, found by going over all of them once: between listings, which page,
+ * and tables that know no order.
  *
  * A page goes on behind the key of the last entry of the page before, which need not be there any more: whatever came and went in
  * between, what is there all the time is shown once.
@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include "http.h"
 
-#define PAGE_MAX    100000 /* keys on a page */
+#define PAGE_MAX 100000 /* keys on a page */
 
-#define PAGE_CURSOR 128	   /* bytes of a cursor's text */
+#define PAGE_CURSOR 128 /* bytes of a cursor's text */
 
 struct page;
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#define CLOCK_EVERY   64	    /* entries between two looks at the clock */
+#define CLOCK_EVERY   64	      /* entries between two looks at the clock */
 #define ROUNDS	      (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
 #define FULL_EVERY_NS 1000000000
 
@@ -603,7 +603,10 @@ int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
 	if (!e)
 		return 0;
 	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
-			 prefix_text(&e->to, text), !e->refused ? "nexthops" : e->to.family == 4 ? "IPv4 routes" : "IPv6 routes",
+			 prefix_text(&e->to, text),
+			 !e->refused	     ? "nexthops"
+			 : e->to.family == 4 ? "IPv4 routes"
+					     : "IPv6 routes",
 			 rib->n_refused ? rib->n_refused : 1);
 }
 
@@ -738,7 +741,8 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 	return false;
 }
 
-int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg), void *arg)
+int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
+		void *arg)
 {
 	struct prefix masked = prefix_masked(to);
 	const struct rib_entry *e = rib_entry_find(rib, vrf, &masked);

@@ -3,8 +3,8 @@
  * Stands between the sources of routes (route.c: configuration, addresses, the kernel) and the tables (fib.h, nexthop.h). For
  * each prefix of a VRF the routes stand in order of preference: administrative distance, then rank (of the kernel's table in the
  * VRF's list), then metric, then source; the first that leads somewhere is in force. What is imported from other VRFs stands
- * behind all of the VRF's own (rib_import.c). Routes with equal nexthops share one `way`, which is worked out once: a full table that
- * leaves by three gateways is a million routes and a handful of ways.
+ * behind all of the VRF's own (rib_import.c). Routes with equal nexthops share one `way`, which is worked out once: a full table
+ * that leaves by three gateways is a million routes and a handful of ways.
  *
  * Puts and removals are gathered; rib_settle() works out ways, chooses routes and writes the FIB.
  */
@@ -106,11 +106,11 @@ struct rib_view {
 	struct prefix to;
 	uint8_t source, protocol, distance, type;
 	uint32_t metric, mtu;
-	uint32_t table;	   /* the kernel's; 0: not of the kernel */
-	int from;	   /* the VRF that it is imported from; -1: it is the VRF's own */
-	uint8_t origin;	   /* an imported one's source there; else as `source` */
+	uint32_t table; /* the kernel's; 0: not of the kernel */
+	int from;	/* the VRF that it is imported from; -1: it is the VRF's own */
+	uint8_t origin; /* an imported one's source there; else as `source` */
 	uint8_t rank;
-	bool recursive;	   /* some gateway is reached by another route */
+	bool recursive; /* some gateway is reached by another route */
 	bool active;
 	const char *reason; /* inactive: why */
 	uint32_t result;    /* of the way: nexthop or group; 0: none */
@@ -132,11 +132,12 @@ int rib_find(const struct rib *rib, const struct rib_route_spec *spec, struct ri
 /* A change is under way by which the FIB may say something else of this address than rib_lookup(). */
 bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a);
 /* Every route of one prefix, the best first; stops at a non-zero return, and returns it. -ENOENT: there is none. */
-int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg), void *arg);
+int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
+		void *arg);
 /* The route in force that a gateway without an interface is reached by. -ENOENT. */
 int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret);
-size_t rib_count(const struct rib *rib); /* routes, of all sources */
-uint32_t rib_imported(const struct rib *rib, uint16_t vrf); /* routes of other VRFs, in force or not */
+size_t rib_count(const struct rib *rib);				     /* routes, of all sources */
+uint32_t rib_imported(const struct rib *rib, uint16_t vrf);		     /* routes of other VRFs, in force or not */
 uint32_t rib_installed(const struct rib *rib, uint16_t vrf, uint8_t family); /* prefixes that the FIB has */
 
 struct rib_stats {

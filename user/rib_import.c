@@ -1,9 +1,9 @@
 /* rib_import.c: routes from VRF to VRF: what is in force in one stands in others as well, where a rule says so. Declared in
  * rib.h and rib_priv.h.
  *
- * rib.c tells of every choice it made in an entry; here each VRF that imports the entry's prefix gets a route with the very way of
- * the route in force, so that both lead to the same nexthop, and change with it. Only what is a VRF's own is handed on, never what
- * it has imported: there are no circles.
+ * rib.c tells of every choice it made in an entry; here each VRF that imports the entry's prefix gets a route with the very way
+ * of the route in force, so that both lead to the same nexthop, and change with it. Only what is a VRF's own is handed on, never
+ * what it has imported: there are no circles.
  *
  * An interface's own address, and the broadcast addresses of its prefix, follow the connected prefix: they are imported where it
  * is in force. Where the VRF has the same prefix itself they must not be, being longer than any of its own routes.
@@ -182,8 +182,8 @@ static bool has_rule(const struct rib *rib, uint16_t from, uint16_t to)
 	return false;
 }
 
-/* What no rule speaks of goes; the rest is decided again with the entries it comes from: all of them may be a million, so it is done
- * in pieces. Buckets of the hash only ever divide, the later ones behind the others, so that none is missed. */
+/* What no rule speaks of goes; the rest is decided again with the entries it comes from: all of them may be a million, so it is
+ * done in pieces. Buckets of the hash only ever divide, the later ones behind the others, so that none is missed. */
 bool rib_imports_apply(struct rib *rib, size_t max)
 {
 	struct rib_cursor *c = rib->import_cursor;

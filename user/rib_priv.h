@@ -50,8 +50,8 @@ struct rib_entry {
 	uint32_t installed; /* what the FIB has */
 	struct prefix to;
 	uint16_t vrf;
-	bool refused;	 /* the FIB had no room */
-	bool waits;	 /* dirty_link stands in the list of those that were refused */
+	bool refused;	/* the FIB had no room */
+	bool waits;	/* dirty_link stands in the list of those that were refused */
 	bool is_import; /* what is in force was imported, as of the last choice */
 };
 

@@ -10,17 +10,17 @@
 #include "log.h"
 #include "loop.h"
 
-#define EVERY_US   100000  /* a slice of work this often, */
-#define SLICE_NS   1000000 /* for so long */
-#define PAUSE_S	   2	   /* after the end of a round */
-#define DOUBTS	   64	   /* differences waiting for their second look: the round waits for them when there are more */
-#define FOUND	   32	   /* the last ones are kept, to be shown */
-#define LOGGED	   8	   /* of one round; the others are counted */
-#define ASK_EVERY  16	   /* each so many routes the kernel is asked as well, */
-#define ASK_SLICE  4	   /* but no more often in a slice: it answers under a lock, which others may hold */
-#define LOOK_NS	   1000000000ull /* the kernel is asked again after so long: its events are on the way until then */
-#define LOOKS	   3		 /* so often it must differ in the same way */
-#define RESYNC_S   60		 /* the mirror is read anew no more often */
+#define EVERY_US  100000	/* a slice of work this often, */
+#define SLICE_NS  1000000	/* for so long */
+#define PAUSE_S	  2		/* after the end of a round */
+#define DOUBTS	  64		/* differences waiting for their second look: the round waits for them when there are more */
+#define FOUND	  32		/* the last ones are kept, to be shown */
+#define LOGGED	  8		/* of one round; the others are counted */
+#define ASK_EVERY 16		/* each so many routes the kernel is asked as well, */
+#define ASK_SLICE 4		/* but no more often in a slice: it answers under a lock, which others may hold */
+#define LOOK_NS	  1000000000ull /* the kernel is asked again after so long: its events are on the way until then */
+#define LOOKS	  3		/* so often it must differ in the same way */
+#define RESYNC_S  60		/* the mirror is read anew no more often */
 
 struct doubt {
 	struct addr addr;
@@ -178,7 +178,8 @@ static bool look_again(struct audit *au, struct doubt *d, uint64_t now)
 
 	if (now < d->due_ns)
 		return false;
-	if (d->between == AUDIT_FIB ? rib_moving(rs->rib, d->vrf, &d->addr) : mirror_busy(rs->sw->mirror) || rib_pending(rs->rib)) {
+	if (d->between == AUDIT_FIB ? rib_moving(rs->rib, d->vrf, &d->addr)
+				    : mirror_busy(rs->sw->mirror) || rib_pending(rs->rib)) {
 		d->due_ns = now + LOOK_NS; /* while something moves, a difference says nothing */
 		d->looks = 0;
 		return false;
@@ -337,7 +338,8 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 		return;
 	loop_doing("the audit of the routes");
 	au->end_ns = route_now_ns() + SLICE_NS;
-	au->asks = mirror_busy(au->rs->sw->mirror) ? 0 : ASK_SLICE; /* who changes routes holds the lock, and would differ anyway */
+	au->asks =
+		mirror_busy(au->rs->sw->mirror) ? 0 : ASK_SLICE; /* who changes routes holds the lock, and would differ anyway */
 	second_looks(au);
 	if (au->n_doubts > DOUBTS - 8)
 		return;

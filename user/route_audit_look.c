@@ -11,8 +11,10 @@
 void audit_result_text(struct routes *rs, uint32_t result, char *buf, size_t size)
 {
 	static const char *const types[] = {
-		[NEXTHOP_LOCAL] = "to the host",	 [NEXTHOP_BLACKHOLE] = "to a blackhole",
-		[NEXTHOP_UNREACHABLE] = "to unreachable", [NEXTHOP_PROHIBIT] = "to prohibit",
+		[NEXTHOP_LOCAL] = "to the host",
+		[NEXTHOP_BLACKHOLE] = "to a blackhole",
+		[NEXTHOP_UNREACHABLE] = "to unreachable",
+		[NEXTHOP_PROHIBIT] = "to prohibit",
 		[NEXTHOP_BROADCAST] = "to nobody: a broadcast address",
 	};
 	uint32_t id = result & ~NEXTHOP_IS_GROUP;
@@ -30,7 +32,8 @@ void audit_result_text(struct routes *rs, uint32_t result, char *buf, size_t siz
 	else if (nh->type == NEXTHOP_CONNECTED)
 		snprintf(buf, size, "to %s", iface_name(rs->sw, nh->iface));
 	else
-		snprintf(buf, size, "%s", nh->type < sizeof(types) / sizeof(types[0]) && types[nh->type] ? types[nh->type] : "nowhere");
+		snprintf(buf, size, "%s",
+			 nh->type < sizeof(types) / sizeof(types[0]) && types[nh->type] ? types[nh->type] : "nowhere");
 }
 
 void audit_look_fib(struct routes *rs, uint16_t vrf, const struct addr *a, struct audit_look *ret)
@@ -62,7 +65,8 @@ static bool same_ways(const struct rib_view *v, const struct rib_route_spec *spe
 		return false;
 	for (i = 0; i < v->n; i++) {
 		for (k = 0; k < spec->n; k++)
-			if (v->nexthops[i].family == spec->nexthops[k].family && v->nexthops[i].iface == spec->nexthops[k].iface &&
+			if (v->nexthops[i].family == spec->nexthops[k].family &&
+			    v->nexthops[i].iface == spec->nexthops[k].iface &&
 			    v->nexthops[i].weight == spec->nexthops[k].weight &&
 			    (!v->nexthops[i].family ||
 			     !memcmp(&v->nexthops[i].gateway, &spec->nexthops[k].gateway, sizeof(struct addr))))
@@ -112,7 +116,8 @@ static void compare(struct routes *rs, const struct rib_route_spec *spec, struct
 	struct rib_view v;
 	bool known = !rib_find(rs->rib, spec, &v);
 
-	if (known && (v.type == spec->type || (v.type == NEXTHOP_CONNECTED && spec->type == NEXTHOP_GATEWAY)) && same_ways(&v, spec))
+	if (known && (v.type == spec->type || (v.type == NEXTHOP_CONNECTED && spec->type == NEXTHOP_GATEWAY)) &&
+	    same_ways(&v, spec))
 		return;
 	ret->differs = true;
 	ret->to = spec->to;

@@ -133,7 +133,8 @@ static int parse_names(struct sw *sw, const struct http_request *rq, struct rout
 			f->type = route_type_name((uint8_t)t);
 	if (type && !f->type)
 		return errs_fail(errs, EINVAL,
-				 "'%.32s' is no type of route: unicast, local, blackhole, unreachable, prohibit or broadcast", type);
+				 "'%.32s' is no type of route: unicast, local, blackhole, unreachable, prohibit or broadcast",
+				 type);
 	return 0;
 }
 

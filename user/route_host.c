@@ -201,11 +201,8 @@ static int want_one(const struct rib_view *v, void *arg)
 	struct want *w = arg;
 	struct routes *rs = w->rs;
 	struct nl_nexthop nh[HOST_NEXTHOPS];
-	struct nl_route route = {.to = v->to,
-				 .table = route_table_of_vrf(rs, v->vrf),
-				 .metric = v->metric,
-				 .nexthops = nh,
-				 .mtu = v->mtu};
+	struct nl_route route = {
+		.to = v->to, .table = route_table_of_vrf(rs, v->vrf), .metric = v->metric, .nexthops = nh, .mtu = v->mtu};
 	struct host_route *h;
 	uint64_t content;
 	int r;

@@ -1,5 +1,5 @@
-/* route_list.c: `route show` of everything that a filter lets through, in pieces, as the RIB has it: in no order, but with no work
- * beyond each route's. Pages, in order, are route_page.c's. */
+/* route_list.c: `route show` of everything that a filter lets through, in pieces, as the RIB has it: in no order, but with no
+ * work beyond each route's. Pages, in order, are route_page.c's. */
 #include "route_filter.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* route_page.c: `route show limit N after CURSOR`: so many routes in order, by VRF, family, address, length. All routes are gone over
- * for each page, which keeps the least keys; then what these name is shown, as far as it is there still.
+/* route_page.c: `route show limit N after CURSOR`: so many routes in order, by VRF, family, address, length. All routes are gone
+ * over for each page, which keeps the least keys; then what these name is shown, as far as it is there still.
  *
  * A cursor is the key of a page's last route as text: VRF's id, prefix, source, the kernel's table, metric, with commas between.
  */

@@ -40,8 +40,8 @@ struct routes {
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
 	struct reread reread;
-	bool host_due;		 /* what the kernel has from us may not be what it should have */
-	uint32_t *probed_s;		 /* when a nexthop's gateway was last asked for; 0: never */
+	bool host_due;	    /* what the kernel has from us may not be what it should have */
+	uint32_t *probed_s; /* when a nexthop's gateway was last asked for; 0: never */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes; /* static routes that the kernel has from us */

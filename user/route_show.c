@@ -125,7 +125,8 @@ json_t *route_status(struct sw *sw)
 	struct rib_stats s;
 
 	rib_stats(sw->routes->rib, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force", (json_int_t)s.in_force, "refused",
-			 (json_int_t)s.refused, "audit_differences", (json_int_t)route_audit_differences(sw->routes, false),
-			 "audit_repaired", (json_int_t)route_audit_differences(sw->routes, true));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force", (json_int_t)s.in_force,
+			 "refused", (json_int_t)s.refused, "audit_differences",
+			 (json_int_t)route_audit_differences(sw->routes, false), "audit_repaired",
+			 (json_int_t)route_audit_differences(sw->routes, true));
 }

@@ -78,9 +78,9 @@ void vrf_close(struct sw *sw);
 /* The ids of a version that numbered VRFs by their order in the list: before the first reconciliation. */
 void vrf_adopt(struct sw *sw, const struct model *former);
 int vrf_reconcile(struct sw *sw, struct errs *errs);
-uint16_t vrf_id(const struct sw *sw, const char *name);	  /* of the running configuration; 0: `default`, or there is none */
-const char *vrf_name(const struct sw *sw, uint16_t id);	  /* NULL: none, not even one that drains */
-bool vrf_alive(const struct sw *sw, uint16_t id);	  /* in the running configuration */
+uint16_t vrf_id(const struct sw *sw, const char *name); /* of the running configuration; 0: `default`, or there is none */
+const char *vrf_name(const struct sw *sw, uint16_t id); /* NULL: none, not even one that drains */
+bool vrf_alive(const struct sw *sw, uint16_t id);	/* in the running configuration */
 /* Whose a kernel's table is, and its place in that VRF's list; false: nobody's. */
 bool vrf_of_table(const struct sw *sw, uint32_t table, uint16_t *ret_vrf, uint8_t *ret_rank);
 /* [{"name", "id", "state": "active", "tables": [N…], "interfaces": [NAME…], "routes": {"ipv4", "ipv6", "imported"}, "import":
@@ -165,7 +165,7 @@ int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_strea
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
 json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "imported"}: prefixes in force */
-bool route_vrf_empty(const struct sw *sw, uint16_t vrf); /* the FIB has nothing of it */
+bool route_vrf_empty(const struct sw *sw, uint16_t vrf);   /* the FIB has nothing of it */
 /* route_audit.c: {"state": "running"|"waiting", "rounds", "last": {"at", "took_s", "routes", "samples", "asked"}, "now": {…},
  *  "differences", "repaired", "passing", "found": [{"prefix", "vrf", "address", "between", "fib"|"kernel", "rib", "since",
  *  "repaired"}]} */
@@ -197,11 +197,12 @@ struct nat_packet {
 	uint8_t family, proto; /* proto 0: not said */
 };
 struct nat_found {
-	const char *rule;   /* NULL: none */
-	const char *action; /* "dnat", "static", "pool", "masquerade", "none" (exempt); or, without a rule, "mapping", "filtered" */
-	struct addr addr;   /* the new address, where it is known beforehand */
-	__be16 port;	    /* likewise; 0: it stays */
-	uint16_t vrf;	    /* where the new destination is */
+	const char *rule; /* NULL: none */
+	const char
+		*action;  /* "dnat", "static", "pool", "masquerade", "none" (exempt); or, without a rule, "mapping", "filtered" */
+	struct addr addr; /* the new address, where it is known beforehand */
+	__be16 port;	  /* likewise; 0: it stays */
+	uint16_t vrf;	  /* where the new destination is */
 };
 struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p);
 /* `p` with the destination that it leaves with. */

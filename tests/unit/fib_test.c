@@ -374,9 +374,11 @@ static void repair_test(void **arg)
 			mutate(s);
 		assert_int_equal(fib_commit(s->fib), 0);
 		for (i = 0; i < 40; i++)
-			s->units[FIB_FIRST + rnd(s) % 4096].word[rnd(s) % FIB_UNIT_WORDS] = rnd(s) % 2 ? rnd(s) << 16 ^ rnd(s) : 0;
+			s->units[FIB_FIRST + rnd(s) % 4096].word[rnd(s) % FIB_UNIT_WORDS] =
+				rnd(s) % 2 ? rnd(s) << 16 ^ rnd(s) : 0;
 		for (i = 0; i < 2; i++)
-			s->units[(i ? FIB_DIRECT4 : FIB_DIRECT6) + 2].word[rnd(s) % FIB_UNIT_WORDS] = FIB_NODE | (rnd(s) << 16 ^ rnd(s));
+			s->units[(i ? FIB_DIRECT4 : FIB_DIRECT6) + 2].word[rnd(s) % FIB_UNIT_WORDS] =
+				FIB_NODE | (rnd(s) << 16 ^ rnd(s));
 		for (i = 0; i < 2000; i++) {
 			family = rnd(s) % 2 ? 4 : 6;
 			vrf = rnd(s) % 3;

@@ -35,7 +35,8 @@ static const struct edit edits[] = {
 	{"add vlan, id in words", false, "vlans", "{\"id\": \"20\"}", 0, "", "+ vlan 20\n"},
 	{"add vrf", false, "vrfs", "{\"name\": \"blue\"}", 0, "", "+ vrf blue\n"},
 	{"add vrf with imports", false, "vrfs",
-	 "{\"name\": \"blue\", \"table\": [7, 8], \"import\": [\"default\", {\"vrf\": \"red\", \"prefixes\": \"10.0.0.0/8 le 24\"}]}",
+	 "{\"name\": \"blue\", \"table\": [7, 8], \"import\": [\"default\", {\"vrf\": \"red\", \"prefixes\": \"10.0.0.0/8 le "
+	 "24\"}]}",
 	 0, "", "+ vrf blue table 7,8 import default,(vrf red prefixes 10.0.0.0/8 le 24)\n"},
 	{"add to vrf default", false, "vrfs", "{\"name\": \"default\", \"table\": 50, \"import\": \"red\"}", 0, "",
 	 "+ vrf default table 50,254 import red\n"},

@@ -283,8 +283,8 @@ static void loop_test(void **arg)
 	settle(s);
 }
 
-/* A gateway within the very prefix of its route is looked for in the shorter ones, as the kernel does it; and what was found stays
- * found when everything is worked out again. */
+/* A gateway within the very prefix of its route is looked for in the shorter ones, as the kernel does it; and what was found
+ * stays found when everything is worked out again. */
 static void own_prefix_test(void **arg)
 {
 	struct state *s = *arg;

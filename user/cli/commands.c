@@ -188,7 +188,11 @@ static const struct param interface_show[] = {
 static const struct param route_get[] = {
 	{.value = "ADDR", .json = "?addr", .flags = PARAM_REQUIRED},
 	{.key = "from", .value = "ADDR", .json = "?from", .help = "the source"},
-	{.key = "iif", .value = "PORT", .json = "?iif", .names = "/v1/interfaces", .help = "the interface or port it comes in by"},
+	{.key = "iif",
+	 .value = "PORT",
+	 .json = "?iif",
+	 .names = "/v1/interfaces",
+	 .help = "the interface or port it comes in by"},
 	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs", .help = "(that of iif, or default)"},
 	{.key = "ipproto", .value = "PROTO", .json = "?ipproto", .help = "tcp, udp, icmp … or a number"},
 	{.key = "sport", .value = "PORT", .json = "?sport", .help = "of an echo request: its identifier"},

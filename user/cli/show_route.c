@@ -45,9 +45,10 @@ static void print_round(const char *title, const json_t *r)
 void print_audit(const json_t *answer)
 {
 	static const struct column columns[] = {
-		{.title = "PREFIX", .key = "prefix"}, {.title = "VRF", .key = "vrf"},	  {.title = "ADDRESS", .key = "address"},
-		{.title = "FIB", .key = "fib"},	      {.title = "KERNEL", .key = "kernel"}, {.title = "RIB", .key = "rib"},
-		{.title = "SINCE", .key = "since"},   {.title = "REPAIRED", .key = "repaired"},
+		{.title = "PREFIX", .key = "prefix"},	{.title = "VRF", .key = "vrf"},
+		{.title = "ADDRESS", .key = "address"}, {.title = "FIB", .key = "fib"},
+		{.title = "KERNEL", .key = "kernel"},	{.title = "RIB", .key = "rib"},
+		{.title = "SINCE", .key = "since"},	{.title = "REPAIRED", .key = "repaired"},
 	};
 	const json_t *last = json_object_get(answer, "last"), *found = json_object_get(answer, "found");
 
