@@ -302,10 +302,9 @@ static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, cons
 	idle = seconds_since(now, used);
 	timeout = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state);
 	return json_pack("{s:o, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:I}", "proto", proto_json(key->proto), "state",
-			 flow_state_name(state), "vrf", vrf_name(flows->sw, key->vrf) ?: "", "rule", rule,
-			 "forward", direction_json(key, f), "reply", direction_json(&peer, &reply), "age",
-			 seconds_since(now, f->created_ns), "idle", idle, "expires",
-			 timeout > idle ? timeout - idle : (json_int_t)0);
+			 flow_state_name(state), "vrf", vrf_name(flows->sw, key->vrf) ?: "", "rule", rule, "forward",
+			 direction_json(key, f), "reply", direction_json(&peer, &reply), "age", seconds_since(now, f->created_ns),
+			 "idle", idle, "expires", timeout > idle ? timeout - idle : (json_int_t)0);
 }
 
 struct show {

@@ -239,3 +239,10 @@ const struct vrf_cfg *model_vrf(const struct model *m, const char *name)
 			return &m->vrfs[i];
 	return NULL;
 }
+
+const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule)
+{
+	const struct iface_cfg *out = rule->type == NAT_SNAT && rule->n_out ? model_iface(m, rule->out[0]) : NULL;
+
+	return out ? out->vrf : rule->vrf;
+}

@@ -134,9 +134,8 @@ int model_add(struct model *m, const char *noun_key, const json_t *item, const c
 	}
 	if (!err) {
 		/* `default` is there, and has said nothing so far that would be lost */
-		to = is_default(noun, m, from)
-			     ? (void *)noun_item(noun, m, 0)
-			     : list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
+		to = is_default(noun, m, from) ? (void *)noun_item(noun, m, 0)
+					       : list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
 		if (to) {
 			/* What the item owns goes over with it: the model it was read into forgets it. */
 			memcpy(to, from, noun->size);
@@ -195,7 +194,8 @@ static int find_item(const struct noun *noun, const struct model *m, const void 
 	if (found == 1)
 		return 0;
 	if (noun->by_name) {
-		say(noun, key, where, errs, is_default(noun, m, key) ? "always exists, and has nothing that was added" : "does not exist");
+		say(noun, key, where, errs,
+		    is_default(noun, m, key) ? "always exists, and has nothing that was added" : "does not exist");
 		return -ENOENT;
 	}
 	words = json_words(given, NULL);

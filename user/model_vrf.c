@@ -1,7 +1,8 @@
 /* model_vrf.c: VRFs, the kernel's tables that belong to them, and what they import from one another: reading, checking, JSON.
  *
  * Stands between the tree of parse.h and struct vrf_cfg. A prefix of an import reads like an entry of a router's prefix list:
- * "10.0.0.0/8" is that prefix alone, "10.0.0.0/8 le 24" also what lies within it up to a length of 24, "ge 16" from that length on.
+ * "10.0.0.0/8" is that prefix alone, "10.0.0.0/8 le 24" also what lies within it up to a length of 24, "ge 16" from that length
+ * on.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -69,7 +70,8 @@ static void tables_read(struct reader *r, const struct node *n, struct vrf_cfg *
 
 static int prefix_problem(struct reader *r, const struct node *n)
 {
-	return bad(r, n, "\"%.60s\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, 10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16", n->text);
+	return bad(r, n, "\"%.60s\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, 10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16",
+		   n->text);
 }
 
 /* "ge N" or "le N" */

@@ -88,8 +88,8 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 
 struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface)
 {
-	static const char *const actions[] = {[SNAT_POOL] = "pool", [SNAT_MASQUERADE] = "masquerade", [SNAT_EXEMPT] = "none",
-					      [SNAT_STATIC] = "static"};
+	static const char *const actions[] = {
+		[SNAT_POOL] = "pool", [SNAT_MASQUERADE] = "masquerade", [SNAT_EXEMPT] = "none", [SNAT_STATIC] = "static"};
 	const struct snat_rule *r = &sw->nat->snat[sw->control->snat_bank ? SNAT_RULE_MAX : 0];
 	struct nat_found f = {.vrf = p->vrf};
 

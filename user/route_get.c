@@ -79,8 +79,8 @@ static int parse_proto(const char *text, uint8_t *ret, struct errs *errs)
 			return 0;
 		}
 	if (u32_parse(text, 1, 255, &n))
-		return errs_fail(errs, EINVAL, "ipproto: \"%.32s\" is not tcp, udp, icmp, icmpv6, gre, esp, sctp or a number in 1..255",
-				 text);
+		return errs_fail(errs, EINVAL,
+				 "ipproto: \"%.32s\" is not tcp, udp, icmp, icmpv6, gre, esp, sctp or a number in 1..255", text);
 	*ret = (uint8_t)n;
 	return 0;
 }
@@ -118,7 +118,8 @@ static int parse_iif(struct get *g, const char *name, struct errs *errs)
 		g->iif = v.iface;
 	if (g->iif)
 		return 0;
-	return errs_fail(errs, EINVAL, "iif: untagged frames of port \"%.32s\" are in no VLAN with an interface: name the interface", name);
+	return errs_fail(errs, EINVAL,
+			 "iif: untagged frames of port \"%.32s\" are in no VLAN with an interface: name the interface", name);
 }
 
 static int parse_vrf(struct get *g, const char *vrf, struct errs *errs)
@@ -132,8 +133,8 @@ static int parse_vrf(struct get *g, const char *vrf, struct errs *errs)
 	if (!g->iif || iface_get(sw, g->iif, &i))
 		return 0;
 	if (vrf && i.vrf != g->p.vrf)
-		return errs_fail(errs, EINVAL, "interface `%s` is in VRF `%s`, not `%.32s`", iface_name(sw, g->iif), vrf_name(sw, i.vrf),
-				 vrf);
+		return errs_fail(errs, EINVAL, "interface `%s` is in VRF `%s`, not `%.32s`", iface_name(sw, g->iif),
+				 vrf_name(sw, i.vrf), vrf);
 	g->p.vrf = i.vrf;
 	return 0;
 }
@@ -206,8 +207,7 @@ static void martians6(struct get *g)
 	const struct addr *s = &g->p.saddr, *d = &g->p.daddr;
 
 	g->host = d->a8[0] == 0xff || link_local6(d);
-	if (g->has_from &&
-	    (s->a8[0] == 0xff || (reserved6(s) && (s->a64[0] || s->a64[1])) || !memcmp(s, d, sizeof(*s))))
+	if (g->has_from && (s->a8[0] == 0xff || (reserved6(s) && (s->a64[0] || s->a64[1])) || !memcmp(s, d, sizeof(*s))))
 		drop(g, DROP_ROUTE_MARTIAN_SOURCE);
 	if (reserved6(d))
 		drop(g, DROP_ROUTE_MARTIAN_DESTINATION);
@@ -349,8 +349,9 @@ static void look_for_flow(struct get *g)
 	if (current)
 		g->nexthop = g->flow.nexthop;
 	rule = nat_rule_name(g->rs->sw, g->flow.rule);
-	json_object_set_new(g->o, "flow", json_pack("{s:s?, s:b, s:I}", "rule", rule, "current", current, "nexthop",
-						     (json_int_t)g->flow.nexthop));
+	json_object_set_new(
+		g->o, "flow",
+		json_pack("{s:s?, s:b, s:I}", "rule", rule, "current", current, "nexthop", (json_int_t)g->flow.nexthop));
 }
 
 static void destination(struct get *g)
@@ -539,8 +540,8 @@ static void words(struct get *g, char *buf, size_t size)
 		snprintf(buf, size, "%s by group %u of route %s: the hash of the connection chooses", dest,
 			 g->route.result & ~NEXTHOP_IS_GROUP, text);
 	else if (nh->type == NEXTHOP_GATEWAY)
-		snprintf(buf, size, "%s via %s on %s by route %s", dest, addr_text(&nh->gateway, via), iface_name(g->rs->sw, nh->iface),
-			 text);
+		snprintf(buf, size, "%s via %s on %s by route %s", dest, addr_text(&nh->gateway, via),
+			 iface_name(g->rs->sw, nh->iface), text);
 	else
 		snprintf(buf, size, "%s is a neighbour on %s by route %s", dest, iface_name(g->rs->sw, nh->iface), text);
 }

@@ -77,6 +77,7 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 /* A route's members but for the nexthops, and those. */
 json_t *route_show_fields(struct routes *rs, const struct rib_view *v);
 json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v);
+json_t *route_show_named(struct routes *rs, const struct rib_view *v); /* as the route names them: without ids and counters */
 const char *route_type_name(uint8_t type);
 /* route_why.c: every route whose prefix holds the address, the longest first, and why it is not the one in force (`chosen`; NULL:
  * none is): [{as of route_show_fields(), "nexthops", "why"}]. */

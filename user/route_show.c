@@ -59,8 +59,8 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	return o;
 }
 
-/* One that leads nowhere now, as the route names it. */
-static json_t *show_named(struct routes *rs, const struct rib_nexthop *n)
+/* As the route names it. */
+static json_t *show_named(struct routes *rs, const struct rib_nexthop *n, bool leads_nowhere)
 {
 	char text[ADDR_TEXT];
 	json_t *o = json_object();
@@ -69,21 +69,32 @@ static json_t *show_named(struct routes *rs, const struct rib_nexthop *n)
 		set_text(o, "via", addr_text(&n->gateway, text));
 	set_text(o, "interface", n->iface ? iface_name(rs->sw, n->iface) : NULL);
 	json_object_set_new(o, "weight", json_integer(n->weight));
-	set_text(o, "state", n->iface && iface_usable(rs->sw, n->iface) ? "unresolved" : "down");
+	if (leads_nowhere)
+		set_text(o, "state", n->iface && iface_usable(rs->sw, n->iface) ? "unresolved" : "down");
 	return o;
+}
+
+json_t *route_show_named(struct routes *rs, const struct rib_view *v)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < v->n; i++)
+		json_array_append_new(list, show_named(rs, &v->nexthops[i], !v->result));
+	return list;
 }
 
 json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v)
 {
 	uint32_t buckets[NHG_MEMBERS], total = 0;
 	const struct nhg_member *m;
-	json_t *list = json_array();
+	json_t *list;
 	size_t i, n;
 
-	if (!v->result) {
-		for (i = 0; i < v->n; i++)
-			json_array_append_new(list, show_named(rs, &v->nexthops[i]));
-	} else if (v->result & NEXTHOP_IS_GROUP) {
+	if (!v->result)
+		return route_show_named(rs, v);
+	list = json_array();
+	if (v->result & NEXTHOP_IS_GROUP) {
 		n = nhg_members(rs->ns, v->result & ~NEXTHOP_IS_GROUP, &m, buckets, NHG_MEMBERS);
 		for (i = 0; i < n; i++)
 			total += buckets[i];

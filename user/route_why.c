@@ -28,7 +28,8 @@ static void lost_by(const struct rib_view *v, const struct rib_view *c, char *bu
 	else if (v->distance != c->distance)
 		snprintf(buf, size, "its distance %u is more than %u", v->distance, c->distance);
 	else if (v->rank != c->rank)
-		snprintf(buf, size, v->from >= 0 ? "its import comes later in the list" : "its table comes later in the list of the VRF");
+		snprintf(buf, size,
+			 v->from >= 0 ? "its import comes later in the list" : "its table comes later in the list of the VRF");
 	else if (v->metric != c->metric)
 		snprintf(buf, size, "its metric %u is more than %u", v->metric, c->metric);
 	else
@@ -60,7 +61,7 @@ static int look(const struct rib_view *v, void *arg)
 	if (w->chosen && same_prefix(v, w->chosen) && v->active)
 		return 0;
 	o = route_show_fields(w->rs, v);
-	json_object_set_new(o, "nexthops", route_show_nexthops(w->rs, v));
+	json_object_set_new(o, "nexthops", route_show_named(w->rs, v));
 	why_not(w, v, text, sizeof(text));
 	json_object_set_new(o, "why", json_string(text));
 	json_array_append_new(w->list, o);

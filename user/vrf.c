@@ -18,6 +18,7 @@ struct vrf_table {
 
 struct vrfs {
 	struct vrf *slot;	  /* the map, VRF_MAX elements, mmap-ed */
+	struct table *fragments;  /* ports of fragmented packets, by VRF and datagram */
 	struct vrf_table *tables; /* sorted by table */
 	size_t n_tables;
 	bool passing[VRF_MAX]; /* drained when the pass under way began */
@@ -32,7 +33,10 @@ int vrf_open(struct sw *sw, struct errs *errs)
 		return errs_fail(errs, ENOMEM, "vrfs: no memory");
 	sw->vrfs = vs;
 	vs->slot = t ? table_map(t) : NULL;
-	return vs->slot ? 0 : errs_fail(errs, ENODEV, "the map `vrfs` is missing or cannot be mapped");
+	vs->fragments = table_get(sw->dp, "frags");
+	if (!vs->slot)
+		return errs_fail(errs, ENODEV, "the map `vrfs` is missing or cannot be mapped");
+	return vs->fragments ? 0 : errs_fail(errs, ENODEV, "the map `frags` is missing");
 }
 
 void vrf_close(struct sw *sw)
@@ -141,10 +145,11 @@ static int assign(const struct vrfs *vs, const struct model *m, const char *ret[
 		while (free_id < VRF_MAX && (ret[free_id] || vs->slot[free_id].flags))
 			free_id++;
 		if (free_id == VRF_MAX)
-			return errs_fail(errs, EBUSY,
-					 "vrfs: no id is left for `%s` while flows of VRFs that are gone are being ended: try again "
-					 "in some seconds",
-					 m->vrfs[i].name);
+			return errs_fail(
+				errs, EBUSY,
+				"vrfs: no id is left for `%s` while flows of VRFs that are gone are being ended: try again "
+				"in some seconds",
+				m->vrfs[i].name);
 		ret[free_id] = m->vrfs[i].name;
 	}
 	return 0;
@@ -193,7 +198,8 @@ static json_t *show_one(struct sw *sw, const struct vrf_cfg *cfg, uint16_t id)
 	for (size_t i = 0; i < cfg->n_tables; i++)
 		json_array_append_new(tables, json_integer(cfg->tables[i]));
 	return json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "name", cfg->name, "id", id, "state", "active", "tables", tables,
-			 "interfaces", show_interfaces(sw->model, cfg->name), "routes", route_vrf_show(sw, id), "import", imports);
+			 "interfaces", show_interfaces(sw->model, cfg->name), "routes", route_vrf_show(sw, id), "import",
+			 imports);
 }
 
 json_t *vrf_show(struct sw *sw)
@@ -205,8 +211,8 @@ json_t *vrf_show(struct sw *sw)
 		json_array_append_new(list, show_one(sw, &m->vrfs[i], i ? vrf_id(sw, m->vrfs[i].name) : 0));
 	for (int id = 1; id < VRF_MAX; id++)
 		if (sw->vrfs->slot[id].flags & VRF_F_DRAIN)
-			json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "name", sw->vrfs->slot[id].name, "id", id, "state",
-							      "draining"));
+			json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "name", sw->vrfs->slot[id].name, "id", id,
+							      "state", "draining"));
 	return list;
 }
 
@@ -232,15 +238,13 @@ static int forget_fragment(const void *key, void *value, void *arg)
 	struct sw *sw = arg;
 
 	if (!vrf_alive(sw, k->vrf))
-		table_delete(table_get(sw->dp, "frags"), key); /* one that is gone already is as good */
+		table_delete(sw->vrfs->fragments, key); /* one that is gone already is as good */
 	return 0;
 }
 
 int vrf_pass_fragments(struct sw *sw, void **cursor, size_t max)
 {
-	struct table *t = table_get(sw->dp, "frags");
-
-	return t ? table_each_some(t, cursor, max, forget_fragment, sw) : 0;
+	return table_each_some(sw->vrfs->fragments, cursor, max, forget_fragment, sw);
 }
 
 void vrf_pass_end(struct sw *sw)

@@ -66,8 +66,11 @@ def test_a_flow_that_is_known_is_told(w):
     time.sleep(0.1)
     after = get(w, INET4, **q)
     assert after["flow"]["rule"] == "internet" and after["out"] == before["out"] and after["flow"]["nexthop"] == before["out"]["nexthop"]
-    answer = get(w, "203.0.113.9", from_=INET4, iif="up1", ipproto="udp", sport=9, dport=21000)
-    assert answer["verdict"] == "drop" and answer["drop"] == "nat_filtered" or answer["flow"]["rule"] == "internet"
+    flow = next(f for f in w.gw.json("flow show") if f["forward"]["sport"] == 21000)
+    q = dict(from_=INET4, iif="up1", ipproto="udp", sport=9)
+    answer = get(w, flow["forward"]["to-src"], dport=flow["reply"]["dport"], **q)
+    assert answer["flow"]["rule"] == "internet" and answer["out"]["port"] == "h1"
+    assert get(w, flow["forward"]["to-src"], dport=1, **q)["drop"] == "nat_filtered"
 
 
 # Source, destination; by h1's port, as UDP.
@@ -137,14 +140,11 @@ def test_candidates_and_why_they_lost(w):
 
 def test_recursion_is_followed(w):
     w.gw.cli("route add 198.51.7.0/24 via 10.0.10.12")
-    w.gw.cli(["route", "add", "198.51.8.0/24", "via", "10.0.20.13"])
-    w.sw.run("ip route add 198.51.9.0/24 nhid 0 via 10.0.10.12", check=False)
     found = get(w, "198.51.7.1")
     assert found["recursion"] == [{"gateway": "10.0.10.12", "to": "10.0.10.0/24", "protocol": "connected"}]
-    assert found["out"]["neighbor"]["address"] == "10.0.10.12" and "recursion by" not in found["text"]
+    assert found["out"]["neighbor"]["address"] == "10.0.10.12"
     assert "10.0.10.12 by 10.0.10.0/24 proto connected" in w.gw.cli("route get 198.51.7.1").stdout
-    for n in (7, 8):
-        w.gw.cli(f"route delete 198.51.{n}.0/24")
+    w.gw.cli("route delete 198.51.7.0/24")
 
 
 def test_what_is_not_said_is_not_guessed(w):

@@ -150,7 +150,9 @@ def test_taking_a_vrf_out_loses_nothing_of_the_next(w):
     assert len(set(echo.peers)) == 1 and echo.peers[0][0] == "203.0.113.7"
     assert servers["b"].join()[0] == "203.0.113.7"
     assert vrfs(w.gw)["blue"]["id"] == before["blue"]["id"] != before["red"]["id"]
-    assert {f["vrf"] for f in w.gw.json("flow show")} == {"blue"}
+    flows = w.gw.json("flow show")
+    assert {f["vrf"] for f in flows} == {"blue"}
+    assert [f["forward"]["packets"] for f in flows if f["proto"] == "udp"] == [n]  # one flow, from the first packet on
     words["r"].close()
     words["b"].close()
 
@@ -229,6 +231,26 @@ def test_imported_prefixes_both_ways(shared):
     assert vrfs(w.gw)["default"]["routes"]["imported"] == 4  # the network, its gateway, its two broadcast addresses
 
 
+def test_imported_prefixes_of_ipv6(w):
+    text = IMPORT.replace("[10.0.1.1/24]", '[10.0.1.1/24, "2001:db8:1::1/64"]', 1).replace("[10.0.9.1/24]", '[10.0.9.1/24, "2001:db8:9::1/64"]')
+    text = text.replace("prefixes: [10.0.1.0/24,", 'prefixes: ["2001:db8::/32 ge 48 le 64",').replace("prefixes: [10.0.0.0/8", 'prefixes: ["::/0 le 64", 10.0.0.0/8')
+    w.gw.cli(f"apply {w.write('six.yaml', text)}")
+    for host, net in ((w.r1, 1), (w.s, 9)):
+        host.addr("eth0", f"2001:db8:{net}::5/64")
+        host.route("::/0", f"2001:db8:{net}::1")
+    assert w.s.ping("2001:db8:1::5")[1] == 3 and w.r1.ping("2001:db8:9::5")[1] == 3
+    assert w.r1.ping("2001:db8:9::1")[1] == 3
+    assert w.gw.json("route show 2001:db8:1::/64 vrf default")[0]["from_vrf"] == "red"
+
+
+def test_route_get_through_an_import(shared):
+    w = shared
+    found = w.gw.json("route get 10.0.1.5 from 10.0.9.5 iif s")
+    assert found["vrf"] == "default" and found["route"]["from_vrf"] == "red" and found["out"]["port"] == "r1"
+    assert w.gw.json("route get 10.0.9.5 from 10.0.1.5 iif r1")["vrf"] == "red"
+    assert "is in VRF `red`, not `blue`" in w.gw.cli("route get 10.0.9.5 iif r1 vrf blue", check=False).stdout
+
+
 def test_a_directed_broadcast_into_another_vrf_is_dropped(shared):
     w = shared
     was = netlab.drops(w.gw, "s").get("route_broadcast", 0)
@@ -281,6 +303,44 @@ def test_nat_into_another_vrf(shared):
         n, lost = ticker.end()
     assert lost <= 1 and n > 20  # the first one may wait for ARP
     assert {p[0] for p in echo.peers} == {"203.0.113.9"}
+
+
+def test_tenants_share_an_uplink(w):
+    """Red and blue, with the same addresses, reach the default VRF's uplink, each translated to its address; what the uplink's side
+    opens into red is answered as it was asked."""
+    text = CONFIG.replace("  red: {table: 101}\n  blue: {table: 102}", """  default: {import: [{vrf: red, prefixes: 10.0.2.0/24}]}
+  red: {table: 101, import: [{vrf: default, prefixes: [0.0.0.0/0, 10.0.9.0/24]}]}
+  blue: {table: 102, import: [{vrf: default, prefixes: [0.0.0.0/0, 10.0.9.0/24]}]}""")
+    text += "routes:\n  - {to: 0.0.0.0/0, via: 10.0.9.5}\nnat:\n"
+    text += "  - {name: red, type: snat, vrf: red, source: 10.0.0.0/16, out: s, to: masquerade}\n"
+    text += "  - {name: blue, type: snat, vrf: blue, source: 10.0.0.0/16, out: s, to: masquerade}\n"
+    w.gw.cli(f"apply {w.write('uplink.yaml', text)}")
+    w.s.addr("lo", f"{NET.replace('0/24', '1/32')}")
+    words = {}
+    servers = {c: talk.tcp_server(w.s, socket.AF_INET, 9000 + ord(c), talk.echo_words(2)) for c in "rb"}
+    with talk.UdpEcho(w.s, 53, bind="198.51.100.1") as echo:
+        for c in "rb":
+            ns = w.namespaces[f"{c}1"]
+            words[c] = talk.tcp_connect(ns, "198.51.100.1", 9000 + ord(c))
+            words[c].sendall(b"ping")
+            with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:  # the same addresses and ports from both
+                u.bind(("10.0.1.5", 5353))
+                u.settimeout(3)
+                u.sendto(c.encode(), ("198.51.100.1", 53))
+                assert u.recv(10) == c.encode()
+        for c in "rb":
+            assert words[c].recv(4, socket.MSG_WAITALL) == b"ping"
+            words[c].sendall(b"pong")
+            assert words[c].recv(4, socket.MSG_WAITALL) == b"pong"
+            words[c].close()
+        assert len(set(echo.peers)) == 2 and {p[0] for p in echo.peers} == {"10.0.9.1"}
+    assert {servers[c].join()[0] for c in "rb"} == {"10.0.9.1"}
+    assert {f["vrf"] for f in w.gw.json("flow show") if f["rule"]} == {"red", "blue"}
+    with talk.UdpEcho(w.r2, 54):
+        assert talk.udp_ask(w.s, "10.0.2.5", 54, b"from the uplink") == b"from the uplink"
+    found = w.gw.json("route get 198.51.100.1 from 10.0.1.5 iif b1 ipproto tcp sport 7 dport 80")
+    assert found["nat"]["source"] == {"action": "masquerade", "rule": "blue"} and found["out"]["port"] == "s"
+    assert found["route"]["from_vrf"] == "default"
 
 
 def test_commands(w):

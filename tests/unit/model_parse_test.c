@@ -258,21 +258,26 @@ static const struct row rows[] = {
 	{"vrf too many tables", "vrfs: {red: {table: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]}}\n",
 	 "sluice.yaml:1: vrfs.red.table[16]: a VRF has at most 16 tables\n"},
 	{"vrf import good",
-	 "vrfs: {a: {}, b: {import: [a, {vrf: default, prefixes: [10.0.0.0/8 le 24, deny 10.9.0.0/16, 0.0.0.0/0, fd00::/8 ge 48]}]}}\n",
+	 "vrfs: {a: {}, b: {import: [a, {vrf: default, prefixes: [10.0.0.0/8 le 24, deny 10.9.0.0/16, 0.0.0.0/0, fd00::/8 ge "
+	 "48]}]}}\n",
 	 ""},
 	{"vrf import no prefix", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/8 le]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/8 le\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, 10.0.0.0/8 ge "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/8 le\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "10.0.0.0/8 ge "
 	 "16 le 24, deny 10.1.0.0/16\n"},
 	{"vrf import lengths", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 ge 8]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 ge 8\": the lengths must ascend: that of the prefix, ge, le\n"},
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 ge 8\": the lengths must ascend: that of the prefix, ge, "
+	 "le\n"},
 	{"vrf import beyond the family", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 le 33]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 33\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, 10.0.0.0/8 "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 33\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "10.0.0.0/8 "
 	 "ge 16 le 24, deny 10.1.0.0/16\n"},
 	{"vrf import twice le", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 le 18 le 20]}]}}\n",
 	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 18 le 20\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
 	 "10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16\n"},
 	{"vrf import nothing", "vrfs: {b: {import: [{vrf: default, prefixes: []}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes: no prefix is listed, so nothing would be imported: leave `prefixes` out to import "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes: no prefix is listed, so nothing would be imported: leave `prefixes` out to "
+	 "import "
 	 "all\n"},
 	{"vrf import without vrf", "vrfs: {b: {import: [{prefixes: [10.0.0.0/8]}]}}\n",
 	 "sluice.yaml:1: vrfs.b.import[0]: `vrf` is missing: the VRF whose routes are imported\n"},

@@ -586,7 +586,8 @@ static void flows_on_a_gone_address_end(void **state)
 /* The other direction's VRF goes, the rule stays: pair and mapping end, and the pass says that it looked. */
 static void flows_of_a_gone_vrf_end(void **state)
 {
-	struct nat_mapping_key k = {.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
+	struct nat_mapping_key k = {
+		.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
 	struct nat_mapping m;
 	struct flow f, r;
 
@@ -616,7 +617,8 @@ static void flows_of_a_gone_vrf_end(void **state)
 /* Two VRFs have the same address. When the one that came first goes, the other keeps its slot. */
 static void slots_are_of_one_vrf(void **state)
 {
-	struct nat_plan_addr two[2] = {{.addr = addr_v4(htonl(0xcb007163)), .vrf = 1}, {.addr = addr_v4(htonl(0xcb007163)), .vrf = 2}};
+	struct nat_plan_addr two[2] = {{.addr = addr_v4(htonl(0xcb007163)), .vrf = 1},
+				       {.addr = addr_v4(htonl(0xcb007163)), .vrf = 2}};
 	struct nat_plan plan = {.addrs = two, .n_addrs = 2};
 	uint32_t second;
 

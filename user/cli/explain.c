@@ -42,7 +42,8 @@ static void print_choice(const json_t *answer)
 		printf(": %s\n", text(row, "why"));
 	}
 	json_array_foreach (json_object_get(answer, "recursion"), i, row)
-		printf("  %-13s %s by %s proto %s\n", i ? "" : "recursion", text(row, "gateway"), text(row, "to"), text(row, "protocol"));
+		printf("  %-13s %s by %s proto %s\n", i ? "" : "recursion", text(row, "gateway"), text(row, "to"),
+		       text(row, "protocol"));
 }
 
 static void print_group(const json_t *group)
@@ -64,7 +65,8 @@ static void print_reverse(const json_t *reverse)
 
 	if (!reverse)
 		return;
-	printf("  reverse path  %s: %s", text(reverse, "mode"), strcmp(text(reverse, "verdict"), "drop") ? "passes" : "is dropped");
+	printf("  reverse path  %s: %s", text(reverse, "mode"),
+	       strcmp(text(reverse, "verdict"), "drop") ? "passes" : "is dropped");
 	if (*text(reverse, "to"))
 		printf(", by %s", text(reverse, "to"));
 	json_array_foreach (json_object_get(reverse, "nexthops"), i, hop)
