@@ -1,4 +1,4 @@
-/* rib_priv.h: the structures shared by rib.c (routes, and which is in force), rib_way.c (where they lead) and
+/* rib_priv.h: the structures shared by rib.c (routes), rib_settle.c (which is in force), rib_way.c (where they lead) and
  * rib_import.c (from VRF to VRF).
  */
 #ifndef SLUICE_RIB_PRIV_H
@@ -136,6 +136,7 @@ struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const stru
 /* The entry of the longest prefix that holds the address, of at most *len bits; *len is then where to go on. NULL: none. */
 struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len);
 
+void rib_entry_free(struct rib *rib, struct rib_entry *e);
 /* A route into the entry, for which the caller holds a use of `w`. -ENOMEM: the use is the caller's still. */
 int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w);
 struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to); /* NULL: no memory */
