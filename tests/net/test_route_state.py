@@ -11,7 +11,7 @@ interfaces:
   up2: {port: up2, addresses: [198.51.100.1/24]}
 tables: {routes4: 256}
 routes:
-  - {to: 10.1.0.0/16, via: 203.0.113.1}
+  - {to: 10.1.0.0/16, via: [{address: 203.0.113.1, recursive: true}]}
   - {to: 10.2.0.0/16, via: 192.0.2.2, mtu: 1400}
   - {to: 10.3.0.0/16, via: 192.0.2.2, distance: 200}
   - {to: 10.4.0.0/16, via: {address: 203.0.113.9, interface: up2, onlink: true}}
@@ -19,7 +19,7 @@ routes:
   - {to: 10.6.0.0/16, type: unreachable}
   - {to: 10.7.0.0/16, type: prohibit}
   - {to: 10.8.0.0/16, via: [{address: 192.0.2.2, weight: 3}, {address: 198.51.100.2}], mtu: 1300}
-  - {to: 10.9.0.0/16, via: 10.2.0.1}
+  - {to: 10.9.0.0/16, via: [{address: 10.2.0.1, recursive: true}]}
 """
 
 

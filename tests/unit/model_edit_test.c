@@ -165,14 +165,16 @@ static void edit_test(void **state)
 static void check_test(void **state)
 {
 	struct model *m = must_parse(BASE);
-	json_t *item = json_pack("{s:s, s:s}", "to", "10.5.0.0/16", "via", "10.0.0.1");
+	json_t *item = json_pack("{s:s, s:s}", "to", "10.5.0.0/16", "via", "172.16.0.1");
 	struct errs errs = {0};
 	char *text;
 
 	assert_int_equal(model_add(m, "routes", item, "api", &errs), 0);
 	assert_int_equal(model_check(m, &errs), -EINVAL);
 	text = errors_text(&errs);
-	assert_string_equal(text, "api: routes[4].via: the gateway 10.0.0.1 is the address of interface `v10` itself\n");
+	assert_string_equal(text,
+			    "api: routes[4].via: no interface of VRF `default` reaches the gateway 172.16.0.1: none has a prefix "
+			    "with it (or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n");
 	free(text);
 	json_decref(item);
 	model_free(m);

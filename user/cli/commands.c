@@ -111,6 +111,7 @@ static const struct param route_add[] = {
 	 .names = "/v1/interfaces"},
 	{.key = "weight", .value = "N", .json = "weight", .type = VALUE_NUMBER, .flags = PARAM_HOP, .help = "1..256"},
 	{.key = "onlink", .json = "onlink", .flags = PARAM_HOP, .help = "the gateway is there, whatever the addresses say"},
+	{.key = "recursive", .json = "recursive", .flags = PARAM_HOP, .help = "another route leads to the gateway, or will"},
 	{.key = "nexthop", .flags = PARAM_NEW_HOP, .help = "another way out begins: via … dev … weight …"},
 	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
 	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
