@@ -2,9 +2,9 @@
  *
  * A turn begins when the loop has heard what is ready and ends when it listens again: one callback (libevent is told to listen
  * after each). Two times are taken of it: the processor time, which says what the daemon did, however busy the machine is, and
- * leaves out what the kernel worked on a change that it was asked for (an address put beside 200000 routes of the kernel's own:
- * 113 ms); and the time it was blocked, which counts that, and what it waited for inside system calls (a grace period of RCU, the
- * disk, a lock of the kernel's), but not the time that it was ready to run while others had the processor.
+ * leaves out what the kernel worked on a change or a listing that it was asked for (an address put beside 200000 routes of the
+ * kernel's own: 113 ms); and the time it was blocked, which counts that, and what it waited for inside system calls (a grace
+ * period of RCU, the disk, a lock of the kernel's), but not the time that it was ready to run while others had the processor.
  */
 #ifndef SLUICE_LOOP_H
 #define SLUICE_LOOP_H
@@ -31,7 +31,7 @@ struct event_base *loop_base_new(void); /* NULL: no memory */
 int loop_run(struct event_base *base);
 /* What the rest of this turn is about: a word or two that stay where they are. */
 void loop_doing(const char *what);
-/* Around the system call by which the kernel is asked for a change. */
+/* Around the system call by which the kernel is asked for a change or a listing. `errno` stays. */
 void loop_asks_kernel(bool begins);
 const struct loop_stats *loop_stats(void);
 

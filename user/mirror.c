@@ -208,6 +208,7 @@ static int job_send(struct mirror *m)
 	char buf[256] = {};
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	uint8_t *family;
+	ssize_t sent;
 
 	nlh->nlmsg_type = request[j->kind].type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -220,7 +221,10 @@ static int job_send(struct mirror *m)
 		mnl_attr_put_u32(nlh, RTA_OIF, j->oif);
 	if (j->kind == JOB_ROUTES && j->table)
 		mnl_attr_put_u32(nlh, RTA_TABLE, j->table);
-	if (mnl_socket_sendto(m->dumps, nlh, nlh->nlmsg_len) < 0)
+	loop_asks_kernel(true);
+	sent = mnl_socket_sendto(m->dumps, nlh, nlh->nlmsg_len);
+	loop_asks_kernel(false);
+	if (sent < 0)
 		return -errno;
 	job_begin(m);
 	return 0;
@@ -293,7 +297,9 @@ static int job_step(struct mirror *m)
 		r = job_send(m);
 		return r < 0 ? r : 1;
 	}
+	loop_asks_kernel(true); /* it goes over its tables within this call */
 	len = mnl_socket_recvfrom(m->dumps, m->buf, m->buf_size);
+	loop_asks_kernel(false);
 	if (len < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return 0;
