@@ -13,6 +13,7 @@
 #include <syslog.h>
 #include <time.h>
 #include "flow_priv.h"
+#include "loop.h"
 #include "nat_priv.h"
 #include "ring.h"
 
@@ -122,6 +123,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	struct timeval again = {.tv_usec = NAT_LOG_TICK_US};
 	struct nat_log *log = arg;
 
+	loop_doing("the log of NAT");
 	follow_path(log);
 	ring_read(log->ring, NAT_LOG_MAX);
 	if (log->file && fflush(log->file)) {
