@@ -411,17 +411,17 @@ __noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct 
 
 /* ---- ending */
 
-/* `i`: the entry's index. */
-static __always_inline void flowtab_kill(__u8 family, __u32 i)
+/* `i`: the entry's index. `early`: its slot is wanted soon. */
+static __always_inline void flowtab_kill(__u8 family, __u32 i, bool early)
 {
 	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
-	__u32 slot = i % FLOW_SLOTS, word;
+	__u32 slot = i % FLOW_SLOTS, word, stamp = flowtab_stamp() - (early ? FLOW_GRACE - FLOW_GRACE_EARLY : 0);
 
 	if (!b || !flowtab_is_slot(&slot))
 		return;
 	word = READ_ONCE(b->word[slot]);
 	if ((word & FLOW_WORD_STATE) == FLOW_WORD_LIVE)
-		__sync_val_compare_and_swap(&b->word[slot], word, flowtab_stamp() << 2 | FLOW_WORD_DEAD);
+		__sync_val_compare_and_swap(&b->word[slot], word, stamp << 2 | FLOW_WORD_DEAD);
 }
 
 /* ---- by tuple */
@@ -490,16 +490,62 @@ static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8
 	return -E2BIG;
 }
 
-static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+/* `early`: its place is wanted soon. */
+static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, bool early)
 {
 	__u32 i = flow_find(family, t, proto, vrf);
 
 	if (!i)
 		return;
 	if (family == 4)
-		flowtab_kill(4, i - 1);
+		flowtab_kill(4, i - 1, early);
 	else if (cfg_ipv6)
-		flowtab_kill(6, i - 1);
+		flowtab_kill(6, i - 1, early);
+}
+
+/* ---- what an entry's packets leave as */
+
+static __always_inline void flow_tuple_get(const struct flow *f, __u8 family, struct tuple *ret)
+{
+	if (family == 4) {
+		addr_from4(&ret->saddr, f->saddr4);
+		addr_from4(&ret->daddr, f->daddr4);
+	} else {
+		ret->saddr = f->saddr6;
+		ret->daddr = f->daddr6;
+	}
+	ret->sport = f->sport;
+	ret->dport = f->dport;
+}
+
+static __always_inline void flow_tuple_set(struct flow *f, __u8 family, const struct tuple *t)
+{
+	if (family == 4) {
+		f->saddr4 = t->saddr.a32[3];
+		f->daddr4 = t->daddr.a32[3];
+	} else {
+		f->saddr6 = t->saddr;
+		f->daddr6 = t->daddr;
+	}
+	f->sport = t->sport;
+	f->dport = t->dport;
+}
+
+static __always_inline void flow_swap(const struct tuple *t, struct tuple *ret)
+{
+	ret->saddr = t->daddr;
+	ret->daddr = t->saddr;
+	ret->sport = t->dport;
+	ret->dport = t->sport;
+}
+
+static __always_inline bool flow_tuple_is(const struct flow *f, __u8 family, const struct tuple *t)
+{
+	struct tuple to;
+
+	flow_tuple_get(f, family, &to);
+	return addr_equal(&to.saddr, &t->saddr) && addr_equal(&to.daddr, &t->daddr) && to.sport == t->sport &&
+	       to.dport == t->dport;
 }
 
 #endif

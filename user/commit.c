@@ -282,6 +282,7 @@ static int check_sizes(const struct model *old, const struct model *new, struct 
 		{"tables.neighbors", a->max_neighbors, b->max_neighbors},
 		{"tables.routes4", a->max_routes4, b->max_routes4},
 		{"tables.routes6", a->max_routes6, b->max_routes6},
+		{"tables.half-open", a->max_half, b->max_half},
 	};
 	int r = 0;
 

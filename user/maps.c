@@ -40,6 +40,14 @@ static uint32_t size_flows(uint32_t entries)
 	return flowtab_buckets(entries) * FLOW_SLOTS;
 }
 
+/* Pairs that wait for an answer take half of the flow table at most, unless the setting says otherwise. */
+static uint32_t half_lines(const struct settings_cfg *sizes)
+{
+	uint32_t pairs = sizes->max_half ? sizes->max_half : sizes->max_flows / 4;
+
+	return (pairs + HALF_SLOTS - 1) / HALF_SLOTS;
+}
+
 /* The maps whose size is a setting, or is made of one. */
 static const struct {
 	const char *map, *key;
@@ -61,6 +69,8 @@ static const char *size_key(const char *map)
 	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++)
 		if (!strcmp(map_sizes[i].map, map))
 			return map_sizes[i].key;
+	if (!strcmp(map, "half_open"))
+		return "tables.half-open or tables.flows";
 	return strcmp(map, "fib") ? NULL : "tables.routes4 or tables.routes6";
 }
 
@@ -179,6 +189,11 @@ static int set_sizes(struct map_set *ms, const struct settings_cfg *sizes)
 			if (s->map[p] && !err)
 				err = bpf_map__set_max_entries(s->map[p], n);
 	}
+	s = spec_find(ms, "half_open");
+	n = half_lines(sizes);
+	for (int p = 0; s && n && p < PROGS; p++)
+		if (s->map[p] && !err)
+			err = bpf_map__set_max_entries(s->map[p], n);
 	s = spec_find(ms, "fib");
 	n = fib_units_for(sizes->max_routes4, sizes->max_routes6);
 	for (int p = 0; s && sizes->max_routes4 && sizes->max_routes6 && p < PROGS; p++)
@@ -255,6 +270,8 @@ static int check_layout(const char *root, const struct map_spec *s, struct table
 		return 0;
 	if (!strcmp(s->name, "fib") && t->max_entries > bpf_map__max_entries(m))
 		return 0; /* memory, not a number of entries: what is there serves smaller tables too */
+	if (!strcmp(s->name, "half_open"))
+		return 1; /* who is forgotten ends by its timeout */
 	r = map_in_use(root, s->name, t);
 	if (r == 0)
 		return 1;
@@ -425,17 +442,18 @@ static int unpin_unknown(const char *name, void *arg)
 static int write_flow_table(struct datapath *dp, const struct map_set *ms, struct errs *errs)
 {
 	struct table *head = table_get(dp, "flow_table"), *words4 = table_get(dp, "flow_words4"),
-		     *words6 = table_get(dp, "flow_words6");
+		     *words6 = table_get(dp, "flow_words6"), *half = table_get(dp, "half_open");
 	struct flow_table *t = head ? table_map(head) : NULL;
 	int err;
 
-	if (!t || !words4 || !words6)
+	if (!t || !words4 || !words6 || !half)
 		return errs_fail(errs, EINVAL, "map flow_table is missing or cannot be mapped into memory");
 	err = ms->adopt ? 0 : flowtab_seed(t, dp->sizes.hash_seed);
 	if (err)
 		return errs_fail(errs, -err, "no random numbers: %s", strerror(-err));
 	t->buckets4 = table_capacity(words4);
 	t->buckets6 = table_capacity(words6);
+	t->half_lines = table_capacity(half);
 	return 0;
 }
 
