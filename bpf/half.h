@@ -27,12 +27,19 @@ struct {
 	__type(value, struct half_line);
 } half_open SEC(".maps");
 
-/* The line whose turn it is, on each CPU. */
+struct half_hand {
+	__u32 next;  /* the line whose turn it is */
+	__u32 stamp; /* flowtab_stamp() when `left` was begun */
+	__u32 left;  /* lines that may make room in this unit of time */
+	__u32 pad;
+};
+
+/* Of each CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct half_hand);
 } half_hand SEC(".maps");
 
 /* A pair that is being ended: too large for the stack. */
@@ -72,11 +79,12 @@ static __always_inline bool half_is(__u8 proto, __u8 forward, __u8 reply)
 static __always_inline struct half_line *half_line_next(__u32 *ret)
 {
 	struct flow_table *t = flowtab_get();
-	__u32 zero = 0, i, *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	__u32 zero = 0, i;
+	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
 
 	if (!t || !hand || !t->half_lines)
 		return NULL;
-	i = ++*hand % t->half_lines;
+	i = ++hand->next % t->half_lines;
 	*ret = i;
 	return bpf_map_lookup_elem(&half_open, &i);
 }
@@ -226,6 +234,26 @@ static long half_reclaim_step(__u64 n, void *arg)
 	return s->ended > 0;
 }
 
+/* A slot of a table that is full is not free at once when its pair ends, so the newcomer gains nothing by it, and those that come
+ * after it in the next 100 ms do not either: no more than all pairs in some 4 s give way for that. */
+static __always_inline bool half_may_end(void)
+{
+	struct flow_table *t = flowtab_get();
+	__u32 zero = 0, stamp = flowtab_stamp();
+	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+
+	if (!t || !hand)
+		return false;
+	if (hand->stamp != stamp) {
+		hand->stamp = stamp;
+		hand->left = t->half_lines / 64 + 1;
+	}
+	if (!hand->left)
+		return false;
+	hand->left--;
+	return true;
+}
+
 /* There is no room: whoever has waited longest for an answer gives way. `pool`: no port of it is free for this protocol; 0: a
  * table is full. Goes on where the last one ended, over a part of the places only: a flood is found at once, single pairs after
  * some newcomers were refused. How many pairs have ended. */
@@ -233,7 +261,7 @@ __noinline_global int half_reclaim(struct pkt *p, __u32 pool)
 {
 	struct half_search s = {.pool = pool};
 
-	if (!p)
+	if (!p || (!pool && !half_may_end()))
 		return 0;
 	s.proto = p->l4_proto;
 	s.ended = pkt_zero(p);
