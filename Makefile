@@ -90,7 +90,7 @@ BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bp
 ONLY ?=
 
 .PHONY: bench bench-build bench-fib
-bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
+bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,ageing,forward,tcp,tables,change: some). Needs root
 	@scripts/install-deps.sh build run test bench
 	@$(MAKE) --no-print-directory all bench-build
 	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)

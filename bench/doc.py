@@ -66,7 +66,7 @@ def _change(data):
     return _table(["change", "sent", "lost at most"], [[s, _cell(sent[s]), f"{max(r['samples']):,}"] for s, r in lost.items()])
 
 
-SECTIONS = {"datapath": _datapath, "flows": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change}
+SECTIONS = {"datapath": _datapath, "flows": _list, "ageing": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change}
 
 
 def main():

@@ -19,7 +19,7 @@
 #define TICK_NS	    50000000ull	  /* between slices */
 #define SLICE_NS    4000000ull	  /* of work */
 #define REST_NS	    1000000000ull /* between passes */
-#define CHUNK	    4096	  /* slots between looks at the clock, */
+#define CHUNK	    256		  /* buckets between looks at the clock, */
 #define CHUNK_LOOKS 64		  /* or entries looked at */
 #define MAPPINGS    256		  /* or mappings */
 #define SHARE	    50		  /* of the time, what sweeping may take */
@@ -53,6 +53,11 @@ static uint64_t recheck_ns(struct flows *flows, uint8_t proto, uint16_t rule)
 	uint64_t half = nat_settings(flows->sw, rule, &buf)->tcp_transitory_s * 500000000ull;
 
 	return flows->now_ns + (proto == IPPROTO_TCP && half < RECHECK_NS ? half : RECHECK_NS);
+}
+
+static uint32_t now_units(const struct flows *flows)
+{
+	return (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT);
 }
 
 static void note_due(struct flow_note *note, uint64_t ns)
@@ -139,38 +144,71 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
 }
 
-/* Some slots of a table. False: there are no more. */
-static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
+/* Two buckets of other words have the same sum once in 2^32 times. What comes of it: an entry is looked at as late as the one
+ * that was there before it would have been, in ten minutes at most. */
+static uint32_t sum_of(const uint32_t word[FLOW_SLOTS])
 {
-	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT),
-		 end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+	static const uint32_t odd[FLOW_SLOTS] = {0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x165667b1,
+						 0xd3a2646d, 0xfd7046c5, 0xb55a4f09, 0x7feb352d, 0x846ca68b,
+						 0x68e31da5, 0xb5297a4d, 0x1b56c4e9, 0x2c1b3c6d, 0x297a2d39};
+	uint32_t sum = 1;
+
+	for (int i = 0; i < FLOW_SLOTS; i++)
+		sum += (word[i] ^ word[i] >> 15) * odd[i];
+	return sum;
+}
+
+static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note, unsigned *looks)
+{
+	if (!flowtab_is_live(word)) {
+		if (note->word)
+			note->word = 0;
+		return;
+	}
+	if (flows->all || note->word != word || note->due <= now_units(flows)) {
+		look(flows, tab, i, word, note);
+		++*looks;
+	}
+	if (!flows->sweeping || !note->word || !(note->flags & FLOW_NOTE_FORWARD))
+		return;
+	if (note->flags & FLOW_NOTE_PORT)
+		nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
+	if (note->flags & FLOW_NOTE_DEST || (flows->sw->nat->has_limits && note->flags & FLOW_NOTE_PORT))
+		sweep_entry(flows, tab, i, word);
+}
+
+/* Returns how many entries were looked at. */
+static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow_note *note, struct flow_quiet *quiet, uint32_t b)
+{
+	uint32_t word[FLOW_SLOTS], sum;
 	unsigned looks = 0;
 
-	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {
-		struct flow_note *note = &notes[flows->next];
-		uint32_t word = flowtab_word(tab, flows->next);
-
-		if (word == FLOW_WORD_EMPTY)
-			continue;
-		if (!flowtab_is_live(word)) {
-			if (note->word)
-				note->word = 0;
-			continue;
+	for (int i = 0; i < FLOW_SLOTS; i++)
+		word[i] = flowtab_word(tab, b * FLOW_SLOTS + (uint32_t)i);
+	sum = sum_of(word);
+	if (flows->sweeping || flows->all || sum != quiet->sum || quiet->due <= now_units(flows)) {
+		*quiet = (struct flow_quiet){.sum = sum, .due = UINT32_MAX};
+		for (uint32_t i = 0; i < FLOW_SLOTS; i++) {
+			age_slot(flows, tab, b * FLOW_SLOTS + i, word[i], &note[i], &looks);
+			if (note[i].word && note[i].due < quiet->due)
+				quiet->due = note[i].due;
+			quiet->forwards += note[i].word && note[i].flags & FLOW_NOTE_FORWARD;
 		}
-		if (flows->all || note->word != word || note->due <= now) {
-			look(flows, tab, flows->next, word, note);
-			looks++;
-		}
-		if (!note->word || !(note->flags & FLOW_NOTE_FORWARD))
-			continue;
-		flows->seen++;
-		if (flows->sweeping && note->flags & FLOW_NOTE_PORT)
-			nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
-		if (flows->sweeping &&
-		    (note->flags & FLOW_NOTE_DEST || (flows->sw->nat->has_limits && note->flags & FLOW_NOTE_PORT)))
-			sweep_entry(flows, tab, flows->next, word);
 	}
-	return flows->next < tab->n;
+	flows->seen += quiet->forwards;
+	return looks;
+}
+
+/* Some buckets of a table. False: there are no more. */
+static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
+{
+	uint32_t buckets = tab->n / FLOW_SLOTS, end = buckets - flows->next > CHUNK ? flows->next + CHUNK : buckets;
+	struct flow_quiet *quiet = (struct flow_quiet *)(notes + tab->n);
+	unsigned looks = 0;
+
+	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++)
+		looks += age_bucket(flows, tab, &notes[(size_t)flows->next * FLOW_SLOTS], &quiet[flows->next], flows->next);
+	return flows->next < buckets;
 }
 
 /* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
@@ -261,11 +299,16 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? REST_NS : TICK_NS);
 }
 
+static struct flow_note *notes_new(uint32_t slots)
+{
+	return calloc(1, slots * sizeof(struct flow_note) + slots / FLOW_SLOTS * sizeof(struct flow_quiet));
+}
+
 int flow_age_open(struct flows *flows)
 {
 	flows->phase = PHASE_REST;
 	for (int i = 0; i < 2; i++) {
-		flows->note[i] = calloc(flows->tab[i].n, sizeof(*flows->note[i]));
+		flows->note[i] = notes_new(flows->tab[i].n);
 		if (!flows->note[i])
 			return -ENOMEM;
 	}

@@ -26,6 +26,14 @@ struct flow_note {
 	uint8_t proto;
 	uint8_t flags; /* FLOW_NOTE_* */
 };
+/* The same of a bucket, for the passes that look after nothing but time: as long as its words are those they were, nothing of it
+ * is due before `due`. */
+struct flow_quiet {
+	uint32_t sum; /* of its words; what is not the same is looked at slot by slot */
+	uint32_t due;
+	uint32_t forwards; /* pairs */
+};
+
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
@@ -33,11 +41,11 @@ struct flow_note {
 struct flows {
 	struct sw *sw;
 	struct flowtab tab[2]; /* flows4, flows6 */
-	struct flow_note *note[2];
+	struct flow_note *note[2]; /* of each slot; behind them a struct flow_quiet of each bucket */
 	struct event *timer;
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	uint32_t next; /* slot */
+	uint32_t next; /* bucket */
 	void *cursor;  /* mappings */
 	uint64_t now_ns;
 	uint64_t work_ns;
