@@ -40,7 +40,7 @@ struct flow_quiet {
 
 struct flows {
 	struct sw *sw;
-	struct flowtab tab[2]; /* flows4, flows6 */
+	struct flowtab tab[2];	   /* flows4, flows6 */
 	struct flow_note *note[2]; /* of each slot; behind them a struct flow_quiet of each bucket */
 	struct event *timer;
 	/* The pass that is under way. */
@@ -48,11 +48,14 @@ struct flows {
 	uint32_t next; /* bucket */
 	void *cursor;  /* mappings */
 	uint64_t now_ns;
+	uint64_t begun_ns; /* when this pass began */
 	uint64_t work_ns;
-	uint64_t seen; /* pairs in this pass */
-	bool sweeping; /* ports and mappings are looked after in this pass */
-	bool all;      /* no note is trusted in this pass */
-	bool soon;     /* the next pass shall not wait */
+	uint64_t seen;	/* pairs in this pass */
+	bool sweeping;	/* ports and mappings are looked after in this pass */
+	bool fresh;	/* this pass looks at all words */
+	unsigned blind; /* passes to come that need not */
+	bool all;	/* no note is trusted in this pass */
+	bool soon;	/* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */
