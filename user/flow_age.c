@@ -25,6 +25,7 @@
 #define MAPPINGS     256	  /* or mappings */
 #define SHARE	     100	  /* of the time, what sweeping may take */
 #define PASSES_BLIND 3
+#define PRESSED_S    5
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
@@ -38,14 +39,18 @@ uint64_t flow_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* When the pair's time is over. */
+/* When the pair's time is over. Where room is scarce a connection that was closed on both sides, or reset, waits no longer than
+ * its last packets need. */
 static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const struct flow *f, const struct flow *reply)
 {
 	uint64_t used = flow_used_ns(f, reply, flows->now_ns);
 	enum flow_state state = flow_state(key->proto, f->seen, reply->seen);
 	struct settings_cfg buf;
+	uint32_t timeout_s = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state);
 
-	return used + flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state) * 1000000000ull;
+	if (flows->pressed && (state == FLOW_CLOSING || state == FLOW_RESET) && timeout_s > PRESSED_S)
+		timeout_s = PRESSED_S;
+	return used + timeout_s * 1000000000ull;
 }
 
 /* A connection that closes has the transitory timeout from then on: looked at twice in that time, it ends when it should. */
@@ -226,6 +231,10 @@ static void step(struct flows *flows)
 	case PHASE_FLOWS6:
 		if (age(flows, &flows->tab[flows->phase], flows->note[flows->phase]))
 			return;
+		/* Seven eighths of what the setting says; the table has a quarter more slots. */
+		if ((flows->seen - flows->seen_before) * 20 > flows->tab[flows->phase].n * 7ull)
+			flows->crowded = true;
+		flows->seen_before = flows->seen;
 		flows->next = 0;
 		flows->phase++;
 		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
@@ -269,9 +278,14 @@ static void pass_begin(struct flows *flows)
 {
 	flows->phase = PHASE_FLOWS4;
 	flows->begun_ns = flows->now_ns;
+	flows->seen_before = 0;
+	flows->crowded = false;
 	flows->seen = flows->work_ns = 0;
 	flows->sweeping = flows->soon || flows->now_ns >= flows->sweep_at_ns;
-	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes;
+	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes ||
+		     (flows->pressed && flows->now_ns >= flows->pressed_at_ns);
+	if (flows->all)
+		flows->pressed_at_ns = flows->now_ns + PRESSED_S * 1000000000ull;
 	flows->nat_changes = flows->sw->nat->changes;
 	flows->soon = false;
 	flows->fresh = flows->sweeping || flows->all || !flows->blind;
@@ -286,6 +300,7 @@ static void pass_end(struct flows *flows)
 		nat_sweep_end(flows->sw->nat);
 		flows->sweep_at_ns = flows->work_ns * SHARE > PERIOD_NS ? flows->now_ns + flows->work_ns * SHARE : 0;
 	}
+	flows->pressed = flows->crowded || nat_ports_scarce(flows->sw->nat);
 	flows->counted = flows->seen;
 	flows->is_counted = true;
 	flows->phase = PHASE_REST;

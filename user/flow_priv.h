@@ -50,12 +50,16 @@ struct flows {
 	uint64_t now_ns;
 	uint64_t begun_ns; /* when this pass began */
 	uint64_t work_ns;
-	uint64_t seen;	/* pairs in this pass */
-	bool sweeping;	/* ports and mappings are looked after in this pass */
-	bool fresh;	/* this pass looks at all words */
-	unsigned blind; /* passes to come that need not */
-	bool all;	/* no note is trusted in this pass */
-	bool soon;	/* the next pass shall not wait */
+	uint64_t seen; /* pairs in this pass */
+	bool sweeping; /* ports and mappings are looked after in this pass */
+	bool crowded;  /* a table is nearly full */
+	bool pressed;  /* one was, or the ports of an address were, in the last pass */
+	uint64_t seen_before;
+	uint64_t pressed_at_ns; /* when all are looked at for that again */
+	bool fresh;		/* this pass looks at all words */
+	unsigned blind;		/* passes to come that need not */
+	bool all;		/* no note is trusted in this pass */
+	bool soon;		/* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */

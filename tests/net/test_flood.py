@@ -46,14 +46,14 @@ nat:
 class Flooded:
     """A switch with two ports, and the packets that come in by them."""
 
-    def __init__(self, world, flows=1 << 18, half=0, pool=POOL, known=KNOWN):
+    def __init__(self, world, flows=1 << 18, half=0, pool=POOL, known=KNOWN, transitory=TRANSITORY):
         ns, far = world.ns("sw"), world.ns("far")
         for port in ("lan", "wan"):
             world.veth(ns, port, far, "p-" + port)
             far.offload("p-" + port, gro=True, tx=False)
         ns.run(f"ip link set wan address {GW_WAN}")
         self.ns, self.known, self.outside = ns, known, None
-        self.switch = world.start_switch(ns, CONFIG.format(flows=flows, half=half, pool=pool, transitory=TRANSITORY))
+        self.switch = world.start_switch(ns, CONFIG.format(flows=flows, half=half, pool=pool, transitory=transitory))
         self.switch.attached("lan", "wan")
         self.ifindex = {p: ns.link(p)["ifindex"] for p in ("lan", "wan")}
         self.pins = f"/sys/fs/bpf/sluice/{self.switch.instance}"
@@ -227,7 +227,7 @@ def test_port_scan(flooded):
 def test_full_table(flooded):
     """A table full of established connections refuses the newcomer, counted, and loses none of them; one that is full of what nobody
     has answered makes room."""
-    f = flooded(flows=4096, known=1024)
+    f = flooded(flows=4096, known=1024, transitory=240)
     f.establish()
     full = f.stat("flow_full")
     f.flood(CHUNK, lambda n: f.go_on())
@@ -251,3 +251,40 @@ def test_full_table(flooded):
     print(f"{hit} established, then {full} of 4096 refused, {f.stat('flow_gave_way') - gave_way} gave way")
     assert hit > 2000 and full > 4000
     f.go_on()
+    # 512 of them are closed by both sides: before their time is over they give way, too.
+    order = array.array("Q", range(512, 1024))
+    for port, frame in (("lan", f.out("FA")), ("wan", f.back("FA"))):
+        f.run(port, frame, 512, order, **{"sport" if port == "lan" else "dport": (0, 0x3FFF)})
+    f.known = 512
+    live = f.live()
+    wait_for("closed connections have made room", lambda: f.live() <= live - 500, 30)
+    assert f.connects("10.0.5.0", 30002, tries=3)
+    f.go_on()
+
+
+def test_blind_resets(flooded):
+    """RFC 7857 2.2, RFC 5961 3: RSTs of who does not know where the connection is change nothing; the right one closes it, and it is
+    open again when its owner goes on."""
+    f = flooded(known=256)
+    f.establish()
+    f.connections("lan", f.out("A", seq=70_000, ack=500_000))
+    f.connections("wan", f.back("A", seq=500_000, ack=70_000))
+
+    def states():
+        every = [flow["state"] for flow in f.switch.json("flow list")]
+        return {s: every.count(s) for s in set(every)}
+
+    assert states() == {"established": 256}
+    seqs = [s for s in (f.rng.getrandbits(32) for _ in range(200)) if not 400_000 < s < 2_000_000]
+    for seq in seqs:
+        f.connections("wan", f.back("R", seq=seq))
+        f.connections("lan", f.out("R", seq=(seq + 70_000 - 500_000) % (1 << 32)))
+    assert f.stat("flow_rst_ignored") == 2 * 256 * len(seqs)
+    assert states() == {"established": 256}
+    f.connections("wan", f.back("R", seq=500_000), 128)
+    f.connections("lan", f.out("RA", seq=70_000, ack=500_000), 64)
+    assert states() == {"established": 128, "reset": 128}
+    time.sleep(2.2)
+    f.connections("lan", f.out("A", seq=70_000, ack=500_000), 32)
+    f.connections("wan", f.back("A", seq=500_000, ack=70_000), 32)
+    assert states() == {"established": 160, "reset": 96}
