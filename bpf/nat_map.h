@@ -192,6 +192,8 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *mapping, __u
 		return 0;
 	bpf_map_delete_elem(&nat_outside, &back);
 	bpf_map_delete_elem(&nat_mappings, &key);
+	/* verifier: on 6.1 it does not see that the port is one, and the compiler, which does, would leave the bound out. */
+	asm volatile("" : "+r"(port));
 	pool_port_release(b, port);
 	return 1;
 }
