@@ -17,15 +17,16 @@
 #include "flow_priv.h"
 #include "nat_priv.h"
 
-#define TICK_NS	     10000000ull  /* between slices */
-#define SLICE_NS     4000000ull	  /* of work */
-#define PERIOD_NS    700000000ull /* from pass to pass: an entry ends within a second of its time */
-#define CHUNK	     256	  /* buckets between looks at the clock, */
-#define CHUNK_LOOKS  64		  /* or entries looked at */
-#define MAPPINGS     256	  /* or mappings */
-#define SHARE	     100	  /* of the time, what sweeping may take */
-#define PASSES_BLIND 3
-#define PRESSED_S    5
+#define TICK_NS	      10000000ull  /* between slices */
+#define SLICE_NS      4000000ull   /* of work */
+#define PERIOD_NS     700000000ull /* from pass to pass: an entry ends within a second of its time */
+#define CHUNK	      256	   /* buckets between looks at the clock, */
+#define CHUNK_LOOKS   64	   /* or entries looked at */
+#define MAPPINGS      256	   /* or mappings */
+#define SHARE	      100	   /* of the time, what sweeping may take */
+#define SHARE_PRESSED 20	   /* where room is scarce */
+#define PASSES_BLIND  3
+#define PRESSED_S     5
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
@@ -296,11 +297,14 @@ static void pass_begin(struct flows *flows)
 
 static void pass_end(struct flows *flows)
 {
+	uint64_t rest;
+
+	flows->pressed = flows->crowded || nat_ports_scarce(flows->sw->nat);
 	if (flows->sweeping) {
 		nat_sweep_end(flows->sw->nat);
-		flows->sweep_at_ns = flows->work_ns * SHARE > PERIOD_NS ? flows->now_ns + flows->work_ns * SHARE : 0;
+		rest = flows->work_ns * (flows->pressed ? SHARE_PRESSED : SHARE);
+		flows->sweep_at_ns = rest > PERIOD_NS ? flows->now_ns + rest : 0;
 	}
-	flows->pressed = flows->crowded || nat_ports_scarce(flows->sw->nat);
 	flows->counted = flows->seen;
 	flows->is_counted = true;
 	flows->phase = PHASE_REST;
