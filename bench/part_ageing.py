@@ -86,7 +86,7 @@ def how_late(lab, bench, frame, port):
 def run(report):
     old, labs.NAT = labs.NAT, labs.NAT.replace("nat:\n", "nat:\n" + RULE)
     try:
-        lab = labs.DatapathLab("bench-age", flows=2 * PAIRS + PAIRS // 8)
+        lab = labs.DatapathLab("bench-age", flows=PAIRS + PAIRS // 16)
     finally:
         labs.NAT = old
     bench = None

@@ -14,6 +14,7 @@
 
 #include "pkt.h"
 #include "counter.h"
+#include "flow_entry.h"
 #include "flowtab.h"
 #include "nat.h"
 #include "nat_event.h"
@@ -78,7 +79,7 @@ static __always_inline bool half_is(__u8 proto, __u8 forward, __u8 reply)
 
 static __always_inline struct half_line *half_line_next(__u32 *ret)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, i;
 	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
 
@@ -101,13 +102,20 @@ static __always_inline __u64 *half_place(__u32 half)
 
 __noinline_global __u32 half_find(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf)
 {
-	return t ? flow_find(family, t, proto, vrf) : 0;
+	return t ? flow_find(family, false, t, proto, vrf) : 0;
 }
 
 __noinline_global int half_delete(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf)
 {
 	if (t)
-		flow_delete(family, t, proto, vrf, true);
+		flow_delete_in(family, false, t, proto, vrf, true);
+	return 0;
+}
+
+__noinline_global int half_delete_next(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf)
+{
+	if (t && cfg_resize)
+		flow_delete_in(family, true, t, proto, vrf, true);
 	return 0;
 }
 
@@ -169,6 +177,10 @@ static __always_inline int half_end_pair(__u8 family, struct half_work *w, const
 	flow_swap(&w->to, &w->back);
 	half_delete(&w->t, family, proto, vrf);
 	half_delete(&w->back, family, proto, f->peer_vrf);
+	if (cfg_resize) {
+		half_delete_next(&w->t, family, proto, vrf);
+		half_delete_next(&w->back, family, proto, f->peer_vrf);
+	}
 	w->mapping.vrf = vrf;
 	w->family = family;
 	if (f->pool)
@@ -238,7 +250,7 @@ static long half_reclaim_step(__u64 n, void *arg)
  * after it in the next 100 ms do not either: no more than all pairs in some 4 s give way for that. */
 static __always_inline bool half_may_end(void)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, stamp = flowtab_stamp();
 	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
 

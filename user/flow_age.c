@@ -191,6 +191,12 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 		sweep_entry(flows, tab, i, word);
 }
 
+static void count(struct flows *flows, const struct flowtab *tab, const struct flow_quiet *quiet)
+{
+	flows->seen += quiet->forwards;
+	flows->seen6 += tab->family == 6 ? quiet->forwards : 0;
+}
+
 /* Returns how many entries were looked at. */
 static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow_note *note, struct flow_quiet *quiet, uint32_t b)
 {
@@ -198,7 +204,7 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 	unsigned looks = 0;
 
 	if (!flows->fresh && quiet->due > now_units(flows)) {
-		flows->seen += quiet->forwards;
+		count(flows, tab, quiet);
 		return 0;
 	}
 	for (int i = 0; i < FLOW_SLOTS; i++)
@@ -213,20 +219,21 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 			quiet->forwards += note[i].word && note[i].flags & FLOW_NOTE_FORWARD;
 		}
 	}
-	flows->seen += quiet->forwards;
+	count(flows, tab, quiet);
 	return looks;
 }
 
 /* Some buckets of a table. False: there are no more. */
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
-	uint32_t buckets = tab->n / FLOW_SLOTS, end = buckets - flows->next > CHUNK ? flows->next + CHUNK : buckets;
+	uint32_t buckets = tab->n / FLOW_SLOTS, end = buckets - flows->next_bucket > CHUNK ? flows->next_bucket + CHUNK : buckets;
 	struct flow_quiet *quiet = (struct flow_quiet *)(notes + tab->n);
 	unsigned looks = 0;
 
-	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++)
-		looks += age_bucket(flows, tab, &notes[(size_t)flows->next * FLOW_SLOTS], &quiet[flows->next], flows->next);
-	return flows->next < buckets;
+	for (; flows->next_bucket < end && looks < CHUNK_LOOKS; flows->next_bucket++)
+		looks += age_bucket(flows, tab, &notes[(size_t)flows->next_bucket * FLOW_SLOTS], &quiet[flows->next_bucket],
+				    flows->next_bucket);
+	return flows->next_bucket < buckets;
 }
 
 /* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
@@ -242,7 +249,7 @@ static void step(struct flows *flows)
 		if ((flows->seen - flows->seen_before) * 20 > flows->tab[flows->phase].n * 7ull)
 			flows->crowded = true;
 		flows->seen_before = flows->seen;
-		flows->next = 0;
+		flows->next_bucket = 0;
 		flows->phase++;
 		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
 			flows->phase = PHASE_END;
@@ -293,7 +300,7 @@ static void pass_begin(struct flows *flows)
 	flows->begun_ns = flows->now_ns;
 	flows->seen_before = 0;
 	flows->crowded = false;
-	flows->seen = flows->work_ns = 0;
+	flows->seen = flows->seen6 = flows->work_ns = 0;
 	flows->draining = vrf_draining(flows->sw);
 	flows->sweeping = flows->soon || flows->draining || flows->now_ns >= flows->sweep_at_ns;
 	flows->all = flows->soon || flows->draining || flows->nat_changes != flows->sw->nat->changes ||
@@ -325,6 +332,7 @@ static void pass_end(struct flows *flows)
 	if (flows->draining)
 		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
+	flows->counted6 = flows->seen6;
 	flows->is_counted = true;
 	flows->phase = PHASE_REST;
 }
@@ -374,14 +382,26 @@ static struct flow_note *notes_new(uint32_t slots)
 	return calloc(1, slots * sizeof(struct flow_note) + slots / FLOW_SLOTS * sizeof(struct flow_quiet));
 }
 
+int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2])
+{
+	for (int i = 0; i < 2; i++)
+		ret[i] = notes_new(tab[i].n);
+	if (ret[0] && ret[1])
+		return 0;
+	free(ret[0]);
+	free(ret[1]);
+	ret[0] = ret[1] = NULL;
+	return -ENOMEM;
+}
+
 int flow_age_open(struct flows *flows)
 {
+	int err;
+
 	flows->phase = PHASE_REST;
-	for (int i = 0; i < 2; i++) {
-		flows->note[i] = notes_new(flows->tab[i].n);
-		if (!flows->note[i])
-			return -ENOMEM;
-	}
+	err = flow_age_prepare(flows, flows->tab, flows->note);
+	if (err)
+		return err;
 	flows->timer = event_new(flows->sw->base, -1, 0, tick, flows);
 	return flows->timer ? timer_set(flows, TICK_NS) : -ENOMEM;
 }
@@ -398,6 +418,22 @@ void flow_age_close(struct flows *flows)
 void flow_age_soon(struct flows *flows)
 {
 	flows->soon = true;
-	if (flows->phase == PHASE_REST)
+	if (flows->phase == PHASE_REST && !flows->paused)
 		timer_set(flows, 0);
+}
+
+void flow_age_pause(struct flows *flows)
+{
+	flows->paused = true;
+	event_del(flows->timer);
+	table_cursor_free(flows->cursor);
+	flows->cursor = NULL;
+	flows->next_bucket = 0;
+	flows->phase = PHASE_REST;
+}
+
+void flow_age_resume(struct flows *flows)
+{
+	flows->paused = false;
+	timer_set(flows, TICK_NS);
 }

@@ -23,7 +23,7 @@ POOL, REMOTE, SECOND = "198.18.0.1", "172.16.0.1", "172.16.0.2"
 GW_LAN, GW_WAN, HOST, FAR = ("02:00:00:00:10:01", "02:00:00:00:ee:01", "02:00:00:00:10:99", "02:00:00:00:ee:02")
 CONFIG = """
 settings: {{hash-seed: 7, flow-timeouts: {{tcp-transitory: {transitory}s, udp: 600s}}}}
-tables: {{flows: {flows}, half-open: {half}, fdb: 64, neighbors: 64, routes4: 64, routes6: 64}}
+tables: {{flows: {flows}, flows6: 64, half-open: {half}, fdb: 64, neighbors: 64, routes4: 64, routes6: 64}}
 ports:
   lan: {{mode: access, vlan: 10, xdp: native}}
   wan: {{mode: routed, xdp: native}}
@@ -46,7 +46,7 @@ nat:
 class Flooded:
     """A switch with two ports, and the packets that come in by them."""
 
-    def __init__(self, world, flows=1 << 18, half=0, pool=POOL, known=KNOWN, transitory=TRANSITORY):
+    def __init__(self, world, flows=1 << 17, half=1 << 16, pool=POOL, known=KNOWN, transitory=TRANSITORY):
         ns, far = world.ns("sw"), world.ns("far")
         for port in ("lan", "wan"):
             world.veth(ns, port, far, "p-" + port)
@@ -223,7 +223,7 @@ def test_port_scan(flooded):
 def test_full_table(flooded):
     """A table full of established connections refuses the newcomer, counted, and loses none of them; one that is full of what nobody
     has answered makes room."""
-    f = flooded(flows=4096, known=1024, transitory=240)
+    f = flooded(flows=2048, half=1024, known=1024, transitory=240)
     f.establish()
     full = f.stat("flow_full")
     f.flood(CHUNK, lambda _: f.go_on())
@@ -245,7 +245,7 @@ def test_full_table(flooded):
     f.run("lan", f.out("S", src="10.0.5.0", dst=SECOND), 4096, sport=(0, 0xFFF))
     full = f.stat("flow_full") - full
     print(f"{hit} established, then {full} of 4096 refused, {f.stat('flow_gave_way') - gave_way} gave way")
-    assert hit > 2000 and full > 4000
+    assert hit > 1800 and full > 4000
     f.go_on()
     # 512 of them are closed by both sides: before their time is over they give way, too.
     order = array.array("Q", range(512, 1024))

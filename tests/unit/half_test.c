@@ -9,7 +9,7 @@
 #include "../../bpf/flow.h"
 #include "../../user/flow_state.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
 
 enum { LAN = 1, WAN = 2, POOL = 3, SLOT = 20 };
 
