@@ -91,7 +91,7 @@ ONLY ?=
 comma := ,
 
 .PHONY: bench bench-build bench-fib
-bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
+bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,ageing,forward,tcp,tables,change: some). Needs root
 	@scripts/install-deps.sh build run test bench
 	@$(MAKE) --no-print-directory all bench-build
 	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
@@ -102,7 +102,7 @@ bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a b
 	@$^
 
 .PHONY: soak-build
-soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o
+soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(B)/bench/gen_xdp.bpf.o
 
 .PHONY: bench-flow
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
@@ -206,7 +206,7 @@ prog-check: all soak-build ## the data plane's tests alone: packets through BPF_
 nat-property: all ## 10000 random sequences of packets against a model of the NAT (SLUICE_NAT_SEED=N: others)
 	@SLUICE_NAT_SEQUENCES=10000 SLUICE_BUILD='$(abspath $(B))' $(PYTHON) -m pytest -q tests/prog/test_nat_property.py
 
-net-check: all ## the tests with real traffic between network namespaces alone
+net-check: all soak-build ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
 
 soak: all soak-build ## what takes too long for every day: routes flipped under traffic, a million routes, BGP with a big table. Needs root

@@ -87,7 +87,7 @@ def _about(data):
     return f"Commit {m['commit']}, Linux {m['kernel']}, {m['cpus']} × {m['cpu']}, load {m['load'][0]:.1f}."
 
 
-SECTIONS = {"datapath": _datapath, "flows": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change, "cost": _cost}
+SECTIONS = {"datapath": _datapath, "flows": _list, "ageing": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change, "cost": _cost}
 
 
 def main():

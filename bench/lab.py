@@ -25,7 +25,7 @@ WANS = 4
 
 CONFIG = """
 settings: {{fdb-ageing: 1000000s, hash-seed: 7}}
-tables: {{flows: {flows}, flows6: {flows}, fdb: 1048576, routes4: 2097152, routes6: 524288}}
+tables: {{flows: {flows}, flows6: {flows}, half-open: 4194304, fdb: 1048576, routes4: 2097152, routes6: 524288}}
 ports:
   in1: {{mode: trunk, vlans: [10, 20], xdp: native}}
   in2: {{mode: access, vlan: 10, xdp: native}}

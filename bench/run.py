@@ -15,6 +15,7 @@ import plot
 PARTS = {
     "datapath": "ns per packet of the programs, by BPF_PROG_RUN",
     "flows": "new flows: cost of the first packet, flows a second",
+    "ageing": "a million silent connections: CPU of sluiced, how late they end",
     "forward": "packets a second through namespaces, beside the kernel and Open vSwitch",
     "tcp": "throughput, latency and connections of TCP",
     "tables": "tables: build, memory, lookup; start with full tables; reload",

@@ -138,6 +138,7 @@ __noinline_global __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
 	f = fast_find4(p, &h);
 	if (!f || (f->seen & h.seen) != h.seen || !fast_forward(p, f, h.total))
 		return V_NEXT;
+	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
 	fast_rewrite4(head, &h, f);
 	p->todo = DO_L2;
 	flow_use(p, f);

@@ -16,6 +16,7 @@
 #include "csum.h"
 #include "flow_entry.h"
 #include "frag.h"
+#include "half.h"
 #include "iface.h"
 #include "nat.h"
 #include "nat_event.h"
@@ -28,49 +29,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow);
 } flow_scratch SEC(".maps");
-
-static __always_inline void flow_tuple_get(const struct flow *f, __u8 family, struct tuple *ret)
-{
-	if (family == 4) {
-		addr_from4(&ret->saddr, f->saddr4);
-		addr_from4(&ret->daddr, f->daddr4);
-	} else {
-		ret->saddr = f->saddr6;
-		ret->daddr = f->daddr6;
-	}
-	ret->sport = f->sport;
-	ret->dport = f->dport;
-}
-
-static __always_inline void flow_tuple_set(struct flow *f, __u8 family, const struct tuple *t)
-{
-	if (family == 4) {
-		f->saddr4 = t->saddr.a32[3];
-		f->daddr4 = t->daddr.a32[3];
-	} else {
-		f->saddr6 = t->saddr;
-		f->daddr6 = t->daddr;
-	}
-	f->sport = t->sport;
-	f->dport = t->dport;
-}
-
-static __always_inline void flow_swap(const struct tuple *t, struct tuple *ret)
-{
-	ret->saddr = t->daddr;
-	ret->daddr = t->saddr;
-	ret->sport = t->dport;
-	ret->dport = t->sport;
-}
-
-static __always_inline bool flow_tuple_is(const struct flow *f, __u8 family, const struct tuple *t)
-{
-	struct tuple to;
-
-	flow_tuple_get(f, family, &to);
-	return addr_equal(&to.saddr, &t->saddr) && addr_equal(&to.daddr, &t->daddr) && to.sport == t->sport &&
-	       to.dport == t->dport;
-}
 
 /* ---- a packet of a known flow */
 
@@ -91,6 +49,91 @@ static __always_inline __u8 flow_seen(const struct pkt *p)
 	if (flags & NAT_TCP_RST)
 		seen |= FLOW_SEEN_RST;
 	return seen;
+}
+
+/* What a RST's sequence number may be away from what the other side has acknowledged: ahead of it, what is under way and not
+ * acknowledged yet (a sender gives up in the midst of it); behind, acknowledgements that have passed since the one that the RST
+ * answers. Only whoever has seen the connection knows where that is (RFC 5961 3); the others hit it once in 3855 times. */
+#define FLOW_RST_AHEAD	(1u << 20)
+#define FLOW_RST_BEHIND (1u << 16)
+/* What was under way when a RST passed, and is no sign that the connection lives on. */
+#define FLOW_STRAGGLER_NS 2000000000ull
+
+/* The entry of the other direction; NULL: it has ended. */
+static __always_inline struct flow *flow_peer(const struct pkt *p, const struct flow *f)
+{
+	struct tuple to, back;
+
+	flow_tuple_get(f, p->family, &to);
+	flow_swap(&to, &back);
+	return flow_get(p->family, &back, p->l4_proto, f->peer_vrf);
+}
+
+/* A RST ends a connection when it comes from where the connection is. The bits of the ACKs go with it on both sides, so that the
+ * next ones are news, see flow_lives(). False: it is somebody's who guesses; the endpoints will tell. */
+static __always_inline bool flow_reset(const struct pkt *p, struct flow *f, struct flow *peer)
+{
+	__u32 ahead;
+
+	if (peer && READ_ONCE(peer->seen) & (FLOW_SEEN_ACK | FLOW_SEEN_SYNACK) && READ_ONCE(f->seen) & FLOW_SEEN_ACK) {
+		ahead = bpf_ntohl(p->tcp_seq) - bpf_ntohl(READ_ONCE(peer->ack));
+		if (ahead + FLOW_RST_BEHIND > FLOW_RST_AHEAD + FLOW_RST_BEHIND) {
+			count_stat(STAT_FLOW_RST_IGNORED, p->segs);
+			return false;
+		}
+	}
+	WRITE_ONCE(f->seen, (READ_ONCE(f->seen) & ~FLOW_SEEN_ACK) | FLOW_SEEN_RST | FLOW_SEEN_ANY);
+	if (peer)
+		WRITE_ONCE(peer->seen, READ_ONCE(peer->seen) & ~FLOW_SEEN_ACK);
+	return true;
+}
+
+/* An ACK although a RST has passed: the connection goes on (RFC 7857 2.2, RFC 6146 3.5.2.2), unless it was under way then. */
+static __always_inline void flow_lives(struct pkt *p, struct flow *f, struct flow *peer, __u8 seen)
+{
+	if (peer && READ_ONCE(peer->seen) & FLOW_SEEN_RST) {
+		if ((__u32)(pkt_now(p) >> FLOW_USED_SHIFT) - READ_ONCE(peer->used) < FLOW_STRAGGLER_NS >> FLOW_USED_SHIFT)
+			return;
+		WRITE_ONCE(peer->seen, (READ_ONCE(peer->seen) & ~FLOW_SEEN_RST) | FLOW_SEEN_ACK);
+	}
+	WRITE_ONCE(f->seen, (READ_ONCE(f->seen) & ~FLOW_SEEN_RST) | seen);
+}
+
+/* A packet shows what this direction has not shown before, or what is rare: SYN, RST. A SYN that meets a closed connection opens
+ * it anew (RFC 6191 2). False: it does not count as a sign of life. */
+__noinline_global int flow_news(struct pkt *p, struct flow *f)
+{
+	__u8 seen, old;
+	struct flow *peer, *reply, *forward;
+
+	if (!p || !f)
+		return true;
+	seen = flow_seen(p);
+	old = READ_ONCE(f->seen);
+	if (p->l4_proto != IPPROTO_TCP || seen & (FLOW_SEEN_SYN | FLOW_SEEN_SYNACK)) {
+		WRITE_ONCE(f->seen, old & (FLOW_SEEN_FIN | FLOW_SEEN_RST) ? seen : old | seen);
+		if (p->l4_proto != IPPROTO_TCP && f->flags & FLOW_F_REPLY)
+			half_done(f);
+		return true;
+	}
+	peer = flow_peer(p, f);
+	if (seen & FLOW_SEEN_RST)
+		return flow_reset(p, f, peer);
+	flow_lives(p, f, peer, seen);
+	if (!peer)
+		return true;
+	reply = f->flags & FLOW_F_REPLY ? f : peer;
+	forward = f->flags & FLOW_F_REPLY ? peer : f;
+	if (reply->half && !half_is(IPPROTO_TCP, READ_ONCE(forward->seen), READ_ONCE(reply->seen)))
+		half_done(reply);
+	return true;
+}
+
+/* Remembers where the connection is, for flow_reset(). */
+static __always_inline void flow_note_ack(const struct pkt *p, struct flow *f, __u8 seen)
+{
+	if (seen & (FLOW_SEEN_ACK | FLOW_SEEN_SYNACK))
+		WRITE_ONCE(f->ack, p->tcp_ack);
 }
 
 static __always_inline void flow_use(struct pkt *p, struct flow *f)
@@ -118,15 +161,15 @@ static __always_inline void flow_count(const struct pkt *p, struct flow *f)
 }
 
 /* Notes the packet. `seen` is not locked: two CPUs with packets of one direction may lose a bit, at worst that of a FIN, and
- * then the pair waits for the longer timeout. A SYN that meets a closed connection opens it anew (RFC 6191 2). */
+ * then the pair waits for the longer timeout. */
 static __always_inline void flow_touch(struct pkt *p, struct flow *f)
 {
-	__u8 seen = flow_seen(p), old = READ_ONCE(f->seen);
+	__u8 seen = flow_seen(p);
 
-	if (unlikely((seen & (FLOW_SEEN_SYN | FLOW_SEEN_SYNACK)) && (old & (FLOW_SEEN_FIN | FLOW_SEEN_RST))))
-		WRITE_ONCE(f->seen, seen);
-	else if ((old & seen) != seen)
-		WRITE_ONCE(f->seen, old | seen);
+	if (unlikely(seen & ~(READ_ONCE(f->seen) & (FLOW_SEEN_ACK | FLOW_SEEN_FIN | FLOW_SEEN_ANY))) && !flow_news(p, f))
+		return;
+	if (!(seen & FLOW_SEEN_RST))
+		flow_note_ack(p, f, seen);
 	flow_use(p, f);
 	flow_count(p, f);
 }
@@ -296,6 +339,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
 	f->dest_addr = p->dest_addr;
 	f->seen = flow_seen(p);
+	f->ack = p->l4_proto == IPPROTO_TCP ? p->tcp_ack : 0;
 	f->l3_delta = p->l3_delta;
 	f->l4_delta = p->l4_delta;
 	f->rule = p->nat_rule;
@@ -326,7 +370,7 @@ static __always_inline enum verdict flow_lost(struct pkt *p, const struct tuple 
 	if (won && flow_tuple_is(won, p->family, &p->to))
 		return v;
 	if (own_reply)
-		flow_delete(p->family, reply, p->l4_proto, reply_vrf);
+		flow_delete(p->family, reply, p->l4_proto, reply_vrf, false);
 	if (!won) {
 		count_stat(STAT_FLOW_FULL, 1);
 		return pkt_drop(p, DROP_FLOW_FULL);
@@ -369,6 +413,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	if (err)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
+	half_add(p, &reply, reply_vrf);
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
 		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;

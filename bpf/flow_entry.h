@@ -84,23 +84,24 @@ static __always_inline long flow_insert_in(__u8 family, bool next, const struct 
 	return -E2BIG;
 }
 
-static __always_inline void flow_delete_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf)
+static __always_inline void flow_delete_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf, bool early)
 {
 	__u32 i = flow_find(family, next, t, proto, vrf);
 
 	if (!i)
 		return;
 	if (family == 4)
-		flowtab_kill(next ? 4 | FLOWTAB_NEXT : 4, i - 1);
+		flowtab_kill(next ? 4 | FLOWTAB_NEXT : 4, i - 1, early);
 	else if (cfg_ipv6)
-		flowtab_kill(next ? 6 | FLOWTAB_NEXT : 6, i - 1);
+		flowtab_kill(next ? 6 | FLOWTAB_NEXT : 6, i - 1, early);
 }
 
-static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+/* `early`: its place is wanted soon. */
+static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, bool early)
 {
-	flow_delete_in(family, false, t, proto, vrf);
+	flow_delete_in(family, false, t, proto, vrf, early);
 	if (cfg_resize)
-		flow_delete_in(family, true, t, proto, vrf);
+		flow_delete_in(family, true, t, proto, vrf, early);
 }
 
 /* Do both leave as the same tuple? */
@@ -129,7 +130,7 @@ static __always_inline long flow_insert_next(__u8 family, const struct tuple *t,
 			return 0;
 	}
 	if (err)
-		flow_delete_in(family, false, t, proto, vrf);
+		flow_delete_in(family, false, t, proto, vrf, false);
 	return err;
 }
 
@@ -141,6 +142,51 @@ static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8
 	if (cfg_resize && !err)
 		return flow_insert_next(family, t, proto, vrf, f);
 	return err;
+}
+
+/* ---- what an entry's packets leave as */
+
+static __always_inline void flow_tuple_get(const struct flow *f, __u8 family, struct tuple *ret)
+{
+	if (family == 4) {
+		addr_from4(&ret->saddr, f->saddr4);
+		addr_from4(&ret->daddr, f->daddr4);
+	} else {
+		ret->saddr = f->saddr6;
+		ret->daddr = f->daddr6;
+	}
+	ret->sport = f->sport;
+	ret->dport = f->dport;
+}
+
+static __always_inline void flow_tuple_set(struct flow *f, __u8 family, const struct tuple *t)
+{
+	if (family == 4) {
+		f->saddr4 = t->saddr.a32[3];
+		f->daddr4 = t->daddr.a32[3];
+	} else {
+		f->saddr6 = t->saddr;
+		f->daddr6 = t->daddr;
+	}
+	f->sport = t->sport;
+	f->dport = t->dport;
+}
+
+static __always_inline void flow_swap(const struct tuple *t, struct tuple *ret)
+{
+	ret->saddr = t->daddr;
+	ret->daddr = t->saddr;
+	ret->sport = t->dport;
+	ret->dport = t->sport;
+}
+
+static __always_inline bool flow_tuple_is(const struct flow *f, __u8 family, const struct tuple *t)
+{
+	struct tuple to;
+
+	flow_tuple_get(f, family, &to);
+	return addr_equal(&to.saddr, &t->saddr) && addr_equal(&to.daddr, &t->daddr) && to.sport == t->sport &&
+	       to.dport == t->dport;
 }
 
 #endif

@@ -579,18 +579,18 @@ __noinline_global int flowtab_insert6_next(const struct flow_key6 *key, const st
 
 /* ---- ending */
 
-/* `i`: the entry's index. */
-static __always_inline void flowtab_kill(__u8 table, __u32 i)
+/* `i`: the entry's index. `early`: its slot is wanted soon. */
+static __always_inline void flowtab_kill(__u8 table, __u32 i, bool early)
 {
 	struct flow_bucket *b = flowtab_bucket(table, i / FLOW_SLOTS);
 	struct flow *f = flowtab_at(table, i);
-	__u32 slot = i % FLOW_SLOTS, word;
+	__u32 slot = i % FLOW_SLOTS, word, stamp = flowtab_stamp() - (early ? FLOW_GRACE - FLOW_GRACE_EARLY : 0);
 
 	if (!b || !f || !flowtab_is_slot(&slot))
 		return;
 	word = READ_ONCE(b->word[slot]);
 	if ((word & FLOW_WORD_STATE) == FLOW_WORD_LIVE &&
-	    __sync_val_compare_and_swap(&b->word[slot], word, flowtab_stamp() << 2 | FLOW_WORD_DEAD) == word)
+	    __sync_val_compare_and_swap(&b->word[slot], word, stamp << 2 | FLOW_WORD_DEAD) == word)
 		WRITE_ONCE(f->live, 0);
 }
 

@@ -317,6 +317,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
 			p->to.daddr = o->inside.addr;
 			p->to.dport = o->inside.port;
 			p->dest_addr = o->pool_addr + 1;
+			o->joined = 1;
 			return nat_dnat_use(p, o->rule, o->inside.vrf);
 		}
 		if (p->l4_proto == IPPROTO_TCP)

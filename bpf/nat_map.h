@@ -112,6 +112,13 @@ static __always_inline struct nat_outside *nat_outside_get(const struct nat_outs
 	return cfg_resize && !o ? bpf_map_lookup_elem(&nat_outside_next, key) : o;
 }
 
+static __always_inline void nat_outside_delete(const struct nat_outside_key *key)
+{
+	bpf_map_delete_elem(&nat_outside, key);
+	if (cfg_resize)
+		bpf_map_delete_elem(&nat_outside_next, key);
+}
+
 static __always_inline void nat_outside_set(const struct nat_outside_key *key, const struct nat_outside *o)
 {
 	long err = bpf_map_update_elem(&nat_outside, key, o, BPF_ANY);
@@ -220,6 +227,54 @@ __noinline_global int nat_outside_remote(struct pkt *p)
 
 /* ---- the mapping */
 
+/* Flows that are opened through a mapping are counted to 2. False: its only flow has just ended and takes it along. */
+static __always_inline bool nat_mapping_join(struct nat_mapping *m)
+{
+	__u32 opened = READ_ONCE(m->opened);
+
+	if (opened == 1)
+		opened = __sync_fetch_and_add(&m->opened, 1);
+	return !(opened & NAT_MAPPING_ENDS);
+}
+
+/* A flow that leaves as `addr` and `port` has given way; if it was the only one ever to be opened through its mapping, that ends
+ * too and the port is free at once: a flood must not hold ports. Else sluiced takes care of it, which knows all flows.
+ *
+ * Races: a CPU that has looked the mapping up and is held up before it joins may join one that another source has since got in
+ * the same memory. The worst is that its flow leaves by that one's port, towards another remote end: flow_new() refuses
+ * doubles, so each gets its own answers, and sluiced keeps the port while either lives. */
+__noinline_global int nat_mapping_end(const struct nat_mapping_key *mapping, __u32 pool_addr, __u32 port)
+{
+	struct nat_outside_key back = {};
+	struct nat_mapping_key key;
+	struct nat_mapping *m;
+	struct nat_outside *o;
+	struct pool_addr *a;
+	struct pool_ports *b;
+
+	if (!mapping)
+		return 0;
+	key = *mapping; /* verifier: before 6.2 a key must stand on the stack or in a map */
+	m = nat_mapping_get(&key);
+	a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
+	b = pool_ports_get(pool_addr, pool_class(key.proto));
+	if (!m || !a || !b || m->pool_addr != pool_addr || bpf_ntohs(m->port) != port)
+		return 0;
+	back.addr = a->addr;
+	back.port = m->port;
+	back.vrf = m->out_vrf;
+	back.proto = key.proto;
+	o = nat_outside_get(&back);
+	if ((o && READ_ONCE(o->joined)) || __sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
+		return 0;
+	nat_outside_delete(&back);
+	nat_mapping_delete(&key);
+	/* verifier: on 6.1 it does not see that the port is one, and the compiler, which does, would leave the bound out. */
+	asm volatile("" : "+r"(port));
+	pool_port_release(b, port);
+	return 1;
+}
+
 static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be16 port)
 {
 	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
@@ -268,13 +323,13 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 {
 	struct pool_ports *b;
 	struct iface *i = iface_get(p->hairpin ? p->hairpin : p->out_iface);
-	struct nat_mapping new = {.used_ns = pkt_now(p), .rule = p->nat_rule, .out_vrf = i ? i->vrf : p->vrf}, *won;
+	struct nat_mapping new = {.used_ns = pkt_now(p), .rule = p->nat_rule, .out_vrf = i ? i->vrf : p->vrf, .opened = 1}, *won;
 	enum verdict v;
 	long err;
 
-	bpf_loop(s->count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, s, 0);
+	pool_search(s);
 	if (!s->found)
-		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : nat_refuse(p, DROP_NAT_NO_PORT);
+		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	new.pool_addr = s->pool_addr;
 	new.port = bpf_htons(s->port);
 	err = nat_mapping_insert(key, &new);
@@ -288,7 +343,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	if (b)
 		pool_port_release(b, s->port);
 	won = nat_mapping_get(key);
-	if (won)
+	if (won && nat_mapping_join(won))
 		return nat_use(p, won->pool_addr, won->port);
 	count_stat(STAT_FLOW_FULL, 1);
 	return pkt_drop(p, DROP_FLOW_FULL);
@@ -324,9 +379,9 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
-		if (nat_use(p, m->pool_addr, m->port) == V_NEXT)
+		if (nat_mapping_join(m) && nat_use(p, m->pool_addr, m->port) == V_NEXT)
 			return V_NEXT;
-		/* The address went away. */
+		/* The address went away, or the mapping is going. */
 		nat_mapping_delete(&key);
 	}
 	if (!ports_left)

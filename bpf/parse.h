@@ -102,6 +102,8 @@ static __always_inline void parse_tcp(struct pkt *p, void *data, void *end, __u3
 	flags = (__u8 *)tcp + 13;
 	p->tcp_flags = *flags;
 	p->tcp_options = tcp->doff * 4 - sizeof(*tcp);
+	p->tcp_seq = tcp->seq;
+	p->tcp_ack = tcp->ack_seq;
 	p->t.ports = *(const __u32 *)tcp;
 	p->flags |= PKT_F_L4;
 	if (p->segs > 1)

@@ -24,8 +24,21 @@
 #include "nat.h"
 #include "flow.h"
 #include "fast.h"
+#include "half.h"
 #include "egress.h"
 #include "mss.h"
+
+/* Whoever waits for an answer gives his port, or his place among the mappings, to who has none. */
+static __always_inline __verdict enum verdict pipeline_snat(struct pkt *p)
+{
+	enum verdict v = nat_snat(p);
+
+	if (likely(v != V_DROP) || (p->drop != DROP_NAT_NO_PORT && p->drop != DROP_FLOW_FULL))
+		return v;
+	if (half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
+		v = nat_snat(p);
+	return v == V_DROP && p->drop == DROP_NAT_NO_PORT ? nat_refuse(p, DROP_NAT_NO_PORT) : v;
+}
 
 /* Layer 3: the packet is addressed to the gateway. */
 static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
@@ -60,15 +73,19 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 	if (v != V_NEXT)
 		return v;
 	if (cfg_nat && !p->flow_stale) {
-		v = nat_snat(p);
+		v = pipeline_snat(p);
 		if (v != V_NEXT)
 			return v;
 	}
 	v = neighbor_lookup(p);
 	if (v == V_FORWARD)
 		v = egress_routed(p);
-	if (cfg_nat && v != V_DROP)
+	if (cfg_nat && v != V_DROP) {
 		v = flow_install(p, v);
+		/* For those that come after it; a slot of the table is not free at once. */
+		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
+			half_reclaim(p, 0);
+	}
 	return v;
 }
 

@@ -122,7 +122,8 @@ struct pkt {
 	__u8 tcp_flags; /* byte 13 of the TCP header */
 	__u8 icmp_type; /* of the packet */
 	__u8 icmp_code;
-	__be16 ip_id;	    /* IPv4; IPv6 fragments: the low half */
+	__be16 ip_id; /* IPv4; IPv6 fragments: the low half */
+	__be32 tcp_seq, tcp_ack;
 	struct tuple t;	    /* as it came in */
 	struct tuple inner; /* ICMP error: the quoted packet's */
 	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header */

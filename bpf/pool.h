@@ -236,6 +236,20 @@ static long pool_search_step(__u64 step, void *arg)
 #define POOL_STEPS_MEMBER 8
 #define POOL_STEPS_RACES  1024
 
+/* The next free port into s->found, pool_addr and port. verifier: a global function, so that the loop is followed once; it wants
+ * its context on the stack. */
+__noinline_global int pool_search(struct pool_search *s)
+{
+	struct pool_search on_stack;
+
+	if (!s)
+		return 0;
+	on_stack = *s;
+	bpf_loop(on_stack.count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, &on_stack, 0);
+	*s = on_stack;
+	return 0;
+}
+
 /* The members of the family; 0: none. *ret_first is the first one's place in pool_members. */
 static __always_inline __u32 pool_family(const struct pool *pool, __u8 family, __u32 *ret_first)
 {

@@ -294,6 +294,7 @@ static int check_sizes(const struct sw *sw, const struct model *new, struct errs
 		{"tables.neighbors", a->max_neighbors, b->max_neighbors, b->sizes_where[2]},
 		{"tables.routes4", a->max_routes4, b->max_routes4, b->sizes_where[3]},
 		{"tables.routes6", a->max_routes6, b->max_routes6, b->sizes_where[4]},
+		{"tables.half-open", a->max_half, b->max_half, b->sizes_where[6]},
 	};
 	int r = 0;
 

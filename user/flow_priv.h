@@ -27,29 +27,44 @@ struct flow_note {
 	uint8_t proto;
 	uint8_t flags; /* FLOW_NOTE_* */
 };
+/* The same of a bucket, for the passes that look after nothing but time: as long as its words are those they were, nothing of it
+ * is due before `due`. */
+struct flow_quiet {
+	uint32_t sum; /* of its words; what is not the same is looked at slot by slot */
+	uint32_t due;
+	uint32_t forwards; /* pairs */
+};
+
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
 
 struct flows {
 	struct sw *sw;
-	struct flowtab tab[2];	/* flows4, flows6 */
-	struct flowtab next[2]; /* tables that are being filled; what ends, ends there too. family 0: there are none */
-	struct flow_note *note[2];
+	struct flowtab tab[2];	   /* flows4, flows6 */
+	struct flowtab next[2];	   /* tables that are being filled; what ends, ends there too. family 0: there are none */
+	struct flow_note *note[2]; /* of each slot; behind them a struct flow_quiet of each bucket */
 	struct event *timer;
 	bool paused;
 	int users; /* of flow_users() */
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	uint32_t next_slot;
+	uint32_t next_bucket;
 	void *cursor; /* mappings */
 	uint64_t now_ns;
+	uint64_t begun_ns; /* when this pass began */
 	uint64_t work_ns;
 	uint64_t seen, seen6; /* pairs in this pass, and the IPv6 ones among them */
 	bool sweeping;	      /* ports and mappings are looked after in this pass */
-	bool all;	      /* no note is trusted in this pass */
-	bool draining;	      /* of VRFs that are gone nothing is left after this pass */
-	bool soon;	      /* the next pass shall not wait */
+	bool crowded;	      /* a table is nearly full */
+	bool pressed;	      /* one was, or the ports of an address were, in the last pass */
+	uint64_t seen_before;
+	uint64_t pressed_at_ns; /* when all are looked at for that again */
+	bool fresh;		/* this pass looks at all words */
+	unsigned blind;		/* passes to come that need not */
+	bool all;		/* no note is trusted in this pass */
+	bool draining;		/* of VRFs that are gone nothing is left after this pass */
+	bool soon;		/* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */

@@ -76,6 +76,12 @@ static uint32_t fib_units(const struct settings_cfg *s)
 	return fib_units_for(s->max_routes4, s->max_routes6);
 }
 
+/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise. */
+static uint32_t half_lines(const struct settings_cfg *s)
+{
+	return ((s->max_half ? s->max_half : s->max_flows / 2) + HALF_SLOTS) / HALF_SLOTS;
+}
+
 /* The maps whose size is a setting, or is made of some. */
 static const struct map_size {
 	const char *map, *key;
@@ -83,6 +89,7 @@ static const struct map_size {
 } map_sizes[] = {
 	{"fdb", "tables.fdb", stations},
 	{"neighbors", "tables.neighbors", neighbors},
+	{"half_open", "tables.half-open or tables.flows", half_lines},
 	{"fib", "tables.routes4 or tables.routes6", fib_units},
 	{"flow_words4", "tables.flows", words4},
 	{"flow_words6", "tables.flows6", words6},
@@ -275,6 +282,8 @@ static int check_layout(const struct map_spec *s, struct table *t, struct errs *
 		return 0;
 	if (!strcmp(s->name, "fib") && t->max_entries > bpf_map__max_entries(m))
 		return 0; /* memory, not a number of entries: what is there serves smaller tables too */
+	if (!strcmp(s->name, "half_open"))
+		return 1; /* who is forgotten ends by its timeout */
 	r = table_each(t, is_used, t);
 	if (r == 0)
 		return 1;
@@ -449,17 +458,18 @@ static int unpin_unknown(const char *name, void *arg)
 static int write_flow_table(struct datapath *dp, const struct map_set *ms, struct errs *errs)
 {
 	struct table *head = table_get(dp, "flow_table"), *words4 = table_get(dp, "flow_words4"),
-		     *words6 = table_get(dp, "flow_words6");
+		     *words6 = table_get(dp, "flow_words6"), *half = table_get(dp, "half_open");
 	struct flow_table *t = head ? table_map(head) : NULL;
 	int err;
 
-	if (!t || !words4 || !words6)
+	if (!t || !words4 || !words6 || !half)
 		return errs_fail(errs, EINVAL, "map flow_table is missing or cannot be mapped into memory");
 	err = ms->adopt ? 0 : flowtab_seed(t, dp->sizes.hash_seed);
 	if (err)
 		return errs_fail(errs, -err, "no random numbers: %s", strerror(-err));
 	t->buckets4 = table_capacity(words4);
 	t->buckets6 = table_capacity(words6);
+	t->half_lines = table_capacity(half);
 	return 0;
 }
 

@@ -186,7 +186,9 @@ struct settings_cfg {
 	uint32_t max_fdb;		   /* 65536 */
 	uint32_t max_neighbors;		   /* 65536 */
 	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
-	struct where sizes_where[6];	   /* of the sizes: flows, fdb, neighbors, routes4, routes6, flows6; line 0: not given */
+	uint32_t max_half;		   /* pairs that wait for an answer; 0: half of max_flows */
+	struct where
+		sizes_where[7]; /* of the sizes: flows, fdb, neighbors, routes4, routes6, flows6, half-open; line 0: not given */
 };
 
 struct model {

@@ -86,7 +86,8 @@ json_t *tables_json(const struct settings_cfg *s, bool with_defaults)
 				   {"fdb", s->max_fdb, d->max_fdb},
 				   {"neighbors", s->max_neighbors, d->max_neighbors},
 				   {"routes4", s->max_routes4, d->max_routes4},
-				   {"routes6", s->max_routes6, d->max_routes6}};
+				   {"routes6", s->max_routes6, d->max_routes6},
+				   {"half-open", s->max_half, d->max_half}};
 	json_t *o = numbers_json(v, N_OF(v), with_defaults);
 
 	model_free(m);

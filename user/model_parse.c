@@ -87,10 +87,11 @@ static void settings_read(struct reader *r, const struct node *n)
 
 static void tables_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"flows", "fdb", "neighbors", "routes4", "routes6", "flows6"};
-	static const uint32_t max[] = {FLOWS_MAX, FDB_MAX, NEIGHBORS_MAX, ROUTES4_MAX, ROUTES6_MAX, FLOWS_MAX};
+	static const char *const keys[] = {"flows", "fdb", "neighbors", "routes4", "routes6", "flows6", "half-open"};
+	static const uint32_t max[] = {FLOWS_MAX, FDB_MAX, NEIGHBORS_MAX, ROUTES4_MAX, ROUTES6_MAX, FLOWS_MAX, FLOWS_MAX};
 	struct settings_cfg *s = &r->m->settings;
-	uint32_t *const to[] = {&s->max_flows, &s->max_fdb, &s->max_neighbors, &s->max_routes4, &s->max_routes6, &s->max_flows6};
+	uint32_t *const to[] = {&s->max_flows,	 &s->max_fdb,	 &s->max_neighbors, &s->max_routes4,
+				&s->max_routes6, &s->max_flows6, &s->max_half};
 	size_t len = read_push(r, "tables");
 	const struct node *v[N_OF(keys)];
 
@@ -99,7 +100,7 @@ static void tables_read(struct reader *r, const struct node *n)
 			if (!v[i])
 				continue;
 			s->sizes_where[i] = read_where(r, v[i]);
-			read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
+			read_u32(r, v[i], to[i] == &s->max_half ? 0 : TABLE_MIN, max[i], to[i]);
 		}
 		if (v[0] && !v[5])
 			s->max_flows6 = model_flows6_default(s->max_flows);

@@ -134,6 +134,7 @@ int nat_sweep_outside(struct nat *nat, void **cursor, size_t max);
 bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a);
 void nat_sweep_outside_soon(struct nat *nat); /* in this pass, whenever it was done last */
 void nat_sweep_end(struct nat *nat);
+bool nat_ports_scarce(const struct nat *nat); /* an address had hardly a port left when the last pass began */
 
 /* ---- nat_limit.c: what inside hosts have; called by the sweep, but for the sessions, which flow_age.c shows. */
 void nat_limit_open(struct nat *nat);

@@ -20,6 +20,7 @@ struct nat_sweep {
 	 * touched for addresses in use alone. */
 	uint64_t (*unclaimed)[POOL_WORDS];
 	bool noted[POOL_ADDR_MAX];
+	bool scarce;		     /* an address has hardly a port left */
 	bool outside_due;	     /* mappings have gone since `nat_outside` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
 };
@@ -68,19 +69,37 @@ void nat_port_free(struct pool_ports *p, unsigned port)
 	__atomic_fetch_and(&p->full[w / 64], ~(1ull << w % 64), __ATOMIC_SEQ_CST);
 }
 
+/* By the hints of full words: seven eighths of what there is above the low ports. */
+static bool is_scarce(const struct pool_ports *p)
+{
+	unsigned full = 0;
+
+	for (unsigned i = 0; i < POOL_WORDS / 64; i++)
+		full += (unsigned)__builtin_popcountll(__atomic_load_n(&p->full[i], __ATOMIC_RELAXED));
+	return full >= (POOL_WORDS - 1024 / 64) * 7 / 8;
+}
+
+bool nat_ports_scarce(const struct nat *nat)
+{
+	return nat->sweep->scarce;
+}
+
 void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
 {
 	struct nat_sweep *s = nat->sweep;
 
 	s->begin_ns = now_ns;
+	s->scarce = false;
 	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
 		uint32_t flags = nat->addrs[slot].flags;
 
 		s->noted[slot] = flags & POOL_ADDR_F_USED;
 		s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
-		for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++)
+		for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++) {
 			memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used,
 			       sizeof(*s->unclaimed));
+			s->scarce = s->scarce || is_scarce(nat_ports(nat, slot, class));
+		}
 	}
 	nat_limit_begin(nat);
 	nat_own_hold(nat);

@@ -360,16 +360,17 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
  *   BUSY   a CPU fills the entry
  *   LIVE   the other bits are those of the key's hash
  *   DEAD   the other bits are when it ended, in units of 2^FLOW_DEAD_SHIFT ns of CLOCK_MONOTONIC. A packet that found the entry
- *          before may still read it; after FLOW_GRACE units it is free again
+ *          before may still read it; after FLOW_GRACE units it is free again. What gave way has an earlier time there
  */
-#define FLOW_SLOTS	15
-#define FLOW_WORD_EMPTY 0
-#define FLOW_WORD_BUSY	1
-#define FLOW_WORD_LIVE	2
-#define FLOW_WORD_DEAD	3
-#define FLOW_WORD_STATE 3
-#define FLOW_DEAD_SHIFT 26
-#define FLOW_GRACE	16 /* 1.07 s: beyond what a packet spends in a program */
+#define FLOW_SLOTS	 15
+#define FLOW_WORD_EMPTY	 0
+#define FLOW_WORD_BUSY	 1
+#define FLOW_WORD_LIVE	 2
+#define FLOW_WORD_DEAD	 3
+#define FLOW_WORD_STATE	 3
+#define FLOW_DEAD_SHIFT	 26
+#define FLOW_GRACE	 16 /* 1.07 s: beyond what a packet spends in a program */
+#define FLOW_GRACE_EARLY 2  /* 67 to 134 ms, for who gives way: in a flood what has ended must not fill the table */
 /* Up to so many used slots a key goes into its first bucket, beyond into the emptier one: most are found at once, and the table
  * fills evenly. */
 #define FLOW_FIRST_USED 10
@@ -385,7 +386,9 @@ _Static_assert(sizeof(struct flow_bucket) == 64, "struct flow_bucket");
 struct flow_table {
 	__u32 buckets4, buckets6;
 	__u64 hash_key[FLOW_HASH_KEYS];
-	__u64 reserved[4];
+	__u32 half_lines; /* of `half_open` */
+	__u32 pad;
+	__u64 reserved[3];
 };
 _Static_assert(sizeof(struct flow_table) == 128, "struct flow_table");
 
@@ -422,13 +425,17 @@ struct flow {
 	__u64 created_ns; /* CLOCK_MONOTONIC */
 	__u16 cpu;	  /* that counted last */
 	__u16 out_iface;
-	__u16 in_iface;	 /* where the first packet of this direction came in */
-	__u16 pool;	 /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
-	__u32 pool_addr; /* index in `pool_addrs` */
+	__u16 in_iface; /* where the first packet of this direction came in */
+	__u16 pool;	/* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	union {
+		__u32 pool_addr; /* index in `pool_addrs` */
+		__u32 half;	 /* FLOW_F_REPLY: the pair's place in `half_open` + 1; 0: it is in none */
+	};
 	__u16 rule;	 /* id of the rule that made it, stable by name */
 	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
 	__u16 dest_addr; /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
-	__u16 pad[3];
+	__u16 pad;
+	__be32 ack; /* TCP: what the last packet of this direction acknowledged */
 	union {
 		__u64 reserved4[2];
 		struct addr daddr6;
@@ -436,6 +443,22 @@ struct flow {
 };
 #define FLOW_USED_SHIFT 24
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
+
+/* Map `half_open`: the pairs that nobody has answered yet, in lines of HALF_SLOTS. A newcomer takes a free place of the line
+ * whose turn it is, or that of the line's oldest, which then ends. A place names the pair's reply entry:
+ *
+ *   63..32  the entry's created_ns >> HALF_STAMP_SHIFT: another pair in the same slot of the table has another one
+ *   31      IPv6
+ *   30..0   the entry's index + 1; 0: the place is free
+ */
+#define HALF_SLOTS	 8
+#define HALF_STAMP_SHIFT 20 /* 1.05 ms; a slot of the table is not given to another pair for longer than that */
+#define HALF_IP6	 0x80000000u
+
+struct half_line {
+	__u64 slot[HALF_SLOTS];
+};
+_Static_assert(sizeof(struct half_line) == 64, "struct half_line");
 
 /* An element of `flows6`. */
 struct flow6 {
@@ -578,8 +601,10 @@ struct nat_mapping {
 	__u16 out_vrf; /* of its entry in `nat_outside` */
 	__u64 used_ns; /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
 	__u16 rule;
-	__u16 pad[3];
+	__u16 pad;
+	__u32 opened; /* flows that were ever opened through it: 1, 2 for more, NAT_MAPPING_ENDS */
 };
+#define NAT_MAPPING_ENDS 0x80000000u /* its only flow has ended and takes it along: not to be used any more */
 _Static_assert(sizeof(struct nat_mapping) == 24, "struct nat_mapping");
 
 /* Map `nat_outside`: whose an outside address and port are. With `remote` 0 it is the mapping itself, written and deleted with
@@ -600,7 +625,8 @@ struct nat_outside {
 	__u16 out_iface; /* where the mapping's first packet left */
 	__u16 rule;
 	__u8 filtering; /* enum nat_filtering */
-	__u8 pad[7];
+	__u8 joined;	/* somebody has opened a flow to the mapping */
+	__u8 pad[6];
 };
 _Static_assert(sizeof(struct nat_outside) == 48, "struct nat_outside");
 
@@ -721,6 +747,8 @@ struct nexthop_counters {
 	X(FLOW_NEW, "flow_new", "flow pairs installed")                                                                          \
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
+	X(FLOW_GAVE_WAY, "flow_gave_way", "flow pairs without an answer that ended to make room for newer ones")                 \
+	X(FLOW_RST_IGNORED, "flow_rst_ignored", "TCP resets outside the window: they leave, their flow stays as it is")          \
 	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: the table is full")            \
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \

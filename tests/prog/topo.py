@@ -128,7 +128,7 @@ def config():
     """The configuration file's text."""
     lines = [
         "settings: {icmp-rate: 1000000, hash-seed: 1}",
-        "tables: {flows: 131072, flows6: 131072, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
+        "tables: {flows: 131072, flows6: 131072, half-open: 4194304, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
         "ports:",
     ]
     lines += [f"  {p.name}: {p.config}" for p in PORTS.values()]

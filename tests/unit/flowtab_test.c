@@ -162,7 +162,7 @@ static void ended_slots_wait(void **state)
 
 	/* Ended by the data plane itself. */
 	key = make4(3);
-	flowtab_kill(4, flowtab_find4(&key) - 1);
+	flowtab_kill(4, flowtab_find4(&key) - 1, false);
 	assert_int_equal(flowtab_find4(&key), 0);
 	assert_int_equal(put4(5), -E2BIG);
 	stub_now_ns += SECOND * 3 / 2;

@@ -77,6 +77,7 @@ static void reference_is_whole_test(void **state)
 		"neighbors",
 		"routes4",
 		"routes6",
+		"half-open",
 		"table",
 		"import",
 		"prefixes",

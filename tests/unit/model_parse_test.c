@@ -565,7 +565,7 @@ static void iface_route_test(void **state)
 {
 	struct model *m = must_parse(
 		"settings: {fdb-ageing: 5m, flow-timeouts: {udp: 30}}\n"
-		"tables: {flows: 1024}\n"
+		"tables: {flows: 1024, half-open: 100}\n"
 		"ports: {up: {mode: routed}}\n"
 		"vrfs: {red: {table: 100}}\n"
 		"interfaces:\n"
@@ -583,6 +583,7 @@ static void iface_route_test(void **state)
 	assert_int_equal(m->settings.udp_s, 30);
 	assert_int_equal(m->settings.icmp_s, 60);
 	assert_int_equal(m->settings.max_flows, 1024);
+	assert_int_equal(m->settings.max_half, 100);
 	c = model_iface(m, "vlan10");
 	assert_int_equal(c->vlan, 10);
 	assert_int_equal(c->n_addrs, 2);

@@ -72,7 +72,7 @@ static void add_pool(__u32 id, __u32 slot, __u32 addr, unsigned min, unsigned ma
 
 static int setup(void **state)
 {
-	struct flow_table table = {.buckets4 = 16, .buckets6 = 16, .hash_key = {1, 3, 5, 7, 9}};
+	struct flow_table table = {.buckets4 = 16, .buckets6 = 16, .hash_key = {1, 3, 5, 7, 9}, .half_lines = 16};
 	struct control c = {.epoch = 1, .hash_seed = 5};
 	struct iface lan = {.mtu = 1500, .vlan = 10}, wan = {.mtu = 1400, .masq_pool = MASQ};
 
@@ -98,6 +98,9 @@ static int setup(void **state)
 	stub_map(flows6);
 	array_set(&flow_table, 0, &table);
 	stub_map(flow_scratch);
+	stub_map(half_open);
+	stub_map(half_hand);
+	stub_map(half_scratch);
 	stub_map(frags);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &lan);

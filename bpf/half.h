@@ -1,0 +1,340 @@
+/* half.h: the pairs that nobody has answered yet: how many there may be, and who gives way when there are more.
+ *
+ * Stands beside flow.h, which makes and promotes them, and nat_map.h, which asks for a port when there is none. Whoever floods
+ * the switch from addresses that are not there, or scans, makes pairs that are never answered. They are noted in `half_open`;
+ * when it is full the oldest of a line ends, with its mapping and its port, so a flood takes a bounded share of the tables,
+ * however long it lasts. A pair that is answered (TCP: whose handshake is complete) loses its note and is never ended from here.
+ * A connection's packets pay nothing for this but the first ones.
+ *
+ * A place of `half_open` is a guess about an entry that may have ended or got another pair since: half_end() makes sure. The
+ * worst outcome of a race is a pair without a note, which lives until its timeout.
+ */
+#ifndef SLUICE_HALF_H
+#define SLUICE_HALF_H
+
+#include "pkt.h"
+#include "counter.h"
+#include "flow_entry.h"
+#include "flowtab.h"
+#include "nat.h"
+#include "nat_event.h"
+
+/* Written here. Size: set by sluiced. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct half_line);
+} half_open SEC(".maps");
+
+struct half_hand {
+	__u32 next;  /* the line whose turn it is */
+	__u32 stamp; /* flowtab_stamp() when `left` was begun */
+	__u32 left;  /* lines that may make room in this unit of time */
+	__u32 pad;
+};
+
+/* Of each CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct half_hand);
+} half_hand SEC(".maps");
+
+/* A pair that is being ended: too large for the stack. */
+struct half_work {
+	struct tuple t, to, back; /* of the forward entry: as it comes in, as it leaves, and that swapped */
+	struct nat_mapping_key mapping;
+	struct nat_event event;
+	__u32 family;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct half_work);
+} half_scratch SEC(".maps");
+
+/* Lines in which somebody is looked for who can give way: 4 KiB, a microsecond. */
+#define HALF_RECLAIM_LINES 64
+
+static __always_inline __u32 half_stamp(__u64 created_ns)
+{
+	return created_ns >> HALF_STAMP_SHIFT;
+}
+
+/* The pairs that give way: not answered, or answered by a RST only. TCP: until both sides have acknowledged something, since
+ * whoever is flooded answers, too. `forward`, `reply`: FLOW_SEEN_*. */
+static __always_inline bool half_is(__u8 proto, __u8 forward, __u8 reply)
+{
+	if (proto != IPPROTO_TCP)
+		return !reply;
+	if ((forward | reply) & FLOW_SEEN_RST)
+		return true;
+	return !(forward & FLOW_SEEN_ACK) || !(reply & (FLOW_SEEN_SYNACK | FLOW_SEEN_ACK));
+}
+
+static __always_inline struct half_line *half_line_next(__u32 *ret)
+{
+	struct flow_table *t = flowtab_get(4);
+	__u32 zero = 0, i;
+	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+
+	if (!t || !hand || !t->half_lines)
+		return NULL;
+	i = ++hand->next % t->half_lines;
+	*ret = i;
+	return bpf_map_lookup_elem(&half_open, &i);
+}
+
+static __always_inline __u64 *half_place(__u32 half)
+{
+	__u32 i = (half - 1) / HALF_SLOTS, slot = (half - 1) % HALF_SLOTS;
+	struct half_line *line = half ? bpf_map_lookup_elem(&half_open, &i) : NULL;
+
+	return line ? &line->slot[slot] : NULL;
+}
+
+/* ---- verifier: with the keys on stacks of their own, since this is reached from deep within */
+
+__noinline_global __u32 half_find(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf)
+{
+	return t ? flow_find(family, false, t, proto, vrf) : 0;
+}
+
+__noinline_global int half_delete(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf)
+{
+	if (t)
+		flow_delete_in(family, false, t, proto, vrf, true);
+	return 0;
+}
+
+__noinline_global int half_delete_next(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf)
+{
+	if (t && cfg_resize)
+		flow_delete_in(family, true, t, proto, vrf, true);
+	return 0;
+}
+
+/* ---- ending */
+
+static __always_inline void half_tell(struct half_work *w, const struct flow *f)
+{
+	struct nat_event *e = &w->event;
+
+	__builtin_memset(e, 0, sizeof(*e));
+	e->at_ns = bpf_ktime_get_coarse_ns();
+	e->event = NAT_EVENT_SESSION_DELETE;
+	e->family = w->family;
+	e->proto = w->mapping.proto;
+	e->vrf = w->mapping.vrf;
+	e->rule = f->rule;
+	e->pool = f->pool;
+	e->t.saddr = w->t.saddr;
+	e->t.daddr = w->t.daddr;
+	e->t.sport = w->t.sport;
+	e->t.dport = w->t.dport;
+	e->to.saddr = w->to.saddr;
+	e->to.daddr = w->to.daddr;
+	e->to.sport = w->to.sport;
+	e->to.dport = w->to.dport;
+	if (bpf_ringbuf_output(&nat_events, e, sizeof(*e), BPF_RB_NO_WAKEUP))
+		count_stat(STAT_NAT_EVENTS_LOST, 1);
+}
+
+/* The mapping that a forward entry was made by, whichever of the two kinds it is. */
+static __always_inline void half_end_mapping(struct half_work *w, const struct flow *f)
+{
+	w->mapping.addr = w->t.saddr;
+	w->mapping.port = w->t.sport;
+	w->mapping.pool = f->pool;
+	w->mapping.remote = 0;
+	if (nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport)))
+		return;
+	w->mapping.remote = nat_remote(&w->to);
+	nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport));
+}
+
+/* First the forward entry: see flow_end() of sluiced. */
+static __always_inline int half_end_pair(__u8 family, struct half_work *w, const struct flow *reply, __u32 want)
+{
+	__u16 vrf = reply->peer_vrf;
+	__u8 proto = w->mapping.proto;
+	struct flow *f;
+	__u32 i;
+
+	flow_tuple_get(reply, family, &w->to);
+	flow_swap(&w->to, &w->t);
+	i = half_find(&w->t, family, proto, vrf);
+	f = i ? flowtab_at(family, i - 1) : NULL;
+	if (!f || f->flags & FLOW_F_REPLY || half_stamp(f->created_ns) != half_stamp(reply->created_ns) ||
+	    !half_is(proto, READ_ONCE(f->seen), READ_ONCE(reply->seen)) || (want && f->pool != want))
+		return 0;
+	flow_tuple_get(f, family, &w->to);
+	flow_swap(&w->to, &w->back);
+	half_delete(&w->t, family, proto, vrf);
+	half_delete(&w->back, family, proto, f->peer_vrf);
+	if (cfg_resize) {
+		half_delete_next(&w->t, family, proto, vrf);
+		half_delete_next(&w->back, family, proto, f->peer_vrf);
+	}
+	w->mapping.vrf = vrf;
+	w->family = family;
+	if (f->pool)
+		half_end_mapping(w, f);
+	if (cfg_nat_log && f->flags & (FLOW_F_SNAT | FLOW_F_DNAT))
+		half_tell(w, f);
+	count_stat(STAT_FLOW_GAVE_WAY, 1);
+	return 1;
+}
+
+static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
+{
+	return reply->flags & FLOW_F_REPLY && half_stamp(reply->created_ns) == place >> 32;
+}
+
+/* Ends the pair that a place names, if it still waits for its answer. `pool`: not 0: only if it holds one of its ports, of this
+ * protocol's. 1: it was ended. */
+__noinline_global int half_end(__u64 place, __u32 pool, __u32 proto)
+{
+	__u32 i = ((__u32)place & ~HALF_IP6) - 1, zero = 0;
+	struct half_work *w = bpf_map_lookup_elem(&half_scratch, &zero);
+	struct flow6 *f6;
+	struct flow *f;
+
+	if (!w)
+		return 0;
+	if (!(place & HALF_IP6)) {
+		f = bpf_map_lookup_elem(&flows4, &i);
+		if (!f || !half_is_it(f, place) || (pool && f->key4.proto != proto))
+			return 0;
+		w->mapping.proto = f->key4.proto;
+		return half_end_pair(4, w, f, pool);
+	}
+	f6 = bpf_map_lookup_elem(&flows6, &i);
+	if (!cfg_ipv6 || !f6 || !half_is_it(&f6->flow, place) || (pool && f6->key.proto != proto))
+		return 0;
+	w->mapping.proto = f6->key.proto;
+	return half_end_pair(6, w, &f6->flow, pool);
+}
+
+struct half_search {
+	__u32 pool, proto;
+	__u32 ended;
+};
+
+/* One line. Returns 1 to end the loop: there is room now. */
+static long half_reclaim_step(__u64 n, void *arg)
+{
+	struct half_search *s = arg;
+	__u32 at;
+	struct half_line *line = half_line_next(&at);
+
+	if (!line)
+		return 1;
+	for (int i = 0; i < HALF_SLOTS; i++) {
+		__u64 place = READ_ONCE(line->slot[i]);
+
+		if (place && half_end(place, s->pool, s->proto)) {
+			__sync_val_compare_and_swap(&line->slot[i], place, 0);
+			s->ended++;
+		}
+	}
+	return s->ended > 0;
+}
+
+/* A slot of a table that is full is not free at once when its pair ends, so the newcomer gains nothing by it, and those that come
+ * after it in the next 100 ms do not either: no more than all pairs in some 4 s give way for that. */
+static __always_inline bool half_may_end(void)
+{
+	struct flow_table *t = flowtab_get(4);
+	__u32 zero = 0, stamp = flowtab_stamp();
+	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+
+	if (!t || !hand)
+		return false;
+	if (hand->stamp != stamp) {
+		hand->stamp = stamp;
+		hand->left = t->half_lines / 64 + 1;
+	}
+	if (!hand->left)
+		return false;
+	hand->left--;
+	return true;
+}
+
+/* There is no room: whoever has waited longest for an answer gives way. `pool`: no port of it is free for this protocol; 0: a
+ * table is full. Goes on where the last one ended, over a part of the places only: a flood is found at once, single pairs after
+ * some newcomers were refused. How many pairs have ended. */
+__noinline_global int half_reclaim(struct pkt *p, __u32 pool)
+{
+	struct half_search s = {.pool = pool};
+
+	if (!p || (!pool && !half_may_end()))
+		return 0;
+	s.proto = p->l4_proto;
+	s.ended = pkt_zero(p);
+	bpf_loop(HALF_RECLAIM_LINES, half_reclaim_step, &s, 0);
+	return s.ended;
+}
+
+/* ---- noting */
+
+/* The place of a line that the next one gets: a free one, or the oldest's. verifier: without branches. */
+static __always_inline __u32 half_choose(const struct half_line *line, __u32 stamp)
+{
+	__u32 best = 0;
+
+	FLOWTAB_UNROLL
+	for (__u32 i = 0; i < HALF_SLOTS; i++) {
+		__u64 place = READ_ONCE(line->slot[i]);
+		__u32 age = (stamp - (__u32)(place >> 32)) & 0x0fffffff, rank;
+
+		rank = (place ? age : 0x1fffffff) << 3 | i;
+		best = rank > best ? rank : best;
+	}
+	return best & (HALF_SLOTS - 1);
+}
+
+/* A pair that was just made waits for its answer. `t`: the key of its reply entry. */
+__noinline_global int half_add(struct pkt *p, const struct tuple *t, __u32 vrf)
+{
+	struct half_line *line;
+	__u64 place;
+	struct flow *f;
+	__u32 i, at = 0, slot;
+
+	if (!p || !t)
+		return 0;
+	i = half_find(t, p->family, p->l4_proto, vrf);
+	line = half_line_next(&at);
+	if (!i || !line)
+		return 0;
+	f = p->family == 4 ? flowtab_at(4, i - 1) : flowtab_at(6, i - 1);
+	if (!f)
+		return 0;
+	place = (__u64)half_stamp(f->created_ns) << 32 | (p->family == 6 ? HALF_IP6 : 0) | i;
+	slot = half_choose(line, half_stamp(f->created_ns)) & (HALF_SLOTS - 1);
+	f->half = at * HALF_SLOTS + slot + 1;
+	place = __sync_lock_test_and_set(&line->slot[slot], place);
+	return place ? half_end(place, 0, 0) : 0;
+}
+
+/* The pair has its answer. `reply`: its reply entry. */
+static __always_inline void half_done(struct flow *reply)
+{
+	__u64 *at = half_place(reply->half), place;
+
+	reply->half = 0;
+	if (!at)
+		return;
+	place = READ_ONCE(*at);
+	/* Another pair has taken its place, most of the time one that is younger by far. */
+	if (place >> 32 == half_stamp(reply->created_ns))
+		__sync_val_compare_and_swap(at, place, 0);
+}
+
+#endif
