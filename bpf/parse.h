@@ -98,6 +98,15 @@ static __always_inline void parse_echo(struct tuple *t, bool reply, __be16 id)
 	t->dport = reply ? id : 0;
 }
 
+/* GSO: `seg_len` is the payload of a segment and the IP header yet. The stack's count is not believed, see ctx_segs(). */
+static __always_inline void parse_tcp_segments(struct pkt *p, __u32 payload, __u32 head)
+{
+	__u32 size = p->seg_len - (p->l4_off - p->l3_off), n = (payload + size - 1) / size;
+
+	p->segs = n < 1 ? 1 : n > 0xffff ? 0xffff : n;
+	p->seg_len = p->segs > 1 ? p->seg_len + head : p->l3_len;
+}
+
 static __always_inline void parse_tcp(struct pkt *p, void *data, void *end, __u32 l4_len)
 {
 	__u8 *flags;
@@ -116,7 +125,7 @@ static __always_inline void parse_tcp(struct pkt *p, void *data, void *end, __u3
 	p->t.dport = tcp->dest;
 	p->flags |= PKT_F_L4;
 	if (p->segs > 1)
-		p->seg_len += tcp->doff * 4;
+		parse_tcp_segments(p, l4_len - tcp->doff * 4, tcp->doff * 4);
 }
 
 static __always_inline void parse_udp(struct pkt *p, void *data, void *end, __u32 l4_len)
