@@ -35,17 +35,11 @@ static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
 	return ctx->ifindex;
 }
 
-/* Packets on the wire. Of what came out of a VM (tap) the stack has not counted the segments: then a guess, 2 at least, that
+/* Packets on the wire, of a GSO packet. Of what came out of a VM (tap) the stack has not counted the segments: then a guess, which
  * parse.h makes exact for TCP. */
 static __always_inline __u16 ctx_segs(ctx_t *ctx)
 {
-	__u32 size = ctx->gso_size, n = ctx->gso_segs;
-
-	if (likely(!size))
-		return 1;
-	if (!n)
-		n = 1 + ctx->len / size;
-	return n < 1 ? 1 : n > 0xffff ? 0xffff : n;
+	return ctx->gso_segs ?: 1 + ctx->len / ctx->gso_size;
 }
 
 /* Payload bytes of a segment; 0: not GSO. */

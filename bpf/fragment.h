@@ -234,24 +234,34 @@ static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragm
 	return j->n > FRAGMENT_MAX ? -1 : 0;
 }
 
-/* Makes the segments of a GSO packet of TCP fit into out_mtu. The kernel has no helper for that alone: room that is made before
- * the IP header takes from the segments what it adds to the packet, and room that is taken away leaves them as they are if told
- * so. */
+struct fragment_room {
+	ctx_t *ctx;
+	__u32 less; /* bytes that a segment is yet to lose */
+};
+
+/* The kernel has no helper for it alone: room that is made before the IP header takes from the segments what it adds to the
+ * packet, and room that is taken away leaves them as they are if told so. */
+static long fragment_shrink(__u32 turn, void *arg)
+{
+	struct fragment_room *r = arg;
+	__u32 part = r->less < FRAGMENT_ROOM ? r->less : FRAGMENT_ROOM;
+
+	if (!part || bpf_skb_adjust_room(r->ctx, part, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
+	    bpf_skb_adjust_room(r->ctx, -(__s32)part, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET | BPF_F_ADJ_ROOM_FIXED_GSO))
+		return 1;
+	r->less -= part;
+	return 0;
+}
+
+/* Makes the segments of a GSO packet of TCP fit into out_mtu. */
 static __always_inline int fragment_segments(ctx_t *ctx, struct pkt *p)
 {
-	__u32 less = p->seg_len - p->out_mtu, part;
+	struct fragment_room r = {.ctx = ctx, .less = p->seg_len - p->out_mtu};
 
-	if (p->l4_proto != IPPROTO_TCP || ctx_gso_size(ctx) < less + FRAGMENT_MIN)
+	if (p->l4_proto != IPPROTO_TCP || ctx_gso_size(ctx) < r.less + FRAGMENT_MIN)
 		return -1;
-	for (int i = 0; i < FRAGMENT_ROOMS && less; i++) {
-		part = less < FRAGMENT_ROOM ? less : FRAGMENT_ROOM;
-		if (bpf_skb_adjust_room(ctx, part, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
-		    bpf_skb_adjust_room(ctx, -(__s32)part, BPF_ADJ_ROOM_MAC,
-					BPF_F_ADJ_ROOM_NO_CSUM_RESET | BPF_F_ADJ_ROOM_FIXED_GSO))
-			return -1;
-		less -= part;
-	}
-	return less ? -1 : 0;
+	bpf_loop(FRAGMENT_ROOMS, fragment_shrink, &r, 0);
+	return r.less ? -1 : 0;
 }
 
 /* Cuts the packet, and sends all fragments but the last, which is the skb afterwards and is to go the same way: in by

@@ -272,8 +272,10 @@ __noinline_global int parse_l4(ctx_t *ctx, struct pkt *p)
 	if (!p)
 		return 0;
 	l4_len = p->l3_len - (p->l4_off - p->l3_off);
-	if (p->segs > 1)
+	if (p->segs > 1) {
+		p->segs = ctx_segs(ctx);
 		p->seg_len += p->l4_off - p->l3_off;
+	}
 	if (p->flags & PKT_F_LATER_FRAGMENT)
 		return 0;
 	if (p->l4_proto == IPPROTO_TCP)
@@ -509,8 +511,8 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
 	p->len = ctx_len(ctx);
-	p->segs = ctx_segs(ctx);
 	p->seg_len = ctx_gso_size(ctx);
+	p->segs = p->seg_len ? 2 : 1; /* of GSO: see parse_l4() */
 	p->now_ns = 0;
 	p->flags = 0;
 	p->tpid = p->tpid2 = 0;
