@@ -8,7 +8,8 @@
 #include "fdb.h"
 #include "iface.h"
 
-#define EGRESS_SLACK (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
+#define EGRESS_SLACK   (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
+#define EGRESS_HEADERS 40	      /* layers 3 and 4 of a segment, at least: of what is switched nobody has looked */
 
 /* Would the kernel take the frame? Of a GSO packet every segment must fit; the kernel cuts it up. */
 static __always_inline bool egress_fits(const struct pkt *p, const struct port *port)
@@ -16,7 +17,7 @@ static __always_inline bool egress_fits(const struct pkt *p, const struct port *
 	__u32 len = p->len;
 
 	if (p->segs > 1)
-		len = p->seg_len + ETH_HLEN;
+		len = p->seg_len + ETH_HLEN + (p->family ? 0 : EGRESS_HEADERS);
 	else if (p->tagged && !(p->flags & PKT_F_TAG_HW))
 		len -= 4;
 	return len <= port->mtu + EGRESS_SLACK;
@@ -56,7 +57,6 @@ static __always_inline __verdict enum verdict egress_check(struct pkt *p)
 static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 {
 	struct iface *i = iface_get(p->out_iface);
-	struct fdb_entry *e;
 
 	if (!i)
 		return pkt_drop(p, DROP_ROUTE_IFACE_GONE);
@@ -65,11 +65,8 @@ static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 		p->out_port = i->port;
 		return egress_check(p);
 	}
-	e = fdb_lookup(p->new_dmac, i->vlan);
-	if (!e)
-		return V_FLOOD;
-	p->out_port = e->port;
-	return egress_check(p);
+	p->out_port = fdb_lookup(p, p->new_dmac, i->vlan);
+	return p->out_port ? egress_check(p) : V_FLOOD;
 }
 
 /* The tag on this port: its ethertype, or 0 for none; *ret_tci in host order, with the priority the frame came in with. */

@@ -174,13 +174,11 @@ static __always_inline __verdict enum verdict flow_lookup_error(struct pkt *p)
 /* The entry of this packet's direction. V_NEXT with flow_stale: translated, and the way out is to be decided again. */
 __noinline_global enum verdict flow_lookup(struct pkt *p)
 {
-	struct control *c = control_get();
 	enum verdict v;
 	struct flow *f;
 
-	if (!p || !c)
+	if (!p)
 		return V_NEXT;
-	p->epoch = READ_ONCE(c->epoch);
 	p->out_mtu = 0;
 	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
 		return flow_lookup_error(p);

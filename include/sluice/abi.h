@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 2
+#define SLUICE_ABI_VERSION 3
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -677,7 +677,7 @@ struct port_counters {
 	__u64 forwarded;	    /* a flooded packet counts once */
 	__u64 to_host;
 	__u64 dropped; /* by reason in `drop_counters` */
-	__u64 reserved;
+	__u64 xdp;     /* of `forwarded`: finished in XDP */
 };
 _Static_assert(sizeof(struct port_counters) == 64, "struct port_counters");
 
@@ -706,7 +706,6 @@ struct nexthop_counters {
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \
-	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
 	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
 
 enum stat_id {
