@@ -8,8 +8,7 @@
 #include "fdb.h"
 #include "iface.h"
 
-#define EGRESS_SLACK   (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
-#define EGRESS_HEADERS 40	      /* layers 3 and 4 of a segment, at least: of what is switched nobody has looked */
+#define EGRESS_SLACK (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
 
 /* Would the kernel take the frame? Of a GSO packet every segment must fit; the kernel cuts it up. */
 static __always_inline bool egress_fits(const struct pkt *p, const struct port *port)
@@ -17,7 +16,7 @@ static __always_inline bool egress_fits(const struct pkt *p, const struct port *
 	__u32 len = p->len;
 
 	if (p->segs > 1)
-		len = p->seg_len + ETH_HLEN + (p->family ? 0 : EGRESS_HEADERS);
+		len = p->seg_len + ETH_HLEN;
 	else if (p->tagged && !(p->flags & PKT_F_TAG_HW))
 		len -= 4;
 	return len <= port->mtu + EGRESS_SLACK;

@@ -494,8 +494,6 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 
 	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
-	if (unlikely(p->segs > 1))
-		p->seg_len = ctx_gso_size(ctx);
 	p->now_ns = 0;
 	p->epoch = c ? READ_ONCE(c->epoch) : 0;
 	p->flags = 0;

@@ -24,6 +24,7 @@
 #include "flow.h"
 #include "egress.h"
 #include "mss.h"
+#include "tunnel.h"
 
 /* Layer 3: the packet is addressed to the gateway. */
 static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
@@ -92,6 +93,8 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 			return v;
 		if (p->in_iface) {
 			v = parse_l3(ctx, p);
+			if (cfg_inner)
+				tunnel_look(ctx, p);
 			if (v == V_NEXT)
 				v = pipeline_route(p);
 			if (cfg_mss)

@@ -35,6 +35,7 @@ enum ecmp_hash {
 	ECMP_L4 = 0,	    /* addresses, protocol and ports */
 	ECMP_L3 = 1,	    /* addresses alone */
 	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+	ECMP_INNER = 3,	    /* as L4; of a tunnel what is inside */
 };
 
 /* Map `control`: one element, mmap-ed by sluiced. */

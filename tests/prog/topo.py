@@ -124,10 +124,10 @@ nat:
 """
 
 
-def config():
-    """The configuration file's text."""
+def config(settings="", routes="", neighbors=""):
+    """The configuration file's text. Lines of more settings, routes and neighbours may be added."""
     lines = [
-        "settings: {icmp-rate: 1000000, hash-seed: 1}",
+        f"settings: {{icmp-rate: 1000000, hash-seed: 1{settings}}}",
         "tables: {flows: 262144, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
         "ports:",
     ]
@@ -147,7 +147,7 @@ def config():
     lines.append("neighbors:")
     for s in STATIONS:
         lines += [f"  - {{address: '{ip}', mac: '{s.mac}', interface: {s.gateway.name}}}" for ip in (s.ip4, s.ip6)]
-    return "\n".join(lines) + ROUTES + NAT
+    return "\n".join(lines) + neighbors + ROUTES + routes + NAT
 
 
 @functools.cache
@@ -300,6 +300,13 @@ class Daemon:
             self.process = subprocess.Popen([*self.enter, *map(str, command)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._wait_ready()
 
+    def apply(self, text):
+        """Another configuration; done when sluiced says so."""
+        self.config.write_text(text, encoding="ascii")
+        done = self._cli("apply", str(self.config))
+        if done.returncode:
+            raise RuntimeError(f"sluice apply: exit {done.returncode}\n{done.stdout}{done.stderr}")
+
     def words(self):
         return self.log.read_text(errors="replace")
 
@@ -355,6 +362,12 @@ class Switch:
         self._host_tap = Tap()
         self._read_ports()
         self._read_nat_ports()
+
+    def reopen(self):
+        """The programs that are loaded now: sluiced loads others where a configuration needs other stages."""
+        for prog in (self.xdp, self.tc):
+            prog.close()
+        self.xdp, self.tc = bpf.Prog(self._pins / "progs" / "xdp"), bpf.Prog(self._pins / "progs" / "tc")
 
     def map(self, name):
         if name not in self._maps:
