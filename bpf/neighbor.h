@@ -62,7 +62,13 @@ static __always_inline bool neighbor_of_nexthop(struct pkt *p)
 		__u64 word;
 	} u;
 
-	if (!nh || nh->type != NEXTHOP_GATEWAY)
+	if (!nh)
+		return false;
+	if (unlikely(nh->type == NEXTHOP_BROADCAST)) {
+		__builtin_memset(p->new_dmac, 0xff, sizeof(p->new_dmac));
+		return true;
+	}
+	if (nh->type != NEXTHOP_GATEWAY)
 		return false;
 	u.word = READ_ONCE(*(__u64 *)nh); /* MAC and flags change in one store */
 	if (!(u.flags & NEXTHOP_F_RESOLVED))

@@ -342,6 +342,7 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 	json_object_set_new(o, "rpf", json_string(cfg->rpf == RPF_STRICT ? "strict" : cfg->rpf ? "loose" : "off"));
 	if (cfg->mss)
 		json_object_set_new(o, "mss", cfg->mss == IFACE_MSS_CLAMP ? json_string("clamp") : json_integer(cfg->mss));
+	json_object_set_new(o, "directed_broadcast", json_boolean(cfg->directed_broadcast));
 	if (cfg->vlan)
 		json_object_set_new(o, "vlan", json_integer(cfg->vlan));
 	else
@@ -350,7 +351,7 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 }
 
 /* [{"name", "id", "vlan" | "port", "vrf", "addresses": [...], "mac", "mtu", "ifindex", "state": "up"|"down"|"absent",
- *   "rpf": "off"|"loose"|"strict", "mss": "clamp"|N (absent: any)}] */
+ *   "rpf": "off"|"loose"|"strict", "mss": "clamp"|N (absent: any), "directed_broadcast": true|false}] */
 json_t *iface_show(struct sw *sw)
 {
 	json_t *list = json_array();

@@ -188,7 +188,7 @@ enum nexthop_type {
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
-	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644) */
+	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644); with `iface`, to all who are there */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */

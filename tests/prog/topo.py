@@ -80,6 +80,7 @@ routes:
   - {to: 10.63.0.0/16, via: 10.0.20.13}
   - {to: 10.64.0.0/16, via: 192.0.2.99}
   - {to: 10.50.0.0/16, via: [192.0.2.254, 198.51.100.254]}
+  - {to: 169.254.7.0/24, via: 192.0.2.254}
   - {to: 10.60.0.0/16, type: blackhole}
   - {to: 10.61.0.0/16, type: prohibit}
   - {to: 10.62.0.0/16, type: unreachable}
@@ -136,7 +137,7 @@ def config(settings="", routes="", neighbors=""):
     for g in GATEWAYS:
         where = f"port: {g.name}" if g.name in PORTS else f"vlan: {g.name.removeprefix('vlan')}, mac: '{g.mac}'"
         # For the programs to have the stages; rows set what they need where they need it.
-        more = ", rpf: loose, mss: 65495" if g.name == "vlan30" else ""
+        more = {"vlan30": ", rpf: loose, mss: 65495, directed-broadcast: true", "wan2": ", directed-broadcast: true"}.get(g.name, "")
         lines.append(f"  {g.name}: {{{where}, addresses: [{g.ip4}/24, '{g.ip6}/64']{more}}}")
     lines.append("fdb:")
     lines += [
