@@ -22,6 +22,7 @@
 #include "neighbor.h"
 #include "nat.h"
 #include "flow.h"
+#include "fast.h"
 #include "egress.h"
 #include "mss.h"
 #include "tunnel.h"
@@ -92,6 +93,11 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		if (v != V_NEXT)
 			return v;
 		if (p->in_iface) {
+			if (HOOK_XDP && cfg_nat) {
+				v = fast(ctx, p);
+				if (v != V_NEXT)
+					return v;
+			}
 			v = parse_l3(ctx, p);
 			if (cfg_inner)
 				tunnel_look(ctx, p);

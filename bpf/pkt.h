@@ -144,8 +144,13 @@ struct pkt {
 	__u16 nat_pool;	  /* pool whose port was allocated for this packet; 0: none */
 	__u16 nat_rule;	  /* id of the rule that decided the rewrite */
 	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
-	__u8 new_dmac[6];
-	__u8 new_smac[6];
+	union {
+		struct {
+			__u8 new_dmac[6];
+			__u8 new_smac[6];
+		};
+		__u32 new_macs[3]; /* as the frame begins */
+	};
 	struct tuple to;       /* the tuple to leave with; starts as a copy of `t` when the packet is to be routed */
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
 	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
@@ -253,6 +258,22 @@ static __always_inline bool mac_equal(const __u8 *x, const __u8 *y)
 {
 	return *(const __u16 *)x == *(const __u16 *)y && *(const __u16 *)(x + 2) == *(const __u16 *)(y + 2) &&
 	       *(const __u16 *)(x + 4) == *(const __u16 *)(y + 4);
+}
+
+/* Six bytes with two that follow them, in one word. */
+static __always_inline __u64 mac_word(const void *mac_and_2)
+{
+	typedef __u64 __attribute__((may_alias)) word;
+
+	return *(const word *)mac_and_2 & 0xffffffffffff;
+}
+
+/* Both addresses, by mac_word(), in the words in which they are loaded. */
+static __always_inline void pkt_set_macs(struct pkt *p, __u64 dmac, __u64 smac)
+{
+	p->new_macs[0] = dmac;
+	p->new_macs[1] = dmac >> 32 | smac << 16;
+	p->new_macs[2] = smac >> 16;
 }
 
 static __always_inline void mac_copy(__u8 *to, const __u8 *from)
