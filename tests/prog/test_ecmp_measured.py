@@ -153,6 +153,21 @@ def test_share_of_flows_that_move(ways, policy, n):
         assert abs(share / wanted - 1) <= 2 * SPREAD
 
 
+def test_group_of_256(ways):
+    """As many members as a route may have, all of them used; 100000 flows give each about 390."""
+    gateways = {f"2001:db8:e1::2:{i:x}": f"02:00:00:00:65:{i:02x}" for i in range(256)}
+    via = ", ".join(f"'{gw}'" for gw in gateways)
+    neighbors = "".join(f"\n  - {{address: '{gw}', mac: '{mac}', interface: wan}}" for gw, mac in gateways.items())
+    ways.switch.control.apply(topo.config("", f"  - {{to: '{TO6}', via: [{via}]}}\n", neighbors))
+    ways.switch.reopen()
+    batch, got = None, Counter()
+    for frame in flows6(11):
+        batch = batch or ways.batch(len(frame))
+        got[batch.send(frame)[:6]] += 1
+    assert set(got) == {mac_bytes(m) for m in gateways.values()}
+    assert 280 <= min(got.values()) and max(got.values()) <= 510, (min(got.values()), max(got.values()))
+
+
 # ---- inside of tunnels
 
 N_INNER = 64
