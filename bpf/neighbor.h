@@ -12,8 +12,8 @@
 #include "route.h"
 
 #define NEIGHBOR_BURST_NS 1000000000ull
-#define NEIGHBOR_ALL	  0xffffffffffffull   /* the broadcast MAC */
-#define NEIGHBOR_USED_NS  1000000000ull /* `used_ns` is this exact */
+#define NEIGHBOR_ALL	  0xffffffffffffull /* the broadcast MAC */
+#define NEIGHBOR_USED_NS  1000000000ull	    /* `used_ns` is this exact */
 
 /* Written by sluiced; used_ns is written here. */
 struct {

@@ -236,6 +236,8 @@ MARTIANS = [
     addressed("169.254.1.1", D.ip4, "route_link_local"),
     addressed("169.254.255.255", "10.99.1.1", "route_link_local"),
     refused("to an IPv4 link-local address that is routed", octets(from_to(A, "169.254.7.7", udp())), "route_link_local"),
+    Row("to a port forward that listens on a link-local address", "acc20", octets(from_to(D, "169.254.169.254", tcp(dport=80))),
+        Forward("acc10", lambda f: None if (Ether(f)[IP].dst, Ether(f)[TCP].dport) == (A.ip4, 8775) else "not to where it is forwarded")),
     passes("from the addresses beside the link-local ones", frm("169.253.255.255")),
     *[
         refused(f"from {s}", frm(s), "route_martian_source")

@@ -119,6 +119,7 @@ nat:
   - {name: web, type: dnat, destination: 192.0.2.1, protocol: tcp, port: 8080, to: "10.0.10.10:80"}
   - {name: dns, type: dnat, destination: 192.0.2.1, protocol: udp, port: 5353, to: "10.0.10.10:53"}
   - {name: range, type: dnat, destination: 192.0.2.1, protocol: udp, port: 7000-7009, to: "10.0.10.10:17000"}
+  - {name: metadata, type: dnat, destination: 169.254.169.254, protocol: tcp, port: 80, to: "10.0.10.10:8775"}
   - {name: whole, type: dnat, destination: 198.18.9.9, to: 10.0.10.11}
   - {name: web6, type: dnat, destination: "2001:db8:e1::1", protocol: tcp, port: 8080, to: "[2001:db8:10::a]:80"}
   - {name: whole6, type: dnat, destination: "2001:db8:5a::9", to: "2001:db8:10::b"}
