@@ -73,6 +73,8 @@ static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 befor
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
+	const struct tuple *t = &p->t;
+	__u8 proto = p->l4_proto;
 	struct nhg_bucket *b;
 	union {
 		struct nhg g;
@@ -83,10 +85,11 @@ static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 befor
 	if (!g || !c)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
-	if (cfg_inner && ecmp_is_tunnel(p))
-		i = ecmp_hash(&p->inner, p->inner_proto, false, ECMP_INNER, c->hash_seed);
-	else
-		i = ecmp_hash(&p->t, p->l4_proto, p->flags & PKT_F_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
+	if (cfg_inner && ecmp_is_tunnel(p)) {
+		t = &p->inner;
+		proto = p->inner_proto;
+	}
+	i = ecmp_hash(t, proto, p->flags & PKT_F_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
 	i = u.g.base + (i & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
 	if (!b)

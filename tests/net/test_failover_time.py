@@ -171,7 +171,7 @@ def test_withdrawn_nexthop(own_gateway, family):
 @pytest.mark.parametrize("family", [4, 6])
 def test_withdrawn_route(own_gateway, family):
     """A more specific route goes away; what is left leads elsewhere."""
-    w, (net, one, two, target) = own_gateway, WAYS[family]
+    w, (_, one, two, target) = own_gateway, WAYS[family]
     wide = "198.51.96.0/19" if family == 4 else "2001:db8:ff00::/40"
     narrow = f"{target}/{32 if family == 4 else 128}"
     w.sw.run(f"ip route add {wide} proto bgp nexthop via {one} nexthop via {two}")
