@@ -13,5 +13,6 @@ const volatile __u8 cfg_rpf = 1;
 const volatile __u8 cfg_mss = 1;
 const volatile __u8 cfg_inner = 1;
 const volatile __u8 cfg_trace = 0;
+const volatile __u8 cfg_resize = 0; /* tables of another size are being filled, see flowtab.h */
 
 #endif
