@@ -35,9 +35,21 @@ static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
 	return ctx->ifindex;
 }
 
+#define CTX_GSO_HEAD 66 /* bytes before the payload: Ethernet, IPv4, TCP with timestamps */
+
+/* Packets on the wire. Of what came out of a VM (tap) the stack has not counted the segments: then as many as they are with the
+ * headers that are usual. */
 static __always_inline __u16 ctx_segs(ctx_t *ctx)
 {
-	return ctx->gso_segs > 1 ? ctx->gso_segs : 1;
+	__u32 size = ctx->gso_size, n;
+
+	if (likely(!size))
+		return 1;
+	n = ctx->gso_segs;
+	if (likely(n))
+		return n;
+	n = ctx->len > CTX_GSO_HEAD + size ? (ctx->len - CTX_GSO_HEAD - 1) / size : 1;
+	return n + 1;
 }
 
 /* Payload bytes of a segment; 0: not GSO. */

@@ -61,12 +61,20 @@ static __always_inline __u32 ecmp_hash(const struct tuple *t, __u8 proto, bool f
 	return ecmp_mix(h, h >> 17);
 }
 
+/* tunnel.h has looked into it. Of an ICMP error `inner` is what it quotes. */
+static __always_inline bool ecmp_is_tunnel(const struct pkt *p)
+{
+	return (p->flags & (PKT_F_INNER | PKT_F_ICMP_ERROR)) == PKT_F_INNER;
+}
+
 /* A nexthop id; 0: the group is empty. `before`: the one that a flow's entry was decided for, or 0; it is kept where it had this
  * bucket until it was drained. The tuple is the one the packet came in with, so that a choice of NAT moves nothing. */
 static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
+	const struct tuple *t = &p->t;
+	__u8 proto = p->l4_proto;
 	struct nhg_bucket *b;
 	union {
 		struct nhg g;
@@ -77,7 +85,11 @@ static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 befor
 	if (!g || !c)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
-	i = ecmp_hash(&p->t, p->l4_proto, p->flags & PKT_F_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
+	if (cfg_inner && ecmp_is_tunnel(p)) {
+		t = &p->inner;
+		proto = p->inner_proto;
+	}
+	i = ecmp_hash(t, proto, p->flags & PKT_F_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
 	i = u.g.base + (i & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
 	if (!b)

@@ -7,8 +7,12 @@
  * The payload is kept aside in map memory, because a clone of an skb shares its data: the skb is made small once, and filled
  * with header and payload of one fragment after another; a clone of each but the last goes out, and the helper that writes the
  * next one unshares the data. A checksum that the stack has left to a device (CHECKSUM_PARTIAL) cannot be finished over
- * fragments, so it is finished here. A TCP packet of several segments (GSO) is cut as the one large packet it looks like; one of
- * UDP is several datagrams, and is refused.
+ * fragments, so it is finished here.
+ *
+ * A TCP packet of several segments (GSO) is no packet of the wire yet: it gets smaller segments, and no fragments are needed. Cut
+ * as the one large packet it looks like, a lost fragment would cost all of it, and a receiver behind a veth would count the whole
+ * buffer for each fragment, until it has no memory for reassembly left (net.ipv4.ipfrag_high_thresh). GSO of UDP is several
+ * datagrams, whose borders count: it is refused.
  */
 #ifndef SLUICE_FRAGMENT_H
 #define SLUICE_FRAGMENT_H
@@ -28,6 +32,8 @@
 #define FRAGMENT_HEAD_MAX 60
 #define FRAGMENT_SUM_UNIT 512 /* bpf_csum_diff() takes no more before 6.13 */
 #define FRAGMENT_EINVAL	  (-22)
+#define FRAGMENT_ROOM	  4080 /* the kernel makes no more at once */
+#define FRAGMENT_ROOMS	  17   /* 64 KiB */
 #define FRAGMENT_COPIED	  0x80 /* of an option: goes into every fragment (RFC 791 3.1) */
 
 struct fragment_area {
@@ -215,7 +221,7 @@ static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragm
 	j->l3_off = p->l3_off;
 	j->head = p->l4_off - p->l3_off;
 	if (j->head < sizeof(struct iphdr) || j->head > FRAGMENT_HEAD_MAX || p->out_mtu < j->head + FRAGMENT_MIN ||
-	    p->l3_len <= j->head || (p->segs > 1 && p->l4_proto != IPPROTO_TCP))
+	    p->l3_len <= j->head)
 		return -1;
 	j->payload = p->l3_len - j->head;
 	j->size = (p->out_mtu - j->head) & ~7u;
@@ -228,6 +234,36 @@ static __always_inline int fragment_plan(ctx_t *ctx, struct pkt *p, struct fragm
 	return j->n > FRAGMENT_MAX ? -1 : 0;
 }
 
+struct fragment_room {
+	ctx_t *ctx;
+	__u32 less; /* bytes that a segment is yet to lose */
+};
+
+/* The kernel has no helper for it alone: room that is made before the IP header takes from the segments what it adds to the
+ * packet, and room that is taken away leaves them as they are if told so. */
+static long fragment_shrink(__u32 turn, void *arg)
+{
+	struct fragment_room *r = arg;
+	__u32 part = r->less < FRAGMENT_ROOM ? r->less : FRAGMENT_ROOM;
+
+	if (!part || bpf_skb_adjust_room(r->ctx, part, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
+	    bpf_skb_adjust_room(r->ctx, -(__s32)part, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_NO_CSUM_RESET | BPF_F_ADJ_ROOM_FIXED_GSO))
+		return 1;
+	r->less -= part;
+	return 0;
+}
+
+/* Makes the segments of a GSO packet of TCP fit into out_mtu. */
+static __always_inline int fragment_segments(ctx_t *ctx, struct pkt *p)
+{
+	struct fragment_room r = {.ctx = ctx, .less = p->seg_len - p->out_mtu};
+
+	if (p->l4_proto != IPPROTO_TCP || ctx_gso_size(ctx) < r.less + FRAGMENT_MIN)
+		return -1;
+	bpf_loop(FRAGMENT_ROOMS, fragment_shrink, &r, 0);
+	return r.less ? -1 : 0;
+}
+
 /* Cuts the packet, and sends all fragments but the last, which is the skb afterwards and is to go the same way: in by
  * `ifindex`. 0, or -1: the skb is nothing that may be sent. */
 __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
@@ -236,7 +272,11 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 	__u32 head;
 	long r;
 
-	if (!p || fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
+	if (!p)
+		return -1;
+	if (p->segs > 1)
+		return fragment_segments(ctx, p);
+	if (fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
 		return -1;
 	head = fragment_len(j.head, 63);
 	if (head > FRAGMENT_HEAD_MAX || bpf_skb_load_bytes(ctx, p->l3_off, j.header, head))

@@ -12,7 +12,8 @@
 #include "route.h"
 
 #define NEIGHBOR_BURST_NS 1000000000ull
-#define NEIGHBOR_USED_NS  1000000000ull /* `used_ns` is this exact */
+#define NEIGHBOR_ALL	  0xffffffffffffull /* the broadcast MAC */
+#define NEIGHBOR_USED_NS  1000000000ull	    /* `used_ns` is this exact */
 
 /* Written by sluiced; used_ns is written here. */
 struct {
@@ -56,7 +57,11 @@ static __always_inline __u64 neighbor_of_nexthop(struct pkt *p)
 	struct nexthop *nh = nexthop_get(p->nexthop);
 	__u64 word;
 
-	if (!nh || nh->type != NEXTHOP_GATEWAY)
+	if (!nh)
+		return 0;
+	if (unlikely(nh->type == NEXTHOP_BROADCAST))
+		return NEIGHBOR_ALL;
+	if (nh->type != NEXTHOP_GATEWAY)
 		return 0;
 	word = READ_ONCE(*(__u64 *)nh);
 	return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;

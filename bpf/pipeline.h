@@ -27,6 +27,7 @@
 #include "half.h"
 #include "egress.h"
 #include "mss.h"
+#include "tunnel.h"
 
 /* Whoever waits for an answer gives his port, or his place among the mappings, to who has none. */
 static __always_inline __verdict enum verdict pipeline_snat(struct pkt *p)
@@ -119,6 +120,8 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 					return v;
 			}
 			v = parse_l3(ctx, p);
+			if (cfg_inner)
+				tunnel_look(ctx, p);
 			if (v == V_NEXT)
 				v = pipeline_route(p);
 			if (cfg_mss)

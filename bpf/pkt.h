@@ -39,6 +39,7 @@ extern const volatile __u8 cfg_l3;     /* there are interfaces */
 extern const volatile __u8 cfg_nat;    /* there are nat rules or flows */
 extern const volatile __u8 cfg_rpf;    /* an interface checks reverse paths */
 extern const volatile __u8 cfg_mss;    /* an interface limits the MSS */
+extern const volatile __u8 cfg_inner;  /* the hash of ECMP looks into tunnels */
 extern const volatile __u8 cfg_resize; /* tables of another size are being filled: see flowtab.h */
 extern const volatile __u8 cfg_trace;  /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
 

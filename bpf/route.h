@@ -143,6 +143,11 @@ __noinline_global __u32 route_mtu_back(struct pkt *p)
 	return id && nh ? nh->mtu : 0;
 }
 
+static __always_inline bool route_link_local4(const struct addr *a)
+{
+	return (a->a32[3] & bpf_htonl(0xffff0000)) == bpf_htonl(0xa9fe0000);
+}
+
 /* What was decided for IPv4 0.0.0.0 and IPv6 :: as source: a station that has no address yet may talk to the host alone. */
 static __always_inline __verdict enum verdict route_unspecified(struct pkt *p)
 {
@@ -217,11 +222,18 @@ static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 t
 	}
 }
 
+/* A directed broadcast that is let through (RFC 2644): it has the interface where all shall hear it. */
+static __always_inline bool route_is_broadcast(const struct nexthop *nh)
+{
+	return nh->type == NEXTHOP_BROADCAST && nh->iface;
+}
+
 /* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host. */
 static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 {
 	__u32 id = route_find(p, 0), before = p->nexthop, mtu;
 	struct nexthop *nh;
+	enum verdict v;
 	struct iface *i;
 
 	p->nexthop = 0;
@@ -232,7 +244,9 @@ static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 		return route_refuse(p, NEXTHOP_NONE);
 	if (nh->type == NEXTHOP_LOCAL)
 		return V_HOST;
-	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED)
+	if (p->family == 4 && unlikely(route_link_local4(&p->to.daddr) || route_link_local4(&p->t.saddr)))
+		return pkt_drop(p, DROP_ROUTE_LINK_LOCAL);
+	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED && !route_is_broadcast(nh))
 		return route_refuse(p, nh->type);
 	i = iface_get(nh->iface);
 	if (!i || !i->port)
@@ -249,7 +263,10 @@ static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 	mtu = nh->mtu && nh->mtu < i->mtu ? nh->mtu : i->mtu;
 	p->out_mtu = mtu;
 	p->todo |= DO_L2 | DO_TTL;
-	return pkt_may_leave(p, mtu);
+	v = pkt_may_leave(p, mtu);
+	if (unlikely(nh->type == NEXTHOP_BROADCAST))
+		p->reply_type = 0; /* RFC 1812 4.3.2.7 */
+	return v;
 }
 
 #endif

@@ -37,7 +37,7 @@ offence "the CLI speaks to sluiced by its API alone" < <(
 	search '#include *[<"](sw|datapath|table|mirror|netlink|commit)\.h' user/cli/*.[ch])
 
 # ---- bpf/: a stage knows the packet and its own tables
-stages='acl arp egress fdb flow fragment iface icmp mss nat neighbor port route urpf vlan'
+stages='acl arp egress fdb flow fragment iface icmp mss nat neighbor port route tunnel urpf vlan'
 # "stage>stage": the exceptions. Ports, VLANs, stations and interfaces are where a packet can go: what sends one needs them. A
 # VLAN's rules stand in its port. The neighbour of a nexthop may be known to the nexthop. A flow pair is NAT's memory. A reverse path is a route.
 allowed=' vlan>port egress>port egress>vlan egress>fdb egress>iface icmp>iface icmp>egress route>iface neighbor>iface neighbor>route

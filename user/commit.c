@@ -66,6 +66,7 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 		.nat_log = m->n_nats > 0 && (*m->settings.nat_log_file || m->settings.nat_log_syslog),
 		.rpf = rpf,
 		.mss = mss,
+		.inner = m->settings.ecmp_hash == ECMP_INNER,
 		.trace = trace,
 	};
 }
@@ -73,7 +74,7 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 static bool same_features(const struct datapath_features *a, const struct datapath_features *b)
 {
 	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->nat_log == b->nat_log && a->rpf == b->rpf &&
-	       a->mss == b->mss && a->trace == b->trace;
+	       a->mss == b->mss && a->inner == b->inner && a->trace == b->trace;
 }
 
 static int load_features(struct commit *c, const struct datapath_features *f, struct errs *errs)
@@ -100,6 +101,7 @@ static int features_grow(struct commit *c, const struct model *m, struct errs *e
 	f.nat_log |= c->loaded.nat_log;
 	f.rpf |= c->loaded.rpf;
 	f.mss |= c->loaded.mss;
+	f.inner |= c->loaded.inner;
 	return load_features(c, &f, errs);
 }
 

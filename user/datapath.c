@@ -104,6 +104,7 @@ int load_begin(struct load *l, const struct datapath_features *f, bool resize, s
 	l->xdp->rodata->cfg_nat_log = l->tc->rodata->cfg_nat_log = f->nat_log;
 	l->xdp->rodata->cfg_rpf = l->tc->rodata->cfg_rpf = f->rpf;
 	l->xdp->rodata->cfg_mss = l->tc->rodata->cfg_mss = f->mss;
+	l->xdp->rodata->cfg_inner = l->tc->rodata->cfg_inner = f->inner;
 	l->xdp->rodata->cfg_trace = l->tc->rodata->cfg_trace = f->trace;
 	l->xdp->rodata->cfg_resize = l->tc->rodata->cfg_resize = resize;
 	l->objs[PROG_XDP] = l->xdp->obj;

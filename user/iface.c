@@ -342,6 +342,7 @@ json_t *iface_show_one(struct sw *sw, const struct iface_cfg *cfg)
 	json_object_set_new(o, "rpf", json_string(cfg->rpf == RPF_STRICT ? "strict" : cfg->rpf ? "loose" : "off"));
 	if (cfg->mss)
 		json_object_set_new(o, "mss", cfg->mss == IFACE_MSS_CLAMP ? json_string("clamp") : json_integer(cfg->mss));
+	json_object_set_new(o, "directed_broadcast", json_boolean(cfg->directed_broadcast));
 	if (cfg->vlan)
 		json_object_set_new(o, "vlan", json_integer(cfg->vlan));
 	else

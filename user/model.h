@@ -38,7 +38,7 @@ struct vlan_cfg {
 
 enum rpf { RPF_OFF, RPF_LOOSE, RPF_STRICT };
 
-/* interfaces: {NAME: {vlan: ID | port: NAME, addresses: [...], mac, mtu, vrf, rpf, mss}} */
+/* interfaces: {NAME: {vlan: ID | port: NAME, addresses: [...], mac, mtu, vrf, rpf, mss, directed-broadcast}} */
 struct iface_cfg {
 	struct where where;
 	char name[IFNAMSIZ];	/* of a VLAN's interface: the host netdev's name (at most 12 characters) */
@@ -52,6 +52,7 @@ struct iface_cfg {
 	uint32_t mtu; /* 0: the netdev's */
 	uint8_t rpf;  /* enum rpf */
 	uint16_t mss; /* 0: any; IFACE_MSS_CLAMP */
+	bool directed_broadcast;
 };
 
 /* The routes of `vrf` that the first of its prefixes to match permits; without prefixes all. */

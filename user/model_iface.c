@@ -62,8 +62,8 @@ const char *subnet_problem(const struct prefix *subnet, const struct addr *a)
 	return NULL;
 }
 
-static const char *const iface_keys[] = {"vlan", "port", "addresses", "mac", "mtu", "vrf", "rpf", "mss"};
-enum { I_VLAN, I_PORT, I_ADDRESSES, I_MAC, I_MTU, I_VRF, I_RPF, I_MSS };
+static const char *const iface_keys[] = {"vlan", "port", "addresses", "mac", "mtu", "vrf", "rpf", "mss", "directed-broadcast"};
+enum { I_VLAN, I_PORT, I_ADDRESSES, I_MAC, I_MTU, I_VRF, I_RPF, I_MSS, I_BROADCAST };
 
 static void iface_name_read(struct reader *r, const struct node *n, const struct node *const *v, struct iface_cfg *c)
 {
@@ -136,6 +136,8 @@ void iface_read(struct reader *r, const struct node *n)
 	c->rpf = rpf;
 	if (v[I_MSS])
 		mss_read(r, v[I_MSS], c);
+	if (v[I_BROADCAST])
+		read_bool(r, v[I_BROADCAST], &c->directed_broadcast);
 	if (v[I_MTU])
 		read_u32(r, v[I_MTU], MTU_MIN4, MTU_MAX, &c->mtu);
 	for (size_t i = 0; i < c->n_addrs && c->mtu && c->mtu < MTU_MIN6; i++) {
@@ -371,6 +373,8 @@ json_t *iface_json(const void *item)
 		json_put_text(o, "mss", "clamp");
 	else if (c->mss)
 		json_put_number(o, "mss", c->mss);
+	if (c->directed_broadcast)
+		json_object_set_new(o, "directed-broadcast", json_true());
 	return o;
 }
 

@@ -45,7 +45,8 @@ static json_t *numbers_json(const struct number *v, size_t n, bool with_defaults
 	return o;
 }
 
-const struct word ecmp_hash_words[ECMP_HASH_WORDS] = {{"l4", ECMP_L4}, {"l3", ECMP_L3}, {"symmetric", ECMP_SYMMETRIC}};
+const struct word ecmp_hash_words[ECMP_HASH_WORDS] = {
+	{"l4", ECMP_L4}, {"l3", ECMP_L3}, {"symmetric", ECMP_SYMMETRIC}, {"inner", ECMP_INNER}};
 
 json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 {

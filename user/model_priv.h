@@ -75,7 +75,7 @@ struct word {
 	int value;
 };
 
-#define ECMP_HASH_WORDS 3
+#define ECMP_HASH_WORDS 4
 extern const struct word ecmp_hash_words[ECMP_HASH_WORDS];
 
 /* The text of a scalar that is not null; NULL after an error. */

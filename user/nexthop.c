@@ -11,6 +11,7 @@
 
 #define CHUNK	    64u /* buckets are handed out in runs of these, and no group has fewer */
 #define BUCKETS_MAX 16384u
+#define KEEP_SIZE   16u
 
 enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
 
@@ -184,26 +185,30 @@ bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uin
 
 /* ---- buckets */
 
-static uint32_t gcd(uint32_t a, uint32_t b)
+/* With n buckets, is each member's share within 1/32 of its weight's? One that does not come out even may be rounded either way.
+ */
+static bool shares_fit(const struct nhg_member *m, size_t n_members, uint64_t total, uint32_t n)
 {
-	return b ? gcd(b, a % b) : a;
+	uint64_t rest, off;
+
+	for (size_t i = 0; i < n_members; i++) {
+		rest = (uint64_t)n * m[i].weight % total;
+		off = !rest ? 0 : rest > total - rest ? rest : total - rest;
+		if (off * 32 > (uint64_t)n * m[i].weight)
+			return false;
+	}
+	return true;
 }
 
-/* How many buckets: 16 a member, and enough that the weights come out, within reason. */
+/* How many buckets: 16 a member, and as many as the weights need to come out, within reason. */
 static uint32_t buckets_for(const struct nhg_member *m, size_t n)
 {
-	uint32_t want = CHUNK, g = 0;
+	uint32_t want = CHUNK;
 	uint64_t total = 0;
-	size_t i;
 
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		total += m[i].weight;
-		g = gcd(g, m[i].weight);
-	}
-	total = total / g * 4;
-	if (total > 4096)
-		total = 4096;
-	while (want < BUCKETS_MAX && (want < 16 * n || want < total))
+	while (want < BUCKETS_MAX && (want < 16 * n || !shares_fit(m, n, total, want)))
 		want *= 2;
 	return want;
 }
@@ -299,13 +304,12 @@ static uint32_t members_hash(const struct nhg_member *m, size_t n)
 }
 
 /* The group of a former life that had these members, with its choices. */
-static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t buckets)
+static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *m, size_t n)
 {
 	uint32_t id, hash = members_hash(m, n);
 
 	for (id = 1; id < ns->n_groups; id++)
-		if (ns->group[id].orphan && ns->groups[id].mask + 1 == buckets &&
-		    ns->buckets[ns->groups[id].base].members == hash)
+		if (ns->group[id].orphan && ns->buckets[ns->groups[id].base].members == hash)
 			return id;
 	return 0;
 }
@@ -406,9 +410,24 @@ static uint32_t free_group(struct nexthops *ns)
 	return 0;
 }
 
+/* With fewer buckets than group `like` has, flows of members that stay would move: a bucket could keep but one of the choices
+ * that fall together in it. A group that was very much larger gives up its size all the same. */
+static int place_buckets(struct nexthops *ns, const struct group *g, uint32_t like, uint32_t *ret_base, uint32_t *ret_n)
+{
+	uint32_t want = buckets_for(g->members, g->n), had = 0;
+
+	if (like && like < ns->n_groups && ns->group[like].known)
+		had = ns->groups[like].mask + 1;
+	*ret_n = had > want && had <= want * KEEP_SIZE ? had : want;
+	if (!get_buckets(ns, *ret_n, ret_base))
+		return 0;
+	*ret_n = want;
+	return get_buckets(ns, want, ret_base);
+}
+
 static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint32_t *ret_id)
 {
-	uint32_t base, n = buckets_for(g->members, g->n), id = find_orphan(ns, g->members, g->n, n);
+	uint32_t base, n, id = find_orphan(ns, g->members, g->n);
 	union {
 		struct nhg g;
 		uint64_t word;
@@ -421,7 +440,7 @@ static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint
 	id = free_group(ns);
 	if (!id)
 		return -E2BIG;
-	r = get_buckets(ns, n, &base);
+	r = place_buckets(ns, g, like, &base, &n);
 	if (r)
 		return r;
 	fill_buckets(ns, base, n, g, like);

@@ -4,10 +4,10 @@
  * users; equal contents share one id. Ids survive a restart: nexthop_open() reads the tables back, and who asks for a content
  * that is there gets the id it had.
  *
- * Buckets are resilient. A group has at least 16 of them for each member; a member that leaves gives away its own and no
- * other moves, one that joins takes its share and no more. A member leaves when it is not `alive` (its link is down, its
- * gateway does not answer), unless none is left, for then the last ones are as good as any. Buckets change one at a time, by
- * single stores: a packet sees the old nexthop or the new one.
+ * Buckets are resilient. A group has at least 16 of them for each member, and so many that shares are within 1/32 of the weights;
+ * a member that leaves gives away its own and no other moves, one that joins takes its share and no more. A member leaves when it
+ * is not `alive` (its link is down, its gateway does not answer), unless none is left, for then the last ones are as good as any.
+ * Buckets change one at a time, by single stores: a packet sees the old nexthop or the new one.
  */
 #ifndef SLUICE_NEXTHOP_H
 #define SLUICE_NEXTHOP_H

@@ -243,6 +243,8 @@ static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps
 	s->way = w;
 	if (w->type != NEXTHOP_GATEWAY && w->type != NEXTHOP_CONNECTED) {
 		step.key.type = w->type;
+		if (w->n) /* a broadcast address: where it may go */
+			step.key.iface = w->nexthops[0].iface;
 		s->v[s->n++] = step;
 		s->usable = 1;
 		return;

@@ -79,33 +79,38 @@ static bool loopback(const struct prefix *p)
 struct iface_addrs {
 	struct routes *rs;
 	uint16_t iface, vrf;
+	bool broadcast; /* directed broadcasts may go there */
 };
 
-static int put_own(struct routes *rs, uint16_t vrf, uint8_t type, const struct addr *a, uint8_t family)
+/* `by`: NULL, or the interface that a broadcast address leads to. */
+static int put_own(struct routes *rs, uint16_t vrf, uint8_t type, const struct addr *a, uint8_t family,
+		   const struct rib_nexthop *by)
 {
-	struct rib_route_spec spec = {.vrf = vrf, .source = RIB_LOCAL, .type = type};
+	struct rib_route_spec spec = {.vrf = vrf, .source = RIB_LOCAL, .type = type, .nexthops = by, .n = by ? 1 : 0};
 
 	spec.to = (struct prefix){.addr = *a, .family = family, .len = family == 4 ? 32 : 128};
 	return rib_put(rs->rib, &spec);
 }
 
-/* The ends of an IPv4 prefix are broadcast addresses, which are nobody's, and never forwarded (RFC 1812 4.2.2.11, RFC 2644). The
- * start of an IPv6 one is the routers' anycast address (RFC 4291 2.6.1): the host's. */
-static int put_ends(struct routes *rs, uint16_t vrf, const struct prefix *net)
+/* The ends of an IPv4 prefix are broadcast addresses, which are nobody's (RFC 1812 4.2.2.11). Nothing is forwarded to the first
+ * one, which is out of use, and to the last one but where the interface wants it (RFC 2644). The start of an IPv6 one is the
+ * routers' anycast address (RFC 4291 2.6.1): the host's. */
+static int put_ends(const struct iface_addrs *ia, const struct prefix *net)
 {
+	struct rib_nexthop nh = {.iface = ia->iface, .weight = 1};
 	uint8_t type = net->family == 4 ? NEXTHOP_BROADCAST : NEXTHOP_LOCAL;
 	struct addr end = net->addr;
 	int r;
 
 	if (net->len > (net->family == 4 ? 30 : 126))
 		return 0;
-	r = put_own(rs, vrf, type, &net->addr, net->family);
+	r = put_own(ia->rs, ia->vrf, type, &net->addr, net->family, NULL);
 	if (r || net->family == 6)
 		return r;
 	end.a32[3] |= htonl(UINT32_MAX >> net->len);
 	if (!net->len)
 		return 0;
-	return put_own(rs, vrf, type, &end, 4);
+	return put_own(ia->rs, ia->vrf, type, &end, 4, ia->broadcast ? &nh : NULL);
 }
 
 static int put_address(const struct link_addr *a, void *arg)
@@ -119,11 +124,11 @@ static int put_address(const struct link_addr *a, void *arg)
 
 	if (unroutable(&a->addr))
 		return 0;
-	r = put_own(ia->rs, ia->vrf, NEXTHOP_LOCAL, &a->addr.addr, a->addr.family);
+	r = put_own(ia->rs, ia->vrf, NEXTHOP_LOCAL, &a->addr.addr, a->addr.family, NULL);
 	if (r || net.len == (net.family == 4 ? 32 : 128))
 		return r;
 	r = rib_put(ia->rs->rib, &spec);
-	return r ? r : put_ends(ia->rs, ia->vrf, &net);
+	return r ? r : put_ends(ia, &net);
 }
 
 static int read_addresses(struct routes *rs)
@@ -141,6 +146,7 @@ static int read_addresses(struct routes *rs)
 		if (!host)
 			continue;
 		ia.vrf = vrf_id(rs->sw, m->ifaces[i].vrf);
+		ia.broadcast = m->ifaces[i].directed_broadcast;
 		r = mirror_each_addr(rs->sw->mirror, host, put_address, &ia);
 	}
 	if (r)

@@ -35,6 +35,7 @@ enum ecmp_hash {
 	ECMP_L4 = 0,	    /* addresses, protocol and ports */
 	ECMP_L3 = 1,	    /* addresses alone */
 	ECMP_SYMMETRIC = 2, /* as L4, the same for both directions */
+	ECMP_INNER = 3,	    /* as L4; of a tunnel what is inside */
 };
 
 /* Map `control`: one element, mmap-ed by sluiced. */
@@ -202,7 +203,7 @@ enum nexthop_type {
 	NEXTHOP_BLACKHOLE = 4,
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
-	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644) */
+	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644); with `iface`, to all who are there */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */

@@ -138,6 +138,18 @@ class Ns:
         args = [w for k, v in features.items() for w in (k.replace("_", "-"), "on" if v else "off")]
         self.run(["ethtool", "-K", iface, *args])
 
+    def as_a_wire(self, port, reach):
+        """What leaves by the port goes through its netdev (for it has a qdisc), segment by segment, as over a wire. `reach`: a
+        function that sends something out of it."""
+        self.run(f"tc qdisc add dev {port} root pfifo")
+        self.offload(port, tso=False, gso=False)
+
+        def passes():
+            before = self.link(port)["stats64"]["tx"]["packets"]
+            reach()
+            return self.link(port)["stats64"]["tx"]["packets"] > before
+        wait_for(f"packets pass through {port}", passes)
+
     def send(self, iface, *frames):
         """Raw frames out of an interface, whole as given."""
         with self.entered():

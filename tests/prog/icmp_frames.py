@@ -59,8 +59,8 @@ def error4(to, kind, code, about, info=0, tag=b"", dst=None):
             0,
         ):
             return "the IP header is not from the ingress interface's address to the sender's"
-        if ip.len != len(packet) or checksum(packet[:20]) or ip.ttl < 32:
-            return f"total length {ip.len}, TTL {ip.ttl} or the header checksum is wrong"
+        if ip.len != len(packet) or checksum(packet[:20]) or ip.ttl < 32 or ip.tos != 0xC0:
+            return f"total length {ip.len}, TTL {ip.ttl}, TOS {ip.tos:#x} or the header checksum is wrong"
         if checksum(packet[20:]):
             return "the ICMP checksum is wrong"
         return _message(packet[20:], kind, code, info, _quoted4(about, tag), QUOTE4_MAX)

@@ -5,13 +5,37 @@ import time
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR, IPOption_RR, IPOption_SSRR, IPOption_Router_Alert, checksum
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrHopByHop, PadN, RouterAlert
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 import bpf
-from frames import A, D, GW10, GW20, T10, W1, W2, W3, echo, fix_ip4, from_to, from_to6, octets, patch, pcp, routed, tagged, tcp, udp
-from harness import Drop, Forward, Row, check, send, send_wire
+from frames import (
+    A,
+    BROADCAST,
+    D,
+    GW10,
+    GW20,
+    GW30,
+    T10,
+    W1,
+    W2,
+    W3,
+    WAN2,
+    echo,
+    fix_ip4,
+    from_to,
+    from_to6,
+    mac_bytes,
+    octets,
+    patch,
+    pcp,
+    routed,
+    tagged,
+    tcp,
+    udp,
+)
+from harness import Drop, Flood, Forward, Row, check, flooded, send, send_wire
 
 RPF_LOOSE, RPF_STRICT, MSS_CLAMP = 2, 4, 0xFFFF
 
@@ -176,12 +200,69 @@ def neighbor_rate(rate):
     return write
 
 
+def to_all(frame, gateway):
+    """A directed broadcast as it must leave."""
+    frame = octets(frame)
+    return fix_ip4(mac_bytes(BROADCAST) + mac_bytes(gateway.mac) + patch(frame, 22, bytes([frame[22] - 1]))[12:])
+
+
+TO_VLAN30, TO_WAN2 = octets(from_to(A, "10.0.30.255", udp())), octets(from_to(A, "198.51.100.255", udp()))
+TO_VLAN30_BIG = octets(from_to(A, "10.0.30.255", udp(payload=bytes(1480)), flags="DF"))
+
+DIRECTED = [
+    Row("directed broadcast where the interface wants it (RFC 2644), on a VLAN", "acc10", TO_VLAN30,
+        Flood(flooded(30, to_all(TO_VLAN30, GW30), None))),
+    Row("directed broadcast where the interface wants it, on a routed port", "acc10", TO_WAN2, Forward("wan2", to_all(TO_WAN2, WAN2))),
+    refused("directed broadcast where it does not", octets(from_to(A, "192.0.2.255", udp())), "route_broadcast"),
+    refused("first address of such a prefix", octets(from_to(A, "10.0.30.0", udp())), "route_broadcast"),
+    refused("its broadcast address as source", frm("198.51.100.255"), "route_broadcast_source"),
+    # RFC 1812 4.3.2.7: no ICMP error about it
+    refused("directed broadcast, TTL 1", octets(from_to(A, "10.0.30.255", udp(), ttl=1)), "route_ttl"),
+    Row("directed broadcast, too large", "acc10", TO_VLAN30_BIG, Drop("route_mtu"), only=("xdp", "tc")),
+]
+
+
+def addressed(source, to, reason):
+    return refused(f"from {source} to {to}", octets(Ether(src=A.mac, dst=GW10.mac) / IP(src=source, dst=to) / udp()), reason)
+
+
+# RFC 1812 5.3.7, RFC 6890, RFC 3927 2.7
+MARTIANS = [
+    *[
+        addressed(s, D.ip4, "route_martian_source")
+        for s in ("0.0.0.1", "127.0.0.1", "127.255.255.254", "224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255", D.ip4)
+    ],
+    *[addressed(A.ip4, d, "route_martian_destination") for d in ("0.0.0.1", "127.0.0.1", "240.0.0.1", "255.255.255.254")],
+    addressed("169.254.1.1", D.ip4, "route_link_local"),
+    addressed("169.254.255.255", "10.99.1.1", "route_link_local"),
+    refused("to an IPv4 link-local address that is routed", octets(from_to(A, "169.254.7.7", udp())), "route_link_local"),
+    Row("to a port forward that listens on a link-local address", "acc20", octets(from_to(D, "169.254.169.254", tcp(dport=80))),
+        Forward("acc10", lambda f: None if (Ether(f)[IP].dst, Ether(f)[TCP].dport) == (A.ip4, 8775) else "not to where it is forwarded")),
+    passes("from the addresses beside the link-local ones", frm("169.253.255.255")),
+    *[
+        refused(f"from {s}", frm(s), "route_martian_source")
+        for s in ("::1", "::ffff:10.0.10.10", "ff02::1", "ff0e::1", D.ip6)
+    ],
+    *[
+        refused(f"to {d}", octets(Ether(src=A.mac, dst=GW10.mac) / IPv6(src=A.ip6, dst=d) / udp()), "route_martian_destination")
+        for d in ("::", "::1", "::ffff:10.0.20.10")
+    ],
+]
+
+HOP_BY_HOP = [
+    passes("IPv6 router alert (RFC 2711)", octets(from_to6(A, D, IPv6ExtHdrHopByHop(options=[RouterAlert(value=0)]) / udp()))),
+    passes("IPv6 hop-by-hop options", octets(from_to6(A, D, IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 12)]) / udp()))),
+    *[
+        passes(f"router alert of value {v} (RFC 6398)", options(IPOption_Router_Alert(alert=v))) for v in (1, 65535)
+    ],
+]
+
 NEIGHBORS = [
     refused("neighbour unknown at rate 0", octets(from_to(A, "10.0.20.200", udp())), "neighbor_limited", setup=neighbor_rate(0)),
     passes("neighbour known at rate 0", octets(from_to(A, D, udp())), setup=neighbor_rate(0)),
 ]
 
-ROWS = SOURCES + OPTIONS + MSS + NEIGHBORS
+ROWS = SOURCES + OPTIONS + MSS + DIRECTED + MARTIANS + HOP_BY_HOP + NEIGHBORS
 
 
 def test_row(switch, row, hook):

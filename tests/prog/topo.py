@@ -80,6 +80,7 @@ routes:
   - {to: 10.63.0.0/16, via: 10.0.20.13}
   - {to: 10.64.0.0/16, via: 192.0.2.99}
   - {to: 10.50.0.0/16, via: [192.0.2.254, 198.51.100.254]}
+  - {to: 169.254.7.0/24, via: 192.0.2.254}
   - {to: 10.60.0.0/16, type: blackhole}
   - {to: 10.61.0.0/16, type: prohibit}
   - {to: 10.62.0.0/16, type: unreachable}
@@ -118,16 +119,17 @@ nat:
   - {name: web, type: dnat, destination: 192.0.2.1, protocol: tcp, port: 8080, to: "10.0.10.10:80"}
   - {name: dns, type: dnat, destination: 192.0.2.1, protocol: udp, port: 5353, to: "10.0.10.10:53"}
   - {name: range, type: dnat, destination: 192.0.2.1, protocol: udp, port: 7000-7009, to: "10.0.10.10:17000"}
+  - {name: metadata, type: dnat, destination: 169.254.169.254, protocol: tcp, port: 80, to: "10.0.10.10:8775"}
   - {name: whole, type: dnat, destination: 198.18.9.9, to: 10.0.10.11}
   - {name: web6, type: dnat, destination: "2001:db8:e1::1", protocol: tcp, port: 8080, to: "[2001:db8:10::a]:80"}
   - {name: whole6, type: dnat, destination: "2001:db8:5a::9", to: "2001:db8:10::b"}
 """
 
 
-def config():
-    """The configuration file's text."""
+def config(settings="", routes="", neighbors=""):
+    """The configuration file's text. Lines of more settings, routes and neighbours may be added."""
     lines = [
-        "settings: {icmp-rate: 1000000, hash-seed: 1}",
+        f"settings: {{icmp-rate: 1000000, hash-seed: 1{settings}}}",
         "tables: {flows: 131072, flows6: 131072, half-open: 4194304, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
         "ports:",
     ]
@@ -136,7 +138,7 @@ def config():
     for g in GATEWAYS:
         where = f"port: {g.name}" if g.name in PORTS else f"vlan: {g.name.removeprefix('vlan')}, mac: '{g.mac}'"
         # For the programs to have the stages; rows set what they need where they need it.
-        more = ", rpf: loose, mss: 65495" if g.name == "vlan30" else ""
+        more = {"vlan30": ", rpf: loose, mss: 65495, directed-broadcast: true", "wan2": ", directed-broadcast: true"}.get(g.name, "")
         lines.append(f"  {g.name}: {{{where}, addresses: [{g.ip4}/24, '{g.ip6}/64']{more}}}")
     lines.append("fdb:")
     lines += [
@@ -147,7 +149,7 @@ def config():
     lines.append("neighbors:")
     for s in STATIONS:
         lines += [f"  - {{address: '{ip}', mac: '{s.mac}', interface: {s.gateway.name}}}" for ip in (s.ip4, s.ip6)]
-    return "\n".join(lines) + ROUTES + NAT
+    return "\n".join(lines) + neighbors + ROUTES + routes + NAT
 
 
 @functools.cache
@@ -300,6 +302,13 @@ class Daemon:
             self.process = subprocess.Popen([*self.enter, *map(str, command)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._wait_ready()
 
+    def apply(self, text):
+        """Another configuration; done when sluiced says so."""
+        self.config.write_text(text, encoding="ascii")
+        done = self.cli("apply", str(self.config))
+        if done.returncode:
+            raise RuntimeError(f"sluice apply: exit {done.returncode}\n{done.stdout}{done.stderr}")
+
     def words(self):
         return self.log.read_text(errors="replace")
 
@@ -355,6 +364,12 @@ class Switch:
         self._host_tap = Tap()
         self._read_ports()
         self._read_nat_ports()
+
+    def reopen(self):
+        """The programs that are loaded now: sluiced loads others where a configuration needs other stages."""
+        for prog in (self.xdp, self.tc):
+            prog.close()
+        self.xdp, self.tc = bpf.Prog(self._pins / "progs" / "xdp"), bpf.Prog(self._pins / "progs" / "tc")
 
     def map(self, name):
         if name not in self._maps:

@@ -251,6 +251,44 @@ static void replace_test(void **arg)
 	assert_int_equal(kept, n - n / 4);
 }
 
+/* Four would do with fewer buckets than five have: then flows of those that stay would move. A new life knows the group again. */
+static void shrink_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[5];
+	uint32_t i, a, b, again, n;
+
+	for (i = 0; i < 5; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 5, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, a, &b), 0);
+	n = s->groups[a].mask + 1;
+	assert_int_equal(n, 128);
+	assert_int_equal(s->groups[b].mask + 1, n);
+	for (i = 0; i < n; i++)
+		if (s->buckets[s->groups[a].base + i].nexthop != m[4].nexthop)
+			assert_int_equal(s->buckets[s->groups[a].base + i].nexthop, s->buckets[s->groups[b].base + i].nexthop);
+	reopen(s);
+	for (i = 0; i < 5; i++)
+		assert_int_equal(gateway(s, i), m[i].nexthop);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, &again), 0);
+	assert_int_equal(again, b);
+}
+
+/* Every weight comes out within 1/32, be it one of many. */
+static void small_weight_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[2] = {{gateway(s, 0), 1}, {gateway(s, 1), 28}};
+	const struct nhg_member *got;
+	uint32_t group, shares[2], n;
+
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, &group), 0);
+	nhg_members(s->ns, group, &got, shares, 2);
+	n = s->groups[group].mask + 1;
+	assert_in_range(shares[0] * 29 * 32, n * 31, n * 33);
+}
+
 /* A new life that asks for the same contents gets the same ids and the same buckets; what it does not ask for is freed. */
 static void restart_test(void **arg)
 {
@@ -375,6 +413,8 @@ int main(void)
 		cmocka_unit_test(hash_fragment_test),
 		cmocka_unit_test_setup_teardown(alive_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(shrink_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(small_weight_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(hash_is_the_data_planes_test, setup, teardown),

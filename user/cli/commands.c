@@ -60,6 +60,7 @@ static const struct param interface_add[] = {
 	{.key = "mtu", .value = "BYTES", .json = "mtu", .type = VALUE_NUMBER},
 	{.key = "rpf", .value = "MODE", .json = "rpf", .help = "reverse path check: strict, loose, off"},
 	{.key = "mss", .value = "N|clamp", .json = "mss", .help = "the largest TCP MSS; clamp: what the MTU allows"},
+	{.key = "directed-broadcast", .json = "directed-broadcast", .help = "broadcasts that are routed to its prefix go out"},
 	VRF,
 	CHANGE,
 	END,

@@ -1,0 +1,187 @@
+"""How long packets still go to a nexthop after the kernel has told that it is gone: link down, neighbour failure, route withdrawal.
+
+The clock starts when rtnetlink says so (`ip -ts monitor` in the switch's namespace), and stops with the last packet that was sent to
+the dead way: seen at its far end, or lost. Both families, with the flows of NAT (IPv4) and without any (IPv6)."""
+import contextlib
+import datetime
+import re
+import socket
+import struct
+import time
+
+import pytest
+
+import netlab
+import talk
+
+LIMIT_S = 0.1
+SO_TIMESTAMPNS, MARK, PORT = 35, b"failover", 7300
+NET4, NET6 = "198.51.100.0/24", "2001:db8:ffff::/64"
+WAYS = {4: (NET4, "192.0.2.2", "192.0.2.6", netlab.INET4), 6: (NET6, "2001:db8:f1::2", "2001:db8:f2::2", netlab.INET6)}
+
+
+class Arrivals:
+    """Who arrives at an interface, and when by the kernel's clock: {number: time}."""
+
+    def __init__(self, ns, iface):
+        self.at, self.stop = {}, False
+        with ns.entered():
+            self.s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.s.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
+        self.s.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)  # SO_RCVBUFFORCE
+        self.s.bind((iface, 0))
+        self.s.settimeout(0.1)
+        self.thread = talk.Thread(self._run)
+
+    def _run(self):
+        while not self.stop:
+            try:
+                data, control, _, _ = self.s.recvmsg(256, 64)
+            except OSError:  # nothing for a while, or the interface went down
+                time.sleep(0.001)
+                continue
+            at = data.find(MARK)
+            if at >= 0:
+                (number,) = struct.unpack_from("!Q", data, at + len(MARK))
+                (stamp,) = [struct.unpack("=qq", value) for _, kind, value in control if kind == SO_TIMESTAMPNS]
+                self.at.setdefault(number, stamp[0] + stamp[1] / 1e9)
+
+    def close(self):
+        self.stop = True
+        self.thread.join()
+        self.s.close()
+
+
+class Stream:
+    """Numbered datagrams of 64 flows, one or two a millisecond, until stopped. Nobody reads them where they go."""
+
+    def __init__(self, ns, target, sink):
+        self.sent, self.stop = [], False
+        family = talk.family_of(target)
+        self.sink = sink.socket(family, socket.SOCK_DGRAM)
+        self.sink.bind((target, PORT))
+        self.socks = [ns.socket(family, socket.SOCK_DGRAM) for _ in range(64)]
+        for i, s in enumerate(self.socks):
+            s.bind(("", 30000 + i))
+            s.connect((target, PORT))
+        self.thread = talk.Thread(self._run)
+
+    def _run(self):
+        while not self.stop:
+            n = len(self.sent)
+            self.sent.append(time.time())
+            with contextlib.suppress(OSError):  # the ICMP error about an earlier one
+                self.socks[n % 64].send(MARK + struct.pack("!Q", n))
+            time.sleep(0.0005)
+
+    def close(self):
+        self.stop = True
+        self.thread.join()
+        for s in [*self.socks, self.sink]:
+            s.close()
+
+
+def told(words, pattern):
+    """When `ip -ts monitor` first said something that matches."""
+    for line in words.splitlines():
+        m = re.match(r"\[([^]]+)\] ?(.*)", line)
+        if m and re.search(pattern, m[2]):
+            return datetime.datetime.fromisoformat(m[1]).timestamp()
+    raise AssertionError(f"the kernel has not told of {pattern}:\n{words}")
+
+
+def fail_over(w, family, fail, pattern, dead=1, lossy=False):
+    """Seconds from the kernel's word to the last packet for way `dead`, and from the command that was the cause; packets since."""
+    target = WAYS[family][3]
+    with open(w.write("monitor", ""), "w+") as heard:
+        monitor = w.sw.spawn(["stdbuf", "-oL", "ip", "-ts", "-o", "monitor", "link", "neigh", "route"], stdout=heard)
+        time.sleep(0.3)
+        arrivals = [Arrivals(w.r1, "sw"), Arrivals(w.r2, "sw")]
+        stream = Stream(w.h1, target, w.inet)
+        try:
+            netlab.wait_for("both ways are used", lambda: all(len(a.at) > 200 for a in arrivals))
+            began = fail()
+            time.sleep(2.0)
+        finally:
+            stream.close()
+            time.sleep(0.3)
+            for a in arrivals:
+                a.close()
+            monitor.kill()
+            monitor.wait()
+        heard.seek(0)
+        since = told(heard.read(), pattern)
+    arrived = [a.at for a in arrivals]
+    late = [t for t in arrived[dead - 1].values() if t > min(began, since)]
+    lost = [t for n, t in enumerate(stream.sent) if t > min(began, since) and n not in arrived[0] and n not in arrived[1]]
+    assert sum(t > since + 1 for t in arrived[2 - dead].values()) > 500, "nothing goes by the way that is left"
+    assert lossy or not lost, f"{len(lost)} packets lost"
+    last = max(late + lost, default=began)
+    return last - since, last - began, len(late) + len(lost)
+
+
+def command(ns, words):
+    """A function that runs it, and gives the time when it began."""
+    def run():
+        began = time.time()
+        ns.run(words)
+        return began
+    return run
+
+
+def report(what, family, seconds, since_cause, packets):
+    print(f"{what}, IPv{family}: the last of {packets} packets {seconds * 1000:+.1f} ms after the kernel told, {since_cause * 1000:.1f} ms "
+          "after the command was given")
+    assert seconds < LIMIT_S and since_cause < LIMIT_S + 0.5
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_link_down(own_gateway, family):
+    w = own_gateway
+    got = fail_over(w, family, command(w.r1, "ip link set sw down"), r"up1.*NO-CARRIER", lossy=True)
+    report("link down", family, *got)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_neighbour_failure(own_gateway, family):
+    """r1 goes on forwarding, but answers no ARP and no neighbour solicitation any more; the kernel gives it up."""
+    w, (_, gateway, _, _) = own_gateway, WAYS[family]
+
+    def fail():
+        if family == 4:
+            w.r1.run("ip link set sw arp off")
+        else:
+            w.r1.run(["nft", "add table ip6 mute; add chain ip6 mute out { type filter hook output priority 0; }; "
+                      "add rule ip6 mute out icmpv6 type nd-neighbor-advert drop"])
+        return command(w.sw, f"ip neigh change {gateway} dev up1 nud failed")()
+    report("neighbour failure", family, *fail_over(w, family, fail, rf"{gateway} dev up1.*FAILED"))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_withdrawn_nexthop(own_gateway, family):
+    """A routing daemon's route loses one of its two ways."""
+    w, (net, one, two, _) = own_gateway, WAYS[family]
+    w.sw.run(f"ip route add {net} proto bgp nexthop via {one} nexthop via {two}")
+    netlab.wait_for("the route is active", lambda: any(r["to"] == net and r["active"] for r in w.gw.json("route show")))
+    got = fail_over(w, family, command(w.sw, f"ip route replace {net} proto bgp via {two}"), rf"^(Deleted )?{net} .*via {two}")
+    report("withdrawal of one of two nexthops", family, *got)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_withdrawn_route(own_gateway, family):
+    """A more specific route goes away; what is left leads elsewhere."""
+    w, (_, one, two, target) = own_gateway, WAYS[family]
+    wide = "198.51.96.0/19" if family == 4 else "2001:db8:ff00::/40"
+    narrow = f"{target}/{32 if family == 4 else 128}"
+    w.sw.run(f"ip route add {wide} proto bgp nexthop via {one} nexthop via {two}")
+    netlab.wait_for("the wide route is active", lambda: any(r["to"] == wide and r["active"] for r in w.gw.json("route show")))
+
+    def withdraw():
+        w.sw.run(f"ip route add {narrow} proto bgp via {one}")
+        netlab.wait_for("the narrow route is active", lambda: any(r["to"] == narrow and r["active"] for r in w.gw.json("route show")))
+        time.sleep(0.5)
+        w.sw.run(f"ip route replace {wide} proto bgp via {two}")
+        time.sleep(0.5)
+        return command(w.sw, f"ip route del {narrow} proto bgp")()
+    report("withdrawal of a route", family, *fail_over(w, family, withdraw, rf"^Deleted {target} "))
