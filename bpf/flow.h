@@ -184,8 +184,11 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 	p->out_mtu = 0;
 	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
 		return flow_lookup_error(p);
-	if (unlikely(p->flags & PKT_F_FRAGMENT))
-		frag_ports(p);
+	if (unlikely(p->flags & PKT_F_FRAGMENT)) {
+		v = frag_arrive(p);
+		if (v != V_NEXT)
+			return v;
+	}
 	f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
 	if (!f)
 		return V_NEXT;

@@ -68,6 +68,18 @@ static __always_inline bool nat_may_open(const struct pkt *p)
 	return true;
 }
 
+/* A later fragment without a flow, of a protocol with ports: nothing but its first one says whose it is. */
+static __always_inline bool nat_lacks_ports(const struct pkt *p)
+{
+	return (p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES;
+}
+
+/* It waits for the first; where that has been here already, it opened no flow. */
+static __always_inline enum verdict nat_wait(struct pkt *p)
+{
+	return p->first_unknown ? V_HOLD : pkt_drop(p, DROP_NAT_FRAGMENT);
+}
+
 /* ---- the source rules */
 
 /* A packet as the rules see it, and what they said. */
@@ -317,12 +329,12 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!rule) {
 		if (nat_dnat_static(p) || !mark)
 			return V_NEXT;
-		if (unlikely(p->flags & PKT_F_LATER_FRAGMENT))
-			return mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
+		if (unlikely(nat_lacks_ports(p)))
+			return p->first_unknown ? V_HOLD : mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
 		return nat_inbound(p, mark->flags & DNAT_F_OWN);
 	}
-	if (unlikely(p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
-		return pkt_drop(p, DROP_NAT_FRAGMENT);
+	if (unlikely(nat_lacks_ports(p)))
+		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
 	p->to.daddr = rule->to;
@@ -332,6 +344,18 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 }
 
 /* ---- source */
+
+/* A forward leads to the sender: what it says may be an answer, which leaves with the forward's address. */
+static __always_inline bool nat_is_inside(const struct pkt *p)
+{
+	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+
+	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
+	if (bpf_map_lookup_elem(&dnat_rules, &key))
+		return true;
+	key.dport = bpf_htons(DNAT_MARK_INSIDE);
+	return bpf_map_lookup_elem(&dnat_rules, &key);
+}
 
 /* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so
  * that the answers leave with the address they were asked under. */
@@ -346,6 +370,8 @@ static __always_inline enum verdict nat_snat_answers(struct pkt *p)
 		.proto = p->l4_proto,
 	};
 
+	if (unlikely(nat_lacks_ports(p)))
+		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
 	if ((p->flags & (PKT_F_ICMP_ERROR | PKT_F_LATER_FRAGMENT)) || !nat_may_open(p))
 		return V_NEXT;
 	nat_match(&m);
@@ -444,8 +470,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 		nat_deltas(p);
 		return V_NEXT;
 	}
-	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
-		return pkt_drop(p, DROP_NAT_FRAGMENT);
+	if (unlikely(nat_lacks_ports(p)))
+		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
 	return nat_snat_pool(p, &m);

@@ -21,6 +21,7 @@
 #include "neighbor.h"
 #include "nat.h"
 #include "flow.h"
+#include "frag.h"
 #include "egress.h"
 #include "mss.h"
 
@@ -91,6 +92,8 @@ static __always_inline __verdict enum verdict pipeline(struct pkt *p, enum verdi
 			return v;
 		if (p->in_iface) {
 			v = pipeline_route(p);
+			if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
+				v = frag_leave(p, v);
 			if (cfg_mss)
 				mss_decide(p, v);
 			return v;

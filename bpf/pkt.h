@@ -54,6 +54,8 @@ enum verdict {
 	V_DROP = 5,	/* `drop` says why; where `icmp_type` is set an ICMP error is sent first (tc only) */
 	V_PASS = 6,	/* observed: the kernel's, as if there were no switch */
 	V_FRAGMENT = 7, /* to be cut to `out_mtu`, and the fragments to come in anew in its place (tc only) */
+	V_HOLD = 8,	/* a fragment that must wait for its datagram's first one (tc only) */
+	V_RELEASE = 9,	/* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -117,9 +119,11 @@ struct pkt {
 	__u8 icmp_type; /* of the packet */
 	__u8 icmp_code;
 	__be16 ip_id;	    /* IPv4; IPv6 fragments: the low half */
+	__be16 ip_id_high;  /* IPv6 fragments: the other half */
+	__u16 frag_len;	    /* fragments: bytes of the datagram in this one */
 	struct tuple t;	    /* as it came in */
 	struct tuple inner; /* ICMP error: the quoted packet's */
-	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header */
+	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header; IPv6 fragments: the same in IPv4's form */
 	__be16 ip_check;    /* IPv4 header checksum as it came in */
 	__u8 truncated;	    /* tc: parsing ended where the linear data does: pull, and parse again */
 	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
@@ -157,6 +161,7 @@ struct pkt {
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
+	__u8 first_unknown; /* a later fragment whose first one has not been seen */
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
 	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */

@@ -156,6 +156,8 @@ struct settings_cfg {
 	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
 	uint32_t icmp_rate;	    /* 1000 a second */
 	uint32_t neighbor_rate;	    /* 64 a second, on each interface */
+	uint32_t frag_held;	    /* 256: fragments that wait for their first one, at once */
+	uint32_t frag_hold_s;	    /* 2 */
 	uint8_t ecmp_hash;	    /* enum ecmp_hash; ECMP_L4 */
 	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;  /* 240 */

@@ -387,14 +387,21 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 	return err;
 }
 
-/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. A fragment to one that
- * only NAT uses, and whose first was not seen, is nobody's; an address of the gateway's own has fragments of its own. */
-static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, bool own)
+/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. Where a rule leads to is
+ * marked too (`kind`): answers may come from there. */
+static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, uint16_t kind, bool own)
 {
 	const struct dnat_rule rule = {.flags = own ? DNAT_F_OWN : 0};
-	struct dnat_key mark = {.daddr = *a, .vrf = vrf, .proto = DNAT_PROTO_MARK};
+	struct dnat_key mark = {.daddr = *a, .dport = htons(kind), .vrf = vrf, .proto = DNAT_PROTO_MARK};
 
 	return plan_dnat_add(p, &mark, &rule);
+}
+
+static int plan_inside(struct plan *p, uint8_t proto)
+{
+	const struct nat_cfg *c = p->cfg;
+
+	return plan_mark(p, &c->to, vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf), DNAT_MARK_INSIDE + proto, false);
 }
 
 /* One address that the rule translates. `own`: an interface's; else the host must be told to answer for it. */
@@ -415,9 +422,13 @@ static int plan_dnat_addr(struct plan *p, const struct addr *daddr, bool own)
 		err = plan_dnat_ports(p, daddr, 0);
 	for (size_t i = 0; !err && i < n; i++)
 		err = plan_dnat_ports(p, daddr, protos[i]);
+	if (!n && !err)
+		err = plan_inside(p, 0);
+	for (size_t i = 0; !err && i < n; i++)
+		err = plan_inside(p, protos[i]);
 	if (err)
 		return err;
-	return own ? plan_mark(p, daddr, p->vrf, true) : plan_addr(p, daddr, false, &at);
+	return own ? plan_mark(p, daddr, p->vrf, 0, true) : plan_addr(p, daddr, false, &at);
 }
 
 static int plan_marks(struct plan *p)
@@ -425,7 +436,7 @@ static int plan_marks(struct plan *p)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < p->out->n_addrs; i++)
-		err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, p->out->addrs[i].own);
+		err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, 0, p->out->addrs[i].own);
 	return err;
 }
 

@@ -98,7 +98,8 @@ static int setup(void **state)
 	stub_map(flows6);
 	array_set(&flow_table, 0, &table);
 	stub_map(flow_scratch);
-	stub_map(frags);
+	stub_map(frag_datagrams);
+	stub_map(frag_scratch);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &lan);
 	array_set(&ifaces, WAN, &wan);
