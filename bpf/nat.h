@@ -237,23 +237,23 @@ static __always_inline bool nat_dnat_static(struct pkt *p)
 	return true;
 }
 
-/* Would the sender's source be translated, had the packet to a mapping left by the mapping's interface? Then it is from inside,
- * and what it asks for is hairpinning. */
-static __always_inline bool nat_is_hairpin(const struct pkt *p, const struct nat_outside *o)
+/* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
+ * and what it asks for is hairpinning. verifier: a global function, since two places ask. */
+__noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
-	struct nat_match m = {
-		.src = p->t.saddr,
-		.dst = p->t.daddr,
-		.vrf = p->vrf,
-		.out_iface = o->out_iface,
-		.family = p->family,
-		.proto = p->l4_proto,
-	};
+	struct nat_match m = {.out_iface = out_iface};
 	struct iface *in;
 
-	in = iface_get(p->in_iface);
-	if (p->in_iface == o->out_iface || !in || in->nat_flags & IFACE_NAT_OUTSIDE)
+	if (!p || !out_iface || p->in_iface == out_iface)
 		return false;
+	in = iface_get(p->in_iface);
+	if (!in || in->nat_flags & IFACE_NAT_OUTSIDE)
+		return false;
+	m.src = p->t.saddr;
+	m.dst = p->t.daddr;
+	m.vrf = p->vrf;
+	m.family = p->family;
+	m.proto = p->l4_proto;
 	nat_match(&m);
 	return nat_takes_port(&m);
 }
@@ -296,7 +296,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
 	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
 	o = bpf_map_lookup_elem(&nat_outside, &key);
 	if (o && (p->l4_proto == IPPROTO_UDP || syn)) {
-		if (nat_is_hairpin(p, o))
+		if (nat_is_hairpin(p, o->out_iface))
 			p->hairpin = o->out_iface;
 		if (p->hairpin || nat_lets_in(p, o, &key)) {
 			p->to.daddr = o->inside.addr;
@@ -337,6 +337,8 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
+	if (nat_is_hairpin(p, mark->rule))
+		p->hairpin = mark->rule;
 	p->to.daddr = rule->to;
 	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
 		p->to.dport = rule->to_port;
@@ -383,7 +385,7 @@ static __always_inline enum verdict nat_snat_answers(struct pkt *p)
 }
 
 /* The first rule that takes this packet's source, and the interface it asked about. A packet that reaches another inside host by
- * its mapping is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
+ * an outside address is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
 static __always_inline void nat_snat_rule(struct pkt *p, struct nat_match *m)
 {
 	m->src = p->t.saddr;
@@ -435,8 +437,8 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 }
 
 /* The first rule that matches, on the source as it came in and the destination as it leaves. A port forward to a host behind the
- * interface that the packet came in by is masqueraded there although no rule asks for it: else the host would answer the
- * sender directly, who does not know it (hairpinning, RFC 4787 REQ-9, RFC 5382 REQ-8).
+ * interface that the packet came in by, from one whom no rule would translate outside, is masqueraded there although no rule asks
+ * for it: else the host would answer the sender directly, who does not know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
  *
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)
@@ -461,7 +463,7 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
 	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
-	if (!(p->flow_flags & FLOW_F_DNAT) || p->hairpin)
+	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr))
 		p->nat_rule = m.rule;
 	if (m.action == SNAT_STATIC) {
 		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);

@@ -387,8 +387,8 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 	return err;
 }
 
-/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. Where a rule leads to is
- * marked too (`kind`): answers may come from there. */
+/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. Where a rule leads to
+ * is marked too (`kind`): answers may come from there. */
 static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, uint16_t kind, bool own)
 {
 	const struct dnat_rule rule = {.flags = own ? DNAT_F_OWN : 0};
@@ -597,7 +597,11 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 	}
 	if (!err && m->n_nats)
 		err = plan_marks(&p);
-	return err ? err : plan_dnat_sort(ret);
+	if (!err)
+		err = plan_dnat_sort(ret);
+	if (!err)
+		nat_plan_hairpin(sw, ret);
+	return err;
 }
 
 void nat_plan_free(struct nat_plan *plan)

@@ -467,7 +467,7 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
 #define DNAT_MARK_INSIDE                                                                                                         \
 	256 /* plus a protocol, or 0 for all: dport (host order) of another mark: a rule leads to the address, in that VRF */
-#define DNAT_F_OWN	 1 /* of a mark: the address is an interface's, and the host has a share in it */
+#define DNAT_F_OWN 1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -679,7 +679,7 @@ _Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
 struct dnat_rule {
 	struct addr to;
 	__be16 to_port; /* 0: unchanged */
-	__u16 rule;	/* id, stable by name */
+	__u16 rule;	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, 0: none */
 	__u16 vrf;	/* where `to` is */
 	__u16 flags;	/* DNAT_F_* */
 	char name[SLUICE_LABEL];
