@@ -164,7 +164,9 @@ __noinline_global enum verdict frag_leave(struct pkt *p, __u32 v)
 	struct frag_range r = {};
 	bool last;
 
-	if (!p || !(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT)) || !port_finishes(p, v) || v == V_DROP || v == V_FRAGMENT)
+	if (!p || !(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT)) || !port_finishes(p, v))
+		return v;
+	if (v != V_FORWARD && v != V_FLOOD && v != V_NEIGH && v != V_HOST)
 		return v;
 	last = !(bpf_ntohs(p->ip_frag) & FRAG_MORE);
 	if (last && !(p->flags & PKT_F_LATER_FRAGMENT))

@@ -14,9 +14,6 @@
 #define TC_ACT_OK     0
 #define TC_ACT_SHOT   2
 
-/* Linear bytes that hold every header parse.h looks at, but for absurd chains of IPv6 extension headers. */
-#define TC_PULL 512
-
 /* Tests see by it what BPF_PROG_RUN does not return: the tag in the skb, the way out, the verdict. */
 static __always_inline void tc_trace(ctx_t *ctx, enum verdict v, __u32 ifindex)
 {
@@ -196,11 +193,9 @@ int sluice_tc(struct __sk_buff *ctx)
 	if (!p)
 		return TC_ACT_SHOT;
 	v = parse(ctx, p);
-	if (unlikely(p->truncated) && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx) && !ctx_pull(ctx, TC_PULL))
-		v = parse(ctx, p);
 	p->in_port = port_id(ctx_ifindex(ctx));
 	count_rx(p);
-	v = pipeline(p, v);
+	v = pipeline(ctx, p, v);
 	switch (v) {
 	case V_FORWARD:
 		return tc_send(ctx, p, false);

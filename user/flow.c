@@ -291,7 +291,7 @@ static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, cons
 	flow_tuple_peer(key, f, &peer);
 	if (flow_lookup(flows, &peer, &reply))
 		reply = no_reply(key);
-	used = f->used_ns > reply.used_ns ? f->used_ns : reply.used_ns;
+	used = flow_used_ns(f, &reply, now);
 	state = flow_state(key->proto, f->seen, reply.seen);
 	idle = seconds_since(now, used);
 	timeout = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state);

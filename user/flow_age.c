@@ -39,7 +39,7 @@ uint64_t flow_now_ns(void)
 /* When the pair's time is over. */
 static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const struct flow *f, const struct flow *reply)
 {
-	uint64_t used = f->used_ns > reply->used_ns ? f->used_ns : reply->used_ns;
+	uint64_t used = flow_used_ns(f, reply, flows->now_ns);
 	enum flow_state state = flow_state(key->proto, f->seen, reply->seen);
 	struct settings_cfg buf;
 
