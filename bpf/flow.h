@@ -276,7 +276,7 @@ static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p,
 
 	flow_swap(&p->t, &to);
 	flow_tuple_set(f, p->family, &to);
-	f->flags = FLOW_F_REPLY | (p->flow_flags & FLOW_F_TRACK);
+	f->flags = FLOW_F_REPLY | (p->flow_flags & (FLOW_F_TRACK | FLOW_F_KEEP));
 	if (reply_vrf != p->vrf)
 		f->flags |= FLOW_F_VRF;
 	if (p->flow_flags & FLOW_F_DNAT)
@@ -296,7 +296,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_tuple_set(f, p->family, &p->to);
-	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
+	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);
 	f->dest_addr = p->dest_addr;
 	f->seen = flow_seen(p);
 	f->l3_delta = p->l3_delta;

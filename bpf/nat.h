@@ -206,10 +206,10 @@ static __always_inline struct dnat_rule *nat_mark(const struct pkt *p)
 	return bpf_map_lookup_elem(&dnat_rules, &key);
 }
 
-static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u16 vrf)
+static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u16 vrf, bool keep)
 {
 	p->todo |= DO_NAT;
-	p->flow_flags |= FLOW_F_DNAT;
+	p->flow_flags |= FLOW_F_DNAT | (keep ? FLOW_F_KEEP : 0);
 	p->nat_rule = rule;
 	if (vrf != p->vrf) {
 		p->route_vrf = vrf;
@@ -233,7 +233,7 @@ static __always_inline bool nat_dnat_static(struct pkt *p)
 	if (!s)
 		return false;
 	nat_prefix_move(&s->to, s->len, &p->to.daddr);
-	nat_dnat_use(p, s->rule, p->vrf);
+	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
 	return true;
 }
 
@@ -302,7 +302,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
 			p->to.daddr = o->inside.addr;
 			p->to.dport = o->inside.port;
 			p->dest_addr = o->pool_addr + 1;
-			return nat_dnat_use(p, o->rule, o->inside.vrf);
+			return nat_dnat_use(p, o->rule, o->inside.vrf, false);
 		}
 		if (p->l4_proto == IPPROTO_TCP)
 			return pkt_drop(p, DROP_NAT_FILTERED);
@@ -320,7 +320,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = 0;
 	p->nat_remote = 0;
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return V_NEXT;
@@ -342,7 +342,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	p->to.daddr = rule->to;
 	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
 		p->to.dport = rule->to_port;
-	return nat_dnat_use(p, rule->rule, rule->vrf);
+	return nat_dnat_use(p, rule->rule, rule->vrf, rule->flags & DNAT_F_KEEP);
 }
 
 /* ---- source */
@@ -463,8 +463,11 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
 	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
-	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr))
+	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr)) {
 		p->nat_rule = m.rule;
+		if (m.flags & SNAT_F_KEEP)
+			p->flow_flags |= FLOW_F_KEEP;
+	}
 	if (m.action == SNAT_STATIC) {
 		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);
 		p->todo |= DO_NAT;

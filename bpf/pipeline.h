@@ -23,12 +23,13 @@
 #include "nat.h"
 #include "flow.h"
 #include "frag.h"
+#include "own.h"
 #include "fast.h"
 #include "egress.h"
 #include "mss.h"
 
 /* Layer 3: the packet is addressed to the gateway. */
-static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
+static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
 {
 	enum verdict v;
 
@@ -61,6 +62,12 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 		return v;
 	if (cfg_nat && !p->flow_stale) {
 		v = nat_snat(p);
+		/* Another port then, once: two sockets in a row are no accident. */
+		if (v == V_NEXT && p->nat_own && own_taken(ctx, p)) {
+			v = nat_snat(p);
+			if (v == V_NEXT && own_taken(ctx, p))
+				v = pkt_drop(p, DROP_NAT_OWN_PORT);
+		}
 		if (v != V_NEXT)
 			return v;
 	}
@@ -100,7 +107,7 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 			}
 			v = parse_l3(ctx, p);
 			if (v == V_NEXT)
-				v = pipeline_route(p);
+				v = pipeline_route(ctx, p);
 			if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
 				v = frag_leave(p, v);
 			if (cfg_mss)

@@ -56,7 +56,7 @@ enum verdict {
 	V_FRAGMENT = 7, /* to be cut to `out_mtu`, and the fragments to come in anew in its place (tc only) */
 	V_UP = 8,	/* XDP only: not decided, for tc to do */
 	V_HOLD = 9,	/* a fragment that must wait for its datagram's first one (tc only) */
-	V_RELEASE = 10,	/* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
+	V_RELEASE = 10, /* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -166,6 +166,7 @@ struct pkt {
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
+	__u8 nat_own;	    /* the source is to be an interface's own address */
 	__u8 first_unknown; /* a later fragment whose first one has not been seen */
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
 	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */

@@ -126,6 +126,7 @@ struct nat_cfg {
 	struct prefix outside; /* as long as `source` */
 	/* all */
 	uint8_t mapping, filtering; /* enum nat_mapping_type, nat_filtering */
+	bool keep;		    /* on-delete: the rule's flows outlive it */
 	bool overload;
 	uint32_t limit_sessions, limit_ports; /* of one inside host; 0: none */
 	struct nat_timeouts timeouts;

@@ -53,9 +53,10 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 	return (uint16_t)(at + 1);
 }
 
-void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts)
+void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
 {
-	nat->rules[id - 1].timeouts = *timeouts;
+	nat->rules[id - 1].timeouts = cfg->timeouts;
+	nat->rules[id - 1].keep = cfg->keep;
 }
 
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf)
@@ -105,13 +106,30 @@ bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a)
 	       !memcmp(&nat->addrs[slot1 - 1].addr, a, sizeof(*a));
 }
 
-bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside)
+static int is_addr(const struct link_addr *l, void *arg)
 {
-	if (!nat_rule_name(sw, rule))
-		return false;
-	if (!pool)
+	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
+}
+
+/* The rule has gone, and its flows shall not go with it: as long as somebody here answers for the outside address. */
+static bool keeps(const struct sw *sw, const struct flow *f, const struct addr *outside)
+{
+	const struct nat *nat = sw->nat;
+	struct addr a = *outside;
+	bool keep = f->flags & FLOW_F_KEEP || (f->rule && f->rule <= nat->n_rules && nat->rules[f->rule - 1].keep);
+
+	return keep && (!f->pool || nat_is_addr(nat, (uint16_t)(f->pool_addr + 1), outside) ||
+			mirror_each_addr(sw->mirror, 0, is_addr, &a));
+}
+
+bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside)
+{
+	if (!nat_rule_name(sw, f->rule))
+		return keeps(sw, f, outside);
+	if (!f->pool)
 		return true;
-	return nat_pool_has(sw->nat, pool, pool_addr) && !memcmp(&sw->nat->addrs[pool_addr].addr, outside, sizeof(*outside));
+	return nat_pool_has(sw->nat, f->pool, f->pool_addr) &&
+	       !memcmp(&sw->nat->addrs[f->pool_addr].addr, outside, sizeof(*outside));
 }
 
 /* ---- life */

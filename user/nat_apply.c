@@ -58,7 +58,8 @@ static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, stru
 				memset(nat_ports(nat, a->slot, 0), 0, POOL_CLASSES * sizeof(struct pool_ports));
 				nat->addrs[slot].addr = a->addr;
 			}
-			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED, __ATOMIC_RELEASE);
+			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED | (a->own ? POOL_ADDR_F_OWN : 0),
+					 __ATOMIC_RELEASE);
 		}
 	}
 	return 0;

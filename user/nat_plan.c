@@ -311,7 +311,7 @@ static int plan_snat(struct plan *p)
 	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);
 	plan_snat_prefix(&c->destination, &r.dst, &r.dst_len, &r.family);
 	snprintf(r.name, sizeof(r.name), "%s", c->name);
-	r.flags = c->overload ? SNAT_F_OVERLOAD : 0;
+	r.flags = (c->overload ? SNAT_F_OVERLOAD : 0) | (c->keep ? SNAT_F_KEEP : 0);
 	r.limit_sessions = c->limit_sessions;
 	r.limit_ports = c->limit_ports;
 	r.action = c->to_kind == NAT_TO_POOL ? SNAT_POOL : c->to_kind == NAT_TO_MASQUERADE ? SNAT_MASQUERADE : SNAT_EXEMPT;
@@ -369,7 +369,10 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 {
 	const struct nat_cfg *c = p->cfg;
 	struct dnat_key key = {.daddr = *daddr, .vrf = p->vrf, .proto = proto};
-	struct dnat_rule rule = {.to = c->to, .rule = p->rule, .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf)};
+	struct dnat_rule rule = {.to = c->to,
+				 .rule = p->rule,
+				 .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf),
+				 .flags = c->keep ? DNAT_F_KEEP : 0};
 	int err = 0;
 
 	snprintf(rule.name, sizeof(rule.name), "%s", c->name);
@@ -529,8 +532,12 @@ static int plan_static(struct plan *p)
 	o->n_statics++;
 	*v = (struct nat_plan_static){
 		.key = {.len = 32 + prefix_mapped_len(&c->outside), .vrf = p->vrf, .addr = r.to},
-		.value = {.to = prefix_masked(&c->source).addr, .len = prefix_mapped_len(&c->source), .rule = p->rule},
+		.value = {.to = prefix_masked(&c->source).addr,
+			  .len = prefix_mapped_len(&c->source),
+			  .rule = p->rule,
+			  .flags = c->keep ? DNAT_F_KEEP : 0},
 	};
+	r.flags = c->keep ? SNAT_F_KEEP : 0;
 	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);
 	snprintf(r.name, sizeof(r.name), "%s", c->name);
 	err = plan_snat_out(p, &r);
@@ -588,7 +595,7 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 		p.rule = nat_rule_take(sw->nat, p.cfg->name);
 		if (!p.rule)
 			return errs_add(errs, p.cfg->where, "nat", "more than 65535 rules");
-		nat_rule_timeouts(sw->nat, p.rule, &p.cfg->timeouts);
+		nat_rule_options(sw->nat, p.rule, p.cfg);
 		ret->own_is_open =
 			ret->own_is_open || (p.cfg->to_kind == NAT_TO_MASQUERADE && p.cfg->filtering != NAT_FILTER_ADDRESS_PORT);
 		ret->has_remotes = ret->has_remotes || p.cfg->filtering == NAT_FILTER_ADDRESS;

@@ -20,6 +20,7 @@ struct nat_rule_id {
 	char name[SLUICE_LABEL];
 	bool alive;  /* in the running model */
 	bool wanted; /* in the model that is being reconciled */
+	bool keep;   /* flows outlive it */
 	struct nat_timeouts timeouts;
 };
 
@@ -105,7 +106,7 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
 /* ---- nat.c */
 /* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */
 uint16_t nat_rule_take(struct nat *nat, const char *name);
-void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts);
+void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
 static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)
 {

@@ -321,12 +321,13 @@ struct flow_key6 {
 };
 _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
-#define FLOW_F_SNAT   (1 << 0) /* source address or port is rewritten */
-#define FLOW_F_DNAT   (1 << 1) /* destination address or port is rewritten */
-#define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
-#define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
-#define FLOW_F_TRACK  (1 << 4) /* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
-#define FLOW_F_VRF    (1 << 5) /* the way out is looked up in peer_vrf, not in the key's */
+#define FLOW_F_SNAT   (1 << 0)	/* source address or port is rewritten */
+#define FLOW_F_DNAT   (1 << 1)	/* destination address or port is rewritten */
+#define FLOW_F_REPLY  (1 << 2)	/* the direction of the answers */
+#define FLOW_F_ROUTED (1 << 3)	/* forwarding half: TTL is decremented, MACs are set */
+#define FLOW_F_TRACK  (1 << 4)	/* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
+#define FLOW_F_KEEP   (1 << 12) /* outlives its rule */
+#define FLOW_F_VRF    (1 << 5)	/* the way out is looked up in peer_vrf, not in the key's */
 
 /* A flow's epoch while one CPU writes the forwarding half. */
 #define FLOW_EPOCH_BUSY 0xffffffffu
@@ -474,7 +475,8 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
 #define DNAT_MARK_INSIDE                                                                                                         \
 	256 /* plus a protocol, or 0 for all: dport (host order) of another mark: a rule leads to the address, in that VRF */
-#define DNAT_F_OWN 1 /* of a mark: the address is an interface's, and the host has a share in it */
+#define DNAT_F_KEEP 2 /* the rule's flows outlive it; also of a static rule */
+#define DNAT_F_OWN  1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -497,6 +499,7 @@ enum nat_filtering {
 	NAT_FILTER_INDEPENDENT = 2,  /* everybody */
 };
 
+#define SNAT_F_KEEP	2 /* its flows outlive it */
 #define SNAT_F_OVERLOAD 1 /* no free port: one that others have, as long as the remote end tells the flows apart */
 
 /* Map `snat_rules`: bank * SNAT_RULE_MAX + i, in order, the first that matches wins. Prefix lengths count on the
@@ -550,6 +553,7 @@ struct pool_addr {
 			     */
 };
 #define POOL_ADDR_F_USED  1
+#define POOL_ADDR_F_OWN	  4 /* an interface's: the host has sockets there */
 #define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
 
@@ -640,7 +644,7 @@ struct nat_static {
 	struct addr to; /* bits behind `len` are the packet's own */
 	__u32 len;	/* of the IPv4-mapped prefix */
 	__u16 rule;
-	__u16 pad;
+	__u16 flags; /* DNAT_F_KEEP */
 };
 _Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 

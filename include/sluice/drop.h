@@ -81,6 +81,7 @@
 	X(NAT_FRAG_FAILED, "nat_frag_failed", "held fragment, or its first one, that the kernel would not take again")           \
 	X(NAT_FRAG_OVERLAP, "nat_frag_overlap", "fragment that overlaps another, or of such a datagram (RFC 5722, RFC 1858)")    \
 	X(NAT_FRAG_DOUBLE, "nat_frag_double", "fragment whose bytes have all been sent on before")                               \
+	X(NAT_OWN_PORT, "nat_own_port", "the ports that were free for it are those of the gateway's own sockets")                \
 	X(NAT_PROTOCOL, "nat_protocol", "a rule applies, and the protocol cannot be translated")                                 \
 	X(NAT_ICMP_NO_FLOW, "nat_icmp_no_flow", "ICMP error about a flow that is not known")                                     \
 	X(NAT_NOT_OPENING, "nat_not_opening", "a rule applies, no flow is known, and the packet may not open one")               \

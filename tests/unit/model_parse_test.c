@@ -318,7 +318,7 @@ static const struct row rows[] = {
 	{"nat static sizes", "nat: [{name: a, type: static, inside: 10.0.0.0/24, outside: 203.0.113.0/25}]\n",
 	 "sluice.yaml:1: nat[0].outside: a prefix of 25 bits, and `inside` has 24: both are of one size\n"},
 	{"nat static to", "nat: [{name: a, type: static, inside: 10.0.0.1, outside: 203.0.113.1, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].to: is no key of a static rule, which has inside, outside, out, timeouts and vrf\n"},
+	 "sluice.yaml:1: nat[0].to: is no key of a static rule, which has inside, outside, out, timeouts, on-delete and vrf\n"},
 	{"nat pool backwards", "nat: [{name: a, type: snat, to: 203.0.113.20-203.0.113.10}]\n",
 	 "sluice.yaml:1: nat[0].to: `203.0.113.20-203.0.113.10` runs backwards\n"},
 	{"nat pool mixed range", "nat: [{name: a, type: snat, to: \"203.0.113.20-fd00::1\"}]\n",

@@ -22,6 +22,7 @@ enum value_type {
 	VALUE_LIST,	      /* A,B,C: an array, numbers as numbers */
 	VALUE_ONE_OR_LIST,    /* a string, or an array when there are several */
 	VALUE_FILE,	      /* a file's name; `-` is stdin */
+	VALUE_MEMBERS,	      /* K=V,K=V: an object, numbers as numbers */
 	VALUE_TIME,	      /* 60, 60s, 5m, 2h: of a confirmation */
 };
 
