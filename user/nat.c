@@ -255,27 +255,38 @@ static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 static json_t *pool_show(const struct nat *nat, const struct pool *p)
 {
 	static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
-	json_t *addrs = json_array(), *by_class = json_object();
+	json_t *addrs = json_array(), *ports = json_array(), *by_class = json_object();
 	json_int_t n = (json_int_t)p->count4 + p->count6, total = n * (p->port_max - p->port_min + 1), used = 0;
+	json_int_t of_class[POOL_CLASSES] = {0};
 	char text[ADDR_TEXT];
 
-	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-		json_int_t of_class = 0;
+	for (unsigned i = p->first4; i < p->first4 + n; i++) {
+		uint32_t slot = nat->members[i].pool_addr;
+		json_t *of_addr = json_pack("{s:s}", "address", addr_text(&nat->addrs[slot].addr, text));
 
-		for (unsigned i = p->first4; i < p->first4 + n; i++)
-			of_class += held(nat_ports(nat, nat->members[i].pool_addr, class), p->port_min, p->port_max);
-		json_object_set_new(by_class, class_name[class], json_integer(of_class));
-		used = of_class > used ? of_class : used;
+		for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+			unsigned here = held(nat_ports(nat, slot, class), p->port_min, p->port_max);
+
+			json_object_set_new(of_addr, class_name[class], json_integer(here));
+			of_class[class] += here;
+		}
+		json_array_append_new(ports, of_addr);
+		json_array_append_new(addrs, json_string(text));
 	}
-	for (unsigned i = p->first4; i < p->first4 + n; i++)
-		json_array_append_new(addrs, json_string(addr_text(&nat->addrs[nat->members[i].pool_addr].addr, text)));
-	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o}", "name", p->name, "addresses", addrs, "port_min", p->port_min,
-			 "port_max", p->port_max, "ports_used", used, "ports_total", total, "used", by_class);
+	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+		json_object_set_new(by_class, class_name[class], json_integer(of_class[class]));
+		used = of_class[class] > used ? of_class[class] : used;
+	}
+	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:i, s:o}", "name", p->name, "addresses", addrs, "port_min",
+			 p->port_min, "port_max", p->port_max, "ports_used", used, "ports_total", total, "used", by_class,
+			 "ports_each", p->port_max - p->port_min + 1, "by_address", ports);
 }
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
- * "ports_total", "used": {"tcp", "udp", "icmp"}}]}. Each protocol has ports_total of its own; ports_used is that of the protocol
- * that has used most, so that the two say how near a refusal is. "log": null, or {"file", "syslog", "written", "lost"}. */
+ * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}]}],
+ * "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own; ports_used
+ * is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file", "syslog",
+ * "written", "lost" (by the file or the logger), "untold" (events that found the ring full)}. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
@@ -294,5 +305,6 @@ json_t *nat_show(struct sw *sw)
 		if (sw->nat->pools[id].flags & POOL_F_USED)
 			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
 	json_decref(model);
-	return json_pack("{s:o, s:o, s:o}", "rules", rules, "pools", pools, "log", nat_log_show(sw->nat));
+	return json_pack("{s:o, s:o, s:o, s:o}", "rules", rules, "pools", pools, "mappings", nat_top_show(sw), "log",
+			 nat_log_show(sw->nat));
 }

@@ -42,6 +42,7 @@ struct nat {
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
 	struct nat_log *log;
+	struct nat_top *top;
 	uint32_t changes; /* how often it was reconciled: flows may have lost their rule or address */
 };
 
@@ -143,6 +144,17 @@ void nat_limit_close(struct nat *nat);
 void nat_limit_begin(struct nat *nat);
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
 void nat_limit_end(struct nat *nat);
+
+/* ---- nat_top.c: mappings by inside host, called by the sweep. */
+int nat_top_open(struct nat *nat);
+void nat_top_close(struct nat *nat);
+void nat_top_begin(struct nat *nat);
+void nat_top_add(struct nat *nat, const struct addr *inside, uint16_t vrf);
+void nat_top_end(struct nat *nat);
+json_t *nat_top_show(const struct sw *sw); /* {"total", "hosts", "top": [{"address", "vrf", "mappings"}]} */
+
+/* ---- nat_syslog.c: one line to the logger. *fd: its socket, -1 at first. 0, or -errno: the line is lost. */
+int nat_syslog(int *fd, const char *text);
 
 /* ---- nat_log.c: sessions and refusals, written down. */
 int nat_log_open(struct sw *sw);

@@ -143,7 +143,7 @@ struct column {
 
 /* Columns that are empty in every row are left out. */
 void table_print(const json_t *rows, const struct column *columns, size_t n, const char *none);
-/* Numbers, strings, true/false as yes/no, arrays joined with commas; "" for null and absent. */
+/* Numbers, strings, true/false as yes/no, arrays joined with commas, objects as k=v,k=v; "" for null and absent. */
 void cell_text(const json_t *value, char *buf, size_t size);
 
 void print_ports(const json_t *answer);
