@@ -51,6 +51,14 @@ static __always_inline int tc_failed(ctx_t *ctx, struct pkt *p)
 	return tc_drop(ctx, p);
 }
 
+/* Into the container at once, not by the CPU's backlog, in which a veth's transmission ends. The peer does not look anew whose
+ * the frame is; to the port it was another's. */
+static __always_inline int tc_peer(ctx_t *ctx, __u32 ifindex)
+{
+	bpf_skb_change_type(ctx, 0 /* PACKET_HOST */);
+	return bpf_redirect_peer(ifindex, 0);
+}
+
 static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 {
 	struct port *port = port_get(p->out_port);
@@ -73,6 +81,8 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 		nexthop_count(p);
 	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
 	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
+	if (port->flags & PORT_F_PEER)
+		return tc_peer(ctx, port->ifindex);
 	return bpf_redirect(port->ifindex, 0);
 }
 

@@ -73,6 +73,8 @@ enum port_mode {
 
 #define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
 #define PORT_F_DOWN    (1 << 3) /* no carrier, or set down: nothing is sent there, nobody is behind it */
+#define PORT_F_PEER                                                                                                              \
+	(1 << 4) /* a veth or netkit with its peer in another network namespace: tc hands packets to the peer itself */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
