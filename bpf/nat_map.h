@@ -181,15 +181,19 @@ static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, 
 }
 
 /* No port is free, and the rule shares them out: any of the paired address, without a mapping of its own. Whether the remote end
- * tells the flows apart is seen when the pair is installed, which refuses the exact double. */
+ * tells the flows apart is seen when the pair is installed, which refuses the exact double; then the next one is tried. */
 static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct pool_search *s)
 {
-	__u32 at = s->first + s->start % s->count, port = s->min + s->random % (s->max - s->min + 1);
+	__u32 at = s->first + s->start % s->count, port;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
 
+	if (!p->nat_try)
+		p->nat_random = s->random;
+	port = s->min + (p->nat_random + p->nat_try) % (s->max - s->min + 1);
 	if (!member)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	count_stat(STAT_NAT_OVERLOADED, 1);
+	if (!p->nat_try)
+		count_stat(STAT_NAT_OVERLOADED, 1);
 	return nat_use(p, *member, bpf_htons(port));
 }
 
@@ -241,10 +245,14 @@ static __always_inline void nat_unmap(struct pkt *p)
 {
 	struct nat_outside_key out;
 	struct nat_mapping_key key;
+	struct nat_outside *o;
 
 	nat_mapping_key(p, p->nat_pool, &key);
 	nat_outside_key(p, &out);
-	bpf_map_delete_elem(&nat_outside, &out);
+	o = bpf_map_lookup_elem(&nat_outside, &out);
+	/* A shared port's entry is that of who had it first. */
+	if (o && addr_equal(&o->inside.addr, &p->t.saddr) && o->inside.port == p->t.sport)
+		bpf_map_delete_elem(&nat_outside, &out);
 	bpf_map_delete_elem(&nat_mappings, &key);
 }
 

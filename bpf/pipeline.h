@@ -28,6 +28,24 @@
 #include "egress.h"
 #include "mss.h"
 
+#define PIPELINE_TRIES 8
+
+/* The pair of entries. A port that flows share may be one whose answers could not be told apart: then the next ones are tried. */
+static __always_inline __verdict enum verdict pipeline_install(struct pkt *p, enum verdict v)
+{
+	enum verdict r = flow_install(p, v);
+
+	for (int i = 1; i < PIPELINE_TRIES; i++) {
+		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !(p->nat_flags & SNAT_F_OVERLOAD))
+			break;
+		p->nat_try = i;
+		r = nat_snat(p);
+		if (r == V_NEXT)
+			r = flow_install(p, v);
+	}
+	return r;
+}
+
 /* Layer 3: the packet is addressed to the gateway. */
 static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
 {
@@ -75,7 +93,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	if (v == V_FORWARD)
 		v = egress_routed(p);
 	if (cfg_nat && v != V_DROP)
-		v = flow_install(p, v);
+		v = pipeline_install(p, v);
 	return v;
 }
 
