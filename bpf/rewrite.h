@@ -248,13 +248,13 @@ static __always_inline int rewrite_l2(ctx_t *ctx, struct pkt *p)
 	return ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs));
 }
 
-/* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */
-static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
+/* Layers 3 and 4. verifier: global, so that what it needs of the stack is not added to what the stages need. */
+__noinline_global int rewrite_l3(ctx_t *ctx, struct pkt *p)
 {
 	__u16 delta = 0;
 
-	if (!p->todo)
-		return 0;
+	if (!p)
+		return -1;
 	if (p->todo & DO_NAT_ICMP) {
 		if (rewrite_icmp_error(ctx, p))
 			return -1;
@@ -270,9 +270,15 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
 	}
 	if (cfg_mss && unlikely(p->todo & DO_MSS) && rewrite_mss(ctx, p))
 		return -1;
-	if (p->todo & DO_L2)
-		return rewrite_l2(ctx, p);
 	return 0;
+}
+
+/* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */
+static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
+{
+	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
+		return -1;
+	return p->todo & DO_L2 ? rewrite_l2(ctx, p) : 0;
 }
 
 #endif
