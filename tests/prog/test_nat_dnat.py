@@ -1,5 +1,6 @@
 """Destination NAT: port forwards, ranges, whole addresses, and the way back through them."""
 
+from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Raw
 
 from frames import A, B, D, GW10, PAYLOAD, W1, WAN, echo, echo6, echo_reply, from_to, from_to6, octets, tcp, udp
@@ -26,6 +27,13 @@ ROWS = [
     dnat("DNAT of a whole address, TCP", tcp(), tcp(), WHOLE, B),
     dnat("DNAT of a whole address, echo", echo(), echo(), WHOLE, B),
     dnat("DNAT of a whole address, GRE", Raw(b"\0\0\x08\0" + PAYLOAD), Raw(b"\0\0\x08\0" + PAYLOAD), WHOLE, B),
+    dnat("DNAT of a whole address, SCTP", SCTP(sport=1, dport=2) / SCTPChunkInit(), SCTP(sport=1, dport=2) / SCTPChunkInit(), WHOLE, B),
+    dnat(
+        "DNAT several rules to one host, and one connection by each",
+        udp(4000, 5353),
+        udp(4000, 53),
+        before=[*OPENED, ("wan", in4(W1, FAR, WAN.ip4, udp(4000, 7000)))],
+    ),
     dnat("DNAT UDP checksum 0 stays 0", udp(4000, 5353, chksum=0), udp(4000, 53, chksum=0)),
     dnat("DNAT second packet", tcp(4000, 8080, "A", PAYLOAD), tcp(4000, 80, "A", PAYLOAD), before=OPENED),
     dnat("DNAT ACK of a flow that was lost", tcp(4000, 8080, "A", PAYLOAD), tcp(4000, 80, "A", PAYLOAD)),
