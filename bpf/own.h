@@ -42,8 +42,8 @@ static __always_inline bool own_socket(ctx_t *ctx, const struct pkt *p)
 	return true;
 }
 
-/* After nat_snat() has found an own address and port: are they a socket's? Then they are given up again; the port stays taken, and
- * sluiced sees to whom it belongs. */
+/* After nat_snat() has found an own address and port: are they a socket's? Then they are given up again; the port stays taken,
+ * and sluiced sees to whom it belongs. */
 __noinline_global int own_taken(ctx_t *ctx, struct pkt *p)
 {
 	if (!p || (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP) || !own_socket(ctx, p))

@@ -262,6 +262,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 
 	for (unsigned i = p->first4; i < p->first4 + n; i++) {
 		uint32_t slot = nat->members[i].pool_addr;
+		bool any = false;
 		json_t *of_addr = json_pack("{s:s}", "address", addr_text(&nat->addrs[slot].addr, text));
 
 		for (unsigned class = 0; class < POOL_CLASSES; class ++) {
@@ -269,8 +270,12 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 
 			json_object_set_new(of_addr, class_name[class], json_integer(here));
 			of_class[class] += here;
+			any = any || here;
 		}
-		json_array_append_new(ports, of_addr);
+		/* A pool may have thousands of addresses. */
+		if (any)
+			json_array_append(ports, of_addr);
+		json_decref(of_addr);
 		json_array_append_new(addrs, json_string(text));
 	}
 	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
@@ -283,10 +288,10 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 }
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
- * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}]}],
- * "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own; ports_used
- * is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file", "syslog",
- * "written", "lost" (by the file or the logger), "untold" (events that found the ring full)}. */
+ * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
+ * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
+ * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
+ * "syslog", "written", "lost" (by the file or the logger), "untold" (events that found the ring full)}. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;

@@ -132,7 +132,7 @@ def test_show_says_who_has_what(w):
     assert shown["mappings"]["total"] == 25 and shown["mappings"]["hosts"] == 2
     few = next(p for p in shown["pools"] if p["name"] == "pool:few")
     assert few["ports_each"] == 1000 and few["ports_total"] == 2000
-    assert sorted((a["udp"], a["icmp"]) for a in few["by_address"]) == [(0, 0), (20, 1)], "paired: one address for one host"
+    assert [(a["udp"], a["icmp"]) for a in few["by_address"]] == [(20, 1)], "paired: one address for one host"
     text = w.sw.cli("nat show").stdout
     assert re.search(r"10\.0\.0\.6 +default +21", text) and re.search(r"203\.0\.113\.1[01] +0 +20 +1 +1000", text)
 

@@ -168,15 +168,10 @@ static void print_pool_addresses(const json_t *pools)
 	const json_t *pool, *of_addr;
 	size_t i, j;
 
-	/* Addresses that nobody uses are not listed. */
 	json_array_foreach (pools, i, pool) {
 		const json_t *list = json_object_get(pool, "by_address");
 
 		json_array_foreach (list, j, of_addr) {
-			if (!json_integer_value(json_object_get(of_addr, "tcp")) &&
-			    !json_integer_value(json_object_get(of_addr, "udp")) &&
-			    !json_integer_value(json_object_get(of_addr, "icmp")))
-				continue;
 			row = json_copy((json_t *)of_addr);
 			json_object_set(row, "pool", json_object_get(pool, "name"));
 			json_object_set(row, "of", json_object_get(pool, "ports_each"));
