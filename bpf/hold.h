@@ -21,6 +21,7 @@
 #define HOLD_DATAGRAM 64   /* fragments of one datagram */
 #define HOLD_MIN      ETH_HLEN
 #define HOLD_TICK_NS  100000000ull
+#define HOLD_LOST_NS  2000000000ull
 
 enum hold_state { HOLD_FREE = 0, HOLD_BUSY = 1, HOLD_HELD = 2 };
 
@@ -47,6 +48,7 @@ struct hold_used {
 	struct bpf_timer timer;
 	__u32 ticking; /* the timer is set, or its function is at work */
 	__u32 pad;
+	__u64 ticked_ns; /* when the timer was set last */
 	__u64 word[FRAG_HELD_MAX / 64];
 };
 
@@ -144,20 +146,23 @@ static int hold_tick(void *map, __u32 *key, struct hold_used *u)
 		if (!hold_any(u) || __sync_val_compare_and_swap(&u->ticking, 0, 1))
 			return 0;
 	}
+	WRITE_ONCE(u->ticked_ns, now);
 	bpf_timer_start(&u->timer, HOLD_TICK_NS, 0);
 	return 0;
 }
 
 /* After a slot was taken. False: there is no timer, and what is held would be held for ever. */
-static __always_inline bool hold_watch(void)
+static __always_inline bool hold_watch(__u64 now)
 {
 	__u32 zero = 0;
 	struct hold_used *u = bpf_map_lookup_elem(&hold_used, &zero);
 
 	if (!u)
 		return false;
-	if (__sync_val_compare_and_swap(&u->ticking, 0, 1))
+	/* One that has not ticked for long is lost. */
+	if (__sync_val_compare_and_swap(&u->ticking, 0, 1) && now - READ_ONCE(u->ticked_ns) < HOLD_LOST_NS)
 		return true;
+	WRITE_ONCE(u->ticked_ns, now);
 	bpf_timer_init(&u->timer, &hold_used, 1 /* CLOCK_MONOTONIC */);
 	bpf_timer_set_callback(&u->timer, hold_tick);
 	if (!bpf_timer_start(&u->timer, HOLD_TICK_NS, 0))
@@ -230,7 +235,7 @@ static __always_inline enum drop_reason hold_enter(ctx_t *ctx, struct pkt *p, __
 	s->port = p->in_port;
 	s->key = key;
 	s->until_ns = pkt_now(p) + c->frag_hold_ms * 1000000ull;
-	if (hold_copy(ctx, p, s) || !hold_watch()) {
+	if (hold_copy(ctx, p, s) || !hold_watch(pkt_now(p))) {
 		hold_free(s, slot);
 		return DROP_NAT_FRAG_FULL;
 	}

@@ -448,8 +448,10 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (m.action == SNAT_END) {
 		struct iface *i = iface_get(p->out_iface);
 
-		if (!(p->flow_flags & FLOW_F_DNAT))
+		if (!(p->flow_flags & FLOW_F_DNAT)) {
+			m.vrf = i ? i->vrf : p->vrf; /* where the answers come in */
 			return nat_snat_answers(p, &m);
+		}
 		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
 			return V_NEXT;
 		m.pool = i->masq_pool;

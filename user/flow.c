@@ -198,6 +198,13 @@ uint64_t flow_count(struct sw *sw)
 	return n;
 }
 
+int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)
+{
+	struct flow_tuple t = {p->saddr, p->daddr, p->sport, p->dport, p->vrf, p->proto, p->family};
+
+	return flow_lookup(sw->flows, &t, ret);
+}
+
 static int flush_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
 {
 	*(int *)arg += flow_end(flows, key, f);
@@ -279,7 +286,6 @@ static json_int_t seconds_since(uint64_t now, uint64_t then)
 
 static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now)
 {
-	const struct model *m = flows->sw->model;
 	struct flow reply;
 	struct flow_tuple peer;
 	const char *rule = nat_rule_name(flows->sw, f->rule);
@@ -296,10 +302,9 @@ static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, cons
 	idle = seconds_since(now, used);
 	timeout = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state);
 	return json_pack("{s:o, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:I}", "proto", proto_json(key->proto), "state",
-			 flow_state_name(state), "vrf", key->vrf < m->n_vrfs ? m->vrfs[key->vrf].name : "", "rule", rule,
-			 "forward", direction_json(key, f), "reply", direction_json(&peer, &reply), "age",
-			 seconds_since(now, f->created_ns), "idle", idle, "expires",
-			 timeout > idle ? timeout - idle : (json_int_t)0);
+			 flow_state_name(state), "vrf", vrf_name(flows->sw, key->vrf) ?: "", "rule", rule, "forward",
+			 direction_json(key, f), "reply", direction_json(&peer, &reply), "age", seconds_since(now, f->created_ns),
+			 "idle", idle, "expires", timeout > idle ? timeout - idle : (json_int_t)0);
 }
 
 struct show {

@@ -15,7 +15,7 @@ struct flow_tuple {
 	uint8_t family;
 };
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_END, PHASE_REST };
+enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
 
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {
@@ -44,6 +44,7 @@ struct flows {
 	uint64_t seen; /* pairs in this pass */
 	bool sweeping; /* ports and mappings are looked after in this pass */
 	bool all;      /* no note is trusted in this pass */
+	bool draining; /* of VRFs that are gone nothing is left after this pass */
 	bool soon;     /* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */

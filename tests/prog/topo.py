@@ -467,6 +467,17 @@ class Switch:
                 table.delete(key)
         for key, ports in self._nat_ports.items():
             self.map("pool_ports").update(key, ports)
+        self._forget_held()
+
+    def _forget_held(self):
+        """No fragment of an earlier test waits, to be counted in the midst of a later one."""
+        used, slots = self.map("hold_used"), self.map("hold_slots")
+        words = struct.unpack("=4Q", used.lookup(0)[-32:])
+        for w, word in enumerate(words):
+            for slot in (64 * w + bit for bit in range(64) if word >> bit & 1):
+                slots.update(slot, bytes(len(slots.lookup(slot))))
+        if any(words):  # the timer goes with it, and the next fragment makes another
+            used.update(0, bytes(len(used.lookup(0))))
 
     def _read_nat_ports(self):
         """The ports held in each NAT address's bitmaps at the start."""
