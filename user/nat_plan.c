@@ -216,6 +216,15 @@ static bool is_global6(const struct addr *a)
 	return !same(a, &none) && !(a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80);
 }
 
+/* NAT itself has put the address on the netdev, so that the host answers for it. */
+static bool is_nats(const struct nat *nat, int ifindex, const struct addr *a)
+{
+	for (int i = 0; i < POOL_ADDR_MAX; i++)
+		if (nat->addrs[i].host_ifindex == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
+			return true;
+	return false;
+}
+
 /* The pool that masquerades to an interface's own address: it follows the primary ones, and may be empty for a while. */
 static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 {
@@ -223,10 +232,10 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	struct nat_plan_pool *pool;
 	uint16_t of_rule = p->vrf;
 	char name[SLUICE_LABEL];
+	int err, ifindex = iface_host_ifindex(p->sw, id);
 	struct iface i;
 	struct addr a4;
 	size_t at;
-	int err;
 
 	if (!id || id >= IFACE_MAX || iface_get(p->sw, id, &i))
 		return 0;
@@ -244,9 +253,10 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	o->masq[id] = (uint16_t)(at + 1);
 	a4 = addr_v4(i.addr4);
 	p->vrf = i.vrf; /* the rule's may be another: who is translated on the way into the interface's */
-	if (i.addr4)
+	/* While the own address is changed, one of NAT's may be the first for a moment. */
+	if (i.addr4 && !is_nats(p->sw->nat, ifindex, &a4))
 		err = plan_member(p, pool, &a4, true);
-	if (!err && is_global6(&i.addr6))
+	if (!err && is_global6(&i.addr6) && !is_nats(p->sw->nat, ifindex, &i.addr6))
 		err = plan_member(p, pool, &i.addr6, true);
 	p->vrf = of_rule;
 	return err;
@@ -462,9 +472,8 @@ static int plan_dnat_own(const struct link_addr *a, void *arg)
 
 	if (addr_family(&a->addr.addr) == 6 && !is_global6(&a->addr.addr))
 		return 0;
-	for (int i = 0; i < POOL_ADDR_MAX; i++)
-		if (nat->addrs[i].host_ifindex == (uint32_t)o->ifindex && same(&nat->addrs[i].addr, &a->addr.addr))
-			return 0;
+	if (is_nats(nat, o->ifindex, &a->addr.addr))
+		return 0;
 	return plan_dnat_addr(o->p, &a->addr.addr, true);
 }
 
