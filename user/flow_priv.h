@@ -1,4 +1,5 @@
-/* flow_priv.h: flow.c (listing, ending by order) and flow_age.c (ending by time), and how both see a pair. */
+/* flow_priv.h: flow.c (listing, ending by order), flow_age.c (ending by time) and flow_copy.c (into tables of another size), and
+ * how they see a pair. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
 
@@ -32,24 +33,27 @@ struct flow_note {
 
 struct flows {
 	struct sw *sw;
-	struct flowtab tab[2]; /* flows4, flows6 */
+	struct flowtab tab[2];	/* flows4, flows6 */
+	struct flowtab next[2]; /* tables that are being filled; what ends, ends there too. family 0: there are none */
 	struct flow_note *note[2];
 	struct event *timer;
+	bool paused;
+	int users; /* of flow_users() */
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	uint32_t next; /* slot */
-	void *cursor;  /* mappings */
+	uint32_t next_slot;
+	void *cursor; /* mappings */
 	uint64_t now_ns;
 	uint64_t work_ns;
-	uint64_t seen; /* pairs in this pass */
-	bool sweeping; /* ports and mappings are looked after in this pass */
-	bool all;      /* no note is trusted in this pass */
-	bool draining; /* of VRFs that are gone nothing is left after this pass */
-	bool soon;     /* the next pass shall not wait */
+	uint64_t seen, seen6; /* pairs in this pass, and the IPv6 ones among them */
+	bool sweeping;	      /* ports and mappings are looked after in this pass */
+	bool all;	      /* no note is trusted in this pass */
+	bool draining;	      /* of VRFs that are gone nothing is left after this pass */
+	bool soon;	      /* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */
-	uint64_t counted;
+	uint64_t counted, counted6;
 	bool is_counted;
 };
 
@@ -62,6 +66,8 @@ void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct fl
 void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
+/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
+int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);
 /* Is `peer` the other direction of the entry (key, f)? */
 bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer);
 
@@ -72,9 +78,17 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * then still use it. Returns whether there was a forward entry. */
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
 
+/* The tables of a family as flow.c wants them. -ENOENT, -EINVAL. */
+int flow_tab_open(struct flowtab *t, int family, struct table *head, struct table *words, struct table *entries);
+
 int flow_age_open(struct flows *flows);
 void flow_age_close(struct flows *flows);
 /* Begins a pass now, or after the one under way. */
 void flow_age_soon(struct flows *flows);
+/* Until flow_age_resume() nothing ends by time and no port is given back; the pass under way is given up. */
+void flow_age_pause(struct flows *flows);
+/* With notes for tables of another size; -ENOMEM: there is no memory for them, and all is as it was. */
+int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2]);
+void flow_age_resume(struct flows *flows);
 
 #endif

@@ -29,6 +29,7 @@ struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
 struct nat;	  /* nat.c */
 struct flows;	  /* flow.c */
+struct resize;	  /* resize.c */
 struct fdb;	  /* fdb.c */
 struct neighbors; /* neighbor.c */
 
@@ -51,6 +52,7 @@ struct sw {
 	struct routes *routes;
 	struct nat *nat;
 	struct flows *flows;
+	struct resize *resize;
 };
 
 /* Raises the epoch: decisions written in flow entries are made again. Cheap; for every change that may alter one. */
@@ -223,6 +225,10 @@ int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gon
 json_t *flow_show(struct sw *sw, size_t limit /* 0: all */);
 int flow_flush(struct sw *sw); /* returns how many pairs ended */
 uint64_t flow_count(struct sw *sw);
+uint64_t flow_count_of(const struct sw *sw, int family); /* pairs of a family, as of the last pass */
+/* One more, or one less, who goes through the tables in several turns: they do not change their size meanwhile. Returns how many
+ * there are. */
+int flow_users(struct sw *sw, int more);
 /* What the flow of such packets has decided: -ENOENT when there is none. */
 struct nat_packet;
 int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret);

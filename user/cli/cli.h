@@ -125,11 +125,15 @@ int client_lines(struct cli *cli, const char *url, const json_t *query, void (*l
 /* ---- run.c: what the commands do ---- */
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
-int run_routes(struct cli *cli, const struct command *cmd, json_t *args); /* a list that may be too long to be held */
-int run_file(struct cli *cli, const struct command *cmd, json_t *args);	  /* the file is the body */
+int run_routes(struct cli *cli, const struct command *cmd, json_t *args);	/* a list that may be too long to be held */
+int run_file(struct cli *cli, const struct command *cmd, json_t *args);		/* the file is the body */
+int run_flow_save(struct cli *cli, const struct command *cmd, json_t *args);	/* move.c */
+int run_flow_restore(struct cli *cli, const struct command *cmd, json_t *args); /* move.c */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);
+/* {"errors": [...]}: what sluiced, or the model library, refused. Returns EXIT_REFUSED. */
+int cli_fail_json(const struct cli *cli, const json_t *json);
 /* Prints an error as people or, under -j, programs want it; returns `code`. */
 int cli_fail(const struct cli *cli, int code, const char *text);
 void cli_json(const struct cli *cli, const json_t *json);

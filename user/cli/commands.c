@@ -264,6 +264,11 @@ static const struct param nat_delete[] = {
 	END,
 };
 
+static const struct param flow_file[] = {
+	{.value = "FILE", .json = "file", .type = VALUE_FILE, .flags = PARAM_REQUIRED, .help = "its name"},
+	END,
+};
+
 static const struct param flow_show[] = {
 	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many (1000; 0: all)"},
 	END,
@@ -452,6 +457,21 @@ const struct command commands[] = {
 	GET("flow show", "/v1/flows", print_flows, flow_show, "tracked connections"),
 	GET("flow list", "/v1/flows", print_flows, flow_show, "the same"),
 	GET("flow count", "/v1/flows/count", print_members, NULL, "how many there are"),
+	{.path = "flow save",
+	 .method = "GET",
+	 .url = "/v1/flows/save",
+	 .run = run_flow_save,
+	 .params = flow_file,
+	 .help = "write tracked connections and mappings into a file, for another gateway",
+	 .example = "sluice flow save flows.jsonl"},
+	{.path = "flow restore",
+	 .method = "POST",
+	 .url = "/v1/flows/restore",
+	 .run = run_flow_restore,
+	 .params = flow_file,
+	 .help = "take over what another gateway has saved",
+	 .example = "sluice flow restore flows.jsonl"},
+	GET("flow tables", "/v1/flows/tables", print_members, NULL, "how large their tables are, and what a flow takes"),
 	DO("flow flush", "/v1/flows/flush", run_request, print_members, NULL, "end every tracked connection"),
 
 	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),

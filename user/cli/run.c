@@ -32,8 +32,7 @@ int cli_fail(const struct cli *cli, int code, const char *text)
 	return code;
 }
 
-/* {"errors": [...]}: what sluiced, or the model library, refused. */
-static int fail_json(const struct cli *cli, const json_t *json)
+int cli_fail_json(const struct cli *cli, const json_t *json)
 {
 	const json_t *e;
 	size_t i;
@@ -76,7 +75,7 @@ static int request(struct cli *cli, const struct command *cmd, const json_t *que
 		return cli_fail(cli, EXIT_UNREACHABLE, why);
 	if (answer.status >= 400) {
 		if (json_object_get(answer.json, "errors"))
-			code = fail_json(cli, answer.json);
+			code = cli_fail_json(cli, answer.json);
 		else
 			code = cli_fail(cli, EXIT_REFUSED, "sluiced refused, without words");
 	} else if (ret) {
@@ -155,7 +154,7 @@ int run_routes(struct cli *cli, const struct command *cmd, json_t *args)
 	if (client_lines(cli, cmd->url, query, route_line, &l, &answer, why))
 		code = cli_fail(cli, EXIT_UNREACHABLE, why);
 	else if (answer.status >= 400)
-		code = fail_json(cli, answer.json);
+		code = cli_fail_json(cli, answer.json);
 	else if (cli->json && cli->pretty)
 		puts(l.n ? "\n]" : "[]");
 	else if (!cli->json && !l.n)
@@ -244,7 +243,7 @@ int run_check(struct cli *cli, const struct command *cmd, json_t *args)
 		       m->n_ifaces, m->n_routes, m->n_nats);
 	} else {
 		json = errs_json(&errs);
-		code = fail_json(cli, json);
+		code = cli_fail_json(cli, json);
 		json_decref(json);
 	}
 	model_free(m);
