@@ -114,8 +114,8 @@ REASON ?=
 export REASON
 COST = @B='$(B)' CLANG='$(CLANG)' COST_KERNEL='$(COST_KERNEL)' $(PYTHON) bench/cost.py
 .PHONY: bench-cost cost-check cost-baseline cost-ready cost-build
-bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs whose names begin so; PROFILE=1: where they are executed)
-	$(COST) $(if $(filter 1,$(PROFILE)),--profile) $(subst $(comma), ,$(ONLY))
+bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs that begin so; PROFILE=1: where they are executed; AGAINST=COMMIT)
+	$(COST) $(if $(filter 1,$(PROFILE)),--profile) $(if $(AGAINST),--against '$(AGAINST)') $(subst $(comma), ,$(ONLY))
 
 cost-check: cost-ready ## a small form of that: fails where a packet needs 5 % more than bench/cost-baseline.json says
 	$(COST) --check

@@ -6,6 +6,7 @@ commits can be compared by one run each. Instructions are not time: what waits f
 """
 import argparse
 import os
+import subprocess
 import sys
 
 import cost_base
@@ -26,12 +27,28 @@ def built(name):
     return path if os.path.exists(path) else os.path.join(kit.ROOT, "build", name)
 
 
-def boot(kind, wanted, *, before="", after="", **options):
+def build_of(revision):
+    """The switch of another commit, built aside once."""
+    done = subprocess.run(["git", "-C", kit.ROOT, "rev-parse", "--short", "--verify", revision + "^{commit}"], capture_output=True, text=True, check=False)
+    kit.need(done.returncode == 0, f"no commit '{revision}'")
+    there = os.path.join(kit.ROOT, "build", "against", done.stdout.strip())
+    if not os.path.exists(f"{there}/build/sluice"):
+        os.makedirs(there, exist_ok=True)
+        tree = subprocess.run(["git", "-C", kit.ROOT, "archive", revision], stdout=subprocess.PIPE, check=True).stdout
+        subprocess.run(["tar", "-x", "-C", there], input=tree, check=True)
+        kit.say(f"building {revision} in {there.removeprefix(kit.ROOT + '/')}")
+        subprocess.run(["make", "-s", "-C", there, "B=build", "all"], check=True, stdout=subprocess.DEVNULL)
+    return f"{there}/build"
+
+
+def boot(kind, wanted, *, before="", after="", switch=None, **options):
+    """`switch`: of another build."""
     text, files = kind.script(wanted)
+    programs = [f"{switch}/{p}" if switch and p in ("sluiced", "sluice") else built(p) for p in PROGRAMS]
     for hook in ("xdp", "tc"):
         with open(built(f"bench/gen_{hook}.bpf.o"), "rb") as f:
             files[f"gen_{hook}.bpf.o"] = f.read()
-    return vm.run(KERNEL, files, before + text + after, programs=[built(p) for p in PROGRAMS], modules=kind.MODULES, **options)
+    return vm.run(KERNEL, files, before + text + after, programs=programs, modules=kind.MODULES, **options)
 
 
 def profile(job):
@@ -46,6 +63,7 @@ def parse(argv):
     p.add_argument("ids", nargs="*", metavar="ID", help="jobs whose names begin so; all unless named")
     p.add_argument("--check", action="store_true", help=f"few jobs; fails where one needs more than {cost_base.LIMIT} %% above the baseline")
     p.add_argument("--profile", action="store_true", help="where the instructions of a job are executed")
+    p.add_argument("--against", metavar="REVISION", help="compares with that commit, built aside, in place of the baseline")
     p.add_argument("--baseline", metavar="REASON", help="the counts become the baseline")
     return p.parse_args(argv)
 
@@ -62,6 +80,7 @@ def choose(args):
 
 def main(argv):
     args = parse(argv)
+    kit.unwind_when_ended()
     chosen = choose(args)
     if args.profile:
         profile(chosen[0][1][0])
@@ -69,6 +88,12 @@ def main(argv):
     report, got = kit.Report("cost", "instructions per packet"), {}
     report.facts["made_of"] = cost_base.made_of(KERNEL)
     base = cost_base.Base()
+    if args.against:
+        # What parses and redirects alone is part of the benchmark, not of the switch.
+        chosen = [(kind, [j for j in jobs if "-floor-" not in j.id]) for kind, jobs in chosen]
+        switch, other = build_of(args.against), kit.Report("cost", "the same of another commit")
+        base.counts = {i: n for kind, jobs in chosen for i, n in kind.judge(other, jobs, boot(kind, jobs, switch=switch)).items()}
+        report.facts["against"] = {"revision": args.against, "instructions": base.counts}
     for kind, jobs in chosen:
         here = kind.judge(report, jobs, boot(kind, jobs))
         got.update(here)

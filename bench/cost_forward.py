@@ -153,4 +153,4 @@ def show(got, base, report, wanted):
         for i in ids.values():
             own = got[i] - bare if bare else 0
             rows.append((i, f"{got[i]:,}", f"{own:,}" if own else "", f"{own / (ours - bare):.2f}" if own and ours else "", *base(i)))
-        kit.table(f"{name}: instructions per packet", ("job", "whole way", "without bare redirect", "× sluice, XDP", "baseline", "change"), rows)
+        kit.table(f"{name}: instructions per packet", ("job", "whole way", "without bare redirect", "× sluice, XDP", "before", "change"), rows)

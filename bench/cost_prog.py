@@ -127,4 +127,4 @@ def show(got, base, report, wanted):
     for i in (j.id for j in wanted):
         m = report.facts[i]
         rows.append((i, f"{got[i]:,.1f}", m["least"], m["most"], *base(i)))
-    kit.table("instructions per packet, generator subtracted", ("job", "instructions", "least", "most", "baseline", "change"), rows)
+    kit.table("instructions per packet, generator subtracted", ("job", "instructions", "least", "most", "before", "change"), rows)

@@ -66,7 +66,28 @@ def _change(data):
     return _table(["change", "sent", "lost at most"], [[s, _cell(sent[s]), f"{max(r['samples']):,}"] for s, r in lost.items()])
 
 
-SECTIONS = {"datapath": _datapath, "flows": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change}
+def _cost(data):
+    """The programs by hook; through namespaces by device, without the bare redirect of the same job."""
+    n = {r["series"]: r["median"] for r in data["results"]}
+    cases = list(dict.fromkeys(i.split("-", 1)[1] for i in n if i.startswith(("xdp-", "tc-"))))
+    cells = [[c, *(f"{n[f'{hook}-{c}']:,.0f}" if f"{hook}-{c}" in n else "" for hook in ("xdp", "tc"))] for c in cases]
+    got = _table(["instructions a packet", "XDP", "tc"], cells)
+    ends = ("bare-redirect", "sluice-xdp", "sluice-tc", "linux-bridge", "ip-forward", "nftables-masquerade", "nftables-masquerade-flowtable")
+    kinds = [i.removesuffix("-bare-redirect") for i in n if i.endswith("-bare-redirect")]
+    if not kinds:
+        return got
+    rows = [[e, *(f"{n[f'{k}-{e}'] - n[f'{k}-bare-redirect']:,.0f}" if f"{k}-{e}" in n else "" for k in kinds)] for e in ends[1:]]
+    return got + "\n\n" + _table(["without the bare redirect", *(k.removeprefix("line-") for k in kinds)], rows)
+
+
+def _about(data):
+    m, made_of = data["machine"], data["facts"].get("made_of")
+    if made_of:
+        return f"Commit {m['commit']}; in the virtual machine Linux {made_of['kernel']}, programs by clang {made_of['clang']}; qemu {made_of['qemu']}."
+    return f"Commit {m['commit']}, Linux {m['kernel']}, {m['cpus']} × {m['cpu']}, load {m['load'][0]:.1f}."
+
+
+SECTIONS = {"datapath": _datapath, "flows": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change, "cost": _cost}
 
 
 def main():
@@ -78,11 +99,9 @@ def main():
             continue
         with open(path, encoding="utf-8") as f:
             data = json.load(f)
-        m = data["machine"]
         if not data["results"]:
             continue
-        about = f"Commit {m['commit']}, Linux {m['kernel']}, {m['cpus']} × {m['cpu']}, load {m['load'][0]:.1f}."
-        body = f"<!-- bench:{part} -->\n{about}\n\n{make(data)}\n<!-- /bench -->"
+        body = f"<!-- bench:{part} -->\n{_about(data)}\n\n{make(data)}\n<!-- /bench -->"
         text, n = re.subn(rf"<!-- bench:{part} -->.*?<!-- /bench -->", lambda _, b=body: b, text, flags=re.S)
         if n != 1:
             sys.exit(f"{DOC}: no place for {part}")

@@ -4,7 +4,7 @@ same topology.
         gen [g0] ---- [d0] dut [d1] ---- [s1] sink          ECMP: [d2] ---- [s2] as well
 
 A generator sends live frames (BPF_PROG_RUN, all headers written anew) out of g0; an XDP program counts what arrives at s1 and drops
-it. Everything runs on one CPU: the veths' receive work is done in the generator's own time, so the CPU time it takes, with
+it, and a tc program what passes XDP by. Everything runs on one CPU: the veths' receive work is done in the generator's own time, so the CPU time it takes, with
 ksoftirqd's and that of Open vSwitch's process, is the cost of a packet from end to end. That of a bare XDP redirect in the place of
 the device is subtracted. CPU time, not time on the wall: what else the machine does is not counted. Open vSwitch works in threads of its own: with AF_PACKET in
 its main thread, whose CPU time is added; with AF_XDP in one that polls, whose time for packets, as it counts it, is added. All devices of a job stand side
@@ -92,6 +92,8 @@ class Device:
             self.dut.run(f"ip link set d{i} address {d}")
             self.sink.run(f"ip link set s{i} address {s}")
             self.sink.run(f"ip link set s{i} xdpdrv pinned {bench.pins}/progs/gen_receive")
+            self.sink.run(f"tc qdisc add dev s{i} clsact")
+            self.sink.run(f"tc filter add dev s{i} ingress bpf direct-action object-pinned {bench.pins}/progs/gen_receive_peer")
             self.dut.addr(f"d{i}", f"192.0.2.{4 * i - 3}/30") if job.kind() != "switch" else None
         # Frames from XDP are taken where the receiving side has GRO (or XDP) switched on, after the link is up.
         self.gen.offload("g0", gro=True)

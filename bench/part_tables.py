@@ -1,6 +1,7 @@
 """part_tables.py: what tables cost: the FIB by bench/fib (build, changes, memory, lookups beside other structures), memory of an
 entry of each table, the time sluiced needs to start with full tables and to take a new configuration.
 """
+import ipaddress
 import re
 import signal
 import subprocess
@@ -37,7 +38,16 @@ def memory(lab):
     return got
 
 
-def fill_flows(lab):
+def look(report, lab, bench, name, source):
+    """A packet by the full tables: it goes out of one of the ways, its source is as it must be."""
+    out = bench.once(REAL, lab.ifindex["in1"])
+    p = Ether(out.data)
+    there = out.retval == bpf.XDP_REDIRECT and p.dst.startswith("02:00:00:00:ee:0") and p[IP].ttl == 63 and p[IP].src.startswith(source)
+    kit.need(there, f"{name}: verdict {out.retval}, {p.dst} {p.summary()}")
+    report.packet(name, out.data)
+
+
+def fill_flows(report, lab):
     """Connections by their first packets."""
     bench = Bench("xdp", "bench-tb")
     try:
@@ -48,7 +58,23 @@ def fill_flows(lab):
             bench.set(template(frame / TCP(sport=1024, dport=443, flags="A"), saddr=(10, 0x3FF), sport=(0, 0x3FF)))
             bench.order(flows(PAIRS).all())
             bench.run(REAL, lab.ifindex["in1"], PAIRS)
-            kit.need(bench.once(REAL, lab.ifindex["in1"]).retval == bpf.XDP_REDIRECT, "flows are not forwarded")
+            look(report, lab, bench, f"one of {PAIRS:,} connections", "198.18.0.")
+        real.close()
+    finally:
+        bench.close()
+
+
+def one_route(report, lab, prefixes):
+    """A packet into one of them, by the switch as it started last."""
+    bench = Bench("xdp", "bench-tr")
+    try:
+        real = bpf.Prog(f"{lab.pins}/progs/xdp")
+        bench.target(REAL, real)
+        to = str(ipaddress.ip_address(labs.addresses_in(prefixes, 4, 1)[0]))
+        with lab.ns.entered():
+            bench.set(template(Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.4.1", dst=to) / TCP(sport=1024, dport=443)))
+            bench.order(flows(1).order)
+            look(report, lab, bench, f"by one of {len(prefixes):,} routes", "10.0.4.1")
         real.close()
     finally:
         bench.close()
@@ -79,13 +105,14 @@ def run(report):
     try:
         empty = memory(lab)
         starts(report, lab, "empty tables")
-        fill_flows(lab)
+        fill_flows(report, lab)
         full = memory(lab)
         prefixes = labs.routes(4, ROUTES)
         kernel, both = labs.load_routes(lab, prefixes, 4)
         report.add(f"{ROUTES:,} routes from a routing daemon, in the kernel", "seconds", kernel, "s")
         report.add(f"{ROUTES:,} routes from a routing daemon, in the switch", "seconds", both, "s")
         starts(report, lab, f"{ROUTES:,} routes, {PAIRS:,} connections")
+        one_route(report, lab, prefixes)
         lab.switch.destroy()
         timed(report, f"first start, {ROUTES:,} routes in the kernel", lab.switch.start)
         rows = []

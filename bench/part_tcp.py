@@ -11,6 +11,7 @@ import re
 import time
 
 import kit
+from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
 
 ROUNDS, SECONDS = 5, 1
@@ -108,6 +109,24 @@ def once(report, net, where, target):
     report.add(f"{where}: connections", net.name, n / SECONDS, "/s")
 
 
+def look(report, net, where, target, far):
+    """A segment as it comes to the far side: switched as it was sent, or routed. Its checksum is left to whom it is for."""
+
+    def is_ours(frame):
+        p = Ether(bytes(frame))
+        return TCP in p and p[IP].src == A and p[TCP].dport == 11112
+
+    outside, sniffer = far is net.o, far.sniff("eth0")
+    kit.need(connects(net.a, target, 0.05), f"{net.name}: no connection to {target}")
+    frames = [bytes(f) for f in sniffer.frames(0.5, until=is_ours) if is_ours(f)]
+    sniffer.close()
+    kit.need(frames, f"{net.name}, {where}: no segment was seen")
+    p = Ether(frames[-1])
+    before = net.dut.mac("po") if outside else net.a.mac("eth0")
+    kit.need((p.src, p[IP].ttl, p[IP].dst) == (before, 63 if outside else 64, target), f"{net.name}, {where}: {p.src} {p[IP].ttl} {p.summary()}")
+    report.packet(f"{net.name}, {where}", frames[-1])
+
+
 def counted(net):
     """sluice has had the packets: its counters say so, and they add up."""
     ports = {p["name"]: p for p in net.switch.json("counters show")["ports"]}
@@ -119,6 +138,10 @@ def run(report):
     lab = Lab("bench-tcp")
     try:
         nets = [Net(lab, "s-"), Kernel(lab, "k-")]
+        kit.say("what came out:")
+        for net in nets:
+            look(report, net, "container to container", B, net.b)
+            look(report, net, "container to outside", O, net.o)
         for _ in range(ROUNDS):
             for where, target in (("container to container", B), ("container to outside", O)):
                 for net in nets:

@@ -19,7 +19,7 @@ CPU = "Haswell-v4"
 CPU_WITHOUT = ("rdrand", "rdseed", "erms", "tsc-deadline", "pcid", "x2apic", "invpcid")
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=off tsc=reliable"
 MODULES = ("veth", "sch_ingress", "cls_bpf")
-TOOLS = ("busybox", "nsenter", "ip", "bridge", "ethtool", "nft", "bpftool")
+TOOLS = ("busybox", "nsenter", "ip", "tc", "bridge", "ethtool", "nft", "bpftool")
 
 
 def kernel(directory):

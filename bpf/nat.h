@@ -85,7 +85,6 @@ static __always_inline enum verdict nat_wait(struct pkt *p)
 /* A packet as the rules see it, and what they said. */
 struct nat_match {
 	struct addr src, dst;
-	__u32 base; /* of the bank */
 	__u16 vrf;
 	__u16 out_iface;
 	__u8 family;
@@ -116,20 +115,38 @@ static __always_inline bool nat_prefix_holds(const struct addr *prefix, __u32 le
 	return !((prefix->a64[0] ^ a->a64[0]) & high) && !((prefix->a64[1] ^ a->a64[1]) & low);
 }
 
+/* What a rule is compared with. */
+struct nat_asked {
+	struct addr src, dst;
+	__u32 base;
+	__u32 found; /* the rule's place, and 1; 0: none */
+	__u16 vrf;
+	__u16 out_iface;
+	__u8 family;
+	__u8 proto;
+	__u16 pad;
+};
+
 /* One rule. Returns 1 to end the loop: it matches, or there are no more. */
 static long nat_match_step(__u64 i, void *arg)
 {
-	struct nat_match *m = arg;
-	__u32 at = m->base + i;
+	struct nat_asked *a = arg;
+	__u32 at = a->base + i;
 	struct snat_rule *r = bpf_map_lookup_elem(&snat_rules, &at);
 
 	if (!r || r->action == SNAT_END)
 		return 1;
-	if (r->vrf != m->vrf || (r->family && r->family != m->family) || (r->proto && r->proto != m->proto) ||
-	    (r->out_iface && r->out_iface != m->out_iface))
+	if (r->vrf != a->vrf || (r->family && r->family != a->family) || (r->proto && r->proto != a->proto) ||
+	    (r->out_iface && r->out_iface != a->out_iface))
 		return 0;
-	if (!nat_prefix_holds(&r->src, r->src_len, &m->src) || !nat_prefix_holds(&r->dst, r->dst_len, &m->dst))
+	if (!nat_prefix_holds(&r->src, r->src_len, &a->src) || !nat_prefix_holds(&r->dst, r->dst_len, &a->dst))
 		return 0;
+	a->found = at + 1;
+	return 1;
+}
+
+static __always_inline void nat_match_copy(struct nat_match *m, const struct snat_rule *r)
+{
 	m->action = r->action;
 	m->pool = r->pool;
 	m->rule = r->rule;
@@ -140,27 +157,37 @@ static long nat_match_step(__u64 i, void *arg)
 	m->to = r->to;
 	m->limit_sessions = r->limit_sessions;
 	m->limit_ports = r->limit_ports;
-	return 1;
-}
-
-/* The first rule that matches, into m. verifier: a global function, since three places ask; the loop wants its context on the
- * stack. */
-__noinline_global int nat_match(struct nat_match *m)
-{
-	struct control *c = control_get();
-	struct nat_match on_stack;
-
-	if (!m)
-		return 0;
-	on_stack = *m;
-	on_stack.base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
-	bpf_loop(SNAT_RULE_MAX, nat_match_step, &on_stack, 0);
-	*m = on_stack;
 	if (m->action == SNAT_MASQUERADE) {
 		struct iface *i = iface_get(m->out_iface);
 
 		m->pool = i ? i->masq_pool : 0;
 	}
+}
+
+/* The first rule that matches, into m. verifier: a global function, since three places ask; the loop wants its context on the
+ * stack, of which 6.1 gives 512 bytes to all callers together, each rounded up to 32: so no more than is compared. */
+__noinline_global int nat_match(struct nat_match *m)
+{
+	struct control *c = control_get();
+	struct nat_asked a = {};
+	struct snat_rule *r;
+
+	if (!m)
+		return 0;
+	a.src = m->src;
+	a.dst = m->dst;
+	a.vrf = m->vrf;
+	a.out_iface = m->out_iface;
+	a.family = m->family;
+	a.proto = m->proto;
+	a.base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
+	bpf_loop(SNAT_RULE_MAX, nat_match_step, &a, 0);
+	if (!a.found)
+		return 0;
+	a.found--;
+	r = bpf_map_lookup_elem(&snat_rules, &a.found);
+	if (r)
+		nat_match_copy(m, r);
 	return 0;
 }
 

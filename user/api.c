@@ -12,6 +12,7 @@
 #include "errjson.h"
 #include "file.h"
 #include "flow_move.h"
+#include "loop.h"
 #include "resize.h"
 #include "version.h"
 
@@ -91,7 +92,7 @@ static int get_vlans(struct call *c)
 
 static int get_interfaces(struct call *c)
 {
-	return answer(c, iface_show(c->api->sw));
+	return iface_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int get_vrfs(struct call *c)
@@ -99,48 +100,9 @@ static int get_vrfs(struct call *c)
 	return answer(c, vrf_show(c->api->sw));
 }
 
-/* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
-static int where_filter(struct call *c, struct route_filter *f)
-{
-	const char *to = http_query(c->rq, "to"), *longer = http_query(c->rq, "longer"), *via = http_query(c->rq, "via"),
-		   *iface = http_query(c->rq, "interface");
-
-	if (to && longer)
-		return errs_fail(c->errs, EINVAL, "`to` or `longer`, not both");
-	f->longer = longer;
-	if (longer)
-		to = longer;
-	if (to && prefix_parse(to, 0, false, &f->to))
-		return errs_fail(c->errs, EINVAL, "'%.64s' is no prefix: 192.0.2.0/24 or 2001:db8::/32 would be one", to);
-	if (to)
-		f->to = prefix_masked(&f->to);
-	if (via && addr_parse(via, &f->via, &f->via_family))
-		return errs_fail(c->errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", via);
-	if (iface && !(f->iface = iface_id(c->api->sw, iface)))
-		return errs_fail(c->errs, ENOENT, "there is no interface '%.32s'", iface);
-	return 0;
-}
-
 static int get_routes(struct call *c)
 {
-	struct route_filter f = {.vrf = http_query(c->rq, "vrf"), .protocol = http_query(c->rq, "protocol")};
-	uint32_t family = 0;
-	int r = where_filter(c, &f);
-
-	if (!r)
-		r = query_u32(c, "limit", 0, UINT32_MAX, &f.limit);
-	if (!r)
-		r = query_u32(c, "family", 4, 6, &family);
-	if (r)
-		return r;
-	f.family = (uint8_t)family;
-	f.inactive = query_flag(c, "inactive");
-	if (f.vrf && !model_vrf(c->api->sw->model, f.vrf))
-		return errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", f.vrf);
-	if (f.protocol && !route_protocol_known(f.protocol))
-		return errs_fail(c->errs, EINVAL, "no route has the protocol '%.32s'", f.protocol);
-	r = route_list(c->api->sw, &f, &c->reply->stream);
-	return r ? errs_fail(c->errs, -r, "out of memory") : 0;
+	return route_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int get_route_get(struct call *c)
@@ -158,6 +120,11 @@ static int get_route_get(struct call *c)
 		return errs_fail(c->errs, EINVAL, "which address? ?addr=ADDRESS");
 	json = route_get(c->api->sw, &q, c->errs);
 	return json ? answer(c, json) : -EINVAL;
+}
+
+static int get_route_audit(struct call *c)
+{
+	return answer(c, route_audit_show(c->api->sw));
 }
 
 static int get_nat(struct call *c)
@@ -203,7 +170,7 @@ static int get_fdb(struct call *c)
 
 static int get_neighbors(struct call *c)
 {
-	return answer_stream(c, neighbor_list(c->api->sw, &c->reply->stream));
+	return neighbor_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int get_counters(struct call *c)
@@ -213,6 +180,20 @@ static int get_counters(struct call *c)
 	if (!query_flag(c, "check"))
 		return answer(c, counters_show(c->api->sw));
 	return answer(c, counters_check(c->api->sw, &holds));
+}
+
+static json_t *loop_time_json(const struct loop_time *t)
+{
+	return json_pack("{s:f, s:s, s:I}", "max_ms", (double)(t->max_ns / 1000) / 1000, "longest", t->what, "over_10ms",
+			 (json_int_t)t->n_long);
+}
+
+static json_t *loop_json(void)
+{
+	const struct loop_stats *s = loop_stats();
+
+	return json_pack("{s:I, s:o, s:o}", "turns", (json_int_t)s->turns, "cpu", loop_time_json(&s->cpu), "blocked",
+			 loop_time_json(&s->blocked));
 }
 
 static int get_status(struct call *c)
@@ -228,7 +209,7 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
 	json_object_set_new(o, "errors", events_errors(a->events));
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
-	json_object_set_new(o, "loop_max_ms", json_real((double)(a->sw->loop_max_ns / 1000) / 1000));
+	json_object_set_new(o, "loop", loop_json());
 	json_object_set_new(o, "routes", route_status(a->sw));
 	json_object_set_new(o, "flows", json_integer((json_int_t)flow_count(a->sw)));
 	json_object_set_new(o, "datapath", datapath_show(a->sw->dp));
@@ -431,7 +412,7 @@ static int post_fdb_flush(struct call *c)
 
 static int get_nexthops(struct call *c)
 {
-	return answer(c, nexthop_show(c->api->sw));
+	return nexthop_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
 static int drain(struct call *c, bool drained)
@@ -462,13 +443,17 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/status", get_status, NULL, "sluiced itself: version, configuration, what failed"},
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
-	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
+	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces; ?name= ?vrf= ?vlan= ?state=; ?limit= ?after="},
 	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
-	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
+	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?match=PREFIX ?via= ?interface= ?type= ?table= ?family=4|6 "
+	 "?active=1 "
+	 "?inactive=1; ?limit= ?after=: in order, by pages"},
 	{"GET", "/v1/routes/get", get_route_get, NULL,
 	 "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
-	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
+	{"GET", "/v1/routes/audit", get_route_audit, NULL, "the tables of routes compared with each other: what differed"},
+	{"GET", "/v1/nexthops", get_nexthops, NULL,
+	 "gateways and interfaces that routes lead by; ?via= ?interface= ?state=; ?limit= ?after="},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
@@ -476,7 +461,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},
 	{"GET", "/v1/flows/tables", get_flow_tables, NULL, "how large their tables are, and how far a change of size is"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
-	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
+	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours; ?to= ?interface= ?vrf= ?family= ?state=; ?limit= ?after="},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
 	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
 	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},
@@ -573,6 +558,7 @@ void api_handle(void *arg, const struct http_request *rq, struct http_reply *rep
 			  rq->method, rq->path);
 		fail(&c, path_known ? 405 : 404, true);
 	} else {
+		loop_doing(c.endpoint->path);
 		r = c.endpoint->fn(&c);
 		if (r) {
 			if (!errs.n)

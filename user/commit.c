@@ -11,6 +11,7 @@
 #include "commit.h"
 #include "control.h"
 #include "log.h"
+#include "loop.h"
 #include "resize.h"
 
 #define RETRY_S 5 /* a roll-back whose record could not be written is tried again */
@@ -121,8 +122,10 @@ static int reconcile(struct commit *c, struct errs *errs)
 {
 	for (size_t i = 0; i < N_STEPS; i++) {
 		size_t before = errs ? errs->n : 0;
-		int r = steps[i].reconcile(c->sw, errs);
+		int r;
 
+		loop_doing(steps[i].name);
+		r = steps[i].reconcile(c->sw, errs);
 		if (r) {
 			if (errs && errs->n == before)
 				errs_fail(errs, -r, "%s: %s", steps[i].name, strerror(-r));
@@ -130,6 +133,7 @@ static int reconcile(struct commit *c, struct errs *errs)
 		}
 	}
 	sw_epoch(c->sw);
+	loop_doing("the end of a commit");
 	return 0;
 }
 
@@ -160,6 +164,7 @@ static int install(struct commit *c, struct model *m, struct errs *errs)
 	struct model *old = c->sw->model;
 	int r;
 
+	loop_doing("loading programs");
 	r = features_grow(c, m, errs);
 	if (!r) {
 		c->sw->model = m;

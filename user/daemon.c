@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 #include "api.h"
 #include "commit.h"
@@ -16,6 +15,7 @@
 #include "file.h"
 #include "http.h"
 #include "log.h"
+#include "loop.h"
 #include "resize.h"
 #include "state.h"
 #include "version.h"
@@ -185,6 +185,7 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 		r = events_new(sw, &d->events, errs);
 	if (!r)
 		r = mirror_open(sw->base, events_listener(d->events), &sw->mirror, errs);
+	sw->events = d->events;
 	if (!r)
 		r = open_nouns(sw, errs);
 	if (!r && choice->former)
@@ -269,6 +270,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
 
+	loop_doing("the heartbeat");
 	control_ping(&d->sw);
 }
 
@@ -322,7 +324,7 @@ static int start(struct daemon *d, struct errs *errs)
 		r = state_open(d->o->run, d->o->instance, d->o->config, &d->state, errs);
 	if (r)
 		return r;
-	d->sw.base = event_base_new();
+	d->sw.base = loop_base_new();
 	if (!d->sw.base)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	r = open_switch(d, errs);
@@ -361,31 +363,6 @@ static void stop(struct daemon *d)
 	state_close(d->state);
 }
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* Turn by turn, each measured: in processor time, which waiting for events, and for a busy machine, does not count towards. */
-static int turn_loop(struct daemon *d)
-{
-	struct event_base *base = d->sw.base;
-	uint64_t begin, took;
-
-	while (!event_base_got_break(base) && !event_base_got_exit(base)) {
-		begin = cpu_ns();
-		if (event_base_loop(base, EVLOOP_ONCE) < 0)
-			return -1;
-		took = cpu_ns() - begin;
-		if (took > d->sw.loop_max_ns)
-			d->sw.loop_max_ns = took;
-	}
-	return 0;
-}
-
 int daemon_run(const struct daemon_options *o, struct errs *errs)
 {
 	struct daemon d = {.o = o, .sw.instance = o->instance};
@@ -399,7 +376,7 @@ int daemon_run(const struct daemon_options *o, struct errs *errs)
 		log_info("sluiced %s runs instance '%s'", SLUICE_VERSION, o->instance);
 		sd_notifyf(0, "READY=1\nSTATUS=%zu port entries, %zu interfaces, %zu static routes, %zu NAT rules", m->n_ports,
 			   m->n_ifaces, m->n_routes, m->n_nats);
-		if (turn_loop(&d) < 0)
+		if (loop_run(d.sw.base) < 0)
 			r = errs_fail(errs, EIO, "the event loop failed: %s", strerror(errno));
 		sd_notify(0, "STOPPING=1");
 	}
@@ -416,7 +393,7 @@ int daemon_empty(const struct daemon_options *o, struct state *state, struct mod
 	int r = 0;
 
 	d.sw.model = choice.model;
-	d.sw.base = event_base_new();
+	d.sw.base = loop_base_new();
 	if (!d.sw.model || !d.sw.base)
 		r = errs_fail(errs, ENOMEM, "out of memory");
 	if (!r) {

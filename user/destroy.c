@@ -86,7 +86,8 @@ static int delete_route(const struct kroute *r, void *arg)
 	struct sweep *s = arg;
 
 	if (r->protocol == RTPROT_SLUICE && s->saved && saved_route(s->saved, r))
-		keep_first(s, netlink_route_delete(s->nl, &r->to, r->table, r->metric, s->errs));
+		keep_first(s, netlink_route_delete(s->nl, &(struct nl_route){.to = r->to, .table = r->table, .metric = r->metric},
+						   s->errs));
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "events.h"
 #include "log.h"
+#include "loop.h"
 
 #define RETRY_S	   5
 #define ERRORS_MAX 64
@@ -138,6 +139,7 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 
 		if (!(steps[i].on & dirty))
 			continue;
+		loop_doing(steps[i].name);
 		r = steps[i].reconcile(e->sw, &errs);
 		if (!r)
 			continue;
@@ -195,6 +197,15 @@ void events_start(struct events *e)
 	e->started = true;
 	if (e->dirty)
 		event_active(e->run, EV_TIMEOUT, 0);
+}
+
+void events_again(struct events *e)
+{
+	struct timeval at_once = {0};
+
+	e->dirty |= DIRTY_ROUTE;
+	if (e->started)
+		evtimer_add(e->run, &at_once);
 }
 
 bool events_pending(const struct events *e)

@@ -18,6 +18,8 @@ void events_free(struct events *e); /* accepts NULL */
 const struct mirror_listener *events_listener(struct events *e);
 /* From now on events are acted on; before it they are only noted. */
 void events_start(struct events *e);
+/* The routes have work left: their turn comes again, as after an event. */
+void events_again(struct events *e);
 /* Something is noted and not yet reconciled. */
 bool events_pending(const struct events *e);
 /* What failed in the last reconciliations: ["text", ...]. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "loop.h"
 #include "slices.h"
 #include "sw.h"
 
@@ -89,6 +90,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct ageing a = {sw->fdb->t, now_ns(), (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
 	size_t slice = table_capacity(a.t) / AGEING_ROUND_S;
 
+	loop_doing("ageing stations");
 	/* A walk that fails begins again at the next tick. */
 	if (a.limit_ns)
 		table_each_some(a.t, &sw->fdb->cursor, slice > SLICE_MIN ? slice : SLICE_MIN, age_one, &a);

@@ -2,8 +2,10 @@
  * changed. Memory comes from fib_units.c.
  */
 #include "fib_priv.h"
+#include "fib_list.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -275,6 +277,35 @@ static uint32_t key_at(const struct addr *a, unsigned at)
 	return key;
 }
 
+/* A word of the data plane's memory, by its distance from the unit where a block begins. Nothing stands beyond the map. */
+static uint32_t word_of(const struct fib *f, uint32_t entry, uint32_t word)
+{
+	uint32_t unit = (entry & FIB_UNIT_MASK) + word / FIB_UNIT_WORDS;
+
+	return unit < f->n_units ? __atomic_load_n(&f->units[unit].word[word % FIB_UNIT_WORDS], __ATOMIC_RELAXED) : 0;
+}
+
+/* Which word of a block the search for a key ends at. The memory is not trusted: it is what this look is to judge. */
+static uint32_t entry_word(const struct fib *f, uint32_t entry, uint32_t key)
+{
+	uint32_t unit = entry & FIB_UNIT_MASK;
+
+	if ((entry & FIB_FORM) == FIB_FLAT || unit >= f->n_units)
+		return key >> 24;
+	if (!(entry & FIB_LIST))
+		return FIB_NODE_HEAD + fib_run_of(&f->units[unit], key >> 24);
+	if (entry & FIB_FLAT && unit + FIB_LISTS >= f->n_units)
+		return FIB_RANGES;
+	return fib_list_word(&f->units[unit], entry & FIB_FORM, key);
+}
+
+static uint32_t fallback_word(uint32_t entry)
+{
+	if (entry & FIB_LIST)
+		return 0;
+	return entry & FIB_FLAT ? (FIB_FLAT_UNITS - 1) * FIB_UNIT_WORDS : offsetof(struct fib_unit, fallback) / sizeof(uint32_t);
+}
+
 /* As bpf/fib.h does. */
 uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a)
 {
@@ -289,11 +320,11 @@ uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a)
 		e = family == 6 ? f->roots[vrf].entry6 : f->roots[vrf].entry4;
 	}
 	while ((e & FIB_NODE) && at < sizeof(*a)) {
-		fallback = *fib_fallback_word(f, e);
+		fallback = word_of(f, e, fallback_word(e));
 		if (fallback)
 			best = fallback;
 		next = at + (e & FIB_LIST ? 4 : 1);
-		e = *fib_entry_word(f, e, key_at(a, at));
+		e = word_of(f, e, entry_word(f, e, key_at(a, at)));
 		at = next;
 	}
 	return e ? e & ~FIB_NODE : best;

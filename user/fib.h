@@ -32,7 +32,11 @@ int fib_delete(struct fib *f, uint16_t vrf, const struct prefix *p); /* -ENOENT 
 /* -E2BIG: some nodes found no memory and stay as they were; the next commit tries again. */
 int fib_commit(struct fib *f);
 
-/* The data plane's search, on the data plane's memory. 0: no route. */
+/* The next commit writes everything that a search for this address reads, into blocks that are all new: for memory that is not
+ * what was written. -ENOMEM. */
+int fib_repair(struct fib *f, uint16_t vrf, const struct addr *a);
+
+/* The data plane's search, on the data plane's memory, whatever it holds. 0: no route. */
 uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a);
 uint32_t fib_get(const struct fib *f, uint16_t vrf, const struct prefix *p); /* what was set for exactly this prefix, or 0 */
 

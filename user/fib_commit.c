@@ -7,6 +7,7 @@
  * blocks that are all new, and the store that leads to the first of them changes from the one picture to the other.
  */
 #include "fib_priv.h"
+#include "fib_grace.h"
 #include "fib_list.h"
 
 #include <errno.h>
@@ -102,7 +103,7 @@ static enum fib_role role_for(const struct fib_node *n, unsigned top)
 	return (n->depth - top) % 4 ? FIB_ROLE_INSIDE : FIB_ROLE_LIST;
 }
 
-static int stale_push(struct fib *f, uint32_t unit, uint32_t n)
+int fib_stale_push(struct fib *f, uint32_t unit, uint32_t n)
 {
 	struct fib_stale *s = &f->stale;
 	struct fib_run *more;
@@ -128,7 +129,7 @@ static int branch_set_role(struct fib *f, struct fib_node *n, enum fib_role role
 		top = n->depth;
 	r = fib_mark(f, n);
 	if (!r && n->block)
-		r = stale_push(f, n->block, n->units);
+		r = fib_stale_push(f, n->block, n->units);
 	if (r)
 		return r;
 	n->role = role;
@@ -214,6 +215,11 @@ static bool want_flat(const struct fib *f, const struct fib_node *n, const struc
 	return img->n >= FLAT_RUNS && f->needed + FIB_FLAT_UNITS <= f->max_needed / 8 * 5;
 }
 
+static bool same_runs(const struct fib_unit *u, const struct fib_image *img)
+{
+	return !memcmp(u->starts, img->starts, sizeof(img->starts)) && !memcmp(u->before, img->before, sizeof(img->before));
+}
+
 static int write_bytes(struct fib *f, struct fib_node *n)
 {
 	struct fib_unit image[FIB_RUN_MAX];
@@ -232,8 +238,7 @@ static int write_bytes(struct fib *f, struct fib_node *n)
 	}
 	fib_image_make(entries, &img);
 	flat = want_flat(f, n, &img);
-	if (n->block && n->form == (flat ? FIB_FLAT : 0) &&
-	    (flat || !memcmp(f->units[n->block].starts, img.starts, sizeof(img.starts)))) {
+	if (n->block && n->form == (flat ? FIB_FLAT : 0) && (flat || same_runs(&f->units[n->block], &img))) {
 		for (i = 0; i < 256; i++)
 			store(fib_entry_word(f, fib_node_entry(n), i << 24), entries[i]);
 		return 0;

@@ -1,5 +1,5 @@
-/* fib_priv.h: what fib.c (prefixes in, results out), fib_commit.c (into the data plane's memory) and fib_adopt.c (out of it,
- * after a restart) share.
+/* fib_priv.h: what fib.c (prefixes in, results out), fib_commit.c (into the data plane's memory), fib_adopt.c (out of
+ * it, after a restart) and fib_repair.c (what is wrong there, anew) share.
  */
 #ifndef SLUICE_USER_FIB_PRIV_H
 #define SLUICE_USER_FIB_PRIV_H
@@ -73,6 +73,9 @@ void fib_mark_direct(struct direct *d, uint16_t slot);
 int fib_dirty_push(struct fib_dirty *d, struct fib_node *n);
 
 /* ---- fib_commit.c */
+
+/* The units are given back by the next commit that leads past them. -ENOMEM. */
+int fib_stale_push(struct fib *f, uint32_t unit, uint32_t n);
 
 /* The word of a block (an entry with FIB_NODE) that holds its fallback; the one with the entry for a key, the next 32 bits of
  * an address. */

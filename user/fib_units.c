@@ -1,14 +1,12 @@
 /* fib_units.c: see fib_units.h. Free runs stand in lists by their length, threaded through an array beside the units (never
  * through the units themselves, which packets may still read); when no list can serve, neighbouring free runs are merged. */
 #include "fib_units.h"
+#include "fib_grace.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include <string.h>
 
 enum { UNIT_FREE = 0, UNIT_USED = 1, UNIT_WAITING = 2 };
 
@@ -26,18 +24,10 @@ struct fib_units {
 	uint32_t list[FIB_RUN_MAX + 1]; /* 0: empty */
 	struct waiting *waiting;
 	size_t n_waiting, cap_waiting;
-	uint32_t waiting_units;
+	size_t n_asked; /* the first of those wait for this grace period; 0: none is asked for */
+	uint64_t ticket;
+	uint32_t waiting_units; /* of all but those */
 };
-
-void fib_grace_period(void)
-{
-	/* synchronize_rcu() by system call: XDP and tc programs run inside RCU read sections. */
-	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
-		return;
-	/* Kernels with nohz_full refuse it. A program at our hooks runs for microseconds with preemption or migration off, so a
-	 * tenth of a second is beyond what one can take; should one take longer it reads a wrong nexthop for one packet. */
-	nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
-}
 
 struct fib_units *fib_units_new(uint32_t first, uint32_t end)
 {
@@ -135,20 +125,33 @@ static uint32_t take(struct fib_units *us, unsigned n)
 	return take_listed(us, n);
 }
 
-static void reclaim(struct fib_units *us)
+/* The first n of those that wait are free. */
+static void reclaim(struct fib_units *us, size_t n)
 {
 	size_t i;
 	uint32_t k;
 
-	if (!us->n_waiting)
-		return;
-	fib_grace_period();
-	for (i = 0; i < us->n_waiting; i++) {
+	for (i = 0; i < n; i++) {
 		for (k = 0; k < us->waiting[i].n; k++)
 			us->state[us->waiting[i].unit + k] = UNIT_FREE;
 		list_run(us, us->waiting[i].unit, us->waiting[i].n);
 	}
-	us->n_waiting = 0;
+	us->n_waiting -= n;
+	memmove(us->waiting, us->waiting + n, us->n_waiting * sizeof(*us->waiting));
+	us->n_asked = 0;
+}
+
+static void reclaim_ended(struct fib_units *us)
+{
+	if (us->n_asked && fib_grace_over(us->ticket))
+		reclaim(us, us->n_asked);
+}
+
+/* Nothing is left but what waits: so this waits too. */
+static void reclaim_all(struct fib_units *us)
+{
+	fib_grace_period();
+	reclaim(us, us->n_waiting);
 	us->waiting_units = 0;
 }
 
@@ -157,7 +160,11 @@ uint32_t fib_units_get(struct fib_units *us, unsigned n)
 	uint32_t i, unit = take(us, n);
 
 	if (!unit && us->n_waiting) {
-		reclaim(us);
+		reclaim_ended(us);
+		unit = take(us, n);
+	}
+	if (!unit && us->n_waiting) {
+		reclaim_all(us);
 		unit = take(us, n);
 	}
 	if (!unit) {
@@ -189,9 +196,16 @@ void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n)
 	}
 	us->waiting[us->n_waiting++] = (struct waiting){unit, n};
 	us->waiting_units += n;
-	/* Keep a quarter of the memory ready, so that a full table still finds room for both the old and the new. */
-	if (us->waiting_units > (us->end - us->first) / 4)
-		reclaim(us);
+	reclaim_ended(us);
+	/* In good time, so that a full table still finds room for both the old and the new. */
+	if (us->n_asked || us->waiting_units <= (us->end - us->first) / 16)
+		return;
+	us->ticket = fib_grace_ask();
+	us->n_asked = us->ticket ? us->n_waiting : 0;
+	if (us->ticket)
+		us->waiting_units = 0;
+	else if (us->waiting_units > (us->end - us->first) / 4)
+		reclaim_all(us);
 }
 
 uint32_t fib_units_used(const struct fib_units *us)

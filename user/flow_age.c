@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "flow_priv.h"
+#include "loop.h"
 #include "nat_priv.h"
 
 #define TICK_NS	    50000000ull	  /* between slices */
@@ -271,6 +272,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	struct flows *flows = arg;
 	uint64_t before = cpu_ns();
 
+	loop_doing("ageing flows");
 	flows->now_ns = flow_now_ns();
 	if (flows->phase == PHASE_END)
 		pass_end(flows);

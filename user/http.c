@@ -13,6 +13,7 @@
 #include <event2/http.h>
 #include <event2/listener.h>
 #include "http.h"
+#include "loop.h"
 
 #define HEADERS_MAX (16 << 10)
 #define IDLE_S	    60
@@ -72,6 +73,7 @@ static void on_gone(struct evhttp_connection *con, void *arg)
 {
 	struct streaming *s = arg;
 
+	loop_doing("the end of a listing");
 	if (!evhttp_request_get_connection(s->req))
 		evhttp_request_free(s->req);
 	streaming_free(s);
@@ -90,8 +92,12 @@ static void on_piece(evutil_socket_t fd, short what, void *arg)
 	struct streaming *s = arg;
 	struct evhttp_connection *con = evhttp_request_get_connection(s->req);
 	struct evbuffer *out = evbuffer_new();
-	int more = out ? s->stream.next(s->stream.arg, out) : 0;
-	bool some = out && evbuffer_get_length(out);
+	bool some;
+	int more;
+
+	loop_doing("a listing");
+	more = out ? s->stream.next(s->stream.arg, out) : 0;
+	some = out && evbuffer_get_length(out);
 
 	if (some && more)
 		evhttp_send_reply_chunk_with_cb(s->req, out, piece_later, s);

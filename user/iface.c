@@ -317,7 +317,18 @@ const char *iface_of_host_port(const struct sw *sw, const char *netdev)
 	return cfg && cfg->vlan ? cfg->name : NULL;
 }
 
-static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
+const char *iface_state(const struct sw *sw, const struct iface_cfg *cfg)
+{
+	uint16_t id = find(sw->ifaces, cfg->name);
+
+	if (!id || !iface_host_ifindex(sw, id))
+		return "absent";
+	return iface_usable(sw, id) ? "up" : "down";
+}
+
+/* {"name", "id", "vlan" | "port", "vrf", "addresses": [...], "mac", "mtu", "ifindex", "state": "up"|"down"|"absent",
+ *  "rpf": "off"|"loose"|"strict", "mss": "clamp"|N (absent: any)} */
+json_t *iface_show_one(struct sw *sw, const struct iface_cfg *cfg)
 {
 	uint16_t id = find(sw->ifaces, cfg->name);
 	struct iface e = {0};
@@ -327,10 +338,7 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 	iface_get(sw, id, &e);
 	o = json_pack("{s:s, s:i, s:s, s:o, s:s, s:I, s:I, s:s}", "name", cfg->name, "id", id, "vrf", cfg->vrf, "addresses",
 		      iface_addrs_show(sw, (int)e.host_ifindex), "mac", mac_text(e.mac, mac), "mtu", (json_int_t)e.mtu, "ifindex",
-		      (json_int_t)e.host_ifindex, "state",
-		      !e.host_ifindex	     ? "absent"
-		      : iface_usable(sw, id) ? "up"
-					     : "down");
+		      (json_int_t)e.host_ifindex, "state", iface_state(sw, cfg));
 	json_object_set_new(o, "rpf", json_string(cfg->rpf == RPF_STRICT ? "strict" : cfg->rpf ? "loose" : "off"));
 	if (cfg->mss)
 		json_object_set_new(o, "mss", cfg->mss == IFACE_MSS_CLAMP ? json_string("clamp") : json_integer(cfg->mss));
@@ -339,15 +347,4 @@ static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 	else
 		json_object_set_new(o, "port", json_string(cfg->port));
 	return o;
-}
-
-/* [{"name", "id", "vlan" | "port", "vrf", "addresses": [...], "mac", "mtu", "ifindex", "state": "up"|"down"|"absent",
- *   "rpf": "off"|"loose"|"strict", "mss": "clamp"|N (absent: any)}] */
-json_t *iface_show(struct sw *sw)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < sw->model->n_ifaces; i++)
-		json_array_append_new(list, show_one(sw, &sw->model->ifaces[i]));
-	return list;
 }

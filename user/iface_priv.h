@@ -46,4 +46,8 @@ int iface_addrs_own(struct iface_slot *s, const struct iface_cfg *cfg);
 void iface_addrs_primary(const struct sw *sw, int ifindex, const struct iface_cfg *cfg, struct iface *ret);
 json_t *iface_addrs_show(const struct sw *sw, int ifindex);
 
+/* iface.c: one as JSON; "up", "down" or "absent". */
+json_t *iface_show_one(struct sw *sw, const struct iface_cfg *cfg);
+const char *iface_state(const struct sw *sw, const struct iface_cfg *cfg);
+
 #endif

@@ -13,12 +13,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include "loop.h"
 #include "mirror_impl.h"
 
 #define RECEIVE_BUFFER (64 << 20) /* bytes; about 60000 routes' events */
 #define MESSAGE_MAX    (64 << 10) /* bytes to begin with; grows when a message does not fit */
 #define BATCH_READS    64
-#define BATCH_NS       5000000 /* how long one wake-up may last */
+#define BATCH_NS       3000000 /* how long one wake-up may last */
 #define WALK_STEP      512     /* routes between two looks at the clock */
 #define AUDIT_DELAY_MS 10      /* an event is seldom alone: the rest of them first */
 #define DOUBT_DELAY_MS 1000
@@ -84,7 +85,7 @@ static void plan_start(struct mirror *m)
 		event_add(m->on_work, &at_once);
 }
 
-static void plan_everything(struct mirror *m)
+void mirror_plan_everything(struct mirror *m)
 {
 	m->plan.n = 0;
 	plan_add(m, JOB_LINKS, 0, 0, 0);
@@ -111,7 +112,7 @@ static void plan_audit(struct mirror *m)
 	struct doubt d = m->doubt;
 
 	if (d.memory) {
-		plan_everything(m);
+		mirror_plan_everything(m);
 		return;
 	}
 	m->doubt = (struct doubt){};
@@ -135,6 +136,11 @@ static void plan_audit(struct mirror *m)
 static bool plan_running(const struct mirror *m)
 {
 	return m->plan.pos < m->plan.n;
+}
+
+bool mirror_working(const struct mirror *m)
+{
+	return plan_running(m) || m->draining || doubtful(&m->doubt);
 }
 
 /* Dumps begin a generation: what it does not show will be dropped. All dumps of routes up to the walk are of one. */
@@ -202,6 +208,7 @@ static int job_send(struct mirror *m)
 	char buf[256] = {};
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	uint8_t *family;
+	ssize_t sent;
 
 	nlh->nlmsg_type = request[j->kind].type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -214,7 +221,10 @@ static int job_send(struct mirror *m)
 		mnl_attr_put_u32(nlh, RTA_OIF, j->oif);
 	if (j->kind == JOB_ROUTES && j->table)
 		mnl_attr_put_u32(nlh, RTA_TABLE, j->table);
-	if (mnl_socket_sendto(m->dumps, nlh, nlh->nlmsg_len) < 0)
+	loop_asks_kernel(true);
+	sent = mnl_socket_sendto(m->dumps, nlh, nlh->nlmsg_len);
+	loop_asks_kernel(false);
+	if (sent < 0)
 		return -errno;
 	job_begin(m);
 	return 0;
@@ -287,7 +297,9 @@ static int job_step(struct mirror *m)
 		r = job_send(m);
 		return r < 0 ? r : 1;
 	}
+	loop_asks_kernel(true); /* it goes over its tables within this call */
 	len = mnl_socket_recvfrom(m->dumps, m->buf, m->buf_size);
+	loop_asks_kernel(false);
 	if (len < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return 0;
@@ -320,11 +332,12 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	uint64_t end = now_ns() + BATCH_NS;
 	int r = 1;
 
+	loop_doing("the kernel's dumps");
 	for (unsigned i = 0; i < BATCH_READS && r > 0 && plan_running(m) && now_ns() < end; i++)
 		r = job_step(m);
 	settled(m);
 	if (r < 0) {
-		plan_everything(m);
+		mirror_plan_everything(m);
 		event_add(m->on_work, &later);
 	} else if (plan_running(m)) {
 		event_add(m->on_work, r ? &at_once : &soon);
@@ -337,6 +350,7 @@ static void on_audit(evutil_socket_t fd, short what, void *arg)
 {
 	struct mirror *m = arg;
 
+	loop_doing("a look at what is in doubt");
 	if (!plan_running(m) && !m->draining && doubtful(&m->doubt))
 		plan_audit(m);
 }
@@ -407,12 +421,13 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 	uint64_t end = now_ns() + BATCH_NS;
 	int r = 1;
 
+	loop_doing("the kernel's events");
 	/* a nexthop object that is gone takes its routes with it before another comes under its number */
 	for (unsigned i = 0; i < BATCH_READS && r > 0 && !m->gone && now_ns() < end; i++)
 		r = events_read(m);
 	if (r == 0 && m->draining) {
 		m->draining = false;
-		plan_everything(m);
+		mirror_plan_everything(m);
 	} else if (m->draining) {
 		event_active(m->on_events, EV_READ, 0); /* it may be empty already, and then nothing would wake us */
 	} else {
@@ -486,7 +501,7 @@ static int dump_everything(struct mirror *m)
 	struct pollfd p = {.fd = mnl_socket_get_fd(m->dumps), .events = POLLIN};
 	int r = 1;
 
-	plan_everything(m);
+	mirror_plan_everything(m);
 	while (plan_running(m)) {
 		if (now_ns() > end)
 			return -ETIMEDOUT;
@@ -557,6 +572,7 @@ void mirror_close(struct mirror *m)
 		mnl_socket_close(m->events);
 	if (m->dumps)
 		mnl_socket_close(m->dumps);
+	mirror_ask_end(m);
 	routes_free(m);
 	nexthops_free(m);
 	mirror_neighs_free(m);

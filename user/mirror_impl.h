@@ -130,13 +130,13 @@ struct mirror {
 	bool groups_stale;
 	uint64_t resyncs;
 
-	struct mnl_socket *events, *dumps;
+	struct mnl_socket *events, *dumps, *asks; /* asks: NULL until the first one */
 	struct event *on_events, *on_work, *on_audit;
 	bool replay;   /* the events to come may be older than the last dump */
 	bool draining; /* the socket overran: what is still in it is thrown away */
 	char *buf;
 	size_t buf_size;
-	uint32_t seq;
+	uint32_t seq, ask_seq;
 
 	struct hash links, names, addrs, neighs, objects, sets, routes, sources;
 	uint32_t gen;	   /* of the dump of links, addresses, neighbours or nexthops that runs */
@@ -145,14 +145,20 @@ struct mirror {
 	struct doubt doubt;
 	struct kroute_nexthop *scratch;
 	size_t scratch_size;
+	struct nexthop_set *asked; /* the ways of the route that mirror_ask() showed last; referenced */
 };
 
 /* mirror.c */
+bool mirror_working(const struct mirror *m); /* a plan runs, or is to be made */
+void mirror_plan_everything(struct mirror *m);
 int mirror_new(const struct mirror_listener *listener, struct mirror **ret);
 /* One message of the kernel; `dump`: an answer to mirror's own request. -ENOMEM: it could not be kept. */
 int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump);
 /* Does what the messages since the last call ask for, as far as it needs no socket. */
 void mirror_finish_batch(struct mirror *m);
+
+/* mirror_ask.c */
+void mirror_ask_end(struct mirror *m);
 
 /* Attributes by type, `tb` of max + 1 elements; those beyond max are passed over. */
 void attrs_parse(const struct nlmsghdr *nlh, size_t header, const struct nlattr **tb, unsigned max);
@@ -219,6 +225,8 @@ struct kroute_nexthop *mirror_scratch(struct mirror *m, size_t n);
 void routes_init(struct mirror *m);
 void routes_free(struct mirror *m);
 int route_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump);
+/* As the mirror shows a route with this alternative. */
+void route_view(const struct route *r, const struct route_alt *a, struct kroute *ret);
 /* The walk over all routes: drops what the plan's dumps should have shown and have not, and what uses a nexthop object that is
  * gone; tells again what uses a changed set. At most `max` routes a call; true: all done. */
 bool routes_walk(struct mirror *m, size_t max);

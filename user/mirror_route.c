@@ -99,7 +99,7 @@ static const struct route_alt *route_best(const struct route *r)
 	return r->first;
 }
 
-static void route_view(const struct route *r, const struct route_alt *a, struct kroute *ret)
+void route_view(const struct route *r, const struct route_alt *a, struct kroute *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->to.addr = r->dst;
@@ -331,6 +331,23 @@ bool routes_walk(struct mirror *m, size_t max)
 			m->doubt.memory = true;
 	}
 	return false;
+}
+
+bool mirror_routes_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct kroute *r, void *arg), void *arg,
+			int *ret)
+{
+	struct hash_node *node;
+	struct kroute k;
+	size_t end = *at + max;
+
+	for (*ret = 0; *at < m->routes.n_buckets && *at < end && !*ret; ++*at)
+		for (node = m->routes.buckets[*at]; node && !*ret; node = node->next) {
+			const struct route *r = hash_entry(node, struct route, node);
+
+			route_view(r, route_best(r), &k);
+			*ret = fn(&k, arg);
+		}
+	return *at >= m->routes.n_buckets;
 }
 
 int mirror_each_route(const struct mirror *m, uint32_t table, int (*fn)(const struct kroute *r, void *arg), void *arg)

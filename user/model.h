@@ -81,9 +81,10 @@ struct nexthop_cfg {
 	char iface[IFNAMSIZ]; /* "": the interface whose prefix holds the gateway */
 	uint16_t weight;      /* 1..256 */
 	bool onlink;
+	bool recursive; /* another route leads to the gateway; as long as none does, this one is not in force */
 };
 
-/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink}], type, vrf, metric, distance, mtu}] */
+/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink, recursive}], type, vrf, metric, distance, mtu}] */
 struct route_cfg {
 	struct where where;
 	struct prefix to;

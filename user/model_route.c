@@ -15,7 +15,7 @@ static const struct word types[] = {{"gateway", NEXTHOP_GATEWAY},
 
 static int nexthop_keys_read(struct reader *r, const struct node *n, struct nexthop_cfg *h)
 {
-	static const char *const keys[] = {"address", "interface", "weight", "onlink"};
+	static const char *const keys[] = {"address", "interface", "weight", "onlink", "recursive"};
 	const struct node *v[N_OF(keys)];
 	uint32_t weight;
 
@@ -27,16 +27,20 @@ static int nexthop_keys_read(struct reader *r, const struct node *n, struct next
 		h->weight = weight;
 	if (v[3])
 		read_bool(r, v[3], &h->onlink);
+	if (v[4])
+		read_bool(r, v[4], &h->recursive);
 	if (!v[0] && !v[1])
 		return bad_item(r, n, "a nexthop needs an `address`, an `interface`, or both");
 	if (v[3] && h->onlink && (!v[0] || !v[1]))
 		bad(r, v[3], "`onlink` says that `address` is a neighbour on `interface`: both are needed");
+	if (v[4] && h->recursive && (!v[0] || v[1]))
+		bad(r, v[4], "`recursive` says that another route leads to `address`: so it is needed, and no `interface`");
 	if (v[0] && !v[1] && h->family == 6 && addr_is_link_local(&h->gateway))
 		bad(r, v[0], "a link-local address is on every link: `interface` must say which one is meant");
 	return 0;
 }
 
-/* "192.0.2.1", or {address, interface, weight, onlink}. */
+/* "192.0.2.1", or {address, interface, weight, onlink, recursive}. */
 static int nexthop_read(struct reader *r, const struct node *n, void *arg)
 {
 	struct route_cfg *c = arg;
@@ -162,10 +166,10 @@ static void gateway_check(struct checker *c, const struct route_cfg *route, cons
 	if (!s && iface)
 		check_bad(c, route->where, key, "the gateway %s is in no prefix of interface `%s`, and `onlink` is not set", addr,
 			  h->iface);
-	else if (!s)
+	else if (!s && !h->recursive)
 		check_bad(c, route->where, key,
 			  "no interface of VRF `%s` reaches the gateway %s: none has a prefix with it (or give `interface` and "
-			  "`onlink: true`)",
+			  "`onlink: true`; or `recursive: true`, when another route does)",
 			  route->vrf, addr);
 	problem = s ? subnet_problem(&s->net, &h->gateway) : NULL;
 	if (problem)
@@ -305,7 +309,7 @@ static json_t *nexthop_json(const struct nexthop_cfg *h)
 	char addr[ADDR_TEXT];
 	json_t *o;
 
-	if (h->family && !*h->iface && h->weight == 1)
+	if (h->family && !*h->iface && h->weight == 1 && !h->recursive)
 		return json_string(addr_text(&h->gateway, addr));
 	o = json_object();
 	if (h->family)
@@ -315,6 +319,8 @@ static json_t *nexthop_json(const struct nexthop_cfg *h)
 		json_put_number(o, "weight", h->weight);
 	if (h->onlink)
 		json_object_set_new(o, "onlink", json_true());
+	if (h->recursive)
+		json_object_set_new(o, "recursive", json_true());
 	return o;
 }
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "flow_priv.h"
+#include "loop.h"
 #include "nat_priv.h"
 #include "ring.h"
 
@@ -157,6 +158,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	struct timeval again = {.tv_usec = NAT_LOG_TICK_US};
 	struct nat_log *log = arg;
 
+	loop_doing("the log of NAT");
 	follow_path(log);
 	ring_read(log->ring, NAT_LOG_MAX);
 	if (++log->ticks % NAT_LOG_TELL == 0)

@@ -6,9 +6,8 @@
  * kernel sees none of that traffic and would not notice that a station is gone. Static ones of the configuration are put into
  * the kernel too.
  */
-#include "hash.h"
-#include "slices.h"
-#include "sw.h"
+#include "loop.h"
+#include "neighbor_priv.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,33 +21,7 @@
 #define USED_S	      30 /* used in that time: a stale entry is probed, */
 #define PROBE_EVERY_S 10 /* this often */
 #define TIMER_S	      1
-#define STALE_EVERY_S 5	  /* the walk over stale entries */
-#define STEP	      128 /* neighbours of a listing between two looks at the clock */
-#define NUD_USABLE    (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
-
-struct entry {
-	struct hash_node node;
-	struct neighbor_key key;
-	struct neighbor_static {
-		bool wanted, set; /* of the configuration; in the kernel by us */
-		uint8_t mac[6];
-		int ifindex; /* where it was set */
-	} fixed;
-	uint16_t state; /* NUD_*; 0: the kernel does not know it */
-	uint8_t mac[6];
-	bool stored; /* is in the table as valid or failed */
-	uint16_t flags;
-	uint32_t failed_s, probed_s; /* when; 0: not */
-};
-
-struct neighbors {
-	struct sw *sw;
-	struct table *table;
-	struct event *timer;
-	struct hash entries;
-	uint32_t n_refused; /* found the table full */
-	uint32_t walked_s;
-};
+#define STALE_EVERY_S 5 /* the walk over stale entries */
 
 static uint32_t now_s(void)
 {
@@ -65,25 +38,25 @@ static uint32_t hash_key(const struct hash *h, const struct neighbor_key *k)
 
 static uint32_t hash_of(const struct hash *h, const struct hash_node *node)
 {
-	return hash_key(h, &hash_entry(node, struct entry, node)->key);
+	return hash_key(h, &hash_entry(node, struct neighbor_entry, node)->key);
 }
 
 static bool equal(const struct hash_node *node, const void *key)
 {
-	return !memcmp(&hash_entry(node, struct entry, node)->key, key, sizeof(struct neighbor_key));
+	return !memcmp(&hash_entry(node, struct neighbor_entry, node)->key, key, sizeof(struct neighbor_key));
 }
 
-static struct entry *find(const struct neighbors *ns, uint16_t iface, const struct addr *a)
+struct neighbor_entry *neighbor_find(const struct neighbors *ns, uint16_t iface, const struct addr *a)
 {
 	struct neighbor_key key = {.addr = *a, .iface = iface};
 	struct hash_node *node = hash_find(&ns->entries, hash_key(&ns->entries, &key), equal, &key);
 
-	return node ? hash_entry(node, struct entry, node) : NULL;
+	return node ? hash_entry(node, struct neighbor_entry, node) : NULL;
 }
 
-static struct entry *make(struct neighbors *ns, uint16_t iface, const struct addr *a)
+static struct neighbor_entry *make(struct neighbors *ns, uint16_t iface, const struct addr *a)
 {
-	struct entry *e = find(ns, iface, a);
+	struct neighbor_entry *e = neighbor_find(ns, iface, a);
 
 	if (e)
 		return e;
@@ -102,14 +75,14 @@ static struct entry *make(struct neighbors *ns, uint16_t iface, const struct add
 
 /* ---- the table */
 
-static void count_refused(struct neighbors *ns, struct entry *e)
+static void count_refused(struct neighbors *ns, struct neighbor_entry *e)
 {
 	ns->n_refused++;
 	e->stored = false;
 }
 
 /* Writes what the entry says; `used_ns` of the data plane is kept. */
-static void store(struct neighbors *ns, struct entry *e, const uint8_t *mac, uint16_t flags)
+static void store(struct neighbors *ns, struct neighbor_entry *e, const uint8_t *mac, uint16_t flags)
 {
 	struct neighbor now = {0}, want = {.flags = flags};
 	int r = table_lookup(ns->table, &e->key, &now);
@@ -132,7 +105,7 @@ static void store(struct neighbors *ns, struct entry *e, const uint8_t *mac, uin
 		sw_epoch(ns->sw);
 }
 
-static void unstore(struct neighbors *ns, struct entry *e)
+static void unstore(struct neighbors *ns, struct neighbor_entry *e)
 {
 	bool failed = e->flags & NEIGHBOR_F_FAILED;
 
@@ -146,7 +119,7 @@ static void unstore(struct neighbors *ns, struct entry *e)
 		sw_epoch(ns->sw);
 }
 
-static void apply(struct neighbors *ns, struct entry *e)
+static void apply(struct neighbors *ns, struct neighbor_entry *e)
 {
 	if (e->fixed.wanted) {
 		e->failed_s = 0;
@@ -162,7 +135,7 @@ static void apply(struct neighbors *ns, struct entry *e)
 	}
 }
 
-static void forget(struct neighbors *ns, struct entry *e)
+static void forget(struct neighbors *ns, struct neighbor_entry *e)
 {
 	unstore(ns, e);
 	hash_remove(&ns->entries, &e->node);
@@ -183,7 +156,7 @@ static bool is_station(const struct neigh *n)
 
 static void take(struct neighbors *ns, uint16_t iface, const struct neigh *n)
 {
-	struct entry *e = make(ns, iface, &n->addr);
+	struct neighbor_entry *e = make(ns, iface, &n->addr);
 
 	if (!e) /* no memory: the kernel goes on resolving for it packet by packet */
 		return;
@@ -199,7 +172,7 @@ static void take(struct neighbors *ns, uint16_t iface, const struct neigh *n)
 void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 {
 	uint16_t iface = iface_id_by_host(sw, n->ifindex);
-	struct entry *e;
+	struct neighbor_entry *e;
 
 	if (!sw->neighbors || !iface || !is_station(n))
 		return;
@@ -207,7 +180,7 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 		take(sw->neighbors, iface, n);
 		return;
 	}
-	e = find(sw->neighbors, iface, &n->addr);
+	e = neighbor_find(sw->neighbors, iface, &n->addr);
 	if (!e)
 		return;
 	e->state = 0;
@@ -222,7 +195,7 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6])
 {
-	const struct entry *e = sw->neighbors ? find(sw->neighbors, iface, a) : NULL;
+	const struct neighbor_entry *e = sw->neighbors ? neighbor_find(sw->neighbors, iface, a) : NULL;
 
 	if (!e)
 		return -ENOENT;
@@ -239,7 +212,7 @@ int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint
 
 bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a)
 {
-	const struct entry *e = sw->neighbors ? find(sw->neighbors, iface, a) : NULL;
+	const struct neighbor_entry *e = sw->neighbors ? neighbor_find(sw->neighbors, iface, a) : NULL;
 
 	return e && !e->fixed.wanted && e->state & NUD_STALE;
 }
@@ -258,7 +231,7 @@ int neighbor_full(const struct sw *sw, struct errs *errs)
 
 /* ---- the timer */
 
-static void probe_if_used(struct neighbors *ns, struct entry *e, uint64_t now_ns, uint32_t now)
+static void probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64_t now_ns, uint32_t now)
 {
 	struct neighbor n;
 	int ifindex;
@@ -278,7 +251,7 @@ static void probe_if_used(struct neighbors *ns, struct entry *e, uint64_t now_ns
 
 /* The kernel's entry of one that does not answer goes at once: it would stay for a minute, and the kernel's table, with little
  * room, would fill with what somebody who scans asks for. Here it stays failed for its time. */
-static void drop_from_kernel(struct neighbors *ns, const struct entry *e)
+static void drop_from_kernel(struct neighbors *ns, const struct neighbor_entry *e)
 {
 	int ifindex = iface_host_ifindex(ns->sw, e->key.iface);
 	struct errs errs = {0};
@@ -299,6 +272,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	uint64_t now_ns;
 	bool walk = now - ns->walked_s >= STALE_EVERY_S, retry = ns->n_refused != 0;
 
+	loop_doing("the neighbours' timer");
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 	if (walk) {
@@ -306,7 +280,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		ns->n_refused = 0;
 	}
 	while ((node = hash_next(&ns->entries, &it))) {
-		struct entry *e = hash_entry(node, struct entry, node);
+		struct neighbor_entry *e = hash_entry(node, struct neighbor_entry, node);
 
 		if (walk && retry && !e->stored && e->state & NUD_USABLE)
 			apply(ns, e);
@@ -329,12 +303,12 @@ static void mark_static(struct neighbors *ns)
 	const struct model *m = ns->sw->model;
 	struct hash_iter it = {0};
 	struct hash_node *node;
-	struct entry *e;
+	struct neighbor_entry *e;
 	uint16_t iface;
 	size_t i;
 
 	while ((node = hash_next(&ns->entries, &it)))
-		hash_entry(node, struct entry, node)->fixed.wanted = false;
+		hash_entry(node, struct neighbor_entry, node)->fixed.wanted = false;
 	for (i = 0; i < m->n_neighbors; i++) {
 		iface = iface_id(ns->sw, m->neighbors[i].iface);
 		e = iface ? make(ns, iface, &m->neighbors[i].addr) : NULL;
@@ -348,7 +322,7 @@ static void mark_static(struct neighbors *ns)
 }
 
 /* Into the kernel, or out of it. */
-static int settle_static(struct neighbors *ns, struct entry *e, struct errs *errs)
+static int settle_static(struct neighbors *ns, struct neighbor_entry *e, struct errs *errs)
 {
 	int r, ifindex = iface_host_ifindex(ns->sw, e->key.iface);
 
@@ -372,7 +346,7 @@ static int take_mirrored(const struct neigh *n, void *arg)
 {
 	struct neighbors *ns = arg;
 	uint16_t iface = iface_id_by_host(ns->sw, n->ifindex);
-	struct entry *e;
+	struct neighbor_entry *e;
 
 	if (!iface || !is_station(n))
 		return 0;
@@ -391,7 +365,7 @@ static int remove_unknown(const void *key, void *value, void *arg)
 	const struct neighbor_key *k = key;
 	struct neighbors *ns = arg;
 
-	if (!find(ns, k->iface, &k->addr) && !table_delete(ns->table, k))
+	if (!neighbor_find(ns, k->iface, &k->addr) && !table_delete(ns->table, k))
 		sw_epoch(ns->sw);
 	return 0;
 }
@@ -404,7 +378,7 @@ int neighbor_reconcile(struct sw *sw, struct errs *errs)
 	int r, ret = 0;
 
 	while ((node = hash_next(&ns->entries, &it)))
-		hash_entry(node, struct entry, node)->state = 0;
+		hash_entry(node, struct neighbor_entry, node)->state = 0;
 	mark_static(ns);
 	r = mirror_each_neigh(sw->mirror, 0, take_mirrored, ns);
 	if (r)
@@ -412,7 +386,7 @@ int neighbor_reconcile(struct sw *sw, struct errs *errs)
 	ns->n_refused = 0;
 	it = (struct hash_iter){0};
 	while ((node = hash_next(&ns->entries, &it))) {
-		struct entry *e = hash_entry(node, struct entry, node);
+		struct neighbor_entry *e = hash_entry(node, struct neighbor_entry, node);
 
 		r = settle_static(ns, e, errs);
 		if (r)
@@ -460,85 +434,10 @@ void neighbor_close(struct sw *sw)
 	if (!ns)
 		return;
 	while ((node = hash_next(&ns->entries, &it)))
-		free(hash_entry(node, struct entry, node));
+		free(hash_entry(node, struct neighbor_entry, node));
 	hash_free(&ns->entries);
 	if (ns->timer)
 		event_free(ns->timer);
 	free(ns);
 	sw->neighbors = NULL;
-}
-
-static const char *state_name(const struct entry *e)
-{
-	static const struct {
-		uint16_t state;
-		const char *name;
-	} names[] = {{NUD_PERMANENT, "permanent"},  {NUD_REACHABLE, "reachable"}, {NUD_NOARP, "noarp"},
-		     {NUD_DELAY, "delay"},	    {NUD_PROBE, "probe"},	  {NUD_STALE, "stale"},
-		     {NUD_INCOMPLETE, "incomplete"}};
-	size_t i;
-
-	if (e->fixed.wanted)
-		return "static";
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (e->state & names[i].state)
-			return names[i].name;
-	return e->failed_s || e->state & NUD_FAILED ? "failed" : "none";
-}
-
-static json_t *show_one(struct neighbors *ns, const struct entry *e, uint64_t now)
-{
-	const char *name = iface_name(ns->sw, e->key.iface);
-	char text[ADDR_TEXT], mac[MAC_TEXT];
-	json_t *o = json_object();
-	struct neighbor n;
-
-	json_object_set_new(o, "address", json_string(addr_text(&e->key.addr, text)));
-	if (name)
-		json_object_set_new(o, "interface", json_string(name));
-	if (e->fixed.wanted || e->state & NUD_USABLE)
-		json_object_set_new(o, "mac", json_string(mac_text(e->fixed.wanted ? e->fixed.mac : e->mac, mac)));
-	json_object_set_new(o, "state", json_string(state_name(e)));
-	json_object_set_new(o, "offloaded", json_boolean(e->stored));
-	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.used_ns)
-		json_object_set_new(o, "used_s", json_integer((json_int_t)(now - n.used_ns / 1000000000ull)));
-	return o;
-}
-
-/* The keys are copied at the start: entries come and go while the list is told. */
-struct listing {
-	struct neighbors *ns;
-	size_t n, at;
-	struct neighbor_key keys[];
-};
-
-static int list_step(void *arg, json_t *list)
-{
-	struct listing *l = arg;
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	for (int i = 0; i < STEP && l->at < l->n; i++) {
-		const struct neighbor_key *k = &l->keys[l->at++];
-		const struct entry *e = find(l->ns, (uint16_t)k->iface, &k->addr);
-
-		if (e)
-			json_array_append_new(list, show_one(l->ns, e, (uint64_t)ts.tv_sec));
-	}
-	return l->at < l->n;
-}
-
-int neighbor_list(struct sw *sw, struct http_stream *ret)
-{
-	struct neighbors *ns = sw->neighbors;
-	struct listing *l = calloc(1, sizeof(*l) + ns->entries.n * sizeof(l->keys[0]));
-	struct hash_iter it = {0};
-	struct hash_node *node;
-
-	if (!l)
-		return -ENOMEM;
-	l->ns = ns;
-	while ((node = hash_next(&ns->entries, &it)))
-		l->keys[l->n++] = hash_entry(node, struct entry, node)->key;
-	return slices_stream(&(struct slices){list_step, NULL, free, l}, ret);
 }

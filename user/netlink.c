@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include "loop.h"
 #include "mirror_impl.h"
 #include "netlink_impl.h"
 #include <linux/if.h> /* after net/if.h, which it completes */
@@ -98,8 +99,10 @@ int nl_request_send(struct netlink *nl, struct nl_request *q, int (*fn)(const st
 	q->nlh->nlmsg_seq = ++nl->seq;
 	if (!dump)
 		q->nlh->nlmsg_flags |= NLM_F_ACK;
+	loop_asks_kernel(true);
 	if (mnl_socket_sendto(nl->socket, q->nlh, q->nlh->nlmsg_len) < 0)
 		error = -errno, end = 1;
+	loop_asks_kernel(false);
 	while (!end) {
 		ssize_t len = mnl_socket_recvfrom(nl->socket, buf, ANSWER_MAX);
 		const struct nlmsghdr *nlh = (const void *)buf;

@@ -24,6 +24,16 @@ struct nl_nexthop {
 	bool onlink;
 };
 
+struct nl_route {
+	struct prefix to;
+	uint32_t table, metric;
+	uint8_t type; /* RTN_* */
+	const struct nl_nexthop *nexthops;
+	size_t n;
+	uint32_t mtu; /* 0: not said */
+	bool known;   /* the kernel has told that sluiced has one there: else it is asked, which costs a walk over the table */
+};
+
 int netlink_open(struct netlink **ret, struct errs *errs);
 void netlink_close(struct netlink *nl);
 
@@ -37,10 +47,10 @@ int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t si
 /* noprefixroute: the kernel adds no route for the prefix. */
 int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, bool noprefixroute, struct errs *errs);
 int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *addr, struct errs *errs);
-/* type: RTN_*; replaces a route of the same prefix, table and metric that is sluiced's own. */
-int netlink_route_set(struct netlink *nl, const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric,
-		      const struct nl_nexthop *nexthops, size_t n, struct errs *errs);
-int netlink_route_delete(struct netlink *nl, const struct prefix *to, uint32_t table, uint32_t metric, struct errs *errs);
+/* Replaces a route of the same prefix, table and metric that is sluiced's own. */
+int netlink_route_set(struct netlink *nl, const struct nl_route *r, struct errs *errs);
+/* Prefix, table and metric count. */
+int netlink_route_delete(struct netlink *nl, const struct nl_route *r, struct errs *errs);
 /* The kernel is asked to resolve (or to verify: a stale entry) a neighbour. */
 int netlink_neigh_probe(struct netlink *nl, int ifindex, const struct addr *addr);
 /* A permanent entry. */

@@ -18,20 +18,19 @@ static uint32_t metric_of(const struct prefix *to, uint32_t metric)
 	return to->family == 6 && !metric ? IPV6_METRIC : metric;
 }
 
-static struct rtmsg *route_request(struct nl_request *q, uint16_t type, uint16_t flags, const struct prefix *to, uint32_t table,
-				   uint32_t metric)
+static struct rtmsg *route_request(struct nl_request *q, uint16_t type, uint16_t flags, const struct nl_route *r)
 {
 	struct rtmsg *rtm = nl_request_begin(q, type, flags, sizeof(*rtm));
 
-	rtm->rtm_family = af_of_family(to->family);
-	rtm->rtm_dst_len = to->len;
+	rtm->rtm_family = af_of_family(r->to.family);
+	rtm->rtm_dst_len = r->to.len;
 	rtm->rtm_protocol = RTPROT_SLUICE;
-	rtm->rtm_table = table < 256 ? table : RT_TABLE_UNSPEC;
-	if (to->len)
-		nl_put_addr(q, RTA_DST, to->family, &to->addr);
-	mnl_attr_put_u32(q->nlh, RTA_TABLE, table);
-	if (metric_of(to, metric))
-		mnl_attr_put_u32(q->nlh, RTA_PRIORITY, metric_of(to, metric));
+	rtm->rtm_table = r->table < 256 ? r->table : RT_TABLE_UNSPEC;
+	if (r->to.len)
+		nl_put_addr(q, RTA_DST, r->to.family, &r->to.addr);
+	mnl_attr_put_u32(q->nlh, RTA_TABLE, r->table);
+	if (metric_of(&r->to, r->metric))
+		mnl_attr_put_u32(q->nlh, RTA_PRIORITY, metric_of(&r->to, r->metric));
 	return rtm;
 }
 
@@ -69,24 +68,34 @@ static void multipath_put(struct nl_request *q, uint8_t family, const struct nl_
 	mnl_attr_nest_end(q->nlh, nest);
 }
 
-static int route_send(struct netlink *nl, uint16_t flags, const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric,
-		      const struct nl_nexthop *nexthops, size_t n)
+static void mtu_put(struct nl_request *q, uint32_t mtu)
+{
+	struct nlattr *nest = mnl_attr_nest_start(q->nlh, RTA_METRICS);
+
+	mnl_attr_put_u32(q->nlh, RTAX_MTU, mtu);
+	mnl_attr_nest_end(q->nlh, nest);
+}
+
+static int route_send(struct netlink *nl, uint16_t flags, const struct nl_route *r)
 {
 	struct nl_request q;
-	struct rtmsg *rtm = route_request(&q, RTM_NEWROUTE, NLM_F_CREATE | flags, to, table, metric);
+	struct rtmsg *rtm = route_request(&q, RTM_NEWROUTE, NLM_F_CREATE | flags, r);
+	const struct nl_nexthop *nh = r->nexthops;
 
-	rtm->rtm_type = type;
-	rtm->rtm_scope = type == RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
-	if (n == 1) {
-		if (type == RTN_UNICAST && !nexthops->family)
+	rtm->rtm_type = r->type;
+	rtm->rtm_scope = r->type == RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+	if (r->mtu)
+		mtu_put(&q, r->mtu);
+	if (r->n == 1) {
+		if (r->type == RTN_UNICAST && !nh->family)
 			rtm->rtm_scope = RT_SCOPE_LINK;
-		if (nexthops->ifindex)
-			mnl_attr_put_u32(q.nlh, RTA_OIF, nexthops->ifindex);
-		if (nexthops->onlink)
+		if (nh->ifindex)
+			mnl_attr_put_u32(q.nlh, RTA_OIF, nh->ifindex);
+		if (nh->onlink)
 			rtm->rtm_flags |= RTNH_F_ONLINK;
-		gateway_put(&q, to->family, nexthops);
-	} else if (n) {
-		multipath_put(&q, to->family, nexthops, n);
+		gateway_put(&q, r->to.family, nh);
+	} else if (r->n) {
+		multipath_put(&q, r->to.family, nh, r->n);
 	}
 	return nl_request_send(nl, &q, NULL, NULL);
 }
@@ -115,76 +124,77 @@ static int own_see(const struct nlmsghdr *nlh, void *arg)
 }
 
 /* 1: sluiced has a route of this prefix, table and metric; 0: it has none; -errno. */
-static int own_route(struct netlink *nl, const struct prefix *to, uint32_t table, uint32_t metric)
+static int own_route(struct netlink *nl, const struct nl_route *route)
 {
-	struct own_search s = {.to = to, .table = table, .metric = metric_of(to, metric)};
+	struct own_search s = {.to = &route->to, .table = route->table, .metric = metric_of(&route->to, route->metric)};
 	struct nl_request q;
-	struct rtmsg *rtm = nl_request_begin(&q, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rtm));
+	struct rtmsg *rtm;
 	int r;
 
-	rtm->rtm_family = af_of_family(to->family);
+	if (route->known)
+		return 1;
+	rtm = nl_request_begin(&q, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rtm));
+	rtm->rtm_family = af_of_family(route->to.family);
 	rtm->rtm_protocol = RTPROT_SLUICE;
-	mnl_attr_put_u32(q.nlh, RTA_TABLE, table);
+	mnl_attr_put_u32(q.nlh, RTA_TABLE, route->table);
 	r = nl_request_send(nl, &q, own_see, &s);
 	if (r == -ENOENT)
 		return 0; /* no such table */
 	return r < 0 ? r : s.found;
 }
 
-static int route_remove(struct netlink *nl, const struct prefix *to, uint32_t table, uint32_t metric)
+static int route_remove(struct netlink *nl, const struct nl_route *r)
 {
 	struct nl_request q;
 
-	route_request(&q, RTM_DELROUTE, 0, to, table, metric)->rtm_scope = RT_SCOPE_NOWHERE;
+	route_request(&q, RTM_DELROUTE, 0, r)->rtm_scope = RT_SCOPE_NOWHERE;
 	return nl_request_send(nl, &q, NULL, NULL);
 }
 
 /* An own route is there. IPv4's NLM_F_REPLACE replaces the first of the prefix, whosesoever it is: so the new one is put behind
  * the old one, which then is deleted, as the first of ours. IPv6 replaces in one step. */
-static int route_exchange(struct netlink *nl, const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric,
-			  const struct nl_nexthop *nexthops, size_t n)
+static int route_exchange(struct netlink *nl, const struct nl_route *route)
 {
-	int r = route_send(nl, to->family == 4 ? NLM_F_APPEND : NLM_F_REPLACE, to, table, type, metric, nexthops, n);
+	int r = route_send(nl, route->to.family == 4 ? NLM_F_APPEND : NLM_F_REPLACE, route);
 
 	if (r == -EEXIST)
 		return 0; /* the very same */
-	if (r == 0 && to->family == 4)
-		r = route_remove(nl, to, table, metric);
+	if (r == 0 && route->to.family == 4)
+		r = route_remove(nl, route);
 	return r;
 }
 
-int netlink_route_set(struct netlink *nl, const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric,
-		      const struct nl_nexthop *nexthops, size_t n, struct errs *errs)
+int netlink_route_set(struct netlink *nl, const struct nl_route *route, struct errs *errs)
 {
 	char text[PREFIX_TEXT];
 	int r;
 
-	if (n > NEXTHOPS_MAX)
-		return errs_fail(errs, E2BIG, "route %s: %zu nexthops; at most %d are allowed", prefix_text(to, text), n,
-				 NEXTHOPS_MAX);
-	r = route_send(nl, NLM_F_EXCL, to, table, type, metric, nexthops, n);
+	if (route->n > NEXTHOPS_MAX)
+		return errs_fail(errs, E2BIG, "route %s: %zu nexthops; at most %d are allowed", prefix_text(&route->to, text),
+				 route->n, NEXTHOPS_MAX);
+	r = route_send(nl, NLM_F_EXCL, route);
 	if (r == -EEXIST) {
-		r = own_route(nl, to, table, metric);
+		r = own_route(nl, route);
 		if (r == 0)
 			return errs_fail(errs, EEXIST, "route %s in table %u: another program has one with metric %u",
-					 prefix_text(to, text), table, metric_of(to, metric));
+					 prefix_text(&route->to, text), route->table, metric_of(&route->to, route->metric));
 		if (r > 0)
-			r = route_exchange(nl, to, table, type, metric, nexthops, n);
+			r = route_exchange(nl, route);
 	}
-	return r < 0 ? nl_fail(nl, r, errs, "setting route %s in table %u", prefix_text(to, text), table) : 0;
+	return r < 0 ? nl_fail(nl, r, errs, "setting route %s in table %u", prefix_text(&route->to, text), route->table) : 0;
 }
 
 /* IPv4 takes metric 0 in a deletion for any metric: so it is looked up first. */
-int netlink_route_delete(struct netlink *nl, const struct prefix *to, uint32_t table, uint32_t metric, struct errs *errs)
+int netlink_route_delete(struct netlink *nl, const struct nl_route *route, struct errs *errs)
 {
 	char text[PREFIX_TEXT];
 	int r = 1;
 
-	if (!metric_of(to, metric))
-		r = own_route(nl, to, table, metric);
+	if (!metric_of(&route->to, route->metric))
+		r = own_route(nl, route);
 	if (r > 0)
-		r = route_remove(nl, to, table, metric);
+		r = route_remove(nl, route);
 	if (r == 0 || r == -ESRCH || r == -ENOENT)
 		return 0;
-	return nl_fail(nl, r, errs, "deleting route %s from table %u", prefix_text(to, text), table);
+	return nl_fail(nl, r, errs, "deleting route %s from table %u", prefix_text(&route->to, text), route->table);
 }

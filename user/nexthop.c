@@ -2,7 +2,7 @@
  * free. A nexthop that nobody uses keeps its content until its id is needed for another, so a late packet is not misled.
  */
 #include "nexthop.h"
-#include "fib_units.h"
+#include "fib_grace.h"
 #include "hash.h"
 
 #include <errno.h>

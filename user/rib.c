@@ -1,13 +1,10 @@
-/* rib.c: see rib.h: the routes of each prefix, the choice among them, and its writing into the FIB. */
+/* rib.c: see rib.h: the routes of each prefix in the order of preference, as their sources put them, and looking at them. The
+ * choice among them is rib_settle.c's. */
 #include "rib_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define CLOCK_EVERY 64		    /* entries between two looks at the clock */
-#define ROUNDS	    (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
 
 struct entry_key {
 	uint16_t vrf;
@@ -47,8 +44,11 @@ struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const stru
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e)
 {
+	if (e->waits || rib->urgent)
+		list_remove(&e->dirty_link);
+	e->waits = false;
 	if (list_empty(&e->dirty_link))
-		list_append(&rib->dirty_entries, &e->dirty_link);
+		list_append(rib->urgent ? &rib->urgent_entries : &rib->dirty_entries, &e->dirty_link);
 }
 
 struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
@@ -67,13 +67,15 @@ struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct pre
 		free(e);
 		return NULL;
 	}
+	rib->n_long[to->family == 6][to->len]++;
 	return e;
 }
 
-static void entry_free(struct rib *rib, struct rib_entry *e)
+void rib_entry_free(struct rib *rib, struct rib_entry *e)
 {
 	hash_remove(&rib->entries, &e->node);
 	list_remove(&e->dirty_link);
+	rib->n_long[e->to.family == 6][e->to.len]--;
 	rib->n_refused -= e->refused;
 	free(e);
 }
@@ -81,7 +83,36 @@ static void entry_free(struct rib *rib, struct rib_entry *e)
 void rib_entry_unmake(struct rib *rib, struct rib_entry *e)
 {
 	if (!e->routes && !e->installed)
-		entry_free(rib, e);
+		rib_entry_free(rib, e);
+}
+
+/* ---- cursors */
+
+struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source)
+{
+	struct rib_cursor *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->source = source == RIB_SOURCES ? 0 : source;
+	c->end = source == RIB_SOURCES ? RIB_SOURCES : source + 1;
+	c->at = rib->sources[c->source].next;
+	c->next = rib->cursors;
+	rib->cursors = c;
+	return c;
+}
+
+struct rib_list *rib_cursor_next(struct rib *rib, struct rib_cursor *c)
+{
+	struct rib_list *l = c->at;
+
+	while (l == &rib->sources[c->source]) {
+		if (c->source + 1 == c->end)
+			return NULL;
+		l = rib->sources[++c->source].next;
+	}
+	c->at = l->next;
+	return l;
 }
 
 /* ---- routes */
@@ -134,6 +165,7 @@ void rib_route_drop(struct rib *rib, struct rib_route **at)
 	if (r->entry->active == r)
 		r->entry->active = NULL;
 	rib_entry_dirty(rib, r->entry);
+	rib->rounds = 0;
 	rib->n_routes--;
 	rib->imported[r->entry->vrf] -= r->source == RIB_IMPORT;
 	free(r);
@@ -155,6 +187,7 @@ void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
 	r->way = w;
 	rib_way_put(rib, old);
 	rib_entry_dirty(rib, r->entry);
+	rib->rounds = 0;
 }
 
 void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
@@ -173,6 +206,7 @@ void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_rou
 	*at = r->next;
 	route_insert(r->entry, r);
 	rib_entry_dirty(rib, r->entry);
+	rib->rounds = 0;
 }
 
 int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
@@ -194,6 +228,7 @@ int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_s
 	list_append(&rib->sources[spec->source], &r->of_source);
 	route_insert(e, r);
 	rib_entry_dirty(rib, e);
+	rib->rounds = 0;
 	rib->n_routes++;
 	rib->imported[e->vrf] += r->source == RIB_IMPORT;
 	return 0;
@@ -238,222 +273,45 @@ void rib_begin(struct rib *rib, uint8_t source)
 	rib->generation[source]++;
 }
 
+static void sweep_one(struct rib *rib, struct rib_list *l)
+{
+	struct rib_route *r = list_item(l, struct rib_route, of_source);
+
+	if (r->generation != rib->generation[r->source])
+		rib_route_drop(rib, route_find(r->entry, r->source, r->table, r->metric));
+}
+
 void rib_sweep(struct rib *rib, uint8_t source)
 {
 	struct rib_list *head = &rib->sources[source], *l, *next;
-	struct rib_route *r;
 
 	for (l = head->next; l != head; l = next) {
 		next = l->next;
-		r = list_item(l, struct rib_route, of_source);
-		if (r->generation != rib->generation[source])
-			rib_route_drop(rib, route_find(r->entry, source, r->table, r->metric));
+		sweep_one(rib, l);
 	}
 }
 
-/* ---- settling */
-
-void rib_links_changed(struct rib *rib)
+bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max)
 {
-	struct hash_iter it = {0};
-	struct hash_node *node;
+	struct rib_list *l;
 
-	while ((node = hash_next(&rib->ways, &it)))
-		rib_way_dirty(rib, hash_entry(node, struct rib_way, node));
-}
-
-/* What depends on other routes, or found no room. */
-static void retry_ways(struct rib *rib, bool recursive, bool full)
-{
-	struct hash_iter it = {0};
-	struct hash_node *node;
-
-	while ((node = hash_next(&rib->ways, &it))) {
-		struct rib_way *w = hash_entry(node, struct rib_way, node);
-
-		if ((recursive && w->recursive) || (full && w->full))
-			rib_way_dirty(rib, w);
+	while (max--) {
+		l = rib_cursor_next(rib, c);
+		if (!l)
+			return true;
+		sweep_one(rib, l);
 	}
+	return false;
 }
 
-static void retry_refused(struct rib *rib)
+void rib_urgent(struct rib *rib, bool urgent)
 {
-	struct hash_iter it = {0};
-	struct hash_node *node;
-
-	while ((node = hash_next(&rib->entries, &it))) {
-		struct rib_entry *e = hash_entry(node, struct rib_entry, node);
-
-		if (e->refused)
-			rib_entry_dirty(rib, e);
-	}
+	rib->urgent = urgent;
 }
 
-static int resolve_dirty(struct rib *rib)
+void rib_hurry(struct rib *rib)
 {
-	struct rib_way *w;
-	int r;
-
-	while (!list_empty(&rib->dirty_ways)) {
-		w = list_item(rib->dirty_ways.next, struct rib_way, dirty_link);
-		r = rib_way_resolve(rib, w);
-		if (r)
-			return r;
-		list_remove(&w->dirty_link);
-	}
-	return 0;
-}
-
-/* The FIB gets what the entry's choice says. */
-static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
-{
-	int r;
-
-	rib->n_refused -= e->refused;
-	e->refused = false;
-	if (result == e->installed)
-		return 0;
-	r = result ? fib_set(rib->fib, e->vrf, &e->to, result) : fib_delete(rib->fib, e->vrf, &e->to);
-	if (r == -E2BIG) {
-		e->refused = true;
-		rib->n_refused++;
-		return 0;
-	}
-	if (r)
-		return r;
-	if (!result)
-		rib->room = true;
-	rib->n_installed += (result != 0) - (e->installed != 0);
-	rib->installed[e->vrf][e->to.family == 6] += (result != 0) - (e->installed != 0);
-	e->installed = result;
-	rib->changed = true;
-	return 0;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* Until `end` (0: all of them). */
-static int select_dirty(struct rib *rib, uint64_t end)
-{
-	struct rib_route *best;
-	struct rib_entry *e;
-	unsigned n = 0;
-	int r;
-
-	while (!list_empty(&rib->dirty_entries)) {
-		if (end && ++n % CLOCK_EVERY == 0 && now_ns() > end)
-			return 0;
-		e = list_item(rib->dirty_entries.next, struct rib_entry, dirty_link);
-		for (best = e->routes; best && !best->way->result; best = best->next)
-			;
-		r = entry_install(rib, e, best ? best->way->result : 0);
-		if (r)
-			return r;
-		e->active = e->refused ? NULL : best;
-		list_remove(&e->dirty_link);
-		r = rib_export(rib, e);
-		if (r) {
-			rib_entry_dirty(rib, e);
-			return r;
-		}
-		if (!e->routes)
-			entry_free(rib, e);
-	}
-	return 0;
-}
-
-/* Works out ways and chooses routes, as often as what depends on other routes needs it. */
-static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
-{
-	int r, round;
-
-	for (round = 0; round < ROUNDS; round++) {
-		rib->changed = false;
-		r = resolve_dirty(rib);
-		if (!r)
-			r = select_dirty(rib, end);
-		*ret_changed |= rib->changed;
-		rib->again |= rib->changed;
-		if (r) {
-			rib->changed = *ret_changed;
-			return r;
-		}
-		if (rib_pending(rib))
-			return 0;
-		if (!rib->again || !rib->n_recursive)
-			break;
-		rib->again = false;
-		retry_ways(rib, true, false);
-	}
-	rib->again = false;
-	return 0;
-}
-
-int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
-{
-	int r;
-
-	*ret_changed = rib->changed;
-	if (rib->n_full)
-		retry_ways(rib, false, true);
-	if (rib->n_refused && rib->room)
-		retry_refused(rib);
-	rib->room = false;
-	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
-	if (r)
-		return r;
-	r = fib_commit(rib->fib);
-	rib->changed = r != 0;
-	/* while entries wait, the FIB names nexthops that no way uses any more */
-	if (!r && !rib_pending(rib))
-		nexthop_sweep(rib->ns);
-	return r;
-}
-
-bool rib_pending(const struct rib *rib)
-{
-	return !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways);
-}
-
-static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)
-{
-	const struct rib_list *l;
-	const struct rib_route *r;
-
-	for (l = rib->sources[source].next; l != &rib->sources[source]; l = l->next) {
-		r = list_item(l, struct rib_route, of_source);
-		if (r->entry->refused || r->way->full)
-			return r->entry;
-	}
-	return NULL;
-}
-
-int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
-{
-	const struct rib_entry *e = NULL;
-	char text[PREFIX_TEXT];
-	bool nexthops;
-	int source;
-
-	if (!rib->n_refused && !rib->n_full)
-		return 0;
-	for (source = 0; !e && source < (configured ? RIB_KERNEL : RIB_SOURCES); source++)
-		e = first_refused(rib, source);
-	if (!e)
-		return 0;
-	nexthops = !e->refused;
-	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
-			 prefix_text(&e->to, text),
-			 nexthops	     ? "nexthops"
-			 : e->to.family == 4 ? "IPv4 routes"
-					     : "IPv6 routes",
-			 rib->n_refused ? rib->n_refused : 1);
+	rib->hurry = true;
 }
 
 /* ---- looking */
@@ -502,36 +360,19 @@ int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_v
 	return 0;
 }
 
-struct rib_cursor *rib_cursor_open(struct rib *rib)
-{
-	struct rib_cursor *c = calloc(1, sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->at = rib->sources[0].next;
-	c->next = rib->cursors;
-	rib->cursors = c;
-	return c;
-}
-
 int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg)
 {
+	struct rib_list *l;
 	struct rib_view v;
 	int r;
 
-	for (;;) {
-		if (c->at == &rib->sources[c->source]) {
-			if (c->source == RIB_SOURCES - 1)
-				return 0;
-			c->at = rib->sources[++c->source].next;
-			continue;
-		}
-		view(list_item(c->at, struct rib_route, of_source), &v);
-		c->at = c->at->next;
+	while ((l = rib_cursor_next(rib, c))) {
+		view(list_item(l, struct rib_route, of_source), &v);
 		r = fn(&v, arg);
 		if (r)
 			return r;
 	}
+	return 0;
 }
 
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c)
@@ -545,22 +386,63 @@ void rib_cursor_close(struct rib *rib, struct rib_cursor *c)
 	free(c);
 }
 
-int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret)
+struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len)
 {
-	struct prefix p = {.addr = *a, .family = addr_family(a)}, masked;
+	struct prefix p = {.addr = *a, .family = family}, masked;
 	struct rib_entry *e;
-	int len;
 
-	for (len = p.family == 4 ? 32 : 128; len >= 0; len--) {
-		p.len = len;
+	for (; *len >= 0; --*len) {
+		if (!rib->n_long[family == 6][*len])
+			continue;
+		p.len = *len;
 		masked = prefix_masked(&p);
 		e = rib_entry_find(rib, vrf, &masked);
-		if (e && e->active) {
+		if (e) {
+			--*len;
+			return e;
+		}
+	}
+	return NULL;
+}
+
+int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret)
+{
+	uint8_t family = addr_family(a);
+	int len = family == 4 ? 32 : 128;
+	struct rib_entry *e;
+
+	while ((e = rib_entry_above(rib, vrf, a, family, &len)))
+		if (e->active) {
 			view(e->active, ret);
 			return 0;
 		}
-	}
 	return -ENOENT;
+}
+
+int rib_find(const struct rib *rib, const struct rib_route_spec *spec, struct rib_view *ret)
+{
+	struct prefix masked = prefix_masked(&spec->to);
+	struct rib_entry *e = rib_entry_find(rib, spec->vrf, &masked);
+	struct rib_route **at = e ? route_find(e, spec->source, spec->table, spec->metric) : NULL;
+
+	if (!at)
+		return -ENOENT;
+	view(*at, ret);
+	return 0;
+}
+
+bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
+{
+	uint8_t family = addr_family(a);
+	int len = family == 4 ? 32 : 128;
+	struct rib_entry *e;
+
+	if (rib->changed) /* a commit of the FIB has failed and is to come again */
+		return true;
+	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
+		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && e->active->way->result != e->installed))
+			return true;
+	return false;
 }
 
 int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
@@ -580,7 +462,7 @@ int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, in
 
 int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret)
 {
-	const struct rib_entry *e = rib_gateway_entry(rib, vrf, gateway, addr_family(gateway));
+	const struct rib_entry *e = rib_gateway_entry(rib, vrf, gateway, addr_family(gateway), NULL);
 
 	if (!e)
 		return -ENOENT;
@@ -623,8 +505,12 @@ int rib_open(struct fib *fib, struct nexthops *ns, bool (*usable)(void *arg, uin
 	rib->arg = arg;
 	hash_init(&rib->entries, entry_hash_of);
 	hash_init(&rib->ways, rib_way_hash_of);
+	list_init(&rib->urgent_entries);
 	list_init(&rib->dirty_entries);
 	list_init(&rib->dirty_ways);
+	list_init(&rib->telling_ways);
+	list_init(&rib->refused[0]);
+	list_init(&rib->refused[1]);
 	for (i = 0; i < RIB_SOURCES; i++)
 		list_init(&rib->sources[i]);
 	*ret = rib;

@@ -32,6 +32,7 @@ enum rib_source {
 };
 
 struct rib;
+struct rib_cursor;
 
 /* One nexthop as its source names it. */
 struct rib_nexthop {
@@ -68,6 +69,12 @@ void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t 
 /* Between the two, every route of the source that is to stay is put; the others go. */
 void rib_begin(struct rib *rib, uint8_t source);
 void rib_sweep(struct rib *rib, uint8_t source);
+/* The same in pieces, by a cursor over that source, at most so many routes. True: all done. */
+bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max);
+/* What is told from now on (or no longer) goes before everything else; and the next rib_settle() finishes it, however long it
+ * takes. */
+void rib_urgent(struct rib *rib, bool urgent);
+void rib_hurry(struct rib *rib);
 /* One way for routes from VRF to VRF. Of the routes in force in `from` those come into `to` whose prefix the first of `prefixes`
  * to match permits; none at all: every one. What `from` itself has imported stays there. An interface's own and its broadcast
  * addresses go with its connected prefix; the addresses of NAT never do. Of several rules for one prefix and VRF the route of
@@ -115,11 +122,15 @@ struct rib_view {
 int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 /* The same in pieces, while the RIB changes in between: each route that is there all the time is shown once. A piece ends when
  * `fn` returns non-zero, which is returned: the route it was shown then does not come again; 0: there are no more. */
-struct rib_cursor *rib_cursor_open(struct rib *rib); /* NULL: no memory. To be closed before the RIB is */
+struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source); /* NULL: no memory. To be closed before the RIB is */
 int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
 /* The route in force for an address. -ENOENT. */
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
+/* The route of this VRF, prefix, source, table and metric, in force or not. -ENOENT. */
+int rib_find(const struct rib *rib, const struct rib_route_spec *spec, struct rib_view *ret);
+/* A change is under way by which the FIB may say something else of this address than rib_lookup(). */
+bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a);
 /* Every route of one prefix, the best first; stops at a non-zero return, and returns it. -ENOENT: there is none. */
 int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
 		void *arg);

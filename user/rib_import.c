@@ -182,26 +182,42 @@ static bool has_rule(const struct rib *rib, uint16_t from, uint16_t to)
 	return false;
 }
 
-/* What no rule speaks of goes; the rest is decided again with the entries it comes from. */
-static void apply_rules(struct rib *rib)
+/* What no rule speaks of goes; the rest is decided again with the entries it comes from: all of them may be a million, so it is
+ * done in pieces. Buckets of the hash only ever divide, the later ones behind the others, so that none is missed. */
+bool rib_imports_apply(struct rib *rib, size_t max)
 {
-	struct rib_list *head = &rib->sources[RIB_IMPORT], *l, *next;
-	struct hash_iter it = {0};
+	struct rib_cursor *c = rib->import_cursor;
 	struct hash_node *node;
+	struct rib_list *l;
 
-	for (l = head->next; l != head; l = next) {
+	while (c && max && (l = rib_cursor_next(rib, c))) {
 		struct rib_route *r = list_item(l, struct rib_route, of_source);
 
-		next = l->next;
+		max--;
 		if (!has_rule(rib, from_of(r), r->entry->vrf))
 			rib_route_drop(rib, import_find(r->entry, from_of(r)));
 	}
-	while ((node = hash_next(&rib->entries, &it))) {
-		struct rib_entry *e = hash_entry(node, struct rib_entry, node);
-
-		if (rib->exports[e->vrf])
-			rib_entry_dirty(rib, e);
+	if (c && max) {
+		rib_cursor_close(rib, c);
+		rib->import_cursor = NULL;
 	}
+	for (; !rib->import_cursor && rib->import_at < rib->entries.n_buckets && max; rib->import_at++, max--)
+		for (node = rib->entries.buckets[rib->import_at]; node; node = node->next) {
+			struct rib_entry *e = hash_entry(node, struct rib_entry, node);
+
+			if (rib->exports[e->vrf])
+				rib_entry_dirty(rib, e);
+		}
+	rib->importing = rib->import_cursor || rib->import_at < rib->entries.n_buckets;
+	return !rib->importing;
+}
+
+static int apply_begin(struct rib *rib)
+{
+	if (rib->import_cursor)
+		rib_cursor_close(rib, rib->import_cursor);
+	rib->import_cursor = rib_cursor_open(rib, RIB_IMPORT);
+	return rib->import_cursor ? 0 : -ENOMEM;
 }
 
 int rib_imports_set(struct rib *rib, const struct rib_import *rules, size_t n)
@@ -212,19 +228,24 @@ int rib_imports_set(struct rib *rib, const struct rib_import *rules, size_t n)
 	if (same_rules(rib, rules, n))
 		return 0;
 	copy = copy_rules(rules, n);
-	if (!copy)
+	if (!copy || apply_begin(rib)) {
+		free(copy);
 		return -ENOMEM;
+	}
+	rib->import_at = 0;
+	rib->importing = true;
 	free(rib->imports);
 	rib->imports = copy;
 	rib->n_imports = n;
 	memset(rib->exports, 0, sizeof(rib->exports));
 	for (i = 0; i < n; i++)
 		rib->exports[rules[i].from] = true;
-	apply_rules(rib);
 	return 0;
 }
 
 void rib_imports_free(struct rib *rib)
 {
+	if (rib->import_cursor)
+		rib_cursor_close(rib, rib->import_cursor);
 	free(rib->imports);
 }

@@ -1,4 +1,4 @@
-/* rib_priv.h: the structures shared by rib.c (routes, and which is in force), rib_way.c (where they lead) and
+/* rib_priv.h: the structures shared by rib.c (routes), rib_settle.c (which is in force), rib_way.c (where they lead) and
  * rib_import.c (from VRF to VRF).
  */
 #ifndef SLUICE_RIB_PRIV_H
@@ -14,10 +14,13 @@ struct rib_list { /* doubly linked, both ends in one head */
 struct rib_way {
 	struct hash_node node;
 	struct rib_list routes, dirty_link;
+	/* A link among `routes` while its routes are told of a new result, piece by piece: those behind it do not know yet. */
+	struct rib_list untold;
 	uint16_t vrf;
 	uint8_t type;
 	bool recursive; /* depends on other routes */
 	bool full;	/* the nexthop tables had no room */
+	bool telling;	/* dirty_link stands in the list of those that tell their routes */
 	uint32_t mtu;
 	uint32_t refs;
 	uint32_t result; /* holds one use of it */
@@ -48,13 +51,14 @@ struct rib_entry {
 	struct prefix to;
 	uint16_t vrf;
 	bool refused;	/* the FIB had no room */
+	bool waits;	/* dirty_link stands in the list of those that were refused */
 	bool is_import; /* what is in force was imported, as of the last choice */
 };
 
 struct rib_cursor {
 	struct rib_cursor *next;
 	struct rib_list *at; /* the route that comes next, or the head of its source's list */
-	int source;
+	int source, end;     /* the sources from here, up to */
 };
 
 struct rib {
@@ -63,7 +67,8 @@ struct rib {
 	bool (*usable)(void *arg, uint16_t iface);
 	void *arg;
 	struct hash entries, ways;
-	struct rib_list dirty_entries, dirty_ways;
+	struct rib_list urgent_entries, dirty_entries, dirty_ways, telling_ways;
+	struct rib_list refused[2]; /* entries of each family that found no room in the FIB */
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
@@ -71,10 +76,19 @@ struct rib {
 	uint32_t imported[VRF_MAX];
 	struct rib_import *imports;
 	size_t n_imports;
-	bool exports[VRF_MAX];	    /* some rule takes routes out of this VRF */
+	bool exports[VRF_MAX]; /* some rule takes routes out of this VRF */
+	/* The rules changed: imported routes from here on, and entries from this bucket on, have not been looked at yet. */
+	struct rib_cursor *import_cursor;
+	size_t import_at;
+	bool importing;
 	struct rib_cursor *cursors; /* open ones */
+	uint32_t n_long[2][129];    /* entries of each family by length: a search asks for those alone that there are */
+	unsigned rounds;	    /* of working out recursive ways, since a source told something */
+	uint64_t full_ns;	    /* when the ways that found no room were tried last */
+	size_t room;		    /* prefixes that left the FIB since routes were refused */
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
-	bool room;		    /* something left the FIB since routes were refused */
+	bool urgent;		    /* what is told now goes before everything else */
+	bool hurry;		    /* the next settle finishes what is urgent */
 	bool changed;		    /* something was written since the last settle */
 };
 
@@ -103,13 +117,26 @@ static inline void list_append(struct rib_list *head, struct rib_list *l)
 	head->prev = l;
 }
 
+/* Behind `at`, which may be the head. */
+static inline void list_prepend(struct rib_list *at, struct rib_list *l)
+{
+	l->next = at->next;
+	l->prev = at;
+	at->next->prev = l;
+	at->next = l;
+}
+
 #define list_item(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
 
 void rib_entry_dirty(struct rib *rib, struct rib_entry *e);
-/* The entry whose route in force reaches a gateway: the default route does not count. */
-struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family);
+/* The entry whose route in force reaches a gateway: the default route does not count, nor routes with the way `but` (or NULL). */
+struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family,
+				    const struct rib_way *but);
 struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const struct prefix *to);
+/* The entry of the longest prefix that holds the address, of at most *len bits; *len is then where to go on. NULL: none. */
+struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len);
 
+void rib_entry_free(struct rib *rib, struct rib_entry *e);
 /* A route into the entry, for which the caller holds a use of `w`. -ENOMEM: the use is the caller's still. */
 int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w);
 struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to); /* NULL: no memory */
@@ -122,13 +149,19 @@ void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_rou
 /* After the choice in an entry: the VRFs that import it follow. -ENOMEM. */
 int rib_export(struct rib *rib, struct rib_entry *e);
 void rib_imports_free(struct rib *rib);
+/* After a change of the rules: at most so many routes and buckets. True: all done. */
+bool rib_imports_apply(struct rib *rib, size_t max);
+/* The next route of the cursor's, by its link among those of its source; it may be dropped. NULL: there are no more. */
+struct rib_list *rib_cursor_next(struct rib *rib, struct rib_cursor *c);
 
 uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node);
 /* The way with this content, for one more user. NULL: no memory. */
 struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec);
 void rib_way_put(struct rib *rib, struct rib_way *w);
 void rib_way_dirty(struct rib *rib, struct rib_way *w);
-/* Works out where it leads; where that is another result than before its routes' entries become dirty. -ENOMEM. */
+/* Works out where it leads; where that is another result than before, its routes are to be told. -ENOMEM. */
 int rib_way_resolve(struct rib *rib, struct rib_way *w);
+/* Tells so many routes of the way at most: their entries become dirty. True: all know. */
+bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max);
 
 #endif

@@ -1,7 +1,8 @@
 /* rib_way.c: ways: from the nexthops that a route names to the nexthop or group that the FIB holds. Declared in rib_priv.h.
  *
  * A gateway without an interface is looked up among the routes in force, longest prefix first (the default route does not
- * count: every gateway would be reachable by it): a connected one names the interface, another one lends its own steps.
+ * count: every gateway would be reachable by it, and neither does the route itself): a connected one names the interface, another
+ * one lends its own steps.
  */
 #include "rib_priv.h"
 
@@ -70,6 +71,9 @@ static bool way_equal(const struct hash_node *node, const void *arg)
 
 void rib_way_dirty(struct rib *rib, struct rib_way *w)
 {
+	if (w->telling)
+		list_remove(&w->dirty_link);
+	w->telling = false;
 	if (list_empty(&w->dirty_link))
 		list_append(&rib->dirty_ways, &w->dirty_link);
 }
@@ -91,6 +95,7 @@ struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec)
 		return NULL;
 	list_init(&w->routes);
 	list_init(&w->dirty_link);
+	list_init(&w->untold);
 	w->vrf = spec->vrf;
 	w->type = spec->type;
 	w->mtu = spec->mtu;
@@ -117,12 +122,16 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 	nexthop_unuse(rib->ns, w->result);
 	hash_remove(&rib->ways, &w->node);
 	list_remove(&w->dirty_link);
+	list_remove(&w->untold);
 	rib->n_recursive -= w->recursive;
 	rib->n_full -= w->full;
 	free(w);
 }
 
 /* ---- working out */
+
+/* Gateways behind gateways behind gateways are looked at so far: what leads nowhere by then leads nowhere. */
+#define LOOKS_MAX (4 * NHG_MEMBERS)
 
 /* What a result is made from. */
 struct rib_step {
@@ -133,7 +142,7 @@ struct rib_step {
 struct steps {
 	struct rib_step v[NHG_MEMBERS];
 	size_t n;
-	unsigned usable;
+	unsigned usable, looks;	   /* looks: at gateways, as far as that went */
 	const struct rib_way *way; /* whose they are */
 	const char *reason;
 };
@@ -151,21 +160,15 @@ static void add_step(struct rib *rib, struct steps *s, const struct rib_step *st
 	s->v[s->n++] = *step;
 }
 
-struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family)
+struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family,
+				    const struct rib_way *but)
 {
-	struct prefix p = {.addr = *gateway, .family = family};
+	int len = family == 4 ? 32 : 128;
 	struct rib_entry *e;
-	int len;
 
-	for (len = family == 4 ? 32 : 128; len > 0; len--) {
-		struct prefix masked;
-
-		p.len = len;
-		masked = prefix_masked(&p);
-		e = rib_entry_find(rib, vrf, &masked);
-		if (e && e->active)
-			return e;
-	}
+	while ((e = rib_entry_above(rib, vrf, gateway, family, &len)))
+		if (e->active && e->active->way != but)
+			return e->to.len ? e : NULL;
 	return NULL;
 }
 
@@ -189,16 +192,17 @@ static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_next
 				.weight = weight};
 	struct rib_entry *e;
 
+	s->looks++;
 	step.key.gateway = n->gateway;
 	if (n->iface) {
 		add_step(rib, s, &step);
 		return;
 	}
-	e = rib_gateway_entry(rib, vrf, &n->gateway, n->family);
-	if (!e) {
-		s->reason = "no interface reaches the gateway";
-	} else if (e->active->way == s->way) {
+	e = rib_gateway_entry(rib, vrf, &n->gateway, n->family, s->way);
+	if (!e && rib_gateway_entry(rib, vrf, &n->gateway, n->family, NULL)) {
 		s->reason = "the gateway is reached by nothing but the route itself";
+	} else if (!e) {
+		s->reason = "no interface reaches the gateway";
 	} else if (e->active->way->type == NEXTHOP_CONNECTED) {
 		step.key.iface = e->active->way->nexthops[0].iface;
 		add_step(rib, s, &step);
@@ -216,7 +220,7 @@ static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct s
 	struct rib_step step;
 	size_t i;
 
-	for (i = 0; i < by->n; i++) {
+	for (i = 0; i < by->n && s->n < NHG_MEMBERS && s->looks < LOOKS_MAX; i++) {
 		const struct rib_nexthop *n = &by->nexthops[i];
 		uint32_t w = weight * n->weight > 256 ? 256 : weight * n->weight;
 
@@ -289,7 +293,6 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 {
 	struct steps s = {.n = 0};
 	uint32_t result = 0;
-	struct rib_list *l;
 	int r = 0;
 
 	resolve_steps(rib, w, &s);
@@ -308,10 +311,29 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	}
 	w->reason = s.usable ? NULL : s.reason;
 	nexthop_unuse(rib->ns, w->result);
-	if (result != w->result)
-		for (l = w->routes.next; l != &w->routes; l = l->next)
-			rib_entry_dirty(rib, list_item(l, struct rib_route, of_way)->entry);
+	if (result != w->result) { /* from the first one on, also when some have been told of another change just now */
+		list_remove(&w->untold);
+		list_prepend(&w->routes, &w->untold);
+	}
 	w->result = result;
 	w->like = 0;
 	return 0;
+}
+
+bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max)
+{
+	struct rib_list *l;
+
+	if (list_empty(&w->untold))
+		return true;
+	while (max-- && w->untold.next != &w->routes) {
+		l = w->untold.next;
+		rib_entry_dirty(rib, list_item(l, struct rib_route, of_way)->entry);
+		list_remove(&w->untold);
+		list_prepend(l, &w->untold);
+	}
+	if (w->untold.next != &w->routes)
+		return false;
+	list_remove(&w->untold);
+	return true;
 }

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "events.h"
+#include "loop.h"
 
-#define SLICE_NS      3000000 /* how long choosing routes may keep the event loop from other work */
+#define SLICE_NS      1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
 #define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
 #define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
 
@@ -20,6 +22,14 @@ static uint32_t now_s(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint32_t)ts.tv_sec + 1; /* never 0 */
+}
+
+uint64_t route_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static bool usable(void *arg, uint16_t iface)
@@ -98,6 +108,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct routes *rs = arg;
 
+	loop_doing("gateways");
 	if (rs->ready && gateways_update(rs))
 		sw_epoch(rs->sw);
 }
@@ -168,20 +179,41 @@ static void own_filter_write(struct routes *rs)
 		__atomic_store_n(&rs->own->bits[w], now.bits[w], __ATOMIC_RELAXED);
 }
 
-static int settle(struct routes *rs, uint64_t budget_ns, struct errs *errs)
+/* The sources, as far as they are not told by events. */
+static int read_sources(struct routes *rs, bool commit)
 {
 	uint64_t signature = route_signature(rs);
-	bool changed = false, links = links_changed(rs);
+	bool first = !rs->ready, others = first || signature != rs->signature;
 	int r;
 
-	r = route_read_sources(rs, !rs->ready || signature != rs->signature);
+	r = route_read_configured(rs, commit || others);
+	if (r)
+		return r;
+	if (others)
+		route_reread_begin(rs);
+	rs->signature = signature;
+	/* before the first commit of the FIB it must know everything: what it is not told, it takes out */
+	r = route_reread(rs, first ? 0 : route_now_ns() + SLICE_NS);
+	if (r)
+		rs->signature = 0;
+	return r;
+}
+
+static int settle(struct routes *rs, bool commit, struct errs *errs)
+{
+	bool changed = false, links = links_changed(rs), first = !rs->ready;
+	int r;
+
+	r = read_sources(rs, commit);
 	if (r)
 		return errs_fail(errs, -r, "routes: %s", strerror(-r));
 	rs->ready = true;
-	rs->signature = signature;
 	if (links)
 		rib_links_changed(rs->rib);
-	r = rib_settle(rs->rib, budget_ns, &changed);
+	if (commit)
+		rib_hurry(rs->rib);
+	r = rib_settle(rs->rib, first ? 0 : SLICE_NS, &changed);
+	rs->host_due |= changed || links || commit;
 	if (changed)
 		own_filter_write(rs);
 	if (gateways_update(rs))
@@ -195,25 +227,39 @@ static int settle(struct routes *rs, uint64_t budget_ns, struct errs *errs)
 	return 0;
 }
 
+static bool pending(const struct routes *rs)
+{
+	return rib_pending(rs->rib) || rs->reread.step != REREAD_NONE;
+}
+
 static int settle_all(struct sw *sw, bool commit, struct errs *errs)
 {
 	struct routes *rs = sw->routes;
-	int r, r2;
+	int r, r2 = 0;
 
-	r = settle(rs, commit ? 0 : SLICE_NS, errs);
+	r = settle(rs, commit, errs);
 	if (r)
 		return r;
-	if (rib_pending(rs->rib))
+	if (!commit && pending(rs))
 		return -EAGAIN;
 	r = rib_refused(rs->rib, commit, errs);
-	r2 = route_host_reconcile(rs, errs);
+	if (rs->host_due)
+		r2 = route_host_reconcile(rs, errs);
+	rs->host_due = r2 != 0;
 	return r ? r : r2;
 }
 
+/* What the configuration says is in force at the end; what the kernel's routes, which may be a million, make of it follows in
+ * slices. */
 int route_reconcile(struct sw *sw, struct errs *errs)
 {
+	int r;
+
 	fib_limit(sw->routes->fib, sw->model->settings.max_routes4, sw->model->settings.max_routes6);
-	return settle_all(sw, true, errs);
+	r = settle_all(sw, true, errs);
+	if (!r && pending(sw->routes) && sw->events)
+		events_again(sw->events);
+	return r;
 }
 
 int route_settle(struct sw *sw, struct errs *errs)
@@ -247,8 +293,10 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 	if (!rs)
 		return;
-	if (k->protocol == RTPROT_SLUICE)
+	if (k->protocol == RTPROT_SLUICE) {
 		route_host_event(rs, op, k);
+		rs->host_due = true;
+	}
 	/* before the first reconciliation the mirror is read as a whole anyway; without memory it is read as a whole again */
 	if (rs->ready && route_kernel_event(rs, op, k))
 		rs->signature = 0;
@@ -308,6 +356,11 @@ int route_open(struct sw *sw, struct errs *errs)
 		r = errs_fail(errs, ENOMEM, "routes: no timer");
 		goto out;
 	}
+	r = route_audit_open(rs);
+	if (r) {
+		errs_fail(errs, -r, "routes: no audit: %s", strerror(-r));
+		goto out;
+	}
 	return 0;
 out:
 	route_close(sw);
@@ -322,6 +375,8 @@ void route_close(struct sw *sw)
 		return;
 	if (rs->timer)
 		event_free(rs->timer);
+	route_audit_close(rs);
+	route_reread_end(rs);
 	route_host_close(rs);
 	rib_close(rs->rib);
 	nexthop_close(rs->ns);

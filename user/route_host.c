@@ -67,10 +67,10 @@ static struct host_route *host_find(const struct routes *rs, const struct prefix
 	return node ? hash_entry(node, struct host_route, node) : NULL;
 }
 
-/* Of type and nexthops, whatever their order. */
-static uint64_t content_of(uint8_t type, const struct nl_nexthop *nh, size_t n)
+/* Of type, MTU and nexthops, whatever their order. */
+static uint64_t content_of(uint8_t type, uint32_t mtu, const struct nl_nexthop *nh, size_t n)
 {
-	uint64_t sum = type, s;
+	uint64_t sum = hash_mix(type, mtu), s;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
@@ -125,7 +125,7 @@ void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute 
 					    .family = k->nexthops[i].family,
 					    .weight = k->nexthops[i].weight};
 	/* without memory it stays unknown, and is set once more */
-	host_add(rs, &k->to, k->table, k->metric, content_of(k->type, nh, i));
+	host_add(rs, &k->to, k->table, k->metric, content_of(k->type, k->mtu, nh, i));
 }
 
 /* ---- what it should have */
@@ -200,33 +200,33 @@ static int want_one(const struct rib_view *v, void *arg)
 {
 	struct want *w = arg;
 	struct routes *rs = w->rs;
-	uint32_t table = route_table_of_vrf(rs, v->vrf);
 	struct nl_nexthop nh[HOST_NEXTHOPS];
+	struct nl_route route = {
+		.to = v->to, .table = route_table_of_vrf(rs, v->vrf), .metric = v->metric, .nexthops = nh, .mtu = v->mtu};
 	struct host_route *h;
 	uint64_t content;
-	uint8_t type;
-	size_t n;
 	int r;
 
-	/* a pool's address that an interface or a static route has is theirs */
-	if (!table || !v->result || (v->source == RIB_POOL && !v->active))
+	/* one that another route stands before: the kernel, which goes by metrics, would prefer it */
+	if (!route.table || !v->active)
 		return 0;
-	n = kernel_form(rs, v, nh, &type);
-	if (type == RTN_UNICAST && !n)
+	route.n = kernel_form(rs, v, nh, &route.type);
+	if (route.type == RTN_UNICAST && !route.n)
 		return 0;
-	content = content_of(type, nh, n);
-	h = host_find(rs, &v->to, table, v->metric);
+	content = content_of(route.type, route.mtu, nh, route.n);
+	h = host_find(rs, &v->to, route.table, v->metric);
+	route.known = h;
 	if (h && h->content == content) {
 		h->wanted = true;
 		return 0;
 	}
-	r = netlink_route_set(rs->sw->nl, &v->to, table, type, v->metric, nh, n, w->errs);
+	r = netlink_route_set(rs->sw->nl, &route, w->errs);
 	if (r) {
 		w->error = r;
 		return 0;
 	}
 	if (!h)
-		return host_add(rs, &v->to, table, v->metric, content);
+		return host_add(rs, &v->to, route.table, v->metric, content);
 	h->content = content;
 	h->wanted = true;
 	return 0;
@@ -249,10 +249,11 @@ int route_host_reconcile(struct routes *rs, struct errs *errs)
 	it = (struct hash_iter){0};
 	while ((node = hash_next(&rs->host_routes, &it))) {
 		struct host_route *h = hash_entry(node, struct host_route, node);
+		struct nl_route route = {.to = h->to, .table = h->table, .metric = h->metric, .known = true};
 
 		if (h->wanted)
 			continue;
-		r = netlink_route_delete(rs->sw->nl, &h->to, h->table, h->metric, errs);
+		r = netlink_route_delete(rs->sw->nl, &route, errs);
 		if (r)
 			w.error = r;
 		else

@@ -77,18 +77,3 @@ int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *e
 	route_gateways_update(rs);
 	return r ? errs_fail(errs, -r, "out of memory") : n;
 }
-
-json_t *nexthop_show(struct sw *sw)
-{
-	struct routes *rs = sw->routes;
-	json_t *list = json_array();
-	const struct nexthop *nh;
-	uint32_t id;
-
-	for (id = 1; id < nexthop_end(rs->ns); id++) {
-		nh = nexthop_at(rs->ns, id);
-		if (nh && (nh->type == NEXTHOP_GATEWAY || nh->type == NEXTHOP_CONNECTED))
-			json_array_append_new(list, route_show_nexthop(rs, id, 1, -1));
-	}
-	return list;
-}

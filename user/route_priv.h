@@ -1,7 +1,8 @@
 /* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
  * the addresses and the kernel into the RIB), route_pool.c (the
  * addresses of NAT), route_host.c (static routes and pools into the kernel), route_nexthop.c (gateways as their own noun: list,
- * drain), route_show.c (words and JSON), route_get.c and route_why.c (which way a packet would go, and why).
+ * drain), route_audit.c (the tables compared with each other, all the time), route_show.c (words and JSON), route_get.c and
+ * route_why.c (which way a packet would go, and why).
  */
 #ifndef SLUICE_ROUTE_PRIV_H
 #define SLUICE_ROUTE_PRIV_H
@@ -18,6 +19,15 @@ struct drain {
 	uint16_t iface;
 };
 
+/* The kernel's routes being read anew from the mirror. */
+struct reread {
+	int step; /* REREAD_*; from REREAD_SWEEP on one for each source */
+	size_t at;
+	struct rib_cursor *cursor;
+};
+
+enum { REREAD_NONE, REREAD_WALK, REREAD_SWEEP };
+
 struct routes {
 	struct sw *sw;
 	struct fib *fib;
@@ -29,17 +39,29 @@ struct routes {
 	bool ready;			 /* every source was read once: the FIB of a former life may be replaced */
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
-	uint32_t *probed_s;		 /* when a nexthop's gateway was last asked for; 0: never */
+	struct reread reread;
+	bool host_due;	    /* what the kernel has from us may not be what it should have */
+	uint32_t *probed_s; /* when a nexthop's gateway was last asked for; 0: never */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes; /* static routes that the kernel has from us */
+	struct audit *audit;
 };
 
-/* route_source.c. Addresses and static routes are read whole; kernel routes too when `kernel`. */
-int route_read_sources(struct routes *rs, bool kernel);
+uint64_t route_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* route_source.c. What the configuration has, and the addresses of the interfaces; `all`: not those alone. -ENOMEM. */
+int route_read_configured(struct routes *rs, bool all);
+/* Every kernel route anew: begun, and done until `end_ns` (0: to the end); rs->reread.step says whether something is left.
+ * -ENOMEM. */
+void route_reread_begin(struct routes *rs);
+int route_reread(struct routes *rs, uint64_t end_ns);
+void route_reread_end(struct routes *rs);
 uint64_t route_signature(const struct routes *rs);
 /* A kernel route came, changed, or went. -ENOMEM. */
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* What the RIB should have of a kernel route; `nh`: room for all its nexthops. -ENOENT: nothing. */
+int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct rib_route_spec *ret, struct rib_nexthop *nh);
 const char *route_protocol_name(uint8_t source, uint8_t protocol);
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
 
@@ -50,6 +72,7 @@ int route_read_pools(struct routes *rs);
 int route_drains_adopt(struct routes *rs); /* those of the former life, which the nexthops are marked with */
 bool route_drained(const struct routes *rs, const struct nexthop *nh);
 /* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
+const char *route_nexthop_state(const struct routes *rs, const struct nexthop *nh); /* "resolved", "unresolved", "failed" … */
 json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);
 /* A route's members but for the nexthops, and those. */
 json_t *route_show_fields(struct routes *rs, const struct rib_view *v);
@@ -63,6 +86,11 @@ json_t *route_why(struct routes *rs, uint16_t vrf, const struct addr *a, const s
 json_t *route_recursion(struct routes *rs, const struct rib_view *v);
 /* route.c: states and buckets as they should be now. */
 void route_gateways_update(struct routes *rs);
+
+/* route_audit.c */
+int route_audit_open(struct routes *rs); /* -ENOMEM */
+void route_audit_close(struct routes *rs);
+uint64_t route_audit_differences(const struct routes *rs, bool repaired); /* all there were, or those that were repaired */
 
 /* route_host.c */
 void route_host_open(struct routes *rs);

@@ -21,6 +21,7 @@ static const struct {
 };
 
 #define KERNEL_DISTANCE 10
+#define REREAD_PIECE	256 /* routes between two looks at the clock */
 
 static uint8_t distance_of(uint8_t protocol)
 {
@@ -266,6 +267,19 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 	return k->table == RT_TABLE_LOCAL ? -ENOENT : 0;
 }
 
+int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct rib_route_spec *ret, struct rib_nexthop *nh)
+{
+	*ret = (struct rib_route_spec){
+		.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu, .table = k->table, .nexthops = nh};
+	if (k->table != RT_TABLE_LOCAL && !vrf_of_table(rs->sw, k->table, &ret->vrf, &ret->rank))
+		return -ENOENT;
+	if (kernel_type(rs, k, &ret->source, &ret->type))
+		return -ENOENT;
+	if (ret->type == NEXTHOP_GATEWAY)
+		ret->n = kernel_nexthops(rs, k, nh);
+	return ret->type == NEXTHOP_GATEWAY && !ret->n ? -ENOENT : 0;
+}
+
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
 {
 	struct rib_route_spec spec = {
@@ -353,25 +367,72 @@ static int read_imports(struct routes *rs)
 	return r;
 }
 
-int route_read_sources(struct routes *rs, bool kernel)
+int route_read_configured(struct routes *rs, bool all)
 {
-	int r;
+	int r = all ? read_imports(rs) : 0;
 
-	r = read_addresses(rs);
+	rib_urgent(rs->rib, true);
 	if (!r)
-		r = read_imports(rs);
-	if (!r)
+		r = read_addresses(rs);
+	if (!r && all)
 		r = read_static(rs);
-	if (!r)
+	if (!r && all)
 		r = route_read_pools(rs);
-	if (r || !kernel)
-		return r;
-	rib_begin(rs->rib, RIB_KERNEL);
-	rib_begin(rs->rib, RIB_HOST);
-	r = mirror_each_route(rs->sw->mirror, 0, put_kernel, rs);
-	if (r)
-		return r;
-	rib_sweep(rs->rib, RIB_KERNEL);
-	rib_sweep(rs->rib, RIB_HOST);
+	rib_urgent(rs->rib, false);
+	return r;
+}
+
+/* ---- the kernel's routes, all of them anew: there may be a million, and it is done in pieces, beside their events */
+
+static const uint8_t kernel_sources[] = {RIB_KERNEL, RIB_HOST};
+
+void route_reread_end(struct routes *rs)
+{
+	if (rs->reread.cursor)
+		rib_cursor_close(rs->rib, rs->reread.cursor);
+	rs->reread = (struct reread){0};
+}
+
+void route_reread_begin(struct routes *rs)
+{
+	size_t i;
+
+	route_reread_end(rs);
+	for (i = 0; i < sizeof(kernel_sources); i++)
+		rib_begin(rs->rib, kernel_sources[i]);
+	rs->reread.step = REREAD_WALK;
+}
+
+/* A piece of the sweep: of one source, then of the other. */
+static int reread_sweep(struct routes *rs)
+{
+	struct reread *rr = &rs->reread;
+
+	if (!rr->cursor)
+		rr->cursor = rib_cursor_open(rs->rib, kernel_sources[rr->step - REREAD_SWEEP]);
+	if (!rr->cursor)
+		return -ENOMEM;
+	if (!rib_sweep_some(rs->rib, rr->cursor, REREAD_PIECE))
+		return 0;
+	rib_cursor_close(rs->rib, rr->cursor);
+	rr->cursor = NULL;
+	if (++rr->step == REREAD_SWEEP + (int)sizeof(kernel_sources))
+		rr->step = REREAD_NONE;
 	return 0;
+}
+
+int route_reread(struct routes *rs, uint64_t end_ns)
+{
+	struct reread *rr = &rs->reread;
+	int r = 0;
+
+	while (rr->step != REREAD_NONE && !r) {
+		if (rr->step != REREAD_WALK)
+			r = reread_sweep(rs);
+		else if (mirror_routes_step(rs->sw->mirror, &rr->at, REREAD_PIECE, put_kernel, rs, &r) && !r)
+			rr->step = REREAD_SWEEP;
+		if (end_ns && route_now_ns() > end_ns)
+			break;
+	}
+	return r;
 }

@@ -22,6 +22,7 @@
 #include "netlink.h"
 #include "table.h"
 
+struct events;	  /* events.c */
 struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
 struct vrfs;	  /* vrf.c */
 struct ifaces;	  /* iface.c */
@@ -41,7 +42,7 @@ struct sw {
 	struct mirror *mirror;
 	struct netlink *nl;
 	struct control *control; /* mmap-ed */
-	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
+	struct events *events;	 /* NULL: nobody waits for events */
 
 	struct vrfs *vrfs;
 	struct ports *ports;
@@ -118,7 +119,8 @@ void iface_adopt(struct sw *sw, const struct model *former);
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
 const char *iface_of_host_port(const struct sw *sw, const char *netdev); /* interface's name, or NULL */
-json_t *iface_show(struct sw *sw);
+/* iface_list.c: as the query says: [{"name", …}], or a page of it with `limit`: {"interfaces": [...], "next"}. With words. */
+int iface_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 
 /* fdb.c: static and own entries, ageing, listing. */
 int fdb_open(struct sw *sw, struct errs *errs);
@@ -142,7 +144,7 @@ int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint
 bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
 int neighbor_full(const struct sw *sw, struct errs *errs);			/* -E2BIG with words when some found no room */
 /* [{"address", "interface", "mac", "state", "offloaded", "used_s"}] */
-int neighbor_list(struct sw *sw, struct http_stream *ret);
+int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 
 /* route.c: the RIB, nexthops, groups, the FIB. */
 int route_open(struct sw *sw, struct errs *errs);
@@ -156,27 +158,21 @@ int route_settle(struct sw *sw, struct errs *errs);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
-struct route_filter {
-	const char *vrf, *protocol; /* NULL: any */
-	struct prefix to;	    /* family 0: any */
-	bool longer;		    /* everything within `to`, not that prefix alone */
-	bool inactive;		    /* only those that are not in force */
-	uint8_t family;		    /* 0: both */
-	struct addr via;
-	uint8_t via_family; /* 0: any */
-	uint16_t iface;	    /* 0: any */
-	uint32_t limit;	    /* 0: all */
-};
-int route_list(struct sw *sw, const struct route_filter *filter, struct http_stream *ret);
+/* route_list.c: as the query says; a page in order ({"routes": [...], "next": a cursor or null}) with `limit`. With words. */
+int route_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* The name as a constant, NULL when no route can have this protocol. */
 const char *route_protocol_known(const char *name);
-/* route_nexthop.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
-json_t *nexthop_show(struct sw *sw);
+/* nexthop_list.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
+int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
 json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "imported"}: prefixes in force */
 bool route_vrf_empty(const struct sw *sw, uint16_t vrf);   /* the FIB has nothing of it */
-/* {"known", "in_force", "refused"}: how many */
+/* route_audit.c: {"state": "running"|"waiting", "rounds", "last": {"at", "took_s", "routes", "samples", "asked"}, "now": {…},
+ *  "differences", "repaired", "passing", "found": [{"prefix", "vrf", "address", "between", "fib"|"kernel", "rib", "since",
+ *  "repaired"}]} */
+json_t *route_audit_show(struct sw *sw);
+/* {"known", "in_force", "refused", "audit_differences", "audit_repaired"}: how many */
 json_t *route_status(struct sw *sw);
 /* A packet to explain, as text; NULL: not said. `iif`: the port or interface that it comes in by. */
 struct route_query {

@@ -2,14 +2,16 @@
 `make soak` runs it with a million routes."""
 import os
 import signal
+import socket
 import time
 
 import pytest
 
 import netlab
 import talk
+from nlsocket import events_socket
 
-COUNT = int(os.environ.get("SLUICE_ROUTES", "150000"))
+COUNT = int(os.environ.get("SLUICE_ROUTES", "200000"))
 BURST = 200000
 CONFIG = """ports:
   up1: {mode: routed}
@@ -44,6 +46,28 @@ def status(w):
     return w.gw.json("status")
 
 
+def turns(w):
+    s = status(w)["loop"]
+    return ", ".join(f"longest turn of the event loop {s[k]['max_ms']:.1f} ms {words} ({s[k]['longest']})"
+                     for k, words in (("cpu", "on the processor"), ("blocked", "blocked")))
+
+
+def no_long_turn(w):
+    """In processor time: what a turn waits for the kernel depends on who else holds the kernel's locks on this machine. Where many
+    others have the processors, their caches are cold and the same work takes twice as long."""
+    busy = os.getloadavg()[0] > 2 * os.cpu_count()
+    s = status(w)["loop"]
+    assert s["cpu"]["max_ms"] <= (20 if busy else 10), s
+
+
+def settled(w, n):
+    netlab.wait_for(f"{n} routes are in force", lambda: status(w)["routes"]["in_force"] >= n, timeout=120, every=0.2)
+
+
+def count(w, words=""):
+    return int(w.sw.run(["sh", "-c", f"{netlab.BUILD}/sluice -i {w.gw.instance} route show protocol bgp {words} | wc -l"], timeout=300).stdout)
+
+
 def in_force(w):
     return {(r["to"], r["nexthops"][0]["via"]) for r in w.gw.json("route show protocol bgp") if r["active"]}
 
@@ -59,8 +83,7 @@ def test_no_turn_of_the_event_loop_is_long(w):
     t = talk.Thread(batch, w, "add", range(COUNT))
     shown, slowest, shows = 0, 0.0, 0
     while t.is_alive():
-        shown = int(w.sw.run(["sh", "-c", f"{netlab.BUILD}/sluice -i {w.gw.instance} route show protocol bgp | wc -l"],
-                             timeout=300).stdout)
+        shown = count(w)
         shows += 1
         ask = time.monotonic()
         w.gw.cli("status")
@@ -70,21 +93,21 @@ def test_no_turn_of_the_event_loop_is_long(w):
     took = time.monotonic() - begin
     with open(f"/proc/{w.gw.process.pid}/status") as f:
         rss = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
-    assert len(in_force(w)) == COUNT
+    assert count(w, "active") == COUNT
     begin = time.monotonic()
     w.sw.run("ip route flush proto bgp", timeout=300)
     netlab.wait_for("all are gone", lambda: status(w)["routes"]["in_force"] < 10, timeout=120, every=0.1)
-    s = status(w)
     print(f"\n{COUNT} routes by netlink in {took:.1f} s ({COUNT / took:.0f} a second) beside {shows} listings (the last of {shown}); "
-          f"gone in {time.monotonic() - begin:.1f} s; {rss // 1024} MiB; slowest status {slowest * 1000:.0f} ms; longest turn of the "
-          f"event loop {s['loop_max_ms']:.1f} ms")
-    assert s["loop_max_ms"] < 10
+          f"gone in {time.monotonic() - begin:.1f} s; {rss // 1024} MiB; slowest status {slowest * 1000:.0f} ms; {turns(w)}")
+    no_long_turn(w)
 
 
 def test_overrun_of_the_netlink_socket(w):
     """The daemon stands still during a burst that its socket cannot hold; then its FIB is what the kernel has."""
     batch(w, "add", range(0, 50000))
-    netlab.wait_for("the first are in force", lambda: status(w)["routes"]["in_force"] >= 50000, timeout=60, every=0.2)
+    settled(w, 50000)
+    with events_socket(w.gw.process.pid) as s:  # a page: a dozen of routes' events
+        s.setsockopt(socket.SOL_SOCKET, 33, 4096)  # SO_RCVBUFFORCE
     before = status(w)["netlink_resyncs"]
     os.kill(w.gw.process.pid, signal.SIGSTOP)
     try:
@@ -97,8 +120,29 @@ def test_overrun_of_the_netlink_socket(w):
     netlab.wait_for("it has noticed", lambda: status(w)["netlink_resyncs"] > before, timeout=60)
     netlab.wait_for("the last is in force", lambda: status(w)["routes"]["in_force"] >= BURST - 25000, timeout=60, every=0.1)
     print(f"\n{BURST} changes while sluiced stood still: in step again after {time.monotonic() - begin:.1f} s, "
-          f"longest turn of the event loop {status(w)['loop_max_ms']:.1f} ms")
+          f"{turns(w)}")
+    no_long_turn(w)
     want = kernel(w)
     assert len(want) == BURST - 25000
     netlab.wait_for("the FIB is what the kernel has", lambda: in_force(w) == want, timeout=30, every=1)
     assert w.gw.json(f"route get {net(7).replace('.0/24', '.9')}").get("route") is None
+
+
+def test_changes_of_the_configuration_beside_a_big_table(w):
+    """An interface comes, a VRF takes one over, a gateway's link goes: what that means for all the routes is worked out in slices."""
+    more = CONFIG.replace("interfaces:\n", "interfaces:\n  vlan10: {vlan: 10, addresses: [10.0.10.1/24]}\n")
+    vrf = more + "vrfs: {red: {table: 101}}\nroutes: [{to: 203.0.113.0/24, via: 192.0.2.2}]\n"
+    batch(w, "add", range(COUNT))
+    settled(w, COUNT)
+    no_long_turn(w)
+    for name, config in (("an interface more", more), ("a VRF and a static route more", vrf), ("as at first", CONFIG)):
+        w.gw.cli(["apply", w.write("next.yaml", config)], timeout=60)
+        settled(w, COUNT)
+        print(f"\n{name}: {turns(w)}")
+        no_long_turn(w)
+    w.r.run("ip link set sw down")
+    netlab.wait_for("none is in force", lambda: status(w)["routes"]["in_force"] < 100, timeout=60, every=0.2)
+    w.r.run("ip link set sw up")
+    netlab.wait_for("all are in force again", lambda: status(w)["routes"]["in_force"] >= COUNT, timeout=60, every=0.2)
+    print(f"\na link down and up: {turns(w)}")
+    no_long_turn(w)

@@ -131,10 +131,11 @@ static const struct row rows[] = {
 	 "sluice.yaml:14: neighbors[0]: fe80::2 is the address of interface `up1` itself\n"},
 	{"nexthop unreached", BASE "routes: [{to: 10.9.0.0/16, via: 198.51.100.1}]\n",
 	 "sluice.yaml:14: routes[0].via: no interface of VRF `default` reaches the gateway 198.51.100.1: none has a prefix with "
-	 "it (or give `interface` and `onlink: true`)\n"},
+	 "it (or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n"},
 	{"nexthop in another vrf only", BASE "routes: [{to: 10.9.0.0/16, via: 10.0.20.9, vrf: red}]\n",
 	 "sluice.yaml:14: routes[0].via: no interface of VRF `red` reaches the gateway 10.0.20.9: none has a prefix with it (or "
-	 "give `interface` and `onlink: true`)\n"},
+	 "give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n"},
+	{"nexthop recursive: fine", BASE "routes: [{to: 10.9.0.0/16, via: [{address: 198.51.100.1, recursive: true}]}]\n", ""},
 	{"nexthop own", BASE "routes: [{to: 10.9.0.0/16, via: 10.0.10.1}]\n",
 	 "sluice.yaml:14: routes[0].via: the gateway 10.0.10.1 is the address of interface `vlan10` itself\n"},
 	{"nexthop broadcast", BASE "routes: [{to: 10.9.0.0/16, via: 192.0.2.3}]\n",

@@ -172,9 +172,9 @@ static void check_test(void **state)
 	assert_int_equal(model_add(m, "routes", item, "api", &errs), 0);
 	assert_int_equal(model_check(m, &errs), -EINVAL);
 	text = errors_text(&errs);
-	assert_string_equal(
-		text, "api: routes[4].via: no interface of VRF `default` reaches the gateway 172.16.0.1: none has a prefix with "
-		      "it (or give `interface` and `onlink: true`)\n");
+	assert_string_equal(text,
+			    "api: routes[4].via: no interface of VRF `default` reaches the gateway 172.16.0.1: none has a prefix "
+			    "with it (or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n");
 	free(text);
 	json_decref(item);
 	model_free(m);

@@ -100,6 +100,7 @@ static void reference_is_whole_test(void **state)
 		"interface",
 		"weight",
 		"onlink",
+		"recursive",
 		"source",
 		"destination",
 		"out",

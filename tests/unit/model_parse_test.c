@@ -309,6 +309,11 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: routes[0].via[0].weight: 0 is not in 1..256\n"},
 	{"route onlink", "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, onlink: yes}]}]\n",
 	 "sluice.yaml:1: routes[0].via[0].onlink: `yes` is neither true nor false\n"},
+	{"route recursive and interface",
+	 "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, interface: eth0, recursive: true}]}]\n",
+	 "sluice.yaml:1: routes[0].via[0].recursive: `recursive` says that another route leads to `address`: so it is needed, "
+	 "and "
+	 "no `interface`\n"},
 	{"route onlink no interface", "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, onlink: true}]}]\n",
 	 "sluice.yaml:1: routes[0].via[0].onlink: `onlink` says that `address` is a neighbour on `interface`: both are needed\n"},
 	{"route link-local", "routes: [{to: \"::/0\", via: \"fe80::1\"}]\n",

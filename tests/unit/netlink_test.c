@@ -142,6 +142,21 @@ static void link_set_and_alias_test(void **state)
 	assert_int_equal(netlink_link_alias(nl, i, alias, &errs), -EINVAL);
 }
 
+static int set_route(const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric, const struct nl_nexthop *nh,
+		     size_t n)
+{
+	struct nl_route r = {.to = *to, .table = table, .type = type, .metric = metric, .nexthops = nh, .n = n};
+
+	return netlink_route_set(nl, &r, &errs);
+}
+
+static int delete_route(const struct prefix *to, uint32_t table, uint32_t metric)
+{
+	struct nl_route r = {.to = *to, .table = table, .metric = metric};
+
+	return netlink_route_delete(nl, &r, &errs);
+}
+
 static void error_has_the_kernels_words_test(void **state)
 {
 	struct prefix p = prefix("10.9.0.0/16");
@@ -149,7 +164,7 @@ static void error_has_the_kernels_words_test(void **state)
 	char *text;
 
 	assert_int_equal(netlink_link_set(nl, nh.ifindex, true, NULL, 0, &errs), 0);
-	assert_int_equal(netlink_route_set(nl, &p, RT_TABLE_MAIN, RTN_UNICAST, 0, &nh, 1, &errs), -ENETUNREACH);
+	assert_int_equal(set_route(&p, RT_TABLE_MAIN, RTN_UNICAST, 0, &nh, 1), -ENETUNREACH);
 	assert_int_equal(errs.n, 1);
 	text = err_text(&errs.v[0]);
 	assert_non_null(strstr(text, "10.9.0.0/16"));
@@ -199,30 +214,49 @@ static void ipv4_routes_test(void **state)
 			  v6 = {.ifindex = i, .gateway = addr("fe80::9"), .family = 6, .weight = 1},
 			  far = {.ifindex = i, .gateway = addr("192.0.2.1"), .family = 4, .weight = 1, .onlink = true},
 			  dev = {.ifindex = i};
-	struct prefix p = prefix("10.9.0.0/16"), all = prefix("0.0.0.0/0"), sink = prefix("10.10.0.0/16");
+	struct prefix p = prefix("10.9.0.0/16"), all = prefix("0.0.0.0/0"), sink = prefix("10.10.0.0/16"),
+		      q = prefix("10.8.0.0/16");
 
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 7, nh, 2, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 7, nh, 2), 0);
 	expect_output("10.9.0.0/16 proto 83 metric 7 \n\tnexthop via 10.1.0.2 dev vlan10 weight 3 \n"
 		      "\tnexthop via 10.1.0.3 dev vlan10 weight 1",
 		      "ip route show 10.9.0.0/16");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 7, nh, 2, &errs), 0); /* the same again */
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 7, nh, 1, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 7, nh, 2), 0); /* the same again */
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 7, nh, 1), 0);
 	expect_output("10.9.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 7", "ip route show 10.9.0.0/16");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 7, &v6, 1, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 7, &v6, 1), 0);
 	expect_output("10.9.0.0/16 via inet6 fe80::9 dev vlan10 proto 83 metric 7", "ip route show 10.9.0.0/16");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 7, &dev, 1, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 7, &dev, 1), 0);
 	expect_output("10.9.0.0/16 dev vlan10 proto 83 scope link metric 7", "ip route show 10.9.0.0/16");
-	assert_int_equal(netlink_route_set(nl, &all, 1000, RTN_UNICAST, 0, &far, 1, &errs), 0);
+	assert_int_equal(set_route(&all, 1000, RTN_UNICAST, 0, &far, 1), 0);
 	expect_output("default via 192.0.2.1 dev vlan10 proto 83 onlink", "ip route show table 1000");
-	assert_int_equal(netlink_route_set(nl, &sink, 254, RTN_BLACKHOLE, 0, NULL, 0, &errs), 0);
+	assert_int_equal(set_route(&sink, 254, RTN_BLACKHOLE, 0, NULL, 0), 0);
 	expect_output("blackhole 10.10.0.0/16 proto 83", "ip route show 10.10.0.0/16");
+	assert_int_equal(
+		netlink_route_set(
+			nl,
+			&(struct nl_route){
+				.to = q, .table = 254, .metric = 3, .type = RTN_UNICAST, .nexthops = nh, .n = 1, .mtu = 1400},
+			&errs),
+		0);
+	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1400", "ip route show 10.8.0.0/16");
+	assert_int_equal(
+		netlink_route_set(
+			nl,
+			&(struct nl_route){
+				.to = q, .table = 254, .metric = 3, .type = RTN_UNICAST, .nexthops = nh, .n = 1, .mtu = 1300},
+			&errs),
+		0);
+	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1300", "ip route show 10.8.0.0/16");
+	assert_int_equal(netlink_route_delete(nl, &(struct nl_route){.to = q, .table = 254, .metric = 3, .known = true}, &errs),
+			 0);
 	/* of metric 0 there is none: the other one stays */
-	assert_int_equal(netlink_route_delete(nl, &p, 254, 0, &errs), 0);
+	assert_int_equal(delete_route(&p, 254, 0), 0);
 	expect_contains("10.9.0.0/16", "ip route show 10.9.0.0/16");
 	for (int again = 0; again < 2; again++) {
-		assert_int_equal(netlink_route_delete(nl, &p, 254, 7, &errs), 0);
-		assert_int_equal(netlink_route_delete(nl, &sink, 254, 0, &errs), 0);
-		assert_int_equal(netlink_route_delete(nl, &all, 1000, 0, &errs), 0);
+		assert_int_equal(delete_route(&p, 254, 7), 0);
+		assert_int_equal(delete_route(&sink, 254, 0), 0);
+		assert_int_equal(delete_route(&all, 1000, 0), 0);
 	}
 	expect_output("", "ip route show proto 83 table all");
 	assert_int_equal(errs.n, 0);
@@ -236,16 +270,16 @@ static void other_programs_routes_stay_test(void **state)
 	struct prefix p = prefix("10.9.0.0/16"), q = prefix("10.8.0.0/16");
 
 	ip("route add 10.9.0.0/16 via 10.1.0.7 proto bgp");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 0, &nh, 1, &errs), -EEXIST);
-	assert_int_equal(netlink_route_delete(nl, &p, 254, 0, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 0, &nh, 1), -EEXIST);
+	assert_int_equal(delete_route(&p, 254, 0), 0);
 	expect_output("10.9.0.0/16 via 10.1.0.7 dev vlan10 proto bgp", "ip route show 10.9.0.0/16");
 	/* theirs came later, and stands first */
-	assert_int_equal(netlink_route_set(nl, &q, 254, RTN_UNICAST, 0, &nh, 1, &errs), 0);
+	assert_int_equal(set_route(&q, 254, RTN_UNICAST, 0, &nh, 1), 0);
 	ip("route prepend 10.8.0.0/16 via 10.1.0.7 proto bgp");
-	assert_int_equal(netlink_route_set(nl, &q, 254, RTN_UNICAST, 0, &nh2, 1, &errs), 0);
+	assert_int_equal(set_route(&q, 254, RTN_UNICAST, 0, &nh2, 1), 0);
 	expect_output("10.8.0.0/16 via 10.1.0.7 dev vlan10 proto bgp \n10.8.0.0/16 via 10.1.0.3 dev vlan10 proto 83",
 		      "ip route show 10.8.0.0/16");
-	assert_int_equal(netlink_route_delete(nl, &q, 254, 0, &errs), 0);
+	assert_int_equal(delete_route(&q, 254, 0), 0);
 	expect_output("10.8.0.0/16 via 10.1.0.7 dev vlan10 proto bgp", "ip route show 10.8.0.0/16");
 }
 
@@ -260,19 +294,19 @@ static void ipv6_routes_test(void **state)
 			  dev = {.ifindex = i};
 	struct prefix p = prefix("2001:db8:9::/48");
 
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 0, nh, 2, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 0, nh, 2), 0);
 	expect_output("2001:db8:9::/48 proto 83 metric 1024 pref medium\n\tnexthop via fe80::2 dev vlan10 weight 1 \n"
 		      "\tnexthop via fe80::3 dev vlan10 weight 2",
 		      "ip -6 route show 2001:db8:9::/48");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 0, nh + 1, 1, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 0, nh + 1, 1), 0);
 	expect_output("2001:db8:9::/48 via fe80::3 dev vlan10 proto 83 metric 1024 pref medium",
 		      "ip -6 route show 2001:db8:9::/48");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNICAST, 0, &dev, 1, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNICAST, 0, &dev, 1), 0);
 	expect_output("2001:db8:9::/48 dev vlan10 proto 83 metric 1024 pref medium", "ip -6 route show 2001:db8:9::/48");
-	assert_int_equal(netlink_route_set(nl, &p, 254, RTN_UNREACHABLE, 0, NULL, 0, &errs), 0);
+	assert_int_equal(set_route(&p, 254, RTN_UNREACHABLE, 0, NULL, 0), 0);
 	expect_contains("unreachable 2001:db8:9::/48", "ip -6 route show 2001:db8:9::/48");
 	for (int again = 0; again < 2; again++)
-		assert_int_equal(netlink_route_delete(nl, &p, 254, 0, &errs), 0);
+		assert_int_equal(delete_route(&p, 254, 0), 0);
 	expect_output("", "ip -6 route show 2001:db8:9::/48");
 	assert_int_equal(errs.n, 0);
 }

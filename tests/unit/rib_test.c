@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "rib.h"
 
@@ -280,6 +281,57 @@ static void loop_test(void **arg)
 	assert_int_equal(result(s, "10.2.0.1"), 0);
 	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0, 0);
 	settle(s);
+}
+
+/* A gateway within the very prefix of its route is looked for in the shorter ones, as the kernel does it; and what was found
+ * stays found when everything is worked out again. */
+static void own_prefix_test(void **arg)
+{
+	struct state *s = *arg;
+	int i;
+
+	put(s, "10.0.0.0/8", RIB_CONNECTED, 0, 0, via(NULL, 1, 1));
+	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.1.0.1", 0, 1));
+	for (i = 0; i < 4; i++) {
+		settle(s);
+		assert_via(s, "10.1.2.3", "10.1.0.1", 1);
+		assert_true(i == 0 || !settle(s));
+		rib_links_changed(s->rib);
+	}
+	/* two that each hold the gateway of the other */
+	put(s, "10.2.0.0/16", RIB_STATIC, 1, 0, via("10.3.0.1", 0, 1));
+	put(s, "10.3.0.0/16", RIB_STATIC, 1, 0, via("10.2.0.1", 0, 1));
+	for (i = 0; i < 4; i++) {
+		settle(s);
+		assert_int_not_equal(result(s, "10.2.0.9"), 0);
+		assert_int_not_equal(result(s, "10.3.0.9"), 0);
+		assert_true(i == 0 || !settle(s));
+		rib_links_changed(s->rib);
+	}
+}
+
+/* 256 gateways, each behind a route of 256, and so on: followed as far as a group holds nexthops, and no further. */
+static void many_over_many_test(void **arg)
+{
+	struct state *s = *arg;
+	struct rib_nexthop nh[NHG_MEMBERS];
+	clock_t begin = clock();
+	char text[64];
+	int level, i;
+
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 1, 1));
+	for (level = 1; level <= RIB_DEPTH; level++) {
+		for (i = 0; i < NHG_MEMBERS; i++) {
+			snprintf(text, sizeof(text), "10.%d.0.%d", level - 1, 1 + i % 8);
+			nh[i] = via(text, 0, 1);
+		}
+		snprintf(text, sizeof(text), "10.%d.0.0/24", level);
+		assert_int_equal(try_put(s, text, RIB_STATIC, 1, 0, nh, NHG_MEMBERS), 0);
+	}
+	settle(s);
+	assert_int_not_equal(result(s, "10.1.0.9"), 0);
+	assert_int_not_equal(result(s, "10.3.0.9"), 0);
+	assert_true((clock() - begin) / CLOCKS_PER_SEC < 2);
 }
 
 /* ECMP: one of three links down moves its share alone, without touching the FIB; a route replaced by one with fewer nexthops
@@ -595,6 +647,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(link_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(loop_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(own_prefix_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_over_many_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),

@@ -156,6 +156,11 @@ void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
 void print_vrfs(const json_t *answer);
 void print_route(const json_t *route);
+void print_routes(const json_t *answer); /* a page of them */
+/* What a page is of, whole listings included; *ret_next: where to go on, NULL: nowhere. */
+const json_t *page_rows(const json_t *answer, const char *noun, const char **ret_next);
+void print_next(const char *next);
+void print_audit(const json_t *answer);
 void print_route_get(const json_t *answer);
 void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);

@@ -111,6 +111,7 @@ static const struct param route_add[] = {
 	 .names = "/v1/interfaces"},
 	{.key = "weight", .value = "N", .json = "weight", .type = VALUE_NUMBER, .flags = PARAM_HOP, .help = "1..256"},
 	{.key = "onlink", .json = "onlink", .flags = PARAM_HOP, .help = "the gateway is there, whatever the addresses say"},
+	{.key = "recursive", .json = "recursive", .flags = PARAM_HOP, .help = "another route leads to the gateway, or will"},
 	{.key = "nexthop", .flags = PARAM_NEW_HOP, .help = "another way out begins: via … dev … weight …"},
 	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
 	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
@@ -131,16 +132,57 @@ static const struct param route_delete[] = {
 	END,
 };
 
+/* A page of a listing. */
+#define PAGE                                                                                                                     \
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many, in order"},             \
+		{.key = "after", .value = "CURSOR", .json = "?after", .help = "the next ones; -j calls it `next`"}
+
 static const struct param route_show[] = {
 	{.value = "PREFIX", .json = "?to", .help = "of this prefix alone"},
-	{.key = "longer", .value = "PREFIX", .json = "?longer", .help = "of every prefix within this one"},
-	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs"},
+	{.key = "exact", .value = "PREFIX", .json = "?to", .help = "the same"},
+	{.key = "root", .alias = "longer", .value = "PREFIX", .json = "?longer", .help = "of every prefix within this one"},
+	{.key = "match", .value = "PREFIX", .json = "?match", .help = "of every prefix that holds this one"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	{.key = "table", .value = "N", .json = "?table", .type = VALUE_NUMBER, .help = "of the kernel"},
 	{.key = "protocol", .value = "NAME", .json = "?protocol", .help = "static, connected, local, nat, bgp, bird, kernel …"},
+	{.key = "type", .value = "TYPE", .json = "?type", .choices = "unicast local broadcast blackhole unreachable prohibit"},
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
 	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
 	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},
-	{.key = "inactive", .json = "?inactive", .fixed = "1", .help = "only those that are not in force, and why"},
-	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many"},
+	{.key = "active", .json = "?active", .fixed = "1", .help = "only those that are in force"},
+	{.key = "inactive", .json = "?inactive", .fixed = "1", .help = "only those that are not, and why"},
+	PAGE,
+	END,
+};
+
+static const struct param nexthop_show[] = {
+	{.key = "via", .value = "ADDR", .json = "?via", .help = "the gateway"},
+	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	{.key = "state", .value = "STATE", .json = "?state", .choices = "resolved unresolved failed down drained"},
+	PAGE,
+	END,
+};
+
+static const struct param neighbor_show[] = {
+	{.value = "PREFIX", .json = "?to", .help = "within this prefix, or of this address"},
+	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},
+	{.key = "state",
+	 .alias = "nud",
+	 .value = "STATE",
+	 .json = "?state",
+	 .choices = "reachable stale delay probe permanent noarp incomplete failed static none"},
+	PAGE,
+	END,
+};
+
+static const struct param interface_show[] = {
+	{.value = "NAME", .json = "?name", .names = "/v1/interfaces"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	{.key = "vlan", .value = "ID", .json = "?vlan", .type = VALUE_NUMBER},
+	{.key = "state", .value = "up|down", .json = "?state", .choices = "up down"},
+	PAGE,
 	END,
 };
 
@@ -383,7 +425,7 @@ const struct command commands[] = {
 	ADD("vlan add", "/v1/vlans", vlan_add, "give a VLAN a name", "sluice vlan add 10 name web"),
 	DELETE("vlan delete", "/v1/vlans", vlan_delete, "take a VLAN off the list"),
 
-	GET("interface show", "/v1/interfaces", print_interfaces, NULL, "L3 interfaces and their addresses"),
+	GET("interface show", "/v1/interfaces", print_interfaces, interface_show, "L3 interfaces and their addresses"),
 	ADD("interface add", "/v1/interfaces", interface_add, "make a VLAN or a routed port a gateway",
 	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
 	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
@@ -404,9 +446,10 @@ const struct command commands[] = {
 	 .method = "GET",
 	 .url = "/v1/routes",
 	 .run = run_routes,
+	 .print = print_routes,
 	 .params = route_show,
 	 .help = "routes: of the configuration and of the kernel",
-	 .example = "sluice route show longer 10.0.0.0/8 protocol bgp via 192.0.2.2"},
+	 .example = "sluice route show root 10.0.0.0/8 protocol bgp via 192.0.2.2 limit 100"},
 	ADD("route add", "/v1/routes", route_add, "add a static route",
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
@@ -419,7 +462,9 @@ const struct command commands[] = {
 	 .help = "how the first packet of a connection would go, and why",
 	 .example = "sluice route get 198.51.100.7 from 10.0.10.5 iif vlan10 ipproto tcp sport 40000 dport 443"},
 
-	GET("nexthop show", "/v1/nexthops", print_nexthops, NULL, "gateways, their state and counters"),
+	GET("route audit", "/v1/routes/audit", print_audit, NULL, "whether FIB, RIB and kernel say the same; what differed"),
+
+	GET("nexthop show", "/v1/nexthops", print_nexthops, nexthop_show, "gateways, their state and counters"),
 	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
 	   "no new connections by it; those that NAT tracks stay"),
 	DO("nexthop undrain", "/v1/nexthops/undrain", run_request, print_members, nexthop_drain, "new connections by it again"),
@@ -480,7 +525,7 @@ const struct command commands[] = {
 	DELETE("fdb delete", "/v1/fdb", fdb_delete, "take a static station away"),
 	DO("fdb flush", "/v1/fdb/flush", run_request, print_members, fdb_flush, "forget learned stations"),
 
-	GET("neighbor show", "/v1/neighbors", print_neighbors, NULL, "neighbours, as the kernel knows them"),
+	GET("neighbor show", "/v1/neighbors", print_neighbors, neighbor_show, "neighbours, as the kernel knows them"),
 	ADD("neighbor add", "/v1/neighbors", neighbor_add, "a neighbour that is not asked for",
 	    "sluice neighbor add 10.0.10.7 mac 02:00:00:00:00:07 dev vlan10"),
 	DELETE("neighbor delete", "/v1/neighbors", neighbor_delete, "take a static neighbour away"),

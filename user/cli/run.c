@@ -147,10 +147,13 @@ int run_routes(struct cli *cli, const struct command *cmd, json_t *args)
 {
 	struct lines l = {.cli = cli};
 	struct answer answer = {0};
-	json_t *query = take_query(args);
 	char why[CLI_ERROR];
 	int code = EXIT_OK;
+	json_t *query;
 
+	if (json_integer_value(json_object_get(args, "?limit")) > 0) /* a page is short, and has an end */
+		return run_request(cli, cmd, args);
+	query = take_query(args);
 	if (client_lines(cli, cmd->url, query, route_line, &l, &answer, why))
 		code = cli_fail(cli, EXIT_UNREACHABLE, why);
 	else if (answer.status >= 400)

@@ -83,8 +83,11 @@ void print_interfaces(const json_t *answer)
 		{.title = "ADDRESSES", .key = "addresses"},
 		{.title = "WHY", .cell = cell_why},
 	};
+	const char *next;
+	const json_t *rows = page_rows(answer, "interfaces", &next);
 
-	table_print(answer, columns, N(columns), "no interfaces: sluice interface add NAME vlan ID address ADDR/LEN");
+	table_print(rows, columns, N(columns), "no interfaces: sluice interface add NAME vlan ID address ADDR/LEN");
+	print_next(next);
 }
 
 static void cell_family4(const json_t *row, char *buf, size_t size)
@@ -389,8 +392,11 @@ void print_nexthops(const json_t *answer)
 		{.title = "PACKETS", .key = "packets", .right = true},
 		{.title = "BYTES", .key = "bytes", .right = true},
 	};
+	const char *next;
+	const json_t *rows = page_rows(answer, "nexthops", &next);
 
-	table_print(answer, columns, N(columns), "no nexthops");
+	table_print(rows, columns, N(columns), "no nexthops");
+	print_next(next);
 }
 
 void print_neighbors(const json_t *answer)
@@ -401,8 +407,11 @@ void print_neighbors(const json_t *answer)
 		{.title = "INTERFACE", .key = "interface"},
 		{.title = "STATE", .key = "state"},
 	};
+	const char *next;
+	const json_t *rows = page_rows(answer, "neighbors", &next);
 
-	table_print(answer, columns, N(columns), "no neighbours");
+	table_print(rows, columns, N(columns), "no neighbours");
+	print_next(next);
 }
 
 static void print_indented(const char *name, const json_t *value, int depth);

@@ -1,0 +1,120 @@
+"""Routes that are known and not in force: for want of a nexthop, of room, or because another is better; and what the kernel gets."""
+import pytest
+
+import netlab
+
+CONFIG = """ports:
+  up1: {mode: routed}
+  up2: {mode: routed}
+interfaces:
+  up1: {port: up1, addresses: [192.0.2.1/24, '2001:db8:f1::1/64']}
+  up2: {port: up2, addresses: [198.51.100.1/24]}
+tables: {routes4: 256}
+routes:
+  - {to: 10.1.0.0/16, via: [{address: 203.0.113.1, recursive: true}]}
+  - {to: 10.2.0.0/16, via: 192.0.2.2, mtu: 1400}
+  - {to: 10.3.0.0/16, via: 192.0.2.2, distance: 200}
+  - {to: 10.4.0.0/16, via: {address: 203.0.113.9, interface: up2, onlink: true}}
+  - {to: 10.5.0.0/16, via: '2001:db8:f1::2'}
+  - {to: 10.6.0.0/16, type: unreachable}
+  - {to: 10.7.0.0/16, type: prohibit}
+  - {to: 10.8.0.0/16, via: [{address: 192.0.2.2, weight: 3}, {address: 198.51.100.2}], mtu: 1300}
+  - {to: 10.9.0.0/16, via: [{address: 10.2.0.1, recursive: true}]}
+"""
+
+
+@pytest.fixture
+def w(world):
+    sw, r = world.ns("sw"), world.ns("r")
+    world.veth(sw, "up1", r, "sw1")
+    world.veth(sw, "up2", r, "sw2")
+    r.addr("sw1", "192.0.2.2/24", "2001:db8:f1::2/64")
+    r.addr("sw2", "198.51.100.2/24")
+    world.gw = world.start_switch(sw, CONFIG)
+    world.gw.attached("up1", "up2")
+    return world
+
+
+def route(w, to, **match):
+    return next((r for r in w.gw.json(f"route show {to}") if all(r.get(k) == v for k, v in match.items())), None)
+
+
+def kernel(w, to):
+    return w.sw.run(f"ip route show {to}").stdout.strip()
+
+
+def wait(w, to, **match):
+    return netlab.wait_for(f"{to}: {match}", lambda: route(w, to, **match), timeout=15)
+
+
+def test_a_route_without_a_way_is_kept_and_says_why(w):
+    assert wait(w, "10.1.0.0/16", active=False)["reason"] == "no interface reaches the gateway"
+    assert kernel(w, "10.1.0.0/16") == ""
+    assert w.gw.json("route get 10.1.0.1").get("route") is None
+    w.sw.run("ip route add 203.0.113.0/24 via 198.51.100.2 proto bgp")
+    r = wait(w, "10.1.0.0/16", active=True)
+    assert [n["via"] for n in r["nexthops"]] == ["198.51.100.2"] and "reason" not in r
+    netlab.wait_for("the kernel has it", lambda: kernel(w, "10.1.0.0/16") == "10.1.0.0/16 via 198.51.100.2 dev up2 proto 83")
+    w.r.run("ip link set sw2 down")
+    wait(w, "10.1.0.0/16", active=False)
+    assert wait(w, "10.4.0.0/16", active=False)["reason"] == "the interface is down"
+    assert wait(w, "10.8.0.0/16", active=True)["nexthops"]
+    netlab.wait_for("the kernel has it no more", lambda: kernel(w, "10.1.0.0/16") == "")
+    w.r.run("ip link set sw2 up")
+    wait(w, "10.4.0.0/16", active=True)
+
+
+def test_what_the_kernel_gets_of_static_routes(w):
+    for to, want in (("10.2.0.0/16", "via 192.0.2.2 dev up1 proto 83 mtu 1400"),
+                     ("10.4.0.0/16", "via 203.0.113.9 dev up2 proto 83 onlink"),
+                     ("10.5.0.0/16", "via inet6 2001:db8:f1::2 dev up1 proto 83"),
+                     ("10.9.0.0/16", "via 192.0.2.2 dev up1 proto 83")):
+        netlab.wait_for(f"{to} in the kernel", lambda to=to, want=want: kernel(w, to) == f"{to} {want}")
+        assert route(w, to)["active"], to
+    assert kernel(w, "10.6.0.0/16") == "unreachable 10.6.0.0/16 proto 83"
+    assert kernel(w, "10.7.0.0/16") == "prohibit 10.7.0.0/16 proto 83"
+    lines = [" ".join(line.split()) for line in kernel(w, "10.8.0.0/16").splitlines()]
+    assert lines == ["10.8.0.0/16 proto 83 mtu 1300", "nexthop via 192.0.2.2 dev up1 weight 3",
+                     "nexthop via 198.51.100.2 dev up2 weight 1"]
+    assert w.gw.json("route get 10.5.0.1")["route"]["nexthops"][0]["via"] == "2001:db8:f1::2"
+
+
+def test_a_floating_route_is_not_the_host_s_while_it_waits(w):
+    """Distance decides before metric, and the kernel knows no distance: else its own packets would go by the route that waits."""
+    netlab.wait_for("it is the kernel's", lambda: kernel(w, "10.3.0.0/16") == "10.3.0.0/16 via 192.0.2.2 dev up1 proto 83")
+    w.sw.run("ip route add 10.3.0.0/16 via 198.51.100.2 proto bgp metric 20")
+    assert wait(w, "10.3.0.0/16", protocol="static", active=False)["reason"] == "another route is better"
+    netlab.wait_for("the kernel has the other alone", lambda: kernel(w, "10.3.0.0/16") ==
+                    "10.3.0.0/16 via 198.51.100.2 dev up2 proto bgp metric 20")
+    w.sw.run("ip route del 10.3.0.0/16 proto bgp")
+    wait(w, "10.3.0.0/16", protocol="static", active=True)
+    netlab.wait_for("it is back", lambda: kernel(w, "10.3.0.0/16") == "10.3.0.0/16 via 192.0.2.2 dev up1 proto 83")
+
+
+def test_a_full_table_refuses_by_name_counts_and_goes_on(w):
+    def batch(verb, numbers):
+        w.sw.run(["ip", "-batch", w.write("batch", "".join(f"route {verb} 100.64.{i}.0/24 via 192.0.2.2 proto bgp\n" for i in numbers))])
+
+    def status():
+        return w.gw.json("status")
+    batch("add", range(250))
+    batch("add", range(250, 256))
+    w.sw.run(["ip", "-batch", w.write("more", "".join(f"route add 100.65.{i}.0/24 via 192.0.2.2 proto bgp\n" for i in range(50)))])
+    netlab.wait_for("some are refused", lambda: status()["routes"]["refused"] > 40)
+    s = netlab.wait_for("it is told", lambda: [x for x in [status()] if x["errors"]])[0]
+    refused = {r["to"] for r in w.gw.json("route show inactive") if r["reason"] == "the table of routes is full"}
+    assert len(refused) == s["routes"]["refused"]
+    word = next(e for e in s["errors"] if "the table of IPv4 routes is full" in e)
+    assert word.split()[1].rstrip(":") in refused and f"({len(refused)} routes" in word and word in w.gw.messages()
+    # the others are in force, IPv6 and changes go on
+    assert w.gw.json("route get 100.64.3.9")["route"]["to"] == "100.64.3.0/24"
+    w.sw.run("ip -6 route add 2001:db8:99::/48 via 2001:db8:f1::2 proto bgp")
+    wait(w, "2001:db8:99::/48", active=True)
+    w.sw.run("ip route replace 100.64.3.0/24 via 198.51.100.2 proto bgp")
+    netlab.wait_for("it is changed", lambda: route(w, "100.64.3.0/24")["nexthops"][0]["via"] == "198.51.100.2")
+    # room: those that waited come in
+    batch("del", range(10, len(refused) + 15))
+    netlab.wait_for("none is refused", lambda: status()["routes"]["refused"] == 0 and not status()["errors"], timeout=20)
+    assert all(route(w, to)["active"] for to in refused)
+    netlab.wait_for("the audit is content", lambda: w.gw.json("route audit")["rounds"] >= 2, timeout=20)
+    assert w.gw.json("route audit")["differences"] == 0

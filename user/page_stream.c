@@ -1,0 +1,136 @@
+/* page_stream.c: a page (page.h) as an answer over HTTP, made in slices: gathered, put in order, told. */
+#include "page.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+#include "text.h"
+
+#define SLICE_NS    2000000
+#define SLICE_BYTES (256u << 10)
+#define SORT_STEP   256
+
+struct work {
+	const struct page_source *source;
+	void *arg;
+	struct page *page;
+	bool whole, gathered, sorted, opened, begun;
+	size_t at; /* the next key to show */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static void show(struct work *w, const void *key, struct evbuffer *out)
+{
+	json_t *item = w->source->show(w->arg, key);
+	char *text = item ? json_dumps(item, JSON_COMPACT) : NULL;
+
+	if (text)
+		evbuffer_add_printf(out, "%s%s", w->begun ? ",\n" : "", text);
+	w->begun |= text != NULL;
+	free(text);
+	json_decref(item);
+}
+
+static void finish(struct work *w, struct evbuffer *out)
+{
+	char cursor[PAGE_CURSOR];
+
+	if (w->whole) {
+		evbuffer_add_printf(out, "]\n");
+		return;
+	}
+	if (!page_more(w->page)) {
+		evbuffer_add_printf(out, "],\"next\":null}\n");
+		return;
+	}
+	w->source->cursor(page_at(w->page, page_count(w->page) - 1), cursor);
+	evbuffer_add_printf(out, "],\"next\":\"%s\"}\n", cursor);
+}
+
+/* One step; false: that was the last. */
+static bool step(struct work *w, struct evbuffer *out)
+{
+	if (!w->gathered) {
+		w->gathered = !w->source->gather(w->arg, w->page);
+	} else if (!w->sorted) {
+		w->sorted = page_sort(w->page, SORT_STEP);
+	} else {
+		if (!w->opened && w->whole)
+			evbuffer_add_printf(out, "[");
+		else if (!w->opened)
+			evbuffer_add_printf(out, "{\"%s\":[", w->source->noun);
+		w->opened = true;
+		if (w->at == page_count(w->page)) {
+			finish(w, out);
+			return false;
+		}
+		show(w, page_at(w->page, w->at++), out);
+	}
+	return true;
+}
+
+static int next(void *arg, struct evbuffer *out)
+{
+	uint64_t end = now_ns() + SLICE_NS;
+	struct work *w = arg;
+
+	do {
+		if (!step(w, out))
+			return 0;
+	} while (now_ns() < end && evbuffer_get_length(out) < SLICE_BYTES);
+	return 1;
+}
+
+static void work_free(void *arg)
+{
+	struct work *w = arg;
+
+	w->source->free(w->arg);
+	page_free(w->page);
+	free(w);
+}
+
+int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret)
+{
+	struct work *w = calloc(1, sizeof(*w));
+
+	if (w)
+		w->page = page_new(source->size, limit ? limit : all, source->compare);
+	if (!w || !w->page) {
+		source->free(arg);
+		free(w);
+		return -ENOMEM;
+	}
+	w->whole = !limit;
+	w->source = source;
+	w->arg = arg;
+	*ret = (struct http_stream){.next = next, .free = work_free, .arg = w};
+	return 0;
+}
+
+int page_query(const struct http_request *rq, uint32_t *ret_limit, const char **ret_after, struct errs *errs)
+{
+	const char *limit = http_query(rq, "limit");
+
+	*ret_limit = 0;
+	*ret_after = http_query(rq, "after");
+	if (limit && u32_parse(limit, 0, PAGE_MAX, ret_limit))
+		return errs_fail(errs, EINVAL, "limit: '%.32s' is not a number in 0..%u", limit, PAGE_MAX);
+	if (*ret_after && !*ret_limit)
+		return errs_fail(errs, EINVAL, "`after` goes with `limit`: pages are of so many");
+	return 0;
+}
+
+int page_refuse(const char *after, struct errs *errs)
+{
+	return errs_fail(errs, EINVAL, "after: '%.64s' is no cursor: it is what `next` of the page before says", after);
+}

@@ -1,0 +1,152 @@
+/* route_audit_look.c: one address in two tables: the FIB beside the RIB, the kernel beside the RIB. See route_audit.h. */
+#include "route_audit.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ASK_NEXTHOPS 256
+
+void audit_result_text(struct routes *rs, uint32_t result, char *buf, size_t size)
+{
+	static const char *const types[] = {
+		[NEXTHOP_LOCAL] = "to the host",
+		[NEXTHOP_BLACKHOLE] = "to a blackhole",
+		[NEXTHOP_UNREACHABLE] = "to unreachable",
+		[NEXTHOP_PROHIBIT] = "to prohibit",
+		[NEXTHOP_BROADCAST] = "to nobody: a broadcast address",
+	};
+	uint32_t id = result & ~NEXTHOP_IS_GROUP;
+	const struct nexthop *nh = id == result ? nexthop_at(rs->ns, id) : NULL;
+	char via[ADDR_TEXT];
+
+	if (!result)
+		snprintf(buf, size, "nowhere");
+	else if (id != result)
+		snprintf(buf, size, "by group %u", id);
+	else if (!nh)
+		snprintf(buf, size, "by nexthop %u, which there is not", id);
+	else if (nh->type == NEXTHOP_GATEWAY)
+		snprintf(buf, size, "via %s on %s", addr_text(&nh->gateway, via), iface_name(rs->sw, nh->iface));
+	else if (nh->type == NEXTHOP_CONNECTED)
+		snprintf(buf, size, "to %s", iface_name(rs->sw, nh->iface));
+	else
+		snprintf(buf, size, "%s",
+			 nh->type < sizeof(types) / sizeof(types[0]) && types[nh->type] ? types[nh->type] : "nowhere");
+}
+
+void audit_look_fib(struct routes *rs, uint16_t vrf, const struct addr *a, struct audit_look *ret)
+{
+	struct rib_view v;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->fib = fib_lookup(rs->fib, vrf, a);
+	if (!rib_lookup(rs->rib, vrf, a, &v)) {
+		ret->rib = v.result;
+		ret->to = v.to;
+	} else {
+		ret->to.family = addr_family(a);
+		if (ret->to.family == 4)
+			ret->to.addr = addr_v4(0);
+	}
+	ret->differs = ret->fib != ret->rib;
+	ret->said = (uint64_t)ret->fib << 32 | ret->rib;
+}
+
+/* ---- the kernel */
+
+/* The same ways out, whatever their order; whether one is down is known to the mirror alone. */
+static bool same_ways(const struct rib_view *v, const struct rib_route_spec *spec)
+{
+	size_t i, k;
+
+	if (v->n != spec->n)
+		return false;
+	for (i = 0; i < v->n; i++) {
+		for (k = 0; k < spec->n; k++)
+			if (v->nexthops[i].family == spec->nexthops[k].family &&
+			    v->nexthops[i].iface == spec->nexthops[k].iface &&
+			    v->nexthops[i].weight == spec->nexthops[k].weight &&
+			    (!v->nexthops[i].family ||
+			     !memcmp(&v->nexthops[i].gateway, &spec->nexthops[k].gateway, sizeof(struct addr))))
+				break;
+		if (k == spec->n)
+			return false;
+	}
+	return true;
+}
+
+static uint64_t mix_ways(uint64_t s, const struct rib_nexthop *nh, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		s += hash_mix_bytes((uint64_t)nh[i].iface << 16 | nh[i].weight, &nh[i].gateway, sizeof(nh[i].gateway));
+	return s;
+}
+
+static void ways_text(struct routes *rs, const struct rib_nexthop *nh, size_t n, char *buf, size_t size)
+{
+	char via[ADDR_TEXT];
+
+	if (!n)
+		snprintf(buf, size, "a route that drops");
+	else if (n > 1)
+		snprintf(buf, size, "%zu nexthops, one of them via %s", n, addr_text(&nh->gateway, via));
+	else
+		snprintf(buf, size, "%s%s%s%s", nh->family ? "via " : "to ", nh->family ? addr_text(&nh->gateway, via) : "",
+			 nh->family && nh->iface ? " on " : "", nh->iface ? iface_name(rs->sw, nh->iface) : "");
+}
+
+/* A kernel route is in force for the address, and the kernel does not answer with it or with a longer one. */
+static void missing(const struct rib_view *v, const struct prefix *kernel, struct audit_look *ret)
+{
+	char text[PREFIX_TEXT];
+
+	ret->differs = true;
+	ret->to = v->to;
+	ret->said = hash_mix(v->to.len, kernel ? kernel->len : 255);
+	snprintf(ret->own, sizeof(ret->own), "route %s of the kernel", prefix_text(&v->to, text));
+	snprintf(ret->other, sizeof(ret->other), "%s%s", kernel ? "no longer route than " : "no route",
+		 kernel ? prefix_text(kernel, text) : "");
+}
+
+/* The kernel's answer is a route that the RIB is to have: it must be there, and lead the same ways. */
+static void compare(struct routes *rs, const struct rib_route_spec *spec, struct audit_look *ret)
+{
+	struct rib_view v;
+	bool known = !rib_find(rs->rib, spec, &v);
+
+	if (known && (v.type == spec->type || (v.type == NEXTHOP_CONNECTED && spec->type == NEXTHOP_GATEWAY)) &&
+	    same_ways(&v, spec))
+		return;
+	ret->differs = true;
+	ret->to = spec->to;
+	ret->said = mix_ways(hash_mix(spec->to.len, spec->metric), spec->nexthops, spec->n);
+	ways_text(rs, spec->nexthops, spec->n, ret->other, sizeof(ret->other));
+	if (known) {
+		ret->said = mix_ways(hash_mix(ret->said, v.type), v.nexthops, v.n);
+		ways_text(rs, v.nexthops, v.n, ret->own, sizeof(ret->own));
+	} else {
+		snprintf(ret->own, sizeof(ret->own), "no such route");
+	}
+}
+
+void audit_look_kernel(struct routes *rs, const struct addr *a, struct audit_look *ret)
+{
+	struct rib_nexthop nh[ASK_NEXTHOPS];
+	struct rib_route_spec spec;
+	struct rib_view v;
+	struct kroute k;
+	bool own = !rib_lookup(rs->rib, 0, a, &v) && v.source == RIB_KERNEL && v.type == NEXTHOP_GATEWAY;
+	int r = mirror_ask(rs->sw->mirror, a, &k);
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == -ENETUNREACH && own)
+		missing(&v, NULL, ret);
+	if (r || (k.table != RT_TABLE_MAIN && k.table != RT_TABLE_LOCAL) || k.n_nexthops > ASK_NEXTHOPS)
+		return;
+	if (own && v.to.len > k.to.len)
+		missing(&v, &k.to, ret);
+	else if (!route_kernel_spec(rs, &k, &spec, nh))
+		compare(rs, &spec, ret);
+}

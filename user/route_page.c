@@ -1,0 +1,169 @@
+/* route_page.c: `route show limit N after CURSOR`: so many routes in order, by VRF, family, address, length. All routes are gone
+ * over for each page, which keeps the least keys; then what these name is shown, as far as it is there still.
+ *
+ * A cursor is the key of a page's last route as text: VRF's id, prefix, source, the kernel's table, metric, with commas between.
+ */
+#include "route_filter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STEP 64 /* routes */
+
+struct key {
+	uint16_t vrf;
+	uint8_t family, len;
+	struct addr addr;
+	uint32_t source, table, metric;
+};
+
+struct route_page {
+	struct routes *rs;
+	struct rib_cursor *cursor;
+	struct route_filter filter;
+	bool has_after;
+	struct key after;
+	struct page *page;
+	unsigned n;
+};
+
+static int compare(const void *x, const void *y)
+{
+	const struct key *a = x, *b = y;
+	int r = memcmp(&a->addr, &b->addr, sizeof(a->addr));
+
+#define DIFFER(member) (a->member != b->member ? (a->member < b->member ? -1 : 1) : 0)
+	if (a->vrf != b->vrf || a->family != b->family)
+		return a->vrf != b->vrf ? DIFFER(vrf) : DIFFER(family);
+	if (r || a->len != b->len)
+		return r ? r : DIFFER(len);
+	if (a->source != b->source || a->table != b->table)
+		return a->source != b->source ? DIFFER(source) : DIFFER(table);
+	return DIFFER(metric);
+#undef DIFFER
+}
+
+/* As the RIB finds it: an imported route's table is where it comes from. */
+static struct key key_of(const struct rib_view *v)
+{
+	return (struct key){.vrf = v->vrf,
+			    .family = v->to.family,
+			    .len = v->to.len,
+			    .addr = v->to.addr,
+			    .source = v->source,
+			    .table = v->from < 0 ? v->table : (uint32_t)v->origin << 16 | (uint32_t)v->from,
+			    .metric = v->metric};
+}
+
+static void cursor_text(const void *key, char buf[PAGE_CURSOR])
+{
+	const struct key *k = key;
+	const struct prefix p = {.addr = k->addr, .family = k->family, .len = k->len};
+	char text[PREFIX_TEXT];
+
+	snprintf(buf, PAGE_CURSOR, "%u,%s,%u,%u,%u", k->vrf, prefix_text(&p, text), k->source, k->table, k->metric);
+}
+
+static int cursor_parse(const char *text, struct key *ret)
+{
+	char copy[PAGE_CURSOR], *part, *save = NULL;
+	uint32_t number[4] = {0};
+	struct prefix p;
+	int i, n = 0;
+
+	if (strlen(text) >= sizeof(copy))
+		return -EINVAL;
+	strcpy(copy, text);
+	for (i = 0, part = strtok_r(copy, ",", &save); part && i < 5; part = strtok_r(NULL, ",", &save), i++) {
+		if (i == 1 ? prefix_parse(part, 0, true, &p) : u32_parse(part, 0, UINT32_MAX, &number[n++]))
+			return -EINVAL;
+	}
+	if (i != 5 || part || number[0] >= VRF_MAX)
+		return -EINVAL;
+	*ret = (struct key){.vrf = (uint16_t)number[0],
+			    .family = p.family,
+			    .len = p.len,
+			    .addr = p.addr,
+			    .source = number[1],
+			    .table = number[2],
+			    .metric = number[3]};
+	return 0;
+}
+
+/* ---- in slices */
+
+static int gather_one(const struct rib_view *v, void *arg)
+{
+	struct route_page *rp = arg;
+	struct key k = key_of(v);
+
+	if ((!rp->has_after || compare(&k, &rp->after) > 0) && route_filter_holds(rp->rs, &rp->filter, v))
+		page_offer(rp->page, &k);
+	return ++rp->n % STEP == 0;
+}
+
+static int gather(void *arg, struct page *p)
+{
+	struct route_page *rp = arg;
+
+	rp->page = p;
+	return rib_cursor_go(rp->rs->rib, rp->cursor, gather_one, rp);
+}
+
+static json_t *show(void *arg, const void *key)
+{
+	struct route_page *rp = arg;
+	const struct key *k = key;
+	struct rib_route_spec spec = {.vrf = k->vrf,
+				      .to = {.addr = k->addr, .family = k->family, .len = k->len},
+				      .source = (uint8_t)k->source,
+				      .table = k->table,
+				      .metric = k->metric};
+	struct rib_view v;
+	json_t *route;
+
+	if (rib_find(rp->rs->rib, &spec, &v))
+		return NULL;
+	route = route_show_fields(rp->rs, &v);
+	json_object_set_new(route, "nexthops", route_show_nexthops(rp->rs, &v));
+	return route;
+}
+
+static void page_end(void *arg)
+{
+	struct route_page *rp = arg;
+
+	if (rp->cursor)
+		rib_cursor_close(rp->rs->rib, rp->cursor);
+	free(rp);
+}
+
+int route_page(struct sw *sw, const struct route_filter *f, struct http_stream *ret, struct errs *errs)
+{
+	static const struct page_source source = {.noun = "routes",
+						  .size = sizeof(struct key),
+						  .compare = compare,
+						  .gather = gather,
+						  .show = show,
+						  .cursor = cursor_text,
+						  .free = page_end};
+	struct route_page *rp = calloc(1, sizeof(*rp));
+
+	if (!rp)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	rp->rs = sw->routes;
+	rp->filter = *f;
+	rp->has_after = f->after;
+	if (f->after && cursor_parse(f->after, &rp->after)) {
+		free(rp);
+		return page_refuse(f->after, errs);
+	}
+	rp->cursor = rib_cursor_open(rp->rs->rib, RIB_SOURCES);
+	if (!rp->cursor) {
+		free(rp);
+		return errs_fail(errs, ENOMEM, "out of memory");
+	}
+	return page_stream(&source, rp, f->limit, 0, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+}
