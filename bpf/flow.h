@@ -254,8 +254,11 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 	p->out_mtu = 0;
 	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
 		return flow_lookup_error(p);
-	if (unlikely(p->flags & PKT_F_FRAGMENT))
-		frag_ports(p);
+	if (unlikely(p->flags & PKT_F_FRAGMENT)) {
+		v = frag_arrive(p);
+		if (v != V_NEXT)
+			return v;
+	}
 	f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
 	if (!f)
 		return V_NEXT;
@@ -316,7 +319,7 @@ static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p,
 
 	flow_swap(&p->t, &to);
 	flow_tuple_set(f, p->family, &to);
-	f->flags = FLOW_F_REPLY | (p->flow_flags & FLOW_F_TRACK);
+	f->flags = FLOW_F_REPLY | (p->flow_flags & (FLOW_F_TRACK | FLOW_F_KEEP));
 	if (reply_vrf != p->vrf)
 		f->flags |= FLOW_F_VRF;
 	if (p->flow_flags & FLOW_F_DNAT)
@@ -336,7 +339,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_tuple_set(f, p->family, &p->to);
-	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
+	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);
 	f->dest_addr = p->dest_addr;
 	f->seen = flow_seen(p);
 	f->ack = p->l4_proto == IPPROTO_TCP ? p->tcp_ack : 0;

@@ -68,6 +68,18 @@ static __always_inline bool nat_may_open(const struct pkt *p)
 	return true;
 }
 
+/* A later fragment without a flow, of a protocol with ports: nothing but its first one says whose it is. */
+static __always_inline bool nat_lacks_ports(const struct pkt *p)
+{
+	return (p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES;
+}
+
+/* It waits for the first; where that has been here already, it opened no flow. */
+static __always_inline enum verdict nat_wait(struct pkt *p)
+{
+	return p->first_unknown ? V_HOLD : pkt_drop(p, DROP_NAT_FRAGMENT);
+}
+
 /* ---- the source rules */
 
 /* A packet as the rules see it, and what they said. */
@@ -221,10 +233,10 @@ static __always_inline struct dnat_rule *nat_mark(const struct pkt *p)
 	return bpf_map_lookup_elem(&dnat_rules, &key);
 }
 
-static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u16 vrf)
+static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u16 vrf, bool keep)
 {
 	p->todo |= DO_NAT;
-	p->flow_flags |= FLOW_F_DNAT;
+	p->flow_flags |= FLOW_F_DNAT | (keep ? FLOW_F_KEEP : 0);
 	p->nat_rule = rule;
 	if (vrf != p->vrf) {
 		p->route_vrf = vrf;
@@ -248,27 +260,27 @@ static __always_inline bool nat_dnat_static(struct pkt *p)
 	if (!s)
 		return false;
 	nat_prefix_move(&s->to, s->len, &p->to.daddr);
-	nat_dnat_use(p, s->rule, p->vrf);
+	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
 	return true;
 }
 
-/* Would the sender's source be translated, had the packet to a mapping left by the mapping's interface? Then it is from inside,
- * and what it asks for is hairpinning. */
-static __always_inline bool nat_is_hairpin(const struct pkt *p, const struct nat_outside *o)
+/* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
+ * and what it asks for is hairpinning. verifier: a global function, since two places ask. */
+__noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
-	struct nat_match m = {
-		.src = p->t.saddr,
-		.dst = p->t.daddr,
-		.vrf = p->vrf,
-		.out_iface = o->out_iface,
-		.family = p->family,
-		.proto = p->l4_proto,
-	};
+	struct nat_match m = {.out_iface = out_iface};
 	struct iface *in;
 
-	in = iface_get(p->in_iface);
-	if (p->in_iface == o->out_iface || !in || in->nat_flags & IFACE_NAT_OUTSIDE)
+	if (!p || !out_iface || p->in_iface == out_iface)
 		return false;
+	in = iface_get(p->in_iface);
+	if (!in || in->nat_flags & IFACE_NAT_OUTSIDE)
+		return false;
+	m.src = p->t.saddr;
+	m.dst = p->t.daddr;
+	m.vrf = p->vrf;
+	m.family = p->family;
+	m.proto = p->l4_proto;
 	nat_match(&m);
 	return nat_takes_port(&m);
 }
@@ -311,14 +323,14 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
 	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
 	o = nat_outside_get(&key);
 	if (o && (p->l4_proto == IPPROTO_UDP || syn)) {
-		if (nat_is_hairpin(p, o))
+		if (nat_is_hairpin(p, o->out_iface))
 			p->hairpin = o->out_iface;
 		if (p->hairpin || nat_lets_in(p, o, &key)) {
 			p->to.daddr = o->inside.addr;
 			p->to.dport = o->inside.port;
 			p->dest_addr = o->pool_addr + 1;
 			o->joined = 1;
-			return nat_dnat_use(p, o->rule, o->inside.vrf);
+			return nat_dnat_use(p, o->rule, o->inside.vrf, false);
 		}
 		if (p->l4_proto == IPPROTO_TCP)
 			return pkt_drop(p, DROP_NAT_FILTERED);
@@ -336,7 +348,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_try = 0;
 	p->nat_remote = 0;
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return V_NEXT;
@@ -345,26 +357,42 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!rule) {
 		if (nat_dnat_static(p) || !mark)
 			return V_NEXT;
-		if (unlikely(p->flags & PKT_F_LATER_FRAGMENT))
-			return mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
+		if (unlikely(nat_lacks_ports(p)))
+			return p->first_unknown ? V_HOLD : mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
 		return nat_inbound(p, mark->flags & DNAT_F_OWN);
 	}
-	if (unlikely(p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
-		return pkt_drop(p, DROP_NAT_FRAGMENT);
+	if (unlikely(nat_lacks_ports(p)))
+		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
+	if (nat_is_hairpin(p, mark->rule))
+		p->hairpin = mark->rule;
 	p->to.daddr = rule->to;
 	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
 		p->to.dport = rule->to_port;
-	return nat_dnat_use(p, rule->rule, rule->vrf);
+	return nat_dnat_use(p, rule->rule, rule->vrf, rule->flags & DNAT_F_KEEP);
 }
 
 /* ---- source */
 
-/* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so
- * that the answers leave with the address they were asked under. */
+/* A forward leads to the sender: what it says may be an answer, which leaves with the forward's address. */
+static __always_inline bool nat_is_inside(const struct pkt *p)
+{
+	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+
+	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
+	if (bpf_map_lookup_elem(&dnat_rules, &key))
+		return true;
+	key.dport = bpf_htons(DNAT_MARK_INSIDE);
+	return bpf_map_lookup_elem(&dnat_rules, &key);
+}
+
+/* A packet from outside that no rule touches (`m`: was asked in vain), whose answers a rule would: it gets a pair of entries that
+ * rewrite nothing, so that the answers leave with the address they were asked under. */
 static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_match *m)
 {
+	if (unlikely(nat_lacks_ports(p)))
+		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
 	if ((p->flags & (PKT_F_ICMP_ERROR | PKT_F_LATER_FRAGMENT)) || !nat_may_open(p))
 		return V_NEXT;
 	m->src = p->t.daddr;
@@ -380,7 +408,7 @@ static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_m
 }
 
 /* The first rule that takes this packet's source, and the interface it asked about. A packet that reaches another inside host by
- * its mapping is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
+ * an outside address is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
 static __always_inline void nat_snat_rule(struct pkt *p, struct nat_match *m)
 {
 	m->src = p->t.saddr;
@@ -432,8 +460,8 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 }
 
 /* The first rule that matches, on the source as it came in and the destination as it leaves. A port forward to a host behind the
- * interface that the packet came in by is masqueraded there although no rule asks for it: else the host would answer the
- * sender directly, who does not know it (hairpinning, RFC 4787 REQ-9, RFC 5382 REQ-8).
+ * interface that the packet came in by, from one whom no rule would translate outside, is masqueraded there although no rule asks
+ * for it: else the host would answer the sender directly, who does not know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
  *
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)
@@ -460,8 +488,11 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
 	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
-	if (!(p->flow_flags & FLOW_F_DNAT) || p->hairpin)
+	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr)) {
 		p->nat_rule = m.rule;
+		if (m.flags & SNAT_F_KEEP)
+			p->flow_flags |= FLOW_F_KEEP;
+	}
 	if (m.action == SNAT_STATIC) {
 		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);
 		p->todo |= DO_NAT;
@@ -469,8 +500,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 		nat_deltas(p);
 		return V_NEXT;
 	}
-	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
-		return pkt_drop(p, DROP_NAT_FRAGMENT);
+	if (unlikely(nat_lacks_ports(p)))
+		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
 	return nat_snat_pool(p, &m);

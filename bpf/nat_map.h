@@ -284,6 +284,7 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 	p->to.saddr = a->addr;
 	p->to.sport = port;
 	p->pool_addr = pool_addr;
+	p->nat_own = (a->flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
 	nat_deltas(p);
@@ -305,15 +306,19 @@ static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, 
 }
 
 /* No port is free, and the rule shares them out: any of the paired address, without a mapping of its own. Whether the remote end
- * tells the flows apart is seen when the pair is installed, which refuses the exact double. */
+ * tells the flows apart is seen when the pair is installed, which refuses the exact double; then the next one is tried. */
 static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct pool_search *s)
 {
-	__u32 at = s->first + s->start % s->count, port = s->min + s->random % (s->max - s->min + 1);
+	__u32 at = s->first + s->start % s->count, port;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
 
+	if (!p->nat_try)
+		p->nat_random = s->random;
+	port = s->min + (p->nat_random + p->nat_try) % (s->max - s->min + 1);
 	if (!member)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	count_stat(STAT_NAT_OVERLOADED, 1);
+	if (!p->nat_try)
+		count_stat(STAT_NAT_OVERLOADED, 1);
 	return nat_use(p, *member, bpf_htons(port));
 }
 
@@ -349,6 +354,33 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	return pkt_drop(p, DROP_FLOW_FULL);
 }
 
+static __always_inline void nat_mapping_key(const struct pkt *p, __u32 pool, struct nat_mapping_key *ret)
+{
+	__builtin_memset(ret, 0, sizeof(*ret));
+	ret->addr = p->t.saddr;
+	ret->port = p->t.sport;
+	ret->vrf = p->vrf;
+	ret->pool = pool;
+	ret->proto = p->l4_proto;
+	ret->remote = p->nat_remote;
+}
+
+/* The packet's mapping is no good: the next one that asks gets another. Its port stays taken until the sweep. */
+static __always_inline void nat_unmap(struct pkt *p)
+{
+	struct nat_outside_key out;
+	struct nat_mapping_key key;
+	struct nat_outside *o;
+
+	nat_mapping_key(p, p->nat_pool, &key);
+	nat_outside_key(p, &out);
+	o = bpf_map_lookup_elem(&nat_outside, &out);
+	/* A shared port's entry is that of who had it first. */
+	if (o && addr_equal(&o->inside.addr, &p->t.saddr) && o->inside.port == p->t.sport)
+		bpf_map_delete_elem(&nat_outside, &out);
+	bpf_map_delete_elem(&nat_mappings, &key);
+}
+
 /* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
  * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
  * and what tells the two apart is the remote address (flow_install() refuses exact doubles).
@@ -356,12 +388,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
  * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: a port was taken. */
 static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
 {
-	struct nat_mapping_key key = {.addr = p->t.saddr,
-				      .port = p->t.sport,
-				      .vrf = p->vrf,
-				      .pool = pool_id,
-				      .proto = p->l4_proto,
-				      .remote = p->nat_remote};
+	struct nat_mapping_key key;
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
@@ -373,6 +400,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	if (!s.count)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
 	p->nat_pool = pool_id;
+	nat_mapping_key(p, pool_id, &key);
 	if (s.class == POOL_CLASSES)
 		return nat_map_address(p, s.first, s.count, c->hash_seed);
 	m = nat_mapping_get(&key);

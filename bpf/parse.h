@@ -400,6 +400,7 @@ static __always_inline void parse_ip4(struct pkt *p, void *data, void *end)
 		p->flags |= PKT_F_DF;
 	if (frag & (IP4_MF | IP4_OFFSET)) {
 		p->flags |= PKT_F_FRAGMENT | (frag & IP4_OFFSET ? PKT_F_LATER_FRAGMENT : 0);
+		p->frag_len = total - head;
 		if (parse_fragment_bad(p, (frag & IP4_OFFSET) * 8, frag & IP4_MF, total - head))
 			return parse_bad(p, DROP_PARSE_IP4_FRAGMENT);
 	}
@@ -429,9 +430,12 @@ static __always_inline int parse_ip6_ext(struct pkt *p, void *data, void *end, _
 	if (proto == IPPROTO_FRAGMENT) {
 		frag = bpf_ntohs(ext->frag_off);
 		p->flags |= PKT_F_FRAGMENT | (frag & ~7 ? PKT_F_LATER_FRAGMENT : 0);
+		p->ip_id_high = *(__be16 *)&ext->id;
 		p->ip_id = *((__be16 *)&ext->id + 1);
+		p->ip_frag = bpf_htons(frag >> 3 | (frag & 1 ? IP4_MF : 0));
 		p->l4_off += 8;
 		left = p->l3_off + p->l3_len - p->l4_off;
+		p->frag_len = left;
 		p->l4_proto = ext->next;
 		if (parse_fragment_bad(p, frag & ~7, frag & 1, left))
 			parse_bad(p, DROP_PARSE_IP6_FRAGMENT);

@@ -23,6 +23,8 @@
 #include "neighbor.h"
 #include "nat.h"
 #include "flow.h"
+#include "frag.h"
+#include "own.h"
 #include "fast.h"
 #include "half.h"
 #include "egress.h"
@@ -30,19 +32,45 @@
 #include "tunnel.h"
 
 /* Whoever waits for an answer gives his port, or his place among the mappings, to who has none. */
-static __always_inline __verdict enum verdict pipeline_snat(struct pkt *p)
+static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct pkt *p)
 {
 	enum verdict v = nat_snat(p);
 
-	if (likely(v != V_DROP) || (p->drop != DROP_NAT_NO_PORT && p->drop != DROP_FLOW_FULL))
-		return v;
-	if (half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
+	if (unlikely(v == V_DROP && (p->drop == DROP_NAT_NO_PORT || p->drop == DROP_FLOW_FULL))) {
+		if (half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
+			v = nat_snat(p);
+		if (v == V_DROP && p->drop == DROP_NAT_NO_PORT)
+			return nat_refuse(p, DROP_NAT_NO_PORT);
+	}
+	/* Another port then, once: two sockets in a row are no accident. */
+	if (v == V_NEXT && p->nat_own && own_taken(ctx, p)) {
 		v = nat_snat(p);
-	return v == V_DROP && p->drop == DROP_NAT_NO_PORT ? nat_refuse(p, DROP_NAT_NO_PORT) : v;
+		if (v == V_NEXT && own_taken(ctx, p))
+			v = pkt_drop(p, DROP_NAT_OWN_PORT);
+	}
+	return v;
+}
+
+#define PIPELINE_TRIES 8
+
+/* The pair of entries. A port that flows share may be one whose answers could not be told apart: then the next ones are tried. */
+static __always_inline __verdict enum verdict pipeline_install(struct pkt *p, enum verdict v)
+{
+	enum verdict r = flow_install(p, v);
+
+	for (int i = 1; i < PIPELINE_TRIES; i++) {
+		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !(p->nat_flags & SNAT_F_OVERLOAD))
+			break;
+		p->nat_try = i;
+		r = nat_snat(p);
+		if (r == V_NEXT)
+			r = flow_install(p, v);
+	}
+	return r;
 }
 
 /* Layer 3: the packet is addressed to the gateway. */
-static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
+static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
 {
 	enum verdict v;
 
@@ -74,7 +102,7 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 	if (v != V_NEXT)
 		return v;
 	if (cfg_nat && !p->flow_stale) {
-		v = pipeline_snat(p);
+		v = pipeline_snat(ctx, p);
 		if (v != V_NEXT)
 			return v;
 	}
@@ -82,7 +110,7 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 	if (v == V_FORWARD)
 		v = egress_routed(p);
 	if (cfg_nat && v != V_DROP) {
-		v = flow_install(p, v);
+		v = pipeline_install(p, v);
 		/* For those that come after it; a slot of the table is not free at once. */
 		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
 			half_reclaim(p, 0);
@@ -123,7 +151,9 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 			if (cfg_inner)
 				tunnel_look(ctx, p);
 			if (v == V_NEXT)
-				v = pipeline_route(p);
+				v = pipeline_route(ctx, p);
+			if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
+				v = frag_leave(p, v);
 			if (cfg_mss)
 				mss_decide(p, v);
 			return v;

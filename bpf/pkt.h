@@ -57,6 +57,8 @@ enum verdict {
 	V_PASS = 6,	/* observed: the kernel's, as if there were no switch */
 	V_FRAGMENT = 7, /* to be cut to `out_mtu`, and the fragments to come in anew in its place (tc only) */
 	V_UP = 8,	/* XDP only: not decided, for tc to do */
+	V_HOLD = 9,	/* a fragment that must wait for its datagram's first one (tc only) */
+	V_RELEASE = 10, /* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -123,11 +125,13 @@ struct pkt {
 	__u8 tcp_flags; /* byte 13 of the TCP header */
 	__u8 icmp_type; /* of the packet */
 	__u8 icmp_code;
-	__be16 ip_id; /* IPv4; IPv6 fragments: the low half */
+	__be16 ip_id;	   /* IPv4; IPv6 fragments: the low half */
+	__be16 ip_id_high; /* IPv6 fragments: the other half */
+	__u16 frag_len;	   /* fragments: bytes of the datagram in this one */
 	__be32 tcp_seq, tcp_ack;
 	struct tuple t;	    /* as it came in */
 	struct tuple inner; /* ICMP error: the quoted packet's */
-	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header */
+	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header; IPv6 fragments: the same in IPv4's form */
 	__be16 ip_check;    /* IPv4 header checksum as it came in */
 	__u8 truncated;	    /* parsing ended where the linear data does */
 	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
@@ -170,11 +174,15 @@ struct pkt {
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
+	__u8 nat_own;	    /* the source is to be an interface's own address */
+	__u8 nat_try;	    /* how many shared ports were no good */
+	__u8 first_unknown; /* a later fragment whose first one has not been seen */
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
 	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
 	__u16 mss;	    /* DO_MSS */
 	__u32 nat_remote;   /* nat_mapping_key.remote */
+	__u32 nat_random;   /* where the search for a shared port began */
 	struct addr next_addr;
 };
 

@@ -7,6 +7,7 @@
 #include "flood.h"
 #include "icmp.h"
 #include "fragment.h"
+#include "hold.h"
 #include "counter.h"
 
 #define TC_ACT_UNSPEC (-1)
@@ -172,6 +173,26 @@ __noinline_global int tc_fragment(struct __sk_buff *ctx, struct pkt *p)
 	return bpf_redirect(port->ifindex, BPF_F_INGRESS);
 }
 
+/* A fragment that comes before its datagram's first one, or the first one that others wait for. */
+__noinline_global int tc_hold(struct __sk_buff *ctx, struct pkt *p, __u32 v)
+{
+	struct port *port;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	port = port_get(p->in_port);
+	p->drop = DROP_NAT_FRAG_FAILED;
+	if (port)
+		p->drop = v == V_HOLD ? hold(ctx, p, port->ifindex) : hold_first(ctx, p, port->ifindex);
+	if (p->drop)
+		return tc_drop(ctx, p);
+	count_rx_back(p);
+	if (v == V_HOLD)
+		count_stat(STAT_NAT_FRAG_HELD, 1);
+	tc_trace(ctx, v, 0);
+	return TC_ACT_SHOT;
+}
+
 SEC("tc")
 int sluice_tc(struct __sk_buff *ctx)
 {
@@ -197,6 +218,9 @@ int sluice_tc(struct __sk_buff *ctx)
 		return tc_neigh(ctx, p);
 	case V_FRAGMENT:
 		return tc_fragment(ctx, p);
+	case V_HOLD:
+	case V_RELEASE:
+		return tc_hold(ctx, p, v);
 	case V_PASS:
 		count_to_host(p);
 		tc_trace(ctx, V_PASS, 0);

@@ -113,7 +113,7 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 		return false;
 	}
 	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
-	if (!vrfs_alive(flows, key, f) || !nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) ||
+	if (!vrfs_alive(flows, key, f) || !nat_holds(flows->sw, f, &to.saddr) ||
 	    (f->dest_addr && !nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) || end <= flows->now_ns) {
 		flow_end(flows, key, f);
 		return false;

@@ -94,6 +94,8 @@ struct model *model_new(void)
 		.fdb_ageing_s = 300,
 		.icmp_rate = 1000,
 		.neighbor_rate = 64,
+		.frag_held = FRAG_HELD_MAX,
+		.frag_hold_s = 2,
 		.tcp_established_s = 7440,
 		.tcp_transitory_s = 240,
 		.udp_s = 300,

@@ -142,6 +142,7 @@ struct nat_cfg {
 	struct prefix outside; /* as long as `source` */
 	/* all */
 	uint8_t mapping, filtering; /* enum nat_mapping_type, nat_filtering */
+	bool keep;		    /* on-delete: the rule's flows outlive it */
 	bool overload;
 	uint32_t limit_sessions, limit_ports; /* of one inside host; 0: none */
 	struct nat_timeouts timeouts;
@@ -174,6 +175,8 @@ struct settings_cfg {
 	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
 	uint32_t icmp_rate;	    /* 1000 a second */
 	uint32_t neighbor_rate;	    /* 64 a second, on each interface */
+	uint32_t frag_held;	    /* 256: fragments that wait for their first one, at once */
+	uint32_t frag_hold_s;	    /* 2 */
 	uint8_t ecmp_hash;	    /* enum ecmp_hash; ECMP_L4 */
 	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;  /* 240 */

@@ -61,6 +61,7 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 					  {"udp", s->udp_s, d->udp_s},
 					  {"icmp", s->icmp_s, d->icmp_s},
 					  {"other", s->other_s, d->other_s}};
+	const struct number fragments[] = {{"held", s->frag_held, d->frag_held}, {"time", s->frag_hold_s, d->frag_hold_s}};
 	json_t *o = numbers_json(plain, N_OF(plain), with_defaults), *t = numbers_json(timeouts, N_OF(timeouts), with_defaults);
 
 	if (with_defaults || s->ecmp_hash != d->ecmp_hash)
@@ -73,6 +74,10 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 		json_object_set_new(t, "syslog", json_true());
 	if (json_object_size(t))
 		json_object_set_new(o, "nat-log", json_copy(t));
+	json_decref(t);
+	t = numbers_json(fragments, N_OF(fragments), with_defaults);
+	if (json_object_size(t))
+		json_object_set(o, "nat-fragments", t);
 	json_decref(t);
 	model_free(m);
 	return o;

@@ -17,9 +17,9 @@ static const struct word protocols[] = {
 	{"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"icmp", IPPROTO_ICMP}, {"icmpv6", IPPROTO_ICMPV6}};
 #define N_PORT_PROTOCOLS 2 /* of `protocols`: those that have ports */
 
-static const char *const nat_keys[] = {"name",	  "type",    "vrf",	  "source",   "destination", "protocol",
-				       "out",	  "to",	     "ports",	  "port",     "to-vrf",	     "inside",
-				       "outside", "mapping", "filtering", "overload", "limit",	     "timeouts"};
+static const char *const nat_keys[] = {"name",	    "type",	"vrf",	 "source",   "destination", "protocol", "out",
+				       "to",	    "ports",	"port",	 "to-vrf",   "inside",	    "outside",	"mapping",
+				       "filtering", "overload", "limit", "timeouts", "on-delete"};
 enum {
 	N_NAME,
 	N_TYPE,
@@ -38,7 +38,8 @@ enum {
 	N_FILTERING,
 	N_OVERLOAD,
 	N_LIMIT,
-	N_TIMEOUTS
+	N_TIMEOUTS,
+	N_ON_DELETE
 };
 
 static int protocol_read(struct reader *r, const struct node *n, void *arg)
@@ -325,7 +326,8 @@ static void static_read(struct reader *r, const struct node *n, const struct nod
 				     N_TO_VRF, N_MAPPING,     N_FILTERING, N_OVERLOAD, N_LIMIT};
 	const struct nat_options o = options(v);
 
-	not_here(r, v, others, N_OF(others), "is no key of a static rule, which has inside, outside, out, timeouts and vrf");
+	not_here(r, v, others, N_OF(others),
+		 "is no key of a static rule, which has inside, outside, out, timeouts, on-delete and vrf");
 	out_list_read(r, v[N_OUT], c);
 	nat_static_read(r, n, &o, c);
 }
@@ -356,6 +358,8 @@ void nat_read(struct reader *r, const struct node *n)
 		bad(r, v[N_PROTOCOL], "the list is empty: name protocols, or leave `protocol` away for any");
 	else if (v[N_PROTOCOL])
 		read_list(r, v[N_PROTOCOL], protocol_read, c);
+	if (v[N_ON_DELETE])
+		nat_on_delete_read(r, v[N_ON_DELETE], c);
 	if (type == NAT_SNAT)
 		snat_read(r, n, v, c);
 	else if (type == NAT_DNAT)

@@ -17,8 +17,18 @@ static const struct word filterings[] = {{"endpoint-independent", NAT_FILTER_IND
 					 {"address-dependent", NAT_FILTER_ADDRESS},
 					 {"address-and-port-dependent", NAT_FILTER_ADDRESS_PORT}};
 
+static const struct word on_delete[] = {{"end", 0}, {"keep", 1}};
+
 static const char *const timeout_keys[] = {"tcp-established", "tcp-transitory", "udp", "icmp", "other"};
 static const char *const limit_keys[] = {"sessions", "ports"};
+
+void nat_on_delete_read(struct reader *r, const struct node *n, struct nat_cfg *c)
+{
+	int word;
+
+	if (!read_word(r, n, on_delete, N_OF(on_delete), &word))
+		c->keep = word;
+}
 
 void nat_timeouts_read(struct reader *r, const struct node *n, struct nat_cfg *c)
 {
@@ -126,6 +136,8 @@ void nat_options_json(json_t *o, const struct nat_cfg *c)
 	if (c->overload)
 		json_object_set_new(o, "overload", json_true());
 	put_numbers(o, "limit", limit_keys, limits, N_OF(limits));
+	if (c->keep)
+		json_put_text(o, "on-delete", "keep");
 	put_numbers(o, "timeouts", timeout_keys, timeouts, N_OF(timeouts));
 	if (c->type == NAT_DNAT && *c->to_vrf)
 		json_put_text(o, "to-vrf", c->to_vrf);

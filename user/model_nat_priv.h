@@ -11,6 +11,7 @@ struct nat_options {
 
 void nat_snat_options_read(struct reader *r, const struct nat_options *o, struct nat_cfg *c);
 void nat_static_read(struct reader *r, const struct node *n, const struct nat_options *o, struct nat_cfg *c);
+void nat_on_delete_read(struct reader *r, const struct node *n, struct nat_cfg *c);
 void nat_timeouts_read(struct reader *r, const struct node *n, struct nat_cfg *c);
 void nat_options_json(json_t *o, const struct nat_cfg *c);
 

@@ -10,6 +10,7 @@
 #include "model_priv.h"
 
 /* Limits of the tables: memory that a lookup can still profit from, and what the array-based tables can address. */
+#define FRAG_HOLD_MAX	  60 /* what RFC 8200 4.5 gives the rest of a datagram */
 #define FLOWS_MAX	  (1u << 24)
 #define FDB_MAX		  (1u << 20)
 #define NEIGHBORS_MAX	  (1u << 20)
@@ -56,10 +57,26 @@ static void nat_log_read(struct reader *r, const struct node *n)
 	read_pop(r, len);
 }
 
+static void nat_fragments_read(struct reader *r, const struct node *n)
+{
+	static const char *const keys[] = {"held", "time"};
+	struct settings_cfg *s = &r->m->settings;
+	size_t len = read_push(r, ".nat-fragments");
+	const struct node *v[N_OF(keys)];
+
+	if (!read_keys(r, n, keys, N_OF(keys), v)) {
+		if (v[0])
+			read_u32(r, v[0], 0, FRAG_HELD_MAX, &s->frag_held);
+		if (v[1])
+			read_seconds(r, v[1], 1, FRAG_HOLD_MAX, &s->frag_hold_s);
+	}
+	read_pop(r, len);
+}
+
 static void settings_read(struct reader *r, const struct node *n)
 {
 	static const char *const keys[] = {"fdb-ageing",    "hash-seed", "icmp-rate", "flow-timeouts",
-					   "neighbor-rate", "ecmp-hash", "nat-log"};
+					   "neighbor-rate", "ecmp-hash", "nat-log",   "nat-fragments"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
@@ -81,6 +98,8 @@ static void settings_read(struct reader *r, const struct node *n)
 			s->ecmp_hash = (uint8_t)hash;
 		if (v[6])
 			nat_log_read(r, v[6]);
+		if (v[7])
+			nat_fragments_read(r, v[7]);
 	}
 	read_pop(r, len);
 }

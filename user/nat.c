@@ -53,9 +53,10 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 	return (uint16_t)(at + 1);
 }
 
-void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts)
+void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
 {
-	nat->rules[id - 1].timeouts = *timeouts;
+	nat->rules[id - 1].timeouts = cfg->timeouts;
+	nat->rules[id - 1].keep = cfg->keep;
 }
 
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf)
@@ -105,13 +106,30 @@ bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a)
 	       !memcmp(&nat->addrs[slot1 - 1].addr, a, sizeof(*a));
 }
 
-bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside)
+static int is_addr(const struct link_addr *l, void *arg)
 {
-	if (!nat_rule_name(sw, rule))
-		return false;
-	if (!pool)
+	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
+}
+
+/* The rule has gone, and its flows shall not go with it: as long as somebody here answers for the outside address. */
+static bool keeps(const struct sw *sw, const struct flow *f, const struct addr *outside)
+{
+	const struct nat *nat = sw->nat;
+	struct addr a = *outside;
+	bool keep = f->flags & FLOW_F_KEEP || (f->rule && f->rule <= nat->n_rules && nat->rules[f->rule - 1].keep);
+
+	return keep && (!f->pool || nat_is_addr(nat, (uint16_t)(f->pool_addr + 1), outside) ||
+			mirror_each_addr(sw->mirror, 0, is_addr, &a));
+}
+
+bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside)
+{
+	if (!nat_rule_name(sw, f->rule))
+		return keeps(sw, f, outside);
+	if (!f->pool)
 		return true;
-	return nat_pool_has(sw->nat, pool, pool_addr) && !memcmp(&sw->nat->addrs[pool_addr].addr, outside, sizeof(*outside));
+	return nat_pool_has(sw->nat, f->pool, f->pool_addr) &&
+	       !memcmp(&sw->nat->addrs[f->pool_addr].addr, outside, sizeof(*outside));
 }
 
 /* ---- life */
@@ -238,27 +256,43 @@ static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 static json_t *pool_show(const struct nat *nat, const struct pool *p)
 {
 	static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
-	json_t *addrs = json_array(), *by_class = json_object();
+	json_t *addrs = json_array(), *ports = json_array(), *by_class = json_object();
 	json_int_t n = (json_int_t)p->count4 + p->count6, total = n * (p->port_max - p->port_min + 1), used = 0;
+	json_int_t of_class[POOL_CLASSES] = {0};
 	char text[ADDR_TEXT];
 
-	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-		json_int_t of_class = 0;
+	for (unsigned i = p->first4; i < p->first4 + n; i++) {
+		uint32_t slot = nat->members[i].pool_addr;
+		bool any = false;
+		json_t *of_addr = json_pack("{s:s}", "address", addr_text(&nat->addrs[slot].addr, text));
 
-		for (unsigned i = p->first4; i < p->first4 + n; i++)
-			of_class += held(nat_ports(nat, nat->members[i].pool_addr, class), p->port_min, p->port_max);
-		json_object_set_new(by_class, class_name[class], json_integer(of_class));
-		used = of_class > used ? of_class : used;
+		for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+			unsigned here = held(nat_ports(nat, slot, class), p->port_min, p->port_max);
+
+			json_object_set_new(of_addr, class_name[class], json_integer(here));
+			of_class[class] += here;
+			any = any || here;
+		}
+		/* A pool may have thousands of addresses. */
+		if (any)
+			json_array_append(ports, of_addr);
+		json_decref(of_addr);
+		json_array_append_new(addrs, json_string(text));
 	}
-	for (unsigned i = p->first4; i < p->first4 + n; i++)
-		json_array_append_new(addrs, json_string(addr_text(&nat->addrs[nat->members[i].pool_addr].addr, text)));
-	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o}", "name", p->name, "addresses", addrs, "port_min", p->port_min,
-			 "port_max", p->port_max, "ports_used", used, "ports_total", total, "used", by_class);
+	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+		json_object_set_new(by_class, class_name[class], json_integer(of_class[class]));
+		used = of_class[class] > used ? of_class[class] : used;
+	}
+	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:i, s:o}", "name", p->name, "addresses", addrs, "port_min",
+			 p->port_min, "port_max", p->port_max, "ports_used", used, "ports_total", total, "used", by_class,
+			 "ports_each", p->port_max - p->port_min + 1, "by_address", ports);
 }
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
- * "ports_total", "used": {"tcp", "udp", "icmp"}}]}. Each protocol has ports_total of its own; ports_used is that of the protocol
- * that has used most, so that the two say how near a refusal is. "log": null, or {"file", "syslog", "written", "lost"}. */
+ * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
+ * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
+ * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
+ * "syslog", "written", "lost" (by the file or the logger), "untold" (events that found the ring full)}. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
@@ -277,5 +311,6 @@ json_t *nat_show(struct sw *sw)
 		if (sw->nat->pools[id].flags & POOL_F_USED)
 			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
 	json_decref(model);
-	return json_pack("{s:o, s:o, s:o}", "rules", rules, "pools", pools, "log", nat_log_show(sw->nat));
+	return json_pack("{s:o, s:o, s:o, s:o}", "rules", rules, "pools", pools, "mappings", nat_top_show(sw), "log",
+			 nat_log_show(sw->nat));
 }

@@ -59,7 +59,8 @@ static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, stru
 				nat->addrs[slot].addr = a->addr;
 				nat->addrs[slot].vrf = a->vrf;
 			}
-			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED, __ATOMIC_RELEASE);
+			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED | (a->own ? POOL_ADDR_F_OWN : 0),
+					 __ATOMIC_RELEASE);
 		}
 	}
 	return 0;

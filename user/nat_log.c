@@ -2,7 +2,8 @@
  *
  * Stands between the ring buffer of bpf/nat_event.h (begins, refusals), flow.c (ends), and who must be able to say later who had
  * which port. Fields are called after the information elements of RFC 8158. At most NAT_LOG_MAX lines are written in a tick; what
- * comes faster finds the ring full and is counted there (stat nat_events_lost), what a disk refuses is counted here.
+ * comes faster finds the ring full and is counted there (stat nat_events_lost), and the log says how many were lost; what a disk
+ * or the logger refuses is counted here.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 #include "flow_priv.h"
 #include "loop.h"
 #include "nat_priv.h"
@@ -19,6 +20,7 @@
 
 #define NAT_LOG_TICK_US 50000
 #define NAT_LOG_MAX	1000
+#define NAT_LOG_TELL	20 /* ticks */
 
 struct nat_log {
 	struct sw *sw;
@@ -27,7 +29,10 @@ struct nat_log {
 	FILE *file;
 	char path[sizeof(((struct settings_cfg *)NULL)->nat_log_file)];
 	bool syslog;
+	int logger; /* the socket of nat_syslog.c */
 	uint64_t written, lost;
+	uint64_t untold; /* events that found the ring full, as the data plane counts them: said up to here */
+	unsigned ticks;
 };
 
 static uint64_t clock_ns(clockid_t id)
@@ -76,21 +81,51 @@ static json_t *event_json(const struct nat_log *log, const struct nat_event *e)
 	return o;
 }
 
+/* `line`: NULL for want of memory. */
+static void write_line(struct nat_log *log, const char *line)
+{
+	bool bad = !line;
+
+	if (line && log->syslog)
+		bad = nat_syslog(&log->logger, line) != 0;
+	if (line && log->file && fprintf(log->file, "%s\n", line) < 0)
+		bad = true;
+	if (bad)
+		log->lost++;
+	else
+		log->written++;
+}
+
 static void write_event(struct nat_log *log, const struct nat_event *e)
 {
 	json_t *o = event_json(log, e);
 	char *line = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
 
-	if (line && log->syslog)
-		syslog(LOG_DAEMON | LOG_INFO, "nat %s", line);
-	if (line && log->file && fprintf(log->file, "%s\n", line) < 0)
-		log->lost++;
-	else if (line)
-		log->written++;
-	else
-		log->lost++;
+	write_line(log, line);
 	free(line);
 	json_decref(o);
+}
+
+static uint64_t events_lost(const struct nat_log *log)
+{
+	uint64_t n = 0;
+
+	table_sum(table_get(log->sw->dp, "stats"), STAT_NAT_EVENTS_LOST, &n, 1);
+	return n;
+}
+
+/* Who reads the log must know that it is not whole. */
+static void tell_lost(struct nat_log *log)
+{
+	uint64_t n = events_lost(log);
+	char line[128];
+
+	if (n > log->untold) {
+		snprintf(line, sizeof(line), "{\"observationTimeMilliseconds\":%llu,\"eventsLost\":%llu}",
+			 (unsigned long long)(clock_ns(CLOCK_REALTIME) / 1000000), (unsigned long long)(n - log->untold));
+		write_line(log, line);
+	}
+	log->untold = n;
 }
 
 static void on_record(const void *record, size_t size, void *arg)
@@ -126,6 +161,8 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	loop_doing("the log of NAT");
 	follow_path(log);
 	ring_read(log->ring, NAT_LOG_MAX);
+	if (++log->ticks % NAT_LOG_TELL == 0)
+		tell_lost(log);
 	if (log->file && fflush(log->file)) {
 		log->lost++;
 		clearerr(log->file);
@@ -158,6 +195,8 @@ int nat_log_open(struct sw *sw)
 	if (!log)
 		return -ENOMEM;
 	log->sw = sw;
+	log->logger = -1;
+	log->untold = events_lost(log);
 	log->ring = ring_open(table_get(sw->dp, "nat_events"), on_record, log);
 	log->timer = event_new(sw->base, -1, 0, tick, log);
 	sw->nat->log = log;
@@ -175,6 +214,8 @@ void nat_log_close(struct nat *nat)
 	ring_close(log->ring);
 	if (log->file)
 		fclose(log->file);
+	if (log->logger >= 0)
+		close(log->logger);
 	free(log);
 	nat->log = NULL;
 }
@@ -211,6 +252,6 @@ json_t *nat_log_show(const struct nat *nat)
 
 	if (!log->file && !log->syslog)
 		return json_null();
-	return json_pack("{s:s, s:b, s:I, s:I}", "file", log->path, "syslog", log->syslog, "written", (json_int_t)log->written,
-			 "lost", (json_int_t)log->lost);
+	return json_pack("{s:s, s:b, s:I, s:I, s:I}", "file", log->path, "syslog", log->syslog, "written",
+			 (json_int_t)log->written, "lost", (json_int_t)log->lost, "untold", (json_int_t)events_lost(log));
 }

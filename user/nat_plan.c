@@ -216,6 +216,15 @@ static bool is_global6(const struct addr *a)
 	return !same(a, &none) && !(a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80);
 }
 
+/* NAT itself has put the address on the netdev, so that the host answers for it. */
+static bool is_nats(const struct nat *nat, int ifindex, const struct addr *a)
+{
+	for (int i = 0; i < POOL_ADDR_MAX; i++)
+		if (nat->addrs[i].host_ifindex == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
+			return true;
+	return false;
+}
+
 /* The pool that masquerades to an interface's own address: it follows the primary ones, and may be empty for a while. */
 static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 {
@@ -223,10 +232,10 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	struct nat_plan_pool *pool;
 	uint16_t of_rule = p->vrf;
 	char name[SLUICE_LABEL];
+	int err, ifindex = iface_host_ifindex(p->sw, id);
 	struct iface i;
 	struct addr a4;
 	size_t at;
-	int err;
 
 	if (!id || id >= IFACE_MAX || iface_get(p->sw, id, &i))
 		return 0;
@@ -244,9 +253,10 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	o->masq[id] = (uint16_t)(at + 1);
 	a4 = addr_v4(i.addr4);
 	p->vrf = i.vrf; /* the rule's may be another: who is translated on the way into the interface's */
-	if (i.addr4)
+	/* While the own address is changed, one of NAT's may be the first for a moment. */
+	if (i.addr4 && !is_nats(p->sw->nat, ifindex, &a4))
 		err = plan_member(p, pool, &a4, true);
-	if (!err && is_global6(&i.addr6))
+	if (!err && is_global6(&i.addr6) && !is_nats(p->sw->nat, ifindex, &i.addr6))
 		err = plan_member(p, pool, &i.addr6, true);
 	p->vrf = of_rule;
 	return err;
@@ -317,7 +327,7 @@ static int plan_snat(struct plan *p)
 	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);
 	plan_snat_prefix(&c->destination, &r.dst, &r.dst_len, &r.family);
 	snprintf(r.name, sizeof(r.name), "%s", c->name);
-	r.flags = c->overload ? SNAT_F_OVERLOAD : 0;
+	r.flags = (c->overload ? SNAT_F_OVERLOAD : 0) | (c->keep ? SNAT_F_KEEP : 0);
 	r.limit_sessions = c->limit_sessions;
 	r.limit_ports = c->limit_ports;
 	r.action = c->to_kind == NAT_TO_POOL ? SNAT_POOL : c->to_kind == NAT_TO_MASQUERADE ? SNAT_MASQUERADE : SNAT_EXEMPT;
@@ -375,7 +385,10 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 {
 	const struct nat_cfg *c = p->cfg;
 	struct dnat_key key = {.daddr = *daddr, .vrf = p->vrf, .proto = proto};
-	struct dnat_rule rule = {.to = c->to, .rule = p->rule, .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf)};
+	struct dnat_rule rule = {.to = c->to,
+				 .rule = p->rule,
+				 .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf),
+				 .flags = c->keep ? DNAT_F_KEEP : 0};
 	int err = 0;
 
 	snprintf(rule.name, sizeof(rule.name), "%s", c->name);
@@ -393,14 +406,21 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 	return err;
 }
 
-/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. A fragment to one that
- * only NAT uses, and whose first was not seen, is nobody's; an address of the gateway's own has fragments of its own. */
-static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, bool own)
+/* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. Where a rule leads to
+ * is marked too (`kind`): answers may come from there. */
+static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, uint16_t kind, bool own)
 {
 	const struct dnat_rule rule = {.flags = own ? DNAT_F_OWN : 0};
-	struct dnat_key mark = {.daddr = *a, .vrf = vrf, .proto = DNAT_PROTO_MARK};
+	struct dnat_key mark = {.daddr = *a, .dport = htons(kind), .vrf = vrf, .proto = DNAT_PROTO_MARK};
 
 	return plan_dnat_add(p, &mark, &rule);
+}
+
+static int plan_inside(struct plan *p, uint8_t proto)
+{
+	const struct nat_cfg *c = p->cfg;
+
+	return plan_mark(p, &c->to, vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf), DNAT_MARK_INSIDE + proto, false);
 }
 
 /* One address that the rule translates. `own`: an interface's; else the host must be told to answer for it. */
@@ -421,9 +441,13 @@ static int plan_dnat_addr(struct plan *p, const struct addr *daddr, bool own)
 		err = plan_dnat_ports(p, daddr, 0);
 	for (size_t i = 0; !err && i < n; i++)
 		err = plan_dnat_ports(p, daddr, protos[i]);
+	if (!n && !err)
+		err = plan_inside(p, 0);
+	for (size_t i = 0; !err && i < n; i++)
+		err = plan_inside(p, protos[i]);
 	if (err)
 		return err;
-	return own ? plan_mark(p, daddr, p->vrf, true) : plan_addr(p, daddr, false, &at);
+	return own ? plan_mark(p, daddr, p->vrf, 0, true) : plan_addr(p, daddr, false, &at);
 }
 
 static int plan_marks(struct plan *p)
@@ -431,7 +455,7 @@ static int plan_marks(struct plan *p)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < p->out->n_addrs; i++)
-		err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, p->out->addrs[i].own);
+		err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, 0, p->out->addrs[i].own);
 	return err;
 }
 
@@ -448,9 +472,8 @@ static int plan_dnat_own(const struct link_addr *a, void *arg)
 
 	if (addr_family(&a->addr.addr) == 6 && !is_global6(&a->addr.addr))
 		return 0;
-	for (int i = 0; i < POOL_ADDR_MAX; i++)
-		if (nat->addrs[i].host_ifindex == (uint32_t)o->ifindex && same(&nat->addrs[i].addr, &a->addr.addr))
-			return 0;
+	if (is_nats(nat, o->ifindex, &a->addr.addr))
+		return 0;
 	return plan_dnat_addr(o->p, &a->addr.addr, true);
 }
 
@@ -524,8 +547,12 @@ static int plan_static(struct plan *p)
 	o->n_statics++;
 	*v = (struct nat_plan_static){
 		.key = {.len = 32 + prefix_mapped_len(&c->outside), .vrf = p->vrf, .addr = r.to},
-		.value = {.to = prefix_masked(&c->source).addr, .len = prefix_mapped_len(&c->source), .rule = p->rule},
+		.value = {.to = prefix_masked(&c->source).addr,
+			  .len = prefix_mapped_len(&c->source),
+			  .rule = p->rule,
+			  .flags = c->keep ? DNAT_F_KEEP : 0},
 	};
+	r.flags = c->keep ? SNAT_F_KEEP : 0;
 	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);
 	snprintf(r.name, sizeof(r.name), "%s", c->name);
 	err = plan_snat_out(p, &r);
@@ -583,7 +610,7 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 		p.rule = nat_rule_take(sw->nat, p.cfg->name);
 		if (!p.rule)
 			return errs_add(errs, p.cfg->where, "nat", "more than 65535 rules");
-		nat_rule_timeouts(sw->nat, p.rule, &p.cfg->timeouts);
+		nat_rule_options(sw->nat, p.rule, p.cfg);
 		ret->own_is_open =
 			ret->own_is_open || (p.cfg->to_kind == NAT_TO_MASQUERADE && p.cfg->filtering != NAT_FILTER_ADDRESS_PORT);
 		ret->has_remotes = ret->has_remotes || p.cfg->filtering == NAT_FILTER_ADDRESS;
@@ -592,7 +619,11 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 	}
 	if (!err && m->n_nats)
 		err = plan_marks(&p);
-	return err ? err : plan_dnat_sort(ret);
+	if (!err)
+		err = plan_dnat_sort(ret);
+	if (!err)
+		nat_plan_hairpin(sw, ret);
+	return err;
 }
 
 void nat_plan_free(struct nat_plan *plan)

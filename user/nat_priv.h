@@ -20,6 +20,7 @@ struct nat_rule_id {
 	char name[SLUICE_LABEL];
 	bool alive;  /* in the running model */
 	bool wanted; /* in the model that is being reconciled */
+	bool keep;   /* flows outlive it */
 	struct nat_timeouts timeouts;
 };
 
@@ -42,6 +43,7 @@ struct nat {
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
 	struct nat_log *log;
+	struct nat_top *top;
 	uint32_t changes; /* how often it was reconciled: flows may have lost their rule or address */
 };
 
@@ -97,13 +99,16 @@ struct nat_plan {
 int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs);
 void nat_plan_free(struct nat_plan *plan);
 
+/* ---- nat_hairpin.c: into the marks, which way a packet to their address would leave. */
+void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan);
+
 /* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */
 int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
 
 /* ---- nat.c */
 /* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */
 uint16_t nat_rule_take(struct nat *nat, const char *name);
-void nat_rule_timeouts(struct nat *nat, uint16_t id, const struct nat_timeouts *timeouts);
+void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
 static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)
 {
@@ -142,6 +147,17 @@ void nat_limit_close(struct nat *nat);
 void nat_limit_begin(struct nat *nat);
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
 void nat_limit_end(struct nat *nat);
+
+/* ---- nat_top.c: mappings by inside host, called by the sweep. */
+int nat_top_open(struct nat *nat);
+void nat_top_close(struct nat *nat);
+void nat_top_begin(struct nat *nat);
+void nat_top_add(struct nat *nat, const struct addr *inside, uint16_t vrf);
+void nat_top_end(struct nat *nat);
+json_t *nat_top_show(const struct sw *sw); /* {"total", "hosts", "top": [{"address", "vrf", "mappings"}]} */
+
+/* ---- nat_syslog.c: one line to the logger. *fd: its socket, -1 at first. 0, or -errno: the line is lost. */
+int nat_syslog(int *fd, const char *text);
 
 /* ---- nat_log.c: sessions and refusals, written down. */
 int nat_log_open(struct sw *sw);

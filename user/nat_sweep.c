@@ -32,6 +32,8 @@ int nat_sweep_open(struct nat *nat)
 		return -ENOMEM;
 	nat->sweep->outside_due = true;
 	nat_limit_open(nat);
+	if (nat_top_open(nat))
+		return -ENOMEM;
 	nat->sweep->unclaimed = calloc((size_t)POOL_ADDR_MAX * POOL_CLASSES, sizeof(*nat->sweep->unclaimed));
 	return nat->sweep->unclaimed ? 0 : -ENOMEM;
 }
@@ -41,6 +43,7 @@ void nat_sweep_close(struct nat *nat)
 	if (!nat->sweep)
 		return;
 	nat_limit_close(nat);
+	nat_top_close(nat);
 	free(nat->sweep->unclaimed);
 	free(nat->sweep);
 	nat->sweep = NULL;
@@ -102,6 +105,7 @@ void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
 		}
 	}
 	nat_limit_begin(nat);
+	nat_top_begin(nat);
 	nat_own_hold(nat);
 }
 
@@ -164,6 +168,7 @@ static int sweep_mapping(const void *key, void *value, void *arg)
 		return 0;
 	}
 	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
+	nat_top_add(nat, &k->addr, k->vrf);
 	if (!s->noted[m->pool_addr])
 		return 0;
 	idle = claim(s, m->pool_addr, class, ntohs(m->port));
@@ -214,6 +219,7 @@ void nat_sweep_end(struct nat *nat)
 	struct nat_sweep *s = nat->sweep;
 
 	nat_limit_end(nat);
+	nat_top_end(nat);
 	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
 		if (s->drained[slot] && nat->addrs[slot].flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
 			memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));

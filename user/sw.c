@@ -47,6 +47,8 @@ int control_reconcile(struct sw *sw, struct errs *errs)
 		sw_epoch(sw);
 	}
 	__atomic_store_n(&c->icmp_rate, s->icmp_rate, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->frag_hold_ms, s->frag_hold_s * 1000, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->frag_held, s->frag_held, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->neighbor_rate, s->neighbor_rate, __ATOMIC_RELAXED);
 	return 0;
 }

@@ -189,7 +189,6 @@ json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "address
 /* The timeouts for the flows of a rule: the settings, or a copy of them in *buf with the rule's own. */
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf);
 const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
-/* Is what a flow was made by still in force: its rule, and the address of its pool (pool 0: no pool had a part)? */
 struct flow_tuple;
 /* nat_explain.c: what the rules would make of the first packet of a connection. Addresses are IPv4-mapped. */
 struct nat_packet {
@@ -211,7 +210,9 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface);
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
-bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside);
+/* May the flow go on: is what it was made by still in force, its rule and the address of its pool; or shall it outlive the rule?
+ * `f`: of the first direction, which leaves with the source `outside`. */
+bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside);
 
 /* flow.c: ageing, listing, flushing. */
 int flow_open(struct sw *sw, struct errs *errs);

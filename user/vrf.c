@@ -18,7 +18,7 @@ struct vrf_table {
 
 struct vrfs {
 	struct vrf *slot;	  /* the map, VRF_MAX elements, mmap-ed */
-	struct table *fragments;  /* ports of fragmented packets, by VRF and datagram */
+	struct table *fragments;  /* what is known of datagrams that come in fragments, by VRF and datagram */
 	struct vrf_table *tables; /* sorted by table */
 	size_t n_tables;
 	bool passing[VRF_MAX]; /* drained when the pass under way began */
@@ -33,10 +33,10 @@ int vrf_open(struct sw *sw, struct errs *errs)
 		return errs_fail(errs, ENOMEM, "vrfs: no memory");
 	sw->vrfs = vs;
 	vs->slot = t ? table_map(t) : NULL;
-	vs->fragments = table_get(sw->dp, "frags");
+	vs->fragments = table_get(sw->dp, "frag_datagrams");
 	if (!vs->slot)
 		return errs_fail(errs, ENODEV, "the map `vrfs` is missing or cannot be mapped");
-	return vs->fragments ? 0 : errs_fail(errs, ENODEV, "the map `frags` is missing");
+	return vs->fragments ? 0 : errs_fail(errs, ENODEV, "the map `frag_datagrams` is missing");
 }
 
 void vrf_close(struct sw *sw)

@@ -51,8 +51,10 @@ struct control {
 	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
 	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
 	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
+	__u32 frag_held;     /* fragments that are held at once until their first one comes, 0..FRAG_HELD_MAX */
+	__u32 frag_hold_ms;  /* for how long */
 	__u32 pad;
-	__u64 reserved[11];
+	__u64 reserved[10];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -335,12 +337,13 @@ struct flow_key6 {
 };
 _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
-#define FLOW_F_SNAT   (1 << 0) /* source address or port is rewritten */
-#define FLOW_F_DNAT   (1 << 1) /* destination address or port is rewritten */
-#define FLOW_F_REPLY  (1 << 2) /* the direction of the answers */
-#define FLOW_F_ROUTED (1 << 3) /* forwarding half: TTL is decremented, MACs are set */
-#define FLOW_F_TRACK  (1 << 4) /* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
-#define FLOW_F_VRF    (1 << 5) /* the way out is looked up in peer_vrf, not in the key's */
+#define FLOW_F_SNAT   (1 << 0)	/* source address or port is rewritten */
+#define FLOW_F_DNAT   (1 << 1)	/* destination address or port is rewritten */
+#define FLOW_F_REPLY  (1 << 2)	/* the direction of the answers */
+#define FLOW_F_ROUTED (1 << 3)	/* forwarding half: TTL is decremented, MACs are set */
+#define FLOW_F_TRACK  (1 << 4)	/* nothing is rewritten: the pair keeps SNAT rules off the answers to what came from outside */
+#define FLOW_F_KEEP   (1 << 12) /* outlives its rule */
+#define FLOW_F_VRF    (1 << 5)	/* the way out is looked up in peer_vrf, not in the key's */
 
 /* A flow's epoch while one CPU writes the forwarding half. */
 #define FLOW_EPOCH_BUSY 0xffffffffu
@@ -469,20 +472,35 @@ struct flow6 {
 };
 _Static_assert(sizeof(struct flow6) == 192, "struct flow6");
 
-/* Map `frags`, LRU: the ports of a fragmented packet, for the fragments that bear none. */
+#define FRAG_HELD_MAX 256 /* fragments that are held at once, at most; see control.frag_held */
+#define FRAG_WORDS    128 /* 65536 bytes, a bit for each 8 */
+
+/* Map `frag_datagrams`, LRU: what is known of a datagram that comes in fragments. */
 struct frag_key {
 	struct addr saddr, daddr;
 	__be16 ip_id;
+	__be16 ip_id_high; /* IPv6 */
 	__u16 vrf;
 	__u8 proto;
-	__u8 pad[3];
+	__u8 pad;
 };
 _Static_assert(sizeof(struct frag_key) == 40, "struct frag_key");
 
+#define FRAG_F_PORTS 1 /* the first fragment has come: the ports are its */
+#define FRAG_F_BAD   2 /* fragments have overlapped: nothing more of the datagram leaves */
+
 struct frag {
 	__be16 sport, dport;
+	__u32 flags; /* FRAG_F_* */
+	__u64 at_ns; /* CLOCK_MONOTONIC: when the first of its fragments came */
+	__u32 units; /* of 8 bytes, that have left */
+	__u32 end;   /* units of the whole; 0: the last fragment has not left */
+	__u32 n_held;
+	__u32 pad;
+	__u64 held[FRAG_HELD_MAX / 64]; /* a bit for each element of `hold_slots` that has one of its fragments */
+	__u64 seen[FRAG_WORDS];
 };
-_Static_assert(sizeof(struct frag) == 4, "struct frag");
+_Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 
 /* ---- nat ---- */
 
@@ -493,8 +511,11 @@ _Static_assert(sizeof(struct frag) == 4, "struct frag");
 #define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
 #define POOL_WORDS	1024 /* 65536 ports */
 #define DNAT_PROTO_MARK                                                                                                          \
-	255	     /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
-#define DNAT_F_OWN 1 /* of a mark: the address is an interface's, and the host has a share in it */
+	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
+#define DNAT_MARK_INSIDE                                                                                                         \
+	256 /* plus a protocol, or 0 for all: dport (host order) of another mark: a rule leads to the address, in that VRF */
+#define DNAT_F_KEEP 2 /* the rule's flows outlive it; also of a static rule */
+#define DNAT_F_OWN  1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -517,6 +538,7 @@ enum nat_filtering {
 	NAT_FILTER_INDEPENDENT = 2,  /* everybody */
 };
 
+#define SNAT_F_KEEP	2 /* its flows outlive it */
 #define SNAT_F_OVERLOAD 1 /* no free port: one that others have, as long as the remote end tells the flows apart */
 
 /* Map `snat_rules`: bank * SNAT_RULE_MAX + i, in order, the first that matches wins. Prefix lengths count on the
@@ -571,6 +593,7 @@ struct pool_addr {
 			     */
 };
 #define POOL_ADDR_F_USED  1
+#define POOL_ADDR_F_OWN	  4 /* an interface's: the host has sockets there */
 #define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
 
@@ -664,7 +687,7 @@ struct nat_static {
 	struct addr to; /* bits behind `len` are the packet's own */
 	__u32 len;	/* of the IPv4-mapped prefix */
 	__u16 rule;
-	__u16 pad;
+	__u16 flags; /* DNAT_F_KEEP */
 };
 _Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 
@@ -710,7 +733,7 @@ _Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
 struct dnat_rule {
 	struct addr to;
 	__be16 to_port; /* 0: unchanged */
-	__u16 rule;	/* id, stable by name */
+	__u16 rule;	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, 0: none */
 	__u16 vrf;	/* where `to` is */
 	__u16 flags;	/* DNAT_F_* */
 	char name[SLUICE_LABEL];
@@ -752,6 +775,7 @@ struct nexthop_counters {
 	X(FLOW_RST_IGNORED, "flow_rst_ignored", "TCP resets outside the window: they leave, their flow stays as it is")          \
 	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: the table is full")            \
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
+	X(NAT_FRAG_HELD, "nat_frag_held", "fragments held until their first one came, or did not")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
 	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
 	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \

@@ -76,7 +76,13 @@
 	/* nat.h */                                                                                                              \
 	X(NAT_NO_PORT, "nat_no_port", "no free port left on the pool")                                                           \
 	X(NAT_NO_POOL, "nat_no_pool", "the rule's pool has no address")                                                          \
-	X(NAT_FRAGMENT, "nat_fragment", "fragment whose first fragment was not seen")                                            \
+	X(NAT_FRAGMENT, "nat_fragment", "later fragment without a flow: its first one opened none, or none may be held")         \
+	X(NAT_FRAG_FULL, "nat_frag_full", "fragment that came before its first one, and no room to hold it")                     \
+	X(NAT_FRAG_TIMEOUT, "nat_frag_timeout", "held fragment whose first one did not come in time")                            \
+	X(NAT_FRAG_FAILED, "nat_frag_failed", "held fragment, or its first one, that the kernel would not take again")           \
+	X(NAT_FRAG_OVERLAP, "nat_frag_overlap", "fragment that overlaps another, or of such a datagram (RFC 5722, RFC 1858)")    \
+	X(NAT_FRAG_DOUBLE, "nat_frag_double", "fragment whose bytes have all been sent on before")                               \
+	X(NAT_OWN_PORT, "nat_own_port", "the ports that were free for it are those of the gateway's own sockets")                \
 	X(NAT_PROTOCOL, "nat_protocol", "a rule applies, and the protocol cannot be translated")                                 \
 	X(NAT_ICMP_NO_FLOW, "nat_icmp_no_flow", "ICMP error about a flow that is not known")                                     \
 	X(NAT_NOT_OPENING, "nat_not_opening", "a rule applies, no flow is known, and the packet may not open one")               \

@@ -101,7 +101,7 @@ def test_rfc5382_hairpin_to_a_port_forward(w):
     """REQ-8: a host inside reaches another one by the outside address, and sees the answer come from there."""
     same, peer = talk.tcp_transfer(w.h2, w.h1, "203.0.113.1", port=80, listen=8080, size=1 << 20)
     assert same
-    assert peer[0] == "10.0.0.1"
+    assert peer[0] == "203.0.113.10", "the client as it is seen outside"
 
 
 def test_masquerade_of_both_families(w):

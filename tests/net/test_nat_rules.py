@@ -116,6 +116,59 @@ def test_the_gateways_own_ports_are_never_given_out(w):
         assert heard(own) == (b"to the host", (OUT, 7000))
 
 
+def test_the_gateways_sockets_are_safe_from_their_first_moment(w):
+    """Listening, connected, bound: an inside host that wants the port gets another although sluiced has not looked since."""
+    given = set()
+    for port in range(5000, 5006):
+        if port in given:  # an inside host's already, before the socket is there
+            continue
+        with udp(w.gw, "203.0.113.1", port) as own, udp(w.out, OUT, 7000) as far, udp(w.h1, "10.0.0.5", port) as inside:
+            inside.sendto(b"x", (OUT, 7000))
+            _, where = heard(far)
+            assert where[0] == "203.0.113.1" and where[1] != port
+            far.sendto(b"to the host", ("203.0.113.1", port))
+            assert heard(own) == (b"to the host", (OUT, 7000))
+        given.add(where[1])
+    netlab.counters_hold(w.sw)
+
+
+def tcp_listen(ns, *bind):
+    s = ns.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(bind)
+    s.listen(4)
+    return s
+
+
+def tcp_from(ns, bind, to):
+    s = ns.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(bind)
+    s.connect(to)
+    return s
+
+
+def test_the_gateways_tcp_ports(w):
+    """One that listens, and one that is connected to the very server that the inside host talks to from the same port."""
+    with tcp_listen(w.out, OUT, 80) as server, tcp_listen(w.gw, "203.0.113.1", 5003):
+        with tcp_from(w.h1, ("10.0.0.5", 5003), (OUT, 80)):
+            there, peer = server.accept()
+            there.close()
+            assert peer[0] == "203.0.113.1" and peer[1] != 5003
+        with tcp_from(w.gw, ("203.0.113.1", 5006), (OUT, 80)) as own:
+            mine, peer = server.accept()
+            assert peer == ("203.0.113.1", 5006)
+            with tcp_from(w.h1, ("10.0.0.5", 5006), (OUT, 80)) as inside:
+                there, peer = server.accept()
+                assert peer[0] == "203.0.113.1" and peer[1] != 5006
+                for s, far in ((own, mine), (inside, there)):
+                    s.settimeout(3)
+                    far.sendall(b"hello")
+                    assert s.recv(5) == b"hello"
+            there.close()
+            mine.close()
+
+
 def used(w, pool):
     return next(p for p in w.sw.json("nat show")["pools"] if p["name"] == pool)["used"]["udp"]
 
@@ -161,6 +214,51 @@ def test_rfc8158_sessions_and_refusals_are_logged(w, tmp_path):
     assert {e["natEvent"] for e in lines()} == {5} and len(lines(moved)) == 4
     shown = w.sw.json("nat show")["log"]
     assert shown["written"] == 7 and shown["lost"] == 0
+
+
+@pytest.mark.parametrize("word, lives", [("end", False), ("keep", True)])
+@pytest.mark.parametrize("rule", ["open", "to-blue"])
+def test_what_becomes_of_connections_when_their_rule_goes(w, rule, word, lives):
+    """`on-delete` of a source rule and of a forward, under traffic: they end, or they go on with what they look like outside."""
+    marked = "\n".join(x.replace("}", f", on-delete: {word}}}", 1) if f"name: {rule}," in x else x for x in CONFIG.splitlines()) + "\n"
+    without = "\n".join(x for x in CONFIG.splitlines() if f"name: {rule}," not in x) + "\n"
+    w.sw.cli(f"apply {w.write('marked.yaml', marked)}")
+    assert next(r for r in w.sw.json("nat show")["rules"] if r["name"] == rule).get("on-delete", "end") == word
+    client, server, address, listen = (w.h1, w.out, OUT, 80) if rule == "open" else (w.out, w.h3, "203.0.113.1", 80)
+    port = 80 if rule == "open" else 8080
+    with tcp_listen(server, "0.0.0.0", listen) as listener, client.socket() as s:
+        s.connect((address, port))
+        there, peer = listener.accept()
+        there.settimeout(3)
+        s.settimeout(3)
+
+        def talks(n):
+            s.sendall(b"%4d" % n)
+            if there.recv(4) != b"%4d" % n:
+                return False
+            there.sendall(b"%4d" % n)
+            return s.recv(4) == b"%4d" % n
+
+        assert all(talks(n) for n in range(50))
+        w.sw.cli(f"apply {w.write('without.yaml', without)}")
+        if lives:
+            assert all(talks(n) or time.sleep(0.02) for n in range(150)), "three seconds, several passes over the flows"
+            w.sw.stop()
+            w.sw.start()
+            assert all(talks(n) or time.sleep(0.02) for n in range(100)), "a restart has not forgotten it"
+            assert w.sw.json("flow show")[0]["proto"] == "tcp"
+        else:
+            netlab.wait_for("its flows are gone", lambda: not w.sw.json("flow show"))
+            s.settimeout(1)
+            there.settimeout(1)
+            with pytest.raises(OSError):
+                talks(0)
+        there.close()
+    with client.socket() as s:
+        s.settimeout(1)
+        with pytest.raises(OSError):
+            s.connect((address, port))
+    netlab.counters_hold(w.sw)
 
 
 def test_a_log_that_cannot_be_opened_is_refused_with_words(w):

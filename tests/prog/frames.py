@@ -62,6 +62,9 @@ W1 = Station("wan", "02:ee:00:00:00:f1", "192.0.2.254", "2001:db8:e1::fe", WAN)
 W2 = Station("wan2", "02:ee:00:00:00:f2", "198.51.100.254", "2001:db8:e2::fe", WAN2)
 W3 = Station("wan3", "02:ee:00:00:00:f3", "203.0.113.254", "2001:db8:e3::fe", WAN3)
 
+# Another address of A, to which no rule leads; only ever a sender.
+E = Station("acc10", A.mac, "10.0.10.99", "2001:db8:10::99", GW10)
+
 STATIONS = [A, B, C, T10, S10, U10, D, T20, T30, U30, W1, W2, W3]
 GATEWAYS = [GW10, GW20, GW30, WAN, WAN2, WAN3]
 

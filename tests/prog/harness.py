@@ -72,6 +72,11 @@ class Pass:
 
 
 @dataclass
+class Hold:
+    """A fragment that waits for its datagram's first one: not counted, and nothing leaves."""
+
+
+@dataclass
 class Row:
     """One case. `before`: [(port, frame)] that must not be dropped, or functions of the
     switch. `expect`: an outcome, or a function of what was seen of the
@@ -93,7 +98,7 @@ class Row:
             return ("tc",)
         if self.only:
             return self.only
-        return HOOKS if isinstance(self.expect, (Host, Resolve, Pass)) else (*HOOKS, "wire")
+        return HOOKS if isinstance(self.expect, (Host, Resolve, Pass, Hold)) else (*HOOKS, "wire")
 
 
 def flooded(vlan, frame, but, priority=0):
@@ -226,6 +231,10 @@ def _counted(seen, row, forwarded=0, to_host=0, dropped=0):
     return []
 
 
+def _counted_nothing(seen, row):
+    return [f"{row.port} counted {seen.counters[row.port]}"] if any(seen.counters[row.port]) or seen.drops else []
+
+
 def _sent(seen, want):
     """Exactly these frames leave: [(port, frame)]."""
     problems, left = [], list(seen.out())
@@ -316,6 +325,8 @@ def expect_tc(seen, row, outcome):
                 + _frame_problems("to be resolved", _after_macs(frame), seen.frame[12:])
                 + _counted(seen, row, forwarded=1)
             )
+        case Hold():
+            return _verdict(seen, bpf.TC_ACT_SHOT) + _sent(seen, []) + _tx(seen, row, []) + _counted_nothing(seen, row)
         case Pass():
             return (
                 _verdict(seen, bpf.TC_ACT_OK, bpf.TC_ACT_UNSPEC)

@@ -6,7 +6,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 import bpf
-from frames import A, B, GW10, W1, W2, echo, from_to, from_to6, octets, routed, tcp, udp
+from frames import A, B, E, GW10, W1, W2, echo, from_to, from_to6, octets, routed, tcp, udp
 from harness import HOOKS, send
 
 WAYS = {W1.port: W1, W2.port: W2}
@@ -62,7 +62,7 @@ SPREAD = {
         octets(Ether(src=A.mac, dst=GW10.mac) / IP(src=f"10.0.10.{n + 100}", dst="10.50.0.1") / udp()) for n in range(64)
     ],
     "destinations of fragments": [
-        octets(from_to(A, f"10.50.{n}.1", Raw(bytes(64)), proto=17, frag=10, flags="MF")) for n in range(64)
+        octets(from_to(E, f"10.50.{n}.1", Raw(bytes(64)), proto=17, frag=10, flags="MF")) for n in range(64)
     ],
     "IPv6 UDP source ports": [v6(1, udp(1000 + n, 53)) for n in range(64)],
     "IPv6 destinations": [v6(n, udp()) for n in range(1, 65)],

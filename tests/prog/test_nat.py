@@ -4,6 +4,7 @@ import struct
 
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
 from scapy.packet import Raw
 from scapy.utils import checksum
 
@@ -86,6 +87,8 @@ def lite(src):
 
 
 GRE = Raw(b"\0\0\x08\0" + PAYLOAD)
+SCTP_INIT = SCTP(sport=2905, dport=2906) / SCTPChunkInit(init_tag=7)
+SCTP_BACK = SCTP(sport=2906, dport=2905, tag=7) / SCTPChunkInitAck(init_tag=8)
 
 ROWS = [
     snat("SNAT UDP", udp()),
@@ -332,6 +335,26 @@ ROWS += [
         tagged(from_to(T20, "10.99.2.2", GRE, proto=47), 20),
         Forward("wan", out4(W1, POOL, "10.99.2.2", GRE, proto=47)),
         before=[("acc20", octets(from_to(D, FAR, GRE, proto=47)))],
+    ),
+    Row(
+        "SNAT SCTP by address alone: its ports and its checksum stay",
+        "acc20",
+        octets(from_to(D, FAR, SCTP_INIT)),
+        Forward("wan", out4(W1, POOL, FAR, SCTP_INIT)),
+    ),
+    Row(
+        "SNAT SCTP reply",
+        "wan",
+        in4(W1, FAR, POOL, SCTP_BACK),
+        Forward("acc20", out4(D, FAR, D.ip4, SCTP_BACK)),
+        before=[("acc20", octets(from_to(D, FAR, SCTP_INIT)))],
+    ),
+    Row(
+        "SNAT SCTP of a second host to the same place",
+        "trk",
+        tagged(from_to(T20, FAR, SCTP_INIT), 20),
+        Drop("nat_protocol"),
+        before=[("acc20", octets(from_to(D, FAR, SCTP_INIT)))],
     ),
     Row("SNAT AH cannot be", "acc20", octets(from_to(D, FAR, Raw(b"\x11\x04" + bytes(30)), proto=51)), Drop("nat_protocol")),
 ]

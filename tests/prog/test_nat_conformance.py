@@ -307,6 +307,20 @@ def test_rfc4787_req2_paired_pooling(switch):
     assert {mapped(s)[0] for s in seen} == {POOL}
 
 
+def test_overloading_to_the_last_combination(switch):
+    """Two ports, all held for others: two more flows to one remote end fit, whatever the first guess; the third is refused."""
+    for _ in range(8):
+        switch.forget()
+        for n in range(2):
+            travel(switch, "tc", "acc20", octets(from_to(D, f"10.99.10.{n + 1}", udp(sport=4000 + n))))
+        ports = set()
+        for n in range(2):
+            seen = travel(switch, "tc", "acc20", octets(from_to(D, "10.99.10.3", udp(sport=4010 + n))))
+            ports.add(source_of(seen.frame))
+        assert ports == {(SHARED, 2000), (SHARED, 2001)}
+        assert send(switch, "tc", "acc20", from_to(D, "10.99.10.3", udp(sport=4012))).drops == {"nat_clash": 1}
+
+
 def test_port_scan_finds_nothing(switch):
     """A scan of an address with one mapping: every probe is dropped and counted, no flow is made."""
     switch.forget()

@@ -1,10 +1,11 @@
 """Destination NAT: port forwards, ranges, whole addresses, and the way back through them."""
 
+from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Raw
 
 from frames import A, B, D, GW10, PAYLOAD, W1, WAN, echo, echo6, echo_reply, from_to, from_to6, octets, tcp, udp
 from harness import Drop, Forward, Row, check
-from nat_frames import FAR, FAR6, OPENED, WHOLE, WHOLE6, in4, in6, out4, out6
+from nat_frames import FAR, FAR6, OPENED, POOL, WHOLE, WHOLE6, in4, in6, out4, out6
 
 
 def dnat(name, layer4, to_layer4, dst=WAN.ip4, to=A, before=()):
@@ -26,6 +27,13 @@ ROWS = [
     dnat("DNAT of a whole address, TCP", tcp(), tcp(), WHOLE, B),
     dnat("DNAT of a whole address, echo", echo(), echo(), WHOLE, B),
     dnat("DNAT of a whole address, GRE", Raw(b"\0\0\x08\0" + PAYLOAD), Raw(b"\0\0\x08\0" + PAYLOAD), WHOLE, B),
+    dnat("DNAT of a whole address, SCTP", SCTP(sport=1, dport=2) / SCTPChunkInit(), SCTP(sport=1, dport=2) / SCTPChunkInit(), WHOLE, B),
+    dnat(
+        "DNAT several rules to one host, and one connection by each",
+        udp(4000, 5353),
+        udp(4000, 53),
+        before=[*OPENED, ("wan", in4(W1, FAR, WAN.ip4, udp(4000, 7000)))],
+    ),
     dnat("DNAT UDP checksum 0 stays 0", udp(4000, 5353, chksum=0), udp(4000, 53, chksum=0)),
     dnat("DNAT second packet", tcp(4000, 8080, "A", PAYLOAD), tcp(4000, 80, "A", PAYLOAD), before=OPENED),
     dnat("DNAT ACK of a flow that was lost", tcp(4000, 8080, "A", PAYLOAD), tcp(4000, 80, "A", PAYLOAD)),
@@ -60,11 +68,29 @@ ROWS = [
         Forward("wan", out6(W1, WAN.ip6, FAR6, tcp(8080, 4000, "SA"))),
         before=[("wan", in6(W1, FAR6, WAN.ip6, tcp(4000, 8080)))],
     ),
-    Row("DNAT from another VLAN", "acc20", octets(from_to(D, WHOLE, udp())), Forward("acc10b", out4(B, D.ip4, B.ip4, udp()))),
+    Row(
+        "RFC 4787 REQ-9 a DNAT: D looks as it does outside",
+        "acc20",
+        octets(from_to(D, WHOLE, udp())),
+        Forward("acc10b", out4(B, POOL, B.ip4, udp())),
+    ),
+    Row(
+        "RFC 4787 REQ-9 b DNAT to a port of the gateway's address",
+        "acc20",
+        octets(from_to(D, WAN.ip4, tcp(4000, 8080))),
+        Forward("acc10", out4(A, POOL, A.ip4, tcp(4000, 80))),
+    ),
+    Row(
+        "RFC 4787 REQ-9 DNAT: the port is the one that D has outside",
+        "acc20",
+        octets(from_to(D, WHOLE, udp())),
+        Forward("acc10b", out4(B, POOL, B.ip4, udp())),
+        before=[("acc20", octets(from_to(D, FAR, udp())))],
+    ),
     Row(
         "DNAT from another VLAN, reply",
         "acc10b",
-        octets(from_to(B, D, udp(5000, 4000))),
+        octets(from_to(B, POOL, udp(5000, 4000))),
         Forward("acc20", out4(D, WHOLE, D.ip4, udp(5000, 4000))),
         before=[("acc20", octets(from_to(D, WHOLE, udp())))],
     ),

@@ -14,6 +14,7 @@ from scapy.packet import Raw
 from frames import (
     A,
     D,
+    E,
     GW10,
     PAYLOAD,
     T10,
@@ -68,15 +69,15 @@ def short_ip6(frame, payload):
 
 
 def fragment4(layer4, offset, more, proto=17, **fields):
-    return octets(from_to(A, D, Raw(layer4), proto=proto, frag=offset, flags="MF" if more else 0, id=0x1234, **fields))
+    return octets(from_to(E, D, Raw(layer4), proto=proto, frag=offset, flags="MF" if more else 0, id=0x1234, **fields))
 
 
 def ext6(*headers, layer4=None):
     """An IPv6 frame with extension headers before UDP."""
-    packet = IPv6(src=A.ip6, dst=D.ip6, hlim=64)
+    packet = IPv6(src=E.ip6, dst=D.ip6, hlim=64)
     for header in headers:
         packet = packet / header
-    return octets(Ether(src=A.mac, dst=GW10.mac) / packet / (layer4 or udp()))
+    return octets(Ether(src=E.mac, dst=GW10.mac) / packet / (layer4 or udp()))
 
 
 def fragment6(data, offset, more, nh=17):

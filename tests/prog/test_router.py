@@ -14,6 +14,7 @@ from frames import (
     A,
     BROADCAST,
     D,
+    E,
     GW10,
     GW20,
     GW30,
@@ -339,7 +340,7 @@ def test_cut(switch, layer4, pieces):
 @pytest.mark.parametrize("flags, offset", [("MF", 0), ("MF", 370), (0, 370)], ids=["first", "middle", "last"])
 def test_cut_fragment(switch, flags, offset):
     """A fragment is cut further; only the last piece of the last one ends the packet."""
-    frame = octets(from_to(A, "10.97.1.1", Raw(numbered(1480)), proto=17, id=7, flags=flags, frag=offset))
+    frame = octets(from_to(E, "10.97.1.1", Raw(numbered(1480)), proto=17, id=7, flags=flags, frag=offset))
     parts, payload = reassembled(cut(switch, frame, 2))
     assert (parts[0].frag, payload) == (offset, frame[34:])
     assert ("MF" in parts[-1].flags) == bool(flags)

@@ -32,6 +32,7 @@ FDB_F_STATIC, FDB_F_OWN = 1, 2
 NEIGHBOR_F_FAILED = 2
 POOL_ADDR_F_USED, POOL_CLASSES = 1, 3
 PORT_F_TAG_HIDDEN = 2
+DROP_MAX = 128
 GATEWAY_MACS = {mac_bytes(g.mac) for g in GATEWAYS}
 TPIDS = (b"\x81\x00", b"\x88\xa8")
 TAG_BIT, DOT1AD_BIT = 1 << 31, 1 << 30  # of what --test-trace leaves in skb->cb[0]
@@ -407,6 +408,11 @@ class Switch:
             found[name] = (rx, tx, forwarded, to_host, dropped)
         return found
 
+    def drops(self, port):
+        """reason -> packets that came in by a port and were dropped."""
+        table, base = self.map("drop_counters"), self.port_id[port] * DROP_MAX
+        return {name: n for i, name in enumerate(drop_names()) if (n := table.sum(base + i)[0])}
+
     def bytes(self, port):
         """(received, sent) bytes of a port."""
         _, rx, _, tx, *_ = self.map("port_counters").sum(self.port_id[port])
@@ -470,12 +476,23 @@ class Switch:
                 neighbors.delete(key)
         for name in ("flow_words4", "flow_words6"):
             self.map(name).zero()
-        for name in ("nat_mappings", "nat_outside", "nat_used", "nat_counted", "frags"):
+        for name in ("nat_mappings", "nat_outside", "nat_used", "nat_counted", "frag_datagrams"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
         for key, ports in self._nat_ports.items():
             self.map("pool_ports").update(key, ports)
+        self._forget_held()
+
+    def _forget_held(self):
+        """No fragment of an earlier test waits, to be counted in the midst of a later one."""
+        used, slots = self.map("hold_used"), self.map("hold_slots")
+        words = struct.unpack("=4Q", used.lookup(0)[-32:])
+        for w, word in enumerate(words):
+            for slot in (64 * w + bit for bit in range(64) if word >> bit & 1):
+                slots.update(slot, bytes(len(slots.lookup(slot))))
+        if any(words):  # the timer goes with it, and the next fragment makes another
+            used.update(0, bytes(len(used.lookup(0))))
 
     def _read_nat_ports(self):
         """The ports held in each NAT address's bitmaps at the start."""

@@ -91,7 +91,7 @@ static void test_refused_words(void **state)
 		{"s", "'s' is ambiguous: save, status, show"},
 		{"bridge", "'bridge' is no noun or command: port, vlan"},
 		{"port frobnicate", "'frobnicate' is no verb: show, add, delete"},
-		{"nat add", "what is wanted? snat, dnat"},
+		{"nat add", "what is wanted? snat, dnat, static"},
 		{"show confirm", "'confirm' is nothing to show"},
 		{"show apply", "'apply' is nothing to show"},
 	};
@@ -140,6 +140,18 @@ static void test_items(void **state)
 		 "{\"name\": \"web\", \"destination\": \"192.0.2.1\", \"protocol\": \"tcp\", \"port\": \"8000-8010\", \"to\": "
 		 "\"10.0.0.1\", "
 		 "\"type\": \"dnat\"}"},
+		{"nat add snat lan to masquerade mapping address-and-port-dependent overload limit sessions=10,ports=5 timeouts "
+		 "udp=2m,icmp=30 on-delete keep",
+		 "{\"name\": \"lan\", \"to\": \"masquerade\", \"mapping\": \"address-and-port-dependent\", \"overload\": true, "
+		 "\"limit\": {\"sessions\": 10, \"ports\": 5}, \"timeouts\": {\"udp\": \"2m\", \"icmp\": 30}, \"on-delete\": "
+		 "\"keep\", "
+		 "\"type\": \"snat\"}"},
+		{"nat add dnat web on eth0 protocol tcp port 80 to 10.3.0.5 to-vrf blue",
+		 "{\"name\": \"web\", \"destination\": \"eth0\", \"protocol\": \"tcp\", \"port\": 80, \"to\": \"10.3.0.5\", "
+		 "\"to-vrf\": \"blue\", \"type\": \"dnat\"}"},
+		{"nat add static mail inside 10.0.10.25 outside 203.0.113.25 out eth0,eth1",
+		 "{\"name\": \"mail\", \"inside\": \"10.0.10.25\", \"outside\": \"203.0.113.25\", \"out\": [\"eth0\", \"eth1\"], "
+		 "\"type\": \"static\"}"},
 		{"fdb add 02:00:00:00:00:01 vlan 10 port eth1",
 		 "{\"mac\": \"02:00:00:00:00:01\", \"vlan\": 10, \"port\": \"eth1\"}"},
 		{"neighbor delete 10.0.0.7 dev vlan10", "{\"address\": \"10.0.0.7\", \"interface\": \"vlan10\"}"},

@@ -25,7 +25,7 @@ struct table *table_get(struct datapath *dp, const char *map)
 {
 	static struct table vrf_table, frag_table;
 
-	return !strcmp(map, "vrfs") ? &vrf_table : !strcmp(map, "frags") ? &frag_table : NULL;
+	return !strcmp(map, "vrfs") ? &vrf_table : !strcmp(map, "frag_datagrams") ? &frag_table : NULL;
 }
 
 void *table_map(struct table *t)

@@ -22,6 +22,7 @@ enum value_type {
 	VALUE_LIST,	      /* A,B,C: an array, numbers as numbers */
 	VALUE_ONE_OR_LIST,    /* a string, or an array when there are several */
 	VALUE_FILE,	      /* a file's name; `-` is stdin */
+	VALUE_MEMBERS,	      /* K=V,K=V: an object, numbers as numbers */
 	VALUE_TIME,	      /* 60, 60s, 5m, 2h: of a confirmation */
 };
 
@@ -147,7 +148,7 @@ struct column {
 
 /* Columns that are empty in every row are left out. */
 void table_print(const json_t *rows, const struct column *columns, size_t n, const char *none);
-/* Numbers, strings, true/false as yes/no, arrays joined with commas; "" for null and absent. */
+/* Numbers, strings, true/false as yes/no, arrays joined with commas, objects as k=v,k=v; "" for null and absent. */
 void cell_text(const json_t *value, char *buf, size_t size);
 
 void print_ports(const json_t *answer);

@@ -207,6 +207,20 @@ static const struct param nexthop_drain[] = {
 	END,
 };
 
+/* What every NAT rule takes. */
+#define NAT_MORE                                                                                                                 \
+	{.key = "timeouts",                                                                                                      \
+	 .value = "KEY=TIME[,…]",                                                                                                \
+	 .json = "timeouts",                                                                                                     \
+	 .type = VALUE_MEMBERS,                                                                                                  \
+	 .help = "tcp-established=2h,tcp-transitory=4m,udp=5m,icmp=60,other=10m"},                                               \
+		{.key = "on-delete",                                                                                             \
+		 .value = "WHAT",                                                                                                \
+		 .json = "on-delete",                                                                                            \
+		 .choices = "end keep",                                                                                          \
+		 .help = "what becomes of its connections when the rule goes"},                                                  \
+		VRF
+
 static const struct param nat_add_snat[] = {
 	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
 	{.key = "from", .alias = "source", .value = "PREFIX", .json = "source", .help = "only packets from here"},
@@ -225,7 +239,23 @@ static const struct param nat_add_snat[] = {
 	 .flags = PARAM_REQUIRED,
 	 .help = "masquerade, none, or ADDR[-ADDR][,…]"},
 	{.key = "ports", .value = "LO-HI", .json = "ports", .help = "of the pool (1024-65535)"},
-	VRF,
+	{.key = "mapping",
+	 .value = "HOW",
+	 .json = "mapping",
+	 .choices = "endpoint-independent address-and-port-dependent",
+	 .help = "does a port look the same to every remote end"},
+	{.key = "filtering",
+	 .value = "WHOM",
+	 .json = "filtering",
+	 .choices = "endpoint-independent address-dependent address-and-port-dependent",
+	 .help = "who outside may open a flow to a mapping"},
+	{.key = "overload", .json = "overload", .help = "share ports when none is free"},
+	{.key = "limit",
+	 .value = "KEY=N[,…]",
+	 .json = "limit",
+	 .type = VALUE_MEMBERS,
+	 .help = "of one inside host: sessions=N, ports=N"},
+	NAT_MORE,
 	CHANGE,
 	END,
 };
@@ -246,7 +276,27 @@ static const struct param nat_add_dnat[] = {
 	 .json = "to",
 	 .flags = PARAM_REQUIRED,
 	 .help = "the server behind; [ADDR]:PORT with IPv6"},
-	VRF,
+	{.key = "to-vrf", .value = "NAME", .json = "to-vrf", .help = "where the server is, if not in the rule's VRF"},
+	NAT_MORE,
+	CHANGE,
+	END,
+};
+
+static const struct param nat_add_static[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
+	{.key = "inside", .value = "PREFIX", .json = "inside", .flags = PARAM_REQUIRED, .help = "the hosts inside"},
+	{.key = "outside",
+	 .value = "PREFIX",
+	 .json = "outside",
+	 .flags = PARAM_REQUIRED,
+	 .help = "what they are outside, address by address"},
+	{.key = "out",
+	 .value = "IFACE[,…]",
+	 .json = "out",
+	 .type = VALUE_LIST,
+	 .names = "/v1/interfaces",
+	 .help = "leaving there"},
+	NAT_MORE,
 	CHANGE,
 	END,
 };
@@ -439,6 +489,15 @@ const struct command commands[] = {
 	 .help = "forward an address or a port to a server",
 	 .example = "sluice nat add dnat web on eth0 protocol tcp port 443 to 10.0.10.80:8443",
 	 .type = "dnat"},
+	{.path = "nat add static",
+	 .method = "POST",
+	 .url = "/v1/nat",
+	 .run = run_request,
+	 .print = print_change,
+	 .params = nat_add_static,
+	 .help = "an address or prefix for another, both ways",
+	 .example = "sluice nat add static mail inside 10.0.10.25 outside 203.0.113.25 out eth0",
+	 .type = "static"},
 	DELETE("nat delete", "/v1/nat", nat_delete, "take a rule away"),
 
 	GET("flow show", "/v1/flows", print_flows, flow_show, "tracked connections"),

@@ -316,6 +316,26 @@ static json_t *list_of(const char *word, bool numbers)
 	return list;
 }
 
+/* NULL: not of the form K=V. */
+static json_t *members_of(const char *word)
+{
+	char *copy = strdup(word), *at = copy, *item, *value;
+	json_t *o = json_object();
+
+	while (copy && o && (item = strsep(&at, ","))) {
+		value = strchr(item, '=');
+		if (!value || value == item || !value[1]) {
+			json_decref(o);
+			o = NULL;
+			break;
+		}
+		*value++ = '\0';
+		json_object_set_new(o, item, number_or_text(value));
+	}
+	free(copy);
+	return o;
+}
+
 static json_t *value_of(const struct param *param, const char *word)
 {
 	switch (param->type) {
@@ -324,6 +344,8 @@ static json_t *value_of(const struct param *param, const char *word)
 		return number_or_text(word);
 	case VALUE_LIST:
 		return list_of(word, true);
+	case VALUE_MEMBERS:
+		return members_of(word);
 	case VALUE_ONE_OR_LIST:
 		return strchr(word, ',') ? list_of(word, false) : json_string(word);
 	default:
@@ -383,6 +405,7 @@ static int set(struct parser *p, const struct param *param, json_t *value, char 
 static int set_word(struct parser *p, const struct param *param, const char *word, char why[CLI_ERROR])
 {
 	uint32_t seconds = 0;
+	json_t *value;
 
 	if (param->type == VALUE_NUMBER && !all_digits(word))
 		return say(why, "%s: '%.40s' is not a number", param_name(param), word);
@@ -392,7 +415,10 @@ static int set_word(struct parser *p, const struct param *param, const char *wor
 		return say(why, "%s: '%.40s' is not one of: %s", param_name(param), word, param->choices);
 	if (!*word)
 		return say(why, "%s is empty", param_name(param));
-	return set(p, param, value_of(param, word), why);
+	value = value_of(param, word);
+	if (!value)
+		return say(why, "%s: '%.40s' is not of the form %s", param_name(param), word, param->value);
+	return set(p, param, value, why);
 }
 
 static int take_key(struct parser *p, const struct param *param, char why[CLI_ERROR])

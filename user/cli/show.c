@@ -207,13 +207,49 @@ static void cell_addresses(const json_t *row, char *buf, size_t size)
 		cell_text(list, buf, size);
 }
 
+static void print_pool_addresses(const json_t *pools)
+{
+	static const struct column columns[] = {
+		{.title = "POOL", .key = "pool"},
+		{.title = "ADDRESS", .key = "address"},
+		{.title = "TCP", .key = "tcp", .right = true},
+		{.title = "UDP", .key = "udp", .right = true},
+		{.title = "ICMP", .key = "icmp", .right = true},
+		{.title = "OF", .key = "of", .right = true},
+	};
+	json_t *rows = json_array(), *row;
+	const json_t *pool, *of_addr;
+	size_t i, j;
+
+	json_array_foreach (pools, i, pool) {
+		const json_t *list = json_object_get(pool, "by_address");
+
+		json_array_foreach (list, j, of_addr) {
+			row = json_copy((json_t *)of_addr);
+			json_object_set(row, "pool", json_object_get(pool, "name"));
+			json_object_set(row, "of", json_object_get(pool, "ports_each"));
+			json_array_append_new(rows, row);
+		}
+	}
+	if (json_array_size(rows)) {
+		putchar('\n');
+		table_print(rows, columns, N(columns), "");
+	}
+	json_decref(rows);
+}
+
 void print_nat(const json_t *answer)
 {
 	static const struct column rules[] = {
 		{.title = "RULE", .key = "name"},	  {.title = "TYPE", .key = "type"},
 		{.title = "SOURCE", .key = "source"},	  {.title = "DESTINATION", .key = "destination"},
 		{.title = "PROTOCOL", .key = "protocol"}, {.title = "PORT", .key = "port"},
+		{.title = "INSIDE", .key = "inside"},	  {.title = "OUTSIDE", .key = "outside"},
 		{.title = "OUT", .key = "out"},		  {.title = "TO", .key = "to"},
+		{.title = "TO VRF", .key = "to-vrf"},	  {.title = "PORTS", .key = "ports"},
+		{.title = "MAPPING", .key = "mapping"},	  {.title = "FILTERING", .key = "filtering"},
+		{.title = "OVERLOAD", .key = "overload"}, {.title = "LIMIT", .key = "limit"},
+		{.title = "TIMEOUTS", .key = "timeouts"}, {.title = "ON DELETE", .key = "on-delete"},
 		{.title = "VRF", .key = "vrf"},		  {.title = "STATE", .key = "state"},
 		{.title = "WHY", .cell = cell_why},
 	};
@@ -222,12 +258,25 @@ void print_nat(const json_t *answer)
 		{.title = "ADDRESSES", .cell = cell_addresses},
 		{.title = "PORTS USED", .cell = cell_ports_used},
 	};
+	static const struct column hosts[] = {
+		{.title = "INSIDE HOST", .key = "address"},
+		{.title = "VRF", .key = "vrf"},
+		{.title = "MAPPINGS", .key = "mappings", .right = true},
+	};
+	const json_t *mappings = json_object_get(answer, "mappings");
 
 	table_print(json_object_get(answer, "rules"), rules, N(rules), "no NAT rules");
 	if (!json_array_size(json_object_get(answer, "pools")))
 		return;
 	putchar('\n');
 	table_print(json_object_get(answer, "pools"), pools, N(pools), "");
+	print_pool_addresses(json_object_get(answer, "pools"));
+	if (!json_integer_value(json_object_get(mappings, "total")))
+		return;
+	printf("\nmappings: %lld, of %lld hosts; who has most:\n",
+	       (long long)json_integer_value(json_object_get(mappings, "total")),
+	       (long long)json_integer_value(json_object_get(mappings, "hosts")));
+	table_print(json_object_get(mappings, "top"), hosts, N(hosts), "");
 }
 
 /* "10.0.0.1:443"; IPv6 in brackets; without ports the address alone. */

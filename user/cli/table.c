@@ -5,12 +5,13 @@
 #include "cli.h"
 
 #define CELL	    160
-#define COLUMNS_MAX 16
+#define COLUMNS_MAX 32
 
 void cell_text(const json_t *value, char *buf, size_t size)
 {
 	const json_t *item;
 	size_t len = 0, i;
+	const char *key;
 
 	*buf = '\0';
 	switch (value ? json_typeof(value) : JSON_NULL) {
@@ -33,6 +34,16 @@ void cell_text(const json_t *value, char *buf, size_t size)
 
 			cell_text(item, one, sizeof(one));
 			len += (size_t)snprintf(buf + len, size - len, "%s%s", len ? "," : "", one);
+			if (len >= size)
+				break;
+		}
+		break;
+	case JSON_OBJECT:
+		json_object_foreach ((json_t *)value, key, item) {
+			char one[CELL];
+
+			cell_text(item, one, sizeof(one));
+			len += (size_t)snprintf(buf + len, size - len, "%s%s=%s", len ? "," : "", key, one);
 			if (len >= size)
 				break;
 		}

@@ -1,0 +1,266 @@
+"""NAT while things change: configurations are applied under traffic, addresses move, and who writes the log does not keep up."""
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import netlab
+import talk
+
+OUT = "203.0.113.100"
+CONFIG = """settings: {%s}
+ports:
+  p1: {mode: access, vlan: 10}
+  p2: {mode: access, vlan: 10}
+  wan: {mode: routed}
+interfaces:
+  lan: {vlan: 10, addresses: [10.0.0.1/24]}
+  wan: {port: wan, addresses: [%s/24]}
+nat:
+  - {name: few, type: snat, source: 10.0.0.6/32, to: [203.0.113.10, 203.0.113.11], out: wan, ports: 2000-2999}
+  - {name: rest, type: snat, source: 10.0.0.0/24, to: masquerade, out: wan}
+"""
+
+
+def config(settings="", up="203.0.113.1", more=""):
+    return CONFIG % (settings, up) + more
+
+
+def network(world):
+    gw = world.ns("gw")
+    world.host("h1", gw, "p1", addrs=["10.0.0.5/24"], gw=["10.0.0.1"])
+    world.host("h2", gw, "p2", addrs=["10.0.0.6/24"], gw=["10.0.0.1"])
+    world.host("out", gw, "wan", addrs=[f"{OUT}/24"])
+    return gw
+
+
+@pytest.fixture
+def w(world):
+    world.sw = world.start_switch(network(world), config())
+    world.sw.attached("p1", "p2", "wan")
+    assert world.h1.ping(OUT)[1] and world.h2.ping(OUT)[1]
+    return world
+
+
+def apply(w, text):
+    w.sw.cli(f"apply {w.write('next.yaml', text)}")
+
+
+class Ticker:
+    """Asks a server outside by one UDP socket, every few milliseconds; all it was answered, and as whom it was seen."""
+
+    def __init__(self, ns, port):
+        self.s = ns.socket(kind=socket.SOCK_DGRAM)
+        self.s.bind(("", port))
+        self.s.connect((OUT, 7000))
+        self.s.settimeout(0.3)
+        self.asked = self.answered = 0
+        self.end = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.end:
+            self.asked += 1
+            try:
+                self.s.send(b"?")
+                self.s.recv(10)
+                self.answered += 1
+            except OSError:
+                pass
+            time.sleep(0.002)
+
+    def close(self):
+        self.end = True
+        self.thread.join(5)
+        self.s.close()
+
+
+def test_fifty_configurations_during_a_transfer(w):
+    """The epoch changes under traffic: nothing is lost, and nobody gets another outside port."""
+    with talk.UdpEcho(w.out, 7000, bind=OUT) as echo:
+        ticker = Ticker(w.h2, 6000)
+        try:
+            transfer = talk.Thread(talk.tcp_transfer, w.h1, w.out, OUT, 9000, 512 << 20)
+            for n in range(50):
+                apply(w, config(more=f"routes: [{{to: 10.{n}.0.0/16, via: {OUT}}}]\n"))
+            same, peer = transfer.join(90)
+        finally:
+            ticker.close()
+        assert same and peer[0] == "203.0.113.1"
+        assert ticker.asked == ticker.answered > 100
+        assert len(set(echo.peers)) == 1 and echo.peers[0][0] in ("203.0.113.10", "203.0.113.11")
+    assert w.sw.json("counters show")["stats"]["flow_stale"] > 10, "flows were decided again"
+    netlab.counters_hold(w.sw)
+
+
+def test_masquerade_address_changes_under_traffic(w):
+    """What was begun under the old address ends, what goes on begins anew under the new one; others do not notice."""
+    with talk.UdpEcho(w.out, 7000, bind=OUT) as echo:
+        moved, stays = Ticker(w.h1, 6000), Ticker(w.h2, 6000)
+        try:
+            netlab.wait_for("traffic", lambda: moved.answered > 20 and stays.answered > 20)
+            for up in ("203.0.113.2", "203.0.113.3", "203.0.113.1"):
+                apply(w, config(up=up))
+                before = moved.answered
+                netlab.wait_for(f"answers under {up}", lambda: echo.peers[-50:].count((up, 6000)) > 5 and moved.answered > before)
+        finally:
+            moved.close()
+            stays.close()
+        assert {p[0] for p in echo.peers} >= {"203.0.113.1", "203.0.113.2", "203.0.113.3"}
+        assert len({p for p in echo.peers if p[0] in ("203.0.113.10", "203.0.113.11")}) == 1
+        assert stays.asked == stays.answered
+    netlab.counters_hold(w.sw)
+
+
+def test_show_says_who_has_what(w):
+    """Ports of each address, mappings, and who has most of them."""
+    for ns, n in ((w.h1, 3), (w.h2, 20)):
+        for i in range(n):
+            with ns.socket(kind=socket.SOCK_DGRAM) as s:
+                s.bind(("", 6000 + i))
+                s.sendto(b"x", (OUT, 7000))
+    # The pings that the fixture began with are mappings as well.
+    netlab.wait_for("a pass has counted", lambda: [h["mappings"] for h in w.sw.json("nat show")["mappings"]["top"]] == [21, 4])
+    shown = w.sw.json("nat show")
+    assert [h["address"] for h in shown["mappings"]["top"]] == ["10.0.0.6", "10.0.0.5"]
+    assert shown["mappings"]["total"] == 25 and shown["mappings"]["hosts"] == 2
+    few = next(p for p in shown["pools"] if p["name"] == "pool:few")
+    assert few["ports_each"] == 1000 and few["ports_total"] == 2000
+    assert [(a["udp"], a["icmp"]) for a in few["by_address"]] == [(20, 1)], "paired: one address for one host"
+    text = w.sw.cli("nat show").stdout
+    assert re.search(r"10\.0\.0\.6 +default +21", text) and re.search(r"203\.0\.113\.1[01] +0 +20 +1 +1000", text)
+
+
+def test_every_key_by_the_command_line(w):
+    """What `nat add` takes is what `nat show` has, and what can be taken away again."""
+    added = [
+        ("snat full from 10.9.0.0/16 destination 192.0.2.0/24 protocol tcp,udp out wan to 203.0.113.20-203.0.113.21 ports 5000-6000 "
+         "mapping address-and-port-dependent filtering address-and-port-dependent overload limit sessions=10,ports=5 "
+         "timeouts tcp-established=2h,udp=2m on-delete keep",
+         {"type": "snat", "source": "10.9.0.0/16", "destination": "192.0.2.0/24", "protocol": ["tcp", "udp"], "out": "wan",
+          "to": "203.0.113.20-203.0.113.21", "ports": "5000-6000", "mapping": "address-and-port-dependent", "overload": True,
+          "limit": {"sessions": 10, "ports": 5}, "timeouts": {"tcp-established": 7200, "udp": 120}, "on-delete": "keep"}),
+        ("dnat web on wan protocol tcp port 8000-8010 to 10.0.0.5:80 timeouts tcp-transitory=60 on-delete keep",
+         {"type": "dnat", "destination": "wan", "protocol": "tcp", "port": "8000-8010", "to": "10.0.0.5:80",
+          "timeouts": {"tcp-transitory": 60}, "on-delete": "keep"}),
+        ("static one inside 10.0.0.64/28 outside 203.0.113.64/28 out wan timeouts other=5m",
+         {"type": "static", "inside": "10.0.0.64/28", "outside": "203.0.113.64/28", "out": "wan", "timeouts": {"other": 300}}),
+    ]
+    for line, keys in added:
+        name = line.split()[1]
+        w.sw.cli(f"nat add {line}")
+        rule = next(r for r in w.sw.json("nat show")["rules"] if r["name"] == name)
+        assert {k: v for k, v in rule.items() if k not in ("name", "id")} == keys
+        shown = w.sw.cli("nat show").stdout
+        for value in keys.values():
+            if isinstance(value, str):
+                assert value in shown
+        w.sw.cli(f"nat delete {name}")
+    for line, words in [("static x inside 10.0.0.64/28 outside 203.0.113.64/27", "both are of one size"),
+                        ("snat x to masquerade limit flows=3", "sessions, ports"),
+                        ("snat x to masquerade timeouts udp=soon", "timeouts.udp"),
+                        ("snat x to masquerade mapping any", "endpoint-independent address-and-port-dependent"),
+                        ("dnat x on wan protocol tcp port 80 to 10.0.0.5 on-delete never", "end keep")]:
+        got = w.sw.cli(f"nat add {line}", check=False)
+        assert got.returncode and words in got.stdout, got.stdout
+
+
+# ---- the log
+
+
+def many_sessions(w, n):
+    """One inside port to n remote ones: as many sessions."""
+    with w.h1.socket(kind=socket.SOCK_DGRAM) as s:
+        s.bind(("", 6000))
+        for port in range(10000, 10000 + n):
+            s.sendto(b"x", (OUT, port))
+
+
+def test_what_finds_the_ring_full_is_told(w, tmp_path):
+    """sluiced stands still, and more begins than the ring holds: what is written and what is said to be lost are all there were."""
+    log, n = tmp_path / "nat.json", 14000
+    w.out.run("ip route add blackhole 203.0.113.1/32")
+    w.h1.sysctl("net.ipv4.neigh.default.base_reachable_time_ms", 600000)
+    apply(w, config(f"nat-log: {{file: {log}}}"))
+    os.kill(w.sw.process.pid, signal.SIGSTOP)
+    try:
+        many_sessions(w, n)
+    finally:
+        os.kill(w.sw.process.pid, signal.SIGCONT)
+
+    def lines():
+        """The whole ones: the last may be under way."""
+        return [json.loads(x) for x in log.read_text().split("\n")[:-1]] if log.exists() else []
+
+    def told():
+        seen = lines()
+        return sum(e.get("natEvent") == 4 for e in seen) + sum(e.get("eventsLost", 0) for e in seen)
+
+    netlab.wait_for("all are told", lambda: told() >= n, timeout=20)
+    assert told() == n and any(e.get("eventsLost", 0) > 1000 for e in lines())
+    assert w.sw.json("nat show")["log"]["untold"] == sum(e.get("eventsLost", 0) for e in lines())
+
+
+class Logger:
+    """Stands for the system's: the socket that /dev/log is, in a mount namespace of the daemon's own."""
+
+    def __init__(self, path):
+        self.path = path
+        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.s.bind(path)
+        self.s.settimeout(5)
+
+    def close(self):
+        self.s.close()
+        os.unlink(self.path)
+
+
+def start_with_own_dev(world, gw, text, path):
+    sw = world.switch(gw, world.write("gw.yaml", text), os.path.join(world.directory, "gw.log"))
+    devices = "mknod -m 666 /dev/null c 1 3; mknod -m 666 /dev/urandom c 1 9; mknod -m 666 /dev/random c 1 8"
+    command = f"mount -t tmpfs t /dev && {devices}; ln -s {path} /dev/log; exec {netlab.BUILD}/sluiced -c {sw.config} -i {sw.instance}"
+    with open(sw.log, "ab") as log:
+        sw.process = gw.spawn(["unshare", "-m", "--propagation", "private", "sh", "-c", command], stdout=log)
+    sw.ready()
+    return sw
+
+
+def test_rfc3164_syslog(world, tmp_path):
+    """Lines as syslog(3) has them; a logger that does not read costs lines and never the daemon's time; one that comes anew is found."""
+    logger = Logger(str(tmp_path / "log"))
+    world.sw = start_with_own_dev(world, network(world), config("nat-log: {syslog: true}"), logger.path)
+    world.sw.attached("p1", "p2", "wan")
+
+    def ask(port):
+        with world.h1.socket(kind=socket.SOCK_DGRAM) as s:
+            s.bind(("10.0.0.5", port))
+            s.sendto(b"x", (OUT, 7000))
+
+    def line_of(port):
+        while True:
+            m = re.fullmatch(r"<30>([A-Z][a-z]{2}) [ 123]\d \d\d:\d\d:\d\d sluiced\[(\d+)\]: nat (\{.*\})", logger.s.recv(2048).decode())
+            assert m and int(m[2]) == world.sw.process.pid
+            event = json.loads(m[3])
+            if event["protocolIdentifier"] == 17 and event["sourceTransportPort"] == port:
+                return event
+
+    ask(6000)
+    event = line_of(6000)
+    assert event["natEvent"] == 4 and event["rule"] == "rest" and event["postNATSourceIPv4Address"] == "203.0.113.1"
+    many_sessions(world, 3000)
+    netlab.wait_for("some are lost", lambda: world.sw.json("nat show")["log"]["lost"] > 100)
+    began = time.monotonic()
+    for _ in range(10):
+        world.sw.json("status")
+    assert time.monotonic() - began < 5
+    logger.close()
+    logger = Logger(logger.path)
+    ask(6001)
+    assert line_of(6001)["natEvent"] == 4
+    logger.close()

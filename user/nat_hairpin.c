@@ -1,0 +1,55 @@
+/* nat_hairpin.c: where outside is, for each address that a rule or a pool has: an inside host that reaches another one by it is
+ * translated as if its packet left there (RFC 4787 REQ-9: external source address and port).
+ *
+ * Stands between nat_plan.c, which has listed the marks of all addresses, and the data plane, which reads the interface in them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "nat_priv.h"
+
+struct search {
+	const struct addr *a;
+	bool found;
+};
+
+static int is_in(const struct link_addr *l, void *arg)
+{
+	struct search *s = arg;
+
+	s->found = prefix_contains(&l->addr, s->a);
+	return s->found;
+}
+
+/* The interface of the VRF in whose prefix the address lies. Behind none: an address that is routed to the gateway, and outside
+ * is where the first rule translates what leaves. 0: nowhere. */
+static uint16_t outside_of(struct sw *sw, const struct nat_plan *plan, const struct addr *a, uint16_t vrf)
+{
+	const struct model *m = sw->model;
+	uint16_t first = 0;
+
+	for (size_t i = 0; i < m->n_ifaces; i++) {
+		uint16_t id = iface_id(sw, m->ifaces[i].name);
+		int ifindex = id ? iface_host_ifindex(sw, id) : 0;
+		struct search s = {.a = a};
+
+		if (!ifindex || vrf_id(sw, m->ifaces[i].vrf) != vrf)
+			continue;
+		mirror_each_addr(sw->mirror, ifindex, is_in, &s);
+		if (s.found && id < IFACE_MAX)
+			return id;
+		if (!first && id < IFACE_MAX && plan->outside[id])
+			first = id;
+	}
+	return first;
+}
+
+void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan)
+{
+	for (size_t i = 0; i < plan->n_dnat; i++) {
+		struct nat_plan_dnat *d = &plan->dnat[i];
+
+		if (d->key.proto == DNAT_PROTO_MARK && !d->key.dport)
+			d->rule.rule = outside_of(sw, plan, &d->key.daddr, d->key.vrf);
+	}
+}
