@@ -14,11 +14,14 @@
 #include <stdlib.h>
 #include <time.h>
 #include "flow_priv.h"
+#include "flow_watch.h"
 #include "nat_priv.h"
 
 #define TICK_NS	    50000000ull	  /* between slices */
 #define SLICE_NS    4000000ull	  /* of work */
 #define REST_NS	    1000000000ull /* between passes */
+#define WATCHED_NS  200000000ull  /* while somebody watches; then passes take at most a twentieth of the time */
+#define WATCHED	    20
 #define CHUNK	    4096	  /* slots between looks at the clock, */
 #define CHUNK_LOOKS 64		  /* or entries looked at */
 #define MAPPINGS    256		  /* or mappings */
@@ -77,25 +80,35 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 	return false;
 }
 
+static void end_half(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+{
+	struct flow_pair pair;
+	bool watched = flow_watch_before_end(flows, key, f, &pair);
+
+	if (!flow_delete(flows, key) && watched)
+		flow_watch_end(flows, &pair, FLOW_WHY_HALF);
+}
+
 /* False: the pair was ended. */
 static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
 {
 	struct flow_tuple peer, to;
 	struct flow reply;
 	uint64_t end, recheck = recheck_ns(flows, key->proto, f->rule);
-	bool whole;
+	bool whole, held;
 
 	flow_tuple_peer(key, f, &peer);
 	flow_tuple_to(key, f, &to);
 	whole = !flow_lookup(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply);
 	if (!whole && f->created_ns + HALF_NS <= flows->now_ns) {
-		flow_delete(flows, key);
+		end_half(flows, key, f);
 		return false;
 	}
 	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
-	if (!nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) ||
-	    (f->dest_addr && !nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) || end <= flows->now_ns) {
-		flow_end(flows, key, f);
+	held = nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) &&
+	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
+	if (!held || end <= flows->now_ns) {
+		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
 		return false;
 	}
 	note_due(note, end < recheck ? end : recheck);
@@ -111,12 +124,14 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 	struct flow_tuple t;
 	struct flow_key6 key;
 	struct flow f;
-	bool lives = false;
+	bool lives = false, known = note->word == word;
 
 	*note = (struct flow_note){0};
 	if (flowtab_read(tab, i, word, &key, &f)) {
 		flow_tuple_from_key(tab->family, &key, &t);
 		lives = f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &f, note) : look_at_forward(flows, &t, &f, note);
+		if (lives && !known && !(f.flags & FLOW_F_REPLY))
+			flow_watch_begin(flows, &t, &f);
 	}
 	note->word = lives ? word : 0;
 }
@@ -219,9 +234,14 @@ static void pass_begin(struct flows *flows)
 
 static void pass_end(struct flows *flows)
 {
+	/* Somebody who watches has passes follow closely; those over the mappings come no more often for it. */
+	uint64_t sweep_rest = flows->watchers ? REST_NS - TICK_NS : 0;
+
 	if (flows->sweeping) {
 		nat_sweep_end(flows->sw->nat);
-		flows->sweep_at_ns = flows->work_ns * SHARE > REST_NS ? flows->now_ns + flows->work_ns * SHARE : 0;
+		if (flows->work_ns * SHARE > REST_NS)
+			sweep_rest = flows->work_ns * SHARE;
+		flows->sweep_at_ns = flows->now_ns + sweep_rest;
 	}
 	flows->counted = flows->seen;
 	flows->is_counted = true;
@@ -233,6 +253,15 @@ static int timer_set(struct flows *flows, uint64_t ns)
 	struct timeval after = {.tv_sec = (time_t)(ns / 1000000000ull), .tv_usec = (suseconds_t)(ns % 1000000000ull / 1000)};
 
 	return event_add(flows->timer, &after) ? -ENOMEM : 0;
+}
+
+static uint64_t rest_ns(const struct flows *flows)
+{
+	uint64_t rest = flows->work_ns * WATCHED;
+
+	if (!flows->watchers || rest > REST_NS)
+		return REST_NS;
+	return rest > WATCHED_NS ? rest : WATCHED_NS;
 }
 
 /* What this process has used of a CPU: on a busy machine less than the time that went by. */
@@ -258,7 +287,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	while (flows->phase < PHASE_END && flow_now_ns() - flows->now_ns < SLICE_NS)
 		step(flows);
 	flows->work_ns += cpu_ns() - before;
-	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? REST_NS : TICK_NS);
+	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? rest_ns(flows) : TICK_NS);
 }
 
 int flow_age_open(struct flows *flows)
@@ -287,4 +316,10 @@ void flow_age_soon(struct flows *flows)
 	flows->soon = true;
 	if (flows->phase == PHASE_REST)
 		timer_set(flows, 0);
+}
+
+void flow_age_watched(struct flows *flows)
+{
+	if (flows->phase == PHASE_REST)
+		timer_set(flows, TICK_NS);
 }

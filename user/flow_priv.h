@@ -1,19 +1,11 @@
-/* flow_priv.h: flow.c (listing, ending by order) and flow_age.c (ending by time), and how both see a pair. */
+/* flow_priv.h: what the files of the flows share: flow.c has the entries, flow_age.c ends them by time, flow_walk.c by order, and
+ * lists and counts them, flow_watch.c tells who watches. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
 
-#include "flow_state.h"
+#include "flow_pair.h"
 #include "flowtab.h"
 #include "sw.h"
-
-/* Both families' keys in one shape; addresses IPv4-mapped. */
-struct flow_tuple {
-	struct addr saddr, daddr;
-	__be16 sport, dport;
-	uint16_t vrf;
-	uint8_t proto;
-	uint8_t family;
-};
 
 enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_END, PHASE_REST };
 
@@ -29,6 +21,16 @@ struct flow_note {
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
+
+/* Why a connection ended. */
+enum flow_why {
+	FLOW_WHY_TIMEOUT, /* it was silent for long enough */
+	FLOW_WHY_RULE,	  /* its rule or its address is gone */
+	FLOW_WHY_FLUSH,	  /* by order */
+	FLOW_WHY_HALF,	  /* one direction was missing */
+};
+
+struct flow_watcher;
 
 struct flows {
 	struct sw *sw;
@@ -50,6 +52,7 @@ struct flows {
 	/* Pairs at the end of the last whole pass. */
 	uint64_t counted;
 	bool is_counted;
+	struct flow_watcher *watchers;
 };
 
 uint64_t flow_now_ns(void); /* CLOCK_MONOTONIC */
@@ -69,11 +72,17 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * entry until the last. The other way round, answers in between would reach the gateway itself, which would reset the
  * connection. The port stays with the mapping, and becomes free two passes later (nat_sweep.c): no packet that is under way can
  * then still use it. Returns whether there was a forward entry. */
-bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why);
 
 int flow_age_open(struct flows *flows);
 void flow_age_close(struct flows *flows);
 /* Begins a pass now, or after the one under way. */
 void flow_age_soon(struct flows *flows);
+/* Somebody watches now: the next pass comes sooner. */
+void flow_age_watched(struct flows *flows);
+
+/* Both directions of an entry in one value; `now_ns` is CLOCK_MONOTONIC. */
+void flow_pair_of(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now_ns,
+		  struct flow_pair *ret);
 
 #endif

@@ -1,0 +1,66 @@
+/* flow_pair.c: the entries of the flow table as pairs (flow_pair.h).
+ *
+ * The one place where what people see of a flow is taken out of struct flow.
+ */
+#include <string.h>
+#include "flow_priv.h"
+
+static uint32_t seconds_since(uint64_t now, uint64_t then)
+{
+	uint64_t s = now > then ? (now - then) / 1000000000ull : 0;
+
+	return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
+}
+
+/* With the other direction, or without it when the pair has lost it, or has not got it yet. */
+static void complete(struct flow_pair *p, void *arg)
+{
+	struct flows *flows = arg;
+	struct flow_tuple peer = {p->to.daddr, p->to.saddr, p->to.dport, p->to.sport, p->out_vrf, p->key.proto, p->key.family};
+	const struct settings_cfg *settings;
+	struct settings_cfg buf;
+	struct flow reply;
+	uint32_t timeout;
+	uint8_t seen = 0;
+
+	p->back = peer;
+	p->back_to = (struct flow_tuple){p->key.daddr, p->key.saddr,  p->key.dport,	p->key.sport,
+					 p->key.vrf,   p->key.proto, p->key.family};
+	if (!flow_lookup(flows, &peer, &reply) && flow_is_pair(&p->key, &peer, &reply)) {
+		p->packets[1] = reply.packets;
+		p->bytes[1] = reply.bytes;
+		if (reply.used_ns > p->used_ns)
+			p->used_ns = reply.used_ns;
+		if (!p->out_iface)
+			p->out_iface = reply.in_iface;
+		seen = reply.seen;
+	}
+	p->state = flow_state(p->key.proto, p->seen, seen);
+	p->idle_s = seconds_since(p->now_ns, p->used_ns);
+	settings = nat_settings(flows->sw, p->rule, &buf);
+	timeout = flow_timeout_s(settings, p->key.proto, p->state);
+	p->expires_s = timeout > p->idle_s ? timeout - p->idle_s : 0;
+}
+
+void flow_pair_of(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now_ns, struct flow_pair *ret)
+{
+	ret->key = *key;
+	flow_tuple_to(key, f, &ret->to);
+	ret->out_vrf = f->peer_vrf;
+	ret->rule = f->rule;
+	ret->in_iface = f->in_iface;
+	ret->out_iface = f->out_iface;
+	ret->snat = f->flags & FLOW_F_SNAT;
+	ret->dnat = f->flags & FLOW_F_DNAT;
+	ret->created_ns = f->created_ns;
+	ret->used_ns = f->used_ns;
+	ret->now_ns = now_ns;
+	ret->age_s = seconds_since(now_ns, f->created_ns);
+	ret->seen = f->seen;
+	ret->packets[0] = f->packets;
+	ret->bytes[0] = f->bytes;
+	ret->packets[1] = ret->bytes[1] = 0;
+	ret->whole = false;
+	ret->complete = complete;
+	ret->arg = flows;
+}
