@@ -8,7 +8,8 @@
 #include "cli.h"
 
 #define CONNECT_S 5L
-#define ANSWER_S  300L
+#define ANSWER_S  300L /* of an answer in one piece */
+#define LINES_BUFFER (256L << 10)
 
 struct buffer {
 	char *text;
@@ -48,8 +49,10 @@ static size_t receive(char *data, size_t size, size_t n, void *arg)
 	b->text = more;
 	b->len += len;
 	b->text[b->len] = '\0';
-	if (b->line)
+	if (b->line) {
 		tell_lines(b);
+		fflush(stdout);
+	}
 	return len;
 }
 
@@ -105,7 +108,10 @@ static CURL *prepare(const char *method, const char *path, const char *body, siz
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_S);
+	if (into->line)
+		curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, LINES_BUFFER);
+	else
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_S);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, into);
 	if (strcmp(method, "POST") == 0) {

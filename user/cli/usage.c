@@ -83,7 +83,7 @@ void usage_all(FILE *to)
 	      "      --version        say the version\n"
 	      "  -h, --help           say this; after a noun or a command: more about it\n"
 	      "\n"
-	      "Without a verb, `show` is meant; `show NOUN` is the same. Words may be abbreviated.\n"
+	      "Without a verb, `show` is meant (`list`, of flows); `show NOUN` is the same. Words may be abbreviated.\n"
 	      "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 sluiced cannot be reached.\n",
 	      to);
 }
