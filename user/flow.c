@@ -80,6 +80,14 @@ int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *re
 	return i != FLOWTAB_NONE && flowtab_read(tab_of(flows, t), i, word, &key, ret) ? 0 : -ENOENT;
 }
 
+void flow_prefetch(struct flows *flows, const struct flow_tuple *t)
+{
+	struct flow_key4 k4 = key4(t);
+	struct flow_key6 k6 = key6(t);
+
+	flowtab_prefetch(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6);
+}
+
 int flow_delete(struct flows *flows, const struct flow_tuple *t)
 {
 	uint32_t word, i = find(flows, t, &word);

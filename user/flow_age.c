@@ -224,6 +224,7 @@ static void pass_begin(struct flows *flows)
 {
 	flows->phase = PHASE_FLOWS4;
 	flows->seen = flows->work_ns = 0;
+	flows->begun_ns = flows->now_ns;
 	flows->sweeping = flows->soon || flows->now_ns >= flows->sweep_at_ns;
 	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes;
 	flows->nat_changes = flows->sw->nat->changes;
@@ -245,6 +246,7 @@ static void pass_end(struct flows *flows)
 	}
 	flows->counted = flows->seen;
 	flows->is_counted = true;
+	flows->whole_ns = flows->begun_ns;
 	flows->phase = PHASE_REST;
 }
 

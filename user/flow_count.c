@@ -53,7 +53,7 @@ struct count {
 	struct hash groups;
 	struct room *rooms, *cursor;
 	size_t in_room; /* groups in the first room, the others are full */
-	uint64_t total[SORT_COUNT], others[SORT_COUNT];
+	uint64_t total[SORT_COUNT];
 	/* The greatest groups so far: a heap, the least of them first. */
 	const struct group **top;
 	uint32_t n_top, limit;
@@ -150,7 +150,8 @@ static bool count_one(struct flow_pair *p, const struct flow *f, void *arg)
 	key = key_of(c->by, p);
 	node = c->groups.n ? hash_find(&c->groups, key_hash(&c->groups, &key), group_is, &key) : NULL;
 	g = node ? hash_entry(node, struct group, node) : new_group(c, &key);
-	add(g ? g->sum : c->others, p);
+	if (g)
+		add(g->sum, p);
 	return true;
 }
 
@@ -300,11 +301,27 @@ static void answer(struct count *c, struct evbuffer *out)
 	flush_line(&l, out);
 }
 
+/* As at the beginning. */
+static void forget(struct count *c)
+{
+	struct room *next;
+
+	for (; c->rooms; c->rooms = next) {
+		next = c->rooms->next;
+		free(c->rooms);
+	}
+	hash_free(&c->groups);
+	hash_init(&c->groups, group_hash);
+	memset(c->total, 0, sizeof(c->total));
+}
+
 static int count_next(void *arg, struct evbuffer *out)
 {
 	struct count *c = arg;
 
 	if (!c->walked) {
+		if (flow_walk_moved(&c->walk, true))
+			forget(c);
 		c->walked = !flow_walk_some(&c->walk, count_one, c);
 		c->cursor = c->rooms;
 		return HTTP_MORE;
@@ -321,14 +338,9 @@ static int count_next(void *arg, struct evbuffer *out)
 static void count_free(void *arg)
 {
 	struct count *c = arg;
-	struct room *next;
 
+	forget(c);
 	flow_walk_close(&c->walk);
-	hash_free(&c->groups);
-	for (; c->rooms; c->rooms = next) {
-		next = c->rooms->next;
-		free(c->rooms);
-	}
 	free(c->top);
 	free(c);
 }
@@ -369,13 +381,14 @@ int flow_count_by(struct sw *sw, const struct flow_query *q, struct http_stream 
 	c->by = (enum by)by;
 	c->sort = (enum sort)sort;
 	c->limit = q->limit ? q->limit : GROUPS_SHOWN;
-	hash_init(&c->groups, group_hash);
+	forget(c);
 	c->top = calloc(c->limit, sizeof(*c->top));
 	err = c->top ? flow_walk_open(&c->walk, sw, q->filter, errs) : -ENOMEM;
 	if (err) {
 		count_free(c);
 		return err;
 	}
+	c->walk.whole = by != BY_NONE;
 	*ret = (struct http_stream){.next = count_next, .free = count_free, .arg = c};
 	return 0;
 }

@@ -16,17 +16,15 @@ static uint32_t seconds_since(uint64_t now, uint64_t then)
 static void complete(struct flow_pair *p, void *arg)
 {
 	struct flows *flows = arg;
-	struct flow_tuple peer = {p->to.daddr, p->to.saddr, p->to.dport, p->to.sport, p->out_vrf, p->key.proto, p->key.family};
 	const struct settings_cfg *settings;
 	struct settings_cfg buf;
 	struct flow reply;
 	uint32_t timeout;
 	uint8_t seen = 0;
 
-	p->back = peer;
 	p->back_to = (struct flow_tuple){p->key.daddr, p->key.saddr,  p->key.dport,	p->key.sport,
 					 p->key.vrf,   p->key.proto, p->key.family};
-	if (!flow_lookup(flows, &peer, &reply) && flow_is_pair(&p->key, &peer, &reply)) {
+	if (!flow_lookup(flows, &p->back, &reply) && flow_is_pair(&p->key, &p->back, &reply)) {
 		p->packets[1] = reply.packets;
 		p->bytes[1] = reply.bytes;
 		if (reply.used_ns > p->used_ns)
@@ -46,6 +44,7 @@ void flow_pair_of(struct flows *flows, const struct flow_tuple *key, const struc
 {
 	ret->key = *key;
 	flow_tuple_to(key, f, &ret->to);
+	flow_tuple_peer(key, f, &ret->back);
 	ret->out_vrf = f->peer_vrf;
 	ret->rule = f->rule;
 	ret->in_iface = f->in_iface;

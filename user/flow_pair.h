@@ -22,6 +22,7 @@ struct flow_tuple {
 
 struct flow_pair {
 	struct flow_tuple key, to; /* as the first packet came in; as it left */
+	struct flow_tuple back;	   /* as answers come in */
 	uint16_t out_vrf, rule, in_iface;
 	bool snat, dnat; /* the source, the destination is rewritten */
 	uint64_t now_ns, created_ns, used_ns; /* CLOCK_MONOTONIC: when it was looked at, … */
@@ -34,7 +35,7 @@ struct flow_pair {
 	uint64_t packets[2], bytes[2]; /* forward, reply */
 	enum flow_state state;
 	uint32_t idle_s, expires_s;
-	struct flow_tuple back, back_to; /* as answers come in; as they leave */
+	struct flow_tuple back_to; /* as answers leave */
 
 	void (*complete)(struct flow_pair *p, void *arg);
 	void *arg;

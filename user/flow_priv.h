@@ -44,6 +44,7 @@ struct flows {
 	uint64_t now_ns;
 	uint64_t work_ns;
 	uint64_t seen; /* pairs in this pass */
+	uint64_t begun_ns, whole_ns; /* when this pass began, and the last one that came to its end */
 	bool sweeping; /* ports and mappings are looked after in this pass */
 	bool all;      /* no note is trusted in this pass */
 	bool soon;     /* the next pass shall not wait */
@@ -63,6 +64,7 @@ void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct fl
 /* The key of the other direction: what this one leaves as, swapped. */
 void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
+void flow_prefetch(struct flows *flows, const struct flow_tuple *t); /* it will be looked up in a moment */
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
 /* Is `peer` the other direction of the entry (key, f)? */
 bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer);

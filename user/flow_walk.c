@@ -10,7 +10,7 @@
 #define SLICE_NS    2000000u   /* of work in one turn */
 #define PIECE_BYTES (512 << 10) /* of a listing */
 #define CHUNK	    8192	/* slots between looks at the clock, */
-#define CHUNK_FLOWS 64		/* or connections */
+#define CHUNK_LOOKS 64		/* or connections of which both directions were looked up for the filter */
 
 /* ---- names */
 
@@ -54,7 +54,10 @@ int flow_walk_filter(struct sw *sw, const char *text, struct flow_filter **ret, 
 
 int flow_walk_open(struct flow_walk *w, struct sw *sw, const char *filter, struct errs *errs)
 {
-	*w = (struct flow_walk){.flows = sw->flows, .begin_ns = flow_now_ns()};
+	memset(w, 0, sizeof(*w));
+	w->flows = sw->flows;
+	w->begin_ns = flow_now_ns();
+	memcpy(w->was, sw->flows->tab, sizeof(w->was));
 	return flow_walk_filter(sw, filter, &w->filter, errs);
 }
 
@@ -63,49 +66,70 @@ void flow_walk_close(struct flow_walk *w)
 	flow_filter_free(w->filter);
 }
 
-/* The next connection that is meant, within a few slots. */
-static bool next_pair(struct flow_walk *w, unsigned *budget, struct flow_pair *p, struct flow *f)
+/* An entry's place among the slots is that of its hash among all hashes, so the same part of a table of another size has about
+ * the same entries. */
+bool flow_walk_moved(struct flow_walk *w, bool restart)
+{
+	const struct flowtab *now = w->flows->tab;
+
+	if (now[0].entry == w->was[0].entry && now[1].entry == w->was[1].entry)
+		return false;
+	if (restart)
+		w->tab = 0;
+	if (restart)
+		w->next = 0;
+	else if (w->tab < 2)
+		w->next = (uint32_t)((uint64_t)w->next * now[w->tab].n / w->was[w->tab].n);
+	memcpy(w->was, now, sizeof(w->was));
+	return true;
+}
+
+/* Looks at some slots, or at some more if they are empty; what is meant goes into the batch. */
+static void gather(struct flow_walk *w)
 {
 	struct flowtab *tab = &w->flows->tab[w->tab];
 	struct flow_tuple key;
 	struct flow_key6 raw;
+	unsigned looked = 0;
 
-	while (w->next < tab->n && *budget) {
-		uint32_t i = w->next++, word = flowtab_word(tab, i);
+	w->n = w->given = 0;
+	for (unsigned i = 0; i < CHUNK && w->next < tab->n && w->n < FLOW_WALK_BATCH && looked < CHUNK_LOOKS; i++) {
+		uint32_t slot = w->next++, word = flowtab_word(tab, slot);
+		struct flow_pair *p = &w->pair[w->n];
+		struct flow *f = &w->flow[w->n];
 
-		--*budget;
-		if (!flowtab_is_live(word) || flowtab_entry(tab, i)->flags & FLOW_F_REPLY || !flowtab_read(tab, i, word, &raw, f))
+		if (!flowtab_is_live(word) || flowtab_entry(tab, slot)->flags & FLOW_F_REPLY ||
+		    !flowtab_read(tab, slot, word, &raw, f))
 			continue;
 		flow_tuple_from_key(tab->family, &raw, &key);
 		flow_pair_of(w->flows, &key, f, w->now_ns, p);
-		if (flow_filter_match(w->filter, p))
-			return true;
-		if (p->whole) /* looked up: as dear as one that is meant */
-			*budget -= *budget > CHUNK / CHUNK_FLOWS ? CHUNK / CHUNK_FLOWS : *budget;
+		if (flow_filter_match(w->filter, p)) {
+			w->n++;
+			if (w->whole && !p->whole)
+				flow_prefetch(w->flows, &p->back);
+		}
+		looked += p->whole;
 	}
-	if (w->next >= tab->n && w->tab < 2) {
-		w->tab++;
-		w->next = 0;
-	}
-	return false;
+	if (w->next < tab->n)
+		return;
+	w->tab++;
+	w->next = 0;
 }
 
 bool flow_walk_some(struct flow_walk *w, bool (*fn)(struct flow_pair *p, const struct flow *f, void *arg), void *arg)
 {
-	struct flow_pair p;
-	struct flow f;
-
 	w->now_ns = flow_now_ns();
-	while (w->tab < 2) {
-		unsigned budget = CHUNK;
-
-		for (unsigned n = 0; n < CHUNK_FLOWS && w->tab < 2 && next_pair(w, &budget, &p, &f); n++)
-			if (!fn(&p, &f, arg))
+	do {
+		for (; w->given < w->n; w->given++)
+			if (!fn(&w->pair[w->given], &w->flow[w->given], arg)) {
+				w->given++;
 				return true;
-		if (flow_now_ns() - w->now_ns > SLICE_NS)
-			break;
-	}
-	return w->tab < 2;
+			}
+		if (w->tab == 2)
+			return false;
+		gather(w);
+	} while (flow_now_ns() - w->now_ns < SLICE_NS);
+	return true;
 }
 
 /* ---- listing */
@@ -149,6 +173,7 @@ static int list_next(void *arg, struct evbuffer *out)
 		line_put(&l->line, l->cells ? "\n" : "[");
 	evbuffer_add(out, l->line.text, l->line.len);
 	l->begun = true;
+	flow_walk_moved(&l->walk, false);
 	more = flow_walk_some(&l->walk, list_one, l) && (!l->limit || l->n < l->limit);
 	if (!more && !l->cells)
 		evbuffer_add(out, "]\n", 2);
@@ -174,6 +199,7 @@ int flow_list(struct sw *sw, const struct flow_query *q, struct http_stream *ret
 	}
 	l->limit = q->limit;
 	l->cells = q->cells;
+	l->walk.whole = true;
 	*ret = (struct http_stream){list_next, list_free, l, q->cells ? "text/tab-separated-values; charset=utf-8" : NULL};
 	return 0;
 }
@@ -199,6 +225,7 @@ static int flush_next(void *arg, struct evbuffer *out)
 {
 	struct flush *fl = arg;
 
+	flow_walk_moved(&fl->walk, true);
 	if (flow_walk_some(&fl->walk, flush_one, fl))
 		return HTTP_MORE;
 	fl->walk.flows->is_counted = false;
@@ -227,6 +254,7 @@ int flow_flush(struct sw *sw, const struct flow_query *q, struct http_stream *re
 		free(fl);
 		return err;
 	}
+	fl->walk.whole = true;
 	*ret = (struct http_stream){.next = flush_next, .free = flush_free, .arg = fl};
 	return 0;
 }

@@ -13,6 +13,7 @@
 
 #define WATCHERS_MAX  16
 #define WAITING_BYTES (1 << 20) /* of one watcher */
+#define TICK_NS	      10000000	/* by which the data plane's clock may be behind */
 
 struct flow_watcher {
 	struct flow_watcher *next;
@@ -123,7 +124,8 @@ void flow_watch_begin(struct flows *flows, const struct flow_tuple *key, const s
 {
 	struct flow_pair p;
 
-	if (!flows->watchers)
+	/* What was there before the last whole pass was seen by it, though its note may be gone with a table of another size. */
+	if (!flows->watchers || f->created_ns + TICK_NS < flows->whole_ns)
 		return;
 	flow_pair_of(flows, key, f, flow_now_ns(), &p);
 	for (struct flow_watcher *w = flows->watchers; w; w = w->next)

@@ -129,20 +129,23 @@ static void measure(struct cells *c, char *text)
 
 static void print_cells(struct cells *c, char *text)
 {
+	static char spaces[256];
 	char *cell[COLUMNS];
 	size_t n;
 
+	if (!*spaces)
+		memset(spaces, ' ', sizeof(spaces));
 	measure(c, text);
 	n = split(text, cell);
 	for (size_t i = 0; i < n; i++) {
-		size_t len = strlen(cell[i]), pad = c->width[i] - len;
+		size_t len = strlen(cell[i]), pad = c->width[i] - len < sizeof(spaces) ? c->width[i] - len : sizeof(spaces);
 
 		if (c->right[i])
-			printf("%*s", (int)pad, "");
-		fputs(cell[i], stdout);
+			fwrite_unlocked(spaces, 1, pad, stdout);
+		fwrite_unlocked(cell[i], 1, len, stdout);
 		if (!c->right[i] && i + 1 < n)
-			printf("%*s", (int)pad, "");
-		fputs(i + 1 < n ? "  " : "\n", stdout);
+			fwrite_unlocked(spaces, 1, pad, stdout);
+		fwrite_unlocked(i + 1 < n ? "  " : "\n", 1, i + 1 < n ? 2 : 1, stdout);
 	}
 }
 
