@@ -66,10 +66,10 @@ int errs_fail(struct errs *e, int code, const char *fmt, ...)
 
 int errs_column(struct errs *e, const char *key, unsigned column, const char *text)
 {
-	size_t n = e->n;
+	size_t n = e ? e->n : 0;
 
 	errs_add(e, (struct where){NULL, 0}, key, "%s", text);
-	if (e->n > n)
+	if (e && e->n > n)
 		e->v[n].column = column;
 	return -EINVAL;
 }

@@ -74,12 +74,12 @@ bool flow_walk_moved(struct flow_walk *w, bool restart)
 
 	if (now[0].entry == w->was[0].entry && now[1].entry == w->was[1].entry)
 		return false;
-	if (restart)
+	if (restart) {
 		w->tab = 0;
-	if (restart)
-		w->next = 0;
-	else if (w->tab < 2)
+		w->next = w->n = w->given = 0;
+	} else if (w->tab < 2) {
 		w->next = (uint32_t)((uint64_t)w->next * now[w->tab].n / w->was[w->tab].n);
+	}
 	memcpy(w->was, now, sizeof(w->was));
 	return true;
 }
