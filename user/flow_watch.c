@@ -13,7 +13,7 @@
 
 #define WATCHERS_MAX  16
 #define WAITING_BYTES (1 << 20) /* of one watcher */
-#define TICK_NS	      10000000	/* by which the data plane's clock may be behind */
+#define TICK_NS	      20000000	/* by which the data plane's clock may be behind */
 
 struct flow_watcher {
 	struct flow_watcher *next;
@@ -204,7 +204,7 @@ int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *re
 		watch_free(w);
 		return err;
 	}
-	w->since_ns = flow_now_ns();
+	w->since_ns = flow_now_ns() - TICK_NS;
 	w->cells = q->cells;
 	w->next = sw->flows->watchers;
 	sw->flows->watchers = w;

@@ -80,15 +80,22 @@ def big(shared_world):
     return w
 
 
+def peak(p):
+    """MiB; None: the process has ended."""
+    with open(f"/proc/{p.pid}/status") as f:
+        return next((int(line.split()[1]) // 1024 for line in f if line.startswith("VmHWM")), None)
+
+
 def took(w, *args):
     """Seconds that a `sluice` takes, its peak of memory in MiB, its output."""
     begin = time.monotonic()
     p = sluice(w, *args)
-    out = p.stdout.read()
-    _, status, used = os.wait4(p.pid, 0)
-    p.returncode = os.waitstatus_to_exitcode(status)
-    assert p.returncode == 0, p.stderr.read()
-    return time.monotonic() - begin, used.ru_maxrss // 1024, out
+    out, memory = bytearray(), 0
+    while chunk := p.stdout.read(1 << 20):
+        out += chunk
+        memory = peak(p) or memory
+    assert p.wait(20) == 0, p.stderr.read()
+    return time.monotonic() - begin, memory, bytes(out)
 
 
 def slowest_status(w, until):
@@ -187,7 +194,7 @@ def test_clients_that_go_or_stop_reading_hurt_nobody(big):
     assert took(big, "flow", "list", "limit", "10")[2].count(b"\n") == 11
     assert big.sw.json("flow count") == {"flows": FLOWS}
     # One that was only slow gets the whole answer.
-    assert len(json.loads(stalled[0].getresponse().read())) == FLOWS
+    assert stalled[0].getresponse().read().count(b"\n") == FLOWS
     for c in stalled:
         c.close()
 

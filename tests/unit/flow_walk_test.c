@@ -445,7 +445,7 @@ static void a_slow_watcher_is_told_what_it_missed(void **state)
 		begin_flow(i, now_ns);
 	assert_int_equal(s.next(s.arg, out), HTTP_MORE);
 	begin_flow(1, now_ns);
-	begin_flow(2, now_ns - 1); /* not since it watches */
+	begin_flow(2, now_ns - 1000000000); /* not since it watches */
 	assert_int_equal(s.next(s.arg, out), HTTP_MORE);
 	assert_true(evbuffer_get_length(out) < 2 << 20);
 	while ((line = evbuffer_readln(out, NULL, EVBUFFER_EOL_LF))) {

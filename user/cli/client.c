@@ -51,7 +51,8 @@ static size_t receive(char *data, size_t size, size_t n, void *arg)
 	b->text[b->len] = '\0';
 	if (b->line) {
 		tell_lines(b);
-		fflush(stdout);
+		if (fflush(stdout) || ferror(stdout))
+			return 0;
 	}
 	return len;
 }
@@ -87,7 +88,9 @@ static void explain(struct cli *cli, CURL *curl, CURLcode code, const char *path
 	long os = 0;
 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
-	if (code != CURLE_COULDNT_CONNECT)
+	if (ferror(stdout))
+		snprintf(why, CLI_ERROR, "what sluiced answers cannot be written to the output");
+	else if (code != CURLE_COULDNT_CONNECT)
 		snprintf(why, CLI_ERROR, "sluiced at %s gave no answer: %s", path, curl_easy_strerror(code));
 	else if (os == EACCES || os == EPERM)
 		snprintf(why, CLI_ERROR, "%s may not be opened by this user: be root, or in the group of the socket", path);
