@@ -60,6 +60,19 @@ static __always_inline void count_rx(const struct pkt *p)
 	c->rx_bytes += count_rx_bytes(p);
 }
 
+/* All at once, for a packet that XDP finishes. */
+static __always_inline void count_rx_forwarded(const struct pkt *p)
+{
+	struct port_counters *c = count_port(p->in_port);
+
+	if (!c)
+		return;
+	c->rx_packets += p->segs;
+	c->rx_bytes += count_rx_bytes(p);
+	c->forwarded += p->segs;
+	c->xdp += p->segs;
+}
+
 /* It comes in anew, in pieces. */
 static __always_inline void count_rx_back(const struct pkt *p)
 {

@@ -47,6 +47,11 @@ static __always_inline bool ctx_hidden_tag(ctx_t *ctx, __be16 *ret_tpid, __u16 *
 	return false;
 }
 
+static __always_inline int ctx_pull(ctx_t *ctx, __u32 n)
+{
+	return -1;
+}
+
 static __always_inline int ctx_load(ctx_t *ctx, __u32 off, void *to, __u32 n)
 {
 	return bpf_xdp_load_bytes(ctx, off, to, n);

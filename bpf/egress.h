@@ -56,7 +56,6 @@ static __always_inline __verdict enum verdict egress_check(struct pkt *p)
 static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 {
 	struct iface *i = iface_get(p->out_iface);
-	struct fdb_entry *e;
 
 	if (!i)
 		return pkt_drop(p, DROP_ROUTE_IFACE_GONE);
@@ -65,11 +64,8 @@ static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 		p->out_port = i->port;
 		return egress_check(p);
 	}
-	e = fdb_lookup(p->new_dmac, i->vlan);
-	if (!e)
-		return V_FLOOD;
-	p->out_port = e->port;
-	return egress_check(p);
+	p->out_port = fdb_lookup(p, p->new_dmac, i->vlan);
+	return p->out_port ? egress_check(p) : V_FLOOD;
 }
 
 /* The tag on this port: its ethertype, or 0 for none; *ret_tci in host order, with the priority the frame came in with. */

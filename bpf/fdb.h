@@ -1,6 +1,6 @@
 /* fdb.h: the forwarding database: which port a station is behind, per VLAN (IEEE 802.1Q-2018 8.7, 8.8).
  *
- * Learning costs one lookup, and a write only when something is new: an entry's time is refreshed at most once a second. A
+ * Learning costs a look at what was found lately; a write only when something is new, and once a second for an entry's time. A
  * full table learns nobody new (their frames are flooded, and counted), so that a flood of forged sources does not evict
  * those who are there. A station that moves raises the epoch, because flow entries name the port they leave by. Races: two
  * CPUs that see one station on two ports at once leave either port in the entry; the next frame settles it.
@@ -21,6 +21,28 @@ struct {
 
 #define FDB_REFRESH_NS 1000000000ull
 
+/* What this CPU found in `fdb` last, for as long as the configuration is the same and no longer than a second: a look into the
+ * kernel's hash costs 15 ns, and every frame needs two. */
+struct fdb_found {
+	__u64 key; /* 0: nothing */
+	__u32 epoch;
+	__u32 second; /* in units of 2^FDB_FOUND_SHIFT ns */
+	__u16 port;
+	__u16 pad[3];
+};
+
+#define FDB_FOUND	4096
+#define FDB_FOUND_BITS	12
+#define FDB_FOUND_SHIFT 30
+
+/* Written and read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FDB_FOUND);
+	__type(key, __u32);
+	__type(value, struct fdb_found);
+} fdb_found SEC(".maps");
+
 /* A key made in a register and stored at once: hashing loads it in words, which would wait for smaller stores. */
 static __always_inline __u64 fdb_key(const __u8 *mac, __u16 vlan)
 {
@@ -33,11 +55,47 @@ static __always_inline __u64 fdb_key(const __u8 *mac, __u16 vlan)
 	return key.word;
 }
 
-static __always_inline struct fdb_entry *fdb_lookup(const __u8 *mac, __u16 vlan)
+static __always_inline struct fdb_found *fdb_found_slot(__u64 key)
+{
+	__u32 i = key * 0x9e3779b97f4a7c15ull >> (64 - FDB_FOUND_BITS);
+
+	return bpf_map_lookup_elem(&fdb_found, &i);
+}
+
+static __always_inline bool fdb_found_is(struct pkt *p, const struct fdb_found *f, __u64 key)
+{
+	return f->key == key && f->epoch == p->epoch && f->second == (__u32)(pkt_now(p) >> FDB_FOUND_SHIFT);
+}
+
+static __always_inline void fdb_found_set(struct pkt *p, struct fdb_found *f, __u64 key, __u16 port)
+{
+	f->key = key;
+	f->epoch = p->epoch;
+	f->second = pkt_now(p) >> FDB_FOUND_SHIFT;
+	f->port = port;
+}
+
+/* The port that the station of a key was not found behind lately; 0: nobody knows. */
+__noinline_global __u32 fdb_ask(struct pkt *p, __u64 key)
+{
+	struct fdb_entry *e = bpf_map_lookup_elem(&fdb, &key);
+	struct fdb_found *f = fdb_found_slot(key);
+
+	if (!p || !e)
+		return 0;
+	if (f)
+		fdb_found_set(p, f, key, e->port);
+	return e->port;
+}
+
+static __always_inline __u16 fdb_lookup(struct pkt *p, const __u8 *mac, __u16 vlan)
 {
 	__u64 key = fdb_key(mac, vlan);
+	struct fdb_found *f = fdb_found_slot(key);
 
-	return bpf_map_lookup_elem(&fdb, &key);
+	if (likely(f && fdb_found_is(p, f, key)))
+		return f->port;
+	return fdb_ask(p, key);
 }
 
 static __always_inline void fdb_add(struct pkt *p)
@@ -64,16 +122,16 @@ static __always_inline void fdb_move(struct pkt *p, struct fdb_entry *e)
 	count_stat(STAT_FDB_MOVED, 1);
 }
 
-static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
+/* The source is new here, has moved, or was not asked for lately. */
+__noinline_global __verdict enum verdict fdb_meet(struct pkt *p, __u64 key)
 {
-	struct fdb_entry *e;
+	struct fdb_entry *e = bpf_map_lookup_elem(&fdb, &key);
+	struct fdb_found *f = fdb_found_slot(key);
 	__u64 now;
 
-	if ((p->smac[0] & 1) || !(p->smac[0] | p->smac[1] | p->smac[2] | p->smac[3] | p->smac[4] | p->smac[5]))
-		return pkt_drop(p, DROP_FDB_BAD_SOURCE);
-	if (!p->vlan)
-		return V_NEXT;
-	e = fdb_lookup(p->smac, p->vlan);
+	if (!p)
+		return V_DROP;
+	now = pkt_now(p);
 	if (!e) {
 		fdb_add(p);
 		return V_NEXT;
@@ -84,10 +142,28 @@ static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
 		if (!(e->flags & FDB_F_STATIC))
 			fdb_move(p, e);
 	}
-	now = pkt_now(p);
 	if (now - e->seen_ns > FDB_REFRESH_NS)
 		e->seen_ns = now;
+	if (f)
+		fdb_found_set(p, f, key, e->port);
 	return V_NEXT;
+}
+
+static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
+{
+	const __u16 *m = (const __u16 *)p->smac;
+	struct fdb_found *f;
+	__u64 key;
+
+	if ((p->smac[0] & 1) || !(m[0] | m[1] | m[2]))
+		return pkt_drop(p, DROP_FDB_BAD_SOURCE);
+	if (!p->vlan)
+		return V_NEXT;
+	key = fdb_key(p->smac, p->vlan);
+	f = fdb_found_slot(key);
+	if (likely(f && fdb_found_is(p, f, key) && f->port == p->in_port))
+		return V_NEXT;
+	return fdb_meet(p, key);
 }
 
 /* 01:80:c2:00:00:00 .. 0f: for the bridge itself, never forwarded (802.1Q-2018 8.6.3): LLDP, LACP, STP, 802.1X. */
@@ -99,15 +175,12 @@ static __always_inline bool fdb_reserved(const __u8 *mac)
 /* Layer 2: where the frame goes in its VLAN. */
 static __always_inline __verdict enum verdict fdb_forward(struct pkt *p)
 {
-	struct fdb_entry *e;
-
 	p->out_vlan = p->vlan;
 	if (p->flags & PKT_F_L2_MULTICAST)
 		return fdb_reserved(p->dmac) ? V_PASS : V_FLOOD;
-	e = fdb_lookup(p->dmac, p->vlan);
-	if (!e)
+	p->out_port = fdb_lookup(p, p->dmac, p->vlan);
+	if (!p->out_port)
 		return V_FLOOD;
-	p->out_port = e->port;
 	if (p->out_port == p->in_port)
 		return pkt_drop(p, DROP_FDB_SAME_PORT);
 	return V_FORWARD;

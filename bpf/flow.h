@@ -93,7 +93,31 @@ static __always_inline __u8 flow_seen(const struct pkt *p)
 	return seen;
 }
 
-/* Counts the packet. `seen` is not locked: two CPUs with packets of one direction may lose a bit, at worst that of a FIN, and
+static __always_inline void flow_use(struct pkt *p, struct flow *f)
+{
+	__u32 now = pkt_now(p) >> FLOW_USED_SHIFT;
+
+	if (f->used != now)
+		WRITE_ONCE(f->used, now);
+}
+
+/* Without a lock while one CPU has the flow to itself, which is the rule: a locked addition costs as much as all else in the
+ * entry. When it changes hands in the very moment, a packet may go uncounted. */
+static __always_inline void flow_count(const struct pkt *p, struct flow *f)
+{
+	__u16 cpu = bpf_get_smp_processor_id();
+
+	if (likely(READ_ONCE(f->cpu) == cpu)) {
+		WRITE_ONCE(f->packets, f->packets + p->segs);
+		WRITE_ONCE(f->bytes, f->bytes + p->len);
+		return;
+	}
+	WRITE_ONCE(f->cpu, cpu);
+	__sync_fetch_and_add(&f->packets, p->segs);
+	__sync_fetch_and_add(&f->bytes, p->len);
+}
+
+/* Notes the packet. `seen` is not locked: two CPUs with packets of one direction may lose a bit, at worst that of a FIN, and
  * then the pair waits for the longer timeout. A SYN that meets a closed connection opens it anew (RFC 6191 2). */
 static __always_inline void flow_touch(struct pkt *p, struct flow *f)
 {
@@ -103,9 +127,15 @@ static __always_inline void flow_touch(struct pkt *p, struct flow *f)
 		WRITE_ONCE(f->seen, seen);
 	else if ((old & seen) != seen)
 		WRITE_ONCE(f->seen, old | seen);
-	WRITE_ONCE(f->used_ns, pkt_now(p));
-	__sync_fetch_and_add(&f->packets, p->segs);
-	__sync_fetch_and_add(&f->bytes, p->len);
+	flow_use(p, f);
+	flow_count(p, f);
+}
+
+static __always_inline void flow_macs(struct pkt *p, const struct flow *f)
+{
+	p->new_macs[0] = f->macs[0];
+	p->new_macs[1] = f->macs[1];
+	p->new_macs[2] = f->macs[2];
 }
 
 /* By the way out that the entry knows, if it was decided under this epoch. The epoch is read before and after, and
@@ -121,8 +151,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 	p->out_vlan = f->out_vlan;
 	p->out_iface = f->out_iface;
 	p->nexthop = f->nexthop;
-	mac_copy(p->new_dmac, f->dmac);
-	mac_copy(p->new_smac, f->smac);
+	flow_macs(p, f);
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
 	if (READ_ONCE(f->epoch) != epoch)
@@ -174,13 +203,11 @@ static __always_inline __verdict enum verdict flow_lookup_error(struct pkt *p)
 /* The entry of this packet's direction. V_NEXT with flow_stale: translated, and the way out is to be decided again. */
 __noinline_global enum verdict flow_lookup(struct pkt *p)
 {
-	struct control *c = control_get();
 	enum verdict v;
 	struct flow *f;
 
-	if (!p || !c)
+	if (!p)
 		return V_NEXT;
-	p->epoch = READ_ONCE(c->epoch);
 	p->out_mtu = 0;
 	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
 		return flow_lookup_error(p);
@@ -214,9 +241,12 @@ static __always_inline void flow_way_out(struct flow *f, const struct pkt *p)
 	f->out_vlan = p->out_vlan;
 	f->out_iface = p->out_iface;
 	f->nexthop = p->nexthop;
-	mac_copy(f->dmac, p->new_dmac);
-	mac_copy(f->smac, p->new_smac);
-	f->mtu = p->out_mtu && p->out_mtu < mtu ? p->out_mtu : mtu;
+	f->macs[0] = p->new_macs[0];
+	f->macs[1] = p->new_macs[1];
+	f->macs[2] = p->new_macs[2];
+	if (p->out_mtu && p->out_mtu < mtu)
+		mtu = p->out_mtu;
+	f->mtu = mtu < 0xffff ? mtu : 0xffff;
 }
 
 /* The forwarding half of an entry that is in the table. One CPU writes at a time; another that comes meanwhile leaves its
@@ -255,7 +285,8 @@ static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p,
 	f->rule = p->nat_rule;
 	f->in_iface = p->out_iface;
 	f->peer_vrf = p->vrf;
-	f->used_ns = f->created_ns = p->now_ns;
+	f->created_ns = p->now_ns;
+	f->used = p->now_ns >> FLOW_USED_SHIFT;
 }
 
 static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *p, __u16 reply_vrf, enum verdict v)
@@ -272,7 +303,8 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->pool_addr = p->pool_addr;
 	f->in_iface = p->in_iface;
 	f->peer_vrf = reply_vrf;
-	f->used_ns = f->created_ns = p->now_ns;
+	f->created_ns = p->now_ns;
+	f->used = p->now_ns >> FLOW_USED_SHIFT;
 	if (port_finishes(p, v)) {
 		f->packets = p->segs;
 		f->bytes = p->len;

@@ -81,6 +81,13 @@ struct flowtab_place {
 
 /* ---- the hash */
 
+static __always_inline __u64 flowtab_mix(__u64 h)
+{
+	h ^= h >> 32;
+	h *= 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
+
 /* Multilinear over 64 bits with secret keys: of two keys chosen without knowing those, the upper half is equal by chance alone
  * (Lemire and Kaser, "Strongly universal string hashing is fast", 2.2). What follows it only spreads the bits. */
 static __always_inline __u64 flowtab_hash(const struct flow_table *t, const __u32 *key, __u32 words)
@@ -90,9 +97,7 @@ static __always_inline __u64 flowtab_hash(const struct flow_table *t, const __u3
 	FLOWTAB_UNROLL
 	for (__u32 i = 0; i < words; i++)
 		h += t->hash_key[i + 1] * key[i];
-	h ^= h >> 32;
-	h *= 0x9e3779b97f4a7c15ull;
-	return h ^ h >> 32;
+	return flowtab_mix(h);
 }
 
 static __always_inline void flowtab_place(__u64 hash, __u32 buckets, struct flowtab_place *ret)
@@ -265,6 +270,26 @@ static __always_inline __u32 flowtab_search_home(__u8 family, const struct flowt
 	return i + 1;
 }
 
+/* The entry of an IPv4 key in the slot that its hash names first: one cache line, without its word. The key is given as it stands
+ * in memory. NULL: it is not there; it may be elsewhere. */
+static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
+{
+	struct flow_table *t = flowtab_get();
+	struct flowtab_place at;
+	struct flow *f;
+	__u64 h;
+
+	if (!t)
+		return NULL;
+	h = flowtab_mix(t->hash_key[0] + t->hash_key[1] * (__u32)addrs + t->hash_key[2] * (addrs >> 32) +
+			t->hash_key[3] * (__u32)rest + t->hash_key[4] * (rest >> 32));
+	flowtab_place(h, t->buckets4, &at);
+	f = flowtab_at(4, at.first * FLOW_SLOTS + at.home);
+	if (!f || ((__u64 *)&f->key4)[0] != addrs || ((__u64 *)&f->key4)[1] != rest || !READ_ONCE(f->live))
+		return NULL;
+	return f;
+}
+
 /* Index of the entry + 1; 0: there is none. */
 __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 {
@@ -348,10 +373,13 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 static __always_inline void flowtab_publish(__u8 family, __u32 i, __u32 word)
 {
 	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
+	struct flow *f = flowtab_at(family, i);
 	__u32 slot = i % FLOW_SLOTS;
 
-	if (b && flowtab_is_slot(&slot))
-		__sync_lock_test_and_set(&b->word[slot], word);
+	if (!b || !f || !flowtab_is_slot(&slot))
+		return;
+	__sync_lock_test_and_set(&b->word[slot], word);
+	WRITE_ONCE(f->live, 1);
 }
 
 /* With the first bucket's lock held. */
@@ -415,13 +443,15 @@ __noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct 
 static __always_inline void flowtab_kill(__u8 family, __u32 i)
 {
 	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
+	struct flow *f = flowtab_at(family, i);
 	__u32 slot = i % FLOW_SLOTS, word;
 
-	if (!b || !flowtab_is_slot(&slot))
+	if (!b || !f || !flowtab_is_slot(&slot))
 		return;
 	word = READ_ONCE(b->word[slot]);
-	if ((word & FLOW_WORD_STATE) == FLOW_WORD_LIVE)
-		__sync_val_compare_and_swap(&b->word[slot], word, flowtab_stamp() << 2 | FLOW_WORD_DEAD);
+	if ((word & FLOW_WORD_STATE) == FLOW_WORD_LIVE &&
+	    __sync_val_compare_and_swap(&b->word[slot], word, flowtab_stamp() << 2 | FLOW_WORD_DEAD) == word)
+		WRITE_ONCE(f->live, 0);
 }
 
 /* ---- by tuple */

@@ -50,25 +50,16 @@ static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p)
 	return V_NEIGH;
 }
 
-/* The gateway's MAC, where the nexthop has it. */
-static __always_inline bool neighbor_of_nexthop(struct pkt *p)
+/* The gateway's MAC, where the nexthop has it; 0: it has not. MAC and flags change in one store. */
+static __always_inline __u64 neighbor_of_nexthop(struct pkt *p)
 {
 	struct nexthop *nh = nexthop_get(p->nexthop);
-	union {
-		struct {
-			__u8 mac[6];
-			__u16 flags;
-		};
-		__u64 word;
-	} u;
+	__u64 word;
 
 	if (!nh || nh->type != NEXTHOP_GATEWAY)
-		return false;
-	u.word = READ_ONCE(*(__u64 *)nh); /* MAC and flags change in one store */
-	if (!(u.flags & NEXTHOP_F_RESOLVED))
-		return false;
-	mac_copy(p->new_dmac, u.mac);
-	return true;
+		return 0;
+	word = READ_ONCE(*(__u64 *)nh);
+	return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;
 }
 
 /* Sets the MACs. V_FORWARD; V_NEIGH: the kernel is to resolve next_addr on out_iface. */
@@ -76,11 +67,13 @@ static __always_inline __verdict enum verdict neighbor_lookup(struct pkt *p)
 {
 	struct iface *i = iface_get(p->out_iface);
 	struct neighbor_key key = {};
+	__u64 dmac, smac;
 	struct neighbor *n;
 
-	if (i)
-		mac_copy(p->new_smac, i->mac);
-	if (neighbor_of_nexthop(p))
+	smac = i ? mac_word(i->mac) : 0;
+	dmac = neighbor_of_nexthop(p);
+	pkt_set_macs(p, dmac, smac);
+	if (likely(dmac))
 		return V_FORWARD;
 	key.addr = p->next_addr;
 	key.iface = p->out_iface;
@@ -92,7 +85,7 @@ static __always_inline __verdict enum verdict neighbor_lookup(struct pkt *p)
 				      : pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP6_UNREACH, ICMP6_ADDR_UNREACH, 0);
 	if (!(n->flags & NEIGHBOR_F_VALID))
 		return neighbor_ask(p);
-	mac_copy(p->new_dmac, n->mac);
+	pkt_set_macs(p, mac_word(n->mac), smac);
 	if (pkt_now(p) - READ_ONCE(n->used_ns) > NEIGHBOR_USED_NS)
 		WRITE_ONCE(n->used_ns, pkt_now(p));
 	return V_FORWARD;

@@ -1,6 +1,6 @@
 /* parse.h: from the frame to a struct pkt: the one parser, for both hooks.
  *
- * Ethernet, up to two tags, ARP, IPv4 with options, IPv6 with extension headers, TCP, UDP, ICMP, ICMPv6, fragments, and the
+ * Ethernet, the outer tag, ARP, IPv4 with options, IPv6 with extension headers, TCP, UDP, ICMP, ICMPv6, fragments, and the
  * packet quoted by an ICMP error. What is malformed on layer 2 is dropped here. What is malformed above is noted in p->bad: a
  * switch passes it on as any other frame, the router drops it with that reason.
  */
@@ -14,7 +14,8 @@
 #include "pkt.h"
 #include "csum.h"
 
-#define PARSE_IP6_EXT_MAX 8 /* extension headers that are followed */
+#define PARSE_IP6_EXT_MAX 8   /* extension headers that are followed */
+#define PARSE_PULL	  512 /* linear bytes that hold every header looked at here, but for absurd chains of extension headers */
 
 #define IP4_MF	   0x2000
 #define IP4_DF	   0x4000
@@ -78,17 +79,6 @@ static __always_inline void parse_short(struct pkt *p, enum drop_reason why)
 static __always_inline bool parse_is_vlan(__be16 proto)
 {
 	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
-}
-
-static __always_inline void parse_tag(struct pkt *p, __be16 tpid, __u16 tci)
-{
-	if (!p->tpid) {
-		p->tpid = tpid;
-		p->tci = tci;
-	} else {
-		p->tpid2 = tpid;
-		p->tci2 = tci;
-	}
 }
 
 /* Ports of a TCP or UDP header, the identifier of an echo; for the packet itself and for a quoted one. */
@@ -497,15 +487,32 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 		return parse_bad(p, DROP_PARSE_IP6_EXT_CHAIN);
 }
 
+/* What the stages of layer 2 read before anybody has written it. */
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
+	struct control *c = control_get();
+
 	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
-	p->seg_len = ctx_gso_size(ctx);
 	p->now_ns = 0;
+	p->epoch = c ? READ_ONCE(c->epoch) : 0;
 	p->flags = 0;
-	p->tpid = p->tpid2 = 0;
+	p->tpid = 0;
+	p->tci = 0;
 	p->family = 0;
+	p->tagged = 0;
+	p->drop = 0;
+	p->reply_type = 0;
+	p->todo = 0;
+	p->vlan = p->vrf = 0;
+	p->in_iface = p->out_iface = p->out_port = p->out_vlan = 0;
+	p->nexthop = 0;
+}
+
+/* What the stages of layer 3 read. */
+static __always_inline void parse_reset_l3(struct pkt *p, ctx_t *ctx)
+{
+	p->seg_len = ctx_gso_size(ctx);
 	p->l4_proto = 0;
 	p->bad = 0;
 	p->truncated = 0;
@@ -513,28 +520,20 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 	p->icmp_type = p->icmp_code = 0;
 	p->t.sport = p->t.dport = 0;
 	p->inner.sport = p->inner.dport = 0;
-	p->drop = 0;
-	p->reply_type = 0;
-	p->todo = 0;
-	p->vlan = p->vrf = 0;
-	p->in_iface = p->out_iface = p->out_port = p->out_vlan = 0;
 	p->nat_pool = p->nat_rule = p->flow_flags = 0;
-	p->nexthop = 0;
 	p->flow_stale = 0;
 	p->l3_delta = p->l4_delta = 0;
 }
 
-__noinline_global __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
+/* Layer 2: addresses, the outer tag, and the ethertype behind it. */
+static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	struct ethhdr *eth = data;
-	__u32 off = sizeof(*eth);
-	__be16 tpid;
-	__u16 tci;
+	struct vlan_tag *tag = data + sizeof(*eth);
 
-	if (!p)
-		return V_DROP;
 	parse_reset(p, ctx);
+	p->l3_off = sizeof(*eth);
 	if ((void *)(eth + 1) > end)
 		return pkt_drop(p, DROP_PARSE_ETH_SHORT);
 	mac_copy(p->dmac, eth->h_dest);
@@ -542,32 +541,51 @@ __noinline_global __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 	if (p->dmac[0] & 1)
 		p->flags |= PKT_F_L2_MULTICAST;
 	p->proto = eth->h_proto;
-	if (ctx_hidden_tag(ctx, &tpid, &tci)) {
+	if (ctx_hidden_tag(ctx, &p->tpid, &p->tci)) {
 		p->flags |= PKT_F_TAG_HW;
-		parse_tag(p, tpid, tci);
-	}
-	for (int i = 0; i < 2; i++) {
-		struct vlan_tag *tag = data + off;
-
-		if (!parse_is_vlan(p->proto) || p->tpid2)
-			break;
+	} else if (parse_is_vlan(p->proto)) {
 		if ((void *)(tag + 1) > end)
 			return pkt_drop(p, DROP_PARSE_VLAN_SHORT);
-		parse_tag(p, p->proto, bpf_ntohs(tag->tci));
+		p->tpid = p->proto;
+		p->tci = bpf_ntohs(tag->tci);
 		p->proto = tag->proto;
-		off += sizeof(*tag);
+		p->l3_off += sizeof(*tag);
 	}
-	p->l3_off = off;
+	return V_NEXT;
+}
+
+/* Layers 3 and 4, for the router: of a frame that is only switched nobody asks. What lies under a tag that is not the port's is
+ * not looked into. `truncated`: the headers go on outside of the linear data. */
+__noinline_global int parse_headers(ctx_t *ctx, struct pkt *p)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+
+	if (!p)
+		return 0;
+	p->flags &= PKT_F_L2;
+	parse_reset_l3(p, ctx);
 	if (p->proto == bpf_htons(ETH_P_IP))
 		parse_ip4(p, data, end);
 	else if (p->proto == bpf_htons(ETH_P_IPV6))
 		parse_ip6(p, data, end);
-	else if (p->proto == bpf_htons(ETH_P_ARP) && data + off + 28 > end)
+	else if (p->proto == bpf_htons(ETH_P_ARP) && !parse_at(data, end, p->l3_off, 28))
 		parse_short(p, DROP_PARSE_ARP_SHORT);
 	if (unlikely(p->flags & PKT_F_OPTIONS) && !p->bad)
 		parse_options4(ctx, p);
 	if (p->family && !p->bad)
 		parse_l4(ctx, p);
+	return 0;
+}
+
+/* V_UP: XDP cannot read all of the headers, tc can. */
+static __always_inline __verdict enum verdict parse_l3(ctx_t *ctx, struct pkt *p)
+{
+	parse_headers(ctx, p);
+	if (likely(!p->truncated) || ctx_data_end(ctx) - ctx_data(ctx) >= ctx_len(ctx))
+		return V_NEXT;
+	if (ctx_pull(ctx, PARSE_PULL))
+		return HOOK_XDP ? V_UP : V_NEXT;
+	parse_headers(ctx, p);
 	return V_NEXT;
 }
 

@@ -12,6 +12,7 @@
 #define SLUICE_PIPELINE_H
 
 #include "pkt.h"
+#include "parse.h"
 #include "port.h"
 #include "vlan.h"
 #include "fdb.h"
@@ -21,6 +22,7 @@
 #include "neighbor.h"
 #include "nat.h"
 #include "flow.h"
+#include "fast.h"
 #include "egress.h"
 #include "mss.h"
 
@@ -70,7 +72,7 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 }
 
 /* `parsed`: what parse() said. An observed port's frames are the kernel's, the malformed ones too: the port is asked first. */
-static __always_inline __verdict enum verdict pipeline(struct pkt *p, enum verdict parsed)
+static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p, enum verdict parsed)
 {
 	enum verdict v;
 
@@ -90,11 +92,24 @@ static __always_inline __verdict enum verdict pipeline(struct pkt *p, enum verdi
 		if (v != V_NEXT)
 			return v;
 		if (p->in_iface) {
-			v = pipeline_route(p);
+			if (HOOK_XDP && cfg_nat) {
+				v = fast(ctx, p);
+				if (v != V_NEXT)
+					return v;
+			}
+			v = parse_l3(ctx, p);
+			if (v == V_NEXT)
+				v = pipeline_route(p);
 			if (cfg_mss)
 				mss_decide(p, v);
 			return v;
 		}
+	}
+	/* How large are the segments? */
+	if (unlikely(p->segs > 1)) {
+		v = parse_l3(ctx, p);
+		if (v != V_NEXT)
+			return v;
 	}
 	v = fdb_forward(p);
 	if (v == V_FORWARD)

@@ -54,6 +54,7 @@ enum verdict {
 	V_DROP = 5,	/* `drop` says why; where `icmp_type` is set an ICMP error is sent first (tc only) */
 	V_PASS = 6,	/* observed: the kernel's, as if there were no switch */
 	V_FRAGMENT = 7, /* to be cut to `out_mtu`, and the fragments to come in anew in its place (tc only) */
+	V_UP = 8,	/* XDP only: not decided, for tc to do */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -75,9 +76,10 @@ struct tuple {
 #define PKT_F_UDP_NO_CSUM    (1 << 9)  /* UDP over IPv4 with checksum 0: stays 0 */
 #define PKT_F_L2_MULTICAST   (1 << 10) /* group bit of the destination MAC */
 #define PKT_F_L2_BROADCAST   (1 << 11)
-#define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
-#define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
-#define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
+#define PKT_F_INNER_L4_CSUM  (1 << 12)				 /* the quote reaches to the layer 4 checksum */
+#define PKT_F_SOURCE_ROUTE   (1 << 14)				 /* IPv4: loose or strict source route option */
+#define PKT_F_TAG_HW	     (1 << 13)				 /* tc: the outer tag is in the skb, not in the data */
+#define PKT_F_L2	     (PKT_F_L2_MULTICAST | PKT_F_TAG_HW) /* what the first look says, before layer 3 */
 
 /* Decisions, `todo`. */
 #define DO_L2	    (1 << 0) /* set MACs */
@@ -98,12 +100,10 @@ struct pkt {
 	/* ---- parse: layer 2 */
 	__u8 dmac[6];
 	__u8 smac[6];
-	__be16 proto; /* ethertype after the tags that were taken off */
+	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
 	__u16 flags;  /* PKT_F_* */
 	__be16 tpid;  /* outer tag; 0: none */
 	__u16 tci;    /* outer tag, host order */
-	__be16 tpid2; /* inner tag; 0: none */
-	__u16 tci2;
 	/* ---- parse: layer 3 and 4. `family` 0: not IP. Offsets in the data, from the Ethernet header. */
 	__u8 family; /* 4, 6 */
 	__u8 l4_proto;
@@ -121,7 +121,7 @@ struct pkt {
 	struct tuple inner; /* ICMP error: the quoted packet's */
 	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header */
 	__be16 ip_check;    /* IPv4 header checksum as it came in */
-	__u8 truncated;	    /* tc: parsing ended where the linear data does: pull, and parse again */
+	__u8 truncated;	    /* parsing ended where the linear data does */
 	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
 	__u16 inner_l3_off;
 	__u16 inner_l4_off;
@@ -143,8 +143,13 @@ struct pkt {
 	__u16 nat_pool;	  /* pool whose port was allocated for this packet; 0: none */
 	__u16 nat_rule;	  /* id of the rule that decided the rewrite */
 	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
-	__u8 new_dmac[6];
-	__u8 new_smac[6];
+	union {
+		struct {
+			__u8 new_dmac[6];
+			__u8 new_smac[6];
+		};
+		__u32 new_macs[3]; /* as the frame begins */
+	};
 	struct tuple to;       /* the tuple to leave with; starts as a copy of `t` when the packet is to be routed */
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
 	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
@@ -252,6 +257,22 @@ static __always_inline bool mac_equal(const __u8 *x, const __u8 *y)
 {
 	return *(const __u16 *)x == *(const __u16 *)y && *(const __u16 *)(x + 2) == *(const __u16 *)(y + 2) &&
 	       *(const __u16 *)(x + 4) == *(const __u16 *)(y + 4);
+}
+
+/* Six bytes with two that follow them, in one word. */
+static __always_inline __u64 mac_word(const void *mac_and_2)
+{
+	typedef __u64 __attribute__((may_alias)) word;
+
+	return *(const word *)mac_and_2 & 0xffffffffffff;
+}
+
+/* Both addresses, by mac_word(), in the words in which they are loaded. */
+static __always_inline void pkt_set_macs(struct pkt *p, __u64 dmac, __u64 smac)
+{
+	p->new_macs[0] = dmac;
+	p->new_macs[1] = dmac >> 32 | smac << 16;
+	p->new_macs[2] = smac >> 16;
 }
 
 static __always_inline void mac_copy(__u8 *to, const __u8 *from)

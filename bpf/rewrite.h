@@ -260,11 +260,7 @@ __noinline_global int rewrite_mss(ctx_t *ctx, struct pkt *p)
 
 static __always_inline int rewrite_l2(ctx_t *ctx, struct pkt *p)
 {
-	__u8 macs[2 * ETH_ALEN] __attribute__((aligned(4)));
-
-	mac_copy(macs, p->new_dmac);
-	mac_copy(macs + ETH_ALEN, p->new_smac);
-	return ctx_store(ctx, 0, macs, sizeof(macs));
+	return ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs));
 }
 
 /* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */

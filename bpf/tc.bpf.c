@@ -13,9 +13,6 @@
 #define TC_ACT_OK     0
 #define TC_ACT_SHOT   2
 
-/* Linear bytes that hold every header parse.h looks at, but for absurd chains of IPv6 extension headers. */
-#define TC_PULL 512
-
 /* Tests see by it what BPF_PROG_RUN does not return: the tag in the skb, the way out, the verdict. */
 static __always_inline void tc_trace(ctx_t *ctx, enum verdict v, __u32 ifindex)
 {
@@ -53,6 +50,14 @@ static __always_inline int tc_failed(ctx_t *ctx, struct pkt *p)
 	return tc_drop(ctx, p);
 }
 
+/* Into the container at once, not by the CPU's backlog, in which a veth's transmission ends. The peer does not look anew whose
+ * the frame is; to the port it was another's. */
+static __always_inline int tc_peer(ctx_t *ctx, __u32 ifindex)
+{
+	bpf_skb_change_type(ctx, 0 /* PACKET_HOST */);
+	return bpf_redirect_peer(ifindex, 0);
+}
+
 static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 {
 	struct port *port = port_get(p->out_port);
@@ -75,6 +80,8 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 		nexthop_count(p);
 	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
 	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
+	if (port->flags & PORT_F_PEER)
+		return tc_peer(ctx, port->ifindex);
 	return bpf_redirect(port->ifindex, 0);
 }
 
@@ -175,11 +182,9 @@ int sluice_tc(struct __sk_buff *ctx)
 	if (!p)
 		return TC_ACT_SHOT;
 	v = parse(ctx, p);
-	if (unlikely(p->truncated) && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx) && !ctx_pull(ctx, TC_PULL))
-		v = parse(ctx, p);
 	p->in_port = port_id(ctx_ifindex(ctx));
 	count_rx(p);
-	v = pipeline(p, v);
+	v = pipeline(ctx, p, v);
 	switch (v) {
 	case V_FORWARD:
 		return tc_send(ctx, p, false);

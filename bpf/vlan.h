@@ -30,14 +30,6 @@ struct {
 #define VLAN_VID  0x0fff
 #define VLAN_PRIO 0xf000 /* PCP and DEI */
 
-/* What lies under a tag that is not ours is not looked into. */
-static __always_inline void vlan_payload_is_tagged(struct pkt *p, __be16 tpid)
-{
-	p->proto = tpid;
-	p->family = 0;
-	p->bad = 0;
-}
-
 static __always_inline __verdict enum verdict vlan_ingress(struct pkt *p)
 {
 	struct port *port = port_get(p->in_port);
@@ -51,9 +43,7 @@ static __always_inline __verdict enum verdict vlan_ingress(struct pkt *p)
 	if (p->tagged)
 		vid = p->tci & VLAN_VID;
 	if (p->tpid && !p->tagged)
-		vlan_payload_is_tagged(p, p->tpid);
-	else if (p->tpid2)
-		vlan_payload_is_tagged(p, p->tpid2);
+		p->proto = p->tpid;
 
 	if (port->mode == PORT_ROUTED) {
 		p->in_iface = port->iface;

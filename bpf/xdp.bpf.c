@@ -9,7 +9,7 @@
 
 /* Written by sluiced, read here. Port id -> ifindex, of ports that take frames from XDP. */
 struct {
-	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
 	__uint(max_entries, PORT_MAX);
 	__type(key, __u32);
 	__type(value, struct bpf_devmap_val);
@@ -41,12 +41,10 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		p->drop = DROP_REWRITE_FAILED;
 		return xdp_dropped(p);
 	}
-	count_rx(p);
-	count_forwarded(p);
+	count_rx_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
 	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
-	count_stat(STAT_XDP_FORWARDED, 1);
 	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
 }
 
@@ -63,11 +61,10 @@ int sluice_xdp(struct xdp_md *ctx)
 	v = parse(ctx, p);
 	p->in_port = port_id(ctx_ifindex(ctx));
 	port = port_get(p->in_port);
-	/* The driver may have taken a tag out of the data: only tc sees the truth. Headers beyond the first buffer: likewise. */
-	if ((p->truncated && ctx_data_end(ctx) - ctx_data(ctx) < ctx_len(ctx)) ||
-	    (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid))
+	/* The driver may have taken a tag out of the data: only tc sees the truth. */
+	if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
 		return xdp_up();
-	v = pipeline(p, v);
+	v = pipeline(ctx, p, v);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

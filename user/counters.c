@@ -51,10 +51,10 @@ static uint64_t drop_sum(struct sw *sw, uint32_t id, uint32_t reason)
 
 static json_t *counters_json(const struct port_counters *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_packets", (json_int_t)c->rx_packets, "rx_bytes",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_packets", (json_int_t)c->rx_packets, "rx_bytes",
 			 (json_int_t)c->rx_bytes, "tx_packets", (json_int_t)c->tx_packets, "tx_bytes", (json_int_t)c->tx_bytes,
-			 "forwarded", (json_int_t)c->forwarded, "to_host", (json_int_t)c->to_host, "dropped",
-			 (json_int_t)c->dropped);
+			 "forwarded", (json_int_t)c->forwarded, "xdp", (json_int_t)c->xdp, "to_host", (json_int_t)c->to_host,
+			 "dropped", (json_int_t)c->dropped);
 }
 
 json_t *show_port_counters(struct sw *sw, uint16_t id)

@@ -22,10 +22,10 @@
 #define REST_NS	    1000000000ull /* between passes */
 #define WATCHED_NS  200000000ull  /* while somebody watches; then passes take at most a twentieth of the time */
 #define WATCHED	    20
-#define CHUNK	    4096	  /* slots between looks at the clock, */
-#define CHUNK_LOOKS 64		  /* or entries looked at */
-#define MAPPINGS    256		  /* or mappings */
-#define SHARE	    50		  /* of the time, what sweeping may take */
+#define CHUNK	    4096 /* slots between looks at the clock, */
+#define CHUNK_LOOKS 64	 /* or entries looked at */
+#define MAPPINGS    256	 /* or mappings */
+#define SHARE	    50	 /* of the time, what sweeping may take */
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
@@ -42,7 +42,7 @@ uint64_t flow_now_ns(void)
 /* When the pair's time is over. */
 static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const struct flow *f, const struct flow *reply)
 {
-	uint64_t used = f->used_ns > reply->used_ns ? f->used_ns : reply->used_ns;
+	uint64_t used = flow_used_ns(f, reply, flows->now_ns);
 	enum flow_state state = flow_state(key->proto, f->seen, reply->seen);
 	struct settings_cfg buf;
 

@@ -108,11 +108,12 @@ static bool read_relation(const struct filter_parser *p, enum relation *ret)
 	static const struct {
 		const char *word, *sign, *sign2;
 		enum relation relation;
-	} list[] = {{"eq", "=", "==", REL_EQ}, {"ne", "!=", "", REL_NE},  {"lt", "<", "", REL_LT},
-		    {"le", "<=", "", REL_LE},  {"gt", ">", "", REL_GT}, {"ge", ">=", "", REL_GE}};
+	} list[] = {{"eq", "=", "==", REL_EQ}, {"ne", "!=", "", REL_NE}, {"lt", "<", "", REL_LT},
+		    {"le", "<=", "", REL_LE},  {"gt", ">", "", REL_GT},	 {"ge", ">=", "", REL_GE}};
 
 	for (size_t i = 0; i < N(list); i++) {
-		if (!filter_is_end(p) && (filter_is(p, list[i].word) || filter_is(p, list[i].sign) || filter_is(p, list[i].sign2))) {
+		if (!filter_is_end(p) &&
+		    (filter_is(p, list[i].word) || filter_is(p, list[i].sign) || filter_is(p, list[i].sign2))) {
 			*ret = list[i].relation;
 			return true;
 		}
@@ -212,13 +213,13 @@ static int read_keyword(struct filter_parser *p, const struct keyword **ret, str
 	}
 	if (!k)
 		return filter_fail(p, "a test is wanted, not %s: not, (, tcp, udp, icmp, %s", filter_here(p, at),
-			    words_of(keywords, N(keywords), list, sizeof(list)));
+				   words_of(keywords, N(keywords), list, sizeof(list)));
 	err = filter_next(p);
 	if (!err && !strcmp(k->word, "nat")) {
 		k = find_keyword(p, nat_keywords, N(nat_keywords));
 		if (!k)
-			return filter_fail(p, "behind 'nat' is wanted what of the translation is meant, not %s: %s", filter_here(p, at),
-				    words_of(nat_keywords, N(nat_keywords), list, sizeof(list)));
+			return filter_fail(p, "behind 'nat' is wanted what of the translation is meant, not %s: %s",
+					   filter_here(p, at), words_of(nat_keywords, N(nat_keywords), list, sizeof(list)));
 		err = filter_next(p);
 	}
 	if (!err && k->read == filter_read_addr && k->or_op == FILTER_NONE && (filter_is(p, "host") || filter_is(p, "net"))) {
@@ -332,7 +333,8 @@ static int read_all(struct filter_parser *p)
 	int node;
 
 	if (len > FLOW_FILTER_TEXT)
-		return filter_fail_at(p, p->text + FLOW_FILTER_TEXT, "too long: a filter has at most %d characters", FLOW_FILTER_TEXT);
+		return filter_fail_at(p, p->text + FLOW_FILTER_TEXT, "too long: a filter has at most %d characters",
+				      FLOW_FILTER_TEXT);
 	node = filter_next(p) ? -EINVAL : read_or(p);
 	if (node >= 0 && !filter_is_end(p))
 		return filter_fail(p, "')' closes nothing: 'and', 'or' or another test is wanted, or the end");

@@ -71,9 +71,9 @@ struct filter_node {
 
 struct filter_parser {
 	const char *text;
-	const char *at;	   /* behind the current word */
-	const char *start; /* of it */
-	char word[FILTER_WORD];   /* "" at the end */
+	const char *at;		/* behind the current word */
+	const char *start;	/* of it */
+	char word[FILTER_WORD]; /* "" at the end */
 	bool quoted;
 	unsigned depth;
 	const struct flow_names *names;

@@ -88,8 +88,8 @@ static const struct {
 	const char *name;
 	uint8_t number;
 } protos[] = {
-	{"tcp", IPPROTO_TCP},  {"udp", IPPROTO_UDP}, {"icmp", IPPROTO_ICMP}, {"icmp6", IPPROTO_ICMPV6}, {"icmpv6", IPPROTO_ICMPV6},
-	{"sctp", IPPROTO_SCTP}, {"gre", IPPROTO_GRE}, {"esp", IPPROTO_ESP},
+	{"tcp", IPPROTO_TCP},	    {"udp", IPPROTO_UDP},   {"icmp", IPPROTO_ICMP}, {"icmp6", IPPROTO_ICMPV6},
+	{"icmpv6", IPPROTO_ICMPV6}, {"sctp", IPPROTO_SCTP}, {"gre", IPPROTO_GRE},   {"esp", IPPROTO_ESP},
 };
 
 bool filter_proto(const char *word, uint8_t *ret)
@@ -112,8 +112,9 @@ int filter_read_proto(struct filter_parser *p, struct filter_test *t)
 	if (filter_proto(p->word, &proto))
 		n = proto;
 	else if (u32_parse(p->word, 0, 255, &n))
-		return filter_fail(p, "a protocol is wanted, not %s: tcp, udp, icmp, icmp6, sctp, gre, esp, or a number in 0..255",
-			    filter_here(p, buf));
+		return filter_fail(p,
+				   "a protocol is wanted, not %s: tcp, udp, icmp, icmp6, sctp, gre, esp, or a number in 0..255",
+				   filter_here(p, buf));
 	t->lo = t->hi = n;
 	return 0;
 }
@@ -138,7 +139,8 @@ int filter_read_addr(struct filter_parser *p, struct filter_test *t)
 	unsigned len;
 
 	if (prefix_parse(p->word, 0, false, &prefix))
-		return filter_fail(p, "an address or a prefix is wanted, not %s: 10.0.0.1, 10.0.0.0/8, 2001:db8::/32", filter_here(p, buf));
+		return filter_fail(p, "an address or a prefix is wanted, not %s: 10.0.0.1, 10.0.0.0/8, 2001:db8::/32",
+				   filter_here(p, buf));
 	len = prefix_mapped_len(&prefix);
 	t->family = prefix.family;
 	for (unsigned bit = 0; bit < len; bit++)
@@ -233,7 +235,8 @@ static bool port_parse(const char *s, uint64_t *ret)
 }
 
 /* `N` or `LO-HI`. */
-static int read_range(struct filter_parser *p, struct filter_test *t, bool (*parse)(const char *s, uint64_t *ret), const char *what)
+static int read_range(struct filter_parser *p, struct filter_test *t, bool (*parse)(const char *s, uint64_t *ret),
+		      const char *what)
 {
 	char copy[FILTER_WORD], *dash, buf[FILTER_WORD + 2];
 
@@ -260,4 +263,3 @@ int filter_read_count(struct filter_parser *p, struct filter_test *t)
 {
 	return read_range(p, t, count_parse, "a number is wanted (1500, 10k, 2M, 1G), or LO-HI");
 }
-

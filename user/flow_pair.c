@@ -18,23 +18,21 @@ static void complete(struct flow_pair *p, void *arg)
 	struct flows *flows = arg;
 	const struct settings_cfg *settings;
 	struct settings_cfg buf;
-	struct flow reply;
+	struct flow forward = {.used = p->used}, reply;
 	uint32_t timeout;
-	uint8_t seen = 0;
 
-	p->back_to = (struct flow_tuple){p->key.daddr, p->key.saddr,  p->key.dport,	p->key.sport,
+	p->back_to = (struct flow_tuple){p->key.daddr, p->key.saddr, p->key.dport, p->key.sport,
 					 p->key.vrf,   p->key.proto, p->key.family};
 	if (!flow_lookup(flows, &p->back, &reply) && flow_is_pair(&p->key, &p->back, &reply)) {
 		p->packets[1] = reply.packets;
 		p->bytes[1] = reply.bytes;
-		if (reply.used_ns > p->used_ns)
-			p->used_ns = reply.used_ns;
 		if (!p->out_iface)
 			p->out_iface = reply.in_iface;
-		seen = reply.seen;
+	} else {
+		reply = forward;
 	}
-	p->state = flow_state(p->key.proto, p->seen, seen);
-	p->idle_s = seconds_since(p->now_ns, p->used_ns);
+	p->state = flow_state(p->key.proto, p->seen, reply.seen);
+	p->idle_s = seconds_since(p->now_ns, flow_used_ns(&forward, &reply, p->now_ns));
 	settings = nat_settings(flows->sw, p->rule, &buf);
 	timeout = flow_timeout_s(settings, p->key.proto, p->state);
 	p->expires_s = timeout > p->idle_s ? timeout - p->idle_s : 0;
@@ -52,7 +50,7 @@ void flow_pair_of(struct flows *flows, const struct flow_tuple *key, const struc
 	ret->snat = f->flags & FLOW_F_SNAT;
 	ret->dnat = f->flags & FLOW_F_DNAT;
 	ret->created_ns = f->created_ns;
-	ret->used_ns = f->used_ns;
+	ret->used = f->used;
 	ret->now_ns = now_ns;
 	ret->age_s = seconds_since(now_ns, f->created_ns);
 	ret->seen = f->seen;

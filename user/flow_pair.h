@@ -24,9 +24,10 @@ struct flow_pair {
 	struct flow_tuple key, to; /* as the first packet came in; as it left */
 	struct flow_tuple back;	   /* as answers come in */
 	uint16_t out_vrf, rule, in_iface;
-	bool snat, dnat; /* the source, the destination is rewritten */
-	uint64_t now_ns, created_ns, used_ns; /* CLOCK_MONOTONIC: when it was looked at, … */
+	bool snat, dnat;	     /* the source, the destination is rewritten */
+	uint64_t now_ns, created_ns; /* CLOCK_MONOTONIC; now: when it was looked at */
 	uint32_t age_s;
+	uint32_t used; /* what the forward entry has noted */
 	uint8_t seen;
 
 	/* What the other direction has a part in: valid once `whole`, see flow_pair_whole(). */

@@ -43,11 +43,11 @@ struct flows {
 	void *cursor;  /* mappings */
 	uint64_t now_ns;
 	uint64_t work_ns;
-	uint64_t seen; /* pairs in this pass */
+	uint64_t seen;		     /* pairs in this pass */
 	uint64_t begun_ns, whole_ns; /* when this pass began, and the last one that came to its end */
-	bool sweeping; /* ports and mappings are looked after in this pass */
-	bool all;      /* no note is trusted in this pass */
-	bool soon;     /* the next pass shall not wait */
+	bool sweeping;		     /* ports and mappings are looked after in this pass */
+	bool all;		     /* no note is trusted in this pass */
+	bool soon;		     /* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */

@@ -26,6 +26,16 @@ enum flow_state flow_state(uint8_t proto, uint8_t forward, uint8_t reply)
 	return FLOW_OPENING;
 }
 
+/* The counter of ticks begins anew every two years. */
+uint64_t flow_used_ns(const struct flow *forward, const struct flow *reply, uint64_t now_ns)
+{
+	uint32_t now = (uint32_t)(now_ns >> FLOW_USED_SHIFT), age = now - forward->used, of_reply = now - reply->used;
+
+	if ((int32_t)of_reply < (int32_t)age)
+		age = of_reply;
+	return (int32_t)age > 0 ? now_ns - ((uint64_t)age << FLOW_USED_SHIFT) : now_ns;
+}
+
 /* TCP, RFC 5382 REQ-5: established connections, one half closed or not, at least 2 h 4 min; those partly open or closing at
  * least 4 min. A RST does not end a connection at once (RFC 7857 2.2): it may be forged, and a packet that follows shows that the
  * connection lives; so it waits like a closing one. UDP: RFC 4787 REQ-5; ICMP queries: RFC 5508 REQ-2. */

@@ -3,6 +3,7 @@
 #define SLUICE_FLOW_STATE_H
 
 #include <stdint.h>
+#include <sluice/abi.h>
 #include "model.h"
 
 enum flow_state {
@@ -18,6 +19,8 @@ enum flow_state {
 const char *flow_state_name(enum flow_state state);
 /* forward, reply: FLOW_SEEN_* of the two entries. */
 enum flow_state flow_state(uint8_t proto, uint8_t forward, uint8_t reply);
+/* When either direction last had a packet, CLOCK_MONOTONIC, to the tick of 17 ms in which entries keep it. */
+uint64_t flow_used_ns(const struct flow *forward, const struct flow *reply, uint64_t now_ns);
 /* Seconds of silence, in both directions, after which the pair ends. */
 uint32_t flow_timeout_s(const struct settings_cfg *settings, uint8_t proto, enum flow_state state);
 

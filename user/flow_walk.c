@@ -7,7 +7,7 @@
 #include "flow_text.h"
 #include "flow_walk.h"
 
-#define SLICE_NS    2000000u   /* of work in one turn */
+#define SLICE_NS    2000000u	/* of work in one turn */
 #define PIECE_BYTES (512 << 10) /* of a listing */
 #define CHUNK	    8192	/* slots between looks at the clock, */
 #define CHUNK_LOOKS 64		/* or connections of which both directions were looked up for the filter */

@@ -1,5 +1,5 @@
-/* flow_walk.h: the connections of both tables one after the other, some in each turn of the event loop: between the flow table and
- * answers in pieces (http.h).
+/* flow_walk.h: the connections of both tables one after the other, some in each turn of the event loop: between the flow table
+ * and answers in pieces (http.h).
  *
  * What a walk sees: every connection that is there from its beginning to its end, once; of those that begin or end meanwhile,
  * some. When the tables get another size under it, it begins anew, or goes on about where it was: then it may see connections

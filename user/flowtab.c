@@ -174,8 +174,10 @@ static int insert_locked(struct flowtab *t, const struct place *at, const void *
 	if (i == FLOWTAB_NONE)
 		return -E2BIG;
 	memcpy(flowtab_entry(t, i), f, sizeof(*f));
+	flowtab_entry(t, i)->live = 0;
 	memcpy(key_at(t, i), key, key_size(t));
 	__atomic_store_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], at->word, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&flowtab_entry(t, i)->live, 1, __ATOMIC_SEQ_CST);
 	return 0;
 }
 
@@ -199,7 +201,10 @@ int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uin
 
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns)
 {
-	return flowtab_is_live(word) &&
-	       __atomic_compare_exchange_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], &word,
-					   stamp(now_ns) << 2 | FLOW_WORD_DEAD, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	if (!flowtab_is_live(word) ||
+	    !__atomic_compare_exchange_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], &word,
+					 stamp(now_ns) << 2 | FLOW_WORD_DEAD, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return false;
+	__atomic_store_n(&flowtab_entry(t, i)->live, 0, __ATOMIC_SEQ_CST);
+	return true;
 }

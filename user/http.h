@@ -32,9 +32,9 @@ enum http_more {
 	HTTP_REST = 2, /* there may be more in a moment */
 };
 
-/* An answer that is made in pieces, each in a turn of the event loop of its own, and none before the last one was taken. Pieces of
- * several answers are made by turns, one a turn. A client may take its time: it is given up after ten minutes in which it
- * took nothing. */
+/* An answer that is made in pieces, each in a turn of the event loop of its own, and none before the last one was taken. Pieces
+ * of several answers are made by turns, one a turn. A client may take its time: it is given up after ten minutes in which it took
+ * nothing. */
 struct http_stream {
 	/* Adds the next piece: some milliseconds' work. enum http_more. */
 	int (*next)(void *arg, struct evbuffer *out);

@@ -30,6 +30,8 @@ struct link {
 	unsigned flags;	  /* IFF_UP, IFF_RUNNING, IFF_LOOPBACK … */
 	bool carrier;	  /* operstate up or unknown, and IFF_LOWER_UP */
 	int peer_ifindex; /* veth: IFLA_LINK when the peer is in this namespace, else 0 */
+	bool peer_away;	  /* veth, netkit: the peer is in another namespace */
+	bool queueless;	  /* no qdisc: what is sent to it is not shaped */
 	int master;
 };
 

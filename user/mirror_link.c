@@ -209,6 +209,9 @@ static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, str
 	}
 	if (strcmp(l->kind, "veth") == 0 && !tb[IFLA_LINK_NETNSID])
 		l->peer_ifindex = attr_u32(tb[IFLA_LINK]);
+	l->peer_away = (strcmp(l->kind, "veth") == 0 || strcmp(l->kind, "netkit") == 0) && tb[IFLA_LINK_NETNSID];
+	l->queueless = tb[IFLA_QDISC] &&
+		       strncmp(mnl_attr_get_payload(tb[IFLA_QDISC]), "noqueue", mnl_attr_get_payload_len(tb[IFLA_QDISC])) == 0;
 }
 
 static int link_store(struct mirror *m, const struct link *l)

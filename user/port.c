@@ -152,6 +152,7 @@ static int want_link(const struct link *l, void *arg)
 	v->ifindex = l->ifindex;
 	v->mtu = l->mtu;
 	v->down = is_down(l);
+	v->peer = l->peer_away && l->queueless;
 	memcpy(v->mac, l->mac, sizeof(v->mac));
 	v->cfg = cfg;
 	snprintf(v->name, sizeof(v->name), "%s", l->name);
@@ -191,7 +192,8 @@ static void entry_of(const struct port_want *w, struct port *e)
 	e->ifindex = (uint32_t)w->ifindex;
 	e->iface = w->iface;
 	e->mtu = w->mtu;
-	e->flags = (uint8_t)((e->flags & ~PORT_F_DOWN) | (w->down ? PORT_F_DOWN : 0));
+	e->flags =
+		(uint8_t)((e->flags & ~(PORT_F_DOWN | PORT_F_PEER)) | (w->down ? PORT_F_DOWN : 0) | (w->peer ? PORT_F_PEER : 0));
 	memset(e->name, 0, sizeof(e->name));
 	memcpy(e->name, w->name, strnlen(w->name, sizeof(e->name) - 1));
 	if (w->cfg) {

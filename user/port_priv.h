@@ -11,6 +11,7 @@ struct port_want {
 	char name[IFNAMSIZ];
 	int ifindex;
 	uint32_t mtu;
+	bool peer; /* PORT_F_PEER */
 	bool down; /* set down, or without carrier */
 	uint8_t mac[6];
 	const struct port_cfg *cfg; /* NULL: a host port */

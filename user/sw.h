@@ -163,7 +163,7 @@ json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "address
 /* The timeouts for the flows of a rule: the settings, or a copy of them in *buf with the rule's own. */
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf);
 const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
-uint16_t nat_rule_id(const struct sw *sw, const char *name);  /* 0: there is none of this name */
+uint16_t nat_rule_id(const struct sw *sw, const char *name); /* 0: there is none of this name */
 /* Is what a flow was made by still in force: its rule, and the address of its pool (pool 0: no pool had a part)? */
 struct flow_tuple;
 /* A flow has ended: for the log. */
@@ -190,7 +190,8 @@ int flow_list(struct sw *sw, const struct flow_query *q, struct http_stream *ret
 int flow_count_by(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
 /* {"flushed"}: pairs; a filter must be given. */
 int flow_flush(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
-/* A line for each that begins or ends, for ever: {"time_ms", "event": "new"|"end"|"missed", "reason", …as in the list}. -EBUSY. */
+/* A line for each that begins or ends, for ever: {"time_ms", "event": "new"|"end"|"missed", "reason", …as in the list}. -EBUSY.
+ */
 int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
 
 /* counters.c: port counters, drops by reason, stats; with check: the sums, and where they do not hold. */

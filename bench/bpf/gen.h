@@ -2,7 +2,7 @@
  *
  * BPF_PROG_RUN gives a program the same buffer again and again, as the run before left it, and live frames are recycled likewise;
  * so whoever measures a program that rewrites packets must make the packet first. Driven by bench/gen.py, which has the same
- * layout of struct gen. Every field is stored in the width in which a datapath loads it: a load that spans two stores in flight
+ * layout of struct gen. Every field is stored in the width in which a datapath loads it, or a larger one: a load that spans two stores in flight
  * would wait for them, and the wait would be taken for a cost of the datapath.
  */
 #ifndef BENCH_GEN_H
@@ -135,8 +135,7 @@ GEN_INLINE void gen_ip4(void *data, const struct gen *g, __u64 v, __u32 off)
 	__u64 addrs = (__u64)saddr + daddr;
 
 	gen_copy32(data, g, off, off + 8);
-	*(__u8 *)(data + off + 8) = ((const __u8 *)g->head)[off + 8];
-	*(__u8 *)(data + off + 9) = ((const __u8 *)g->head)[off + 9];
+	*(__u16 *)(data + off + 8) = g->head[(off + 8) / 2];
 	*(__u16 *)(data + off + 10) = gen_check(g->l3_sum + addrs);
 	*(__u32 *)(data + off + 12) = saddr;
 	*(__u32 *)(data + off + 16) = daddr;

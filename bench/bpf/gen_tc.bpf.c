@@ -60,7 +60,7 @@ int gen_floor(struct __sk_buff *ctx)
 	__u32 zero = 0;
 	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
 
-	if (!p || parse(ctx, p) != V_NEXT)
+	if (!p || parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
 		return TC_ACT_SHOT;
 	return bpf_redirect(ctx->ifindex, 0);
 }

@@ -82,7 +82,7 @@ int gen_floor(struct xdp_md *ctx)
 	__u32 zero = 0;
 	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
 
-	if (!p || parse(ctx, p) != V_NEXT)
+	if (!p || parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
 		return XDP_ABORTED;
 	return bpf_redirect_map(&out, 0, 0);
 }

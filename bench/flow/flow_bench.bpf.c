@@ -62,7 +62,7 @@ static __always_inline __u32 use(struct flow *f, __u32 i)
 {
 	if (!f)
 		return 0;
-	f->used_ns = i;
+	f->used = i;
 	f->packets++;
 	return f->epoch == 1 && f->mtu == 1500;
 }

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 2
+#define SLUICE_ABI_VERSION 3
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -71,6 +71,8 @@ enum port_mode {
 
 #define PORT_F_PROMISC (1 << 2) /* sluiced's: it made the netdev promiscuous, and undoes it on detach */
 #define PORT_F_DOWN    (1 << 3) /* no carrier, or set down: nothing is sent there, nobody is behind it */
+#define PORT_F_PEER                                                                                                              \
+	(1 << 4) /* a veth or netkit with its peer in another network namespace: tc hands packets to the peer itself */
 
 /* Map `ports`: port id -> struct port. Map `port_ids`: ifindex -> port id. */
 struct port {
@@ -374,8 +376,7 @@ struct flow_table {
 };
 _Static_assert(sizeof(struct flow_table) == 128, "struct flow_table");
 
-/* The first cache line, with the IPv4 key, is all that decides on an IPv4 packet of an established flow; the second one has its
- * counters. */
+/* The first cache line is all that decides on an IPv4 packet of an established flow; the second one has its counters. */
 struct flow {
 	union {
 		struct flow_key4 key4; /* IPv4: the entry's key */
@@ -384,35 +385,43 @@ struct flow {
 	__u32 epoch;	/* under which the forwarding half was decided; 0: not decided */
 	__u16 out_port; /* forwarding half: port id, */
 	__u16 out_vlan; /* VLAN on that port (0: routed port), */
-	__u8 dmac[6];
-	__u8 smac[6];
-	__u16 flags; /* FLOW_F_* */
-	__u8 seen;   /* FLOW_SEEN_* */
-	__u8 pad0;
+	union {
+		struct {
+			__u8 dmac[6]; /* addresses, */
+			__u8 smac[6];
+		};
+		__u32 macs[3]; /* as the frame begins */
+	};
+	__u16 nexthop; /* nexthop id, */
+	__u16 mtu;     /* layer 3 bytes that may leave */
 	__be32 saddr4; /* the rewritten tuple, IPv4 (IPv6: saddr6, daddr6) */
 	__be32 daddr4;
 	__be16 sport;
 	__be16 dport;
-	__u16 l3_delta; /* one's complement deltas (RFC 1624): of the addresses, and */
-	__u16 l4_delta; /* of the ports or the echo identifier alone */
-	__u64 used_ns;	/* CLOCK_MONOTONIC */
-	__u64 packets;	/* counted after segmentation */
-	__u64 bytes;	/* layer 2 bytes */
-	__u32 nexthop;	/* nexthop id the decision used */
-	__u32 mtu;	/* forwarding half: layer 3 bytes that may leave */
-	__u16 out_iface;
-	__u16 in_iface;	  /* where the first packet of this direction came in */
-	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
-	__u16 rule;	  /* id of the rule that made it, stable by name */
-	__u32 pool_addr;  /* index in `pool_addrs` */
-	__u16 peer_vrf;	  /* of the other direction's key, which else is the rewritten tuple swapped */
-	__u16 dest_addr;  /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
+	__u16 l3_delta;	  /* one's complement deltas (RFC 1624): of the addresses, and */
+	__u16 l4_delta;	  /* of the ports or the echo identifier alone */
+	__u32 used;	  /* CLOCK_MONOTONIC in units of 2^FLOW_USED_SHIFT ns */
+	__u16 flags;	  /* FLOW_F_* */
+	__u8 seen;	  /* FLOW_SEEN_* */
+	__u8 live;	  /* 1 while the entry's word is LIVE: who finds the key in its first slot need not look at the word */
+	__u64 packets;	  /* counted after segmentation */
+	__u64 bytes;	  /* layer 2 bytes */
 	__u64 created_ns; /* CLOCK_MONOTONIC */
+	__u16 cpu;	  /* that counted last */
+	__u16 out_iface;
+	__u16 in_iface;	 /* where the first packet of this direction came in */
+	__u16 pool;	 /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u32 pool_addr; /* index in `pool_addrs` */
+	__u16 rule;	 /* id of the rule that made it, stable by name */
+	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
+	__u16 dest_addr; /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
+	__u16 pad[3];
 	union {
 		__u64 reserved4[2];
 		struct addr daddr6;
 	};
 };
+#define FLOW_USED_SHIFT 24
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
 
 /* An element of `flows6`. */
@@ -677,7 +686,7 @@ struct port_counters {
 	__u64 forwarded;	    /* a flooded packet counts once */
 	__u64 to_host;
 	__u64 dropped; /* by reason in `drop_counters` */
-	__u64 reserved;
+	__u64 xdp;     /* of `forwarded`: finished in XDP */
 };
 _Static_assert(sizeof(struct port_counters) == 64, "struct port_counters");
 
@@ -706,7 +715,6 @@ struct nexthop_counters {
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \
 	X(ICMP_SENT, "icmp_sent", "ICMP errors sent")                                                                            \
 	X(ICMP_LIMITED, "icmp_limited", "ICMP errors not sent: rate limit")                                                      \
-	X(XDP_FORWARDED, "xdp_forwarded", "packets finished in XDP")                                                             \
 	X(XDP_PASSED, "xdp_passed", "packets left by XDP to tc")
 
 enum stat_id {

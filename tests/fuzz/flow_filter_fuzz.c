@@ -1,7 +1,7 @@
 /* flow_filter_fuzz.c: a libFuzzer harness for the filters of flows: any text, against the real sources.
  *
- * What is refused names a column within the text and has printable words. What is understood gives an answer for any pair, the same
- * one in parentheses, and the opposite behind `not`.
+ * What is refused names a column within the text and has printable words. What is understood gives an answer for any pair, the
+ * same one in parentheses, and the opposite behind `not`.
  *
  *   clang-19 -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -std=gnu11 -Iinclude -Iuser tests/fuzz/flow_filter_fuzz.c \
  *      user/flow_filter*.c user/flow_state.c user/text.c -o build/flow_filter_fuzz

@@ -1,9 +1,10 @@
-/* flow_fill.c: fills the flow table of a running switch with connections that nobody made: `flow_fill INSTANCE N RULE IN OUT [6]`.
+/* flow_fill.c: fills the flow table of a running switch with connections that nobody made: `flow_fill INSTANCE N RULE IN OUT
+ * [6]`.
  *
- * N connections of TCP, established, through the memory that sluiced and the data plane share; RULE, IN and OUT are the numbers of
- * a NAT rule and of two interfaces. Connection i is from 10.(i % 250).0.1 to 198.18.0.0 + i % 65536, port 443, its source becomes
- * 203.0.113.(i / 65536), with port 1024 + i / 65536 throughout; with 6 the same behind 64:ff9b::/96. It has i % 100 + 1 packets
- * there and 1 back, of 100 bytes each, and began i % 1000 seconds ago. Prints how many were made and in what time.
+ * N connections of TCP, established, through the memory that sluiced and the data plane share; RULE, IN and OUT are the numbers
+ * of a NAT rule and of two interfaces. Connection i is from 10.(i % 250).0.1 to 198.18.0.0 + i % 65536, port 443, its source
+ * becomes 203.0.113.(i / 65536), with port 1024 + i / 65536 throughout; with 6 the same behind 64:ff9b::/96. It has i % 100 + 1
+ * packets there and 1 back, of 100 bytes each, and began i % 1000 seconds ago. Prints how many were made and in what time.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -91,14 +92,15 @@ static void insert(struct flowtab *t, const struct ends *from, const struct ends
 static void add(struct flowtab *t, uint32_t i, uint16_t rule, uint16_t in, uint16_t out)
 {
 	uint16_t port = (uint16_t)(1024 + i / 65536);
-	struct ends inside = {addr_of(t->family, 0x0a000001 | i % 250 << 16), addr_of(t->family, 0xc6120000 + i % 65536), port, 443};
+	struct ends inside = {addr_of(t->family, 0x0a000001 | i % 250 << 16), addr_of(t->family, 0xc6120000 + i % 65536), port,
+			      443};
 	struct ends outside = {addr_of(t->family, 0xcb007100 + i / 65536), inside.dst, port, 443};
 	struct ends back = {outside.dst, outside.src, 443, port}, back_to = {inside.dst, inside.src, 443, port};
 	uint64_t now = now_ns(), created = now - i % 1000 * 1000000000ull;
 	struct flow f = {.flags = FLOW_F_DNAT | FLOW_F_REPLY, .seen = FLOW_SEEN_ANY | FLOW_SEEN_SYNACK | FLOW_SEEN_ACK};
 
 	f.rule = rule;
-	f.used_ns = now;
+	f.used = (uint32_t)(now >> FLOW_USED_SHIFT);
 	f.created_ns = created;
 	f.packets = 1;
 	f.bytes = 100;

@@ -223,3 +223,34 @@ def test_promiscuity_of_somebody_else_stays(net):
     net.sw.run("ip link del e0")
     net.swc.cli(["apply", net.write("less.yaml", text.replace("  x2: {mode: access, vlan: 10}\n", ""))])
     assert "PROMISC" in net.sw.link("x2")["flags"]
+
+
+def arrives(net, ns, iface, mac):
+    """A unicast frame from h1 to the station `mac` behind e0, seen at the other end of e0."""
+    frame = bytes.fromhex(mac.replace(":", "")) + net.h1.mac_bytes + b"\x88\xb5" + b"here is a frame".ljust(46)
+    with ns.sniff(iface) as tap:
+        net.h1.send("eth0", frame)
+        return tap.matching(b"here is a frame", wait=2, count=1)
+
+
+def test_unicast_reaches_the_peer_wherever_it_is(net):
+    """Into another namespace a packet is handed past the netdev's queue; where there is a qdisc, or the peer is here, it is not."""
+    mac = net.h0.mac("eth0")
+    net.h1.mac_bytes = bytes.fromhex(net.h1.mac("eth0").replace(":", ""))
+    net.h0.ping("10.0.10.11", count=1)
+
+    def sent():
+        return net.sw.link("e0")["stats64"]["tx"]["packets"]
+
+    before = sent()
+    assert arrives(net, net.h0, "eth0", mac) and sent() == before
+    net.sw.run("tc qdisc add dev e0 root pfifo")
+    netlab.wait_for("frames go through the queue", lambda: arrives(net, net.h0, "eth0", mac) and sent() > before)
+    net.sw.run("tc qdisc del dev e0 root")
+    before = sent()
+    netlab.wait_for("frames go past it again", lambda: arrives(net, net.h0, "eth0", mac) and sent() <= before + 5)
+
+    net.h0.run(f"ip link set eth0 netns {net.sw.full}")
+    net.sw.run("ip link set eth0 up")
+    net.swc.cli(f"fdb add {mac} vlan 10 port e0")
+    netlab.wait_for("frames reach the peer here", lambda: arrives(net, net.sw, "eth0", mac))

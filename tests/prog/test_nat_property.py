@@ -198,12 +198,6 @@ class Model:
         at = 24 if proto == ICMP_ else 20
         assert struct.unpack_from("!H", got.quote, at)[0] == port
 
-    def epoch(self):
-        control = bytearray(self.switch.map("control").lookup(0))
-        (epoch,) = struct.unpack_from("=I", control, 4)
-        struct.pack_into("=I", control, 4, epoch + 1)
-        self.switch.map("control").update(0, bytes(control))
-
     def step(self):
         what = self.rng.random()
         if what < 0.5:
@@ -219,7 +213,7 @@ class Model:
         elif what < 0.97:
             self.error()
         else:
-            self.epoch()
+            self.switch.epoch()
 
 
 def test_the_packing_is_scapys():

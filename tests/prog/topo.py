@@ -420,11 +420,20 @@ class Switch:
             time.sleep(0.1)
         raise RuntimeError("the switch does not come to rest")
 
+    def epoch(self):
+        """As sluiced says that the configuration has changed."""
+        control = bytearray(self.map("control").lookup(0))
+        (epoch,) = struct.unpack_from("=I", control, 4)
+        struct.pack_into("=I", control, 4, epoch + 1)
+        self.map("control").update(0, bytes(control))
+
     def edit(self, name, key, value):
         """An element of a map written, or with None deleted, until the next forget()."""
         table = self.map(name)
         self._edits.append((name, key, table.lookup(key)))
         table.delete(key) if value is None else table.update(key, value)
+        if name == "fdb":
+            self.epoch()
 
     def forget(self):
         """Edits undone, nothing learned, no flow, every NAT port free, no neighbour that has not answered: sluiced keeps asking
@@ -438,6 +447,7 @@ class Switch:
             (flags,) = struct.unpack_from("=H", fdb.lookup(key), 2)
             if not flags & (FDB_F_STATIC | FDB_F_OWN):
                 fdb.delete(key)
+        self.epoch()
         neighbors = self.map("neighbors")
         for key in neighbors.keys():
             (flags,) = struct.unpack_from("=H", neighbors.lookup(key) or bytes(8), 6)

@@ -1,6 +1,6 @@
-/* flow_walk_test.c: listings, counts and watchers over a table of some thousand connections, answered in pieces: what they say, that
- * no piece is long, what becomes of a watcher that is too slow and of a walk when the table gets another size. NAT and interfaces are
- * the test's own.
+/* flow_walk_test.c: listings, counts and watchers over a table of some thousand connections, answered in pieces: what they say,
+ * that no piece is long, what becomes of a watcher that is too slow and of a walk when the table gets another size. NAT and
+ * interfaces are the test's own.
  */
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -20,7 +20,8 @@ static struct vrf_cfg vrfs[2];
 static struct flows flows;
 static struct sw sw = {.model = &model, .flows = &flows};
 static struct flow_table head;
-static uint64_t now_ns, step_ns; /* a clock that the test sets, and that goes on by a step whenever it is looked at; 0: the real one */
+static uint64_t now_ns,
+	step_ns; /* a clock that the test sets, and that goes on by a step whenever it is looked at; 0: the real one */
 static unsigned soon;
 
 /* ---- what stands around */
@@ -113,13 +114,14 @@ static void add(struct flowtab *t, unsigned i)
 	uint8_t proto = i % 10 ? IPPROTO_TCP : IPPROTO_UDP;
 	struct flow_key4 k = {htonl(0x0a000001 | i % 7 << 8), htonl(0xc0000201), htons((uint16_t)i), htons(443), 0, proto, 0};
 	struct flow_key4 back = {k.daddr, htonl(0xcb007101), k.dport, k.sport, 0, proto, 0};
-	struct flow f = {.flags = FLOW_F_SNAT, .rule = 1, .in_iface = 1, .packets = i, .bytes = 100ull * i, .used_ns = 5000000000};
+	struct flow f = {.flags = FLOW_F_SNAT, .rule = 1, .in_iface = 1, .packets = i, .bytes = 100ull * i};
 	struct flow r = {.flags = FLOW_F_DNAT | FLOW_F_REPLY, .rule = 1, .in_iface = 2, .packets = 1, .bytes = 60};
 
 	f.seen = FLOW_SEEN_ANY | FLOW_SEEN_SYN | FLOW_SEEN_ACK;
 	r.seen = FLOW_SEEN_ANY | FLOW_SEEN_SYNACK;
 	f.created_ns = 3000000000;
-	r.used_ns = 7000000000;
+	f.used = 5000000000 >> FLOW_USED_SHIFT;
+	r.used = 7000000000 >> FLOW_USED_SHIFT;
 	f.saddr4 = back.daddr;
 	f.daddr4 = k.daddr;
 	r.saddr4 = k.daddr;
@@ -257,9 +259,10 @@ static void a_connection_in_json_and_in_cells(void **state)
 		      "\"expires\":7437}]\n");
 	free(text);
 	text = ask(flow_list, (struct flow_query){.filter = "sport 8", .cells = true});
-	assert_string_equal(text, "PROTO\tSTATE\tFROM\tTO\tTRANSLATED\tIN\tOUT\tRULE\tPACKETS\tBYTES\tIDLE\tENDS IN\n"
-				  "tcp\testablished\t10.0.1.1:8\t192.0.2.1:443\tfrom 203.0.113.1:8\tin1\tout2\tlan\t8/1\t800/60\t3"
-				  "\t7437\n");
+	assert_string_equal(text,
+			    "PROTO\tSTATE\tFROM\tTO\tTRANSLATED\tIN\tOUT\tRULE\tPACKETS\tBYTES\tIDLE\tENDS IN\n"
+			    "tcp\testablished\t10.0.1.1:8\t192.0.2.1:443\tfrom 203.0.113.1:8\tin1\tout2\tlan\t8/1\t800/60\t3"
+			    "\t7437\n");
 	free(text);
 	model.n_vrfs = 2;
 	text = ask(flow_list, (struct flow_query){.filter = "sport 8", .cells = true});
@@ -350,7 +353,10 @@ static void the_greatest_of_many_groups_are_told(void **state)
 static void questions_that_make_no_sense_are_refused(void **state)
 {
 	static const struct flow_query wrong[] = {
-		{.by = "color"}, {.by = "src", .sort = "age"}, {.by = "src", .limit = 1000000}, {.filter = "src"},
+		{.by = "color"},
+		{.by = "src", .sort = "age"},
+		{.by = "src", .limit = 1000000},
+		{.filter = "src"},
 	};
 	struct http_stream s;
 
@@ -418,8 +424,13 @@ static void a_walk_goes_on_in_a_table_of_another_size(void **state)
 
 static void begin_flow(unsigned i, uint64_t created_ns)
 {
-	struct flow_key4 k = {htonl(0x0a000001 | i % 7 << 8), htonl(0xc0000201),     htons((uint16_t)i), htons(443), 0,
-			      i % 10 ? IPPROTO_TCP : IPPROTO_UDP, 0};
+	struct flow_key4 k = {htonl(0x0a000001 | i % 7 << 8),
+			      htonl(0xc0000201),
+			      htons((uint16_t)i),
+			      htons(443),
+			      0,
+			      i % 10 ? IPPROTO_TCP : IPPROTO_UDP,
+			      0};
 	struct flow_tuple t;
 	struct flow f;
 

@@ -388,8 +388,12 @@ static void drop_entry(const struct flow_key4 *key)
 static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 {
 	const struct pool *p = pool_named("pool:out", &out_pool);
-	uint64_t then = flow_now_ns() - idle_s * 1000000000ull;
-	struct flow f = {.flags = FLOW_F_SNAT, .rule = rules()[0].rule, .used_ns = then, .seen = seen}, r;
+	uint64_t then = flow_now_ns() - idle_s * 1000000000ull - 50000000; /* entries say when to a tick */
+	struct flow f = {.flags = FLOW_F_SNAT,
+			 .rule = rules()[0].rule,
+			 .used = (uint32_t)(then >> FLOW_USED_SHIFT),
+			 .seen = seen},
+		    r;
 	struct nat_mapping m = {.port = htons(5000), .used_ns = then};
 	struct nat_mapping_key k = {.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = proto};
 

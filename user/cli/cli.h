@@ -124,7 +124,7 @@ int client_lines(struct cli *cli, const char *url, const json_t *query, void (*l
 /* ---- run.c: what the commands do ---- */
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
-int run_file(struct cli *cli, const struct command *cmd, json_t *args);	  /* the file is the body */
+int run_file(struct cli *cli, const struct command *cmd, json_t *args); /* the file is the body */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);

@@ -7,8 +7,8 @@
 #include <sys/un.h>
 #include "cli.h"
 
-#define CONNECT_S 5L
-#define ANSWER_S  300L /* of an answer in one piece */
+#define CONNECT_S    5L
+#define ANSWER_S     300L /* of an answer in one piece */
 #define LINES_BUFFER (256L << 10)
 
 struct buffer {

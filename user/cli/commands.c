@@ -177,9 +177,7 @@ static const struct param nat_delete[] = {
 };
 
 #define FILTER(words)                                                                                                            \
-	{                                                                                                                        \
-		.value = "FILTER", .json = "?filter", .flags = PARAM_REST | (words), .help = "see sluice-flow(7); quote ( ) < >" \
-	}
+	{.value = "FILTER", .json = "?filter", .flags = PARAM_REST | (words), .help = "see sluice-flow(7); quote ( ) < >"}
 
 static const struct param flow_list[] = {
 	FILTER(0),

@@ -175,6 +175,11 @@ static inline long bpf_loop(uint32_t n, void *fn, void *arg, uint64_t flags)
 	return i;
 }
 
+static inline uint32_t bpf_get_smp_processor_id(void)
+{
+	return 0;
+}
+
 static inline uint64_t bpf_ktime_get_coarse_ns(void)
 {
 	return stub_now_ns;

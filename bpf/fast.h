@@ -1,0 +1,149 @@
+/* fast.h: packets of established flows, straight from their headers to the flow's entry (XDP; IPv4, TCP and UDP).
+ *
+ * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
+ * headers: no options, no fragment, TTL to spare, checksum and lengths right, no SYN, FIN or RST, and an entry whose way out was
+ * decided under this epoch. Anything else, the malformed included, goes the long way unchanged, which comes to the same result
+ * for ordinary packets too: every test of the data plane asks both, since tc knows only the long one. What that asks before it
+ * looks for a flow (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check
+ * reverse paths are left to it.
+ */
+#ifndef SLUICE_FAST_H
+#define SLUICE_FAST_H
+
+#include <linux/ip.h>
+#include "pkt.h"
+#include "csum.h"
+#include "flow.h"
+#include "iface.h"
+#include "port.h"
+
+#define FAST_HEAD (sizeof(struct iphdr) + 20) /* also of UDP: Ethernet frames are no shorter */
+
+/* The headers in words, as they stand in memory. */
+struct fast4 {
+	__u32 ip[3]; /* version to checksum */
+	__u64 addrs; /* source, destination */
+	__u32 ports;
+	__u16 total; /* layer 3 bytes */
+	__u8 proto;
+	__u8 seen; /* FLOW_SEEN_* that the packet shows */
+};
+
+/* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
+static __always_inline bool fast_read4(const void *head, struct fast4 *h)
+{
+	const __u32 *w = head;
+	const __u16 *port = head + sizeof(struct iphdr);
+	__u8 offset, flags;
+	__u16 len;
+
+	h->ip[0] = w[0];
+	h->ip[1] = w[1];
+	h->ip[2] = *(const __u16 *)(head + 8) | (__u32) * (const __u16 *)(head + 10) << 16;
+	h->addrs = w[3] | (__u64)w[4] << 32;
+	h->ports = port[0] | (__u32)port[1] << 16;
+	h->total = bpf_ntohs(h->ip[0] >> 16);
+	h->proto = h->ip[2] >> 8;
+	if ((h->ip[0] & 0xff) != 0x45 || h->ip[1] & bpf_htonl(0x3fff) || (h->ip[2] & 0xff) <= 1 ||
+	    csum_fold64((__u64)h->ip[0] + h->ip[1] + h->ip[2] + w[3] + w[4]) != 0xffff)
+		return false;
+	if (h->proto == IPPROTO_TCP) {
+		offset = *(const __u8 *)(head + 32) >> 4;
+		flags = *(const __u8 *)(head + 33);
+		h->seen = FLOW_SEEN_ANY | FLOW_SEEN_ACK;
+		return (flags & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK)) == NAT_TCP_ACK && offset >= 5 &&
+		       sizeof(struct iphdr) + offset * 4u <= h->total;
+	}
+	len = bpf_ntohs(port[2]);
+	h->seen = FLOW_SEEN_ANY;
+	return h->proto == IPPROTO_UDP && len >= 8 && sizeof(struct iphdr) + len <= h->total;
+}
+
+/* Not in its first slot. verifier: global, so that the key is not on the program's own stack. */
+__noinline_global __u32 fast_search4(__u64 addrs, __u64 rest)
+{
+	union {
+		__u64 word[2];
+		struct flow_key4 key;
+	} k = {.word = {addrs, rest}};
+
+	return flowtab_find4(&k.key);
+}
+
+static __always_inline struct flow *fast_find4(const struct pkt *p, const struct fast4 *h)
+{
+	__u64 rest = h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
+	struct flow *f = flowtab_home4(h->addrs, rest);
+	__u32 i;
+
+	if (likely(f))
+		return f;
+	i = fast_search4(h->addrs, rest);
+	return i ? flowtab_at(4, i - 1) : NULL;
+}
+
+/* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. */
+static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __u32 len)
+{
+	__u32 epoch = READ_ONCE(f->epoch);
+	__u32 mtu;
+
+	p->out_port = f->out_port;
+	p->out_vlan = f->out_vlan;
+	p->nexthop = f->nexthop;
+	flow_macs(p, f);
+	mtu = f->mtu;
+	asm volatile("" ::: "memory");
+	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
+}
+
+static __always_inline void fast_rewrite4(void *head, const struct fast4 *h, const struct flow *f)
+{
+	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, *l4;
+
+	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
+	*(__u16 *)(head + 8) = h->ip[2] - 1;
+	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
+	*(__u32 *)(head + 12) = f->saddr4;
+	*(__u32 *)(head + 16) = f->daddr4;
+	*(__u16 *)(head + 20) = f->sport;
+	*(__u16 *)(head + 22) = f->dport;
+	l4 = head + (h->proto == IPPROTO_TCP ? 36 : 26);
+	check = *l4;
+	if (h->proto == IPPROTO_UDP && !check)
+		return;
+	check = csum_apply(check, csum_add(l3, f->l4_delta));
+	*l4 = h->proto == IPPROTO_UDP && !check ? 0xffff : check;
+}
+
+static __always_inline bool fast_checks_path(const struct pkt *p)
+{
+	struct iface *i = iface_get(p->in_iface);
+
+	return !i || i->flags & (IFACE_F_RPF_LOOSE | IFACE_F_RPF_STRICT);
+}
+
+/* The packet is addressed to in_iface. V_FORWARD: layers 3 and 4 are rewritten already. */
+__noinline_global __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
+	struct fast4 h;
+	struct flow *f;
+
+	if (!p || p->proto != bpf_htons(ETH_P_IP) || (cfg_rpf && fast_checks_path(p)))
+		return V_NEXT;
+	head = data + (p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr));
+	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > end - head)
+		return V_NEXT;
+	f = fast_find4(p, &h);
+	if (!f || (f->seen & h.seen) != h.seen || !fast_forward(p, f, h.total))
+		return V_NEXT;
+	fast_rewrite4(head, &h, f);
+	p->todo = DO_L2;
+	flow_use(p, f);
+	flow_count(p, f);
+	count_stat(STAT_FLOW_HIT, 1);
+	return V_FORWARD;
+}
+
+#endif
