@@ -101,12 +101,13 @@ static void add(struct flowtab *t, uint32_t i, uint16_t rule, uint16_t in, uint1
 
 	f.rule = rule;
 	f.used = (uint32_t)(now >> FLOW_USED_SHIFT);
-	f.created_ns = created;
+	f.created_ns = now; /* it may be looked at before it has its other half */
 	f.packets = 1;
 	f.bytes = 100;
 	f.in_iface = out;
 	f.out_iface = in;
 	insert(t, &back, &back_to, &f);
+	f.created_ns = created;
 	f.flags = FLOW_F_SNAT;
 	f.seen = FLOW_SEEN_ANY | FLOW_SEEN_SYN | FLOW_SEEN_ACK;
 	f.packets = i % 100 + 1;
