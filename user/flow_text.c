@@ -83,24 +83,72 @@ const char *flow_vrf_name(const struct sw *sw, uint16_t vrf)
 	return vrf < sw->model->n_vrfs ? sw->model->vrfs[vrf].name : "";
 }
 
-/* inet_ntop() is too slow for the family of which there are most. */
-static const char *fast_addr(const struct addr *a, char buf[ADDR_TEXT])
+static char *put_decimal(char *at, unsigned n)
 {
+	if (n >= 100)
+		*at++ = (char)('0' + n / 100);
+	if (n >= 10)
+		*at++ = (char)('0' + n / 10 % 10);
+	*at++ = (char)('0' + n % 10);
+	return at;
+}
+
+static char *put_hex(char *at, unsigned n)
+{
+	for (int shift = n > 0xfff ? 12 : n > 0xff ? 8 : n > 0xf ? 4 : 0; shift >= 0; shift -= 4)
+		*at++ = "0123456789abcdef"[n >> shift & 0xf];
+	return at;
+}
+
+/* Where the longest run of zero groups begins, the first of equals, and its end; of at least two (RFC 5952 4.2). */
+static int zero_run(const struct addr *a, int *ret_end)
+{
+	int begin = 8, end = 8;
+
+	for (int i = 0; i < 8; i++) {
+		int n = i;
+
+		while (n < 8 && !a->a8[2 * n] && !a->a8[2 * n + 1])
+			n++;
+		if (n - i >= 2 && (begin == 8 || n - i > end - begin)) {
+			begin = i;
+			end = n;
+		}
+		i = n;
+	}
+	*ret_end = end;
+	return begin;
+}
+
+const char *flow_addr_text(const struct addr *a, char buf[ADDR_TEXT])
+{
+	int begin, end;
 	char *at = buf;
 
-	if (a->a64[0] || a->a32[2] != htonl(0xffff))
-		return addr_text(a, buf);
-	for (int i = 12; i < 16; i++) {
-		unsigned n = a->a8[i];
-
-		if (n >= 100)
-			*at++ = (char)('0' + n / 100);
-		if (n >= 10)
-			*at++ = (char)('0' + n / 10 % 10);
-		*at++ = (char)('0' + n % 10);
-		*at++ = '.';
+	if (!a->a64[0] && a->a32[2] == htonl(0xffff)) {
+		for (int i = 12; i < 16; i++) {
+			at = put_decimal(at, a->a8[i]);
+			*at++ = '.';
+		}
+		at[-1] = '\0';
+		return buf;
 	}
-	at[-1] = '\0';
+	if (!a->a64[0] && !a->a32[2]) /* with an IPv4 address within, or ::1 */
+		return addr_text(a, buf);
+	begin = zero_run(a, &end);
+	for (int i = 0; i < 8; i++) {
+		if (i == begin) {
+			*at++ = ':';
+			i = end - 1;
+			if (end == 8)
+				*at++ = ':';
+			continue;
+		}
+		if (i)
+			*at++ = ':';
+		at = put_hex(at, (unsigned)a->a8[2 * i] << 8 | a->a8[2 * i + 1]);
+	}
+	*at = '\0';
 	return buf;
 }
 
@@ -118,16 +166,16 @@ struct ends {
 
 static void ends_of(const struct flow_pair *p, struct ends *ret)
 {
-	fast_addr(&p->key.saddr, ret->src);
-	fast_addr(&p->key.daddr, ret->dst);
+	flow_addr_text(&p->key.saddr, ret->src);
+	flow_addr_text(&p->key.daddr, ret->dst);
 	if (same_addr(&p->key.saddr, &p->to.saddr))
 		strcpy(ret->to_src, ret->src);
 	else
-		fast_addr(&p->to.saddr, ret->to_src);
+		flow_addr_text(&p->to.saddr, ret->to_src);
 	if (same_addr(&p->key.daddr, &p->to.daddr))
 		strcpy(ret->to_dst, ret->dst);
 	else
-		fast_addr(&p->to.daddr, ret->to_dst);
+		flow_addr_text(&p->to.daddr, ret->to_dst);
 }
 
 static void member_addr(struct line *l, const char *name, const char *addr)

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include "flow_pair.h"
+#include "text.h"
 
 struct sw;
 
@@ -21,6 +22,8 @@ void line_put(struct line *l, const char *text);
 void line_number(struct line *l, uint64_t n);
 void line_json(struct line *l, const char *text); /* as a JSON string; NULL: null */
 const char *flow_proto_text(uint8_t proto, char buf[4]);
+/* As addr_text() writes it; inet_ntop() takes longer than everything else of a line together. */
+const char *flow_addr_text(const struct addr *a, char buf[ADDR_TEXT]);
 const char *flow_vrf_name(const struct sw *sw, uint16_t vrf);
 
 /* Members of a JSON object, without braces: docs/api.md has them. Completes the pair. */

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <event2/buffer.h>
 #include "../../user/flow.c"
+#include "flow_text.h"
 #include "flow_walk.h"
 
 #define PAIRS 5000
@@ -295,6 +296,27 @@ static void odd_connections_are_whole_lines(void **state)
 	free(text);
 }
 
+/* RFC 5952, as the C library does it. */
+static void addresses_are_written_as_everywhere(void **state)
+{
+	char text[ADDR_TEXT], fast[ADDR_TEXT];
+	struct addr a;
+
+	srandom(7);
+	for (unsigned n = 0; n < 200000; n++) {
+		long zero = random(), low = random();
+
+		for (int i = 0; i < 8; i++) {
+			a.a8[2 * i] = zero >> i & 1 || low >> i & 1 ? 0 : (__u8)random();
+			a.a8[2 * i + 1] = zero >> i & 1 ? 0 : (__u8)(random() >> (low >> 10 & 4));
+		}
+		if (n % 10 == 9)
+			a = addr_v4((__be32)random());
+		if (strcmp(addr_text(&a, text), flow_addr_text(&a, fast)))
+			fail_msg("%s is written as %s", text, fast);
+	}
+}
+
 static void counts_are_exact(void **state)
 {
 	json_t *o = ask_json(flow_count_by, (struct flow_query){0}), *g;
@@ -505,6 +527,7 @@ int main(void)
 		TEST(lists_say_each_connection_once),
 		TEST(a_connection_in_json_and_in_cells),
 		TEST(odd_connections_are_whole_lines),
+		TEST(addresses_are_written_as_everywhere),
 		TEST(counts_are_exact),
 		TEST(the_greatest_of_many_groups_are_told),
 		TEST(questions_that_make_no_sense_are_refused),

@@ -10,6 +10,7 @@
 
 #define CANDIDATES 64
 #define WORD	   32
+#define REST_MAX   4096 /* of PARAM_REST: what fits into a request */
 
 static int say(char why[CLI_ERROR], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -399,6 +400,8 @@ static int add_word(struct parser *p, const struct param *param, const char *wor
 	const char *before = json_string_value(json_object_get(p->args, param->json));
 	char *all;
 
+	if ((before ? strlen(before) + 1 : 0) + strlen(word) > REST_MAX)
+		return say(why, "%s has more than %d characters", param_name(param), REST_MAX);
 	if (asprintf(&all, "%s%s%s", before ? before : "", before ? " " : "", word) < 0)
 		return say(why, "out of memory");
 	json_object_set_new(p->args, param->json, json_string(all));
