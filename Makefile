@@ -96,6 +96,7 @@ $(B)/tests/flow_fill: tests/net/flow_fill.c $(B)/libsluice.a
 # ---- benchmarks
 BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
 ONLY ?=
+comma := ,
 
 .PHONY: bench bench-build bench-fib
 bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,forward,tcp,tables,change: some). Needs root
@@ -114,6 +115,39 @@ soak-build: $(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o
 .PHONY: bench-flow
 bench-flow: $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o ## what look-ups and insertions cost in the flow table, beside the kernel's hash. Needs root
 	@$^
+
+# Instructions per packet, counted in a virtual machine.
+COST_KERNEL ?= 6.1
+REASON ?=
+export REASON
+COST = @B='$(B)' CLANG='$(CLANG)' COST_KERNEL='$(COST_KERNEL)' $(PYTHON) bench/cost.py
+.PHONY: bench-cost cost-check cost-baseline cost-ready cost-build
+bench-cost: cost-ready ## instructions per packet, counted in a virtual machine (ONLY=xdp-snat: jobs whose names begin so; PROFILE=1: where they are executed)
+	$(COST) $(if $(filter 1,$(PROFILE)),--profile) $(subst $(comma), ,$(ONLY))
+
+cost-check: cost-ready ## a small form of that: fails where a packet needs 5 % more than bench/cost-baseline.json says
+	$(COST) --check
+
+cost-baseline: cost-ready ## counts all, and makes that the baseline; REASON="why a packet may cost that"
+	$(COST) --baseline "$$REASON"
+
+cost-ready:
+	@scripts/install-deps.sh build run test kernels
+	@tests/kernels/fetch.sh $(COST_KERNEL)
+	@$(MAKE) --no-print-directory all cost-build
+
+cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_line $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so
+
+$(B)/bench/cost_%: bench/cost/cost_%.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ -lbpf
+
+# The version of the interface that this qemu speaks: what the plugin uses is the same in all of them.
+$(B)/bench/cost_plugin.so: bench/cost/cost_plugin.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -DPLUGIN_VERSION=$(if $(filter 6 7 8,$(shell qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\).*/\1/p')),1,2) -shared -fPIC $^ -o $@
 
 vpath %.bpf.c bench/fib bench/flow bench/bpf
 vpath %_bench.c bench/fib bench/flow

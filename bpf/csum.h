@@ -23,6 +23,16 @@ static __always_inline __u16 csum_fold64(__u64 sum)
 	return csum_fold(sum);
 }
 
+/* Two 16-bit words as they follow each other in memory. */
+static __always_inline __u32 csum_pair(__u16 first, __u16 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (__u32)second << 16;
+#else
+	return (__u32)first << 16 | second;
+#endif
+}
+
 /* Sum of two deltas. */
 static __always_inline __u16 csum_add(__u16 x, __u16 y)
 {

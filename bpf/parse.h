@@ -102,8 +102,7 @@ static __always_inline void parse_tcp(struct pkt *p, void *data, void *end, __u3
 	flags = (__u8 *)tcp + 13;
 	p->tcp_flags = *flags;
 	p->tcp_options = tcp->doff * 4 - sizeof(*tcp);
-	p->t.sport = tcp->source;
-	p->t.dport = tcp->dest;
+	p->t.ports = *(const __u32 *)tcp;
 	p->flags |= PKT_F_L4;
 	if (p->segs > 1)
 		p->seg_len += tcp->doff * 4;
@@ -121,8 +120,7 @@ static __always_inline void parse_udp(struct pkt *p, void *data, void *end, __u3
 	len = bpf_ntohs(udp->len);
 	if (p->segs == 1 && (len < sizeof(*udp) || (len > l4_len && !(p->flags & PKT_F_FRAGMENT))))
 		return parse_bad(p, DROP_PARSE_UDP_LENGTH);
-	p->t.sport = udp->source;
-	p->t.dport = udp->dest;
+	p->t.ports = *(const __u32 *)udp;
 	p->flags |= PKT_F_L4;
 	if (p->family == 4 && !udp->check)
 		p->flags |= PKT_F_UDP_NO_CSUM;
@@ -518,8 +516,7 @@ static __always_inline void parse_reset_l3(struct pkt *p, ctx_t *ctx)
 	p->truncated = 0;
 	p->tcp_flags = p->tcp_options = 0;
 	p->icmp_type = p->icmp_code = 0;
-	p->t.sport = p->t.dport = 0;
-	p->inner.sport = p->inner.dport = 0;
+	p->t.ports = p->inner.ports = 0;
 	p->nat_pool = p->nat_rule = p->flow_flags = 0;
 	p->flow_stale = 0;
 	p->l3_delta = p->l4_delta = 0;

@@ -61,7 +61,12 @@ enum verdict {
 /* A tuple: who talks to whom. ICMP echo identifiers stand in place of ports, see flow_key4. */
 struct tuple {
 	struct addr saddr, daddr;
-	__be16 sport, dport;
+	union {
+		struct {
+			__be16 sport, dport;
+		};
+		__u32 ports; /* both, as they stand in a header */
+	};
 };
 
 #define PKT_F_FRAGMENT	     (1 << 0) /* a fragment, first or not */
@@ -249,8 +254,7 @@ static __always_inline bool addr_equal(const struct addr *x, const struct addr *
 static __always_inline void addr_from4(struct addr *out, __be32 ip)
 {
 	out->a64[0] = 0;
-	out->a32[2] = bpf_htonl(0xffff);
-	out->a32[3] = ip;
+	out->a64[1] = bpf_cpu_to_be64(0xffff00000000ull | bpf_ntohl(ip)); /* one store: it is loaded as one word */
 }
 
 static __always_inline bool mac_equal(const __u8 *x, const __u8 *y)

@@ -29,34 +29,21 @@ static __always_inline __u32 rewrite_check_at(__u8 proto)
 	return 0;
 }
 
-/* Bytes 8 to 19 of the IPv4 header: TTL, protocol, checksum, addresses. */
-struct rewrite_ip4 {
-	__u8 ttl;
-	__u8 proto;
-	__be16 check;
-	__be32 saddr, daddr;
-};
-
+/* Bytes 8 to 19 of the IPv4 header (TTL, protocol, checksum, addresses), made in words. */
 static __always_inline int rewrite_ip4(ctx_t *ctx, struct pkt *p, __u16 delta)
 {
-	struct rewrite_ip4 h = {
-		.ttl = p->ttl,
-		.proto = p->l4_proto,
-		.saddr = p->t.saddr.a32[3],
-		.daddr = p->t.daddr.a32[3],
-	};
-	__be16 old = *(__be16 *)&h;
+	__be16 old = bpf_htons(p->ttl << 8 | p->l4_proto), new = old;
+	const struct tuple *t = p->todo & (DO_NAT | DO_NAT_ICMP) ? &p->to : &p->t;
+	__u32 w[3];
 
 	if (p->todo & DO_TTL) {
-		h.ttl--;
-		delta = csum_add(delta, csum_delta16(old, *(__be16 *)&h));
+		new = bpf_htons((p->ttl - 1) << 8 | p->l4_proto);
+		delta = csum_add(delta, csum_delta16(old, new));
 	}
-	if (p->todo & (DO_NAT | DO_NAT_ICMP)) {
-		h.saddr = p->to.saddr.a32[3];
-		h.daddr = p->to.daddr.a32[3];
-	}
-	h.check = csum_apply(p->ip_check, delta);
-	return ctx_store(ctx, p->l3_off + 8, &h, sizeof(h));
+	w[0] = csum_pair(new, csum_apply(p->ip_check, delta));
+	w[1] = t->saddr.a32[3];
+	w[2] = t->daddr.a32[3];
+	return ctx_store(ctx, p->l3_off + 8, w, sizeof(w));
 }
 
 static __always_inline int rewrite_ip6(ctx_t *ctx, struct pkt *p, __u16 delta)
@@ -81,7 +68,7 @@ static __always_inline int rewrite_l4(ctx_t *ctx, struct pkt *p)
 	bool icmp = p->flags & PKT_F_ECHO, udp = p->l4_proto == IPPROTO_UDP;
 	__u32 check = rewrite_check_at(p->l4_proto);
 	bool pseudo = !(icmp && p->family == 4);
-	__be16 ports[2];
+	__be16 id;
 
 	if (p->flags & PKT_F_LATER_FRAGMENT)
 		return 0;
@@ -91,15 +78,13 @@ static __always_inline int rewrite_l4(ctx_t *ctx, struct pkt *p)
 		if (csum_changes(p->l4_delta) && ctx_csum_l4(ctx, p->l4_off + check, p->l4_delta, false, udp))
 			return -1;
 	}
-	if (!(p->flags & PKT_F_L4) || (p->to.sport == p->t.sport && p->to.dport == p->t.dport))
+	if (!(p->flags & PKT_F_L4) || p->to.ports == p->t.ports)
 		return 0;
 	if (icmp) {
-		ports[0] = p->flags & PKT_F_ECHO_REPLY ? p->to.dport : p->to.sport;
-		return ctx_store(ctx, p->l4_off + 4, ports, 2);
+		id = p->flags & PKT_F_ECHO_REPLY ? p->to.dport : p->to.sport;
+		return ctx_store(ctx, p->l4_off + 4, &id, sizeof(id));
 	}
-	ports[0] = p->to.sport;
-	ports[1] = p->to.dport;
-	return ctx_store(ctx, p->l4_off, ports, sizeof(ports));
+	return ctx_store(ctx, p->l4_off, &p->to.ports, sizeof(p->to.ports));
 }
 
 /* ---- an ICMP error, RFC 5508 4: the quoted packet is what its sender knows, with its own checksums right again.
@@ -263,13 +248,13 @@ static __always_inline int rewrite_l2(ctx_t *ctx, struct pkt *p)
 	return ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs));
 }
 
-/* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */
-static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
+/* Layers 3 and 4. verifier: global, so that what it needs of the stack is not added to what the stages need. */
+__noinline_global int rewrite_l3(ctx_t *ctx, struct pkt *p)
 {
 	__u16 delta = 0;
 
-	if (!p->todo)
-		return 0;
+	if (!p)
+		return -1;
 	if (p->todo & DO_NAT_ICMP) {
 		if (rewrite_icmp_error(ctx, p))
 			return -1;
@@ -285,9 +270,15 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
 	}
 	if (cfg_mss && unlikely(p->todo & DO_MSS) && rewrite_mss(ctx, p))
 		return -1;
-	if (p->todo & DO_L2)
-		return rewrite_l2(ctx, p);
 	return 0;
+}
+
+/* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */
+static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
+{
+	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
+		return -1;
+	return p->todo & DO_L2 ? rewrite_l2(ctx, p) : 0;
 }
 
 #endif

@@ -117,8 +117,7 @@ GEN_INLINE void gen_l4(void *data, const struct gen *g, __u64 v, __u32 off, __u6
 	__u16 sport = bpf_htons(gen_value(&g->sport, v)), dport = bpf_htons(gen_value(&g->dport, v));
 
 	sum += g->l4_sum + sport + dport;
-	*(__u16 *)(data + off) = sport;
-	*(__u16 *)(data + off + 2) = dport;
+	*(__u32 *)(data + off) = sport | (__u32)dport << 16;
 	if (g->flags & GEN_F_TCP) {
 		gen_copy32(data, g, off + 4, off + 16);
 		*(__u16 *)(data + off + 16) = gen_check(sum);

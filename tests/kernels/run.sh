@@ -9,27 +9,10 @@ kernels=("$@")
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
 tests=${KERNEL_TESTS:-tests/prog/test_verifier.py tests/prog/test_l2.py tests/prog/test_nat.py tests/net/test_vlan.py}
 
-# The newest package of a series that apt knows.
-package_of() {
-	apt-cache pkgnames linux-image- | grep -E "^linux-image-${1//./\\.}[.][0-9]+(-[0-9]+|[+]deb[0-9]+)-cloud-amd64\$" | sort -V | tail -n 1
-}
-
-fetch() {
-	local dir=build/kernels/$1 package
-	[ -d "$dir/boot" ] && return 0
-	package=$(package_of "$1")
-	if [ -z "$package" ]; then
-		echo "no cloud kernel $1 in the package lists: run 'apt-get update', and add backports for a newer series" >&2
-		return 1
-	fi
-	mkdir -p "$dir"
-	(cd "$dir" && apt-get download -q "$package" >/dev/null && dpkg-deb -x "$package"_*.deb . && rm -f ./*.deb)
-}
-
 failed=0 passed=0
 for k in "${kernels[@]}"; do
 	echo "== kernel $k"
-	fetch "$k" || { failed=$((failed + 1)); continue; }
+	tests/kernels/fetch.sh "$k" || { failed=$((failed + 1)); continue; }
 	# About one boot in twenty under TCG ends early: 125, once more.
 	for attempt in 1 2; do
 		VM_SECONDS=${VM_SECONDS:-900} bash tests/kernels/vm.sh "build/kernels/$k" \
