@@ -197,9 +197,12 @@ void print_flow_count(const json_t *answer)
 		print_members(answer);
 		return;
 	}
-	json_array_foreach (rows, i, row)
+	json_array_foreach (rows, i, row) {
 		if (json_is_null(json_object_get(row, by)))
 			json_object_set_new(row, by, json_string("-"));
+		if (strcmp(by, "vrf") != 0 && strcmp(text_of(row, "vrf"), "default") == 0)
+			json_object_del(row, "vrf");
+	}
 	if (json_integer_value(json_object_get(others, "flows"))) {
 		snprintf(text, sizeof(text), "(%lld others)", (long long)n);
 		row = json_deep_copy(others);
