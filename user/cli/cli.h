@@ -39,7 +39,7 @@ struct param {
 	enum value_type type;
 	unsigned flags;	     /* PARAM_* */
 	const char *fixed;   /* bare word: its JSON value as text; NULL: true */
-	const char *choices; /* "access trunk": the only values there are; NULL: any */
+	const char *choices; /* "access trunk": the only values there are (PARAM_REST: words it may have); NULL: any */
 	const char *names;   /* endpoint whose items' "name" can be completed here, or NULL */
 	const char *help;
 };

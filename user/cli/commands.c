@@ -176,8 +176,13 @@ static const struct param nat_delete[] = {
 	END,
 };
 
-#define FILTER(words)                                                                                                            \
-	{.value = "FILTER", .json = "?filter", .flags = PARAM_REST | (words), .help = "see sluice-flow(7); quote ( ) < >"}
+#define FILTER(more)                                                                                                             \
+	{.value = "FILTER",                                                                                                      \
+	 .json = "?filter",                                                                                                      \
+	 .flags = PARAM_REST | (more),                                                                                           \
+	 .choices = "proto src dst host sport dport port state rule vrf in out iface family age idle expires packets bytes "     \
+		    "nat snat dnat ip ip6 tcp udp icmp icmp6 all and or not",                                                    \
+	 .help = "see sluice-flow(7); quote ( ) < >. Words"}
 
 static const struct param flow_list[] = {
 	FILTER(0),

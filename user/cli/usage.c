@@ -16,7 +16,7 @@ static void print_synopsis(FILE *to, const struct command *cmd)
 		bool required = p->flags & PARAM_REQUIRED;
 
 		fprintf(to, " %s%s%s", required ? "" : "[", p->key ? p->key : "", p->key && p->value ? " " : "");
-		if (p->value && p->choices) {
+		if (p->value && p->choices && !(p->flags & PARAM_REST)) {
 			for (const char *c = p->choices; *c; c++)
 				fputc(*c == ' ' ? '|' : *c, to);
 		} else if (p->value) {
@@ -166,8 +166,8 @@ static void offer_params(struct cli *cli, const struct command *cmd, int argc, c
 		positional = parser_positional(&p);
 		if (positional)
 			offer_value(cli, positional, start);
-		for (const struct param *q = cmd->params; is_param(q) && (!positional || !(positional->flags & PARAM_REQUIRED));
-		     q++) {
+		for (const struct param *q = cmd->params;
+		     is_param(q) && (!positional || !(positional->flags & PARAM_REQUIRED) || param_given(&p, positional)); q++) {
 			if (q->key && !param_given(&p, q))
 				offer(q->key, strlen(q->key), start);
 		}
