@@ -231,13 +231,29 @@ static __always_inline __u32 flowtab_free(const struct flow_bucket *b, __u32 sta
 
 /* ---- finding */
 
+/* Two words at once: false: surely none of them is `word`. Most buckets that are searched, before an insertion, have none. The
+ * lock in the last half is never a LIVE word. */
+static __always_inline bool flowtab_may_have(const struct flow_bucket *b, __u32 word)
+{
+	typedef __u64 __attribute__((may_alias)) two;
+	const two *pair = (const two *)b->word;
+	__u64 want = (__u64)word << 32 | word, zero = 0, x;
+
+	FLOWTAB_UNROLL
+	for (__u32 i = 0; i < (FLOW_SLOTS + 1) / 2; i++) {
+		x = READ_ONCE(pair[i]) ^ want;
+		zero |= (x - 0x0000000100000001ull) & ~x;
+	}
+	return zero & 0x8000000080000000ull;
+}
+
 /* Index of the entry + 1; 0: not in this bucket. */
 static __always_inline __u32 flowtab_search_in(__u8 family, __u32 bucket, __u32 word, const void *key)
 {
 	struct flow_bucket *b = flowtab_bucket(family, bucket);
 	__u32 mask, i;
 
-	if (!b)
+	if (!b || !flowtab_may_have(b, word))
 		return 0;
 	mask = flowtab_match(b, word);
 	FLOWTAB_UNROLL
@@ -337,14 +353,28 @@ static __always_inline void flowtab_unlock(struct flow_bucket *b)
 	__sync_lock_test_and_set(&b->lock, 0);
 }
 
-/* Takes a slot in one of a key's two buckets: its word is BUSY then. Index of its entry + 1; 0: none is free. */
+/* True: the slot was free, and is BUSY now. */
+static __always_inline bool flowtab_claim(struct flow_bucket *b, __u32 slot, __u32 stamp)
+{
+	__u32 word = READ_ONCE(b->word[slot]);
+
+	return flowtab_is_free(word, stamp) && __sync_val_compare_and_swap(&b->word[slot], word, FLOW_WORD_BUSY) == word;
+}
+
+/* Takes a slot for a key: the one that its hash names first, where it is found soonest; else one of the emptier of its two
+ * buckets. Index of its entry + 1; 0: none is free. */
 __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow_bucket *first, struct flow_bucket *second)
 {
-	__u32 stamp = flowtab_stamp(), bucket, free, other, slot, word;
+	__u32 stamp = flowtab_stamp(), bucket, free, other, slot;
 	struct flow_bucket *b;
 
 	if (!at || !first || !second)
 		return 0;
+	slot = at->home & 15;
+	if (!flowtab_is_slot(&slot))
+		return 0;
+	if (flowtab_claim(first, slot, stamp))
+		return at->first * FLOW_SLOTS + slot + 1;
 	for (int i = 0; i < FLOWTAB_SLOT_TRIES; i++) {
 		b = first;
 		bucket = at->first;
@@ -359,11 +389,10 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 		}
 		if (!free)
 			return 0;
-		slot = free >> (at->home & 15) & 1 ? at->home : __builtin_popcount((free & -free) - 1);
+		slot = __builtin_popcount((free & -free) - 1);
 		if (!flowtab_is_slot(&slot))
 			return 0;
-		word = READ_ONCE(b->word[slot]);
-		if (flowtab_is_free(word, stamp) && __sync_val_compare_and_swap(&b->word[slot], word, FLOW_WORD_BUSY) == word)
+		if (flowtab_claim(b, slot, stamp))
 			return bucket * FLOW_SLOTS + slot + 1;
 	}
 	return 0;

@@ -71,17 +71,20 @@ static __always_inline __verdict enum verdict pipeline_route(struct pkt *p)
 	return v;
 }
 
-/* `parsed`: what parse() said. An observed port's frames are the kernel's, the malformed ones too: the port is asked first. */
-static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p, enum verdict parsed)
+/* `in`: port_in(). `parsed`: what parse() said. An observed port's frames are the kernel's, the malformed ones too: the port is
+ * asked first. */
+static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p, const struct port *in, enum verdict parsed)
 {
 	enum verdict v;
 
-	v = port_ingress(p);
+	v = port_ingress(p, in);
 	if (v != V_NEXT)
 		return v;
 	if (parsed != V_NEXT)
 		return parsed;
-	v = vlan_ingress(p);
+	if (!in) /* verifier: it does not see that port_ingress() has asked */
+		return V_DROP;
+	v = vlan_ingress(p, in);
 	if (v != V_NEXT)
 		return v;
 	v = fdb_learn(p);

@@ -36,23 +36,28 @@ static __always_inline struct port *port_get(__u32 id)
 	return bpf_map_lookup_elem(&ports, &id);
 }
 
-static __always_inline __u16 port_id(__u32 ifindex)
+/* The port that the packet came in by, and its id in p->in_port: 0, and NULL, when it is none. */
+static __always_inline struct port *port_in(struct pkt *p, __u32 ifindex)
 {
 	__u32 slot = ifindex & (PORT_GUESSES - 1), id = 0, *guess, *found;
 	struct port *port;
 
+	p->in_port = 0;
 	guess = bpf_map_lookup_elem(&port_guesses, &slot);
 	if (guess)
 		id = READ_ONCE(*guess);
 	port = port_get(id);
-	if (likely(port && id && port->ifindex == ifindex))
-		return id;
-	found = bpf_map_lookup_elem(&port_ids, &ifindex);
-	if (!found)
-		return 0;
-	if (guess)
-		WRITE_ONCE(*guess, *found);
-	return *found;
+	if (unlikely(!port || !id || port->ifindex != ifindex)) {
+		found = bpf_map_lookup_elem(&port_ids, &ifindex);
+		if (!found)
+			return NULL;
+		id = *found;
+		if (guess)
+			WRITE_ONCE(*guess, id);
+		port = port_get(id);
+	}
+	p->in_port = id;
+	return port;
 }
 
 static __always_inline bool port_carries(const struct port *port, __u16 vlan)
@@ -72,11 +77,9 @@ static __always_inline bool port_finishes(const struct pkt *p, enum verdict v)
 	return v == V_FORWARD && port && (port->flags & PORT_F_XDP);
 }
 
-static __always_inline __verdict enum verdict port_ingress(struct pkt *p)
+static __always_inline __verdict enum verdict port_ingress(struct pkt *p, const struct port *port)
 {
-	struct port *port = port_get(p->in_port);
-
-	if (!p->in_port || !port || !port->ifindex)
+	if (!port || !port->ifindex)
 		return pkt_drop(p, DROP_PORT_UNKNOWN);
 	if (port->mode == PORT_OBSERVE)
 		return V_PASS;

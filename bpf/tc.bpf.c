@@ -177,14 +177,15 @@ int sluice_tc(struct __sk_buff *ctx)
 {
 	__u32 zero = 0;
 	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct port *port;
 	enum verdict v;
 
 	if (!p)
 		return TC_ACT_SHOT;
 	v = parse(ctx, p);
-	p->in_port = port_id(ctx_ifindex(ctx));
+	port = port_in(p, ctx_ifindex(ctx));
 	count_rx(p);
-	v = pipeline(ctx, p, v);
+	v = pipeline(ctx, p, port, v);
 	switch (v) {
 	case V_FORWARD:
 		return tc_send(ctx, p, false);

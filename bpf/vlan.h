@@ -30,15 +30,12 @@ struct {
 #define VLAN_VID  0x0fff
 #define VLAN_PRIO 0xf000 /* PCP and DEI */
 
-static __always_inline __verdict enum verdict vlan_ingress(struct pkt *p)
+static __always_inline __verdict enum verdict vlan_ingress(struct pkt *p, const struct port *port)
 {
-	struct port *port = port_get(p->in_port);
 	__u16 vid = 0;
 	struct vlan *v;
 	__u32 key;
 
-	if (!port)
-		return pkt_drop(p, DROP_PORT_UNKNOWN);
 	p->tagged = p->tpid && p->tpid == port->tpid;
 	if (p->tagged)
 		vid = p->tci & VLAN_VID;

@@ -59,12 +59,11 @@ int sluice_xdp(struct xdp_md *ctx)
 	if (!p)
 		return XDP_ABORTED;
 	v = parse(ctx, p);
-	p->in_port = port_id(ctx_ifindex(ctx));
-	port = port_get(p->in_port);
+	port = port_in(p, ctx_ifindex(ctx));
 	/* The driver may have taken a tag out of the data: only tc sees the truth. */
 	if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
 		return xdp_up();
-	v = pipeline(ctx, p, v);
+	v = pipeline(ctx, p, port, v);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

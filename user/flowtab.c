@@ -148,19 +148,27 @@ static unsigned count_used(const struct flowtab *t, uint32_t bucket, uint32_t no
 	return used;
 }
 
+static bool claim(struct flowtab *t, uint32_t bucket, uint32_t i, uint32_t now)
+{
+	uint32_t word = flowtab_word(t, bucket * FLOW_SLOTS + i);
+
+	return is_free(word, now) && __atomic_compare_exchange_n(&t->bucket[bucket].word[i], &word, FLOW_WORD_BUSY, false,
+								 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 /* A free slot, made BUSY; FLOWTAB_NONE: there is none. */
 static uint32_t take(struct flowtab *t, const struct place *at, uint32_t now)
 {
-	unsigned used = count_used(t, at->bucket[0], now);
-	uint32_t b = used >= FLOW_FIRST_USED && count_used(t, at->bucket[1], now) < used ? at->bucket[1] : at->bucket[0];
+	unsigned used;
+	uint32_t b;
 
-	for (uint32_t n = 0; n <= FLOW_SLOTS; n++) {
-		uint32_t i = n ? n - 1 : at->home, word = flowtab_word(t, b * FLOW_SLOTS + i);
-
-		if (is_free(word, now) && __atomic_compare_exchange_n(&t->bucket[b].word[i], &word, FLOW_WORD_BUSY, false,
-								      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	if (claim(t, at->bucket[0], at->home, now))
+		return at->bucket[0] * FLOW_SLOTS + at->home;
+	used = count_used(t, at->bucket[0], now);
+	b = used >= FLOW_FIRST_USED && count_used(t, at->bucket[1], now) < used ? at->bucket[1] : at->bucket[0];
+	for (uint32_t i = 0; i < FLOW_SLOTS; i++)
+		if (claim(t, b, i, now))
 			return b * FLOW_SLOTS + i;
-	}
 	return FLOWTAB_NONE;
 }
 
