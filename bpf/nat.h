@@ -335,23 +335,18 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 
 /* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so
  * that the answers leave with the address they were asked under. */
-static __always_inline enum verdict nat_snat_answers(struct pkt *p)
+static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_match *m)
 {
-	struct nat_match m = {
-		.src = p->t.daddr,
-		.dst = p->t.saddr,
-		.vrf = p->vrf,
-		.out_iface = p->in_iface,
-		.family = p->family,
-		.proto = p->l4_proto,
-	};
-
 	if ((p->flags & (PKT_F_ICMP_ERROR | PKT_F_LATER_FRAGMENT)) || !nat_may_open(p))
 		return V_NEXT;
-	nat_match(&m);
-	if (nat_takes_port(&m)) {
+	m->src = p->t.daddr;
+	m->dst = p->t.saddr;
+	m->out_iface = p->in_iface;
+	m->action = SNAT_END;
+	nat_match(m);
+	if (nat_takes_port(m)) {
 		p->flow_flags |= FLOW_F_TRACK;
-		p->nat_rule = m.rule;
+		p->nat_rule = m->rule;
 	}
 	return V_NEXT;
 }
@@ -425,8 +420,10 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (m.action == SNAT_END) {
 		struct iface *i = iface_get(p->out_iface);
 
-		if (!(p->flow_flags & FLOW_F_DNAT))
-			return nat_snat_answers(p);
+		if (!(p->flow_flags & FLOW_F_DNAT)) {
+			m.vrf = i ? i->vrf : p->vrf; /* where the answers come in */
+			return nat_snat_answers(p, &m);
+		}
 		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
 			return V_NEXT;
 		m.pool = i->masq_pool;

@@ -16,6 +16,7 @@
 #include "port.h"
 #include "vlan.h"
 #include "fdb.h"
+#include "vrf.h"
 #include "iface.h"
 #include "route.h"
 #include "urpf.h"

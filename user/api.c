@@ -90,6 +90,11 @@ static int get_interfaces(struct call *c)
 	return answer(c, iface_show(c->api->sw));
 }
 
+static int get_vrfs(struct call *c)
+{
+	return answer(c, vrf_show(c->api->sw));
+}
+
 /* ?to=PREFIX or ?longer=PREFIX, ?via=ADDR, ?interface=NAME. */
 static int where_filter(struct call *c, struct route_filter *f)
 {
@@ -136,14 +141,18 @@ static int get_routes(struct call *c)
 
 static int get_route_get(struct call *c)
 {
-	const char *addr = http_query(c->rq, "addr"), *vrf = http_query(c->rq, "vrf");
+	const struct route_query q = {.addr = http_query(c->rq, "addr"),
+				      .from = http_query(c->rq, "from"),
+				      .iif = http_query(c->rq, "iif"),
+				      .vrf = http_query(c->rq, "vrf"),
+				      .ipproto = http_query(c->rq, "ipproto"),
+				      .sport = http_query(c->rq, "sport"),
+				      .dport = http_query(c->rq, "dport")};
 	json_t *json;
 
-	if (!addr)
+	if (!q.addr)
 		return errs_fail(c->errs, EINVAL, "which address? ?addr=ADDRESS");
-	if (vrf && !model_vrf(c->api->sw->model, vrf))
-		return errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", vrf);
-	json = route_get(c->api->sw, addr, vrf ? vrf : "default", c->errs);
+	json = route_get(c->api->sw, &q, c->errs);
 	return json ? answer(c, json) : -EINVAL;
 }
 
@@ -455,9 +464,11 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces"},
+	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
 	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?via= ?interface= ?family=4|6 ?inactive=1 ?limit="},
-	{"GET", "/v1/routes/get", get_route_get, NULL, "how a packet to ?addr= (in ?vrf=) would go"},
+	{"GET", "/v1/routes/get", get_route_get, NULL,
+	 "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
 	{"GET", "/v1/nexthops", get_nexthops, NULL, "gateways and interfaces that routes lead by"},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
@@ -482,6 +493,8 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "/v1/vlans", delete_item, "vlans", "take one away: ?item={\"id\": …}"},
 	{"POST", "/v1/interfaces", post_item, "interfaces", "add an interface"},
 	{"DELETE", "/v1/interfaces", delete_item, "interfaces", "take one away: ?item={\"name\": …}"},
+	{"POST", "/v1/vrfs", post_item, "vrfs", "add a VRF; of `default` what it has beside its own"},
+	{"DELETE", "/v1/vrfs", delete_item, "vrfs", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/routes", post_item, "routes", "add a route"},
 	{"DELETE", "/v1/routes", delete_item, "routes", "take one away: ?item={\"to\": …, \"vrf\": …, \"metric\": …}"},
 	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, after the others"},

@@ -124,7 +124,7 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open,
+		vrf_open, port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open,
 	};
 	int r = 0;
 
@@ -142,6 +142,7 @@ static void close_nouns(struct sw *sw)
 	fdb_close(sw);
 	iface_close(sw);
 	port_close(sw);
+	vrf_close(sw);
 }
 
 /* Programs that can do what the former life's tables may still hold, until the first commit has put them right. */
@@ -186,6 +187,8 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 		r = open_nouns(sw, errs);
 	if (!r && choice->former)
 		iface_adopt(sw, choice->former);
+	if (!r && choice->former)
+		vrf_adopt(sw, choice->former);
 	if (!r)
 		r = commit_open(sw, d->state, &features, &d->commit, errs);
 	if (!r)

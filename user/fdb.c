@@ -57,6 +57,15 @@ static bool is_down(const struct sw *sw, uint16_t port)
 	return !p || p->flags & PORT_F_DOWN;
 }
 
+uint16_t fdb_port_of(const struct sw *sw, const uint8_t mac[6], uint16_t vlan)
+{
+	struct fdb_key key = {.vlan = vlan};
+	struct fdb_entry e;
+
+	memcpy(key.mac, mac, sizeof(key.mac));
+	return table_lookup(sw->fdb->t, &key, &e) ? 0 : e.port;
+}
+
 /* ---- ageing */
 
 struct ageing {

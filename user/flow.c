@@ -207,3 +207,10 @@ uint64_t flow_count(struct sw *sw)
 	each_forward(sw->flows, count_one, &n);
 	return n;
 }
+
+int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)
+{
+	struct flow_tuple t = {p->saddr, p->daddr, p->sport, p->dport, p->vrf, p->proto, p->family};
+
+	return flow_lookup(sw->flows, &t, ret);
+}

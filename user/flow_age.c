@@ -63,6 +63,12 @@ static void note_due(struct flow_note *note, uint64_t ns)
 	note->due = (uint32_t)(ns >> FLOW_DEAD_SHIFT) + 1;
 }
 
+/* Neither direction's VRF is gone. */
+static bool vrfs_alive(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+{
+	return vrf_alive(flows->sw, key->vrf) && vrf_alive(flows->sw, f->peer_vrf);
+}
+
 /* A reply entry is kept alive by its forward entry; here only those are ended that have none. False: it was ended. */
 static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
 {
@@ -70,7 +76,7 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 	struct flow forward;
 
 	note_due(note, f->created_ns + HALF_NS);
-	if (f->created_ns + HALF_NS > flows->now_ns)
+	if (f->created_ns + HALF_NS > flows->now_ns && vrfs_alive(flows, key, f))
 		return true;
 	note_due(note, flows->now_ns + RECHECK_NS);
 	flow_tuple_peer(key, f, &peer);
@@ -95,17 +101,18 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 	struct flow_tuple peer, to;
 	struct flow reply;
 	uint64_t end, recheck = recheck_ns(flows, key->proto, f->rule);
-	bool whole, held;
+	bool whole, held, alive;
 
 	flow_tuple_peer(key, f, &peer);
 	flow_tuple_to(key, f, &to);
 	whole = !flow_lookup(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply);
-	if (!whole && f->created_ns + HALF_NS <= flows->now_ns) {
+	alive = vrfs_alive(flows, key, f);
+	if (!whole && (f->created_ns + HALF_NS <= flows->now_ns || !alive)) {
 		end_half(flows, key, f);
 		return false;
 	}
 	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
-	held = nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) &&
+	held = alive && nat_holds(flows->sw, f->rule, f->pool, f->pool_addr, &to.saddr) &&
 	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
 	if (!held || end <= flows->now_ns) {
 		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
@@ -212,6 +219,12 @@ static void step(struct flows *flows)
 		if (nat_sweep_outside(flows->sw->nat, &flows->cursor, MAPPINGS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
+			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_END;
+		return;
+	case PHASE_FRAGMENTS:
+		if (vrf_pass_fragments(flows->sw, &flows->cursor, MAPPINGS))
+			flows->phase = PHASE_REST;
+		else if (!flows->cursor)
 			flows->phase = PHASE_END;
 		return;
 	case PHASE_END:
@@ -225,12 +238,17 @@ static void pass_begin(struct flows *flows)
 	flows->phase = PHASE_FLOWS4;
 	flows->seen = flows->work_ns = 0;
 	flows->begun_ns = flows->now_ns;
-	flows->sweeping = flows->soon || flows->now_ns >= flows->sweep_at_ns;
-	flows->all = flows->soon || flows->nat_changes != flows->sw->nat->changes;
+	flows->draining = vrf_draining(flows->sw);
+	flows->sweeping = flows->soon || flows->draining || flows->now_ns >= flows->sweep_at_ns;
+	flows->all = flows->soon || flows->draining || flows->nat_changes != flows->sw->nat->changes;
 	flows->nat_changes = flows->sw->nat->changes;
 	flows->soon = false;
 	if (flows->sweeping)
 		nat_sweep_begin(flows->sw->nat, flows->now_ns);
+	if (flows->draining) {
+		nat_sweep_outside_soon(flows->sw->nat);
+		vrf_pass_begin(flows->sw);
+	}
 }
 
 static void pass_end(struct flows *flows)
@@ -244,6 +262,8 @@ static void pass_end(struct flows *flows)
 			sweep_rest = flows->work_ns * SHARE;
 		flows->sweep_at_ns = flows->now_ns + sweep_rest;
 	}
+	if (flows->draining)
+		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
 	flows->is_counted = true;
 	flows->whole_ns = flows->begun_ns;

@@ -233,7 +233,7 @@ static void put_key(const struct count *c, const struct group_key *k, struct lin
 		line_json(l, nat_rule_name(sw, (uint16_t)k->number));
 		break;
 	case BY_VRF:
-		line_json(l, flow_vrf_name(sw, (uint16_t)k->number));
+		line_json(l, vrf_name(sw, (uint16_t)k->number));
 		break;
 	case BY_IN:
 	case BY_OUT:
@@ -242,7 +242,7 @@ static void put_key(const struct count *c, const struct group_key *k, struct lin
 	default:
 		line_json(l, addr_text(&k->addr, addr));
 		line_put(l, ",\"vrf\":");
-		line_json(l, flow_vrf_name(sw, (uint16_t)k->number));
+		line_json(l, vrf_name(sw, (uint16_t)k->number));
 	}
 }
 

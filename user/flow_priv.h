@@ -7,7 +7,7 @@
 #include "flowtab.h"
 #include "sw.h"
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_END, PHASE_REST };
+enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
 
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {
@@ -25,7 +25,7 @@ struct flow_note {
 /* Why a connection ended. */
 enum flow_why {
 	FLOW_WHY_TIMEOUT, /* it was silent for long enough */
-	FLOW_WHY_RULE,	  /* its rule or its address is gone */
+	FLOW_WHY_RULE,	  /* its rule, its address or its VRF is gone */
 	FLOW_WHY_FLUSH,	  /* by order */
 	FLOW_WHY_HALF,	  /* one direction was missing */
 };
@@ -47,6 +47,7 @@ struct flows {
 	uint64_t begun_ns, whole_ns; /* when this pass began, and the last one that came to its end */
 	bool sweeping;		     /* ports and mappings are looked after in this pass */
 	bool all;		     /* no note is trusted in this pass */
+	bool draining;		     /* of VRFs that are gone nothing is left after this pass */
 	bool soon;		     /* the next pass shall not wait */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */

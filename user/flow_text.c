@@ -78,11 +78,6 @@ const char *flow_proto_text(uint8_t proto, char buf[4])
 	return buf;
 }
 
-const char *flow_vrf_name(const struct sw *sw, uint16_t vrf)
-{
-	return vrf < sw->model->n_vrfs ? sw->model->vrfs[vrf].name : "";
-}
-
 static char *put_decimal(char *at, unsigned n)
 {
 	if (n >= 100)
@@ -224,7 +219,7 @@ void flow_text_json(const struct sw *sw, struct flow_pair *p, struct line *l)
 	line_put(l, ",\"state\":");
 	line_json(l, flow_state_name(p->state));
 	line_put(l, ",\"vrf\":");
-	line_json(l, flow_vrf_name(sw, p->key.vrf));
+	line_json(l, vrf_name(sw, p->key.vrf));
 	line_put(l, ",\"rule\":");
 	line_json(l, nat_rule_name(sw, p->rule));
 	line_put(l, ",\"in\":");
@@ -302,7 +297,7 @@ void flow_text_cells(const struct sw *sw, struct flow_pair *p, struct line *l)
 	put_name(l, iface_name(sw, p->in_iface));
 	put_name(l, iface_name(sw, p->out_iface));
 	if (sw->model->n_vrfs > 1)
-		put_name(l, flow_vrf_name(sw, p->key.vrf));
+		put_name(l, vrf_name(sw, p->key.vrf));
 	put_name(l, nat_rule_name(sw, p->rule));
 	put_both(l, p->packets);
 	line_put(l, "\t");

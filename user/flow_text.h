@@ -24,7 +24,6 @@ void line_json(struct line *l, const char *text); /* as a JSON string; NULL: nul
 const char *flow_proto_text(uint8_t proto, char buf[4]);
 /* As addr_text() writes it; inet_ntop() takes longer than everything else of a line together. */
 const char *flow_addr_text(const struct addr *a, char buf[ADDR_TEXT]);
-const char *flow_vrf_name(const struct sw *sw, uint16_t vrf);
 
 /* Members of a JSON object, without braces: docs/api.md has them. Completes the pair. */
 void flow_text_json(const struct sw *sw, struct flow_pair *p, struct line *l);

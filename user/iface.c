@@ -317,14 +317,6 @@ const char *iface_of_host_port(const struct sw *sw, const char *netdev)
 	return cfg && cfg->vlan ? cfg->name : NULL;
 }
 
-uint16_t vrf_id(const struct sw *sw, const char *name)
-{
-	for (size_t i = 0; i < sw->model->n_vrfs; i++)
-		if (!strcmp(sw->model->vrfs[i].name, name))
-			return (uint16_t)i;
-	return 0;
-}
-
 static json_t *show_one(struct sw *sw, const struct iface_cfg *cfg)
 {
 	uint16_t id = find(sw->ifaces, cfg->name);

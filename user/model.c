@@ -83,9 +83,16 @@ struct model *model_new(void)
 		free(m);
 		return NULL;
 	}
-	strcpy(vrf->name, VRF_DEFAULT);
-	vrf->table = TABLE_MAIN;
+	vrf_make_default(vrf);
 	return m;
+}
+
+void vrf_cfg_free(void *item)
+{
+	struct vrf_cfg *c = item;
+
+	free(c->imports);
+	free(c->prefixes);
 }
 
 void iface_cfg_free(void *item)
@@ -114,6 +121,8 @@ void model_free(struct model *m)
 {
 	if (!m)
 		return;
+	for (size_t i = 0; i < m->n_vrfs; i++)
+		vrf_cfg_free(&m->vrfs[i]);
 	for (size_t i = 0; i < m->n_ifaces; i++)
 		iface_cfg_free(&m->ifaces[i]);
 	for (size_t i = 0; i < m->n_routes; i++)
@@ -133,6 +142,22 @@ void model_free(struct model *m)
 
 #define COPY(to, from, list, n)                                                                                                  \
 	(list_copy(&(to)->list, (from)->list, (from)->n, sizeof(*(from)->list)) && ((to)->n = (from)->n, true))
+
+static bool copy_vrfs(struct model *to, const struct model *from)
+{
+	if (!list_copy(&to->vrfs, from->vrfs, from->n_vrfs, sizeof(*to->vrfs)))
+		return false;
+	for (size_t i = 0; i < from->n_vrfs; i++, to->n_vrfs++) {
+		to->vrfs[i].prefixes = NULL;
+		if (!COPY(&to->vrfs[i], &from->vrfs[i], imports, n_imports))
+			return false;
+		if (!COPY(&to->vrfs[i], &from->vrfs[i], prefixes, n_prefixes)) {
+			free(to->vrfs[i].imports);
+			return false;
+		}
+	}
+	return true;
+}
 
 /* The lists whose elements own memory: n counts only those elements that are whole, so that model_free() may follow. */
 static bool copy_owners(struct model *to, const struct model *from)
@@ -168,8 +193,8 @@ struct model *model_copy(const struct model *m)
 	if (!ret)
 		return NULL;
 	ret->settings = m->settings;
-	if (COPY(ret, m, ports, n_ports) && COPY(ret, m, vlans, n_vlans) && COPY(ret, m, vrfs, n_vrfs) &&
-	    COPY(ret, m, fdbs, n_fdbs) && COPY(ret, m, neighbors, n_neighbors) && copy_owners(ret, m))
+	if (COPY(ret, m, ports, n_ports) && COPY(ret, m, vlans, n_vlans) && COPY(ret, m, fdbs, n_fdbs) &&
+	    COPY(ret, m, neighbors, n_neighbors) && copy_vrfs(ret, m) && copy_owners(ret, m))
 		return ret;
 	model_free(ret);
 	return NULL;
@@ -213,4 +238,11 @@ const struct vrf_cfg *model_vrf(const struct model *m, const char *name)
 		if (!strcmp(m->vrfs[i].name, name))
 			return &m->vrfs[i];
 	return NULL;
+}
+
+const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule)
+{
+	const struct iface_cfg *out = rule->type == NAT_SNAT && rule->n_out ? model_iface(m, rule->out[0]) : NULL;
+
+	return out ? out->vrf : rule->vrf;
 }

@@ -54,11 +54,25 @@ struct iface_cfg {
 	uint16_t mss; /* 0: any; IFACE_MSS_CLAMP */
 };
 
-/* vrfs: {NAME: {table: N}}: `default` always exists (tables main and local). */
+/* The routes of `vrf` that the first of its prefixes to match permits; without prefixes all. */
+struct import_cfg {
+	char vrf[SLUICE_LABEL];
+	uint32_t first, n; /* in vrf_cfg.prefixes */
+};
+
+#define VRF_TABLES 16
+
+/* vrfs: {NAME: {table: N | [N...], import: [VRF | {vrf, prefixes: ["10.0.0.0/8 le 24", "deny ..."]}]}}: `default` always exists
+ * (tables main and local). */
 struct vrf_cfg {
 	struct where where;
 	char name[SLUICE_LABEL];
-	uint32_t table; /* the kernel's routing table mirrored into it; 0: none */
+	uint32_t tables[VRF_TABLES]; /* the kernel's routing tables mirrored into it, the first one preferred */
+	size_t n_tables;
+	struct import_cfg *imports; /* an earlier one is preferred */
+	size_t n_imports;
+	struct prefix_filter *prefixes;
+	size_t n_prefixes;
 };
 
 struct nexthop_cfg {
@@ -227,5 +241,8 @@ char *model_diff_text(const json_t *diff);
 const struct port_cfg *model_port_for(const struct model *m, const char *netdev, const struct port_cfg **ret_other);
 const struct iface_cfg *model_iface(const struct model *m, const char *name);
 const struct vrf_cfg *model_vrf(const struct model *m, const char *name);
+/* The VRF of the addresses that a rule gives out or answers for: of a source rule that of the interfaces it names. */
+const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule);
+json_t *model_vrf_imports(const struct vrf_cfg *c); /* [{"vrf", "prefixes": ["10.0.0.0/8 le 24"…]}]; without prefixes: all */
 
 #endif

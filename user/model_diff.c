@@ -29,14 +29,14 @@ static void side_free(struct side *s)
 
 static bool side_fill(struct side *s, const struct noun *noun, const struct model *m)
 {
-	size_t n = noun_n(noun, m) - noun->first;
+	size_t first = noun_first(noun, m), n = noun_n(noun, m) - first;
 
 	*s = (struct side){
 		.json = calloc(n ? n : 1, sizeof(*s->json)), .name = calloc(n ? n : 1, sizeof(*s->name)), .index = json_object()};
 	if (!s->json || !s->name || !s->index)
 		return false;
 	for (; s->n < n; s->n++) {
-		const void *item = noun_item(noun, m, noun->first + s->n);
+		const void *item = noun_item(noun, m, first + s->n);
 
 		s->json[s->n] = noun->json(item);
 		s->name[s->n] = noun_item_name(noun, item, s->json[s->n]);

@@ -98,12 +98,23 @@ static void say(const struct noun *noun, const void *item, struct where where, s
 	json_decref(json);
 }
 
+/* The item that was read alone: the last one of its list, since the VRF `default` comes first. */
+static size_t read_at(const struct noun *noun, const struct model *one)
+{
+	return noun_n(noun, one) - 1;
+}
+
+static bool is_default(const struct noun *noun, const struct model *m, const void *item)
+{
+	return noun->has_default && noun->same(noun_item(noun, m, 0), item);
+}
+
 int model_add(struct model *m, const char *noun_key, const json_t *item, const char *source, struct errs *errs)
 {
 	struct where where = {where_file(source), 0};
 	const struct noun *noun = find_noun(noun_key, where, errs);
 	struct model *one;
-	size_t n, n_one;
+	size_t n, at;
 	void *from, *to;
 	int err = 0;
 
@@ -112,21 +123,23 @@ int model_add(struct model *m, const char *noun_key, const json_t *item, const c
 	one = read_item(noun, item, source, false, errs);
 	if (!one)
 		return -EINVAL;
-	from = (void *)noun_item(noun, one, noun->first);
+	at = read_at(noun, one);
+	from = (void *)noun_item(noun, one, at);
 	n = noun_n(noun, m);
-	for (size_t i = 0; !err && i < n; i++) {
+	for (size_t i = noun_first(noun, m); !err && i < n; i++) {
 		if (noun->same(noun_item(noun, m, i), from)) {
 			say(noun, from, where, errs, "exists already");
 			err = -EEXIST;
 		}
 	}
 	if (!err) {
-		to = list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
+		/* `default` is there, and has said nothing so far that would be lost */
+		to = is_default(noun, m, from) ? (void *)noun_item(noun, m, 0)
+					       : list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
 		if (to) {
 			/* What the item owns goes over with it: the model it was read into forgets it. */
 			memcpy(to, from, noun->size);
-			n_one = noun->first;
-			memcpy((char *)one + noun->n, &n_one, sizeof(n_one));
+			memcpy((char *)one + noun->n, &at, sizeof(at));
 		} else {
 			err = errs_fail(errs, ENOMEM, "out of memory");
 		}
@@ -164,7 +177,7 @@ static int find_item(const struct noun *noun, const struct model *m, const void 
 	char *words;
 	bool hit;
 
-	for (size_t i = noun->first; i < n; i++) {
+	for (size_t i = noun_first(noun, m); i < n; i++) {
 		const void *item = noun_item(noun, m, i);
 
 		if (noun->by_name) {
@@ -181,7 +194,8 @@ static int find_item(const struct noun *noun, const struct model *m, const void 
 	if (found == 1)
 		return 0;
 	if (noun->by_name) {
-		say(noun, key, where, errs, "does not exist");
+		say(noun, key, where, errs,
+		    is_default(noun, m, key) ? "always exists, and has nothing that was added" : "does not exist");
 		return -ENOENT;
 	}
 	words = json_words(given, NULL);
@@ -209,11 +223,14 @@ int model_remove(struct model *m, const char *noun_key, const json_t *item, cons
 	one = read_item(noun, item, source, true, errs);
 	if (!one)
 		return -EINVAL;
-	err = find_item(noun, m, noun_item(noun, one, noun->first), item, where, errs, &at);
+	err = find_item(noun, m, noun_item(noun, one, read_at(noun, one)), item, where, errs, &at);
 	if (!err) {
 		if (noun->free)
 			noun->free((void *)noun_item(noun, m, at));
-		list_remove((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size, at);
+		if (is_default(noun, m, noun_item(noun, one, read_at(noun, one))))
+			vrf_make_default((void *)noun_item(noun, m, at));
+		else
+			list_remove((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size, at);
 	}
 	model_free(one);
 	return err;

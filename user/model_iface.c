@@ -147,29 +147,6 @@ void iface_read(struct reader *r, const struct node *n)
 	}
 }
 
-void vrf_read(struct reader *r, const struct node *n)
-{
-	static const char *const keys[] = {"table"};
-	const struct node *v[N_OF(keys)];
-	struct vrf_cfg *c;
-
-	if (!strcmp(n->key->text, VRF_DEFAULT)) {
-		bad_item(r, n, "the VRF `default` always exists, with the tables main and local, and is not listed");
-		return;
-	}
-	c = list_add(&r->m->vrfs, &r->m->n_vrfs, sizeof(*c));
-	if (!c) {
-		read_oom(r);
-		return;
-	}
-	c->where = read_where(r, n);
-	read_label(r, n->key, c->name);
-	if (read_keys(r, n, keys, N_OF(keys), v) || !v[0] || read_u32(r, v[0], 1, UINT32_MAX, &c->table))
-		return;
-	if (c->table >= 253 && c->table <= 255)
-		bad(r, v[0], "the kernel's tables 253 (default), 254 (main) and 255 (local) are of the VRF `default`");
-}
-
 void neighbor_read(struct reader *r, const struct node *n)
 {
 	static const char *const keys[] = {"address", "mac", "interface"};
@@ -296,30 +273,6 @@ void iface_check(struct checker *c)
 	addresses_check(c);
 }
 
-void vrf_check(struct checker *c)
-{
-	const struct model *m = c->m;
-	char key[64], line[LINE_TEXT];
-
-	if (m->n_vrfs > VRF_MAX) {
-		check_bad(c, m->vrfs[VRF_MAX].where, "vrfs", "%zu VRFs besides `default`, and room for %d", m->n_vrfs - 1,
-			  VRF_MAX - 1);
-		return;
-	}
-	for (size_t i = 1; i < m->n_vrfs; i++) {
-		for (size_t j = 0; j < i; j++) {
-			const struct vrf_cfg *a = &m->vrfs[i], *b = &m->vrfs[j];
-
-			snprintf(key, sizeof(key), "vrfs.%s", a->name);
-			if (!strcmp(a->name, b->name))
-				check_bad(c, a->where, key, "the same VRF is listed twice%s", line_text(b->where, line));
-			else if (a->table && a->table == b->table)
-				check_bad(c, a->where, key, "the kernel's table %u is VRF `%s`'s%s", a->table, b->name,
-					  line_text(b->where, line));
-		}
-	}
-}
-
 static int cmp_neighbors(const void *a, const void *b)
 {
 	const struct neighbor_cfg *x = *(const struct neighbor_cfg *const *)a, *y = *(const struct neighbor_cfg *const *)b;
@@ -418,16 +371,6 @@ json_t *iface_json(const void *item)
 		json_put_text(o, "mss", "clamp");
 	else if (c->mss)
 		json_put_number(o, "mss", c->mss);
-	return o;
-}
-
-json_t *vrf_json(const void *item)
-{
-	const struct vrf_cfg *c = item;
-	json_t *o = json_object();
-
-	if (c->table)
-		json_put_number(o, "table", c->table);
 	return o;
 }
 

@@ -109,7 +109,7 @@ json_t *model_json(const struct model *m)
 	put_section(o, "tables", tables_json(&m->settings, false));
 	for (const struct noun *noun = nouns; noun < nouns + N_NOUNS; noun++) {
 		section = noun->name_key ? json_object() : json_array();
-		for (size_t i = noun->first; i < noun_n(noun, m); i++) {
+		for (size_t i = noun_first(noun, m); i < noun_n(noun, m); i++) {
 			const void *item = noun_item(noun, m, i);
 
 			if (noun->name_key)

@@ -115,7 +115,7 @@ static uint64_t distinct(struct nat_range *v, size_t n)
 
 static void ranges_of(struct nat_range **v, const struct model *m, const struct nat_cfg *rule)
 {
-	const struct vrf_cfg *vrf = model_vrf(m, rule->vrf);
+	const struct vrf_cfg *vrf = model_vrf(m, model_nat_vrf_outside(m, rule));
 	size_t id = vrf ? (size_t)(vrf - m->vrfs) : m->n_vrfs;
 
 	for (size_t i = 0; i < rule->n_pool; i++)
@@ -167,13 +167,27 @@ static void pools_check(struct checker *c)
 			  "the pools have more than %d addresses, counted for each rule; this one the most", POOL_MEMBER_MAX);
 }
 
-/* Whether both rules masquerade on one interface; its name, or "every interface". NULL: they do not. */
-static const char *masquerade_meets(const struct nat_cfg *a, const struct nat_cfg *b)
+/* Of a rule that masquerades on every interface of its VRF and one that names some. */
+static const char *masquerade_among(const struct model *m, const struct nat_cfg *all, const struct nat_cfg *named)
 {
-	if (a->to_kind != NAT_TO_MASQUERADE || b->to_kind != NAT_TO_MASQUERADE || strcmp(a->vrf, b->vrf))
+	for (size_t i = 0; i < named->n_out; i++) {
+		const struct iface_cfg *iface = model_iface(m, named->out[i]);
+
+		if (iface && !strcmp(iface->vrf, all->vrf))
+			return named->out[i];
+	}
+	return NULL;
+}
+
+/* Whether both rules masquerade on one interface; its name, or "every interface". NULL: they do not. */
+static const char *masquerade_meets(const struct model *m, const struct nat_cfg *a, const struct nat_cfg *b)
+{
+	if (a->to_kind != NAT_TO_MASQUERADE || b->to_kind != NAT_TO_MASQUERADE)
 		return NULL;
+	if (!a->n_out && !b->n_out)
+		return strcmp(a->vrf, b->vrf) ? NULL : "every interface";
 	if (!a->n_out || !b->n_out)
-		return a->n_out ? a->out[0] : b->n_out ? b->out[0] : "every interface";
+		return a->n_out ? masquerade_among(m, b, a) : masquerade_among(m, a, b);
 	for (size_t i = 0; i < a->n_out; i++)
 		for (size_t j = 0; j < b->n_out; j++)
 			if (!strcmp(a->out[i], b->out[j]))
@@ -190,7 +204,7 @@ static void masquerade_check(struct checker *c, size_t i)
 
 	for (size_t j = 0; j < i; j++) {
 		b = &c->m->nats[j];
-		meet = a->port_min != b->port_min || a->port_max != b->port_max ? masquerade_meets(a, b) : NULL;
+		meet = a->port_min != b->port_min || a->port_max != b->port_max ? masquerade_meets(c->m, a, b) : NULL;
 		if (!meet)
 			continue;
 		key_of(c, a, "ports", key);
@@ -200,8 +214,10 @@ static void masquerade_check(struct checker *c, size_t i)
 	}
 }
 
+/* A source rule may lead out of its VRF; the addresses of a pool are of one all the same. */
 static void out_check(struct checker *c, const struct nat_cfg *rule)
 {
+	const char *vrf = rule->type == NAT_SNAT ? model_nat_vrf_outside(c->m, rule) : rule->vrf;
 	char key[64];
 
 	key_of(c, rule, "out", key);
@@ -210,7 +226,11 @@ static void out_check(struct checker *c, const struct nat_cfg *rule)
 
 		if (!iface)
 			check_bad(c, rule->where, key, "no interface is called `%s`", rule->out[i]);
-		else if (strcmp(iface->vrf, rule->vrf))
+		else if (strcmp(iface->vrf, vrf) && rule->type == NAT_SNAT && rule->to_kind == NAT_TO_POOL)
+			check_bad(c, rule->where, key,
+				  "interface `%s` is in VRF `%s`, `%s` in VRF `%s`: the addresses of a pool are of one",
+				  rule->out[i], iface->vrf, rule->out[0], vrf);
+		else if (strcmp(iface->vrf, vrf) && rule->type != NAT_SNAT)
 			check_bad(c, rule->where, key, "interface `%s` is in VRF `%s`, the rule in VRF `%s`", rule->out[i],
 				  iface->vrf, rule->vrf);
 	}

@@ -81,16 +81,16 @@ static const char *const fdb_ids[] = {"mac", "vlan", NULL};
 static const char *const neighbor_ids[] = {"address", "interface", NULL};
 
 const struct noun nouns[N_NOUNS] = {
-	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), 1, vrf_read, vrf_json, vrf_same, vrf_name, NULL},
-	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), 0, port_read, port_json, port_same, port_name, NULL},
-	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), 0, vlan_read, vlan_json, vlan_same, vlan_name, NULL},
-	{"interfaces", "interface", "name", NULL, true, LIST(ifaces, n_ifaces), 0, iface_read, iface_json, iface_same, iface_name,
-	 iface_cfg_free},
-	{"routes", "route", NULL, route_ids, false, LIST(routes, n_routes), 0, route_read, route_json, route_same, NULL,
+	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), true, vrf_read, vrf_json, vrf_same, vrf_name, vrf_cfg_free},
+	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), false, port_read, port_json, port_same, port_name, NULL},
+	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), false, vlan_read, vlan_json, vlan_same, vlan_name, NULL},
+	{"interfaces", "interface", "name", NULL, true, LIST(ifaces, n_ifaces), false, iface_read, iface_json, iface_same,
+	 iface_name, iface_cfg_free},
+	{"routes", "route", NULL, route_ids, false, LIST(routes, n_routes), false, route_read, route_json, route_same, NULL,
 	 route_cfg_free},
-	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), 0, nat_read, nat_json, nat_same, NULL, nat_cfg_free},
-	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), 0, fdb_read, fdb_json, fdb_same, NULL, NULL},
-	{"neighbors", "neighbor", NULL, neighbor_ids, false, LIST(neighbors, n_neighbors), 0, neighbor_read, neighbor_json,
+	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, NULL, nat_cfg_free},
+	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL},
+	{"neighbors", "neighbor", NULL, neighbor_ids, false, LIST(neighbors, n_neighbors), false, neighbor_read, neighbor_json,
 	 neighbor_same, NULL, NULL},
 };
 
@@ -108,6 +108,11 @@ const void *noun_item(const struct noun *noun, const struct model *m, size_t i)
 
 	memcpy(&list, (const char *)m + noun->list, sizeof(list));
 	return list + i * noun->size;
+}
+
+size_t noun_first(const struct noun *noun, const struct model *m)
+{
+	return noun->has_default && vrf_is_plain(&m->vrfs[0]) ? 1 : 0;
 }
 
 static bool among(const char *s, const char *const *words)

@@ -31,6 +31,7 @@ void *list_add(void *list, size_t *n, size_t size);
 size_t list_room(size_t n);
 /* Takes element i out; what it owns is the caller's to free before. */
 void list_remove(void *list, size_t *n, size_t size, size_t i);
+void vrf_cfg_free(void *item);
 void iface_cfg_free(void *item);
 void route_cfg_free(void *item);
 void nat_cfg_free(void *item);
@@ -108,7 +109,7 @@ struct noun {
 	const char *const *ids; /* lists: the keys that identify an item, the first one always given; NULL at the end */
 	bool by_name;		/* the first of `ids` identifies alone */
 	size_t list, n, size;	/* where the list and its length stand in struct model, and the size of an item */
-	size_t first;		/* items before this one are not of the configuration (the VRF `default`) */
+	bool has_default;	/* the first item is always there; it is of the configuration when it says something */
 	void (*read)(struct reader *, const struct node *);
 	json_t *(*json)(const void *item);
 	bool (*same)(const void *a, const void *b);	     /* whether two items are identified alike */
@@ -120,6 +121,8 @@ struct noun {
 extern const struct noun nouns[N_NOUNS]; /* in the order of the file */
 size_t noun_n(const struct noun *noun, const struct model *m);
 const void *noun_item(const struct noun *noun, const struct model *m, size_t i);
+/* Items before this one are not of the configuration: the VRF `default` without anything of its own. */
+size_t noun_first(const struct noun *noun, const struct model *m);
 /* What an item of which `json` is the JSON is called in words: "10.0.0.0/8 metric 5". Caller frees. */
 char *noun_item_name(const struct noun *noun, const void *item, const json_t *json);
 /* A value in words: lists with commas, mappings as `key value key value`; without the keys of `leave`. Caller frees. */
@@ -188,6 +191,9 @@ json_t *port_json(const void *item);
 json_t *vlan_json(const void *item);
 json_t *iface_json(const void *item);
 json_t *vrf_json(const void *item);
+/* The VRF `default` with nothing of its own, and whether it is that. */
+void vrf_make_default(struct vrf_cfg *c);
+bool vrf_is_plain(const struct vrf_cfg *c);
 json_t *route_json(const void *item);
 json_t *nat_json(const void *item);
 json_t *fdb_json(const void *item);

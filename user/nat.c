@@ -163,6 +163,7 @@ int nat_open(struct sw *sw, struct errs *errs)
 	if (!nat)
 		return errs_fail(errs, ENOMEM, "nat: no memory");
 	sw->nat = nat;
+	nat->sw = sw;
 	nat->pools = map(sw, "pools", errs);
 	nat->members = map(sw, "pool_members", errs);
 	nat->addrs = map(sw, "pool_addrs", errs);

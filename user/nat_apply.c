@@ -16,7 +16,7 @@ static bool same_addr(const struct addr *a, const struct addr *b)
 }
 
 /* The address's slot: the one it has, or had until just now; else an empty one. Slots that are taken in this run have been
- * marked. Two VRFs may have the same address: each has a slot. */
+ * marked. Two VRFs may have the same address: each has its own slot, and neither gets the other's when that one goes. */
 static int slot_find(const struct nat *nat, const struct nat_plan_addr *a, const bool *taken)
 {
 	int empty = -ENOSPC;
@@ -24,7 +24,7 @@ static int slot_find(const struct nat *nat, const struct nat_plan_addr *a, const
 	for (int i = 0; i < POOL_ADDR_MAX; i++) {
 		if (taken[i])
 			continue;
-		if (nat->addrs[i].flags && same_addr(&nat->addrs[i].addr, &a->addr))
+		if (nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && same_addr(&nat->addrs[i].addr, &a->addr))
 			return i;
 		if (!nat->addrs[i].flags && empty < 0)
 			empty = i;
@@ -57,6 +57,7 @@ static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, stru
 			if (!nat->addrs[slot].flags) {
 				memset(nat_ports(nat, a->slot, 0), 0, POOL_CLASSES * sizeof(struct pool_ports));
 				nat->addrs[slot].addr = a->addr;
+				nat->addrs[slot].vrf = a->vrf;
 			}
 			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED, __ATOMIC_RELEASE);
 		}

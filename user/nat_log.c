@@ -50,7 +50,6 @@ static void put_addr(json_t *o, const char *prefix, int family, const struct add
 static json_t *event_json(const struct nat_log *log, const struct nat_event *e)
 {
 	uint64_t at_ns = clock_ns(CLOCK_REALTIME) - (clock_ns(CLOCK_MONOTONIC) - e->at_ns);
-	const struct model *m = log->sw->model;
 	const char *rule = nat_rule_name(log->sw, e->rule);
 	json_t *o = json_pack("{s:I, s:i, s:i}", "observationTimeMilliseconds", (json_int_t)(at_ns / 1000000), "natEvent",
 			      e->event, "protocolIdentifier", e->proto);
@@ -70,7 +69,7 @@ static json_t *event_json(const struct nat_log *log, const struct nat_event *e)
 	if (e->pool)
 		json_object_set_new(o, "natPoolID", json_integer(e->pool));
 	json_object_set_new(o, "ingressVRFID", json_integer(e->vrf));
-	json_object_set_new(o, "vrf", json_string(e->vrf < m->n_vrfs ? m->vrfs[e->vrf].name : ""));
+	json_object_set_new(o, "vrf", json_string(vrf_name(log->sw, e->vrf) ?: ""));
 	if (rule)
 		json_object_set_new(o, "rule", json_string(rule));
 	return o;

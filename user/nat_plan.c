@@ -194,15 +194,18 @@ static void pool_name(const char *rule, char ret[SLUICE_LABEL])
 /* Of the addresses the rule names. IPv4 first: a family's members stand side by side. */
 static int plan_pool(struct plan *p, size_t *ret)
 {
+	uint16_t of_rule = p->vrf;
 	char name[SLUICE_LABEL];
 	int err;
 
 	pool_name(p->cfg->name, name);
+	p->vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, p->cfg));
 	err = plan_pool_new(p, name, ret);
 	for (int family = 4; !err && family <= 6; family += 2)
 		for (size_t i = 0; !err && i < p->cfg->n_pool; i++)
 			if (p->cfg->pool[i].family == family)
 				err = plan_range(p, &p->out->pools[*ret], &p->cfg->pool[i]);
+	p->vrf = of_rule;
 	return err;
 }
 
@@ -218,6 +221,7 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 {
 	struct nat_plan *o = p->out;
 	struct nat_plan_pool *pool;
+	uint16_t of_rule = p->vrf;
 	char name[SLUICE_LABEL];
 	struct iface i;
 	struct addr a4;
@@ -239,10 +243,12 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	pool = &o->pools[at];
 	o->masq[id] = (uint16_t)(at + 1);
 	a4 = addr_v4(i.addr4);
+	p->vrf = i.vrf; /* the rule's may be another: who is translated on the way into the interface's */
 	if (i.addr4)
 		err = plan_member(p, pool, &a4, true);
 	if (!err && is_global6(&i.addr6))
 		err = plan_member(p, pool, &i.addr6, true);
+	p->vrf = of_rule;
 	return err;
 }
 

@@ -24,6 +24,7 @@ struct nat_rule_id {
 };
 
 struct nat {
+	const struct sw *sw;
 	struct pool *pools;	     /* mmap-ed, POOL_MAX */
 	struct pool_member *members; /* mmap-ed, two banks of POOL_MEMBER_MAX */
 	struct pool_addr *addrs;     /* mmap-ed, POOL_ADDR_MAX */
@@ -131,6 +132,7 @@ int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max);
 int nat_sweep_outside(struct nat *nat, void **cursor, size_t max);
 /* Is the address still the one that the slot (index + 1) stands for? */
 bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a);
+void nat_sweep_outside_soon(struct nat *nat); /* in this pass, whenever it was done last */
 void nat_sweep_end(struct nat *nat);
 
 /* ---- nat_limit.c: what inside hosts have; called by the sweep, but for the sessions, which flow_age.c shows. */

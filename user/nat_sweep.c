@@ -110,6 +110,12 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 		__atomic_fetch_or(used, bit, __ATOMIC_SEQ_CST);
 }
 
+void nat_sweep_outside_soon(struct nat *nat)
+{
+	nat->sweep->outside_due = true;
+	nat->sweep->outside_ns = 0;
+}
+
 /* The mapping, and first its way back, so that nobody is let in to what is not there. */
 static void mapping_end(struct nat *nat, const struct nat_mapping_key *k, const struct nat_mapping *m)
 {
@@ -133,7 +139,8 @@ static int sweep_mapping(const void *key, void *value, void *arg)
 	unsigned class = nat_class(k->proto);
 	bool idle;
 
-	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr)) {
+	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr) ||
+	    !vrf_alive(nat->sw, k->vrf) || !vrf_alive(nat->sw, m->out_vrf)) {
 		mapping_end(nat, k, m);
 		return 0;
 	}
@@ -154,7 +161,8 @@ static int sweep_outside(const void *key, void *value, void *arg)
 	struct nat *nat = arg;
 	struct nat_mapping m;
 
-	if (table_lookup(nat->mappings, &o->inside, &m) || m.pool_addr != o->pool_addr || m.port != k->port)
+	if (table_lookup(nat->mappings, &o->inside, &m) || m.pool_addr != o->pool_addr || m.port != k->port ||
+	    !vrf_alive(nat->sw, k->vrf))
 		table_delete(nat->outside, key);
 	return 0;
 }

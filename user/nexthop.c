@@ -603,6 +603,20 @@ size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_m
 	return g->n;
 }
 
+uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_bucket,
+		    uint32_t *ret_n)
+{
+	const struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
+	const struct nhg_bucket *b;
+
+	if (!g || !g->known)
+		return 0;
+	*ret_n = ns->groups[group].mask + 1;
+	*ret_bucket = hash & ns->groups[group].mask;
+	b = &ns->buckets[ns->groups[group].base + *ret_bucket];
+	return before && b->former == before ? before : b->nexthop;
+}
+
 /* ---- life */
 
 static void adopt_nexthops(struct nexthops *ns)

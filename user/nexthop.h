@@ -68,6 +68,19 @@ uint32_t nexthop_end(const struct nexthops *ns); /* ids in use are below */
 /* The members of a group, and in ret_buckets (may be NULL) how many buckets each has. 0: no such group. */
 size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max);
 
+/* A connection's first packet as it comes in; ports in wire order, see struct flow_key4 for ICMP. */
+struct nhg_flow {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	uint8_t proto;
+};
+
+/* The data plane's hash of it. `policy`: enum ecmp_hash. */
+uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed);
+/* The nexthop that the hash chooses now; `before`: the one its flow was decided for, or 0. 0: no such group. */
+uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_bucket,
+		    uint32_t *ret_n);
+
 /* The pure part: hands n buckets to the members (sorted by id) by weight, moving as few as can be. True: some moved. */
 bool nhg_balance(struct nhg_bucket *b, uint32_t n, const struct nhg_member *m, size_t n_members);
 

@@ -51,7 +51,7 @@ void rib_entry_dirty(struct rib *rib, struct rib_entry *e)
 		list_append(&rib->dirty_entries, &e->dirty_link);
 }
 
-static struct rib_entry *entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
+struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to)
 {
 	struct rib_entry *e = rib_entry_find(rib, vrf, to);
 
@@ -78,23 +78,33 @@ static void entry_free(struct rib *rib, struct rib_entry *e)
 	free(e);
 }
 
+void rib_entry_unmake(struct rib *rib, struct rib_entry *e)
+{
+	if (!e->routes && !e->installed)
+		entry_free(rib, e);
+}
+
 /* ---- routes */
 
 static bool better(const struct rib_route *a, const struct rib_route *b)
 {
+	if ((a->source == RIB_IMPORT) != (b->source == RIB_IMPORT))
+		return b->source == RIB_IMPORT;
 	if (a->distance != b->distance)
 		return a->distance < b->distance;
+	if (a->rank != b->rank)
+		return a->rank < b->rank;
 	if (a->metric != b->metric)
 		return a->metric < b->metric;
 	return a->source < b->source;
 }
 
-static struct rib_route **route_find(struct rib_entry *e, uint8_t source, uint32_t metric)
+static struct rib_route **route_find(struct rib_entry *e, uint8_t source, uint32_t table, uint32_t metric)
 {
 	struct rib_route **at;
 
 	for (at = &e->routes; *at; at = &(*at)->next)
-		if ((*at)->source == source && (*at)->metric == metric)
+		if ((*at)->source == source && (*at)->table == table && (*at)->metric == metric)
 			return at;
 	return NULL;
 }
@@ -109,7 +119,7 @@ static void route_insert(struct rib_entry *e, struct rib_route *r)
 	*at = r;
 }
 
-static void route_drop(struct rib *rib, struct rib_route **at)
+void rib_route_drop(struct rib *rib, struct rib_route **at)
 {
 	struct rib_route *r = *at;
 	struct rib_cursor *c;
@@ -125,11 +135,12 @@ static void route_drop(struct rib *rib, struct rib_route **at)
 		r->entry->active = NULL;
 	rib_entry_dirty(rib, r->entry);
 	rib->n_routes--;
+	rib->imported[r->entry->vrf] -= r->source == RIB_IMPORT;
 	free(r);
 }
 
 /* The route that is there gets another way; a group that replaces a group begins with its choices. */
-static void route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
+void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
 {
 	struct rib_way *old = r->way;
 
@@ -146,21 +157,25 @@ static void route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *
 	rib_entry_dirty(rib, r->entry);
 }
 
-static void route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
+void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
 {
 	struct rib_route *r = *at;
 
 	r->generation = rib->generation[spec->source];
-	if (r->distance == spec->distance && r->protocol == spec->protocol)
+	if (r->distance == spec->distance && r->protocol == spec->protocol && r->rank == spec->rank &&
+	    r->metric == spec->metric && r->table == spec->table)
 		return;
 	r->protocol = spec->protocol;
 	r->distance = spec->distance;
+	r->rank = spec->rank;
+	r->metric = spec->metric;
+	r->table = spec->table;
 	*at = r->next;
 	route_insert(r->entry, r);
 	rib_entry_dirty(rib, r->entry);
 }
 
-static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
+int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
 {
 	struct rib_route *r = calloc(1, sizeof(*r));
 
@@ -172,47 +187,50 @@ static int route_new(struct rib *rib, struct rib_entry *e, const struct rib_rout
 	r->source = spec->source;
 	r->protocol = spec->protocol;
 	r->distance = spec->distance;
+	r->rank = spec->rank;
+	r->table = spec->table;
 	r->generation = rib->generation[spec->source];
 	list_append(&w->routes, &r->of_way);
 	list_append(&rib->sources[spec->source], &r->of_source);
 	route_insert(e, r);
 	rib_entry_dirty(rib, e);
 	rib->n_routes++;
+	rib->imported[e->vrf] += r->source == RIB_IMPORT;
 	return 0;
 }
 
 int rib_put(struct rib *rib, const struct rib_route_spec *spec)
 {
 	struct prefix to = prefix_masked(&spec->to);
-	struct rib_entry *e = entry_make(rib, spec->vrf, &to);
+	struct rib_entry *e = rib_entry_make(rib, spec->vrf, &to);
 	struct rib_way *w = e ? rib_way_get(rib, spec) : NULL;
 	struct rib_route **at;
 
 	if (!w)
 		goto no_memory;
-	at = route_find(e, spec->source, spec->metric);
+	at = route_find(e, spec->source, spec->table, spec->metric);
 	if (at) {
-		route_set_way(rib, *at, w);
-		route_rank(rib, at, spec);
+		rib_route_set_way(rib, *at, w);
+		rib_route_rank(rib, at, spec);
 		return 0;
 	}
-	if (!route_new(rib, e, spec, w))
+	if (!rib_route_new(rib, e, spec, w))
 		return 0;
 	rib_way_put(rib, w);
 no_memory:
-	if (e && !e->routes && !e->installed)
-		entry_free(rib, e);
+	if (e)
+		rib_entry_unmake(rib, e);
 	return -ENOMEM;
 }
 
-void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric)
+void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t table, uint32_t metric)
 {
 	struct prefix masked = prefix_masked(to);
 	struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
-	struct rib_route **at = e ? route_find(e, source, metric) : NULL;
+	struct rib_route **at = e ? route_find(e, source, table, metric) : NULL;
 
 	if (at)
-		route_drop(rib, at);
+		rib_route_drop(rib, at);
 }
 
 void rib_begin(struct rib *rib, uint8_t source)
@@ -229,7 +247,7 @@ void rib_sweep(struct rib *rib, uint8_t source)
 		next = l->next;
 		r = list_item(l, struct rib_route, of_source);
 		if (r->generation != rib->generation[source])
-			route_drop(rib, route_find(r->entry, source, r->metric));
+			rib_route_drop(rib, route_find(r->entry, source, r->table, r->metric));
 	}
 }
 
@@ -306,6 +324,7 @@ static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
 	if (!result)
 		rib->room = true;
 	rib->n_installed += (result != 0) - (e->installed != 0);
+	rib->installed[e->vrf][e->to.family == 6] += (result != 0) - (e->installed != 0);
 	e->installed = result;
 	rib->changed = true;
 	return 0;
@@ -338,6 +357,11 @@ static int select_dirty(struct rib *rib, uint64_t end)
 			return r;
 		e->active = e->refused ? NULL : best;
 		list_remove(&e->dirty_link);
+		r = rib_export(rib, e);
+		if (r) {
+			rib_entry_dirty(rib, e);
+			return r;
+		}
 		if (!e->routes)
 			entry_free(rib, e);
 	}
@@ -443,6 +467,11 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .distance = r->distance,
 			       .type = r->way->type,
 			       .metric = r->metric,
+			       .table = r->source == RIB_IMPORT ? 0 : r->table,
+			       .from = r->source == RIB_IMPORT ? (int)(r->table & 0xffff) : -1,
+			       .origin = r->source == RIB_IMPORT ? (uint8_t)(r->table >> 16) : r->source,
+			       .rank = r->rank,
+			       .recursive = r->way->recursive,
 			       .mtu = r->way->mtu,
 			       .active = r->entry->active == r,
 			       .result = r->way->result,
@@ -534,6 +563,41 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 	return -ENOENT;
 }
 
+int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
+		void *arg)
+{
+	struct prefix masked = prefix_masked(to);
+	const struct rib_entry *e = rib_entry_find(rib, vrf, &masked);
+	struct rib_view v;
+	int r = e ? 0 : -ENOENT;
+
+	for (const struct rib_route *route = e ? e->routes : NULL; route && !r; route = route->next) {
+		view(route, &v);
+		r = fn(&v, arg);
+	}
+	return r;
+}
+
+int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret)
+{
+	const struct rib_entry *e = rib_gateway_entry(rib, vrf, gateway, addr_family(gateway));
+
+	if (!e)
+		return -ENOENT;
+	view(e->active, ret);
+	return 0;
+}
+
+uint32_t rib_imported(const struct rib *rib, uint16_t vrf)
+{
+	return vrf < VRF_MAX ? rib->imported[vrf] : 0;
+}
+
+uint32_t rib_installed(const struct rib *rib, uint16_t vrf, uint8_t family)
+{
+	return vrf < VRF_MAX ? rib->installed[vrf][family == 6] : 0;
+}
+
 size_t rib_count(const struct rib *rib)
 {
 	return rib->n_routes;
@@ -590,6 +654,7 @@ void rib_close(struct rib *rib)
 	it = (struct hash_iter){0};
 	while ((node = hash_next(&rib->ways, &it)))
 		free(hash_entry(node, struct rib_way, node));
+	rib_imports_free(rib);
 	hash_free(&rib->entries);
 	hash_free(&rib->ways);
 	free(rib);

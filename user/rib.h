@@ -1,9 +1,10 @@
 /* rib.h: all routes that are known, which of them are in force, and why the others are not.
  *
  * Stands between the sources of routes (route.c: configuration, addresses, the kernel) and the tables (fib.h, nexthop.h). For
- * each prefix of a VRF the routes stand in order of preference: administrative distance, then metric, then source; the first
- * that leads somewhere is in force. Routes with equal nexthops share one `way`, which is worked out once: a full table that
- * leaves by three gateways is a million routes and a handful of ways.
+ * each prefix of a VRF the routes stand in order of preference: administrative distance, then rank (of the kernel's table in the
+ * VRF's list), then metric, then source; the first that leads somewhere is in force. What is imported from other VRFs stands
+ * behind all of the VRF's own (rib_import.c). Routes with equal nexthops share one `way`, which is worked out once: a full table
+ * that leaves by three gateways is a million routes and a handful of ways.
  *
  * Puts and removals are gathered; rib_settle() works out ways, chooses routes and writes the FIB.
  */
@@ -25,7 +26,8 @@ enum rib_source {
 	RIB_CONNECTED, /* prefixes of the interfaces' addresses */
 	RIB_STATIC,    /* of the configuration */
 	RIB_POOL,      /* addresses of NAT: blackholes for what NAT does not know */
-	RIB_KERNEL,    /* of the VRF's kernel table */
+	RIB_KERNEL,    /* of the VRF's kernel tables */
+	RIB_IMPORT,    /* in force in another VRF, from where it is imported; put by rib_import.c alone */
 	RIB_SOURCES,
 };
 
@@ -48,6 +50,8 @@ struct rib_route_spec {
 	uint8_t protocol; /* RTPROT_* of the kernel's */
 	uint8_t distance;
 	uint8_t type; /* enum nexthop_type; GATEWAY for every route with nexthops */
+	uint8_t rank;
+	uint32_t table; /* the kernel's; 0: not of the kernel */
 	uint32_t metric;
 	uint32_t mtu;
 	const struct rib_nexthop *nexthops;
@@ -58,12 +62,26 @@ struct rib_route_spec {
 int rib_open(struct fib *fib, struct nexthops *ns, bool (*usable)(void *arg, uint16_t iface), void *arg, struct rib **ret);
 void rib_close(struct rib *rib); /* takes NULL; the tables stay */
 
-/* A route; one of the same VRF, prefix, source and metric is replaced. */
+/* A route; one of the same VRF, prefix, source, table and metric is replaced. */
 int rib_put(struct rib *rib, const struct rib_route_spec *spec);
-void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t metric);
+void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t table, uint32_t metric);
 /* Between the two, every route of the source that is to stay is put; the others go. */
 void rib_begin(struct rib *rib, uint8_t source);
 void rib_sweep(struct rib *rib, uint8_t source);
+/* One way for routes from VRF to VRF. Of the routes in force in `from` those come into `to` whose prefix the first of `prefixes`
+ * to match permits; none at all: every one. What `from` itself has imported stays there. An interface's own and its broadcast
+ * addresses go with its connected prefix; the addresses of NAT never do. Of several rules for one prefix and VRF the route of
+ * less distance, then of less rank wins. */
+struct rib_import {
+	uint16_t from, to;
+	uint8_t rank;
+	const struct prefix_filter *prefixes;
+	size_t n;
+};
+
+/* All rules there are, in place of those there were. Copied. -ENOMEM: nothing is changed. */
+int rib_imports_set(struct rib *rib, const struct rib_import *rules, size_t n);
+
 /* Links came or went: every way is worked out again. */
 void rib_links_changed(struct rib *rib);
 
@@ -81,6 +99,11 @@ struct rib_view {
 	struct prefix to;
 	uint8_t source, protocol, distance, type;
 	uint32_t metric, mtu;
+	uint32_t table; /* the kernel's; 0: not of the kernel */
+	int from;	/* the VRF that it is imported from; -1: it is the VRF's own */
+	uint8_t origin; /* an imported one's source there; else as `source` */
+	uint8_t rank;
+	bool recursive; /* some gateway is reached by another route */
 	bool active;
 	const char *reason; /* inactive: why */
 	uint32_t result;    /* of the way: nexthop or group; 0: none */
@@ -97,7 +120,14 @@ int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct 
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
 /* The route in force for an address. -ENOENT. */
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
-size_t rib_count(const struct rib *rib); /* routes, of all sources */
+/* Every route of one prefix, the best first; stops at a non-zero return, and returns it. -ENOENT: there is none. */
+int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),
+		void *arg);
+/* The route in force that a gateway without an interface is reached by. -ENOENT. */
+int rib_gateway(const struct rib *rib, uint16_t vrf, const struct addr *gateway, struct rib_view *ret);
+size_t rib_count(const struct rib *rib);				     /* routes, of all sources */
+uint32_t rib_imported(const struct rib *rib, uint16_t vrf);		     /* routes of other VRFs, in force or not */
+uint32_t rib_installed(const struct rib *rib, uint16_t vrf, uint8_t family); /* prefixes that the FIB has */
 
 struct rib_stats {
 	size_t routes;	 /* known, of all sources */

@@ -151,8 +151,7 @@ static void add_step(struct rib *rib, struct steps *s, const struct rib_step *st
 	s->v[s->n++] = *step;
 }
 
-/* The route in force for a gateway, the default route apart. */
-static struct rib_entry *gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family)
+struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const struct addr *gateway, uint8_t family)
 {
 	struct prefix p = {.addr = *gateway, .family = family};
 	struct rib_entry *e;
@@ -182,7 +181,9 @@ static void follow(struct rib *rib, const struct rib_way *by, struct steps *s, u
 		resolve_nexthops(rib, by, s, weight, depth + 1);
 }
 
-static void resolve_gateway(struct rib *rib, const struct rib_nexthop *n, struct steps *s, uint32_t weight, unsigned depth)
+/* `vrf`: of the way that names the gateway, which may be imported. */
+static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_nexthop *n, struct steps *s, uint32_t weight,
+			    unsigned depth)
 {
 	struct rib_step step = {.key = {.type = NEXTHOP_GATEWAY, .family = n->family, .iface = n->iface, .mtu = s->way->mtu},
 				.weight = weight};
@@ -193,7 +194,7 @@ static void resolve_gateway(struct rib *rib, const struct rib_nexthop *n, struct
 		add_step(rib, s, &step);
 		return;
 	}
-	e = gateway_entry(rib, s->way->vrf, &n->gateway, n->family);
+	e = rib_gateway_entry(rib, vrf, &n->gateway, n->family);
 	if (!e) {
 		s->reason = "no interface reaches the gateway";
 	} else if (e->active->way == s->way) {
@@ -222,7 +223,7 @@ static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct s
 		if (n->down) {
 			s->reason = "its link is down";
 		} else if (n->family) {
-			resolve_gateway(rib, n, s, w, depth);
+			resolve_gateway(rib, by->vrf, n, s, w, depth);
 		} else {
 			step.key = (struct nexthop_key){.type = NEXTHOP_CONNECTED, .iface = n->iface, .mtu = s->way->mtu};
 			step.weight = w;

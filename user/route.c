@@ -226,6 +226,21 @@ int route_settle(struct sw *sw, struct errs *errs)
 	return r ? r : neighbor_full(sw, errs);
 }
 
+json_t *route_vrf_show(const struct sw *sw, uint16_t vrf)
+{
+	const struct rib *rib = sw->routes->rib;
+
+	return json_pack("{s:I, s:I, s:I}", "ipv4", (json_int_t)rib_installed(rib, vrf, 4), "ipv6",
+			 (json_int_t)rib_installed(rib, vrf, 6), "imported", (json_int_t)rib_imported(rib, vrf));
+}
+
+bool route_vrf_empty(const struct sw *sw, uint16_t vrf)
+{
+	const struct rib *rib = sw->routes->rib;
+
+	return !rib_pending(rib) && !rib_installed(rib, vrf, 4) && !rib_installed(rib, vrf, 6);
+}
+
 void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 {
 	struct routes *rs = sw->routes;

@@ -78,7 +78,7 @@ int route_read_pools(struct routes *rs)
 	rib_begin(rs->rib, RIB_POOL);
 	for (i = 0; i < m->n_nats; i++) {
 		const struct nat_cfg *c = &m->nats[i];
-		uint16_t vrf = vrf_id(rs->sw, c->vrf);
+		uint16_t vrf = vrf_id(rs->sw, model_nat_vrf_outside(m, c));
 
 		for (k = 0; c->type == NAT_SNAT && c->to_kind == NAT_TO_POOL && k < c->n_pool && !r; k++)
 			r = put_range(rs, vrf, &c->pool[k]);

@@ -1,7 +1,7 @@
 /* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
  * the addresses and the kernel into the RIB), route_pool.c (the
  * addresses of NAT), route_host.c (static routes and pools into the kernel), route_nexthop.c (gateways as their own noun: list,
- * drain), route_show.c (words and JSON).
+ * drain), route_show.c (words and JSON), route_get.c and route_why.c (which way a packet would go, and why).
  */
 #ifndef SLUICE_ROUTE_PRIV_H
 #define SLUICE_ROUTE_PRIV_H
@@ -51,6 +51,16 @@ int route_drains_adopt(struct routes *rs); /* those of the former life, which th
 bool route_drained(const struct routes *rs, const struct nexthop *nh);
 /* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
 json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);
+/* A route's members but for the nexthops, and those. */
+json_t *route_show_fields(struct routes *rs, const struct rib_view *v);
+json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v);
+json_t *route_show_named(struct routes *rs, const struct rib_view *v); /* as the route names them: without ids and counters */
+const char *route_type_name(uint8_t type);
+/* route_why.c: every route whose prefix holds the address, the longest first, and why it is not the one in force (`chosen`; NULL:
+ * none is): [{as of route_show_fields(), "nexthops", "why"}]. */
+json_t *route_why(struct routes *rs, uint16_t vrf, const struct addr *a, const struct rib_view *chosen);
+/* The gateways that are reached by other routes, step by step: [{"gateway", "to", "protocol"}]; NULL: none is. */
+json_t *route_recursion(struct routes *rs, const struct rib_view *v);
 /* route.c: states and buckets as they should be now. */
 void route_gateways_update(struct routes *rs);
 

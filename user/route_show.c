@@ -1,5 +1,5 @@
-/* route_show.c: routes as JSON: `route show` (in pieces: there may be a million), `route get`. Between the RIB with its tables
- * and whoever asks. */
+/* route_show.c: routes as JSON, for `route show` in pieces: there may be a million. Between the RIB with its tables and whoever
+ * asks. */
 #include "route_priv.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-static const char *type_name(uint8_t type)
+const char *route_type_name(uint8_t type)
 {
 	static const char *const names[] = {
 		[NEXTHOP_NONE] = "none",	 [NEXTHOP_GATEWAY] = "unicast",	    [NEXTHOP_CONNECTED] = "unicast",
@@ -18,11 +18,6 @@ static const char *type_name(uint8_t type)
 	};
 
 	return type < sizeof(names) / sizeof(names[0]) ? names[type] : "none";
-}
-
-static const char *vrf_name(const struct routes *rs, uint16_t vrf)
-{
-	return vrf < rs->sw->model->n_vrfs ? rs->sw->model->vrfs[vrf].name : "default";
 }
 
 static void set_text(json_t *o, const char *key, const char *text)
@@ -68,8 +63,8 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	return o;
 }
 
-/* One that leads nowhere now, as the route names it. */
-static json_t *show_named(struct routes *rs, const struct rib_nexthop *n)
+/* As the route names it. */
+static json_t *show_named(struct routes *rs, const struct rib_nexthop *n, bool leads_nowhere)
 {
 	char text[ADDR_TEXT];
 	json_t *o = json_object();
@@ -78,21 +73,32 @@ static json_t *show_named(struct routes *rs, const struct rib_nexthop *n)
 		set_text(o, "via", addr_text(&n->gateway, text));
 	set_text(o, "interface", n->iface ? iface_name(rs->sw, n->iface) : NULL);
 	json_object_set_new(o, "weight", json_integer(n->weight));
-	set_text(o, "state", n->iface && iface_usable(rs->sw, n->iface) ? "unresolved" : "down");
+	if (leads_nowhere)
+		set_text(o, "state", n->iface && iface_usable(rs->sw, n->iface) ? "unresolved" : "down");
 	return o;
 }
 
-static json_t *show_nexthops(struct routes *rs, const struct rib_view *v)
+json_t *route_show_named(struct routes *rs, const struct rib_view *v)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < v->n; i++)
+		json_array_append_new(list, show_named(rs, &v->nexthops[i], !v->result));
+	return list;
+}
+
+json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v)
 {
 	uint32_t buckets[NHG_MEMBERS], total = 0;
 	const struct nhg_member *m;
-	json_t *list = json_array();
+	json_t *list;
 	size_t i, n;
 
-	if (!v->result) {
-		for (i = 0; i < v->n; i++)
-			json_array_append_new(list, show_named(rs, &v->nexthops[i]));
-	} else if (v->result & NEXTHOP_IS_GROUP) {
+	if (!v->result)
+		return route_show_named(rs, v);
+	list = json_array();
+	if (v->result & NEXTHOP_IS_GROUP) {
 		n = nhg_members(rs->ns, v->result & ~NEXTHOP_IS_GROUP, &m, buckets, NHG_MEMBERS);
 		for (i = 0; i < n; i++)
 			total += buckets[i];
@@ -106,17 +112,21 @@ static json_t *show_nexthops(struct routes *rs, const struct rib_view *v)
 }
 
 /* All but the nexthops. */
-static json_t *show_fields(struct routes *rs, const struct rib_view *v)
+json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 {
 	char text[PREFIX_TEXT];
 	json_t *o = json_object();
 
 	set_text(o, "to", prefix_text(&v->to, text));
-	set_text(o, "vrf", vrf_name(rs, v->vrf));
-	set_text(o, "protocol", route_protocol_name(v->source, v->protocol));
+	set_text(o, "vrf", vrf_name(rs->sw, v->vrf));
+	if (v->from >= 0)
+		set_text(o, "from_vrf", vrf_name(rs->sw, (uint16_t)v->from));
+	if (v->table)
+		json_object_set_new(o, "table", json_integer(v->table));
+	set_text(o, "protocol", route_protocol_name(v->origin, v->protocol));
 	json_object_set_new(o, "metric", json_integer(v->metric));
 	json_object_set_new(o, "distance", json_integer(v->distance));
-	set_text(o, "type", type_name(v->type));
+	set_text(o, "type", route_type_name(v->type));
 	if (v->mtu)
 		json_object_set_new(o, "mtu", json_integer(v->mtu));
 	json_object_set_new(o, "active", json_boolean(v->active));
@@ -193,7 +203,7 @@ static bool wanted(const struct route_list *l, const struct rib_view *v)
 
 	if (f->vrf && v->vrf != l->vrf)
 		return false;
-	if (f->protocol && strcmp(f->protocol, route_protocol_name(v->source, v->protocol)))
+	if (f->protocol && strcmp(f->protocol, route_protocol_name(v->origin, v->protocol)))
 		return false;
 	if (f->family && v->to.family != f->family)
 		return false;
@@ -210,10 +220,10 @@ static json_t *cached_nexthops(struct route_list *l, const struct rib_view *v)
 	unsigned slot = (v->result ^ v->result >> 24) % CACHED;
 
 	if (!v->result)
-		return show_nexthops(l->rs, v);
+		return route_show_nexthops(l->rs, v);
 	if (l->cached[slot] != v->result) {
 		json_decref(l->nexthops[slot]);
-		l->nexthops[slot] = show_nexthops(l->rs, v);
+		l->nexthops[slot] = route_show_nexthops(l->rs, v);
 		l->cached[slot] = v->result;
 	}
 	return json_incref(l->nexthops[slot]);
@@ -226,7 +236,7 @@ static int list_one(const struct rib_view *v, void *arg)
 	char *text;
 
 	if (wanted(l, v)) {
-		route = show_fields(l->rs, v);
+		route = route_show_fields(l->rs, v);
 		json_object_set_new(route, "nexthops", cached_nexthops(l, v));
 		text = json_dumps(route, JSON_COMPACT);
 		json_decref(route);
@@ -305,69 +315,4 @@ json_t *route_status(struct sw *sw)
 	rib_stats(sw->routes->rib, &s);
 	return json_pack("{s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force", (json_int_t)s.in_force, "refused",
 			 (json_int_t)s.refused);
-}
-
-/* One line: what would become of the packet. */
-static void words(struct routes *rs, const struct rib_view *v, const char *dest, char *buf, size_t size)
-{
-	char text[PREFIX_TEXT], via[ADDR_TEXT];
-	const struct nexthop *nh;
-
-	prefix_text(&v->to, text);
-	if (v->type == NEXTHOP_LOCAL) {
-		snprintf(buf, size, "%s is an address of this host (%s)", dest, text);
-	} else if (v->type != NEXTHOP_GATEWAY && v->type != NEXTHOP_CONNECTED) {
-		snprintf(buf, size, "%s is dropped: %s %s", dest, type_name(v->type), text);
-	} else if (v->result & NEXTHOP_IS_GROUP) {
-		snprintf(buf, size, "%s by group %u of route %s: the hash of the connection chooses", dest,
-			 v->result & ~NEXTHOP_IS_GROUP, text);
-	} else {
-		nh = nexthop_at(rs->ns, v->result);
-		if (nh->type == NEXTHOP_GATEWAY)
-			snprintf(buf, size, "%s via %s on %s by route %s", dest, addr_text(&nh->gateway, via),
-				 iface_name(rs->sw, nh->iface), text);
-		else
-			snprintf(buf, size, "%s is a neighbour on %s by route %s", dest, iface_name(rs->sw, nh->iface), text);
-	}
-}
-
-json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs)
-{
-	struct routes *rs = sw->routes;
-	char text[ADDR_TEXT], line[256];
-	struct rib_view v;
-	struct addr a;
-	uint8_t family;
-	uint32_t result;
-	json_t *o, *route;
-	uint16_t id;
-
-	if (addr_parse(addr, &a, &family)) {
-		errs_fail(errs, EINVAL, "\"%s\" is no address: 192.0.2.1 or 2001:db8::1 would be one", addr);
-		return NULL;
-	}
-	if (!model_vrf(sw->model, vrf)) {
-		errs_fail(errs, ENOENT, "there is no VRF \"%s\"", vrf);
-		return NULL;
-	}
-	id = vrf_id(sw, vrf);
-	result = fib_lookup(rs->fib, id, &a);
-	addr_text(&a, text);
-	o = json_object();
-	set_text(o, "address", text);
-	set_text(o, "vrf", vrf);
-	if (rib_lookup(rs->rib, id, &a, &v)) {
-		snprintf(line, sizeof(line), "%s has no route", text);
-	} else {
-		words(rs, &v, text, line, sizeof(line));
-		route = show_fields(rs, &v);
-		json_object_set_new(route, "nexthops", show_nexthops(rs, &v));
-		json_object_set_new(o, "route", route);
-		/* the table that packets see is searched as they do it: it must say what the RIB says */
-		if (result != v.result)
-			errs_fail(errs, EIO, "the FIB says %#x, the RIB %#x", result, v.result);
-	}
-	set_text(o, "text", line);
-	json_object_set_new(o, "fib", json_integer(result));
-	return o;
 }

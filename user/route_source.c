@@ -32,13 +32,13 @@ static uint8_t distance_of(uint8_t protocol)
 	return KERNEL_DISTANCE;
 }
 
-static const char *const source_names[RIB_SOURCES] = {"local", "local", "connected", "static", "nat", "kernel"};
+static const char *const source_names[RIB_IMPORT] = {"local", "local", "connected", "static", "nat", "kernel"};
 
 const char *route_protocol_known(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < RIB_SOURCES; i++)
+	for (i = 0; i < RIB_IMPORT; i++)
 		if (!strcmp(name, source_names[i]))
 			return source_names[i];
 	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
@@ -201,25 +201,12 @@ static int read_static(struct routes *rs)
 
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf)
 {
+	const char *name = vrf_name(rs->sw, vrf);
+	const struct vrf_cfg *cfg = name ? model_vrf(rs->sw->model, name) : NULL;
+
 	if (vrf == 0)
 		return RT_TABLE_MAIN;
-	return vrf < rs->sw->model->n_vrfs ? rs->sw->model->vrfs[vrf].table : 0;
-}
-
-/* False: a table that nobody mirrors. */
-static bool vrf_of_table(const struct routes *rs, uint32_t table, uint16_t *ret)
-{
-	size_t i;
-
-	*ret = 0;
-	if (table == RT_TABLE_MAIN || table == RT_TABLE_LOCAL)
-		return true;
-	for (i = 1; i < rs->sw->model->n_vrfs && i < VRF_MAX; i++)
-		if (rs->sw->model->vrfs[i].table == table) {
-			*ret = i;
-			return true;
-		}
-	return false;
+	return cfg && cfg->n_tables ? cfg->tables[0] : 0;
 }
 
 /* The nexthops that leave by our interfaces. */
@@ -281,18 +268,18 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
 {
-	struct rib_route_spec spec = {.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu};
+	struct rib_route_spec spec = {
+		.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu, .table = k->table};
 	struct rib_nexthop *nh;
 	int r;
 
-	if (!vrf_of_table(rs, k->table, &spec.vrf))
+	if (k->table != RT_TABLE_LOCAL && !vrf_of_table(rs->sw, k->table, &spec.vrf, &spec.rank))
 		return 0;
 	if (op == MIRROR_DEL || kernel_type(rs, k, &spec.source, &spec.type)) {
 		/* what it was before is not known: of both sources at most one has it */
 		if (k->table != RT_TABLE_LOCAL)
-			rib_remove(rs->rib, spec.vrf, &k->to, RIB_KERNEL, k->metric);
-		if (k->table == RT_TABLE_LOCAL || spec.vrf)
-			rib_remove(rs->rib, spec.vrf, &k->to, RIB_HOST, k->metric);
+			rib_remove(rs->rib, spec.vrf, &k->to, RIB_KERNEL, k->table, k->metric);
+		rib_remove(rs->rib, spec.vrf, &k->to, RIB_HOST, k->table, k->metric);
 		return 0;
 	}
 	nh = calloc(k->n_nexthops + 1, sizeof(*nh));
@@ -304,7 +291,7 @@ int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute
 	spec.distance = spec.source == RIB_HOST ? 0 : distance_of(k->protocol);
 	r = 0;
 	if (spec.type == NEXTHOP_GATEWAY && !spec.n)
-		rib_remove(rs->rib, spec.vrf, &k->to, spec.source, k->metric);
+		rib_remove(rs->rib, spec.vrf, &k->to, spec.source, k->table, k->metric);
 	else
 		r = rib_put(rs->rib, &spec);
 	free(nh);
@@ -328,9 +315,42 @@ uint64_t route_signature(const struct routes *rs)
 		s = hash_mix(s, (uint64_t)id << 48 | (uint64_t)vrf_id(rs->sw, m->ifaces[i].vrf) << 32 |
 					(uint32_t)(id ? iface_host_ifindex(rs->sw, id) : 0));
 	}
-	for (i = 0; i < m->n_vrfs; i++)
-		s = hash_mix(s, m->vrfs[i].table);
+	for (i = 0; i < m->n_vrfs; i++) {
+		s = hash_mix(s, vrf_id(rs->sw, m->vrfs[i].name));
+		for (size_t k = 0; k < m->vrfs[i].n_tables; k++)
+			s = hash_mix(s, m->vrfs[i].tables[k]);
+	}
 	return s;
+}
+
+/* ---- from VRF to VRF */
+
+static int read_imports(struct routes *rs)
+{
+	const struct model *m = rs->sw->model;
+	struct rib_import *rules;
+	size_t i, k, n = 0;
+	int r;
+
+	for (i = 0; i < m->n_vrfs; i++)
+		n += m->vrfs[i].n_imports;
+	rules = calloc(n + 1, sizeof(*rules));
+	if (!rules)
+		return -ENOMEM;
+	n = 0;
+	for (i = 0; i < m->n_vrfs; i++) {
+		const struct vrf_cfg *c = &m->vrfs[i];
+
+		for (k = 0; k < c->n_imports; k++)
+			rules[n++] = (struct rib_import){.from = vrf_id(rs->sw, c->imports[k].vrf),
+							 .to = vrf_id(rs->sw, c->name),
+							 .rank = (uint8_t)k,
+							 .prefixes = c->imports[k].n ? &c->prefixes[c->imports[k].first] : NULL,
+							 .n = c->imports[k].n};
+	}
+	r = rib_imports_set(rs->rib, rules, n);
+	free(rules);
+	return r;
 }
 
 int route_read_sources(struct routes *rs, bool kernel)
@@ -338,6 +358,8 @@ int route_read_sources(struct routes *rs, bool kernel)
 	int r;
 
 	r = read_addresses(rs);
+	if (!r)
+		r = read_imports(rs);
 	if (!r)
 		r = read_static(rs);
 	if (!r)

@@ -7,7 +7,7 @@
  * that a restarted sluiced gives the same names the same numbers. reconcile() returns -errno with words when the kernel or a
  * full table refuses; the commit then rolls back.
  *
- * Order (commit.c): iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
+ * Order (commit.c): vrf → iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
  */
 #ifndef SLUICE_SW_H
 #define SLUICE_SW_H
@@ -23,6 +23,7 @@
 #include "table.h"
 
 struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
+struct vrfs;	  /* vrf.c */
 struct ifaces;	  /* iface.c */
 struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
@@ -41,6 +42,7 @@ struct sw {
 	struct control *control; /* mmap-ed */
 	uint64_t loop_max_ns;	 /* processor time of the longest turn of the event loop so far */
 
+	struct vrfs *vrfs;
 	struct ports *ports;
 	struct ifaces *ifaces;
 	struct fdb *fdb;
@@ -69,6 +71,26 @@ const struct port *port_entry(const struct sw *sw, uint16_t id); /* as the table
  *   "note", "link": "up"|"down", "counters": {...}}]; configured globs without a netdev are shown as waiting. */
 json_t *port_show(struct sw *sw);
 
+/* vrf.c: ids of VRFs, stable by name; an id that was freed is given away again when nothing remembers it. */
+int vrf_open(struct sw *sw, struct errs *errs);
+void vrf_close(struct sw *sw);
+/* The ids of a version that numbered VRFs by their order in the list: before the first reconciliation. */
+void vrf_adopt(struct sw *sw, const struct model *former);
+int vrf_reconcile(struct sw *sw, struct errs *errs);
+uint16_t vrf_id(const struct sw *sw, const char *name); /* of the running configuration; 0: `default`, or there is none */
+const char *vrf_name(const struct sw *sw, uint16_t id); /* NULL: none, not even one that drains */
+bool vrf_alive(const struct sw *sw, uint16_t id);	/* in the running configuration */
+/* Whose a kernel's table is, and its place in that VRF's list; false: nobody's. */
+bool vrf_of_table(const struct sw *sw, uint32_t table, uint16_t *ret_vrf, uint8_t *ret_rank);
+/* [{"name", "id", "state": "active", "tables": [N…], "interfaces": [NAME…], "routes": {"ipv4", "ipv6", "imported"}, "import":
+ * [{"vrf", "prefixes": [TEXT…]}]}, {"name", "id", "state": "draining"}] */
+json_t *vrf_show(struct sw *sw);
+/* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
+bool vrf_draining(const struct sw *sw);
+void vrf_pass_begin(struct sw *sw);
+int vrf_pass_fragments(struct sw *sw, void **cursor, size_t max); /* as table_each_some() */
+void vrf_pass_end(struct sw *sw);
+
 /* vlan.c: `vlans` and `vlan_members`. */
 int vlan_reconcile(struct sw *sw, struct errs *errs);
 /* Before port `id` becomes `next`: it leaves the VLANs that it will not carry any more, or will carry with another tag. So no
@@ -94,7 +116,6 @@ void iface_adopt(struct sw *sw, const struct model *former);
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
 const char *iface_of_host_port(const struct sw *sw, const char *netdev); /* interface's name, or NULL */
-uint16_t vrf_id(const struct sw *sw, const char *name);			 /* index in the model's list */
 json_t *iface_show(struct sw *sw);
 
 /* fdb.c: static and own entries, ageing, listing. */
@@ -106,6 +127,7 @@ int fdb_list(struct sw *sw, struct http_stream *ret);
 /* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
 void fdb_forget_ports(struct sw *sw, const uint64_t ids[PORT_MAX / 64]);
 /* Learned stations are forgotten: {"flushed": how many}. -ENOENT: there is no such port. */
+uint16_t fdb_port_of(const struct sw *sw, const uint8_t mac[6], uint16_t vlan); /* 0: nobody knows: frames are flooded */
 int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: all */, struct http_stream *ret);
 
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
@@ -150,10 +172,16 @@ const char *route_protocol_known(const char *name);
 json_t *nexthop_show(struct sw *sw);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
+json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "imported"}: prefixes in force */
+bool route_vrf_empty(const struct sw *sw, uint16_t vrf);   /* the FIB has nothing of it */
 /* {"known", "in_force", "refused"}: how many */
 json_t *route_status(struct sw *sw);
-/* How a packet would go: the route, the choice, in words and fields; NULL and words when `addr` is no address. */
-json_t *route_get(struct sw *sw, const char *addr, const char *vrf, struct errs *errs);
+/* A packet to explain, as text; NULL: not said. `iif`: the port or interface that it comes in by. */
+struct route_query {
+	const char *addr, *from, *iif, *vrf, *ipproto, *sport, *dport;
+};
+/* route_get.c: which way the first packet of a connection would go, and why; see docs/api.md. NULL with words. */
+json_t *route_get(struct sw *sw, const struct route_query *q, struct errs *errs);
 
 /* nat.c: rules and pools. */
 int nat_open(struct sw *sw, struct errs *errs);
@@ -166,6 +194,24 @@ const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of
 uint16_t nat_rule_id(const struct sw *sw, const char *name); /* 0: there is none of this name */
 /* Is what a flow was made by still in force: its rule, and the address of its pool (pool 0: no pool had a part)? */
 struct flow_tuple;
+/* nat_explain.c: what the rules would make of the first packet of a connection. Addresses are IPv4-mapped. */
+struct nat_packet {
+	struct addr saddr, daddr;
+	__be16 sport, dport;
+	uint16_t vrf;
+	uint8_t family, proto; /* proto 0: not said */
+};
+struct nat_found {
+	const char *rule; /* NULL: none */
+	const char
+		*action;  /* "dnat", "static", "pool", "masquerade", "none" (exempt); or, without a rule, "mapping", "filtered" */
+	struct addr addr; /* the new address, where it is known beforehand */
+	__be16 port;	  /* likewise; 0: it stays */
+	uint16_t vrf;	  /* where the new destination is */
+};
+struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p);
+/* `p` with the destination that it leaves with. */
+struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface);
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_addr, const struct addr *outside);
@@ -193,6 +239,9 @@ int flow_flush(struct sw *sw, const struct flow_query *q, struct http_stream *re
 /* A line for each that begins or ends, for ever: {"time_ms", "event": "new"|"end"|"missed", "reason", …as in the list}. -EBUSY.
  */
 int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
+/* What the flow of such packets has decided: -ENOENT when there is none. */
+struct nat_packet;
+int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret);
 
 /* counters.c: port counters, drops by reason, stats; with check: the sums, and where they do not hold. */
 json_t *counters_show(struct sw *sw);

@@ -85,6 +85,12 @@ bool prefix_contains(const struct prefix *p, const struct addr *a)
 	return p->family && p->family == addr_family(a) && same_bits(&p->addr, a, prefix_mapped_len(p));
 }
 
+bool prefix_filter_holds(const struct prefix_filter *f, const struct prefix *p)
+{
+	return p->family == f->to.family && p->len >= f->ge && p->len <= f->le && p->len >= f->to.len &&
+	       prefix_contains(&f->to, &p->addr);
+}
+
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b)
 {
 	unsigned la = prefix_mapped_len(a), lb = prefix_mapped_len(b);

@@ -17,6 +17,13 @@ struct prefix {
 	uint8_t len;
 };
 
+/* The prefixes within `to` that are `ge` to `le` bits long, as an entry of a router's prefix list. */
+struct prefix_filter {
+	struct prefix to;
+	uint8_t ge, le;
+	bool deny; /* those not */
+};
+
 #define ADDR_TEXT   46
 #define PREFIX_TEXT 50
 #define MAC_TEXT    18
@@ -29,6 +36,7 @@ struct addr addr_v4(__be32 ip);
 int prefix_parse(const char *s, uint8_t want_family, bool strict, struct prefix *ret);
 const char *prefix_text(const struct prefix *p, char buf[PREFIX_TEXT]);
 bool prefix_contains(const struct prefix *p, const struct addr *a);
+bool prefix_filter_holds(const struct prefix_filter *f, const struct prefix *p);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
 struct prefix prefix_masked(const struct prefix *p); /* host bits to 0 */
 unsigned prefix_mapped_len(const struct prefix *p);  /* length on the IPv4-mapped address: +96 for IPv4 */

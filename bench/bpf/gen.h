@@ -2,8 +2,8 @@
  *
  * BPF_PROG_RUN gives a program the same buffer again and again, as the run before left it, and live frames are recycled likewise;
  * so whoever measures a program that rewrites packets must make the packet first. Driven by bench/gen.py, which has the same
- * layout of struct gen. Every field is stored in the width in which a datapath loads it, or a larger one: a load that spans two stores in flight
- * would wait for them, and the wait would be taken for a cost of the datapath.
+ * layout of struct gen. Every field is stored in the width in which a datapath loads it, or a larger one: a load that spans two
+ * stores in flight would wait for them, and the wait would be taken for a cost of the datapath.
  */
 #ifndef BENCH_GEN_H
 #define BENCH_GEN_H

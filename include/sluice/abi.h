@@ -138,6 +138,19 @@ struct iface {
 };
 _Static_assert(sizeof(struct iface) == 64, "struct iface");
 
+/* ---- vrf ---- */
+
+#define VRF_F_USED  (1 << 0) /* of the running configuration */
+#define VRF_F_DRAIN (1 << 1) /* was until just now: what remembers its id ends before another VRF gets it */
+
+/* Map `vrfs`: VRF id -> struct vrf. A slot that is all zero is free. */
+struct vrf {
+	char name[SLUICE_LABEL];
+	__u32 flags; /* VRF_F_* */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct vrf) == 40, "struct vrf");
+
 /* ---- fdb ---- */
 
 struct fdb_key {
@@ -528,7 +541,8 @@ _Static_assert(sizeof(struct pool) == 48, "struct pool");
 /* Map `pool_addrs`: the addresses that NAT gives out or answers for. A slot that is not used is all zero. */
 struct pool_addr {
 	struct addr addr;
-	__u32 flags;	    /* POOL_ADDR_F_* */
+	__u16 flags;	    /* POOL_ADDR_F_* */
+	__u16 vrf;	    /* two VRFs may have the same address: each has a slot */
 	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
 			     */
 };

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const nouns[] = {"vrfs", "ports", "vlans", "interfaces", "routes", "nat", "fdb", "neighbors"};
 
 static const char base[] =
-	"vrfs: {red: {table: 9}}\n"
+	"vrfs: {red: {table: [9, 8], import: [{vrf: default, prefixes: [deny 10.1.0.0/16, 10.0.0.0/8 ge 9 le 24]}]}}\n"
 	"ports: {h1: {mode: access, vlan: 10}, up: {mode: routed}, \"v*\": {mode: observe}}\n"
 	"vlans: {10: {name: web}}\n"
 	"interfaces: {w10: {vlan: 10, addresses: [10.0.0.1/24, \"fd00::1/64\"]}}\n"

@@ -123,6 +123,10 @@ static void test_items(void **state)
 		 " {\"address\": \"192.0.2.5\", \"onlink\": true}], \"metric\": 7}"},
 		{"route add blackhole 10.0.0.0/8", "{\"to\": \"10.0.0.0/8\", \"type\": \"blackhole\"}"},
 		{"route add 10.0.0.0/8 prohibit vrf red", "{\"to\": \"10.0.0.0/8\", \"type\": \"prohibit\", \"vrf\": \"red\"}"},
+		{"vrf add blue", "{\"name\": \"blue\"}"},
+		{"vrf add blue table 102,103 import red prefix 10.0.0.0/8 prefix 11.0.0.0/8 import default",
+		 "{\"name\": \"blue\", \"table\": [102, 103], \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"10.0.0.0/8\", "
+		 "\"11.0.0.0/8\"]}, {\"vrf\": \"default\"}]}"},
 		{"nat add snat lan from 10.0.0.0/8 out eth0 to masquerade",
 		 "{\"name\": \"lan\", \"source\": \"10.0.0.0/8\", \"out\": [\"eth0\"], \"to\": \"masquerade\", \"type\": "
 		 "\"snat\"}"},

@@ -48,6 +48,7 @@ static int record(struct sw *sw, const char *name, struct errs *errs)
 	}
 
 NOUN(control_reconcile)
+NOUN(vrf_reconcile)
 NOUN(iface_netdevs)
 NOUN(port_reconcile)
 NOUN(vlan_reconcile)
@@ -77,7 +78,7 @@ int datapath_reload(struct datapath *dp, const struct datapath_features *f, stru
 }
 
 static const char *const order[] = {
-	"control_reconcile", "iface_netdevs",	   "port_reconcile",  "vlan_reconcile", "iface_reconcile",
+	"control_reconcile", "vrf_reconcile",	   "iface_netdevs",   "port_reconcile", "vlan_reconcile", "iface_reconcile",
 	"fdb_reconcile",     "neighbor_reconcile", "route_reconcile", "nat_reconcile",	"flow_reconcile",
 };
 

@@ -323,6 +323,33 @@ static void full_test(void **arg)
 	assert_int_equal(i, N_NH - 1 - (N_GROUPS + 1));
 }
 
+/* What sluiced says of a connection's way is what the data plane does with its packets. */
+static void hash_is_the_data_planes_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[3] = {{gateway(s, 1), 1}, {gateway(s, 2), 2}, {gateway(s, 3), 3}};
+	uint32_t id, bucket, n, hash;
+
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &id), 0);
+	for (int i = 0; i < 1000; i++) {
+		struct nhg_flow f;
+		struct tuple t;
+
+		for (size_t k = 0; k < sizeof(t); k++)
+			((uint8_t *)&t)[k] = rand();
+		f = (struct nhg_flow){t.saddr, t.daddr, t.sport, t.dport, (uint8_t)rand()};
+		for (uint32_t policy = ECMP_L4; policy <= ECMP_SYMMETRIC; policy++) {
+			hash = nhg_hash(&f, policy, i);
+			assert_int_equal(hash, ecmp_hash(&t, f.proto, false, policy, i));
+			assert_int_equal(nhg_choose(s->ns, id, hash, 0, &bucket, &n),
+					 s->buckets[s->groups[id].base + (hash & s->groups[id].mask)].nexthop);
+			assert_int_equal(bucket, hash & s->groups[id].mask);
+			assert_int_equal(n, s->groups[id].mask + 1);
+		}
+	}
+	assert_int_equal(nhg_choose(s->ns, N_GROUPS - 1, 1, 0, &bucket, &n), 0);
+}
+
 static void set_state_test(void **arg)
 {
 	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 9};
@@ -350,6 +377,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(hash_is_the_data_planes_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(set_state_test, setup, teardown),
 	};
 

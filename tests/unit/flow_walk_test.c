@@ -89,6 +89,11 @@ uint16_t vrf_id(const struct sw *s, const char *name)
 	return 0;
 }
 
+const char *vrf_name(const struct sw *s, uint16_t id)
+{
+	return id < model.n_vrfs ? vrfs[id].name : NULL;
+}
+
 /* ---- a table */
 
 static void table_make(struct flowtab *t, int family, uint32_t entries)

@@ -52,6 +52,17 @@ static const struct row rows[] = {
 	 "  red: {table: 100}\n"
 	 "  blue: {table: 100}\n",
 	 "sluice.yaml:3: vrfs.blue: the kernel's table 100 is VRF `red`'s (line 2)\n"},
+	{"vrf main table through default",
+	 "vrfs:\n"
+	 "  default: {table: 100}\n"
+	 "  blue: {table: [99, 100]}\n",
+	 "sluice.yaml:3: vrfs.blue: the kernel's table 100 is VRF `default`'s (line 2)\n"},
+	{"vrf imports itself", "vrfs:\n  red: {import: red}\n",
+	 "sluice.yaml:2: vrfs.red.import: a VRF has its own routes already: another VRF is wanted\n"},
+	{"vrf imports nobody", "vrfs:\n  red: {import: blue}\n",
+	 "sluice.yaml:2: vrfs.red.import: no VRF is called `blue`: list it under `vrfs`\n"},
+	{"vrf imports twice", "vrfs:\n  red: {import: [default, {vrf: default, prefixes: 10.0.0.0/8}]}\n",
+	 "sluice.yaml:2: vrfs.red.import: VRF `default` is listed twice: put the prefixes into one list\n"},
 	{"globs: meet in the middle",
 	 "ports:\n"
 	 "  \"a*b\": {mode: routed}\n"
@@ -165,8 +176,24 @@ static const struct row rows[] = {
 	 "sluice.yaml:14: nat[0].vrf: no VRF is called `blue`: list it under `vrfs`\n"},
 	{"rule out unknown", BASE "nat: [{name: a, type: snat, out: [up1, up9], to: masquerade}]\n",
 	 "sluice.yaml:14: nat[0].out: no interface is called `up9`\n"},
-	{"rule out of another vrf", BASE "nat: [{name: a, type: snat, out: vlan30, to: masquerade}]\n",
+	{"rule out of another vrf: fine", BASE "nat: [{name: a, type: snat, out: [vlan30, vlan10], to: masquerade}]\n", ""},
+	{"static rule out of another vrf",
+	 BASE "nat: [{name: a, type: static, out: vlan30, inside: 10.0.10.7/32, outside: 203.0.113.7/32}]\n",
 	 "sluice.yaml:14: nat[0].out: interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
+	{"pool out of two vrfs", BASE "nat: [{name: a, type: snat, out: [vlan30, vlan10], to: 203.0.113.7}]\n",
+	 "sluice.yaml:14: nat[0].out: interface `vlan10` is in VRF `default`, `vlan30` in VRF `red`: the addresses of a pool are "
+	 "of one\n"},
+	{"masquerade of two vrfs with two ranges",
+	 BASE "nat:\n"
+	      "- {name: a, type: snat, out: [up1, vlan30], to: masquerade}\n"
+	      "- {name: b, type: snat, vrf: red, to: masquerade, ports: 1024-2047}\n",
+	 "sluice.yaml:16: nat[1].ports: rule `a` (line 15) masquerades on vlan30 with the ports 1024-65535: an interface has one "
+	 "range\n"},
+	{"masquerade of two vrfs apart: fine",
+	 BASE "nat:\n"
+	      "- {name: a, type: snat, out: up1, to: masquerade}\n"
+	      "- {name: b, type: snat, vrf: red, to: masquerade, ports: 1024-2047}\n",
+	 ""},
 	{"rule mixes families", BASE "nat: [{name: a, type: snat, source: 10.0.0.0/8, to: \"fd00::1\"}]\n",
 	 "sluice.yaml:14: nat[0]: mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
 	{"rule mixes families in its pool", BASE "nat: [{name: a, type: snat, to: [203.0.113.1, \"fd00::1\"]}]\n",

@@ -34,6 +34,12 @@ static const struct edit edits[] = {
 	{"add vlan", false, "vlans", "{\"id\": 20, \"name\": \"db\"}", 0, "", "+ vlan 20 name db\n"},
 	{"add vlan, id in words", false, "vlans", "{\"id\": \"20\"}", 0, "", "+ vlan 20\n"},
 	{"add vrf", false, "vrfs", "{\"name\": \"blue\"}", 0, "", "+ vrf blue\n"},
+	{"add vrf with imports", false, "vrfs",
+	 "{\"name\": \"blue\", \"table\": [7, 8], \"import\": [\"default\", {\"vrf\": \"red\", \"prefixes\": \"10.0.0.0/8 le "
+	 "24\"}]}",
+	 0, "", "+ vrf blue table 7,8 import default,(vrf red prefixes 10.0.0.0/8 le 24)\n"},
+	{"add to vrf default", false, "vrfs", "{\"name\": \"default\", \"table\": 50, \"import\": \"red\"}", 0, "",
+	 "+ vrf default table 50,254 import red\n"},
 	{"add interface", false, "interfaces",
 	 "{\"name\": \"v20\", \"vlan\": 20, \"addresses\": [\"10.2.0.1/24\", \"fd00::1/64\"]}", 0, "",
 	 "+ interface v20 vlan 20 addresses 10.2.0.1/24,fd00::1/64\n"},
@@ -105,8 +111,8 @@ static const struct edit edits[] = {
 	 "cli: port.a?[2J?: not a name for a port: spaces, `/`, `:`, `\\` and what is not printable ASCII cannot stand in a "
 	 "netdev's name\n",
 	 ""},
-	{"vrf default", true, "vrfs", "{\"name\": \"default\"}", -EINVAL,
-	 "cli: vrf.default: the VRF `default` always exists, with the tables main and local, and is not listed\n", ""},
+	{"vrf default has nothing", true, "vrfs", "{\"name\": \"default\"}", -ENOENT,
+	 "cli: vrf default always exists, and has nothing that was added\n", ""},
 	{"no such port", true, "ports", "{\"name\": \"h9\"}", -ENOENT, "cli: port h9 does not exist\n", ""},
 	{"no such vlan", true, "vlans", "{\"id\": 20}", -ENOENT, "cli: vlan 20 does not exist\n", ""},
 	{"no such route", true, "routes", "{\"to\": \"10.2.0.0/16\"}", -ENOENT, "cli: no route is there with to 10.2.0.0/16\n",

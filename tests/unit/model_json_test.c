@@ -78,6 +78,8 @@ static void reference_is_whole_test(void **state)
 		"routes4",
 		"routes6",
 		"table",
+		"import",
+		"prefixes",
 		"mode",
 		"vlan",
 		"vlans",
@@ -122,25 +124,28 @@ static void reference_is_whole_test(void **state)
 /* Names that YAML readers take for something else come back as they were. */
 static void odd_names_test(void **state)
 {
-	struct model *m = must_parse("ports:\n"
-				     "  \"null\": {mode: routed}\n"
-				     "  \"~\": {mode: routed}\n"
-				     "  \"true\": {mode: routed}\n"
-				     "  \"1e3\": {mode: routed}\n"
-				     "  \"0x10\": {mode: routed}\n"
-				     "  \"12\": {mode: routed}\n"
-				     "  \"-\": {mode: routed}\n"
-				     "  \"#a\": {mode: routed}\n"
-				     "  \"a#b,[c]\": {mode: routed}\n"
-				     "  \"'\\\"\": {mode: routed}\n"
-				     "  \"&a!|>%@`\": {mode: routed}\n"
-				     "  \"{}\": {mode: routed}\n"
-				     "vlans: {10: {name: \"yes\"}, 20: {name: \"0777\"}, 30: {name: \"1.5\"}, 40: {name: "
-				     "\"null\"}, 50: {name: \"2001-01-01\"}}\n"
-				     "vrfs: {\"on\": {table: 7}, \"1:30\": {}}\n"
-				     "interfaces: {\"no\": {vlan: 10}, \"null\": {port: \"null\"}}\n"
-				     "nat: [{name: \"1_000\", type: snat, out: [\"no\", \"null\"], to: masquerade}]\n"
-				     "fdb: []\n");
+	struct model *m =
+		must_parse("ports:\n"
+			   "  \"null\": {mode: routed}\n"
+			   "  \"~\": {mode: routed}\n"
+			   "  \"true\": {mode: routed}\n"
+			   "  \"1e3\": {mode: routed}\n"
+			   "  \"0x10\": {mode: routed}\n"
+			   "  \"12\": {mode: routed}\n"
+			   "  \"-\": {mode: routed}\n"
+			   "  \"#a\": {mode: routed}\n"
+			   "  \"a#b,[c]\": {mode: routed}\n"
+			   "  \"'\\\"\": {mode: routed}\n"
+			   "  \"&a!|>%@`\": {mode: routed}\n"
+			   "  \"{}\": {mode: routed}\n"
+			   "vlans: {10: {name: \"yes\"}, 20: {name: \"0777\"}, 30: {name: \"1.5\"}, 40: {name: "
+			   "\"null\"}, 50: {name: \"2001-01-01\"}}\n"
+			   "vrfs: {default: {table: [254, 8], import: \"on\"}, \"on\": {table: 7, import: [\"1:30\", {vrf: "
+			   "default, prefixes: [10.0.0.0/8 ge 9 le 10, deny fd00::/8 le 9, \"::/0 ge 1\", 1.0.0.0/8]}]},\n"
+			   "  \"1:30\": {}}\n"
+			   "interfaces: {\"no\": {vlan: 10}, \"null\": {port: \"null\"}}\n"
+			   "nat: [{name: \"1_000\", type: snat, out: [\"no\", \"null\"], to: masquerade}]\n"
+			   "fdb: []\n");
 	char *yaml;
 
 	assert_int_equal(m->n_ports, 12);
@@ -149,7 +154,7 @@ static void odd_names_test(void **state)
 	yaml = model_yaml(m);
 	assert_non_null(strstr(yaml, "  \"null\": {mode: routed}\n"));
 	assert_non_null(strstr(yaml, "  \"1e3\": {mode: routed}\n"));
-	assert_non_null(strstr(yaml, "  \"on\": {table: 7}\n"));
+	assert_non_null(strstr(yaml, "  \"on\": {table: 7, import: ["));
 	assert_non_null(strstr(yaml, "  10: {name: \"yes\"}\n"));
 	free(yaml);
 	model_free(m);

@@ -249,13 +249,43 @@ static const struct row rows[] = {
 	 "    mtu: 1200\n"
 	 "    addresses: [\"fd00::1/64\"]\n",
 	 "sluice.yaml:4: interfaces.v.mtu: 1200 is not in 1280..65535: IPv6 needs at least 1280 (RFC 8200 5)\n"},
-	{"vrf default", "vrfs: {default: {table: 10}}\n",
-	 "sluice.yaml:1: vrfs.default: the VRF `default` always exists, with the tables main and local, and is not listed\n"},
+	{"vrf default", "vrfs: {default: {table: [254, 10]}, red: {import: default}}\n", ""},
+	{"vrf default table local", "vrfs: {default: {table: 255}}\n",
+	 "sluice.yaml:1: vrfs.default.table: the kernel's tables 253 (default), 254 (main) and 255 (local) are of the VRF "
+	 "`default`\n"},
+	{"vrf table twice in a list", "vrfs: {red: {table: [5, 6, 5]}}\n",
+	 "sluice.yaml:1: vrfs.red.table[2]: table 5 is listed twice\n"},
+	{"vrf too many tables", "vrfs: {red: {table: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]}}\n",
+	 "sluice.yaml:1: vrfs.red.table[16]: a VRF has at most 16 tables\n"},
+	{"vrf import good",
+	 "vrfs: {a: {}, b: {import: [a, {vrf: default, prefixes: [10.0.0.0/8 le 24, deny 10.9.0.0/16, 0.0.0.0/0, fd00::/8 ge "
+	 "48]}]}}\n",
+	 ""},
+	{"vrf import no prefix", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/8 le]}]}}\n",
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/8 le\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "10.0.0.0/8 ge "
+	 "16 le 24, deny 10.1.0.0/16\n"},
+	{"vrf import lengths", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 ge 8]}]}}\n",
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 ge 8\": the lengths must ascend: that of the prefix, ge, "
+	 "le\n"},
+	{"vrf import beyond the family", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 le 33]}]}}\n",
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 33\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "10.0.0.0/8 "
+	 "ge 16 le 24, deny 10.1.0.0/16\n"},
+	{"vrf import twice le", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 le 18 le 20]}]}}\n",
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 18 le 20\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16\n"},
+	{"vrf import nothing", "vrfs: {b: {import: [{vrf: default, prefixes: []}]}}\n",
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes: no prefix is listed, so nothing would be imported: leave `prefixes` out to "
+	 "import "
+	 "all\n"},
+	{"vrf import without vrf", "vrfs: {b: {import: [{prefixes: [10.0.0.0/8]}]}}\n",
+	 "sluice.yaml:1: vrfs.b.import[0]: `vrf` is missing: the VRF whose routes are imported\n"},
 	{"vrf main table", "vrfs: {red: {table: 254}}\n",
 	 "sluice.yaml:1: vrfs.red.table: the kernel's tables 253 (default), 254 (main) and 255 (local) are of the VRF "
 	 "`default`\n"},
 	{"vrf unknown key", "vrfs: {red: {tabel: 10}}\n",
-	 "sluice.yaml:1: vrfs.red.tabel: unknown key, did you mean `table`? Allowed are: table\n"},
+	 "sluice.yaml:1: vrfs.red.tabel: unknown key, did you mean `table`? Allowed are: table, import\n"},
 	{"route no to",
 	 "routes:\n"
 	 "  - {via: 10.0.0.1}\n",
@@ -481,7 +511,7 @@ static void empty_test(void **state)
 	assert_int_equal(want->settings.max_routes4, 1048576);
 	assert_int_equal(want->n_vrfs, 1);
 	assert_string_equal(want->vrfs[0].name, "default");
-	assert_int_equal(want->vrfs[0].table, 254);
+	assert_int_equal(want->vrfs[0].tables[0], 254);
 	for (size_t i = 0; i < N_OF_ROWS(texts); i++) {
 		struct model *m = must_parse(texts[i]);
 
@@ -560,7 +590,7 @@ static void iface_route_test(void **state)
 	assert_int_equal(c->vlan, 0);
 	assert_string_equal(c->port, "up");
 	assert_string_equal(c->vrf, "red");
-	assert_int_equal(model_vrf(m, "red")->table, 100);
+	assert_int_equal(model_vrf(m, "red")->tables[0], 100);
 	assert_null(model_iface(m, "down"));
 	assert_null(model_vrf(m, "blue"));
 	assert_int_equal(m->n_routes, 3);

@@ -164,6 +164,40 @@ uint16_t vrf_id(const struct sw *sw, const char *name)
 	return 0;
 }
 
+const char *vrf_name(const struct sw *sw, uint16_t id)
+{
+	return "default";
+}
+
+static uint16_t gone; /* a VRF that drains; 0: none */
+static unsigned passes_begun, passes_ended;
+
+bool vrf_alive(const struct sw *sw, uint16_t id)
+{
+	return id != gone || !gone;
+}
+
+bool vrf_draining(const struct sw *sw)
+{
+	return gone;
+}
+
+void vrf_pass_begin(struct sw *sw)
+{
+	passes_begun++;
+}
+
+int vrf_pass_fragments(struct sw *sw, void **cursor, size_t max)
+{
+	*cursor = NULL;
+	return 0;
+}
+
+void vrf_pass_end(struct sw *sw)
+{
+	passes_ended++;
+}
+
 const struct link *mirror_link(const struct mirror *m, int ifindex)
 {
 	static const struct link some;
@@ -384,6 +418,17 @@ static void drop_entry(const struct flow_key4 *key)
 		flowtab_end(&sw.flows->tab[0], i, word, flow_now_ns());
 }
 
+static struct flow entry(const struct flow_key4 *key)
+{
+	uint32_t word, i = flowtab_find(&sw.flows->tab[0], key, &word);
+	struct flow_key6 ignored;
+	struct flow f;
+
+	assert_int_not_equal(i, FLOWTAB_NONE);
+	assert_true(flowtab_read(&sw.flows->tab[0], i, word, &ignored, &f));
+	return f;
+}
+
 /* 10.0.0.7:5000 to 192.0.2.1:53, by the first address of `out`, idle since `idle_s`; with its mapping and port. */
 static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 {
@@ -539,6 +584,53 @@ static void flows_on_a_gone_address_end(void **state)
 	assert_int_equal(sw.nat->addrs[slot].flags, 0);
 }
 
+/* The other direction's VRF goes, the rule stays: pair and mapping end, and the pass says that it looked. */
+static void flows_of_a_gone_vrf_end(void **state)
+{
+	struct nat_mapping_key k = {
+		.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
+	struct nat_mapping m;
+	struct flow f, r;
+
+	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
+	assert_int_equal(table_lookup(table_get(NULL, "nat_mappings"), &k, &m), 0);
+	m.out_vrf = 3;
+	table_set(table_get(NULL, "nat_mappings"), &k, &m);
+	f = entry(&forward_key);
+	r = entry(&reply_key);
+	drop_entry(&forward_key);
+	drop_entry(&reply_key);
+	reply_key.vrf = f.peer_vrf = 3;
+	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, flow_now_ns()), 0);
+	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, flow_now_ns()), 0);
+	pass();
+	assert_int_equal(n_of("flows4"), 2);
+	assert_int_equal(passes_begun, 0);
+	gone = 3;
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+	assert_int_equal(n_of("nat_mappings"), 0);
+	assert_int_equal(passes_begun, 1);
+	assert_int_equal(passes_ended, 1);
+	gone = 0;
+}
+
+/* Two VRFs have the same address. When the one that came first goes, the other keeps its slot. */
+static void slots_are_of_one_vrf(void **state)
+{
+	struct nat_plan_addr two[2] = {{.addr = addr_v4(htonl(0xcb007163)), .vrf = 1},
+				       {.addr = addr_v4(htonl(0xcb007163)), .vrf = 2}};
+	struct nat_plan plan = {.addrs = two, .n_addrs = 2};
+	uint32_t second;
+
+	assert_int_equal(nat_apply(&sw, &plan, NULL), 0);
+	second = two[1].slot;
+	assert_int_not_equal(two[0].slot, second);
+	plan = (struct nat_plan){.addrs = &two[1], .n_addrs = 1};
+	assert_int_equal(nat_apply(&sw, &plan, NULL), 0);
+	assert_int_equal(two[1].slot, second);
+}
+
 static void masquerade_follows_the_interface(void **state)
 {
 	const struct pool *p;
@@ -560,7 +652,7 @@ static void masquerade_follows_the_interface(void **state)
 	assert_false(nat_pool_has(sw.nat, id, old));
 }
 
-static struct flow *entry(void)
+static struct flow *forward_entry(void)
 {
 	return flowtab_entry(&sw.flows->tab[0], flowtab_find(&sw.flows->tab[0], &forward_key, NULL));
 }
@@ -622,9 +714,9 @@ static void flush_without_a_filter_is_refused(void **state)
 static void flush_leaves_what_has_begun_since(void **state)
 {
 	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
-	entry()->created_ns = flow_now_ns() + 1000000000ull;
+	forward_entry()->created_ns = flow_now_ns() + 1000000000ull;
 	assert_int_equal(flush("all"), 0);
-	entry()->created_ns = 0;
+	forward_entry()->created_ns = 0;
 	assert_int_equal(flush("all"), 1);
 }
 
@@ -653,7 +745,7 @@ static void who_watches_is_told(void **state)
 	told(&s, text, sizeof(text));
 	assert_string_equal(text, "");
 	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
-	entry()->created_ns = flow_now_ns();
+	forward_entry()->created_ns = flow_now_ns();
 	pass();
 	pass();
 	told(&s, text, sizeof(text));
@@ -724,6 +816,8 @@ int main(void)
 		TEST(fresh_mappings_stay),
 		TEST(flows_of_a_gone_rule_end),
 		TEST(flows_on_a_gone_address_end),
+		TEST(flows_of_a_gone_vrf_end),
+		TEST(slots_are_of_one_vrf),
 		TEST(masquerade_follows_the_interface),
 		TEST(flush_ends_pairs),
 		TEST(flush_without_a_filter_is_refused),

@@ -179,14 +179,14 @@ static void preference_test(void **arg)
 	assert_false(view(s, "10.9.0.0/16", RIB_STATIC, 100).active);
 	assert_string_equal(view(s, "10.9.0.0/16", RIB_STATIC, 100).reason, "another route is better");
 	assert_false(settle(s));
-	rib_remove(s->rib, 0, &p, RIB_STATIC, 50);
+	rib_remove(s->rib, 0, &p, RIB_STATIC, 0, 50);
 	assert_true(settle(s));
 	assert_via(s, "10.9.1.1", "10.0.0.1", 1);
 	put(s, "10.9.0.0/16", RIB_KERNEL, 0, 10, via("10.0.0.3", 3, 1)); /* its distance changes its rank */
 	settle(s);
 	assert_via(s, "10.9.1.1", "10.0.0.3", 3);
-	rib_remove(s->rib, 0, &p, RIB_KERNEL, 10);
-	rib_remove(s->rib, 0, &p, RIB_STATIC, 100);
+	rib_remove(s->rib, 0, &p, RIB_KERNEL, 0, 10);
+	rib_remove(s->rib, 0, &p, RIB_STATIC, 0, 100);
 	settle(s);
 	assert_int_equal(result(s, "10.9.1.1"), 0);
 	assert_int_equal(rib_count(s->rib), 0);
@@ -256,7 +256,7 @@ static void recursion_test(void **arg)
 	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 5, 1));
 	settle(s);
 	assert_via(s, "198.51.100.1", "10.0.0.9", 5);
-	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0);
+	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0, 0);
 	settle(s);
 	assert_int_equal(result(s, "198.51.100.1"), 0);
 	assert_int_equal(result(s, "192.0.2.1"), 0);
@@ -278,7 +278,7 @@ static void loop_test(void **arg)
 	settle(s);
 	assert_int_equal(result(s, "10.1.0.1"), 0);
 	assert_int_equal(result(s, "10.2.0.1"), 0);
-	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0);
+	rib_remove(s->rib, 0, &p, RIB_CONNECTED, 0, 0);
 	settle(s);
 }
 
@@ -354,7 +354,7 @@ static void fib_full_test(void **arg)
 	assert_int_equal(rib_refused(s->rib, true, &errs), -E2BIG);
 	assert_non_null(strstr(errs.v[0].text, "10.2.0.0/16"));
 	assert_string_equal(view(s, "10.2.0.0/16", RIB_STATIC, 0).reason, "the table of routes is full");
-	rib_remove(s->rib, 0, &p, RIB_STATIC, 0);
+	rib_remove(s->rib, 0, &p, RIB_STATIC, 0, 0);
 	settle(s);
 	settle(s);
 	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
@@ -389,6 +389,204 @@ static void nexthops_full_test(void **arg)
 	errs_free(&errs);
 }
 
+/* ---- tables, and from VRF to VRF */
+
+static void put_in(struct state *s, uint16_t vrf, const char *to, uint8_t source, uint8_t distance, uint32_t table, uint8_t rank,
+		   uint32_t metric, struct rib_nexthop nh)
+{
+	struct rib_route_spec spec = {.vrf = vrf,
+				      .to = pfx(to),
+				      .source = source,
+				      .distance = distance,
+				      .metric = metric,
+				      .table = table,
+				      .rank = rank,
+				      .type = source == RIB_CONNECTED ? NEXTHOP_CONNECTED
+					      : source == RIB_LOCAL   ? NEXTHOP_LOCAL
+								      : NEXTHOP_GATEWAY,
+				      .nexthops = &nh,
+				      .n = source != RIB_LOCAL};
+
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+}
+
+static void remove_from(struct state *s, uint16_t vrf, const char *to, uint8_t source, uint32_t table, uint32_t metric)
+{
+	struct prefix p = pfx(to);
+
+	rib_remove(s->rib, vrf, &p, source, table, metric);
+}
+
+/* Interface of the nexthop that an address of a VRF leaves by; 0: no route; -1: the host's. */
+static int way(struct state *s, uint16_t vrf, const char *text)
+{
+	struct addr a;
+	uint8_t family;
+	uint32_t id;
+
+	assert_int_equal(addr_parse(text, &a, &family), 0);
+	id = fib_lookup(s->fib, vrf, &a);
+	if (!id)
+		return 0;
+	return nexthop_at(s->ns, id)->type == NEXTHOP_LOCAL ? -1 : nexthop_at(s->ns, id)->iface;
+}
+
+/* The same prefix and metric in two tables of a VRF: distance, then the order of the tables, then metric. */
+static void tables_test(void **arg)
+{
+	struct state *s = *arg;
+
+	put_in(s, 1, "10.9.0.0/16", RIB_KERNEL, 20, 101, 0, 500, via("10.0.0.1", 1, 1));
+	put_in(s, 1, "10.9.0.0/16", RIB_KERNEL, 20, 102, 1, 5, via("10.0.0.2", 2, 1));
+	put_in(s, 1, "10.9.0.0/16", RIB_KERNEL, 20, 102, 1, 500, via("10.0.0.4", 4, 1));
+	settle(s);
+	assert_int_equal(way(s, 1, "10.9.0.1"), 1);
+	put_in(s, 1, "10.9.0.0/16", RIB_KERNEL, 10, 103, 2, 900, via("10.0.0.3", 3, 1));
+	settle(s);
+	assert_int_equal(way(s, 1, "10.9.0.1"), 3);
+	remove_from(s, 1, "10.9.0.0/16", RIB_KERNEL, 103, 900);
+	remove_from(s, 1, "10.9.0.0/16", RIB_KERNEL, 101, 500);
+	settle(s);
+	assert_int_equal(way(s, 1, "10.9.0.1"), 2);
+	put_in(s, 1, "10.9.3.0/24", RIB_KERNEL, 200, 103, 2, 0, via("10.0.0.3", 3, 1)); /* longer is better, in whatever table */
+	settle(s);
+	assert_int_equal(way(s, 1, "10.9.3.1"), 3);
+	assert_int_equal(way(s, 1, "10.9.4.1"), 2);
+	assert_int_equal(rib_installed(s->rib, 1, 4), 2);
+	assert_int_equal(rib_installed(s->rib, 1, 6), 0);
+}
+
+static struct prefix_filter filter(const char *to, uint8_t ge, uint8_t le, bool deny)
+{
+	return (struct prefix_filter){.to = pfx(to), .ge = ge, .le = le, .deny = deny};
+}
+
+static struct rib_view imported(struct state *s, const char *to)
+{
+	struct find f = {.to = pfx(to), .source = RIB_IMPORT};
+
+	assert_int_equal(rib_each(s->rib, RIB_IMPORT, see, &f), 1);
+	return f.v;
+}
+
+/* Filtered by prefix, follows every change, and ends with the rule. */
+static void import_test(void **arg)
+{
+	struct state *s = *arg;
+	struct prefix_filter f[] = {filter("10.5.0.0/16", 16, 32, true), filter("10.0.0.0/8", 8, 24, false)};
+	struct rib_import rule = {.from = 1, .to = 2, .prefixes = f, .n = 2};
+
+	put_in(s, 1, "10.1.0.0/16", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.1", 1, 1));
+	put_in(s, 1, "10.5.1.0/24", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.1", 1, 1));
+	put_in(s, 1, "10.1.1.0/25", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.1", 1, 1));
+	put_in(s, 1, "11.0.0.0/8", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.1", 1, 1));
+	assert_int_equal(rib_imports_set(s->rib, &rule, 1), 0);
+	settle(s);
+	assert_int_equal(way(s, 2, "10.1.1.1"), 1);
+	assert_int_equal(way(s, 2, "10.5.1.1"), 0);
+	assert_int_equal(way(s, 2, "11.1.1.1"), 0);
+	assert_int_equal(rib_installed(s->rib, 2, 4), 1);
+	assert_int_equal(imported(s, "10.1.0.0/16").from, 1);
+	assert_int_equal(imported(s, "10.1.0.0/16").origin, RIB_STATIC);
+	assert_true(imported(s, "10.1.0.0/16").active);
+
+	put_in(s, 1, "10.1.0.0/16", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.2", 2, 1));
+	put_in(s, 1, "10.2.0.0/16", RIB_KERNEL, 20, 101, 0, 7, via("10.0.0.3", 3, 1));
+	settle(s);
+	assert_int_equal(way(s, 2, "10.1.1.1"), 2);
+	assert_int_equal(way(s, 2, "10.2.1.1"), 3);
+	put_in(s, 1, "10.2.0.0/16", RIB_STATIC, 1, 0, 0, 9, via("10.0.0.4", 4, 1)); /* a better one there is the one here */
+	settle(s);
+	assert_int_equal(way(s, 2, "10.2.1.1"), 4);
+	s->down[4] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(way(s, 2, "10.2.1.1"), 3);
+	remove_from(s, 1, "10.2.0.0/16", RIB_KERNEL, 101, 7);
+	remove_from(s, 1, "10.2.0.0/16", RIB_STATIC, 0, 9);
+	settle(s);
+	assert_int_equal(way(s, 2, "10.2.1.1"), 0);
+
+	rule.n = 0; /* all */
+	assert_int_equal(rib_imports_set(s->rib, &rule, 1), 0);
+	settle(s);
+	assert_int_equal(way(s, 2, "11.1.1.1"), 1);
+	assert_int_equal(way(s, 2, "10.5.1.1"), 1);
+	assert_int_equal(rib_imports_set(s->rib, NULL, 0), 0);
+	settle(s);
+	assert_int_equal(rib_installed(s->rib, 2, 4), 0);
+	assert_int_equal(rib_count(s->rib), 4);
+}
+
+/* In a circle of three nothing goes further than one step, and a VRF's own route is better than any import. */
+static void import_circle_test(void **arg)
+{
+	struct state *s = *arg;
+	struct rib_import rules[] = {{.from = 1, .to = 2}, {.from = 2, .to = 3}, {.from = 3, .to = 1}, {.from = 2, .to = 1}};
+
+	assert_int_equal(rib_imports_set(s->rib, rules, 4), 0);
+	put_in(s, 1, "10.1.0.0/16", RIB_KERNEL, 200, 101, 0, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(way(s, 2, "10.1.1.1"), 1);
+	assert_int_equal(way(s, 3, "10.1.1.1"), 0);
+	put_in(s, 2, "10.1.0.0/16", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.2", 2, 1));
+	settle(s);
+	assert_int_equal(way(s, 1, "10.1.1.1"), 1);
+	assert_int_equal(way(s, 2, "10.1.1.1"), 2);
+	assert_int_equal(way(s, 3, "10.1.1.1"), 2);
+	remove_from(s, 1, "10.1.0.0/16", RIB_KERNEL, 101, 0);
+	settle(s);
+	assert_int_equal(way(s, 1, "10.1.1.1"), 2);
+	remove_from(s, 2, "10.1.0.0/16", RIB_STATIC, 0, 0);
+	assert_true(settle(s));
+	assert_int_equal(rib_count(s->rib), 0);
+	assert_false(settle(s));
+}
+
+/* A connected prefix brings the interface's address along, unless the VRF has the prefix itself: then a station may have it. */
+static void import_connected_test(void **arg)
+{
+	struct state *s = *arg;
+	struct prefix_filter f = filter("10.0.0.0/8", 24, 24, false);
+	struct rib_import rule = {.from = 1, .to = 0, .prefixes = &f, .n = 1};
+
+	put_in(s, 1, "10.1.1.0/24", RIB_CONNECTED, 0, 0, 0, 0, via(NULL, 1, 1));
+	put_in(s, 1, "10.1.1.1/32", RIB_LOCAL, 0, 0, 0, 0, via(NULL, 0, 1));
+	put_in(s, 1, "10.2.2.2/32", RIB_LOCAL, 0, 0, 0, 0, via(NULL, 0, 1));
+	assert_int_equal(rib_imports_set(s->rib, &rule, 1), 0);
+	settle(s);
+	assert_int_equal(way(s, 0, "10.1.1.9"), 1);
+	assert_int_equal(way(s, 0, "10.1.1.1"), -1);
+	assert_int_equal(way(s, 0, "10.2.2.2"), 0);
+	put_in(s, 0, "10.1.1.0/24", RIB_CONNECTED, 0, 0, 0, 0, via(NULL, 5, 1));
+	settle(s);
+	assert_int_equal(way(s, 0, "10.1.1.9"), 5);
+	assert_int_equal(way(s, 0, "10.1.1.1"), 5);
+	remove_from(s, 0, "10.1.1.0/24", RIB_CONNECTED, 0, 0);
+	settle(s);
+	assert_int_equal(way(s, 0, "10.1.1.1"), -1);
+	remove_from(s, 1, "10.1.1.0/24", RIB_CONNECTED, 0, 0);
+	settle(s);
+	assert_int_equal(way(s, 0, "10.1.1.9"), 0);
+}
+
+/* A gateway is looked up in the VRF of the route that names it, also when that route stands in another. */
+static void import_recursion_test(void **arg)
+{
+	struct state *s = *arg;
+	struct rib_import rule = {.from = 1, .to = 2};
+
+	put_in(s, 1, "10.0.0.0/24", RIB_CONNECTED, 0, 0, 0, 0, via(NULL, 1, 1));
+	put_in(s, 2, "10.0.0.0/24", RIB_CONNECTED, 0, 0, 0, 0, via(NULL, 2, 1));
+	put_in(s, 1, "10.8.0.0/16", RIB_STATIC, 1, 0, 0, 0, via("10.0.0.9", 0, 1));
+	put_in(s, 2, "10.9.0.0/16", RIB_STATIC, 1, 0, 0, 0, via("10.8.0.1", 0, 1));
+	assert_int_equal(rib_imports_set(s->rib, &rule, 1), 0);
+	settle(s);
+	assert_int_equal(way(s, 2, "10.8.1.1"), 1);
+	assert_int_equal(way(s, 2, "10.9.1.1"), 1);
+	assert_int_equal(way(s, 2, "10.0.0.9"), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +599,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(tables_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(import_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(import_circle_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(import_connected_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(import_recursion_test, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ enum value_type {
 
 #define PARAM_REQUIRED (1 << 0)
 #define PARAM_REPEAT   (1 << 1) /* may come again: lists grow */
-#define PARAM_HOP      (1 << 2) /* belongs to the nexthop that is being described */
+#define PARAM_HOP      (1 << 2) /* belongs to the item of a list (a nexthop) that is being described */
 #define PARAM_NEW_HOP  (1 << 3) /* starts the next one */
 #define PARAM_REST     (1 << 4) /* positional: all the words that are no key, with spaces between them */
 
@@ -54,6 +54,7 @@ struct command {
 	void (*print)(const json_t *answer); /* for people */
 	const char *example;
 	const char *type; /* the item's `type`, where the path says it already */
+	const char *hops; /* the list that PARAM_HOP means; NULL: `via` */
 };
 
 extern const struct command commands[];
@@ -159,7 +160,9 @@ void cell_text(const json_t *value, char *buf, size_t size);
 void print_ports(const json_t *answer);
 void print_vlans(const json_t *answer);
 void print_interfaces(const json_t *answer);
+void print_vrfs(const json_t *answer);
 void print_route(const json_t *route);
+void print_route_get(const json_t *answer);
 void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flow_count(const json_t *answer);

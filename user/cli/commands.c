@@ -13,7 +13,7 @@
 		 .type = VALUE_TIME,                                                                                             \
 		 .help = "go back after TIME (60s, 5m) unless confirmed"}
 
-#define VRF {.key = "vrf", .value = "NAME", .json = "vrf", .help = "routing domain (default)"}
+#define VRF {.key = "vrf", .value = "NAME", .json = "vrf", .names = "/v1/vrfs", .help = "routing domain (default)"}
 
 static const struct param port_add[] = {
 	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "netdev, or a glob: vnet*"},
@@ -71,6 +71,35 @@ static const struct param interface_delete[] = {
 	END,
 };
 
+static const struct param vrf_add[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED},
+	{.key = "table",
+	 .value = "N[,N…]",
+	 .json = "table",
+	 .type = VALUE_LIST,
+	 .help = "the kernel's routing tables, the first one preferred"},
+	{.key = "import",
+	 .value = "VRF",
+	 .json = "vrf",
+	 .flags = PARAM_HOP | PARAM_NEW_HOP,
+	 .names = "/v1/vrfs",
+	 .help = "its routes come in, too; may come again"},
+	{.key = "prefix",
+	 .value = "PREFIX[,…]",
+	 .json = "prefixes",
+	 .type = VALUE_LIST,
+	 .flags = PARAM_HOP | PARAM_REPEAT,
+	 .help = "only these: 10.0.0.0/8, '10.0.0.0/8 le 24', 'deny 10.9.0.0/16'"},
+	CHANGE,
+	END,
+};
+
+static const struct param vrf_delete[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/vrfs"},
+	CHANGE,
+	END,
+};
+
 static const struct param route_add[] = {
 	{.value = "PREFIX", .json = "to", .flags = PARAM_REQUIRED, .help = "10.0.0.0/8, 2001:db8::/32"},
 	{.key = "via", .value = "ADDR", .json = "address", .flags = PARAM_HOP, .help = "the gateway"},
@@ -105,7 +134,7 @@ static const struct param route_delete[] = {
 static const struct param route_show[] = {
 	{.value = "PREFIX", .json = "?to", .help = "of this prefix alone"},
 	{.key = "longer", .value = "PREFIX", .json = "?longer", .help = "of every prefix within this one"},
-	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs"},
 	{.key = "protocol", .value = "NAME", .json = "?protocol", .help = "static, connected, local, nat, bgp, bird, kernel …"},
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
 	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
@@ -117,7 +146,16 @@ static const struct param route_show[] = {
 
 static const struct param route_get[] = {
 	{.value = "ADDR", .json = "?addr", .flags = PARAM_REQUIRED},
-	{.key = "vrf", .value = "NAME", .json = "?vrf"},
+	{.key = "from", .value = "ADDR", .json = "?from", .help = "the source"},
+	{.key = "iif",
+	 .value = "PORT",
+	 .json = "?iif",
+	 .names = "/v1/interfaces",
+	 .help = "the interface or port it comes in by"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs", .help = "(that of iif, or default)"},
+	{.key = "ipproto", .value = "PROTO", .json = "?ipproto", .help = "tcp, udp, icmp … or a number"},
+	{.key = "sport", .value = "PORT", .json = "?sport", .help = "of an echo request: its identifier"},
+	{.key = "dport", .value = "PORT", .json = "?dport"},
 	END,
 };
 
@@ -322,6 +360,18 @@ const struct command commands[] = {
 	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
 	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
 
+	GET("vrf show", "/v1/vrfs", print_vrfs, NULL, "routing domains, their tables, interfaces, imports"),
+	{.path = "vrf add",
+	 .method = "POST",
+	 .url = "/v1/vrfs",
+	 .run = run_request,
+	 .print = print_change,
+	 .params = vrf_add,
+	 .hops = "import",
+	 .help = "a routing domain of its own",
+	 .example = "sluice vrf add blue table 102 import red prefix 10.0.0.0/8"},
+	DELETE("vrf delete", "/v1/vrfs", vrf_delete, "take a VRF away"),
+
 	{.path = "route show",
 	 .method = "GET",
 	 .url = "/v1/routes",
@@ -332,7 +382,14 @@ const struct command commands[] = {
 	ADD("route add", "/v1/routes", route_add, "add a static route",
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
-	GET("route get", "/v1/routes/get", print_members, route_get, "how a packet to ADDR would go"),
+	{.path = "route get",
+	 .method = "GET",
+	 .url = "/v1/routes/get",
+	 .run = run_request,
+	 .print = print_route_get,
+	 .params = route_get,
+	 .help = "how the first packet of a connection would go, and why",
+	 .example = "sluice route get 198.51.100.7 from 10.0.10.5 iif vlan10 ipproto tcp sport 40000 dport 443"},
 
 	GET("nexthop show", "/v1/nexthops", print_nexthops, NULL, "gateways, their state and counters"),
 	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,

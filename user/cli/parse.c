@@ -354,11 +354,12 @@ static int set(struct parser *p, const struct param *param, json_t *value, char 
 
 	if (param->flags & PARAM_HOP) {
 		if (!p->hop) {
-			json_t *list = json_object_get(p->args, "via");
+			const char *name = p->cmd->hops ? p->cmd->hops : "via";
+			json_t *list = json_object_get(p->args, name);
 
 			if (!list) {
 				list = json_array();
-				json_object_set_new(p->args, "via", list);
+				json_object_set_new(p->args, name, list);
 			}
 			p->hop = json_object();
 			json_array_append_new(list, p->hop);
@@ -411,10 +412,10 @@ static int add_word(struct parser *p, const struct param *param, const char *wor
 
 static int take_key(struct parser *p, const struct param *param, char why[CLI_ERROR])
 {
-	if (param->flags & PARAM_NEW_HOP) {
+	if (param->flags & PARAM_NEW_HOP)
 		p->hop = NULL;
+	if (param->flags & PARAM_NEW_HOP && !param->value)
 		return 0;
-	}
 	if (param->value) {
 		p->pending = param;
 		return 0;

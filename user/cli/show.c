@@ -87,6 +87,49 @@ void print_interfaces(const json_t *answer)
 	table_print(answer, columns, N(columns), "no interfaces: sluice interface add NAME vlan ID address ADDR/LEN");
 }
 
+static void cell_family4(const json_t *row, char *buf, size_t size)
+{
+	cell_text(json_object_get(json_object_get(row, "routes"), "ipv4"), buf, size);
+}
+
+static void cell_family6(const json_t *row, char *buf, size_t size)
+{
+	cell_text(json_object_get(json_object_get(row, "routes"), "ipv6"), buf, size);
+}
+
+/* "red (10.0.0.0/8 le 24), default" */
+static void cell_imports(const json_t *row, char *buf, size_t size)
+{
+	const json_t *import, *prefixes;
+	char text[256];
+	size_t i, n = 0;
+
+	*buf = '\0';
+	json_array_foreach (json_object_get(row, "import"), i, import) {
+		prefixes = json_object_get(import, "prefixes");
+		cell_text(prefixes, text, sizeof(text));
+		if (n < size)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s%s%s%s", i ? ", " : "", text_of(import, "vrf"),
+					      prefixes ? " (" : "", prefixes ? text : "", prefixes ? ")" : "");
+	}
+}
+
+void print_vrfs(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{.title = "VRF", .key = "name"},
+		{.title = "ID", .key = "id", .right = true},
+		{.title = "STATE", .key = "state"},
+		{.title = "TABLES", .key = "tables"},
+		{.title = "IPV4", .cell = cell_family4, .right = true},
+		{.title = "IPV6", .cell = cell_family6, .right = true},
+		{.title = "INTERFACES", .key = "interfaces"},
+		{.title = "IMPORTS", .cell = cell_imports},
+	};
+
+	table_print(answer, columns, N(columns), "no VRFs");
+}
+
 static void print_hop(const json_t *hop)
 {
 	const char *via = text_of(hop, "via"), *iface = text_of(hop, "interface"), *state = text_of(hop, "state");
@@ -102,11 +145,14 @@ static void print_hop(const json_t *hop)
 		printf(" (%s)", state);
 }
 
+#define MAIN_TABLE 254
+
 /* In the manner of `ip route`: one line a route, `nexthop` lines under one that has several. */
 void print_route(const json_t *r)
 {
 	const json_t *hops = json_object_get(r, "nexthops"), *hop;
-	const char *type = text_of(r, "type"), *vrf = text_of(r, "vrf"), *reason = text_of(r, "reason");
+	const char *type = text_of(r, "type"), *vrf = text_of(r, "vrf"), *reason = text_of(r, "reason"),
+		   *from = text_of(r, "from_vrf");
 	const json_t *active = json_object_get(r, "active");
 	size_t i;
 
@@ -119,8 +165,12 @@ void print_route(const json_t *r)
 	printf(" proto %s", text_of(r, "protocol"));
 	if (json_integer_value(json_object_get(r, "metric")))
 		printf(" metric %lld", (long long)json_integer_value(json_object_get(r, "metric")));
+	if (json_integer_value(json_object_get(r, "table")) != MAIN_TABLE && json_object_get(r, "table"))
+		printf(" table %lld", (long long)json_integer_value(json_object_get(r, "table")));
 	if (*vrf && strcmp(vrf, "default") != 0)
 		printf(" vrf %s", vrf);
+	if (*from)
+		printf(" from vrf %s", from);
 	if (*reason)
 		printf(" (%s)", reason);
 	putchar('\n');

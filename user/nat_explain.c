@@ -1,0 +1,108 @@
+/* nat_explain.c: what the rules of NAT would make of a packet, read from the tables that the data plane reads, in its order
+ * (bpf/nat.h). Nothing is allocated: which port of a pool a connection would get is not said.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include "nat_priv.h"
+
+/* The first `len` bits of `to`, the others of `a`. */
+static struct addr moved(const struct addr *to, unsigned len, const struct addr *a)
+{
+	struct addr r = *a;
+	uint8_t mask;
+
+	memcpy(&r, to, len / 8);
+	if (len % 8) {
+		mask = (uint8_t)(0xff00 >> len % 8);
+		r.a8[len / 8] = (to->a8[len / 8] & mask) | (a->a8[len / 8] & ~mask);
+	}
+	return r;
+}
+
+static bool holds(const struct addr *prefix, unsigned len, const struct addr *a)
+{
+	struct addr m = moved(prefix, len, a);
+
+	return !memcmp(&m, a, sizeof(m));
+}
+
+static bool find_rule(const struct nat *nat, const struct nat_packet *p, struct dnat_rule *ret)
+{
+	struct dnat_key key = {.daddr = p->daddr, .dport = p->dport, .vrf = p->vrf, .proto = p->proto};
+
+	if (!table_lookup(nat->dnat, &key, ret))
+		return true;
+	key.dport = 0;
+	if (!table_lookup(nat->dnat, &key, ret))
+		return true;
+	key.proto = 0;
+	return !table_lookup(nat->dnat, &key, ret);
+}
+
+/* An address that NAT answers for, and no rule forwards: a mapping may let the packet in. */
+static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, bool own)
+{
+	struct nat_outside_key key = {.addr = p->daddr, .port = p->dport, .vrf = p->vrf, .proto = p->proto};
+	struct nat_found none = {.vrf = p->vrf}, f = none;
+	struct nat_outside o, sent;
+
+	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
+		return none;
+	f.action = own ? NULL : "filtered";
+	if (table_lookup(sw->nat->outside, &key, &o))
+		return f;
+	key.remote = p->saddr;
+	if (o.filtering == NAT_FILTER_ADDRESS_PORT ||
+	    (o.filtering == NAT_FILTER_ADDRESS &&
+	     (table_lookup(sw->nat->outside, &key, &sent) || memcmp(&sent.inside, &o.inside, sizeof(sent.inside))))) {
+		if (p->proto == IPPROTO_TCP)
+			f.action = "filtered";
+		return f;
+	}
+	return (struct nat_found){nat_rule_name(sw, o.rule), "mapping", o.inside.addr, o.inside.port, o.inside.vrf};
+}
+
+struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p)
+{
+	struct dnat_key mark_key = {.daddr = p->daddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+	struct nat_static_key static_key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->daddr};
+	struct nat_found f = {.vrf = p->vrf};
+	struct dnat_rule rule, mark;
+	struct nat_static s;
+	bool marked = !table_lookup(sw->nat->dnat, &mark_key, &mark);
+
+	if (marked && find_rule(sw->nat, p, &rule)) {
+		bool ports = p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP;
+
+		return (struct nat_found){nat_rule_name(sw, rule.rule), "dnat", rule.to, ports ? rule.to_port : 0, rule.vrf};
+	}
+	if (sw->control->nat_statics && !table_lookup(sw->nat->statics, &static_key, &s)) {
+		f.rule = nat_rule_name(sw, s.rule);
+		f.action = "static";
+		f.addr = moved(&s.to, s.len, &p->daddr);
+		return f;
+	}
+	return marked ? find_mapping(sw, p, mark.flags & DNAT_F_OWN) : f;
+}
+
+struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface)
+{
+	static const char *const actions[] = {
+		[SNAT_POOL] = "pool", [SNAT_MASQUERADE] = "masquerade", [SNAT_EXEMPT] = "none", [SNAT_STATIC] = "static"};
+	const struct snat_rule *r = &sw->nat->snat[sw->control->snat_bank ? SNAT_RULE_MAX : 0];
+	struct nat_found f = {.vrf = p->vrf};
+
+	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++) {
+		if (r[i].vrf != p->vrf || (r[i].family && r[i].family != p->family) || (r[i].proto && r[i].proto != p->proto) ||
+		    (r[i].out_iface && r[i].out_iface != out_iface) || !holds(&r[i].src, r[i].src_len, &p->saddr) ||
+		    !holds(&r[i].dst, r[i].dst_len, &p->daddr))
+			continue;
+		f.rule = nat_rule_name(sw, r[i].rule);
+		f.action = r[i].action < sizeof(actions) / sizeof(actions[0]) ? actions[r[i].action] : NULL;
+		if (r[i].action == SNAT_STATIC)
+			f.addr = moved(&r[i].to, r[i].src_len, &p->saddr);
+		return f;
+	}
+	return f;
+}
