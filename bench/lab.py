@@ -25,7 +25,7 @@ WANS = 4
 
 CONFIG = """
 settings: {{fdb-ageing: 1000000s, hash-seed: 7}}
-tables: {{flows: {flows}, fdb: 1048576, routes4: 2097152, routes6: 524288}}
+tables: {{flows: {flows}, flows6: {flows}, fdb: 1048576, routes4: 2097152, routes6: 524288}}
 ports:
   in1: {{mode: trunk, vlans: [10, 20], xdp: native}}
   in2: {{mode: access, vlan: 10, xdp: native}}
@@ -58,7 +58,7 @@ nat:
 def config(flows, nat):
     wans = range(1, WANS + 1)
     return (CONFIG + (NAT if nat else "")).format(
-        flows=flows,
+        flows=flows // 2,
         pool=POOL,
         wan_ports="\n".join(f"  wan{i}: {{mode: routed, xdp: native}}" for i in wans),
         wan_ifaces="\n".join(f'  wan{i}: {{port: wan{i}, addresses: [192.0.2.{4 * i - 3}/30, "2001:db8:e{i}::1/64"]}}' for i in wans),

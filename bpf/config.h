@@ -12,5 +12,6 @@ const volatile __u8 cfg_nat_log = 0;
 const volatile __u8 cfg_rpf = 1;
 const volatile __u8 cfg_mss = 1;
 const volatile __u8 cfg_trace = 0;
+const volatile __u8 cfg_resize = 0; /* tables of another size are being filled, see flowtab.h */
 
 #endif

@@ -14,7 +14,7 @@
 #include "pkt.h"
 #include "counter.h"
 #include "csum.h"
-#include "flowtab.h"
+#include "flow_entry.h"
 #include "frag.h"
 #include "iface.h"
 #include "nat.h"

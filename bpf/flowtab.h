@@ -60,6 +60,51 @@ struct {
 	__type(value, struct flow6);
 } flows6 SEC(".maps");
 
+/* The same with another size, while there are such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_table);
+} flow_table_next SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_bucket);
+} flow_words4_next SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_bucket);
+} flow_words6_next SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} flows4_next SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow6);
+} flows6_next SEC(".maps");
+
+/* Which table: the family, and whether it is the next one. A constant wherever it stands. */
+#define FLOWTAB_NEXT	  16
+#define FLOWTAB_FAMILY(t) ((t) & 15)
+
 #define FLOWTAB_KEY4	   4 /* words of a key */
 #define FLOWTAB_KEY6	   10
 #define FLOWTAB_LOCK_TRIES 256
@@ -110,42 +155,68 @@ static __always_inline void flowtab_place(__u64 hash, __u32 buckets, struct flow
 	ret->home = (low & 0xffff) * FLOW_SLOTS >> 16;
 }
 
-/* ---- access, by family: a constant in all that follows */
+/* ---- access, by table: a constant in all that follows */
 
-static __always_inline struct flow_table *flowtab_get(void)
+static __always_inline struct flow_table *flowtab_get(__u8 table)
 {
 	__u32 zero = 0;
 
+	if (table & FLOWTAB_NEXT)
+		return bpf_map_lookup_elem(&flow_table_next, &zero);
 	return bpf_map_lookup_elem(&flow_table, &zero);
 }
 
-static __always_inline struct flow_bucket *flowtab_bucket(__u8 family, __u32 i)
+static __always_inline struct flow_bucket *flowtab_bucket(__u8 table, __u32 i)
 {
-	if (family == 4)
+	switch (table) {
+	case 4:
 		return bpf_map_lookup_elem(&flow_words4, &i);
-	return bpf_map_lookup_elem(&flow_words6, &i);
+	case 6:
+		return bpf_map_lookup_elem(&flow_words6, &i);
+	case 4 | FLOWTAB_NEXT:
+		return bpf_map_lookup_elem(&flow_words4_next, &i);
+	default:
+		return bpf_map_lookup_elem(&flow_words6_next, &i);
+	}
 }
 
-static __always_inline struct flow *flowtab_at(__u8 family, __u32 i)
+static __always_inline struct flow *flowtab_at4(__u8 table, __u32 i)
 {
-	if (family == 4)
-		return bpf_map_lookup_elem(&flows4, &i);
+	if (table & FLOWTAB_NEXT)
+		return bpf_map_lookup_elem(&flows4_next, &i);
+	return bpf_map_lookup_elem(&flows4, &i);
+}
+
+static __always_inline struct flow6 *flowtab_at6(__u8 table, __u32 i)
+{
+	if (table & FLOWTAB_NEXT)
+		return bpf_map_lookup_elem(&flows6_next, &i);
 	return bpf_map_lookup_elem(&flows6, &i);
 }
 
-static __always_inline bool flowtab_key_is(__u8 family, __u32 i, const void *key)
+static __always_inline struct flow *flowtab_at(__u8 table, __u32 i)
+{
+	struct flow6 *f;
+
+	if (FLOWTAB_FAMILY(table) == 4)
+		return flowtab_at4(table, i);
+	f = flowtab_at6(table, i);
+	return f ? &f->flow : NULL;
+}
+
+static __always_inline bool flowtab_key_is(__u8 table, __u32 i, const void *key)
 {
 	const __u64 *want = key, *have;
 
-	if (family == 4) {
-		struct flow *f = bpf_map_lookup_elem(&flows4, &i);
+	if (FLOWTAB_FAMILY(table) == 4) {
+		struct flow *f = flowtab_at4(table, i);
 
 		if (!f)
 			return false;
 		have = (const __u64 *)&f->key4;
 		return have[0] == want[0] && have[1] == want[1];
 	} else {
-		struct flow6 *f = bpf_map_lookup_elem(&flows6, &i);
+		struct flow6 *f = flowtab_at6(table, i);
 
 		if (!f)
 			return false;
@@ -162,17 +233,17 @@ static __always_inline void flowtab_copy(__u64 *to, const __u64 *from, __u32 wor
 }
 
 /* Entry `i`, which nobody else looks at, becomes `f` under `key`. */
-static __always_inline bool flowtab_fill(__u8 family, __u32 i, const void *key, const struct flow *f)
+static __always_inline bool flowtab_fill(__u8 table, __u32 i, const void *key, const struct flow *f)
 {
-	if (family == 4) {
-		struct flow *e = bpf_map_lookup_elem(&flows4, &i);
+	if (FLOWTAB_FAMILY(table) == 4) {
+		struct flow *e = flowtab_at4(table, i);
 
 		if (!e)
 			return false;
 		flowtab_copy((__u64 *)&e->key4, key, sizeof(e->key4) / 8);
 		flowtab_copy((__u64 *)e + 2, (const __u64 *)f + 2, sizeof(*f) / 8 - 2);
 	} else {
-		struct flow6 *e = bpf_map_lookup_elem(&flows6, &i);
+		struct flow6 *e = flowtab_at6(table, i);
 
 		if (!e)
 			return false;
@@ -248,9 +319,9 @@ static __always_inline bool flowtab_may_have(const struct flow_bucket *b, __u32 
 }
 
 /* Index of the entry + 1; 0: not in this bucket. */
-static __always_inline __u32 flowtab_search_in(__u8 family, __u32 bucket, __u32 word, const void *key)
+static __always_inline __u32 flowtab_search_in(__u8 table, __u32 bucket, __u32 word, const void *key)
 {
-	struct flow_bucket *b = flowtab_bucket(family, bucket);
+	struct flow_bucket *b = flowtab_bucket(table, bucket);
 	__u32 mask, i;
 
 	if (!b || !flowtab_may_have(b, word))
@@ -261,27 +332,27 @@ static __always_inline __u32 flowtab_search_in(__u8 family, __u32 bucket, __u32 
 		if (!mask)
 			return 0;
 		i = bucket * FLOW_SLOTS + __builtin_popcount((mask & -mask) - 1);
-		if (flowtab_key_is(family, i, key))
+		if (flowtab_key_is(table, i, key))
 			return i + 1;
 		mask &= mask - 1;
 	}
 	return 0;
 }
 
-static __always_inline __u32 flowtab_search(__u8 family, const struct flowtab_place *at, const void *key)
+static __always_inline __u32 flowtab_search(__u8 table, const struct flowtab_place *at, const void *key)
 {
-	__u32 i = flowtab_search_in(family, at->first, at->word, key);
+	__u32 i = flowtab_search_in(table, at->first, at->word, key);
 
-	return i ? i : flowtab_search_in(family, at->second, at->word, key);
+	return i ? i : flowtab_search_in(table, at->second, at->word, key);
 }
 
 /* The slot that the hash names first, before all are searched. */
-static __always_inline __u32 flowtab_search_home(__u8 family, const struct flowtab_place *at, const void *key)
+static __always_inline __u32 flowtab_search_home(__u8 table, const struct flowtab_place *at, const void *key)
 {
-	struct flow_bucket *b = flowtab_bucket(family, at->first);
+	struct flow_bucket *b = flowtab_bucket(table, at->first);
 	__u32 i = at->first * FLOW_SLOTS + at->home;
 
-	if (!b || READ_ONCE(b->word[at->home & 15]) != at->word || !flowtab_key_is(family, i, key))
+	if (!b || READ_ONCE(b->word[at->home & 15]) != at->word || !flowtab_key_is(table, i, key))
 		return 0;
 	return i + 1;
 }
@@ -290,7 +361,7 @@ static __always_inline __u32 flowtab_search_home(__u8 family, const struct flowt
  * in memory. NULL: it is not there; it may be elsewhere. */
 static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(4);
 	struct flowtab_place at;
 	struct flow *f;
 	__u64 h;
@@ -306,31 +377,51 @@ static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
 	return f;
 }
 
-/* Index of the entry + 1; 0: there is none. */
-__noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
+/* Index of the entry + 1; 0: there is none. `table`: of IPv4. */
+static __always_inline __u32 flowtab_find_in4(__u8 table, const struct flow_key4 *key)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(table);
 	struct flowtab_place at;
 	__u32 i;
 
 	if (!key || !t)
 		return 0;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
-	i = flowtab_search_home(4, &at, key);
-	return likely(i) ? i : flowtab_search(4, &at, key);
+	i = flowtab_search_home(table, &at, key);
+	return likely(i) ? i : flowtab_search(table, &at, key);
 }
 
-__noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
+static __always_inline __u32 flowtab_find_in6(__u8 table, const struct flow_key6 *key)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(table);
 	struct flowtab_place at;
 	__u32 i;
 
 	if (!key || !t)
 		return 0;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
-	i = flowtab_search_home(6, &at, key);
-	return likely(i) ? i : flowtab_search(6, &at, key);
+	i = flowtab_search_home(table, &at, key);
+	return likely(i) ? i : flowtab_search(table, &at, key);
+}
+
+__noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
+{
+	return flowtab_find_in4(4, key);
+}
+
+__noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
+{
+	return flowtab_find_in6(6, key);
+}
+
+__noinline_global __u32 flowtab_find4_next(const struct flow_key4 *key)
+{
+	return cfg_resize ? flowtab_find_in4(4 | FLOWTAB_NEXT, key) : 0;
+}
+
+__noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
+{
+	return cfg_resize ? flowtab_find_in6(6 | FLOWTAB_NEXT, key) : 0;
 }
 
 /* ---- inserting */
@@ -399,10 +490,10 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 }
 
 /* The entry's word from BUSY to LIVE. A full barrier: the entry is there before its word is. */
-static __always_inline void flowtab_publish(__u8 family, __u32 i, __u32 word)
+static __always_inline void flowtab_publish(__u8 table, __u32 i, __u32 word)
 {
-	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
-	struct flow *f = flowtab_at(family, i);
+	struct flow_bucket *b = flowtab_bucket(table, i / FLOW_SLOTS);
+	struct flow *f = flowtab_at(table, i);
 	__u32 slot = i % FLOW_SLOTS;
 
 	if (!b || !f || !flowtab_is_slot(&slot))
@@ -412,67 +503,87 @@ static __always_inline void flowtab_publish(__u8 family, __u32 i, __u32 word)
 }
 
 /* With the first bucket's lock held. */
-static __always_inline long flowtab_put_locked(__u8 family, const struct flowtab_place *at, struct flow_bucket *first,
+static __always_inline long flowtab_put_locked(__u8 table, const struct flowtab_place *at, struct flow_bucket *first,
 					       const void *key, const struct flow *f)
 {
-	struct flow_bucket *second = flowtab_bucket(family, at->second);
+	struct flow_bucket *second = flowtab_bucket(table, at->second);
 	__u32 i;
 
 	if (!second)
 		return -E2BIG;
-	if (flowtab_search(family, at, key))
+	if (flowtab_search(table, at, key))
 		return -EEXIST;
 	i = flowtab_take(at, first, second);
-	if (!i || !flowtab_fill(family, i - 1, key, f))
+	if (!i || !flowtab_fill(table, i - 1, key, f))
 		return -E2BIG;
-	flowtab_publish(family, i - 1, at->word);
+	flowtab_publish(table, i - 1, at->word);
 	return 0;
 }
 
-static __always_inline long flowtab_put(__u8 family, const struct flowtab_place *at, const void *key, const struct flow *f)
+static __always_inline long flowtab_put(__u8 table, const struct flowtab_place *at, const void *key, const struct flow *f)
 {
-	struct flow_bucket *first = flowtab_bucket(family, at->first);
+	struct flow_bucket *first = flowtab_bucket(table, at->first);
 	long err;
 
 	if (!first)
 		return -E2BIG;
 	if (flowtab_lock(first))
 		return -EBUSY;
-	err = flowtab_put_locked(family, at, first, key, f);
+	err = flowtab_put_locked(table, at, first, key, f);
 	flowtab_unlock(first);
 	return err;
 }
 
 /* 0; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
-__noinline_global int flowtab_insert4(const struct flow_key4 *key, const struct flow *f)
+static __always_inline int flowtab_insert_in4(__u8 table, const struct flow_key4 *key, const struct flow *f)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(table);
 	struct flowtab_place at;
 
 	if (!key || !f || !t)
 		return -E2BIG;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
-	return flowtab_put(4, &at, key, f);
+	return flowtab_put(table, &at, key, f);
 }
 
-__noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct flow *f)
+static __always_inline int flowtab_insert_in6(__u8 table, const struct flow_key6 *key, const struct flow *f)
 {
-	struct flow_table *t = flowtab_get();
+	struct flow_table *t = flowtab_get(table);
 	struct flowtab_place at;
 
 	if (!key || !f || !t)
 		return -E2BIG;
 	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
-	return flowtab_put(6, &at, key, f);
+	return flowtab_put(table, &at, key, f);
+}
+
+__noinline_global int flowtab_insert4(const struct flow_key4 *key, const struct flow *f)
+{
+	return flowtab_insert_in4(4, key, f);
+}
+
+__noinline_global int flowtab_insert6(const struct flow_key6 *key, const struct flow *f)
+{
+	return flowtab_insert_in6(6, key, f);
+}
+
+__noinline_global int flowtab_insert4_next(const struct flow_key4 *key, const struct flow *f)
+{
+	return cfg_resize ? flowtab_insert_in4(4 | FLOWTAB_NEXT, key, f) : -E2BIG;
+}
+
+__noinline_global int flowtab_insert6_next(const struct flow_key6 *key, const struct flow *f)
+{
+	return cfg_resize ? flowtab_insert_in6(6 | FLOWTAB_NEXT, key, f) : -E2BIG;
 }
 
 /* ---- ending */
 
 /* `i`: the entry's index. */
-static __always_inline void flowtab_kill(__u8 family, __u32 i)
+static __always_inline void flowtab_kill(__u8 table, __u32 i)
 {
-	struct flow_bucket *b = flowtab_bucket(family, i / FLOW_SLOTS);
-	struct flow *f = flowtab_at(family, i);
+	struct flow_bucket *b = flowtab_bucket(table, i / FLOW_SLOTS);
+	struct flow *f = flowtab_at(table, i);
 	__u32 slot = i % FLOW_SLOTS, word;
 
 	if (!b || !f || !flowtab_is_slot(&slot))
@@ -481,84 +592,6 @@ static __always_inline void flowtab_kill(__u8 family, __u32 i)
 	if ((word & FLOW_WORD_STATE) == FLOW_WORD_LIVE &&
 	    __sync_val_compare_and_swap(&b->word[slot], word, flowtab_stamp() << 2 | FLOW_WORD_DEAD) == word)
 		WRITE_ONCE(f->live, 0);
-}
-
-/* ---- by tuple */
-
-static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	struct flow_key4 key = {
-		.saddr = t->saddr.a32[3],
-		.daddr = t->daddr.a32[3],
-		.sport = t->sport,
-		.dport = t->dport,
-		.vrf = vrf,
-		.proto = proto,
-	};
-	return key;
-}
-
-static __always_inline struct flow_key6 flow_key6(const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	struct flow_key6 key = {
-		.saddr = t->saddr,
-		.daddr = t->daddr,
-		.sport = t->sport,
-		.dport = t->dport,
-		.vrf = vrf,
-		.proto = proto,
-	};
-	return key;
-}
-
-/* Index of the entry + 1; 0: there is none. */
-static __always_inline __u32 flow_find(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
-
-		return flowtab_find4(&key);
-	}
-	if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
-
-		return flowtab_find6(&key);
-	}
-	return 0;
-}
-
-static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	__u32 i = flow_find(family, t, proto, vrf);
-
-	return i ? flowtab_at(family, i - 1) : NULL;
-}
-
-static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct flow *f)
-{
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
-
-		return flowtab_insert4(&key, f);
-	}
-	if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
-
-		return flowtab_insert6(&key, f);
-	}
-	return -E2BIG;
-}
-
-static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
-{
-	__u32 i = flow_find(family, t, proto, vrf);
-
-	if (!i)
-		return;
-	if (family == 4)
-		flowtab_kill(4, i - 1);
-	else if (cfg_ipv6)
-		flowtab_kill(6, i - 1);
 }
 
 #endif

@@ -255,7 +255,7 @@ static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_ou
 	if (o->filtering != NAT_FILTER_ADDRESS)
 		return false;
 	key->remote = p->t.saddr;
-	sent = bpf_map_lookup_elem(&nat_outside, key);
+	sent = nat_outside_get(key);
 	/* The port may have been another's when the entry was made. */
 	return sent && addr_equal(&sent->inside.addr, &o->inside.addr) && sent->inside.port == o->inside.port &&
 	       sent->inside.vrf == o->inside.vrf;
@@ -282,7 +282,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
 	key.vrf = p->vrf;
 	key.proto = p->l4_proto;
 	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
-	o = bpf_map_lookup_elem(&nat_outside, &key);
+	o = nat_outside_get(&key);
 	if (o && (p->l4_proto == IPPROTO_UDP || syn)) {
 		if (nat_is_hairpin(p, o))
 			p->hairpin = o->out_iface;

@@ -32,6 +32,23 @@ struct {
 	__type(value, struct nat_outside);
 } nat_outside SEC(".maps");
 
+/* The same with another size, while sluiced moves there: see flowtab.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct nat_mapping_key);
+	__type(value, struct nat_mapping);
+} nat_mappings_next SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct nat_outside_key);
+	__type(value, struct nat_outside);
+} nat_outside_next SEC(".maps");
+
 /* Added to here, deleted by sluiced when the host has nothing any more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -49,6 +66,61 @@ struct {
 	__type(key, struct nat_host_key);
 	__type(value, struct nat_counted);
 } nat_counted SEC(".maps");
+
+/* ---- access to the two tables, and to the next ones as far as there are such */
+
+static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key)
+{
+	struct nat_mapping *m = bpf_map_lookup_elem(&nat_mappings, key);
+
+	return cfg_resize && !m ? bpf_map_lookup_elem(&nat_mappings_next, key) : m;
+}
+
+static __always_inline void nat_mapping_delete(const struct nat_mapping_key *key)
+{
+	bpf_map_delete_elem(&nat_mappings, key);
+	if (cfg_resize)
+		bpf_map_delete_elem(&nat_mappings_next, key);
+}
+
+/* As flow_insert_next(): who is in the next table before it holds. */
+static __always_inline long nat_mapping_insert_next(const struct nat_mapping_key *key, const struct nat_mapping *m)
+{
+	long err = bpf_map_update_elem(&nat_mappings_next, key, m, BPF_NOEXIST);
+	struct nat_mapping *there;
+
+	if (!err)
+		return 0;
+	there = bpf_map_lookup_elem(&nat_mappings_next, key);
+	if (there && there->pool_addr == m->pool_addr && there->port == m->port)
+		return 0;
+	bpf_map_delete_elem(&nat_mappings, key);
+	return err;
+}
+
+static __always_inline long nat_mapping_insert(const struct nat_mapping_key *key, const struct nat_mapping *m)
+{
+	long err = bpf_map_update_elem(&nat_mappings, key, m, BPF_NOEXIST);
+
+	return cfg_resize && !err ? nat_mapping_insert_next(key, m) : err;
+}
+
+static __always_inline struct nat_outside *nat_outside_get(const struct nat_outside_key *key)
+{
+	struct nat_outside *o = bpf_map_lookup_elem(&nat_outside, key);
+
+	return cfg_resize && !o ? bpf_map_lookup_elem(&nat_outside_next, key) : o;
+}
+
+static __always_inline void nat_outside_set(const struct nat_outside_key *key, const struct nat_outside *o)
+{
+	long err = bpf_map_update_elem(&nat_outside, key, o, BPF_ANY);
+
+	if (cfg_resize)
+		err |= bpf_map_update_elem(&nat_outside_next, key, o, BPF_ANY);
+	if (err)
+		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+}
 
 /* The checksum deltas that lead from `t` to `to`. */
 static __always_inline void nat_deltas(struct pkt *p)
@@ -121,8 +193,7 @@ __noinline_global int nat_outside_add(struct pkt *p)
 	v.out_iface = p->hairpin ? p->hairpin : p->out_iface;
 	v.rule = p->nat_rule;
 	v.filtering = p->nat_filtering;
-	if (bpf_map_update_elem(&nat_outside, &key, &v, BPF_ANY))
-		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+	nat_outside_set(&key, &v);
 	return 0;
 }
 
@@ -143,8 +214,7 @@ __noinline_global int nat_outside_remote(struct pkt *p)
 	v.inside.proto = p->l4_proto;
 	v.inside.remote = p->nat_remote;
 	v.pool_addr = p->pool_addr;
-	if (bpf_map_update_elem(&nat_outside, &key, &v, BPF_ANY))
-		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+	nat_outside_set(&key, &v);
 	return 0;
 }
 
@@ -207,7 +277,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : nat_refuse(p, DROP_NAT_NO_PORT);
 	new.pool_addr = s->pool_addr;
 	new.port = bpf_htons(s->port);
-	err = bpf_map_update_elem(&nat_mappings, key, &new, BPF_NOEXIST);
+	err = nat_mapping_insert(key, &new);
 	if (!err) {
 		v = nat_use(p, new.pool_addr, new.port);
 		if (v == V_NEXT)
@@ -217,7 +287,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	b = pool_ports_get(s->pool_addr, s->class);
 	if (b)
 		pool_port_release(b, s->port);
-	won = bpf_map_lookup_elem(&nat_mappings, key);
+	won = nat_mapping_get(key);
 	if (won)
 		return nat_use(p, won->pool_addr, won->port);
 	count_stat(STAT_FLOW_FULL, 1);
@@ -250,14 +320,14 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	p->nat_pool = pool_id;
 	if (s.class == POOL_CLASSES)
 		return nat_map_address(p, s.first, s.count, c->hash_seed);
-	m = bpf_map_lookup_elem(&nat_mappings, &key);
+	m = nat_mapping_get(&key);
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
 		if (nat_use(p, m->pool_addr, m->port) == V_NEXT)
 			return V_NEXT;
 		/* The address went away. */
-		bpf_map_delete_elem(&nat_mappings, &key);
+		nat_mapping_delete(&key);
 	}
 	if (!ports_left)
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);

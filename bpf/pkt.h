@@ -34,12 +34,13 @@
 #endif
 
 /* Feature switches, set by sluiced before load: what is not configured, the verifier removes. */
-extern const volatile __u8 cfg_ipv6;  /* L3 for IPv6 */
-extern const volatile __u8 cfg_l3;    /* there are interfaces */
-extern const volatile __u8 cfg_nat;   /* there are nat rules or flows */
-extern const volatile __u8 cfg_rpf;   /* an interface checks reverse paths */
-extern const volatile __u8 cfg_mss;   /* an interface limits the MSS */
-extern const volatile __u8 cfg_trace; /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
+extern const volatile __u8 cfg_ipv6;   /* L3 for IPv6 */
+extern const volatile __u8 cfg_l3;     /* there are interfaces */
+extern const volatile __u8 cfg_nat;    /* there are nat rules or flows */
+extern const volatile __u8 cfg_rpf;    /* an interface checks reverse paths */
+extern const volatile __u8 cfg_mss;    /* an interface limits the MSS */
+extern const volatile __u8 cfg_resize; /* tables of another size are being filled: see flowtab.h */
+extern const volatile __u8 cfg_trace;  /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
 
 /* Headers beyond this offset are not looked at; parse.h says so by a reason. */
 #define PKT_OFFSET_MAX 1023

@@ -11,6 +11,8 @@
 #include "api.h"
 #include "errjson.h"
 #include "file.h"
+#include "flow_move.h"
+#include "resize.h"
 #include "version.h"
 
 struct call {
@@ -198,6 +200,24 @@ static int get_flow_count(struct call *c)
 static int get_flow_watch(struct call *c)
 {
 	return answer_flows(c, flow_watch);
+}
+
+static int get_flow_save(struct call *c)
+{
+	return answer_stream(c, flow_save(c->api->sw, &c->reply->stream));
+}
+
+static int post_flow_restore(struct call *c)
+{
+	uint32_t line = 1;
+	int r = query_u32(c, "line", 1, INT32_MAX / 2, &line);
+
+	return r ? r : flow_restore(c->api->sw, c->rq->body, c->rq->body_len, source(c), (int)line, &c->reply->stream, c->errs);
+}
+
+static int get_flow_tables(struct call *c)
+{
+	return answer(c, resize_show(c->api->sw));
 }
 
 static int get_fdb(struct call *c)
@@ -477,6 +497,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/flows/count", get_flow_count, NULL,
 	 "how many there are; ?filter= ?by=proto|state|rule|vrf|src|dst|in|out ?sort=flows|packets|bytes ?limit= (20)"},
 	{"GET", "/v1/flows/watch", get_flow_watch, NULL, "a line for each that begins or ends; ?filter= ?format=json|cells"},
+	{"GET", "/v1/flows/tables", get_flow_tables, NULL, "how large their tables are, and how far a change of size is"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours"},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
@@ -503,6 +524,9 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "/v1/fdb", delete_item, "fdb", "take one away: ?item={\"mac\": …, \"vlan\": …}"},
 	{"POST", "/v1/neighbors", post_item, "neighbors", "add a static neighbour"},
 	{"DELETE", "/v1/neighbors", delete_item, "neighbors", "take one away: ?item={\"address\": …, \"interface\": …}"},
+	{"GET", "/v1/flows/save", get_flow_save, NULL, "tracked connections and mappings for another gateway, an object a line"},
+	{"POST", "/v1/flows/restore", post_flow_restore, NULL,
+	 "such lines, 128 KiB of them at most; ?line= the first one's number"},
 	{"POST", "/v1/flows/flush", post_flows_flush, NULL, "end tracked connections: ?filter=; `all` for all"},
 	{"POST", "/v1/fdb/flush", post_fdb_flush, NULL, "forget learned stations of ?vlan=, ?port="},
 };

@@ -11,6 +11,7 @@
 #include "commit.h"
 #include "control.h"
 #include "log.h"
+#include "resize.h"
 
 #define RETRY_S 5 /* a roll-back whose record could not be written is tried again */
 
@@ -23,6 +24,7 @@ struct commit {
 	struct sw *sw;
 	struct state *state;
 	struct datapath_features loaded;
+	bool yielded;			      /* a change of the tables' size gave way to an exchange of programs */
 	struct former history[STATE_HISTORY]; /* [0] is the newest */
 	size_t n_history;
 
@@ -43,7 +45,7 @@ static const struct step {
 	{"settings", control_reconcile}, {"vrfs", vrf_reconcile},	    {"interface netdevs", iface_netdevs},
 	{"ports", port_reconcile},	 {"vlans", vlan_reconcile},	    {"interfaces", iface_reconcile},
 	{"fdb", fdb_reconcile},		 {"neighbors", neighbor_reconcile}, {"routes", route_reconcile},
-	{"nat", nat_reconcile},		 {"flows", flow_reconcile},
+	{"nat", nat_reconcile},		 {"flows", flow_reconcile},	    {"table sizes", resize_reconcile},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -79,6 +81,7 @@ static int load_features(struct commit *c, const struct datapath_features *f, st
 
 	if (same_features(f, &c->loaded))
 		return 0;
+	c->yielded |= resize_yield(c->sw);
 	r = datapath_reload(c->sw->dp, f, errs);
 	if (!r)
 		c->loaded = *f;
@@ -107,6 +110,9 @@ static void features_shrink(struct commit *c)
 
 	if (load_features(c, &f, &errs))
 		log_errs("the former programs stay loaded", &errs);
+	if (c->yielded && resize_reconcile(c->sw, &errs))
+		log_errs("table sizes", &errs);
+	c->yielded = false;
 	errs_free(&errs);
 }
 
@@ -269,30 +275,31 @@ void commit_close(struct commit *c)
 	free(c);
 }
 
-/* Table sizes are chosen when the maps are made. */
-static int check_sizes(const struct model *old, const struct model *new, struct errs *errs)
+/* Those of the flows change while sluiced runs; the others are chosen when the maps are made. */
+static int check_sizes(const struct sw *sw, const struct model *new, struct errs *errs)
 {
+	const struct model *old = sw->model;
 	const struct settings_cfg *a = &old->settings, *b = &new->settings;
 	const struct {
 		const char *key;
 		uint32_t was, is;
+		struct where where;
 	} sizes[] = {
-		{"tables.flows", a->max_flows, b->max_flows},
-		{"tables.fdb", a->max_fdb, b->max_fdb},
-		{"tables.neighbors", a->max_neighbors, b->max_neighbors},
-		{"tables.routes4", a->max_routes4, b->max_routes4},
-		{"tables.routes6", a->max_routes6, b->max_routes6},
+		{"tables.fdb", a->max_fdb, b->max_fdb, b->sizes_where[1]},
+		{"tables.neighbors", a->max_neighbors, b->max_neighbors, b->sizes_where[2]},
+		{"tables.routes4", a->max_routes4, b->max_routes4, b->sizes_where[3]},
+		{"tables.routes6", a->max_routes6, b->max_routes6, b->sizes_where[4]},
 	};
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		if (sizes[i].was != sizes[i].is)
-			r = errs_add(errs, b->sizes_where[i], sizes[i].key,
+			r = errs_add(errs, sizes[i].where, sizes[i].key,
 				     "is %u while sluiced runs; to make it %u, write it into the configuration file and restart "
 				     "sluiced",
 				     sizes[i].was, sizes[i].is);
 	}
-	return r;
+	return r ? r : resize_check(sw, a, b, errs);
 }
 
 /* Most likely a file that is empty by accident, or another program's. */
@@ -375,7 +382,7 @@ int commit_apply(struct commit *c, struct model *new_model, const struct commit_
 	else
 		r = model_check(m, errs);
 	if (!r)
-		r = check_sizes(c->sw->model, m, errs);
+		r = check_sizes(c->sw, m, errs);
 	if (!r)
 		r = check_ports(c->sw->model, m, o, errs);
 	if (r)

@@ -16,6 +16,7 @@
 #include "file.h"
 #include "http.h"
 #include "log.h"
+#include "resize.h"
 #include "state.h"
 #include "version.h"
 
@@ -124,7 +125,7 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		vrf_open, port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open,
+		vrf_open, port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open, resize_open,
 	};
 	int r = 0;
 
@@ -135,6 +136,7 @@ static int open_nouns(struct sw *sw, struct errs *errs)
 
 static void close_nouns(struct sw *sw)
 {
+	resize_close(sw);
 	flow_close(sw);
 	nat_close(sw);
 	route_close(sw);

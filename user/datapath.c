@@ -18,15 +18,6 @@
 static const char *const prog_names[PROGS] = {"sluice_xdp", "sluice_tc"};
 static const char *const prog_pins[PROGS] = {"xdp", "tc"};
 
-/* The two objects on their way into the kernel. */
-struct load {
-	struct xdp_bpf *xdp;
-	struct tc_bpf *tc;
-	struct bpf_object *objs[PROGS];
-	char *log[PROGS];
-	struct prog progs[PROGS];
-};
-
 static char last_words[1024];
 
 static int keep_words(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -64,7 +55,7 @@ static const char *log_tail(const char *log)
 	return p;
 }
 
-static void load_done(struct load *l)
+void load_done(struct load *l)
 {
 	xdp_bpf__destroy(l->xdp);
 	tc_bpf__destroy(l->tc);
@@ -75,8 +66,31 @@ static void load_done(struct load *l)
 	}
 }
 
-static int load_begin(struct load *l, const struct datapath_features *f, struct errs *errs)
+static bool is_next(const char *name)
 {
+	size_t len = strlen(name), tail = strlen(NEXT_TAIL);
+
+	return len > tail && !strcmp(name + len - tail, NEXT_TAIL);
+}
+
+/* Programs that know only one size of tables have no maps for another. */
+static int without_next(struct bpf_object *obj)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, obj)
+	{
+		if (!err && is_next(bpf_map__name(map)))
+			err = bpf_map__set_autocreate(map, false);
+	}
+	return err;
+}
+
+int load_begin(struct load *l, const struct datapath_features *f, bool resize, struct errs *errs)
+{
+	int err = 0;
+
 	memset(l, 0, sizeof(*l));
 	l->progs[PROG_XDP].fd = l->progs[PROG_TC].fd = -1;
 	libbpf_set_print(keep_words);
@@ -91,12 +105,15 @@ static int load_begin(struct load *l, const struct datapath_features *f, struct 
 	l->xdp->rodata->cfg_rpf = l->tc->rodata->cfg_rpf = f->rpf;
 	l->xdp->rodata->cfg_mss = l->tc->rodata->cfg_mss = f->mss;
 	l->xdp->rodata->cfg_trace = l->tc->rodata->cfg_trace = f->trace;
+	l->xdp->rodata->cfg_resize = l->tc->rodata->cfg_resize = resize;
 	l->objs[PROG_XDP] = l->xdp->obj;
 	l->objs[PROG_TC] = l->tc->obj;
-	return 0;
+	for (int p = 0; !resize && !err && p < PROGS; p++)
+		err = without_next(l->objs[p]);
+	return err ? errs_fail(errs, -err, "the BPF objects cannot be prepared: %s", strerror(-err)) : 0;
 }
 
-static int load_one(struct load *l, int p, struct errs *errs)
+int load_one(struct load *l, int p, struct errs *errs)
 {
 	struct bpf_program *prog = bpf_object__find_program_by_name(l->objs[p], prog_names[p]);
 	struct bpf_prog_info info = {0};
@@ -127,7 +144,7 @@ static int load_one(struct load *l, int p, struct errs *errs)
 	return err ? errs_fail(errs, -err, "program %s: %s", prog_names[p], strerror(-err)) : 0;
 }
 
-static int pin_progs(const struct datapath *dp, const struct prog progs[PROGS], struct errs *errs)
+int datapath_pin_progs(const struct datapath *dp, const struct prog progs[PROGS], struct errs *errs)
 {
 	char path[PATH_MAX];
 	int err = 0;
@@ -157,7 +174,7 @@ static int open_programs(struct datapath *dp, const struct datapath_features *fe
 	struct load l;
 	int err;
 
-	err = load_begin(&l, features, errs);
+	err = load_begin(&l, features, false, errs);
 	if (!err)
 		err = maps_prepare(dp, l.objs, &maps, errs);
 	if (!err)
@@ -169,9 +186,11 @@ static int open_programs(struct datapath *dp, const struct datapath_features *fe
 	if (!err)
 		err = maps_commit(dp, maps, errs);
 	if (!err)
-		err = pin_progs(dp, l.progs, errs);
-	if (!err)
+		err = datapath_pin_progs(dp, l.progs, errs);
+	if (!err) {
 		swap_progs(dp, &l);
+		dp->features = *features;
+	}
 	load_done(&l);
 	maps_free(maps);
 	return err;
@@ -249,8 +268,8 @@ void datapath_close(struct datapath *dp)
 	free(dp);
 }
 
-/* Every map of the object is one the instance has, but scratch. */
-static int reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *errs)
+/* Every map of the object is one the instance has, but scratch and the next ones. */
+int load_reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *errs)
 {
 	struct bpf_map *map;
 	struct table *t;
@@ -273,9 +292,9 @@ int datapath_reload(struct datapath *dp, const struct datapath_features *feature
 	struct load l;
 	int err;
 
-	err = load_begin(&l, features, errs);
+	err = load_begin(&l, features, false, errs);
 	for (int p = 0; !err && p < PROGS; p++)
-		err = reuse_tables(dp, l.objs[p], errs);
+		err = load_reuse_tables(dp, l.objs[p], errs);
 	for (int p = PROGS - 1; !err && p >= 0; p--)
 		err = load_one(&l, p, errs);
 	if (!err) {
@@ -284,8 +303,10 @@ int datapath_reload(struct datapath *dp, const struct datapath_features *feature
 		if (err)
 			swap_progs(dp, &l);
 		else
-			err = pin_progs(dp, dp->progs, errs);
+			err = datapath_pin_progs(dp, dp->progs, errs);
 	}
+	if (!err)
+		dp->features = *features;
 	load_done(&l);
 	return err;
 }

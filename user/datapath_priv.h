@@ -42,7 +42,26 @@ struct datapath {
 	size_t n_tables;
 	uint32_t control_id; /* kernel's id of map `control`: a program that uses it is ours */
 	struct settings_cfg sizes;
+	struct datapath_features features; /* of the programs */
 };
+
+/* ---- datapath.c: the two objects on their way into the kernel. */
+struct load {
+	struct xdp_bpf *xdp;
+	struct tc_bpf *tc;
+	struct bpf_object *objs[PROGS];
+	char *log[PROGS];
+	struct prog progs[PROGS];
+};
+
+#define NEXT_TAIL "_next" /* of the maps of another size, in the objects */
+
+/* Opens the objects; `resize`: programs that know two sizes of tables. In any case load_done() afterwards. */
+int load_begin(struct load *l, const struct datapath_features *f, bool resize, struct errs *errs);
+int load_reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *errs);
+int load_one(struct load *l, int p, struct errs *errs);
+void load_done(struct load *l);
+int datapath_pin_progs(const struct datapath *dp, const struct prog progs[PROGS], struct errs *errs);
 
 /* ---- table.c */
 /* Takes over `fd`. */
@@ -73,6 +92,16 @@ int maps_share(struct map_set *ms, int loaded, int next, struct errs *errs);
 /* After both: pins what is new, makes the tables, writes `control`. */
 int maps_commit(struct datapath *dp, struct map_set *ms, struct errs *errs);
 void maps_free(struct map_set *ms);
+/* The maps whose size changes while sluiced runs, all at once; NULL behind the last. */
+extern const char *const maps_resized[];
+/* How many elements such a map has by these settings. */
+uint32_t maps_size(const char *map, const struct settings_cfg *sizes);
+/* From here on maps/NAME.next are the tables in force, also for a sluiced that starts anew (or not: back to maps/NAME). */
+void maps_next_in_force(struct datapath *dp, bool yes);
+
+/* ---- next.c */
+/* Pins NAME.next, which a former life put into force, take their places. */
+int next_settle(const char *root);
 
 /* ---- attach.c */
 /* Puts the programs into every pinned link in place of `old` ones; on failure puts the old ones back. */

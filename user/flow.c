@@ -64,18 +64,25 @@ static struct flowtab *tab_of(struct flows *flows, const struct flow_tuple *t)
 }
 
 /* The slot of a tuple's entry, or FLOWTAB_NONE. */
-static uint32_t find(struct flows *flows, const struct flow_tuple *t, uint32_t *ret_word)
+static uint32_t find(const struct flowtab *tab, const struct flow_tuple *t, uint32_t *ret_word)
 {
 	struct flow_key4 k4 = key4(t);
 	struct flow_key6 k6 = key6(t);
 
-	return flowtab_find(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, ret_word);
+	return flowtab_find(tab, t->family == 4 ? (void *)&k4 : (void *)&k6, ret_word);
+}
+
+static bool end_in(struct flowtab *tab, const struct flow_tuple *t)
+{
+	uint32_t word, i = find(tab, t, &word);
+
+	return i != FLOWTAB_NONE && flowtab_end(tab, i, word, flow_now_ns());
 }
 
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret)
 {
 	struct flow_key6 key;
-	uint32_t word, i = find(flows, t, &word);
+	uint32_t word, i = find(tab_of(flows, t), t, &word);
 
 	return i != FLOWTAB_NONE && flowtab_read(tab_of(flows, t), i, word, &key, ret) ? 0 : -ENOENT;
 }
@@ -90,9 +97,19 @@ void flow_prefetch(struct flows *flows, const struct flow_tuple *t)
 
 int flow_delete(struct flows *flows, const struct flow_tuple *t)
 {
-	uint32_t word, i = find(flows, t, &word);
+	bool ended = end_in(tab_of(flows, t), t);
 
-	return i != FLOWTAB_NONE && flowtab_end(tab_of(flows, t), i, word, flow_now_ns()) ? 0 : -ENOENT;
+	if (flows->next[0].family)
+		end_in(&flows->next[t->family == 6], t);
+	return ended ? 0 : -ENOENT;
+}
+
+int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f)
+{
+	struct flow_key4 k4 = key4(t);
+	struct flow_key6 k6 = key6(t);
+
+	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, flow_now_ns());
 }
 
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why)
@@ -137,12 +154,8 @@ static int each_forward(struct flows *flows,
 
 /* ---- life */
 
-static int tab_open(struct sw *sw, struct flowtab *t, int family)
+int flow_tab_open(struct flowtab *t, int family, struct table *head, struct table *words, struct table *entries)
 {
-	struct table *head = table_get(sw->dp, "flow_table"),
-		     *words = table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
-		     *entries = table_get(sw->dp, family == 4 ? "flows4" : "flows6");
-
 	if (!head || !words || !entries)
 		return -ENOENT;
 	t->family = family;
@@ -151,6 +164,13 @@ static int tab_open(struct sw *sw, struct flowtab *t, int family)
 	t->entry = table_map(entries);
 	t->n = table_capacity(words) * FLOW_SLOTS;
 	return t->head && t->bucket && t->entry && table_capacity(entries) == t->n ? 0 : -EINVAL;
+}
+
+static int tab_open(struct sw *sw, struct flowtab *t, int family)
+{
+	return flow_tab_open(t, family, table_get(sw->dp, "flow_table"),
+			     table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6"),
+			     table_get(sw->dp, family == 4 ? "flows4" : "flows6"));
 }
 
 int flow_open(struct sw *sw, struct errs *errs)
@@ -189,6 +209,11 @@ int flow_reconcile(struct sw *sw, struct errs *errs)
 	return 0;
 }
 
+int flow_users(struct sw *sw, int more)
+{
+	return sw->flows->users += more;
+}
+
 /* ---- counting */
 
 static int count_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
@@ -206,6 +231,20 @@ uint64_t flow_count(struct sw *sw)
 		return sw->flows->counted;
 	each_forward(sw->flows, count_one, &n);
 	return n;
+}
+
+/* Before the first pass has ended, by the entries there are, halved. */
+uint64_t flow_count_of(const struct sw *sw, int family)
+{
+	const struct flows *flows = sw->flows;
+	const struct flowtab *t = &flows->tab[family == 6];
+	uint64_t n = 0;
+
+	if (flows->is_counted)
+		return family == 6 ? flows->counted6 : flows->counted - flows->counted6;
+	for (uint32_t i = 0; i < t->n; i++)
+		n += flowtab_is_live(flowtab_word(t, i));
+	return (n + 1) / 2;
 }
 
 int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)

@@ -165,12 +165,12 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
 	uint32_t now = (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT),
-		 end = tab->n - flows->next > CHUNK ? flows->next + CHUNK : tab->n;
+		 end = tab->n - flows->next_slot > CHUNK ? flows->next_slot + CHUNK : tab->n;
 	unsigned looks = 0;
 
-	for (; flows->next < end && looks < CHUNK_LOOKS; flows->next++) {
-		struct flow_note *note = &notes[flows->next];
-		uint32_t word = flowtab_word(tab, flows->next);
+	for (; flows->next_slot < end && looks < CHUNK_LOOKS; flows->next_slot++) {
+		struct flow_note *note = &notes[flows->next_slot];
+		uint32_t word = flowtab_word(tab, flows->next_slot);
 
 		if (word == FLOW_WORD_EMPTY)
 			continue;
@@ -180,19 +180,20 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 			continue;
 		}
 		if (flows->all || note->word != word || note->due <= now) {
-			look(flows, tab, flows->next, word, note);
+			look(flows, tab, flows->next_slot, word, note);
 			looks++;
 		}
 		if (!note->word || !(note->flags & FLOW_NOTE_FORWARD))
 			continue;
 		flows->seen++;
+		flows->seen6 += tab->family == 6;
 		if (flows->sweeping && note->flags & FLOW_NOTE_PORT)
 			nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
 		if (flows->sweeping &&
 		    (note->flags & FLOW_NOTE_DEST || (flows->sw->nat->has_limits && note->flags & FLOW_NOTE_PORT)))
-			sweep_entry(flows, tab, flows->next, word);
+			sweep_entry(flows, tab, flows->next_slot, word);
 	}
-	return flows->next < tab->n;
+	return flows->next_slot < tab->n;
 }
 
 /* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
@@ -204,7 +205,7 @@ static void step(struct flows *flows)
 	case PHASE_FLOWS6:
 		if (age(flows, &flows->tab[flows->phase], flows->note[flows->phase]))
 			return;
-		flows->next = 0;
+		flows->next_slot = 0;
 		flows->phase++;
 		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
 			flows->phase = PHASE_END;
@@ -236,7 +237,7 @@ static void step(struct flows *flows)
 static void pass_begin(struct flows *flows)
 {
 	flows->phase = PHASE_FLOWS4;
-	flows->seen = flows->work_ns = 0;
+	flows->seen = flows->seen6 = flows->work_ns = 0;
 	flows->begun_ns = flows->now_ns;
 	flows->draining = vrf_draining(flows->sw);
 	flows->sweeping = flows->soon || flows->draining || flows->now_ns >= flows->sweep_at_ns;
@@ -265,6 +266,7 @@ static void pass_end(struct flows *flows)
 	if (flows->draining)
 		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
+	flows->counted6 = flows->seen6;
 	flows->is_counted = true;
 	flows->whole_ns = flows->begun_ns;
 	flows->phase = PHASE_REST;
@@ -312,14 +314,26 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? rest_ns(flows) : TICK_NS);
 }
 
+int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2])
+{
+	for (int i = 0; i < 2; i++)
+		ret[i] = calloc(tab[i].n, sizeof(*ret[i]));
+	if (ret[0] && ret[1])
+		return 0;
+	free(ret[0]);
+	free(ret[1]);
+	ret[0] = ret[1] = NULL;
+	return -ENOMEM;
+}
+
 int flow_age_open(struct flows *flows)
 {
+	int err;
+
 	flows->phase = PHASE_REST;
-	for (int i = 0; i < 2; i++) {
-		flows->note[i] = calloc(flows->tab[i].n, sizeof(*flows->note[i]));
-		if (!flows->note[i])
-			return -ENOMEM;
-	}
+	err = flow_age_prepare(flows, flows->tab, flows->note);
+	if (err)
+		return err;
 	flows->timer = event_new(flows->sw->base, -1, 0, tick, flows);
 	return flows->timer ? timer_set(flows, TICK_NS) : -ENOMEM;
 }
@@ -336,12 +350,28 @@ void flow_age_close(struct flows *flows)
 void flow_age_soon(struct flows *flows)
 {
 	flows->soon = true;
-	if (flows->phase == PHASE_REST)
+	if (flows->phase == PHASE_REST && !flows->paused)
 		timer_set(flows, 0);
 }
 
 void flow_age_watched(struct flows *flows)
 {
-	if (flows->phase == PHASE_REST)
+	if (flows->phase == PHASE_REST && !flows->paused)
 		timer_set(flows, TICK_NS);
+}
+
+void flow_age_pause(struct flows *flows)
+{
+	flows->paused = true;
+	event_del(flows->timer);
+	table_cursor_free(flows->cursor);
+	flows->cursor = NULL;
+	flows->next_slot = 0;
+	flows->phase = PHASE_REST;
+}
+
+void flow_age_resume(struct flows *flows)
+{
+	flows->paused = false;
+	timer_set(flows, TICK_NS);
 }

@@ -1,5 +1,6 @@
 /* flow_priv.h: what the files of the flows share: flow.c has the entries, flow_age.c ends them by time, flow_walk.c by order, and
- * lists and counts them, flow_watch.c tells who watches. */
+ * lists and counts them, flow_watch.c tells who watches, flow_copy.c takes them
+ * into tables of another size. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
 
@@ -34,16 +35,19 @@ struct flow_watcher;
 
 struct flows {
 	struct sw *sw;
-	struct flowtab tab[2]; /* flows4, flows6 */
+	struct flowtab tab[2];	/* flows4, flows6 */
+	struct flowtab next[2]; /* tables that are being filled; what ends, ends there too. family 0: there are none */
 	struct flow_note *note[2];
 	struct event *timer;
+	bool paused;
+	int users; /* of flow_users() */
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	uint32_t next; /* slot */
-	void *cursor;  /* mappings */
+	uint32_t next_slot;
+	void *cursor; /* mappings */
 	uint64_t now_ns;
 	uint64_t work_ns;
-	uint64_t seen;		     /* pairs in this pass */
+	uint64_t seen, seen6;	     /* pairs in this pass, and the IPv6 ones among them */
 	uint64_t begun_ns, whole_ns; /* when this pass began, and the last one that came to its end */
 	bool sweeping;		     /* ports and mappings are looked after in this pass */
 	bool all;		     /* no note is trusted in this pass */
@@ -52,7 +56,7 @@ struct flows {
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */
-	uint64_t counted;
+	uint64_t counted, counted6;
 	bool is_counted;
 	struct flow_watcher *watchers;
 };
@@ -67,6 +71,8 @@ void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct 
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
 void flow_prefetch(struct flows *flows, const struct flow_tuple *t); /* it will be looked up in a moment */
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
+/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
+int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);
 /* Is `peer` the other direction of the entry (key, f)? */
 bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_key, const struct flow *peer);
 
@@ -76,6 +82,9 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * connection. The port stays with the mapping, and becomes free two passes later (nat_sweep.c): no packet that is under way can
  * then still use it. Returns whether there was a forward entry. */
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why);
+
+/* The tables of a family as flow.c wants them. -ENOENT, -EINVAL. */
+int flow_tab_open(struct flowtab *t, int family, struct table *head, struct table *words, struct table *entries);
 
 int flow_age_open(struct flows *flows);
 void flow_age_close(struct flows *flows);
@@ -87,5 +96,11 @@ void flow_age_watched(struct flows *flows);
 /* Both directions of an entry in one value; `now_ns` is CLOCK_MONOTONIC. */
 void flow_pair_of(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now_ns,
 		  struct flow_pair *ret);
+
+/* Until flow_age_resume() nothing ends by time and no port is given back; the pass under way is given up. */
+void flow_age_pause(struct flows *flows);
+/* With notes for tables of another size; -ENOMEM: there is no memory for them, and all is as it was. */
+int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2]);
+void flow_age_resume(struct flows *flows);
 
 #endif

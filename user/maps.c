@@ -20,7 +20,7 @@
 #define MAPS_MAX 64
 
 /* What sluiced itself keeps in control.reserved. */
-enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS };
+enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS, CONTROL_NEXT /* maps/NAME.next are in force */ };
 
 struct map_spec {
 	char name[64]; /* a copy: bpf_map__reuse_fd() replaces the map's own */
@@ -35,33 +35,88 @@ struct map_set {
 	uint64_t netns, drops, stats;
 };
 
-static uint32_t size_flows(uint32_t entries)
+static uint32_t words4(const struct settings_cfg *s)
 {
-	return flowtab_buckets(entries) * FLOW_SLOTS;
+	return flowtab_buckets(2 * s->max_flows);
 }
 
-/* The maps whose size is a setting, or is made of one. */
-static const struct {
+static uint32_t words6(const struct settings_cfg *s)
+{
+	return flowtab_buckets(2 * s->max_flows6);
+}
+
+static uint32_t flows4(const struct settings_cfg *s)
+{
+	return words4(s) * FLOW_SLOTS;
+}
+
+static uint32_t flows6(const struct settings_cfg *s)
+{
+	return words6(s) * FLOW_SLOTS;
+}
+
+/* A pair has one mapping at most. */
+static uint32_t mappings(const struct settings_cfg *s)
+{
+	return s->max_flows + s->max_flows6;
+}
+
+static uint32_t stations(const struct settings_cfg *s)
+{
+	return s->max_fdb;
+}
+
+static uint32_t neighbors(const struct settings_cfg *s)
+{
+	return s->max_neighbors;
+}
+
+static uint32_t fib_units(const struct settings_cfg *s)
+{
+	return fib_units_for(s->max_routes4, s->max_routes6);
+}
+
+/* The maps whose size is a setting, or is made of some. */
+static const struct map_size {
 	const char *map, *key;
-	size_t offset;
-	uint32_t (*size)(uint32_t setting); /* NULL: the setting itself */
+	uint32_t (*size)(const struct settings_cfg *s);
 } map_sizes[] = {
-	{"fdb", "tables.fdb", offsetof(struct settings_cfg, max_fdb), NULL},
-	{"neighbors", "tables.neighbors", offsetof(struct settings_cfg, max_neighbors), NULL},
-	{"flow_words4", "tables.flows", offsetof(struct settings_cfg, max_flows), flowtab_buckets},
-	{"flow_words6", "tables.flows", offsetof(struct settings_cfg, max_flows), flowtab_buckets},
-	{"flows4", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
-	{"flows6", "tables.flows", offsetof(struct settings_cfg, max_flows), size_flows},
-	{"nat_mappings", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
-	{"nat_outside", "tables.flows", offsetof(struct settings_cfg, max_flows), NULL},
+	{"fdb", "tables.fdb", stations},
+	{"neighbors", "tables.neighbors", neighbors},
+	{"fib", "tables.routes4 or tables.routes6", fib_units},
+	{"flow_words4", "tables.flows", words4},
+	{"flow_words6", "tables.flows6", words6},
+	{"flows4", "tables.flows", flows4},
+	{"flows6", "tables.flows6", flows6},
+	{"nat_mappings", "tables.flows", mappings},
+	{"nat_outside", "tables.flows", mappings},
 };
 
-static const char *size_key(const char *map)
+const char *const maps_resized[] = {"flow_table", "flow_words4",  "flow_words6", "flows4",
+				    "flows6",	  "nat_mappings", "nat_outside", NULL};
+
+static const struct map_size *size_of(const char *map)
 {
 	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++)
 		if (!strcmp(map_sizes[i].map, map))
-			return map_sizes[i].key;
-	return strcmp(map, "fib") ? NULL : "tables.routes4 or tables.routes6";
+			return &map_sizes[i];
+	return NULL;
+}
+
+static bool is_resized(const char *map)
+{
+	for (size_t i = 0; maps_resized[i]; i++)
+		if (!strcmp(maps_resized[i], map))
+			return true;
+	return false;
+}
+
+/* 1 where the map has one element whatever the settings are. */
+uint32_t maps_size(const char *map, const struct settings_cfg *sizes)
+{
+	const struct map_size *s = size_of(map);
+
+	return s ? s->size(sizes) : 1;
 }
 
 static uint64_t hash_text(uint64_t h, const char *s)
@@ -110,11 +165,17 @@ static uint64_t netns_cookie(void)
 	return cookie;
 }
 
-static bool is_scratch(const char *name)
+static bool ends_with(const char *name, const char *tail)
 {
-	size_t len = strlen(name), tail = strlen("_scratch");
+	size_t len = strlen(name), n = strlen(tail);
 
-	return len > tail && !strcmp(name + len - tail, "_scratch");
+	return len > n && !strcmp(name + len - n, tail);
+}
+
+/* A map that is not shared: of a program alone, or of another size (next.c). */
+static bool is_apart(const char *name)
+{
+	return ends_with(name, "_scratch") || ends_with(name, NEXT_TAIL);
 }
 
 static struct map_spec *spec_find(struct map_set *ms, const char *name)
@@ -140,7 +201,7 @@ static int gather(struct map_set *ms, struct bpf_object *objs[PROGS], struct err
 	for (int p = 0; p < PROGS; p++) {
 		bpf_object__for_each_map(map, objs[p])
 		{
-			if (bpf_map__is_internal(map) || is_scratch(bpf_map__name(map)))
+			if (bpf_map__is_internal(map) || is_apart(bpf_map__name(map)))
 				continue;
 			s = spec_find(ms, bpf_map__name(map));
 			if (!s && ms->n == MAPS_MAX)
@@ -166,96 +227,55 @@ static const struct bpf_map *spec_map(const struct map_spec *s)
 
 static int set_sizes(struct map_set *ms, const struct settings_cfg *sizes)
 {
-	struct map_spec *s;
-	uint32_t n;
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(map_sizes) / sizeof(map_sizes[0]); i++) {
-		s = spec_find(ms, map_sizes[i].map);
-		n = *(const uint32_t *)((const char *)sizes + map_sizes[i].offset);
-		if (n && map_sizes[i].size)
-			n = map_sizes[i].size(n);
-		for (int p = 0; s && n && p < PROGS; p++)
-			if (s->map[p] && !err)
-				err = bpf_map__set_max_entries(s->map[p], n);
+		struct map_spec *s = spec_find(ms, map_sizes[i].map);
+
+		for (int p = 0; s && !err && p < PROGS; p++)
+			if (s->map[p])
+				err = bpf_map__set_max_entries(s->map[p], map_sizes[i].size(sizes));
 	}
-	s = spec_find(ms, "fib");
-	n = fib_units_for(sizes->max_routes4, sizes->max_routes6);
-	for (int p = 0; s && sizes->max_routes4 && sizes->max_routes6 && p < PROGS; p++)
-		if (s->map[p] && !err)
-			err = bpf_map__set_max_entries(s->map[p], n);
 	return err;
 }
 
-struct in_use {
-	const struct table *t;
-	bool words; /* of the flow table: what has ended is no use */
-};
-
 static int is_used(const void *key, void *value, void *arg)
 {
-	const struct in_use *u = arg;
-	const struct flow_bucket *b = value;
+	const struct table *t = arg;
 	const char *v = value;
 
-	if (u->t->type != BPF_MAP_TYPE_ARRAY && u->t->type != BPF_MAP_TYPE_PERCPU_ARRAY)
+	if (t->type != BPF_MAP_TYPE_ARRAY && t->type != BPF_MAP_TYPE_PERCPU_ARRAY)
 		return 1;
-	for (int i = 0; u->words && i < FLOW_SLOTS; i++)
-		if (flowtab_is_live(b->word[i]))
-			return 1;
-	for (uint32_t i = 0; !u->words && i < u->t->value_size; i++)
+	for (uint32_t i = 0; i < t->value_size; i++)
 		if (v[i])
 			return 1;
 	return 0;
 }
 
-/* 1: the map holds something that would be lost with it; 0; -errno. The entries of flows are what their words say. */
-static int map_in_use(const char *root, const char *name, struct table *t)
-{
-	struct in_use u = {.t = t, .words = !strncmp(name, "flow_words", strlen("flow_words"))};
-	char path[PATH_MAX], words[16];
-	struct table other;
-	int r;
-
-	if (strcmp(name, "flows4") && strcmp(name, "flows6"))
-		return table_each(t, is_used, &u);
-	snprintf(words, sizeof(words), "flow_words%s", name + strlen("flows"));
-	pin_path(path, sizeof(path), root, "maps", words);
-	r = bpf_obj_get(path);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	r = table_init(&other, words, r);
-	if (!r && other.value_size != sizeof(struct flow_bucket))
-		r = 1;
-	else if (!r)
-		r = table_each(&other, is_used, &(struct in_use){.t = &other, .words = true});
-	table_done(&other);
-	return r;
-}
-
 /* 0: adopt; 1: make it anew (it is empty, and only its size differs); -errno with words. */
-static int check_layout(const char *root, const struct map_spec *s, struct table *t, struct errs *errs)
+static int check_layout(const struct map_spec *s, struct table *t, struct errs *errs)
 {
 	const struct bpf_map *m = spec_map(s);
-	const char *key = size_key(s->name);
+	const struct map_size *size = size_of(s->name);
 	/* The kernel adds this one to device maps by itself. */
 	uint32_t flags = t->flags & ~(uint32_t)BPF_F_RDONLY_PROG;
 	int r;
 
 	if (t->type != bpf_map__type(m) || t->key_size != bpf_map__key_size(m) || t->value_size != bpf_map__value_size(m) ||
 	    flags != (bpf_map__map_flags(m) & ~(uint32_t)BPF_F_RDONLY_PROG) ||
-	    (t->max_entries != bpf_map__max_entries(m) && !key))
+	    (t->max_entries != bpf_map__max_entries(m) && !size))
 		return errs_fail(
 			errs, EPROTO,
 			"map %s was made by a version with another layout (type %u, key %u, value %u, size %u; here %u, %u, %u, "
 			"%u): start that version again, or run `sluiced --destroy` and lose its tables",
 			s->name, t->type, t->key_size, t->value_size, t->max_entries, bpf_map__type(m), bpf_map__key_size(m),
 			bpf_map__value_size(m), bpf_map__max_entries(m));
-	if (t->max_entries == bpf_map__max_entries(m))
+	/* Those of the flows are brought to their size by resize.c, with what is in them. */
+	if (t->max_entries == bpf_map__max_entries(m) || is_resized(s->name))
 		return 0;
 	if (!strcmp(s->name, "fib") && t->max_entries > bpf_map__max_entries(m))
 		return 0; /* memory, not a number of entries: what is there serves smaller tables too */
-	r = map_in_use(root, s->name, t);
+	r = table_each(t, is_used, t);
 	if (r == 0)
 		return 1;
 	if (r < 0)
@@ -263,7 +283,7 @@ static int check_layout(const char *root, const struct map_spec *s, struct table
 	return errs_fail(errs, EPROTO,
 			 "map %s has a size of %u, %s now asks for %u, and it is in use: restore the setting, or run `sluiced "
 			 "--destroy` and lose its entries",
-			 s->name, t->max_entries, key, bpf_map__max_entries(m));
+			 s->name, t->max_entries, size->key, bpf_map__max_entries(m));
 }
 
 /* The counters start again when the tables of their names have changed. The ports' sums go with their reasons, or the two
@@ -293,7 +313,7 @@ static int adopt_one(struct datapath *dp, struct map_set *ms, struct map_spec *s
 	r = table_init(&t, s->name, s->fd);
 	if (r)
 		return errs_fail(errs, -r, "%s is no map: %s", path, strerror(-r));
-	r = check_layout(dp->root, s, &t, errs);
+	r = check_layout(s, &t, errs);
 	if (r == 1) {
 		close(s->fd);
 		s->fd = -1;
@@ -363,6 +383,10 @@ static int adopt(struct datapath *dp, struct map_set *ms, struct errs *errs)
 			"--destroy` for that one",
 			dp->instance);
 	ms->adopt = true;
+	if (c.reserved[CONTROL_NEXT])
+		err = next_settle(dp->root);
+	if (err)
+		return errs_fail(errs, -err, "%s: tables of another size cannot be taken over: %s", dp->root, strerror(-err));
 	for (size_t i = 0; !err && i < ms->n; i++)
 		err = adopt_one(dp, ms, &ms->v[i], &c, errs);
 	return err;
@@ -449,6 +473,7 @@ static int write_control(struct datapath *dp, const struct map_set *ms, struct e
 	c->reserved[CONTROL_DROPS_HASH] = ms->drops;
 	c->reserved[CONTROL_STATS_HASH] = ms->stats;
 	c->reserved[CONTROL_NETNS] = ms->netns;
+	c->reserved[CONTROL_NEXT] = 0;
 	if (!ms->adopt) {
 		c->epoch = 1;
 		c->hash_seed = dp->sizes.hash_seed;
@@ -457,6 +482,13 @@ static int write_control(struct datapath *dp, const struct map_set *ms, struct e
 		__atomic_store_n(&c->abi_version, SLUICE_ABI_VERSION, __ATOMIC_RELEASE);
 	}
 	return 0;
+}
+
+void maps_next_in_force(struct datapath *dp, bool yes)
+{
+	struct control *c = table_map(table_get(dp, "control"));
+
+	__atomic_store_n(&c->reserved[CONTROL_NEXT], yes, __ATOMIC_SEQ_CST);
 }
 
 static int commit_one(struct datapath *dp, const struct map_spec *s)

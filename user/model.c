@@ -6,8 +6,12 @@
 #include <linux/if_ether.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "globs.h"
 #include "model_priv.h"
+
+#define FLOWS_DEFAULT	  (1u << 20)
+#define FLOWS_DEFAULT_MIN (1u << 14)
 
 size_t list_room(size_t n)
 {
@@ -56,6 +60,29 @@ static bool list_copy(void *ret, const void *list, size_t n, size_t size)
 	return true;
 }
 
+/* A pair takes 331 bytes of an IPv4 table, 491 of an IPv6 one (docs/flow-table.md), and an IPv6 one has a quarter of the pairs.
+ */
+uint32_t model_flows_default(uint64_t memory)
+{
+	uint32_t n = FLOWS_DEFAULT;
+
+	while (n > FLOWS_DEFAULT_MIN && (uint64_t)n * (331 + 491 / 4) > memory / 16)
+		n /= 2;
+	return n;
+}
+
+uint32_t model_flows6_default(uint32_t flows)
+{
+	return flows / 4 > TABLE_MIN ? flows / 4 : TABLE_MIN;
+}
+
+static uint64_t memory_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
 struct model *model_new(void)
 {
 	struct model *m = calloc(1, sizeof(*m));
@@ -72,12 +99,13 @@ struct model *model_new(void)
 		.udp_s = 300,
 		.icmp_s = 60,
 		.other_s = 600,
-		.max_flows = 262144,
+		.max_flows = model_flows_default(memory_bytes()),
 		.max_fdb = 65536,
 		.max_neighbors = 65536,
 		.max_routes4 = 1048576,
 		.max_routes6 = 262144,
 	};
+	m->settings.max_flows6 = model_flows6_default(m->settings.max_flows);
 	vrf = list_add(&m->vrfs, &m->n_vrfs, sizeof(*vrf));
 	if (!vrf) {
 		free(m);

@@ -162,8 +162,10 @@ struct neighbor_cfg {
 	char iface[IFNAMSIZ];
 };
 
+#define TABLE_MIN 16 /* elements of a table of tables: {...} */
+
 /* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
- * fdb, neighbors, routes4, routes6} */
+ * flows6, fdb, neighbors, routes4, routes6} */
 struct settings_cfg {
 	struct where where;
 	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
@@ -178,11 +180,12 @@ struct settings_cfg {
 	uint32_t other_s;	    /* 600 */
 	char nat_log_file[256];	    /* "": none */
 	bool nat_log_syslog;
-	uint32_t max_flows;		   /* entries of each family; a pair takes two. 262144 */
+	uint32_t max_flows;		   /* IPv4 connections. 1048576, less where memory is small: model_flows_default() */
+	uint32_t max_flows6;		   /* IPv6 connections. A quarter of max_flows */
 	uint32_t max_fdb;		   /* 65536 */
 	uint32_t max_neighbors;		   /* 65536 */
 	uint32_t max_routes4, max_routes6; /* 1048576, 262144 */
-	struct where sizes_where[5];	   /* of the sizes, in this order; line 0: not given */
+	struct where sizes_where[6];	   /* of the sizes: flows, fdb, neighbors, routes4, routes6, flows6; line 0: not given */
 };
 
 struct model {
@@ -207,6 +210,10 @@ struct model {
 
 struct model *model_new(void);	  /* the defaults, empty lists, vrf `default` */
 void model_free(struct model *m); /* accepts NULL */
+/* What tables.flows and tables.flows6 are by default, on a machine with so much memory: their tables take a sixteenth of it at
+ * most. */
+uint32_t model_flows_default(uint64_t memory);
+uint32_t model_flows6_default(uint32_t flows);
 struct model *model_copy(const struct model *m);
 
 /* YAML or JSON text (JSON is YAML) -> model. Unknown and doubled keys, wrong types and values out of range are errors with

@@ -82,6 +82,7 @@ json_t *tables_json(const struct settings_cfg *s, bool with_defaults)
 	struct model *m = model_new();
 	const struct settings_cfg *d = m ? &m->settings : s;
 	const struct number v[] = {{"flows", s->max_flows, d->max_flows},
+				   {"flows6", s->max_flows6, model_flows6_default(s->max_flows)},
 				   {"fdb", s->max_fdb, d->max_fdb},
 				   {"neighbors", s->max_neighbors, d->max_neighbors},
 				   {"routes4", s->max_routes4, d->max_routes4},

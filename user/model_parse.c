@@ -10,7 +10,6 @@
 #include "model_priv.h"
 
 /* Limits of the tables: memory that a lookup can still profit from, and what the array-based tables can address. */
-#define TABLE_MIN	  16
 #define FLOWS_MAX	  (1u << 24)
 #define FDB_MAX		  (1u << 20)
 #define NEIGHBORS_MAX	  (1u << 20)
@@ -88,10 +87,10 @@ static void settings_read(struct reader *r, const struct node *n)
 
 static void tables_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"flows", "fdb", "neighbors", "routes4", "routes6"};
-	static const uint32_t max[] = {FLOWS_MAX, FDB_MAX, NEIGHBORS_MAX, ROUTES4_MAX, ROUTES6_MAX};
+	static const char *const keys[] = {"flows", "fdb", "neighbors", "routes4", "routes6", "flows6"};
+	static const uint32_t max[] = {FLOWS_MAX, FDB_MAX, NEIGHBORS_MAX, ROUTES4_MAX, ROUTES6_MAX, FLOWS_MAX};
 	struct settings_cfg *s = &r->m->settings;
-	uint32_t *const to[] = {&s->max_flows, &s->max_fdb, &s->max_neighbors, &s->max_routes4, &s->max_routes6};
+	uint32_t *const to[] = {&s->max_flows, &s->max_fdb, &s->max_neighbors, &s->max_routes4, &s->max_routes6, &s->max_flows6};
 	size_t len = read_push(r, "tables");
 	const struct node *v[N_OF(keys)];
 
@@ -102,6 +101,8 @@ static void tables_read(struct reader *r, const struct node *n)
 			s->sizes_where[i] = read_where(r, v[i]);
 			read_u32(r, v[i], TABLE_MIN, max[i], to[i]);
 		}
+		if (v[0] && !v[5])
+			s->max_flows6 = model_flows6_default(s->max_flows);
 	}
 	read_pop(r, len);
 }

@@ -1,7 +1,7 @@
 /* nat_priv.h: what the parts of NAT's control plane share: nat.c (life, listing), nat_plan.c (what the model asks for),
  * nat_apply.c (into the tables), nat_sweep.c (ports and mappings that nobody holds any more).
  *
- * Only these files, and flow_age.c for the sweep, include it.
+ * Only these files include it, flow_age.c for the sweep, and those that move flows to another gateway.
  */
 #ifndef SLUICE_NAT_PRIV_H
 #define SLUICE_NAT_PRIV_H

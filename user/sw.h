@@ -29,6 +29,7 @@ struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
 struct nat;	  /* nat.c */
 struct flows;	  /* flow.c */
+struct resize;	  /* resize.c */
 struct fdb;	  /* fdb.c */
 struct neighbors; /* neighbor.c */
 
@@ -51,6 +52,7 @@ struct sw {
 	struct routes *routes;
 	struct nat *nat;
 	struct flows *flows;
+	struct resize *resize;
 };
 
 /* Raises the epoch: decisions written in flow entries are made again. Cheap; for every change that may alter one. */
@@ -219,8 +221,12 @@ bool nat_holds(const struct sw *sw, uint16_t rule, uint16_t pool, uint32_t pool_
 /* flow.c, flow_age.c: connections, and their end. */
 int flow_open(struct sw *sw, struct errs *errs);
 void flow_close(struct sw *sw);
-int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gone end */
-uint64_t flow_count(struct sw *sw);		      /* pairs, as of a second ago */
+int flow_reconcile(struct sw *sw, struct errs *errs);	 /* flows whose rule is gone end */
+uint64_t flow_count(struct sw *sw);			 /* pairs, as of a second ago */
+uint64_t flow_count_of(const struct sw *sw, int family); /* pairs of a family, as of the last pass */
+/* One more, or one less, who goes through the tables in several turns: they do not change their size meanwhile. Returns how many
+ * there are. */
+int flow_users(struct sw *sw, int more);
 /* What is asked about flows: flow_walk.c, flow_count.c, flow_watch.c. All return -EINVAL with words, or -ENOMEM. */
 struct flow_query {
 	const char *filter; /* flow_filter.h; NULL: all */

@@ -74,7 +74,7 @@ def number_of(dst, port):
 
 @pytest.fixture(scope="module")
 def big(shared_world):
-    w = make(shared_world, CONFIG + f"tables: {{flows: {max(FLOWS * 11 // 5, 65536)}}}\n")
+    w = make(shared_world, CONFIG + f"tables: {{flows: {max(FLOWS * 11 // 10, 65536)}}}\n")
     w.made = fill(w, FLOWS)
     w.loop_before = loop_max(w)
     return w

@@ -32,7 +32,7 @@ def switch():
         home = open(f"/proc/{os.getpid()}/ns/net", "rb")
         undo.callback(lambda: topo.setns(f"/proc/self/fd/{home.fileno()}"))
         made = topo.Switch(namespaces, name)
-        made.daemon = daemon.process
+        made.daemon, made.cli = daemon.process, daemon.cli
         made.settle()
         _insns.update(xdp=made.xdp.verified_insns(), tc=made.tc.verified_insns())
         yield made

@@ -128,7 +128,7 @@ def config():
     """The configuration file's text."""
     lines = [
         "settings: {icmp-rate: 1000000, hash-seed: 1}",
-        "tables: {flows: 262144, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
+        "tables: {flows: 131072, flows6: 131072, fdb: 4096, neighbors: 4096, routes4: 4096, routes6: 4096}",
         "ports:",
     ]
     lines += [f"  {p.name}: {p.config}" for p in PORTS.values()]
@@ -308,12 +308,12 @@ class Daemon:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"sluiced ended with {self.process.returncode}:\n{self.words()}")
-            if self.socket.exists() and self._cli("status").returncode == 0:
+            if self.socket.exists() and self.cli("status").returncode == 0:
                 return
             time.sleep(0.1)
         raise RuntimeError(f"sluiced is not ready after {seconds} s:\n{self.words()}")
 
-    def _cli(self, *args):
+    def cli(self, *args):
         return subprocess.run(
             [*self.enter, str(BUILD / "sluice"), "-s", str(self.socket), "-i", self.instance, *args],
             capture_output=True,
@@ -323,7 +323,7 @@ class Daemon:
         )
 
     def show(self, *args):
-        done = self._cli("-j", *args)
+        done = self.cli("-j", *args)
         if done.returncode:
             raise RuntimeError(f"sluice {' '.join(args)}: exit {done.returncode}\n{done.stderr}")
         return json.loads(done.stdout)

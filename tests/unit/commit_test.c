@@ -16,6 +16,7 @@
 #include "commit.h"
 #include "control.h"
 #include "file.h"
+#include "resize.h"
 #include "state.h"
 
 struct step {
@@ -58,6 +59,18 @@ NOUN(neighbor_reconcile)
 NOUN(route_reconcile)
 NOUN(nat_reconcile)
 NOUN(flow_reconcile)
+NOUN(resize_reconcile)
+
+/* What is under way gives way to a change of the programs, and smaller tables must hold what there is. */
+bool resize_yield(struct sw *sw)
+{
+	return false;
+}
+
+int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs)
+{
+	return to->max_flows < flows ? errs_add(errs, to->sizes_where[0], "tables.flows", "too small") : 0;
+}
 
 static unsigned epochs;
 
@@ -79,7 +92,7 @@ int datapath_reload(struct datapath *dp, const struct datapath_features *f, stru
 
 static const char *const order[] = {
 	"control_reconcile", "vrf_reconcile",	   "iface_netdevs",   "port_reconcile", "vlan_reconcile", "iface_reconcile",
-	"fdb_reconcile",     "neighbor_reconcile", "route_reconcile", "nat_reconcile",	"flow_reconcile",
+	"fdb_reconcile",     "neighbor_reconcile", "route_reconcile", "nat_reconcile",	"flow_reconcile", "resize_reconcile",
 };
 
 #define STEPS (sizeof(order) / sizeof(order[0]))
@@ -298,24 +311,42 @@ static void test_table_sizes_are_fixed(void **state)
 	struct fixture *f = *state;
 	struct model *m = vlans(2);
 
-	m->settings.max_flows *= 2;
+	m->settings.max_routes4 *= 2;
 	assert_int_equal(apply(f, m, 0), -EINVAL);
 	assert_int_equal(n_seen, 0);
+	assert_string_equal(f->errs.v[0].key, "tables.routes4");
+}
+
+static void test_flow_tables_change_unless_flows_do_not_fit(void **state)
+{
+	struct fixture *f = *state;
+	struct model *m = vlans(2);
+
+	m->settings.max_flows = 64;
+	flows = 65;
+	assert_int_equal(apply(f, m, 0), -EINVAL);
 	assert_string_equal(f->errs.v[0].key, "tables.flows");
+	assert_int_equal(n_seen, 0);
+	errs_free(&f->errs);
+	flows = 64;
+	m = vlans(2);
+	m->settings.max_flows = 64;
+	assert_int_equal(apply(f, m, 0), 0);
+	assert_int_equal(f->sw.model->settings.max_flows, 64);
 }
 
 /* The line is the one where the size stands; where none stands, the file alone is to blame. */
 static void test_table_sizes_name_their_place(void **state)
 {
-	static const char given[] = "vlans: {1: {}}\ntables:\n  fdb: 32\n  flows: 64\n";
+	static const char given[] = "vlans: {1: {}}\ntables:\n  fdb: 32\n  routes4: 64\n";
 	struct fixture *f = *state;
 
 	assert_int_equal(apply(f, model_parse(given, strlen(given), "given.yaml", &f->errs), 0), -EINVAL);
 	assert_int_equal(f->errs.n, 2);
-	assert_string_equal(f->errs.v[0].key, "tables.flows");
+	assert_string_equal(f->errs.v[0].key, "tables.fdb");
 	assert_string_equal(f->errs.v[0].where.file, "given.yaml");
-	assert_int_equal(f->errs.v[0].where.line, 4);
-	assert_int_equal(f->errs.v[1].where.line, 3);
+	assert_int_equal(f->errs.v[0].where.line, 3);
+	assert_int_equal(f->errs.v[1].where.line, 4);
 	errs_free(&f->errs);
 	f->sw.model->settings.max_fdb *= 2;
 	assert_int_equal(apply(f, vlans(2), 0), -EINVAL);
@@ -592,6 +623,7 @@ int main(void)
 		TEST(test_refused_programs_change_nothing),
 		TEST(test_dry_run),
 		TEST(test_table_sizes_are_fixed),
+		TEST(test_flow_tables_change_unless_flows_do_not_fit),
 		TEST(test_table_sizes_name_their_place),
 		TEST(test_all_ports_go_only_by_force),
 		TEST(test_who_made_the_change_is_told_whole),

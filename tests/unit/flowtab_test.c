@@ -11,7 +11,7 @@
 #include "../../bpf/flowtab.h"
 #include "../../user/flowtab.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace, cfg_resize;
 
 #define ENTRIES 4000
 #define SECOND	1000000000ull
@@ -34,7 +34,7 @@ static int setup(void **state)
 	add_map(&flow_words6, sizeof(struct flow_bucket), buckets);
 	add_map(&flows4, sizeof(struct flow), buckets * FLOW_SLOTS);
 	add_map(&flows6, sizeof(struct flow6), buckets * FLOW_SLOTS);
-	head = flowtab_get();
+	head = flowtab_get(4);
 	head->buckets4 = head->buckets6 = buckets;
 	tab[0] = (struct flowtab){4, head, (void *)stub_find(&flow_words4)->array, stub_find(&flows4)->array,
 				  buckets * FLOW_SLOTS};

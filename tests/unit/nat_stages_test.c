@@ -8,7 +8,7 @@
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/flow.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
 
 enum { LAN = 1, WAN = 2 };
 enum { POOL = 3, MASQ = 4 };
@@ -467,13 +467,13 @@ static void full_table_leaves_nothing_behind(void **state)
 	struct pkt p = packet(IPPROTO_UDP, HOST, 5000, REMOTE, 53);
 
 	add_rule(0, 0, 0, SNAT_POOL, POOL, 0);
-	flowtab_get()->buckets4 = 1;
+	flowtab_get(4)->buckets4 = 1;
 	for (unsigned i = 1; i < FLOW_SLOTS; i++) /* the reply fits, the forward entry does not */
 		assert_int_equal(flowtab_insert4(&(struct flow_key4){.saddr = i}, &(struct flow){0}), 0);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
 	assert_int_equal(p.drop, DROP_FLOW_FULL);
 	assert_int_equal(live(), FLOW_SLOTS - 1);
-	flowtab_get()->buckets4 = 16;
+	flowtab_get(4)->buckets4 = 16;
 	stub_find(&nat_mappings)->max = 1;
 	p = packet(IPPROTO_UDP, HOST2, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);

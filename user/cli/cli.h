@@ -125,7 +125,9 @@ int client_lines(struct cli *cli, const char *url, const json_t *query, void (*l
 /* ---- run.c: what the commands do ---- */
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
-int run_file(struct cli *cli, const struct command *cmd, json_t *args); /* the file is the body */
+int run_file(struct cli *cli, const struct command *cmd, json_t *args);		/* the file is the body */
+int run_flow_save(struct cli *cli, const struct command *cmd, json_t *args);	/* move.c */
+int run_flow_restore(struct cli *cli, const struct command *cmd, json_t *args); /* move.c */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);

@@ -214,6 +214,11 @@ static const struct param nat_delete[] = {
 	END,
 };
 
+static const struct param flow_file[] = {
+	{.value = "FILE", .json = "file", .type = VALUE_FILE, .flags = PARAM_REQUIRED, .help = "its name"},
+	END,
+};
+
 #define FILTER(more)                                                                                                             \
 	{.value = "FILTER",                                                                                                      \
 	 .json = "?filter",                                                                                                      \
@@ -447,6 +452,21 @@ const struct command commands[] = {
 	 .params = flow_flush,
 	 .help = "end tracked connections; FILTER `all`: all of them",
 	 .example = "sluice flow flush src 10.0.10.7"},
+	{.path = "flow save",
+	 .method = "GET",
+	 .url = "/v1/flows/save",
+	 .run = run_flow_save,
+	 .params = flow_file,
+	 .help = "write tracked connections and mappings into a file, for another gateway",
+	 .example = "sluice flow save flows.jsonl"},
+	{.path = "flow restore",
+	 .method = "POST",
+	 .url = "/v1/flows/restore",
+	 .run = run_flow_restore,
+	 .params = flow_file,
+	 .help = "take over what another gateway has saved",
+	 .example = "sluice flow restore flows.jsonl"},
+	GET("flow tables", "/v1/flows/tables", print_members, NULL, "how large their tables are, and what a flow takes"),
 
 	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
 	ADD("fdb add", "/v1/fdb", fdb_add, "a station that neither moves nor ages",

@@ -1,0 +1,146 @@
+/* flow_entry.h: flow entries by their tuple: found, inserted, ended, in the tables there are.
+ *
+ * Stands between flow.h and flowtab.h, which knows keys and one table at a time. While the tables' size changes (cfg_resize),
+ * there are two for each family: see flowtab.h.
+ */
+#ifndef SLUICE_FLOW_ENTRY_H
+#define SLUICE_FLOW_ENTRY_H
+
+#include "flowtab.h"
+
+static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow_key4 key = {
+		.saddr = t->saddr.a32[3],
+		.daddr = t->daddr.a32[3],
+		.sport = t->sport,
+		.dport = t->dport,
+		.vrf = vrf,
+		.proto = proto,
+	};
+	return key;
+}
+
+static __always_inline struct flow_key6 flow_key6(const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow_key6 key = {
+		.saddr = t->saddr,
+		.daddr = t->daddr,
+		.sport = t->sport,
+		.dport = t->dport,
+		.vrf = vrf,
+		.proto = proto,
+	};
+	return key;
+}
+
+/* Index of the entry + 1; 0: there is none. Here and below `next`, a constant, tells which of the tables. */
+static __always_inline __u32 flow_find(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return next ? flowtab_find4_next(&key) : flowtab_find4(&key);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return next ? flowtab_find6_next(&key) : flowtab_find6(&key);
+	}
+	return 0;
+}
+
+static __always_inline struct flow *flow_get_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	__u32 i = flow_find(family, next, t, proto, vrf);
+
+	if (!i)
+		return NULL;
+	if (family == 4)
+		return flowtab_at(next ? 4 | FLOWTAB_NEXT : 4, i - 1);
+	return flowtab_at(next ? 6 | FLOWTAB_NEXT : 6, i - 1);
+}
+
+static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	struct flow *f = flow_get_in(family, false, t, proto, vrf);
+
+	return cfg_resize && !f ? flow_get_in(family, true, t, proto, vrf) : f;
+}
+
+static __always_inline long flow_insert_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf,
+					   const struct flow *f)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return next ? flowtab_insert4_next(&key, f) : flowtab_insert4(&key, f);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return next ? flowtab_insert6_next(&key, f) : flowtab_insert6(&key, f);
+	}
+	return -E2BIG;
+}
+
+static __always_inline void flow_delete_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	__u32 i = flow_find(family, next, t, proto, vrf);
+
+	if (!i)
+		return;
+	if (family == 4)
+		flowtab_kill(next ? 4 | FLOWTAB_NEXT : 4, i - 1);
+	else if (cfg_ipv6)
+		flowtab_kill(next ? 6 | FLOWTAB_NEXT : 6, i - 1);
+}
+
+static __always_inline void flow_delete(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf)
+{
+	flow_delete_in(family, false, t, proto, vrf);
+	if (cfg_resize)
+		flow_delete_in(family, true, t, proto, vrf);
+}
+
+/* Do both leave as the same tuple? */
+static __always_inline bool flow_same_rewrite(__u8 family, const struct flow *a, const struct flow *b)
+{
+	if (a->sport != b->sport || a->dport != b->dport)
+		return false;
+	if (family == 4)
+		return a->saddr4 == b->saddr4 && a->daddr4 == b->daddr4;
+	return addr_equal(&a->saddr6, &b->saddr6) && addr_equal(&a->daddr6, &b->daddr6);
+}
+
+/* What stands in the first tables now, into the next ones. It may be there: copied by sluiced in this instant, or made by a
+ * program that knows the next tables alone; then that one holds, and where it says otherwise, this one goes. It is counted where
+ * it is found, so here it begins with nothing. */
+static __always_inline long flow_insert_next(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, struct flow *f)
+{
+	struct flow *there;
+	long err;
+
+	f->packets = f->bytes = 0;
+	err = flow_insert_in(family, true, t, proto, vrf, f);
+	if (err == -EEXIST) {
+		there = flow_get_in(family, true, t, proto, vrf);
+		if (there && flow_same_rewrite(family, there, f))
+			return 0;
+	}
+	if (err)
+		flow_delete_in(family, false, t, proto, vrf);
+	return err;
+}
+
+/* `f` is the caller's, and may be changed. */
+static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, struct flow *f)
+{
+	long err = flow_insert_in(family, false, t, proto, vrf, f);
+
+	if (cfg_resize && !err)
+		return flow_insert_next(family, t, proto, vrf, f);
+	return err;
+}
+
+#endif

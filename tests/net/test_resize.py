@@ -1,0 +1,320 @@
+"""The flow table changes its size while packets go on: no packet, no flow and no mapping is lost, whatever comes in between."""
+import os
+import re
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+
+import pytest
+
+import netlab
+import talk
+
+SOURCES, SERVERS = 2500, 4  # 10,000 flows
+BASE_PORT = 7000
+
+
+class Echo:
+    """UDP servers that answer what they got and from which port."""
+
+    def __init__(self, ns, n=SERVERS):
+        self.sockets = []
+        for i in range(n):
+            s = ns.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            s.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+            s.bind(("", BASE_PORT + i))
+            s.setblocking(False)
+            self.sockets.append(s)
+        self.ended = False
+        self.thread = talk.Thread(self.serve)
+
+    def serve(self):
+        while not self.ended:
+            for s in select.select(self.sockets, [], [], 0.1)[0]:
+                while True:
+                    try:
+                        data, peer = s.recvfrom(64)
+                    except BlockingIOError:
+                        break
+                    s.sendto(data + struct.pack("!H", peer[1]), peer)
+
+    def close(self):
+        self.ended = True
+        self.thread.join(5)
+        for s in self.sockets:
+            s.close()
+
+
+class Flows:
+    """Sockets inside, each with a flow to every server. round() sends on all flows and wants every answer; by the first one it
+    knows which outside port a socket has."""
+
+    def __init__(self, ns, address, sources):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65536)), hard))
+        self.ns, self.address, self.sockets, self.outside = ns, address, [], {}
+        self.poll = select.epoll()
+        self.by_fd = {}
+        self.sent = self.lost = self.moved = self.serial = 0
+        for _ in range(sources):
+            self.add()
+
+    def add(self):
+        s = self.ns.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setblocking(False)
+        self.sockets.append(s)
+        self.by_fd[s.fileno()] = s
+        self.poll.register(s, select.EPOLLIN)
+        return s
+
+    def _take(self, fd, waiting):
+        s = self.by_fd[fd]
+        while True:
+            try:
+                data = s.recv(64)
+            except BlockingIOError:
+                return
+            serial, port = struct.unpack("!QH", data)
+            waiting.discard(serial)
+            if self.outside.setdefault(fd, port) != port:
+                self.moved += 1
+
+    def round(self, sockets=None, window=200, wait=3.0):
+        waiting, todo = set(), [(s, i) for s in sockets or self.sockets for i in range(SERVERS)]
+        end = time.monotonic() + wait
+        while todo or waiting:
+            while todo and len(waiting) < window:
+                s, i = todo.pop()
+                self.serial += 1
+                waiting.add(self.serial)
+                s.sendto(struct.pack("!Q", self.serial), (self.address, BASE_PORT + i))
+                self.sent += 1
+                end = time.monotonic() + wait
+            for fd, _ in self.poll.poll(0.05, 256):
+                self._take(fd, waiting)
+            if time.monotonic() > end:
+                self.lost += len(waiting)
+                return
+
+    def close(self):
+        self.poll.close()
+        for s in self.sockets:
+            s.close()
+
+
+def sized(text, flows):
+    return text + f"\ntables: {{flows: {flows}}}\n"
+
+
+def tables(gw):
+    return gw.json("flow tables")
+
+
+def counted(gw, flows):
+    netlab.wait_for(f"{flows} flows are in the table", lambda: tables(gw)["flows"]["pairs"] >= flows, 20)
+
+
+def settled(gw, flows, timeout=60):
+    def done():
+        t = tables(gw)
+        assert not t["error"], t["error"]
+        return t["resizing"] is None and flows * 2.5 <= t["flows"]["slots"] < flows * 2.5 + 15
+    netlab.wait_for(f"the tables have room for {flows} flows", done, timeout)
+
+
+@pytest.fixture
+def sized_gateway(gateway):
+    """The example's gateway, with a table for 12,000 flows and none in it, and its text."""
+    w = gateway
+    w.text = open(netlab.GATEWAY_YAML).read()
+    w.gw.cli("flow flush all")
+    resize(w, 12000)
+    for router in ("192.0.2.2", "192.0.2.6"):
+        w.h1.ping(router)
+    return w
+
+
+def resize(w, flows, check=True):
+    p = w.gw.cli(["apply", w.write("sized.yaml", sized(w.text, flows))], check=False)
+    if check:
+        assert p.returncode == 0, p.stdout
+        settled(w.gw, flows)
+    return p
+
+
+def drops(gw):
+    return {p["name"]: p["drops"] for p in gw.json("counters show")["ports"] if p.get("drops")}
+
+
+def test_ten_thousand_flows_under_load(sized_gateway):
+    """Up and down, with 10,000 flows through SNAT that go on, new ones that begin, and TCP at full speed."""
+    w = sized_gateway
+    w.inet.iperf3_server()
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, SOURCES)
+    try:
+        flows.round()
+        assert flows.lost == 0
+        counted(w.gw, SOURCES * SERVERS)
+        before = len(flows.outside)
+        iperf = w.h2.spawn(f"iperf3 -J -c {netlab.INET4} -t 120", stdout=-1, text=True)
+        rounds = 0
+        for size in (100000, 12500, 1048576, 12500, 30000):
+            p = resize(w, size, check=False)
+            assert p.returncode == 0, p.stdout
+            while True:
+                flows.round([flows.add() for _ in range(5)])
+                flows.round()
+                rounds += 1
+                now = tables(w.gw)
+                if now["resizing"] is None:
+                    break
+            assert not now["error"] and now["flows"]["size"] == size
+            flows.round()
+        assert iperf.poll() is None, "the TCP connection did not survive"
+        os.killpg(iperf.pid, signal.SIGINT)
+        report = netlab.json.loads(iperf.communicate(timeout=20)[0])
+        print(f"{flows.sent} packets each way in {rounds} rounds, {len(flows.sockets)} mappings; lost {flows.lost}, moved {flows.moved}; "
+              f"loop {w.gw.json('status')['loop_max_ms']} ms")
+        assert flows.lost == 0 and flows.moved == 0
+        assert len(flows.outside) == len(flows.sockets) > before
+        idle = [i["sum"]["start"] for i in report["intervals"] if i["sum"]["seconds"] > 0.5 and i["sum"]["bytes"] == 0]
+        assert not idle, f"no byte moved at {idle}"
+    finally:
+        flows.close()
+        echo.close()
+    netlab.counters_hold(w.gw)
+
+
+def ask(gw):
+    """As `flow tables`, without a process for it: some steps last for milliseconds."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(f"/run/sluice/{gw.instance}/api.sock")
+        s.sendall(b"GET /v1/flows/tables HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\r\n")
+        got = b""
+        while chunk := s.recv(65536):
+            got += chunk
+    return netlab.json.loads(got.partition(b"\r\n\r\n")[2])
+
+
+def wait_for_step(gw, step):
+    """True: it is in this step; False: it came to its end before one saw it."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        now = (ask(gw)["resizing"] or {}).get("step")
+        if now == step:
+            return True
+        if now is None:
+            return False
+    raise netlab.Failure(f"no step {step} within 30 s")
+
+
+def test_killed_in_the_midst(sized_gateway):
+    """kill -9 in every step of a change of size, and a new start: the tables are the old or the new ones, and whole."""
+    w = sized_gateway
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 500)
+    killed, size = [], 300000
+    try:
+        flows.round()
+        for step in ("make", "wait", "copy", "leave", "settle"):
+            size = 360000 - size
+            assert resize(w, size, check=False).returncode == 0
+            met = wait_for_step(w.gw, step)
+            w.gw.stop(signal.SIGKILL)
+            killed += [step] if met else []
+            flows.round([flows.add() for _ in range(20)])
+            flows.round()
+            w.gw.start()
+            flows.round()
+            counted(w.gw, len(flows.sockets) * SERVERS)
+            settled(w.gw, size)
+            flows.round()
+            assert (flows.lost, flows.moved) == (0, 0), f"killed in step {step}: {drops(w.gw)}"
+        print(f"killed in {killed}; {flows.sent} packets each way, {len(flows.sockets)} mappings")
+        assert {"make", "wait"} < set(killed), killed
+    finally:
+        flows.close()
+        echo.close()
+    pins = os.listdir(f"/sys/fs/bpf/sluice/{w.gw.instance}/maps")
+    assert "flows4" in pins and not [x for x in pins if re.search(":next|-new", x)], pins
+
+
+def test_shrinking_below_what_is_in_use_is_refused(sized_gateway):
+    w = sized_gateway
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 50)
+    try:
+        flows.round()
+        counted(w.gw, 200)
+        p = resize(w, 150, check=False)
+        assert p.returncode != 0 and re.search(r"sized.yaml:\d+: tables.flows: 150 is too small: there are 20\d IPv4 flows", p.stdout), p.stdout
+        assert tables(w.gw)["flows"]["size"] == 12000 and tables(w.gw)["resizing"] is None
+        resize(w, 400)
+        flows.round()
+        assert (flows.lost, flows.moved) == (0, 0)
+    finally:
+        flows.close()
+        echo.close()
+
+
+def test_another_change_meanwhile(sized_gateway):
+    """A change of size under way gives way to another size, and to a change of what the programs must be able to do."""
+    w = sized_gateway
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 100)
+    try:
+        flows.round()
+        for step in ("make", "wait", "copy", "leave"):
+            resize(w, 400000, check=False)
+            wait_for_step(w.gw, step)
+            text, w.text = w.text, w.text.replace("up1: {port: up1,", "up1: {port: up1, mss: 1300,")
+            assert text != w.text
+            resize(w, 20000, check=False)
+            flows.round()
+            settled(w.gw, 20000)
+            assert (flows.lost, flows.moved) == (0, 0), f"{step}: {drops(w.gw)}"
+            w.text = text
+            resize(w, 12000)
+            flows.round()
+            assert (flows.lost, flows.moved) == (0, 0), f"after {step}: {drops(w.gw)}"
+    finally:
+        flows.close()
+        echo.close()
+
+
+def test_ends_with_the_daemon(sized_gateway):
+    """SIGTERM in the midst of it."""
+    w = sized_gateway
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 100)
+    try:
+        flows.round()
+        for size, step in ((400000, "make"), (12000, "wait"), (400000, "leave"), (12000, "copy")):
+            resize(w, size, check=False)
+            wait_for_step(w.gw, step)
+            w.gw.stop(signal.SIGTERM)
+            flows.round()
+            w.gw.start()
+            settled(w.gw, size)
+            flows.round()
+        assert (flows.lost, flows.moved) == (0, 0)
+    finally:
+        flows.close()
+        echo.close()
+
+
+def test_packets_are_counted_whole(sized_gateway):
+    """What a flow has counted is what was sent, whichever table it was counted in."""
+    w = sized_gateway
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 1)
+    try:
+        for size in (400000, 12000):
+            resize(w, size, check=False)
+            while tables(w.gw)["resizing"]:
+                flows.round()
+        shown = [f for f in w.gw.json("flow list") if f["proto"] == "udp" and BASE_PORT <= f["forward"]["dport"] < BASE_PORT + SERVERS]
+        assert len(shown) == SERVERS and flows.lost == 0
+        for f in shown:
+            assert f["forward"]["packets"] == f["reply"]["packets"] == flows.sent / SERVERS, f
+    finally:
+        flows.close()
+        echo.close()

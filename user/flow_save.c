@@ -1,0 +1,267 @@
+/* flow_save.c: what the tables hold as lines, with names for numbers and ages for times; see flow_move.h. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "flow_file.h"
+#include "flow_move.h"
+#include "flow_priv.h"
+#include "flow_sum.h"
+#include "nat_priv.h"
+
+#define SLICE_NS 2000000ull
+#define CHUNK	 128
+
+enum part { SAVE_HEADER, SAVE_MAPPINGS, SAVE_PEERS, SAVE_FLOWS4, SAVE_FLOWS6, SAVE_END };
+
+struct save {
+	struct sw *sw;
+	struct evbuffer *out;
+	enum part part;
+	void *cursor;
+	uint32_t at;
+	uint64_t now_ns, hash, n[RECORD_KINDS];
+};
+
+static void put(struct save *s, const struct flow_record *r)
+{
+	char line[FLOW_FILE_LINE];
+	size_t len = flow_file_print(r, line);
+
+	s->hash = flow_file_hash(s->hash, line, r->kind == RECORD_END ? 0 : len);
+	s->n[r->kind]++;
+	evbuffer_add(s->out, line, len);
+}
+
+/* ---- names */
+
+static void set_name(char *to, size_t size, const char *name)
+{
+	snprintf(to, size, "%s", name ? name : "");
+}
+
+static void set_vrf(const struct save *s, char *to, uint16_t id)
+{
+	set_name(to, SLUICE_LABEL, vrf_name(s->sw, id));
+}
+
+static void set_pool(const struct save *s, char *to, uint32_t id)
+{
+	snprintf(to, SLUICE_LABEL, "%.31s", id && id < POOL_MAX ? s->sw->nat->pools[id].name : "");
+}
+
+static uint64_t ms_since(const struct save *s, uint64_t then)
+{
+	return s->now_ns > then ? (s->now_ns - then) / 1000000 : 0;
+}
+
+/* ---- mappings */
+
+/* One whose rule is gone ends by itself, here as there. */
+static int save_mapping(const void *key, void *value, void *arg)
+{
+	const struct nat_mapping_key *k = key;
+	const struct nat_mapping *m = value;
+	struct save *s = arg;
+	struct nat_outside_key way_back = {.port = m->port, .vrf = m->out_vrf, .proto = k->proto};
+	struct flow_record r = {.kind = RECORD_MAPPING, .proto = k->proto, .src = k->addr, .remote = k->remote};
+	const char *rule = nat_rule_name(s->sw, m->rule);
+	struct nat_outside o;
+
+	if (!rule || m->pool_addr >= POOL_ADDR_MAX || !nat_pool_has(s->sw->nat, k->pool, m->pool_addr))
+		return 0;
+	r.sport = ntohs(k->port);
+	r.to_src = s->sw->nat->addrs[m->pool_addr].addr;
+	r.to_sport = ntohs(m->port);
+	way_back.addr = r.to_src;
+	if (!table_lookup(s->sw->nat->outside, &way_back, &o)) {
+		r.filtering = o.filtering;
+		set_name(r.out, sizeof(r.out), iface_name(s->sw, o.out_iface));
+	}
+	set_vrf(s, r.vrf, k->vrf);
+	set_vrf(s, r.to_vrf, m->out_vrf);
+	set_pool(s, r.pool, k->pool);
+	set_name(r.rule, sizeof(r.rule), rule);
+	put(s, &r);
+	return 0;
+}
+
+/* ICMP's have no way back that they could open. */
+static int save_peer(const void *key, void *value, void *arg)
+{
+	static const struct addr none;
+	const struct nat_outside_key *k = key;
+	struct nat_outside_key way_back = {.addr = k->addr, .port = k->port, .vrf = k->vrf, .proto = k->proto};
+	struct nat_outside o;
+	struct save *s = arg;
+	struct flow_record r = {.kind = RECORD_PEER, .proto = k->proto, .dst = k->remote, .to_src = k->addr};
+
+	if (!memcmp(&k->remote, &none, sizeof(none)) || table_lookup(s->sw->nat->outside, &way_back, &o))
+		return 0;
+	r.to_sport = ntohs(k->port);
+	set_vrf(s, r.to_vrf, k->vrf);
+	put(s, &r);
+	return 0;
+}
+
+/* ---- flows */
+
+/* Does the flow stand on a mapping, and by which key? A port that was overloaded is another one's. */
+static void find_mapping(const struct save *s, const struct flow_tuple *key, const struct flow *f, struct flow_record *r)
+{
+	struct nat_mapping_key k = {
+		.addr = key->saddr, .port = key->sport, .vrf = key->vrf, .pool = f->pool, .proto = key->proto};
+	uint32_t remotes[] = {0, flow_sum_remote(&r->to_dst, f->dport)};
+	struct nat_mapping m;
+
+	r->shared = nat_class(key->proto) != POOL_CLASSES;
+	for (int i = 0; r->shared && i < 2; i++) {
+		k.remote = remotes[i];
+		if (table_lookup(s->sw->nat->mappings, &k, &m) || m.pool_addr != f->pool_addr || m.port != f->sport)
+			continue;
+		r->remote = k.remote;
+		r->shared = false;
+	}
+}
+
+static void save_flow(struct save *s, const struct flow_tuple *key, const struct flow *f)
+{
+	struct flow_record r = {.kind = RECORD_FLOW, .proto = key->proto, .src = key->saddr, .dst = key->daddr};
+	const char *rule = nat_rule_name(s->sw, f->rule);
+	struct flow_tuple to, peer_key;
+	struct flow peer;
+
+	flow_tuple_to(key, f, &to);
+	flow_tuple_peer(key, f, &peer_key);
+	if (!rule || flow_lookup(s->sw->flows, &peer_key, &peer) || !flow_is_pair(key, &peer_key, &peer))
+		return;
+	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
+	r.to_src = to.saddr;
+	r.to_dst = to.daddr;
+	r.sport = ntohs(key->sport);
+	r.dport = ntohs(key->dport);
+	r.to_sport = ntohs(to.sport);
+	r.to_dport = ntohs(to.dport);
+	r.inbound = f->dest_addr != 0;
+	if (f->pool)
+		find_mapping(s, key, f, &r);
+	set_vrf(s, r.vrf, key->vrf);
+	set_vrf(s, r.to_vrf, f->peer_vrf);
+	set_pool(s, r.pool, f->pool);
+	set_name(r.rule, sizeof(r.rule), rule);
+	set_name(r.in, sizeof(r.in), iface_name(s->sw, f->in_iface));
+	set_name(r.out, sizeof(r.out), iface_name(s->sw, peer.in_iface));
+	r.seen = f->seen;
+	r.reply_seen = peer.seen;
+	r.age_ms = ms_since(s, f->created_ns);
+	r.idle_ms = ms_since(s, flow_used_ns(f, f, s->now_ns));
+	r.reply_idle_ms = ms_since(s, flow_used_ns(&peer, &peer, s->now_ns));
+	r.packets = f->packets;
+	r.bytes = f->bytes;
+	r.reply_packets = peer.packets;
+	r.reply_bytes = peer.bytes;
+	put(s, &r);
+}
+
+/* Which flows are wanted is decided here, by what the entry says: the place for a filter. */
+static int save_slots(struct save *s, struct flowtab *tab)
+{
+	uint32_t end = tab->n - s->at > CHUNK ? s->at + CHUNK : tab->n;
+	struct flow_tuple t;
+	struct flow_key6 key;
+	struct flow f;
+
+	for (; s->at < end; s->at++) {
+		uint32_t word = flowtab_word(tab, s->at);
+
+		if (!flowtab_is_live(word) || !flowtab_read(tab, s->at, word, &key, &f) || f.flags & FLOW_F_REPLY)
+			continue;
+		flow_tuple_from_key(tab->family, &key, &t);
+		save_flow(s, &t, &f);
+	}
+	if (s->at < tab->n)
+		return 1;
+	s->at = 0;
+	return 0;
+}
+
+/* ---- the stream */
+
+static void save_ends(struct save *s, enum flow_record_kind kind)
+{
+	struct flow_record r = {.kind = kind, .version = FLOW_FILE_VERSION, .saved_s = (uint64_t)time(NULL)};
+
+	r.mappings = s->n[RECORD_MAPPING];
+	r.peers = s->n[RECORD_PEER];
+	r.flows = s->n[RECORD_FLOW];
+	r.check = s->hash;
+	put(s, &r);
+}
+
+static int save_table(struct save *s, struct table *t, int (*fn)(const void *key, void *value, void *arg))
+{
+	int err = table_each_some(t, &s->cursor, CHUNK, fn, s);
+
+	return err ? err : s->cursor != NULL;
+}
+
+/* Some of a part. 1: there is more of it; 0: that was all; -errno. */
+static int save_some(struct save *s)
+{
+	switch (s->part) {
+	case SAVE_MAPPINGS:
+		return save_table(s, s->sw->nat->mappings, save_mapping);
+	case SAVE_PEERS:
+		return s->sw->nat->has_remotes ? save_table(s, s->sw->nat->outside, save_peer) : 0;
+	case SAVE_FLOWS4:
+	case SAVE_FLOWS6:
+		return save_slots(s, &s->sw->flows->tab[s->part - SAVE_FLOWS4]);
+	case SAVE_HEADER:
+	case SAVE_END:
+		save_ends(s, s->part == SAVE_HEADER ? RECORD_HEADER : RECORD_END);
+		return 0;
+	}
+	return 0;
+}
+
+/* A table that cannot be read leaves the file without its end, which no restore takes. */
+static int next(void *arg, struct evbuffer *out)
+{
+	struct save *s = arg;
+	int r;
+
+	s->out = out;
+	s->now_ns = flow_now_ns();
+	do {
+		r = save_some(s);
+		if (r < 0 || (!r && s->part == SAVE_END))
+			return 0;
+		if (!r)
+			s->part++;
+	} while (flow_now_ns() - s->now_ns < SLICE_NS);
+	return 1;
+}
+
+static void save_free(void *arg)
+{
+	struct save *s = arg;
+
+	flow_users(s->sw, -1);
+	table_cursor_free(s->cursor);
+	free(s);
+}
+
+int flow_save(struct sw *sw, struct http_stream *ret)
+{
+	struct save *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->sw = sw;
+	s->hash = FLOW_FILE_HASH;
+	flow_users(sw, 1);
+	*ret = (struct http_stream){.next = next, .free = save_free, .arg = s};
+	return 0;
+}

@@ -1,0 +1,386 @@
+/* resize.c: the steps from tables of one size to those of another; see resize.h. The order and its reasons are in next.h and
+ * bpf/flowtab.h.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "flow_copy.h"
+#include "flowtab.h"
+#include "job.h"
+#include "log.h"
+#include "next.h"
+#include "resize.h"
+
+#define PAUSE_US 1000 /* between slices, and between looks whether somebody still goes through the tables */
+
+enum step {
+	STEP_NONE,
+	STEP_MAKE,   /* a thread makes maps and loads programs; then nobody else may write flows */
+	STEP_WAIT,   /* those are in force; until no CPU is in the former ones */
+	STEP_COPY,   /* what the tables hold */
+	STEP_LEAVE,  /* the next tables are in force; until no CPU is in programs that use the former */
+	STEP_SETTLE, /* what was counted in the former */
+};
+
+struct resize {
+	struct sw *sw;
+	enum step step;
+	struct settings_cfg sizes; /* those that are led to */
+	struct job *job, *freeing;
+	struct event *timer;
+	struct next *next, *leftover;
+	struct flow_copy *copy, *copied;
+	struct errs errs; /* of the thread */
+	int err;
+	char error[256]; /* why the last one did not come to its end; "": it did */
+};
+
+/* ---- sizes */
+
+static bool same_sizes(const struct settings_cfg *a, const struct settings_cfg *b)
+{
+	return a->max_flows == b->max_flows && a->max_flows6 == b->max_flows6;
+}
+
+static bool is_size(const struct sw *sw, const struct settings_cfg *s)
+{
+	return table_capacity(table_get(sw->dp, "flow_words4")) == flowtab_buckets(2 * s->max_flows) &&
+	       table_capacity(table_get(sw->dp, "flow_words6")) == flowtab_buckets(2 * s->max_flows6) &&
+	       table_capacity(table_get(sw->dp, "nat_mappings")) == s->max_flows + s->max_flows6;
+}
+
+int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs)
+{
+	const struct {
+		const char *key;
+		int family;
+		uint32_t was, is;
+		struct where where;
+	} v[] = {
+		{"tables.flows", 4, from->max_flows, to->max_flows, to->sizes_where[0]},
+		{"tables.flows6", 6, from->max_flows6, to->max_flows6, to->sizes_where[5]},
+	};
+	int r = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t pairs = v[i].is < v[i].was ? flow_count_of(sw, v[i].family) : 0;
+
+		if (pairs > v[i].is)
+			r = errs_add(errs, v[i].where, v[i].key,
+				     "%u is too small: there are %llu IPv%d flows now (`sluice flow flush` would end them)",
+				     v[i].is, (unsigned long long)pairs, v[i].family);
+	}
+	return r;
+}
+
+/* ---- leaving */
+
+static void free_job(void *arg)
+{
+	struct resize *r = arg;
+
+	next_free(r->leftover);
+	flow_copy_free(r->copied);
+	r->leftover = NULL;
+	r->copied = NULL;
+}
+
+static void freed(void *arg)
+{
+	((struct resize *)arg)->freeing = NULL;
+}
+
+/* Maps of some hundred megabytes: in a thread, or, where there is none to be had, here. */
+static void give_away(struct resize *r)
+{
+	job_join(r->freeing);
+	r->freeing = NULL;
+	r->leftover = r->next;
+	r->copied = r->copy;
+	r->next = NULL;
+	r->copy = NULL;
+	if ((r->leftover || r->copied) && job_start(r->sw->base, free_job, freed, r, &r->freeing))
+		free_job(r);
+}
+
+static void leave(struct resize *r)
+{
+	event_del(r->timer);
+	flow_copy_end(r->copy);
+	r->step = STEP_NONE;
+	give_away(r);
+}
+
+static void keep_error(struct resize *r, struct errs *errs)
+{
+	snprintf(r->error, sizeof(r->error), "%s", errs->n ? errs->v[0].text : "unknown");
+	log_errs("the tables keep their size", errs);
+}
+
+/* Back to what was. Not from STEP_LEAVE on. */
+static void give_up(struct resize *r)
+{
+	struct errs errs = {0};
+
+	job_join(r->job);
+	r->job = NULL;
+	if (r->step > STEP_MAKE && next_back(r->next, &errs))
+		log_errs("programs", &errs);
+	errs_free(&errs);
+	errs_free(&r->errs);
+	r->errs = (struct errs){0};
+	leave(r);
+}
+
+static void fail(struct resize *r, struct errs *errs)
+{
+	keep_error(r, errs);
+	errs_free(errs);
+	*errs = (struct errs){0};
+	give_up(r);
+}
+
+/* ---- the steps */
+
+static void slice_soon(struct resize *r)
+{
+	struct timeval pause = {.tv_usec = PAUSE_US};
+
+	event_add(r->timer, &pause);
+}
+
+static void wait_job(void *arg)
+{
+	next_wait_cpus();
+}
+
+static void waited(void *arg)
+{
+	struct resize *r = arg;
+
+	r->job = NULL;
+	r->step = r->step == STEP_WAIT ? STEP_COPY : STEP_SETTLE;
+	slice_soon(r);
+}
+
+static void wait_for_cpus(struct resize *r)
+{
+	if (!job_start(r->sw->base, wait_job, waited, r, &r->job))
+		return;
+	wait_job(r);
+	waited(r);
+}
+
+/* The next tables hold everything: they come into force, as soon as nobody goes through the former ones. */
+static void switch_over(struct resize *r)
+{
+	struct errs errs = {0};
+
+	if (flow_users(r->sw, 0)) {
+		slice_soon(r);
+		return;
+	}
+	if (next_commit(r->next, &errs)) {
+		fail(r, &errs);
+		return;
+	}
+	flow_copy_switch(r->copy);
+	r->step = STEP_LEAVE;
+	wait_for_cpus(r);
+}
+
+static void finish(struct resize *r)
+{
+	struct errs errs = {0};
+
+	/* A restart would still find the tables by the other names; the next resizing needs them. */
+	if (next_finish(r->next, &errs))
+		keep_error(r, &errs);
+	errs_free(&errs);
+	leave(r);
+	log_info("the tables have room for %u IPv4 and %u IPv6 flows", r->sizes.max_flows, r->sizes.max_flows6);
+	resize_reconcile(r->sw, NULL);
+}
+
+static void begin_copy(struct resize *r)
+{
+	struct errs errs = {0};
+
+	if (flow_users(r->sw, 0)) {
+		slice_soon(r);
+		return;
+	}
+	if (next_both(r->next, &errs)) {
+		fail(r, &errs);
+		return;
+	}
+	r->step = STEP_WAIT;
+	r->err = flow_copy_begin(r->sw, r->next, &r->copy);
+	if (r->err) {
+		errs_fail(&errs, -r->err, "tables.flows: %s", strerror(-r->err));
+		fail(r, &errs);
+		return;
+	}
+	wait_for_cpus(r);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct errs errs = {0};
+	struct resize *r = arg;
+	int more;
+
+	if (r->step == STEP_MAKE) {
+		begin_copy(r);
+		return;
+	}
+	if (r->step == STEP_SETTLE) {
+		if (flow_copy_settle(r->copy) > 0)
+			slice_soon(r);
+		else
+			finish(r);
+		return;
+	}
+	more = flow_copy_some(r->copy);
+	if (more > 0) {
+		slice_soon(r);
+	} else if (!more) {
+		switch_over(r);
+	} else {
+		errs_fail(&errs, -more, "tables.flows: what the tables hold does not go into those of the new size: %s",
+			  more == -E2BIG ? "there are more flows now" : strerror(-more));
+		fail(r, &errs);
+	}
+}
+
+static void make_job(void *arg)
+{
+	struct resize *r = arg;
+
+	r->err = next_make(r->sw->dp, &r->sizes, &r->next, &r->errs);
+}
+
+static void made(void *arg)
+{
+	struct resize *r = arg;
+
+	r->job = NULL;
+	if (r->err)
+		fail(r, &r->errs);
+	else
+		begin_copy(r);
+}
+
+static int start(struct resize *r, struct errs *errs)
+{
+	int err;
+
+	job_join(r->freeing);
+	r->freeing = NULL;
+	r->sizes = r->sw->model->settings;
+	r->error[0] = 0;
+	r->step = STEP_MAKE;
+	err = job_start(r->sw->base, make_job, made, r, &r->job);
+	if (!err)
+		return 0;
+	r->step = STEP_NONE;
+	return errs_fail(errs, -err, "tables.flows: no thread to change the size in: %s", strerror(-err));
+}
+
+int resize_reconcile(struct sw *sw, struct errs *errs)
+{
+	const struct settings_cfg *want = &sw->model->settings;
+	struct resize *r = sw->resize;
+
+	if (r->step >= STEP_LEAVE) /* finish() looks again */
+		return 0;
+	if (r->step != STEP_NONE) {
+		if (same_sizes(want, &r->sizes))
+			return 0;
+		give_up(r);
+	}
+	return is_size(sw, want) ? 0 : start(r, errs);
+}
+
+bool resize_yield(struct sw *sw)
+{
+	struct resize *r = sw->resize;
+
+	if (r->step == STEP_NONE || r->step >= STEP_LEAVE)
+		return false;
+	give_up(r);
+	return true;
+}
+
+bool resize_is_busy(const struct sw *sw)
+{
+	return sw->resize->step > STEP_MAKE;
+}
+
+/* ---- life */
+
+int resize_open(struct sw *sw, struct errs *errs)
+{
+	struct resize *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	r->sw = sw;
+	sw->resize = r;
+	r->timer = event_new(sw->base, -1, 0, on_timer, r);
+	return r->timer ? 0 : errs_fail(errs, ENOMEM, "out of memory");
+}
+
+/* Past the switch it is brought to its end: the rest is short. */
+void resize_close(struct sw *sw)
+{
+	struct resize *r = sw->resize;
+	struct errs errs = {0};
+
+	if (!r)
+		return;
+	if (r->step >= STEP_LEAVE) {
+		job_join(r->job);
+		while (flow_copy_settle(r->copy) > 0)
+			;
+		if (next_finish(r->next, &errs))
+			log_errs("tables", &errs);
+		leave(r);
+	} else if (r->step != STEP_NONE) {
+		give_up(r);
+	}
+	job_join(r->freeing);
+	errs_free(&errs);
+	if (r->timer)
+		event_free(r->timer);
+	free(r);
+	sw->resize = NULL;
+}
+
+static json_t *show_table(const struct sw *sw, int family)
+{
+	uint32_t slots = table_capacity(table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6")) * FLOW_SLOTS;
+	double slot = (double)sizeof(struct flow_bucket) / FLOW_SLOTS +
+		      (double)(family == 4 ? sizeof(struct flow) : sizeof(struct flow6));
+	const struct settings_cfg *s = &sw->model->settings;
+	uint32_t size = family == 4 ? s->max_flows : s->max_flows6;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)flow_count_of(sw, family), "size", (json_int_t)size,
+			 "slots", (json_int_t)slots, "bytes_per_pair", (json_int_t)(slot * slots / size + 0.5), "bytes",
+			 (json_int_t)(slot * slots));
+}
+
+json_t *resize_show(const struct sw *sw)
+{
+	static const char *const names[] = {[STEP_NONE] = "none", [STEP_MAKE] = "make",	  [STEP_WAIT] = "wait",
+					    [STEP_COPY] = "copy", [STEP_LEAVE] = "leave", [STEP_SETTLE] = "settle"};
+	const struct resize *r = sw->resize;
+	json_t *resizing = json_null();
+
+	if (r->step != STEP_NONE)
+		resizing = json_pack("{s:s, s:i}", "step", names[r->step], "percent",
+				     r->step == STEP_COPY ? (int)flow_copy_percent(r->copy) : 0);
+	return json_pack("{s:o, s:o, s:o, s:s?}", "flows", show_table(sw, 4), "flows6", show_table(sw, 6), "resizing", resizing,
+			 "error", *r->error ? r->error : NULL);
+}
