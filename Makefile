@@ -40,7 +40,7 @@ SKELS   := $(BPF_SRC:bpf/%.bpf.c=$(B)/%.skel.h)
 UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 
-.PHONY: all bpf clean
+.PHONY: all bpf clean unit-build net-build
 .SECONDARY:
 all: $(B)/sluiced $(B)/sluice ## sluiced and sluice into build/ (SAN=1: with address and undefined-behaviour sanitizers, into build-san/)
 
@@ -84,6 +84,14 @@ $(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Iuser/cli $^ -o $@ $(CLI_LIBS) $(shell pkg-config --libs cmocka)
 
 unit-build: $(UNIT_BIN)
+
+# What tests/net needs beside sluiced and sluice.
+net-build: $(B)/tests/flow_fill
+
+$(B)/tests/flow_fill: tests/net/flow_fill.c $(B)/libsluice.a
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 # ---- benchmarks
 BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
@@ -194,7 +202,7 @@ deps: ## installs what is missing to build, run, test and lint (Debian 12 and 13
 
 check: ## installs what is missing, builds, runs all tests; needs root. SAN=1: the unit tests under sanitizers
 	@scripts/install-deps.sh build run test
-	@$(MAKE) --no-print-directory all unit-build soak-build
+	@$(MAKE) --no-print-directory all unit-build soak-build net-build
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh $(if $(filter 1,$(SAN)),unit,unit prog net)
 
 unit-check: all unit-build ## the unit tests alone (no root)
@@ -206,7 +214,7 @@ prog-check: all soak-build ## the data plane's tests alone: packets through BPF_
 nat-property: all ## 10000 random sequences of packets against a model of the NAT (SLUICE_NAT_SEED=N: others)
 	@SLUICE_NAT_SEQUENCES=10000 SLUICE_BUILD='$(abspath $(B))' $(PYTHON) -m pytest -q tests/prog/test_nat_property.py
 
-net-check: all soak-build ## the tests with real traffic between network namespaces alone
+net-check: all soak-build net-build ## the tests with real traffic between network namespaces alone
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh net
 
 soak: all soak-build ## what takes too long for every day: routes flipped under traffic, a million routes, BGP with a big table. Needs root
@@ -241,7 +249,7 @@ CLANG_WARN  := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -W
 
 lint: ## formatting, warnings of gcc and clang, headers alone, who may include whom, shell and Python
 	@scripts/install-deps.sh build test lint
-	@$(MAKE) --no-print-directory all unit-build lint-all
+	@$(MAKE) --no-print-directory all unit-build net-build lint-all
 
 .PHONY: format lint-all lint-format lint-clang lint-headers lint-scripts
 lint-all: lint-format lint-clang lint-headers lint-scripts

@@ -54,7 +54,7 @@ def setting_up(report, lab, name, frame, vary, total):
 def flush(lab):
     """(pairs that ended, seconds): by sluiced, as its ageing does."""
     began = time.monotonic()
-    ended = lab.switch.cli("-j flow flush", timeout=120).stdout
+    ended = lab.switch.cli("-j flow flush all", timeout=120).stdout
     return json.loads(ended)["flushed"], time.monotonic() - began
 
 

@@ -16,8 +16,6 @@
 #include "resize.h"
 #include "version.h"
 
-#define FLOWS_SHOWN 1000 /* unless `limit` says otherwise */
-
 struct call {
 	struct api *api;
 	const struct endpoint *endpoint;
@@ -132,17 +130,43 @@ static int get_nat(struct call *c)
 	return answer(c, nat_show(c->api->sw));
 }
 
+/* What flows are meant, and how they shall be told: ?filter= ?limit= ?format=json|cells ?by= ?sort=. */
+static int flow_query(struct call *c, struct flow_query *q)
+{
+	const char *format = http_query(c->rq, "format");
+
+	*q = (struct flow_query){
+		.filter = http_query(c->rq, "filter"),
+		.by = http_query(c->rq, "by"),
+		.sort = http_query(c->rq, "sort"),
+	};
+	if (format && strcmp(format, "json") != 0 && strcmp(format, "cells") != 0)
+		return errs_fail(c->errs, EINVAL, "format: '%.32s' is not json or cells", format);
+	q->cells = format && strcmp(format, "cells") == 0;
+	return query_u32(c, "limit", 0, UINT32_MAX, &q->limit);
+}
+
+static int answer_flows(struct call *c, int (*fn)(struct sw *, const struct flow_query *, struct http_stream *, struct errs *))
+{
+	struct flow_query q;
+	int r = flow_query(c, &q);
+
+	return r ? r : fn(c->api->sw, &q, &c->reply->stream, c->errs);
+}
+
 static int get_flows(struct call *c)
 {
-	uint32_t limit = FLOWS_SHOWN;
-	int r = query_u32(c, "limit", 0, UINT32_MAX, &limit);
-
-	return r ? r : answer(c, flow_show(c->api->sw, limit));
+	return answer_flows(c, flow_list);
 }
 
 static int get_flow_count(struct call *c)
 {
-	return answer(c, json_pack("{s:I}", "flows", (json_int_t)flow_count(c->api->sw)));
+	return answer_flows(c, flow_count_by);
+}
+
+static int get_flow_watch(struct call *c)
+{
+	return answer_flows(c, flow_watch);
 }
 
 static int get_flow_save(struct call *c)
@@ -392,10 +416,7 @@ static int delete_item(struct call *c)
 
 static int post_flows_flush(struct call *c)
 {
-	int n = flow_flush(c->api->sw);
-
-	return n < 0 ? errs_fail(c->errs, -n, "the flows cannot be flushed: %s", strerror(-n))
-		     : answer(c, json_pack("{s:i}", "flushed", n));
+	return answer_flows(c, flow_flush);
 }
 
 static int post_fdb_flush(struct call *c)
@@ -457,8 +478,10 @@ static const struct endpoint endpoints[] = {
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
-	{"GET", "/v1/flows", get_flows, NULL, "tracked connections, ?limit= (1000; 0: all)"},
-	{"GET", "/v1/flows/count", get_flow_count, NULL, "how many there are"},
+	{"GET", "/v1/flows", get_flows, NULL, "tracked connections; ?filter= ?limit= ?format=json|cells"},
+	{"GET", "/v1/flows/count", get_flow_count, NULL,
+	 "how many there are; ?filter= ?by=proto|state|rule|vrf|src|dst|in|out ?sort=flows|packets|bytes ?limit= (20)"},
+	{"GET", "/v1/flows/watch", get_flow_watch, NULL, "a line for each that begins or ends; ?filter= ?format=json|cells"},
 	{"GET", "/v1/flows/tables", get_flow_tables, NULL, "how large their tables are, and how far a change of size is"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours; ?to= ?interface= ?vrf= ?family= ?state=; ?limit= ?after="},
@@ -489,7 +512,7 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/flows/save", get_flow_save, NULL, "tracked connections and mappings for another gateway, an object a line"},
 	{"POST", "/v1/flows/restore", post_flow_restore, NULL,
 	 "such lines, 128 KiB of them at most; ?line= the first one's number"},
-	{"POST", "/v1/flows/flush", post_flows_flush, NULL, "end every tracked connection"},
+	{"POST", "/v1/flows/flush", post_flows_flush, NULL, "end tracked connections: ?filter=; `all` for all"},
 	{"POST", "/v1/fdb/flush", post_fdb_flush, NULL, "forget learned stations of ?vlan=, ?port="},
 };
 

@@ -26,6 +26,7 @@ static void append(struct errs *e, struct where where, const char *key, char *te
 	v->where = where;
 	v->key = key && *key ? strdup(key) : NULL;
 	v->text = text;
+	v->column = 0;
 }
 
 static void vadd(struct errs *e, struct where where, const char *key, const char *fmt, va_list ap)
@@ -63,16 +64,28 @@ int errs_fail(struct errs *e, int code, const char *fmt, ...)
 	return code < 0 ? code : -code;
 }
 
+int errs_column(struct errs *e, const char *key, unsigned column, const char *text)
+{
+	size_t n = e ? e->n : 0;
+
+	errs_add(e, (struct where){NULL, 0}, key, "%s", text);
+	if (e && e->n > n)
+		e->v[n].column = column;
+	return -EINVAL;
+}
+
 char *err_text(const struct err *e)
 {
 	const char *text = e->text ? e->text : "out of memory";
 	const char *file = e->where.file ? e->where.file : "";
 	const char *key = e->key ? e->key : "";
-	char line[16] = "", *ret;
+	char line[16] = "", column[24] = "", *ret;
 
 	if (e->where.file && e->where.line > 0)
 		snprintf(line, sizeof(line), ":%d", e->where.line);
-	if (asprintf(&ret, "%s%s%s%s%s%s", file, line, *file ? ": " : "", key, *key ? ": " : "", text) < 0)
+	if (e->column)
+		snprintf(column, sizeof(column), "column %u: ", e->column);
+	if (asprintf(&ret, "%s%s%s%s%s%s%s", file, line, *file ? ": " : "", key, *key ? ": " : "", column, text) < 0)
 		return NULL;
 	return ret;
 }

@@ -18,6 +18,7 @@ struct err {
 	struct where where; /* file NULL: not about a configuration */
 	char *key;	    /* "ports.eth0.native", or NULL */
 	char *text;	    /* "VLAN 4095 is not in 1..4094" */
+	unsigned column;    /* in what was asked, 1..; 0: the error has none */
 };
 
 struct errs {
@@ -28,7 +29,9 @@ struct errs {
 /* Append; returns -EINVAL (or -code for errs_fail) so that callers may `return errs_add(...)`. `e` may be NULL. */
 int errs_add(struct errs *e, struct where where, const char *key, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int errs_fail(struct errs *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* "file:line: key: text" into a new string; caller frees. */
+/* Something in one line that was asked: `key` says which, `column` where in it. -EINVAL. */
+int errs_column(struct errs *e, const char *key, unsigned column, const char *text);
+/* "file:line: key: text", or "key: column N: text", into a new string; caller frees. */
 char *err_text(const struct err *e);
 void errs_free(struct errs *e);
 /* The one copy of a file's name that a `struct where` may point to for the life of the process; NULL for NULL. */

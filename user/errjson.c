@@ -10,9 +10,12 @@ json_t *errs_json(const struct errs *errs)
 	for (size_t i = 0; i < errs->n; i++) {
 		const struct err *e = &errs->v[i];
 		char *text = err_text(e);
+		json_t *o = json_pack("{s:s?, s:i, s:s?, s:s?, s:s?}", "file", e->where.file, "line", e->where.line, "key",
+				      e->key, "message", e->text, "text", text);
 
-		json_array_append_new(list, json_pack("{s:s?, s:i, s:s?, s:s?, s:s?}", "file", e->where.file, "line",
-						      e->where.line, "key", e->key, "message", e->text, "text", text));
+		if (o && e->column)
+			json_object_set_new(o, "column", json_integer(e->column));
+		json_array_append_new(list, o);
 		free(text);
 	}
 	return json_pack("{s:o}", "errors", list);

@@ -1,14 +1,13 @@
-/* flow.c: the flows as sluiced sees them: keys of both families in one shape, listing, counting, ending by order.
+/* flow.c: the flows as sluiced sees them: keys of both families in one shape, found and ended.
  *
  * Stands between the tables that bpf/flow.h fills and who asks about connections. Entries are made by the data plane alone, here
- * they are only read and deleted; flow_age.c ends them by time.
+ * they are only read and deleted; flow_age.c ends them by time, flow_walk.c by order.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow_priv.h"
+#include "flow_watch.h"
 
 /* ---- entries */
 
@@ -88,6 +87,14 @@ int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *re
 	return i != FLOWTAB_NONE && flowtab_read(tab_of(flows, t), i, word, &key, ret) ? 0 : -ENOENT;
 }
 
+void flow_prefetch(struct flows *flows, const struct flow_tuple *t)
+{
+	struct flow_key4 k4 = key4(t);
+	struct flow_key6 k6 = key6(t);
+
+	flowtab_prefetch(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6);
+}
+
 int flow_delete(struct flows *flows, const struct flow_tuple *t)
 {
 	bool ended = end_in(tab_of(flows, t), t);
@@ -105,11 +112,12 @@ int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct fl
 	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, flow_now_ns());
 }
 
-bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why)
 {
 	struct flow_tuple peer_key;
+	struct flow_pair pair;
 	struct flow peer;
-	bool was = !flow_delete(flows, forward);
+	bool watched = flow_watch_before_end(flows, forward, f, &pair), was = !flow_delete(flows, forward);
 
 	flow_tuple_peer(forward, f, &peer_key);
 	/* The key may meanwhile be another pair's. */
@@ -117,6 +125,8 @@ bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struc
 		flow_delete(flows, &peer_key);
 	if (was)
 		nat_log_end(flows->sw, forward, f);
+	if (was && watched)
+		flow_watch_end(flows, &pair, why);
 	return was;
 }
 
@@ -204,7 +214,7 @@ int flow_users(struct sw *sw, int more)
 	return sw->flows->users += more;
 }
 
-/* ---- counting, ending */
+/* ---- counting */
 
 static int count_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
 {
@@ -242,128 +252,4 @@ int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)
 	struct flow_tuple t = {p->saddr, p->daddr, p->sport, p->dport, p->vrf, p->proto, p->family};
 
 	return flow_lookup(sw->flows, &t, ret);
-}
-
-static int flush_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
-{
-	*(int *)arg += flow_end(flows, key, f);
-	return 0;
-}
-
-int flow_flush(struct sw *sw)
-{
-	int n = 0, err = each_forward(sw->flows, flush_one, &n);
-
-	sw->flows->is_counted = false;
-	return err ? err : n;
-}
-
-/* ---- listing */
-
-static json_t *proto_json(uint8_t proto)
-{
-	char number[4];
-
-	switch (proto) {
-	case IPPROTO_TCP:
-		return json_string("tcp");
-	case IPPROTO_UDP:
-		return json_string("udp");
-	case IPPROTO_ICMP:
-		return json_string("icmp");
-	case IPPROTO_ICMPV6:
-		return json_string("icmpv6");
-	case IPPROTO_GRE:
-		return json_string("gre");
-	case IPPROTO_ESP:
-		return json_string("esp");
-	case IPPROTO_SCTP:
-		return json_string("sctp");
-	}
-	snprintf(number, sizeof(number), "%u", proto);
-	return json_string(number);
-}
-
-/* One direction; what the rewrite leaves as it is, is not said twice. */
-static json_t *direction_json(const struct flow_tuple *key, const struct flow *f)
-{
-	char src[ADDR_TEXT], dst[ADDR_TEXT], to_src[ADDR_TEXT], to_dst[ADDR_TEXT];
-	struct flow_tuple to;
-	json_t *o;
-
-	flow_tuple_to(key, f, &to);
-	o = json_pack("{s:s, s:i, s:s, s:i}", "src", addr_text(&key->saddr, src), "sport", ntohs(key->sport), "dst",
-		      addr_text(&key->daddr, dst), "dport", ntohs(key->dport));
-	if (memcmp(&to.saddr, &key->saddr, sizeof(to.saddr)))
-		json_object_set_new(o, "to-src", json_string(addr_text(&to.saddr, to_src)));
-	if (to.sport != key->sport)
-		json_object_set_new(o, "to-sport", json_integer(ntohs(to.sport)));
-	if (memcmp(&to.daddr, &key->daddr, sizeof(to.daddr)))
-		json_object_set_new(o, "to-dst", json_string(addr_text(&to.daddr, to_dst)));
-	if (to.dport != key->dport)
-		json_object_set_new(o, "to-dport", json_integer(ntohs(to.dport)));
-	json_object_set_new(o, "packets", json_integer((json_int_t)f->packets));
-	json_object_set_new(o, "bytes", json_integer((json_int_t)f->bytes));
-	return o;
-}
-
-/* The other half of a pair that has lost it: as it would be. */
-static struct flow no_reply(const struct flow_tuple *key)
-{
-	return (struct flow){.saddr4 = key->daddr.a32[3],
-			     .daddr4 = key->saddr.a32[3],
-			     .sport = key->dport,
-			     .dport = key->sport,
-			     .saddr6 = key->daddr,
-			     .daddr6 = key->saddr};
-}
-
-static json_int_t seconds_since(uint64_t now, uint64_t then)
-{
-	return now > then ? (json_int_t)((now - then) / 1000000000ull) : 0;
-}
-
-static json_t *pair_json(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now)
-{
-	struct flow reply;
-	struct flow_tuple peer;
-	const char *rule = nat_rule_name(flows->sw, f->rule);
-	enum flow_state state;
-	struct settings_cfg buf;
-	json_int_t idle, timeout;
-	uint64_t used;
-
-	flow_tuple_peer(key, f, &peer);
-	if (flow_lookup(flows, &peer, &reply))
-		reply = no_reply(key);
-	used = flow_used_ns(f, &reply, now);
-	state = flow_state(key->proto, f->seen, reply.seen);
-	idle = seconds_since(now, used);
-	timeout = flow_timeout_s(nat_settings(flows->sw, f->rule, &buf), key->proto, state);
-	return json_pack("{s:o, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:I}", "proto", proto_json(key->proto), "state",
-			 flow_state_name(state), "vrf", vrf_name(flows->sw, key->vrf) ?: "", "rule", rule, "forward",
-			 direction_json(key, f), "reply", direction_json(&peer, &reply), "age", seconds_since(now, f->created_ns),
-			 "idle", idle, "expires", timeout > idle ? timeout - idle : (json_int_t)0);
-}
-
-struct show {
-	json_t *list;
-	size_t limit;
-	uint64_t now;
-};
-
-static int show_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
-{
-	struct show *s = arg;
-
-	json_array_append_new(s->list, pair_json(flows, key, f, s->now));
-	return s->limit && json_array_size(s->list) >= s->limit;
-}
-
-json_t *flow_show(struct sw *sw, size_t limit)
-{
-	struct show s = {.list = json_array(), .limit = limit, .now = flow_now_ns()};
-
-	each_forward(sw->flows, show_one, &s);
-	return s.list;
 }

@@ -15,17 +15,20 @@
 #include <stdlib.h>
 #include <time.h>
 #include "flow_priv.h"
+#include "flow_watch.h"
 #include "loop.h"
 #include "nat_priv.h"
 
 #define TICK_NS	      10000000ull  /* between slices */
 #define SLICE_NS      4000000ull   /* of work */
 #define PERIOD_NS     700000000ull /* from pass to pass: an entry ends within a second of its time */
-#define CHUNK	      256	   /* buckets between looks at the clock, */
-#define CHUNK_LOOKS   64	   /* or entries looked at */
-#define MAPPINGS      256	   /* or mappings */
-#define SHARE	      100	   /* of the time, what sweeping may take */
-#define SHARE_PRESSED 20	   /* where room is scarce */
+#define WATCHED_NS    200000000ull /* while somebody watches; then passes take at most a twentieth of the time */
+#define WATCHED	      20
+#define CHUNK	      256 /* buckets between looks at the clock, */
+#define CHUNK_LOOKS   64  /* or entries looked at */
+#define MAPPINGS      256 /* or mappings */
+#define SHARE	      100 /* of the time, what sweeping may take */
+#define SHARE_PRESSED 20  /* where room is scarce */
 #define PASSES_BLIND  3
 #define PRESSED_S     5
 /* An entry whose other half is missing may be in the making. */
@@ -97,25 +100,36 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 	return false;
 }
 
+static void end_half(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+{
+	struct flow_pair pair;
+	bool watched = flow_watch_before_end(flows, key, f, &pair);
+
+	if (!flow_delete(flows, key) && watched)
+		flow_watch_end(flows, &pair, FLOW_WHY_HALF);
+}
+
 /* False: the pair was ended. */
 static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
 {
 	struct flow_tuple peer, to;
 	struct flow reply;
 	uint64_t end, recheck = recheck_ns(flows, key->proto, f->rule);
-	bool whole;
+	bool whole, held, alive;
 
 	flow_tuple_peer(key, f, &peer);
 	flow_tuple_to(key, f, &to);
 	whole = !flow_lookup(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply);
-	if (!whole && (f->created_ns + HALF_NS <= flows->now_ns || !vrfs_alive(flows, key, f))) {
-		flow_delete(flows, key);
+	alive = vrfs_alive(flows, key, f);
+	if (!whole && (f->created_ns + HALF_NS <= flows->now_ns || !alive)) {
+		end_half(flows, key, f);
 		return false;
 	}
 	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
-	if (!vrfs_alive(flows, key, f) || !nat_holds(flows->sw, f, &to.saddr) ||
-	    (f->dest_addr && !nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) || end <= flows->now_ns) {
-		flow_end(flows, key, f);
+	held = alive && nat_holds(flows->sw, f, &to.saddr) &&
+	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
+	if (!held || end <= flows->now_ns) {
+		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
 		return false;
 	}
 	note_due(note, end < recheck ? end : recheck);
@@ -131,12 +145,14 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 	struct flow_tuple t;
 	struct flow_key6 key;
 	struct flow f;
-	bool lives = false;
+	bool lives = false, known = note->word == word;
 
 	*note = (struct flow_note){0};
 	if (flowtab_read(tab, i, word, &key, &f)) {
 		flow_tuple_from_key(tab->family, &key, &t);
 		lives = f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &f, note) : look_at_forward(flows, &t, &f, note);
+		if (lives && !known && !(f.flags & FLOW_F_REPLY))
+			flow_watch_begin(flows, &t, &f);
 	}
 	note->word = lives ? word : 0;
 }
@@ -310,7 +326,7 @@ static void pass_begin(struct flows *flows)
 		flows->pressed_at_ns = flows->now_ns + PRESSED_S * 1000000000ull;
 	flows->nat_changes = flows->sw->nat->changes;
 	flows->soon = false;
-	flows->fresh = flows->sweeping || flows->all || !flows->blind;
+	flows->fresh = flows->sweeping || flows->all || flows->watchers || !flows->blind;
 	flows->blind = flows->fresh ? passes_blind(flows) : flows->blind - 1;
 	if (flows->sweeping)
 		nat_sweep_begin(flows->sw->nat, flows->now_ns);
@@ -328,13 +344,18 @@ static void pass_end(struct flows *flows)
 	if (flows->sweeping) {
 		nat_sweep_end(flows->sw->nat);
 		rest = flows->work_ns * (flows->pressed ? SHARE_PRESSED : SHARE);
-		flows->sweep_at_ns = rest > PERIOD_NS ? flows->now_ns + rest : 0;
+		/* Somebody who watches has passes follow closely; those over the mappings come no more often for it. */
+		if (rest <= PERIOD_NS)
+			rest = flows->watchers ? PERIOD_NS - TICK_NS : 0;
+		flows->sweep_at_ns = flows->now_ns + rest;
 	}
 	if (flows->draining)
 		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
 	flows->counted6 = flows->seen6;
 	flows->is_counted = true;
+	if (flows->fresh)
+		flows->whole_ns = flows->begun_ns;
 	flows->phase = PHASE_REST;
 }
 
@@ -347,9 +368,13 @@ static int timer_set(struct flows *flows, uint64_t ns)
 
 static uint64_t rest_ns(const struct flows *flows)
 {
-	uint64_t took = flow_now_ns() - flows->begun_ns;
+	uint64_t took = flow_now_ns() - flows->begun_ns, period = PERIOD_NS;
 
-	return took + TICK_NS < PERIOD_NS ? PERIOD_NS - took : TICK_NS;
+	if (flows->watchers) {
+		period = flows->work_ns * WATCHED;
+		period = period < WATCHED_NS ? WATCHED_NS : period > PERIOD_NS ? PERIOD_NS : period;
+	}
+	return took + TICK_NS < period ? period - took : TICK_NS;
 }
 
 /* What this process has used of a CPU: on a busy machine less than the time that went by. */
@@ -422,6 +447,12 @@ void flow_age_soon(struct flows *flows)
 	flows->soon = true;
 	if (flows->phase == PHASE_REST && !flows->paused)
 		timer_set(flows, 0);
+}
+
+void flow_age_watched(struct flows *flows)
+{
+	if (flows->phase == PHASE_REST && !flows->paused)
+		timer_set(flows, TICK_NS);
 }
 
 void flow_age_pause(struct flows *flows)

@@ -1,20 +1,12 @@
-/* flow_priv.h: flow.c (listing, ending by order), flow_age.c (ending by time) and flow_copy.c (into tables of another size), and
- * how they see a pair. */
+/* flow_priv.h: what the files of the flows share: flow.c has the entries, flow_age.c ends them by time, flow_walk.c by order, and
+ * lists and counts them, flow_watch.c tells who watches, flow_copy.c takes them
+ * into tables of another size. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
 
-#include "flow_state.h"
+#include "flow_pair.h"
 #include "flowtab.h"
 #include "sw.h"
-
-/* Both families' keys in one shape; addresses IPv4-mapped. */
-struct flow_tuple {
-	struct addr saddr, daddr;
-	__be16 sport, dport;
-	uint16_t vrf;
-	uint8_t proto;
-	uint8_t family;
-};
 
 enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
 
@@ -38,6 +30,16 @@ struct flow_quiet {
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
+
+/* Why a connection ended. */
+enum flow_why {
+	FLOW_WHY_TIMEOUT, /* it was silent for long enough */
+	FLOW_WHY_RULE,	  /* its rule, its address or its VRF is gone */
+	FLOW_WHY_FLUSH,	  /* by order */
+	FLOW_WHY_HALF,	  /* one direction was missing */
+};
+
+struct flow_watcher;
 
 struct flows {
 	struct sw *sw;
@@ -65,11 +67,13 @@ struct flows {
 	bool all;		/* no note is trusted in this pass */
 	bool draining;		/* of VRFs that are gone nothing is left after this pass */
 	bool soon;		/* the next pass shall not wait */
+	uint64_t whole_ns;	/* when the last pass began that looked at all words and came to its end */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
 	/* Pairs at the end of the last whole pass. */
 	uint64_t counted, counted6;
 	bool is_counted;
+	struct flow_watcher *watchers;
 };
 
 uint64_t flow_now_ns(void); /* CLOCK_MONOTONIC */
@@ -80,6 +84,7 @@ void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct fl
 /* The key of the other direction: what this one leaves as, swapped. */
 void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
+void flow_prefetch(struct flows *flows, const struct flow_tuple *t); /* it will be looked up in a moment */
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
 int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);
@@ -91,7 +96,7 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * entry until the last. The other way round, answers in between would reach the gateway itself, which would reset the
  * connection. The port stays with the mapping, and becomes free two passes later (nat_sweep.c): no packet that is under way can
  * then still use it. Returns whether there was a forward entry. */
-bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why);
 
 /* The tables of a family as flow.c wants them. -ENOENT, -EINVAL. */
 int flow_tab_open(struct flowtab *t, int family, struct table *head, struct table *words, struct table *entries);
@@ -100,6 +105,13 @@ int flow_age_open(struct flows *flows);
 void flow_age_close(struct flows *flows);
 /* Begins a pass now, or after the one under way. */
 void flow_age_soon(struct flows *flows);
+/* Somebody watches now: the next pass comes sooner. */
+void flow_age_watched(struct flows *flows);
+
+/* Both directions of an entry in one value; `now_ns` is CLOCK_MONOTONIC. */
+void flow_pair_of(struct flows *flows, const struct flow_tuple *key, const struct flow *f, uint64_t now_ns,
+		  struct flow_pair *ret);
+
 /* Until flow_age_resume() nothing ends by time and no port is given back; the pass under way is given up. */
 void flow_age_pause(struct flows *flows);
 /* With notes for tables of another size; -ENOMEM: there is no memory for them, and all is as it was. */

@@ -13,6 +13,7 @@ enum flow_state {
 	FLOW_RESET,	  /* TCP: one side has sent a RST */
 	FLOW_UNREPLIED,	  /* not TCP: one direction alone */
 	FLOW_REPLIED,	  /* not TCP: both */
+	FLOW_STATES
 };
 
 const char *flow_state_name(enum flow_state state);

@@ -114,6 +114,17 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 	return find(t, &at, key);
 }
 
+void flowtab_prefetch(const struct flowtab *t, const void *key)
+{
+	struct place at = place_of(t, key);
+	uint32_t slot = at.bucket[0] * FLOW_SLOTS + at.home;
+
+	__builtin_prefetch(&t->bucket[at.bucket[0]]);
+	__builtin_prefetch(flowtab_entry(t, slot));
+	__builtin_prefetch((char *)flowtab_entry(t, slot) + sizeof(struct flow) / 2);
+	__builtin_prefetch(key_at(t, slot));
+}
+
 /* ---- inserting */
 
 static uint32_t stamp(uint64_t now_ns)

@@ -46,6 +46,8 @@ bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_
 
 /* The slot of a key, or FLOWTAB_NONE; *ret_word (may be NULL) is its word. */
 uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_word);
+/* Has the memory fetched where a key that will be looked for soon most likely stands. */
+void flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns);
 /* Ends the entry whose word was `word`; its slot is free again after the grace period. False: it had ended. */

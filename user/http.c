@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/listener.h>
 #include "http.h"
@@ -17,9 +19,16 @@
 
 #define HEADERS_MAX (16 << 10)
 #define IDLE_S	    60
+#define PATIENCE_S  600
+#define STREAMS_MAX 64
+#define REST_US	    50000
+#define WRITE_MAX   (256 << 10)
 
 struct http {
 	struct evhttp *server;
+	struct event *turn;
+	TAILQ_HEAD(, streaming) ready; /* answers whose next piece can be made */
+	unsigned streams;
 	http_handler fn;
 	void *arg;
 	char *path;
@@ -55,15 +64,26 @@ static void send_reply(struct evhttp_request *req, struct http_reply *reply)
 /* ---- answers in pieces */
 
 struct streaming {
+	TAILQ_ENTRY(streaming) link;
+	struct http *http;
 	struct evhttp_request *req;
 	struct http_stream stream;
-	struct event *timer;
+	struct event *timer; /* ends a rest */
+	bool ready;	     /* stands in the queue */
 };
+
+static void bounds(struct evhttp_connection *con, const struct timeval *read, const struct timeval *write)
+{
+	bufferevent_set_timeouts(evhttp_connection_get_bufferevent(con), read, write);
+}
 
 static void streaming_free(struct streaming *s)
 {
+	if (s->ready)
+		TAILQ_REMOVE(&s->http->ready, s, link);
 	if (s->timer)
 		event_free(s->timer);
+	s->http->streams--;
 	s->stream.free(s->stream.arg);
 	free(s);
 }
@@ -79,65 +99,117 @@ static void on_gone(struct evhttp_connection *con, void *arg)
 	streaming_free(s);
 }
 
-static void piece_later(struct evhttp_connection *con, void *arg)
+static void make_ready(struct streaming *s)
 {
 	struct timeval at_once = {0};
-	struct streaming *s = arg;
 
-	evtimer_add(s->timer, &at_once);
+	if (!s->ready)
+		TAILQ_INSERT_TAIL(&s->http->ready, s, link);
+	s->ready = true;
+	evtimer_add(s->http->turn, &at_once);
 }
 
-static void on_piece(evutil_socket_t fd, short what, void *arg)
+static void on_taken(struct evhttp_connection *con, void *arg)
 {
-	struct streaming *s = arg;
+	make_ready(arg);
+}
+
+static void on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	make_ready(arg);
+}
+
+static void rest(struct streaming *s)
+{
+	struct timeval moment = {.tv_usec = REST_US};
+
+	evtimer_add(s->timer, &moment);
+}
+
+static void streaming_end(struct streaming *s)
+{
 	struct evhttp_connection *con = evhttp_request_get_connection(s->req);
+	struct timeval idle = {.tv_sec = IDLE_S};
+
+	evhttp_connection_set_closecb(con, NULL, NULL);
+	bounds(con, &idle, &idle);
+	evhttp_send_reply_end(s->req);
+	streaming_free(s);
+}
+
+static void piece(struct streaming *s)
+{
 	struct evbuffer *out = evbuffer_new();
 	bool some;
 	int more;
 
 	loop_doing("a listing");
-	more = out ? s->stream.next(s->stream.arg, out) : 0;
+	more = out ? s->stream.next(s->stream.arg, out) : HTTP_END;
 	some = out && evbuffer_get_length(out);
 
 	if (some && more)
-		evhttp_send_reply_chunk_with_cb(s->req, out, piece_later, s);
+		evhttp_send_reply_chunk_with_cb(s->req, out, on_taken, s);
 	else if (some)
 		evhttp_send_reply_chunk(s->req, out);
+	else if (more == HTTP_REST)
+		rest(s);
 	else if (more)
-		piece_later(con, s);
+		make_ready(s);
 	if (out)
 		evbuffer_free(out);
-	if (more)
-		return;
-	evhttp_connection_set_closecb(con, NULL, NULL);
-	evhttp_send_reply_end(s->req);
-	streaming_free(s);
+	if (!more)
+		streaming_end(s);
 }
 
-static void send_stream(struct evhttp_request *req, struct http_reply *reply)
+/* One piece, of whoever has waited longest. */
+static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
-	struct evhttp_connection *con = evhttp_request_get_connection(req);
-	struct streaming *s = calloc(1, sizeof(*s));
+	struct timeval at_once = {0};
+	struct http *h = arg;
+	struct streaming *s = TAILQ_FIRST(&h->ready);
 
-	if (s)
-		s->timer = evtimer_new(evhttp_connection_get_base(con), on_piece, s);
-	if (!s || !s->timer) {
-		free(s);
-		reply->stream.free(reply->stream.arg);
-		evhttp_send_error(req, HTTP_INTERNAL, NULL);
+	if (!s)
 		return;
-	}
-	s->req = req;
-	s->stream = reply->stream;
-	evhttp_connection_set_closecb(con, on_gone, s);
-	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "application/json");
-	evhttp_send_reply_start(req, reply->status, NULL);
-	piece_later(con, s);
+	TAILQ_REMOVE(&h->ready, s, link);
+	s->ready = false;
+	piece(s);
+	if (!TAILQ_EMPTY(&h->ready))
+		evtimer_add(h->turn, &at_once);
 }
 
 static json_t *refusal(const char *text)
 {
 	return json_pack("{s:[{s:n, s:i, s:n, s:s, s:s}]}", "errors", "file", "line", 0, "key", "message", text, "text", text);
+}
+
+static void send_stream(struct http *h, struct evhttp_request *req, struct http_reply *reply)
+{
+	struct evhttp_connection *con = evhttp_request_get_connection(req);
+	struct streaming *s = h->streams < STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
+	struct timeval patience = {.tv_sec = PATIENCE_S};
+
+	if (s)
+		s->timer = evtimer_new(evhttp_connection_get_base(con), on_rested, s);
+	if (!s || !s->timer) {
+		free(s);
+		reply->stream.free(reply->stream.arg);
+		reply->status = HTTP_SERVUNAVAIL;
+		reply->json = refusal("too many long answers are under way: try again when one of them has ended");
+		send_reply(req, reply);
+		return;
+	}
+	s->http = h;
+	s->req = req;
+	s->stream = reply->stream;
+	h->streams++;
+	/* Nothing is expected of a client that listens. */
+	bounds(con, NULL, &patience);
+	bufferevent_set_max_single_write(evhttp_connection_get_bufferevent(con), WRITE_MAX);
+	evhttp_connection_set_closecb(con, on_gone, s);
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
+			  reply->stream.type ? reply->stream.type : "application/json");
+	evhttp_send_reply_start(req, reply->status, NULL);
+	make_ready(s);
 }
 
 static void refuse(struct evhttp_request *req, int status, const char *text)
@@ -210,7 +282,7 @@ static void on_request(struct evhttp_request *req, void *arg)
 		h->fn(h->arg, &rq, &reply);
 	}
 	if (reply.stream.next)
-		send_stream(req, &reply);
+		send_stream(h, req, &reply);
 	else
 		send_reply(req, &reply);
 	evhttp_clear_headers(&params);
@@ -244,6 +316,20 @@ static int listen_on(struct http *h, struct event_base *base, const char *path)
 	return 0;
 }
 
+void http_close(struct http *h)
+{
+	if (!h)
+		return;
+	if (h->server)
+		evhttp_free(h->server);
+	if (h->turn)
+		event_free(h->turn);
+	if (h->path)
+		unlink(h->path);
+	free(h->path);
+	free(h);
+}
+
 int http_open(struct event_base *base, const char *path, http_handler fn, void *arg, struct http **ret, struct errs *errs)
 {
 	struct http *h = calloc(1, sizeof(*h));
@@ -253,9 +339,11 @@ int http_open(struct event_base *base, const char *path, http_handler fn, void *
 		return errs_fail(errs, ENOMEM, "out of memory");
 	h->fn = fn;
 	h->arg = arg;
+	TAILQ_INIT(&h->ready);
 	h->server = evhttp_new(base);
-	if (!h->server) {
-		free(h);
+	h->turn = evtimer_new(base, on_turn, h);
+	if (!h->server || !h->turn) {
+		http_close(h);
 		return errs_fail(errs, ENOMEM, "out of memory");
 	}
 	evhttp_set_max_body_size(h->server, HTTP_BODY_MAX);
@@ -272,18 +360,6 @@ int http_open(struct event_base *base, const char *path, http_handler fn, void *
 		*ret = h;
 		return 0;
 	}
-	evhttp_free(h->server);
-	free(h);
+	http_close(h);
 	return errs_fail(errs, -r, "the socket %s cannot be opened: %s", path, strerror(-r));
-}
-
-void http_close(struct http *h)
-{
-	if (!h)
-		return;
-	evhttp_free(h->server);
-	if (h->path)
-		unlink(h->path);
-	free(h->path);
-	free(h);
 }

@@ -3,6 +3,7 @@
  * Knows nothing of the switch. Limits: 16 MiB of body, 16 KiB of headers, GET, POST and DELETE only. A body that libevent
  * leaves unread (which methods have one depends on its version) is refused and its connection closed. What is no HTTP at all,
  * beyond the limits, or a method that no RFC knows, libevent (2.1) answers by itself, with 400, 413 or 501 and a page of HTML.
+ * At most 64 answers are made in pieces at a time; who asks for one more is refused with 503.
  */
 #ifndef SLUICE_HTTP_H
 #define SLUICE_HTTP_H
@@ -24,15 +25,25 @@ struct http_request {
 	struct evkeyvalq *query;
 };
 
-/* An answer that is made in pieces, each in a turn of the event loop of its own, and none before the last one was taken. */
+/* What http_stream.next() returns. */
+enum http_more {
+	HTTP_END = 0,  /* that was all */
+	HTTP_MORE = 1, /* there is more */
+	HTTP_REST = 2, /* there may be more in a moment */
+};
+
+/* An answer that is made in pieces, each in a turn of the event loop of its own, and none before the last one was taken. Pieces
+ * of several answers are made by turns, one a turn. A client may take its time: it is given up after ten minutes in which it took
+ * nothing. */
 struct http_stream {
-	/* Adds the next piece: some milliseconds' work. 1: there is more; 0: that was all. */
+	/* Adds the next piece: some milliseconds' work. enum http_more. */
 	int (*next)(void *arg, struct evbuffer *out);
 	void (*free)(void *arg); /* at the end, or when the client has gone */
 	void *arg;
+	const char *type; /* NULL: JSON */
 };
 
-/* One of `json` (the server drops the reference) , `text` (the server frees it) and `stream` (JSON). */
+/* One of `json` (the server drops the reference) , `text` (the server frees it) and `stream`. */
 struct http_reply {
 	int status;
 	json_t *json;

@@ -82,6 +82,14 @@ const char *nat_rule_name(const struct sw *sw, uint16_t id)
 	return id && id <= nat->n_rules && nat->rules[id - 1].alive ? nat->rules[id - 1].name : NULL;
 }
 
+uint16_t nat_rule_id(const struct sw *sw, const char *name)
+{
+	for (size_t i = 0; i < sw->nat->n_rules; i++)
+		if (sw->nat->rules[i].alive && !strcmp(sw->nat->rules[i].name, name))
+			return (uint16_t)(i + 1);
+	return 0;
+}
+
 /* ---- pools */
 
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr)

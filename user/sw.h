@@ -189,6 +189,7 @@ json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "address
 /* The timeouts for the flows of a rule: the settings, or a copy of them in *buf with the rule's own. */
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf);
 const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
+uint16_t nat_rule_id(const struct sw *sw, const char *name); /* 0: there is none of this name */
 struct flow_tuple;
 /* nat_explain.c: what the rules would make of the first packet of a connection. Addresses are IPv4-mapped. */
 struct nat_packet {
@@ -214,17 +215,33 @@ void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow 
  * `f`: of the first direction, which leaves with the source `outside`. */
 bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside);
 
-/* flow.c: ageing, listing, flushing. */
+/* flow.c, flow_age.c: connections, and their end. */
 int flow_open(struct sw *sw, struct errs *errs);
 void flow_close(struct sw *sw);
-int flow_reconcile(struct sw *sw, struct errs *errs); /* flows whose rule is gone end */
-json_t *flow_show(struct sw *sw, size_t limit /* 0: all */);
-int flow_flush(struct sw *sw); /* returns how many pairs ended */
-uint64_t flow_count(struct sw *sw);
+int flow_reconcile(struct sw *sw, struct errs *errs);	 /* flows whose rule is gone end */
+uint64_t flow_count(struct sw *sw);			 /* pairs, as of a second ago */
 uint64_t flow_count_of(const struct sw *sw, int family); /* pairs of a family, as of the last pass */
 /* One more, or one less, who goes through the tables in several turns: they do not change their size meanwhile. Returns how many
  * there are. */
 int flow_users(struct sw *sw, int more);
+/* What is asked about flows: flow_walk.c, flow_count.c, flow_watch.c. All return -EINVAL with words, or -ENOMEM. */
+struct flow_query {
+	const char *filter; /* flow_filter.h; NULL: all */
+	bool cells;	    /* lines of cells with tabs between them, instead of JSON */
+	uint32_t limit;	    /* 0: none */
+	const char *by;	    /* proto, state, rule, vrf, src, dst, in, out; NULL: one number */
+	const char *sort;   /* flows, packets, bytes; NULL: flows */
+};
+/* [{"proto", "state", "vrf", "rule", "in", "out", "forward": {"src", "sport", "dst", "dport", "to-src", …, "packets", "bytes"},
+ *   "reply": {…}, "age", "idle", "expires"}] */
+int flow_list(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
+/* {"flows"}; with `by` {"flows", "packets", "bytes", "by", "groups": [{BY, "flows", "packets", "bytes"}], "others": {…}} */
+int flow_count_by(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
+/* {"flushed"}: pairs; a filter must be given. */
+int flow_flush(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
+/* A line for each that begins or ends, for ever: {"time_ms", "event": "new"|"end"|"missed", "reason", …as in the list}. -EBUSY.
+ */
+int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *ret, struct errs *errs);
 /* What the flow of such packets has decided: -ENOENT when there is none. */
 struct nat_packet;
 int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret);

@@ -177,7 +177,7 @@ def test_ecmp_keeps_one_flow_on_one_way(gateway):
 def test_flows_tell_the_mapping(gateway):
     with talk.UdpEcho(gateway.inet, 7006) as echo:
         assert talk.udp_ask(gateway.h1, netlab.INET4, 7006, b"z")
-        text = gateway.gw.cli("flow show").stdout
+        text = gateway.gw.cli("flow list").stdout
     assert echo.peers[0][0] in text and str(echo.peers[0][1]) in text and "10.0.10.11" in text
 
 

@@ -125,7 +125,7 @@ def seen_as(s, to):
 
 
 def mappings_of(gw):
-    return sorted((f["proto"], str(f["forward"])) for f in gw.json("flow show") if f["rule"] == "out")
+    return sorted((f["proto"], str(f["forward"])) for f in gw.json("flow list") if f["rule"] == "out")
 
 
 def test_connections_go_on(pair, tmp_path):
@@ -154,7 +154,7 @@ def test_connections_go_on(pair, tmp_path):
             say(s, b"two.")
     for t, prefix in ((server, "203.0.113."), (server6, "2001:db8:f::40"), (web, OUTSIDE)):
         assert t.join()[0].startswith(prefix)
-    shown = [f for f in pair.gws[2].json("flow show") if f["proto"] == "tcp" and f["forward"]["dport"] == 8080]
+    shown = [f for f in pair.gws[2].json("flow list") if f["proto"] == "tcp" and f["forward"]["dport"] == 8080]
     assert shown[0]["rule"] == "web" and shown[0]["forward"]["packets"] > 3, shown
     again = pair.gws[2].cli(["flow", "restore", path], check=False)
     assert re.match(r"0 flows and 0 mappings restored, \d+ were there already\n$", again.stdout), again.stdout
@@ -175,7 +175,7 @@ def test_ports_stay_and_come_back(pair, tmp_path):
         return next(p["used"]["udp"] for p in pools if p["name"] == "pool:out")
     assert held() >= 1
     s.close()
-    pair.gws[2].cli("flow flush")
+    pair.gws[2].cli("flow flush all")
     # A mapping that came with its flows is held for two minutes; without them it would go in some seconds.
     t = pair.inside.socket(socket.AF_INET, socket.SOCK_DGRAM)
     t.bind(("", 5555))
@@ -270,8 +270,8 @@ def test_hostile_files_change_nothing(pair, tmp_path):
         assert p.returncode == 1 and re.search(f"{re.escape(path)}.*({why})", p.stdout), (text[:80], p.stdout)
     p = pair.gws[2].cli(["flow", "restore", "/nowhere"], check=False)
     assert p.returncode == 1 and "No such file" in p.stdout
-    assert pair.gws[2].json("flow show") == []
+    assert pair.gws[2].json("flow list") == []
     p = pair.gws[2].ns.run(["curl", "-s", "--unix-socket", f"/run/sluice/{pair.gws[2].instance}/api.sock", "-d", half,
                             "http://sluice/v1/flows/restore?line=7&source=f"])
     assert re.search(r"f:\d+: ", json.loads(p.stdout)["errors"][0]["text"]), p.stdout
-    assert pair.gws[2].json("flow show") == []
+    assert pair.gws[2].json("flow list") == []

@@ -69,7 +69,7 @@ def test_every_port_of_the_pool_then_refusal_then_all_come_back(w):
     assert ask_from(w.h2, 6010) is None
     assert netlab.drops(w.sw, "p2").get("nat_no_port", 0) >= 1
     assert used(w, "pool:small", "udp") == 10
-    assert w.sw.json("flow flush")["flushed"] >= 10
+    assert w.sw.json("flow flush all")["flushed"] >= 10
     netlab.wait_for("the ports are free again", lambda: used(w, "pool:small", "udp") == 0)
     assert ask_from(w.h2, 6010) is not None
     netlab.counters_hold(w.sw)
@@ -86,14 +86,14 @@ def test_flows_of_a_rule_that_goes_end(w):
     assert ask_from(w.h2, 6000)[0] == "203.0.113.10"
     assert ask_from(w.h1, 6000)[0] == "203.0.113.1"
     apply(w, config(REST))
-    netlab.wait_for("the rule's flows are gone", lambda: {f["rule"] for f in w.sw.json("flow show")} == {"rest"})
+    netlab.wait_for("the rule's flows are gone", lambda: {f["rule"] for f in w.sw.json("flow list")} == {"rest"})
     assert ask_from(w.h2, 6000)[0] == "203.0.113.1"
 
 
 def test_masquerade_follows_the_address(w):
     assert ask_from(w.h1, 6000) == ("203.0.113.1", 6000)
     apply(w, config(SMALL + REST, up="203.0.113.2"))
-    netlab.wait_for("flows on the old address are gone", lambda: not w.sw.json("flow show"))
+    netlab.wait_for("flows on the old address are gone", lambda: not w.sw.json("flow list"))
     assert ask_from(w.h1, 6000) == ("203.0.113.2", 6000)
 
 
@@ -108,7 +108,7 @@ def test_masquerade_of_both_families(w):
     assert w.h1.ping("2001:db8::100") == (3, 3)
     assert w.h1.ping("2001:db8::100", size=4000) == (3, 3)
     assert w.h1.ping(OUT, size=4000) == (3, 3)
-    assert [f["forward"]["to-src"] for f in w.sw.json("flow show") if f["proto"] == "icmpv6"][0] == "2001:db8::1"
+    assert [f["forward"]["to-src"] for f in w.sw.json("flow list") if f["proto"] == "icmpv6"][0] == "2001:db8::1"
 
 
 @pytest.mark.parametrize("target", [OUT, "2001:db8::100"], ids=["v4", "v6"])

@@ -97,11 +97,11 @@ def test_timeouts_are_the_rule_s_own(w):
     for ns, bind in ((w.h2, ("10.0.0.6", 6000)), (w.h1, ("10.0.0.5", 5004))):
         with udp(ns, *bind) as s:
             s.sendto(b"x", (OUT, 7000))
-    assert {f["rule"] for f in w.sw.json("flow show")} >= {"few", "open"}
+    assert {f["rule"] for f in w.sw.json("flow list")} >= {"few", "open"}
     began = time.monotonic()
-    netlab.wait_for("the short one ends", lambda: "few" not in {f["rule"] for f in w.sw.json("flow show")}, timeout=15)
+    netlab.wait_for("the short one ends", lambda: "few" not in {f["rule"] for f in w.sw.json("flow list")}, timeout=15)
     assert time.monotonic() - began >= 1
-    assert "open" in {f["rule"] for f in w.sw.json("flow show")}
+    assert "open" in {f["rule"] for f in w.sw.json("flow list")}
 
 
 def test_the_gateways_own_ports_are_never_given_out(w):

@@ -130,7 +130,7 @@ def sized_gateway(gateway):
     """The example's gateway, with a table for 12,000 flows and none in it, and its text."""
     w = gateway
     w.text = open(netlab.GATEWAY_YAML).read()
-    w.gw.cli("flow flush")
+    w.gw.cli("flow flush all")
     resize(w, 12000)
     for router in ("192.0.2.2", "192.0.2.6"):
         w.h1.ping(router)
@@ -311,7 +311,7 @@ def test_packets_are_counted_whole(sized_gateway):
             resize(w, size, check=False)
             while tables(w.gw)["resizing"]:
                 flows.round()
-        shown = [f for f in w.gw.json("flow show") if f["proto"] == "udp" and BASE_PORT <= f["forward"]["dport"] < BASE_PORT + SERVERS]
+        shown = [f for f in w.gw.json("flow list") if f["proto"] == "udp" and BASE_PORT <= f["forward"]["dport"] < BASE_PORT + SERVERS]
         assert len(shown) == SERVERS and flows.lost == 0
         for f in shown:
             assert f["forward"]["packets"] == f["reply"]["packets"] == flows.sent / SERVERS, f

@@ -51,10 +51,10 @@ def test_connection_and_its_mapping_outlive_a_restart(own_gateway):
         s.sendall(b"one.")
         assert s.recv(4) == b"one."
         port = str(s.getsockname()[1])
-        before = [x for x in w.gw.cli("flow show").stdout.split() if port in x]
+        before = [x for x in w.gw.cli("flow list").stdout.split() if port in x]
         w.gw.stop(signal.SIGKILL)
         w.gw.start()
-        assert [x for x in w.gw.cli("flow show").stdout.split() if port in x] == before != []
+        assert [x for x in w.gw.cli("flow list").stdout.split() if port in x] == before != []
         s.sendall(b"two.")
         assert s.recv(4) == b"two."
     done.join()

@@ -66,7 +66,7 @@ def test_a_flow_that_is_known_is_told(w):
     time.sleep(0.1)
     after = get(w, INET4, **q)
     assert after["flow"]["rule"] == "internet" and after["out"] == before["out"] and after["flow"]["nexthop"] == before["out"]["nexthop"]
-    flow = next(f for f in w.gw.json("flow show") if f["forward"]["sport"] == 21000)
+    flow = next(f for f in w.gw.json("flow list") if f["forward"]["sport"] == 21000)
     q = dict(from_=INET4, iif="up1", ipproto="udp", sport=9)
     answer = get(w, flow["forward"]["to-src"], dport=flow["reply"]["dport"], **q)
     assert answer["flow"]["rule"] == "internet" and answer["out"]["port"] == "h1"

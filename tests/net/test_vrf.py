@@ -150,7 +150,7 @@ def test_taking_a_vrf_out_loses_nothing_of_the_next(w):
     assert len(set(echo.peers)) == 1 and echo.peers[0][0] == "203.0.113.7"
     assert servers["b"].join()[0] == "203.0.113.7"
     assert vrfs(w.gw)["blue"]["id"] == before["blue"]["id"] != before["red"]["id"]
-    flows = w.gw.json("flow show")
+    flows = w.gw.json("flow list")
     assert {f["vrf"] for f in flows} == {"blue"}
     assert [f["forward"]["packets"] for f in flows if f["proto"] == "udp"] == [n]  # one flow, from the first packet on
     words["r"].close()
@@ -169,7 +169,7 @@ def test_an_id_is_given_away_when_nothing_remembers_it(w):
     drained(w.gw)
     w.gw.cli("vrf add late table 104")
     assert vrfs(w.gw)["late"]["id"] == red or vrfs(w.gw)["early"]["id"] == red
-    assert {f["vrf"] for f in w.gw.json("flow show")} == {"blue"}
+    assert {f["vrf"] for f in w.gw.json("flow list")} == {"blue"}
     w.gw.stop(9)
     w.gw.start()
     assert {n: v["id"] for n, v in vrfs(w.gw).items()}["blue"] == early["blue"]["id"]
@@ -335,7 +335,7 @@ def test_tenants_share_an_uplink(w):
             words[c].close()
         assert len(set(echo.peers)) == 2 and {p[0] for p in echo.peers} == {"10.0.9.1"}
     assert {servers[c].join()[0] for c in "rb"} == {"10.0.9.1"}
-    assert {f["vrf"] for f in w.gw.json("flow show") if f["rule"]} == {"red", "blue"}
+    assert {f["vrf"] for f in w.gw.json("flow list") if f["rule"]} == {"red", "blue"}
     with talk.UdpEcho(w.r2, 54):
         assert talk.udp_ask(w.s, "10.0.2.5", 54, b"from the uplink") == b"from the uplink"
     found = w.gw.json("route get 198.51.100.1 from 10.0.1.5 iif b1 ipproto tcp sport 7 dport 80")

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <event2/buffer.h>
 #include "../../user/flow_age.c"
 
 /* ---- tables */
@@ -658,19 +659,134 @@ static void masquerade_follows_the_interface(void **state)
 	assert_false(nat_pool_has(sw.nat, id, old));
 }
 
+static struct flow *forward_entry(void)
+{
+	return flowtab_entry(&sw.flows->tab[0], flowtab_find(&sw.flows->tab[0], &forward_key, NULL));
+}
+
+static json_t *whole(struct http_stream *s)
+{
+	struct evbuffer *out = evbuffer_new();
+	json_t *json;
+
+	while (s->next(s->arg, out) != HTTP_END)
+		;
+	s->free(s->arg);
+	json = json_loadb((char *)evbuffer_pullup(out, -1), evbuffer_get_length(out), 0, NULL);
+	assert_non_null(json);
+	evbuffer_free(out);
+	return json;
+}
+
+static json_int_t flush(const char *filter)
+{
+	const struct flow_query q = {.filter = filter};
+	struct http_stream s;
+	json_int_t n;
+	json_t *json;
+
+	assert_int_equal(flow_flush(&sw, &q, &s, NULL), 0);
+	json = whole(&s);
+	n = json_integer_value(json_object_get(json, "flushed"));
+	json_decref(json);
+	return n;
+}
+
+/* With the mapping that nobody uses any more, and then its port. */
 static void flush_ends_pairs(void **state)
 {
 	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
-	assert_int_equal(flow_flush(&sw), 1);
+	assert_int_equal(flush("tcp"), 0);
+	assert_int_equal(n_of("flows4"), 2);
+	assert_int_equal(flush("rule out and in wan or host 10.0.0.7"), 1);
 	assert_int_equal(n_of("flows4"), 0);
+	pass();
+	assert_int_equal(n_of("nat_mappings"), 0);
+	pass();
+	assert_false(port_is_held(1));
+}
+
+static void flush_without_a_filter_is_refused(void **state)
+{
+	struct http_stream s;
+
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	assert_int_equal(flow_flush(&sw, &(struct flow_query){0}, &s, NULL), -EINVAL);
+	assert_int_equal(flow_flush(&sw, &(struct flow_query){.filter = "  "}, &s, NULL), -EINVAL);
+	assert_int_equal(flow_flush(&sw, &(struct flow_query){.filter = "rule gone"}, &s, NULL), -EINVAL);
+	assert_int_equal(n_of("flows4"), 2);
+}
+
+/* It may be the same one again, by a packet that came after its end. */
+static void flush_leaves_what_has_begun_since(void **state)
+{
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	forward_entry()->created_ns = flow_now_ns() + 1000000000ull;
+	assert_int_equal(flush("all"), 0);
+	forward_entry()->created_ns = 0;
+	assert_int_equal(flush("all"), 1);
+}
+
+/* What watchers were told meanwhile, a line each. */
+static void told(struct http_stream *s, char *ret, size_t size)
+{
+	struct evbuffer *out = evbuffer_new();
+	int more = s->next(s->arg, out);
+
+	assert_int_equal(more, evbuffer_get_length(out) ? HTTP_MORE : HTTP_REST);
+	ret[evbuffer_remove(out, ret, size - 1)] = '\0';
+	evbuffer_free(out);
+}
+
+/* A pair that was there before is not new; one that the next pass finds is, once; its end has a reason. */
+static void who_watches_is_told(void **state)
+{
+	const struct flow_query q = {.filter = "udp"}, other = {.filter = "tcp"};
+	struct http_stream s, t;
+	char text[4096];
+
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	assert_int_equal(flow_watch(&sw, &q, &s, NULL), 0);
+	assert_int_equal(flow_watch(&sw, &other, &t, NULL), 0);
+	pass();
+	told(&s, text, sizeof(text));
+	assert_string_equal(text, "");
+	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
+	forward_entry()->created_ns = flow_now_ns();
+	pass();
+	pass();
+	told(&s, text, sizeof(text));
+	assert_non_null(strstr(text, "\"event\":\"new\",\"proto\":\"udp\""));
+	assert_string_equal(strchr(text, '\n'), "\n");
+	assert_int_equal(flush("all"), 1);
+	told(&s, text, sizeof(text));
+	assert_non_null(strstr(text, "\"event\":\"end\",\"reason\":\"flush\",\"proto\":\"udp\""));
+	add_pair(IPPROTO_UDP, 301, FLOW_SEEN_ANY);
+	pass();
+	told(&s, text, sizeof(text));
+	assert_non_null(strstr(text, "\"reason\":\"timeout\""));
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	use("  - {name: other, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	pass();
+	told(&s, text, sizeof(text));
+	assert_non_null(strstr(text, "\"reason\":\"rule\""));
+	told(&t, text, sizeof(text));
+	assert_string_equal(text, "");
+	s.free(s.arg);
+	assert_non_null(sw.flows->watchers);
+	t.free(t.arg);
+	assert_null(sw.flows->watchers);
 }
 
 static void listings_say_both_directions(void **state)
 {
+	struct http_stream stream;
 	json_t *flows, *nat, *f;
 
 	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
-	flows = flow_show(&sw, 0);
+	assert_int_equal(flow_list(&sw, &(struct flow_query){0}, &stream, NULL), 0);
+	flows = whole(&stream);
 	assert_int_equal(json_array_size(flows), 1);
 	f = json_array_get(flows, 0);
 	assert_string_equal(json_string_value(json_object_get(f, "rule")), "out");
@@ -711,6 +827,9 @@ int main(void)
 		TEST(slots_are_of_one_vrf),
 		TEST(masquerade_follows_the_interface),
 		TEST(flush_ends_pairs),
+		TEST(flush_without_a_filter_is_refused),
+		TEST(flush_leaves_what_has_begun_since),
+		TEST(who_watches_is_told),
 		TEST(listings_say_both_directions),
 	};
 

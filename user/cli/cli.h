@@ -30,6 +30,7 @@ enum value_type {
 #define PARAM_REPEAT   (1 << 1) /* may come again: lists grow */
 #define PARAM_HOP      (1 << 2) /* belongs to the item of a list (a nexthop) that is being described */
 #define PARAM_NEW_HOP  (1 << 3) /* starts the next one */
+#define PARAM_REST     (1 << 4) /* positional: all the words that are no key, with spaces between them */
 
 struct param {
 	const char *key;   /* NULL: positional */
@@ -39,7 +40,7 @@ struct param {
 	enum value_type type;
 	unsigned flags;	     /* PARAM_* */
 	const char *fixed;   /* bare word: its JSON value as text; NULL: true */
-	const char *choices; /* "access trunk": the only values there are; NULL: any */
+	const char *choices; /* "access trunk": the only values there are (PARAM_REST: words it may have); NULL: any */
 	const char *names;   /* endpoint whose items' "name" can be completed here, or NULL */
 	const char *help;
 };
@@ -117,26 +118,34 @@ struct answer {
 int client_request(struct cli *cli, const char *method, const char *url, const json_t *query, const char *body, size_t body_len,
 		   struct answer *ret, char why[CLI_ERROR]);
 void answer_free(struct answer *a);
-/* A long list, line by line as it comes (an array with one item a line, as sluiced writes it): `line` gets each, without its end.
- * When sluiced refuses, *ret has its answer, and `line` is not called. */
+/* A long list, line by line as it comes (an array with one item a line, as sluiced writes it): `line` gets each, without its end,
+ * and stdout is flushed whenever no more have come. When sluiced refuses, *ret has its answer, and `line` is not called. */
 int client_lines(struct cli *cli, const char *url, const json_t *query, void (*line)(char *text, void *arg), void *arg,
 		 struct answer *ret, char why[CLI_ERROR]);
 
 /* ---- run.c: what the commands do ---- */
 
 int run_request(struct cli *cli, const struct command *cmd, json_t *args);
-int run_routes(struct cli *cli, const struct command *cmd, json_t *args);	/* a list that may be too long to be held */
 int run_file(struct cli *cli, const struct command *cmd, json_t *args);		/* the file is the body */
 int run_flow_save(struct cli *cli, const struct command *cmd, json_t *args);	/* move.c */
 int run_flow_restore(struct cli *cli, const struct command *cmd, json_t *args); /* move.c */
 int run_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args);
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args);
-/* {"errors": [...]}: what sluiced, or the model library, refused. Returns EXIT_REFUSED. */
-int cli_fail_json(const struct cli *cli, const json_t *json);
 /* Prints an error as people or, under -j, programs want it; returns `code`. */
 int cli_fail(const struct cli *cli, int code, const char *text);
+/* {"errors": [...]}: what sluiced, or the model library, refused. An error that has a column is shown in the text that was asked:
+ * the member of `query` (may be NULL) that its key names. EXIT_REFUSED. */
+int cli_refused(const struct cli *cli, const json_t *answer, const json_t *query);
+/* Members that begin with `?` out of `args` into a query of their own. */
+json_t *cli_query(json_t *args);
 void cli_json(const struct cli *cli, const json_t *json);
+
+/* ---- lines.c: lists that may be too long to be held, line by line ---- */
+
+int run_routes(struct cli *cli, const struct command *cmd, json_t *args);
+int run_flows(struct cli *cli, const struct command *cmd, json_t *args);
+int run_flow_watch(struct cli *cli, const struct command *cmd, json_t *args);
 
 /* ---- table.c, show.c: for people ---- */
 
@@ -164,7 +173,7 @@ void print_audit(const json_t *answer);
 void print_route_get(const json_t *answer);
 void print_nexthops(const json_t *answer);
 void print_nat(const json_t *answer);
-void print_flows(const json_t *answer);
+void print_flow_count(const json_t *answer);
 void print_fdb(const json_t *answer);
 void print_neighbors(const json_t *answer);
 void print_counters(const json_t *answer);

@@ -7,8 +7,9 @@
 #include <sys/un.h>
 #include "cli.h"
 
-#define CONNECT_S 5L
-#define ANSWER_S  300L
+#define CONNECT_S    5L
+#define ANSWER_S     300L /* of an answer in one piece */
+#define LINES_BUFFER (256L << 10)
 
 struct buffer {
 	char *text;
@@ -48,8 +49,11 @@ static size_t receive(char *data, size_t size, size_t n, void *arg)
 	b->text = more;
 	b->len += len;
 	b->text[b->len] = '\0';
-	if (b->line)
+	if (b->line) {
 		tell_lines(b);
+		if (fflush(stdout) || ferror(stdout))
+			return 0;
+	}
 	return len;
 }
 
@@ -84,7 +88,9 @@ static void explain(struct cli *cli, CURL *curl, CURLcode code, const char *path
 	long os = 0;
 
 	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os);
-	if (code != CURLE_COULDNT_CONNECT)
+	if (ferror(stdout))
+		snprintf(why, CLI_ERROR, "what sluiced answers cannot be written to the output");
+	else if (code != CURLE_COULDNT_CONNECT)
 		snprintf(why, CLI_ERROR, "sluiced at %s gave no answer: %s", path, curl_easy_strerror(code));
 	else if (os == EACCES || os == EPERM)
 		snprintf(why, CLI_ERROR, "%s may not be opened by this user: be root, or in the group of the socket", path);
@@ -105,7 +111,10 @@ static CURL *prepare(const char *method, const char *path, const char *body, siz
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_S);
+	if (into->line)
+		curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, LINES_BUFFER);
+	else
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_S);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, into);
 	if (strcmp(method, "POST") == 0) {

@@ -312,8 +312,35 @@ static const struct param flow_file[] = {
 	END,
 };
 
-static const struct param flow_show[] = {
-	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many (1000; 0: all)"},
+#define FILTER(more)                                                                                                             \
+	{.value = "FILTER",                                                                                                      \
+	 .json = "?filter",                                                                                                      \
+	 .flags = PARAM_REST | (more),                                                                                           \
+	 .choices = "proto src dst host sport dport port state rule vrf in out iface family age idle expires packets bytes "     \
+		    "nat snat dnat ip ip6 tcp udp icmp icmp6 all and or not",                                                    \
+	 .help = "see sluice-flow(7); quote ( ) < >. Words"}
+
+static const struct param flow_list[] = {
+	FILTER(0),
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many"},
+	END,
+};
+
+static const struct param flow_count[] = {
+	FILTER(0),
+	{.key = "by", .value = "WHAT", .json = "?by", .choices = "proto state rule vrf src dst in out", .help = "in groups"},
+	{.key = "sort", .value = "WHAT", .json = "?sort", .choices = "flows packets bytes", .help = "groups by (flows)"},
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "so many groups (20)"},
+	END,
+};
+
+static const struct param flow_flush[] = {
+	FILTER(PARAM_REQUIRED),
+	END,
+};
+
+static const struct param flow_watch[] = {
+	FILTER(0),
 	END,
 };
 
@@ -500,9 +527,36 @@ const struct command commands[] = {
 	 .type = "static"},
 	DELETE("nat delete", "/v1/nat", nat_delete, "take a rule away"),
 
-	GET("flow show", "/v1/flows", print_flows, flow_show, "tracked connections"),
-	GET("flow list", "/v1/flows", print_flows, flow_show, "the same"),
-	GET("flow count", "/v1/flows/count", print_members, NULL, "how many there are"),
+	{.path = "flow list",
+	 .method = "GET",
+	 .url = "/v1/flows",
+	 .run = run_flows,
+	 .params = flow_list,
+	 .help = "tracked connections",
+	 .example = "sluice flow list proto tcp and dst 10.0.0.0/8 and state established"},
+	{.path = "flow count",
+	 .method = "GET",
+	 .url = "/v1/flows/count",
+	 .run = run_request,
+	 .print = print_flow_count,
+	 .params = flow_count,
+	 .help = "how many there are; who has most",
+	 .example = "sluice flow count in vlan10 by src sort bytes limit 10"},
+	{.path = "flow watch",
+	 .method = "GET",
+	 .url = "/v1/flows/watch",
+	 .run = run_flow_watch,
+	 .params = flow_watch,
+	 .help = "connections as they begin and end",
+	 .example = "sluice flow watch udp and port 53"},
+	{.path = "flow flush",
+	 .method = "POST",
+	 .url = "/v1/flows/flush",
+	 .run = run_request,
+	 .print = print_members,
+	 .params = flow_flush,
+	 .help = "end tracked connections; FILTER `all`: all of them",
+	 .example = "sluice flow flush src 10.0.10.7"},
 	{.path = "flow save",
 	 .method = "GET",
 	 .url = "/v1/flows/save",
@@ -518,7 +572,6 @@ const struct command commands[] = {
 	 .help = "take over what another gateway has saved",
 	 .example = "sluice flow restore flows.jsonl"},
 	GET("flow tables", "/v1/flows/tables", print_members, NULL, "how large their tables are, and what a flow takes"),
-	DO("flow flush", "/v1/flows/flush", run_request, print_members, NULL, "end every tracked connection"),
 
 	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
 	ADD("fdb add", "/v1/fdb", fdb_add, "a station that neither moves nor ages",

@@ -33,7 +33,7 @@ static void save_line(char *text, void *arg)
 static int words(struct cli *cli, struct errs *errs)
 {
 	json_t *json = errs_json(errs);
-	int code = cli_fail_json(cli, json);
+	int code = cli_refused(cli, json, NULL);
 
 	json_decref(json);
 	errs_free(errs);
@@ -50,7 +50,7 @@ static int save_to(struct cli *cli, const struct command *cmd, struct saving *s)
 	if (client_lines(cli, cmd->url, NULL, save_line, s, &answer, why))
 		code = cli_fail(cli, EXIT_UNREACHABLE, why);
 	else if (answer.status >= 400)
-		code = cli_fail_json(cli, answer.json);
+		code = cli_refused(cli, answer.json, NULL);
 	else if (s->errs.n || (!s->failed && flow_file_check_end(&s->check, &s->errs)))
 		code = words(cli, &s->errs);
 	else if (s->failed)
@@ -192,7 +192,7 @@ static int send_lines(struct restoring *r)
 		usleep(BUSY_US);
 	}
 	if (answer.status >= 400)
-		code = cli_fail_json(r->cli, answer.json);
+		code = cli_refused(r->cli, answer.json, NULL);
 	else if (!json_is_object(answer.json))
 		code = cli_fail(r->cli, EXIT_UNREACHABLE, "sluiced did not finish its answer");
 	else

@@ -10,6 +10,7 @@
 
 #define CANDIDATES 64
 #define WORD	   32
+#define REST_MAX   4096 /* of PARAM_REST: what fits into a request */
 
 static int say(char why[CLI_ERROR], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -149,13 +150,13 @@ static void append_word(char prefix[64], const char *word)
 	snprintf(prefix + len, 64 - len, "%s%s", len ? " " : "", word);
 }
 
-/* What stands for a verb that was not given: `show`, where there is one. */
+/* What stands for a verb that was not given: `show`, or `list`. */
 static const char *default_word(const char *prefix, const struct words *words, char why[CLI_ERROR])
 {
 	char list[320];
 
 	for (size_t i = 0; i < words->n && *prefix; i++) {
-		if (strcmp(words->v[i], "show") == 0)
+		if (strcmp(words->v[i], "show") == 0 || strcmp(words->v[i], "list") == 0)
 			return words->v[i];
 	}
 	words_text(words, "", list, sizeof(list));
@@ -421,6 +422,20 @@ static int set_word(struct parser *p, const struct param *param, const char *wor
 	return set(p, param, value, why);
 }
 
+static int add_word(struct parser *p, const struct param *param, const char *word, char why[CLI_ERROR])
+{
+	const char *before = json_string_value(json_object_get(p->args, param->json));
+	char *all;
+
+	if ((before ? strlen(before) + 1 : 0) + strlen(word) > REST_MAX)
+		return say(why, "%s has more than %d characters", param_name(param), REST_MAX);
+	if (asprintf(&all, "%s%s%s", before ? before : "", before ? " " : "", word) < 0)
+		return say(why, "out of memory");
+	json_object_set_new(p->args, param->json, json_string(all));
+	free(all);
+	return json_object_get(p->args, param->json) ? 0 : say(why, "'%.40s' is no text in UTF-8", word);
+}
+
 static int take_key(struct parser *p, const struct param *param, char why[CLI_ERROR])
 {
 	if (param->flags & PARAM_NEW_HOP)
@@ -462,6 +477,8 @@ int parser_feed(struct parser *p, const char *word, char why[CLI_ERROR])
 		return say(why, "'%.40s' does not belong to `sluice %s`%s%s", word, p->cmd->path, *list ? ", which takes: " : "",
 			   list);
 	}
+	if (positional->flags & PARAM_REST)
+		return add_word(p, positional, word, why);
 	p->positional++;
 	return set_word(p, positional, word, why);
 }

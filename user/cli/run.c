@@ -1,5 +1,6 @@
 /* run.c: what the commands do: a request made of the parameters, and the answer printed.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,9 @@
 #include "file.h"
 #include "model.h"
 
-#define STDIN_MAX (16u << 20)
+#define STDIN_MAX    (16u << 20)
+#define CARET_LINE   100
+#define CARET_BEFORE 70
 
 void cli_json(const struct cli *cli, const json_t *json)
 {
@@ -32,22 +35,44 @@ int cli_fail(const struct cli *cli, int code, const char *text)
 	return code;
 }
 
-int cli_fail_json(const struct cli *cli, const json_t *json)
+/* The text that was asked, and a caret below the column; of a long one what stands around it. */
+static void point_at(const char *text, json_int_t column)
 {
+	size_t at = (size_t)column - 1, len = strlen(text), from = at > CARET_BEFORE ? at - CARET_BEFORE : 0;
+
+	if (column < 1 || at > len)
+		return;
+	fputs("  ", stderr);
+	for (size_t i = from; i < len && i < from + CARET_LINE; i++)
+		fputc(isprint((unsigned char)text[i]) ? text[i] : ' ', stderr);
+	fprintf(stderr, "\n  %*s^\n", (int)(at - from), "");
+}
+
+int cli_refused(const struct cli *cli, const json_t *answer, const json_t *query)
+{
+	const char *key, *text;
 	const json_t *e;
+	char name[32];
 	size_t i;
 
+	if (!json_object_get(answer, "errors"))
+		return cli_fail(cli, EXIT_REFUSED, "sluiced refused, without words");
 	if (cli->json) {
-		cli_json(cli, json);
+		cli_json(cli, answer);
 		return EXIT_REFUSED;
 	}
-	json_array_foreach (json_object_get(json, "errors"), i, e)
+	json_array_foreach (json_object_get(answer, "errors"), i, e) {
 		fprintf(stderr, "sluice: %s\n", json_string_value(json_object_get(e, "text")));
+		key = json_string_value(json_object_get(e, "key"));
+		snprintf(name, sizeof(name), "?%s", key ? key : "");
+		text = json_string_value(json_object_get(query, name));
+		if (text)
+			point_at(text, json_integer_value(json_object_get(e, "column")));
+	}
 	return EXIT_REFUSED;
 }
 
-/* Members that begin with `?` out of `args` into a query of their own. */
-static json_t *take_query(json_t *args)
+json_t *cli_query(json_t *args)
 {
 	json_t *query = json_object(), *value;
 	const char *name;
@@ -74,10 +99,7 @@ static int request(struct cli *cli, const struct command *cmd, const json_t *que
 	if (client_request(cli, cmd->method, cmd->url, query, body, len, &answer, why))
 		return cli_fail(cli, EXIT_UNREACHABLE, why);
 	if (answer.status >= 400) {
-		if (json_object_get(answer.json, "errors"))
-			code = cli_fail_json(cli, answer.json);
-		else
-			code = cli_fail(cli, EXIT_REFUSED, "sluiced refused, without words");
+		code = cli_refused(cli, answer.json, query);
 	} else if (ret) {
 		*ret = answer;
 		return EXIT_OK;
@@ -93,7 +115,7 @@ static int request(struct cli *cli, const struct command *cmd, const json_t *que
 /* What is left of the parameters is the item: the body of a POST, `?item=` of a DELETE. */
 int run_request(struct cli *cli, const struct command *cmd, json_t *args)
 {
-	json_t *query = take_query(args);
+	json_t *query = cli_query(args);
 	char *item = json_object_size(args) ? json_dumps(args, JSON_COMPACT) : NULL;
 	bool post = strcmp(cmd->method, "POST") == 0;
 	int code;
@@ -104,65 +126,6 @@ int run_request(struct cli *cli, const struct command *cmd, json_t *args)
 		json_object_set_new(query, "?item", json_string(item));
 	code = request(cli, cmd, query, post ? item : NULL, post && item ? strlen(item) : 0, NULL);
 	free(item);
-	json_decref(query);
-	return code;
-}
-
-struct lines {
-	const struct cli *cli;
-	size_t n;
-};
-
-/* `[ITEM,`, `ITEM,`, … `ITEM]`. */
-static void route_line(char *text, void *arg)
-{
-	struct lines *l = arg;
-	size_t len = strlen(text);
-	json_t *route;
-
-	if (l->cli->json && !l->cli->pretty) {
-		puts(text);
-		return;
-	}
-	if (!l->n && *text == '[') {
-		text++;
-		len--;
-	}
-	if (len)
-		text[len - 1] = '\0';
-	route = json_loads(text, 0, NULL);
-	if (!route)
-		return;
-	if (l->cli->json) {
-		fputs(l->n ? ",\n" : "[\n", stdout);
-		json_dumpf(route, stdout, JSON_INDENT(2));
-	} else {
-		print_route(route);
-	}
-	l->n++;
-	json_decref(route);
-}
-
-int run_routes(struct cli *cli, const struct command *cmd, json_t *args)
-{
-	struct lines l = {.cli = cli};
-	struct answer answer = {0};
-	char why[CLI_ERROR];
-	int code = EXIT_OK;
-	json_t *query;
-
-	if (json_integer_value(json_object_get(args, "?limit")) > 0) /* a page is short, and has an end */
-		return run_request(cli, cmd, args);
-	query = take_query(args);
-	if (client_lines(cli, cmd->url, query, route_line, &l, &answer, why))
-		code = cli_fail(cli, EXIT_UNREACHABLE, why);
-	else if (answer.status >= 400)
-		code = cli_fail_json(cli, answer.json);
-	else if (cli->json && cli->pretty)
-		puts(l.n ? "\n]" : "[]");
-	else if (!cli->json && !l.n)
-		puts("no routes");
-	answer_free(&answer);
 	json_decref(query);
 	return code;
 }
@@ -208,7 +171,7 @@ static int read_file(const struct cli *cli, const json_t *args, const char **ret
 
 int run_file(struct cli *cli, const struct command *cmd, json_t *args)
 {
-	json_t *query = take_query(args);
+	json_t *query = cli_query(args);
 	const char *name;
 	char *text = NULL;
 	size_t len = 0;
@@ -246,7 +209,7 @@ int run_check(struct cli *cli, const struct command *cmd, json_t *args)
 		       m->n_ifaces, m->n_routes, m->n_nats);
 	} else {
 		json = errs_json(&errs);
-		code = cli_fail_json(cli, json);
+		code = cli_refused(cli, json, NULL);
 		json_decref(json);
 	}
 	model_free(m);
@@ -265,7 +228,7 @@ int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args)
 
 	if (!json_object_get(args, "?check"))
 		return run_request(cli, cmd, args);
-	query = take_query(args);
+	query = cli_query(args);
 	code = request(cli, cmd, query, NULL, 0, &answer);
 	json_decref(query);
 	if (code != EXIT_OK)
@@ -282,7 +245,7 @@ int run_counters_check(struct cli *cli, const struct command *cmd, json_t *args)
 /* YAML for people, as a file would have it; JSON under -j. */
 int run_config_show(struct cli *cli, const struct command *cmd, json_t *args)
 {
-	json_t *query = take_query(args);
+	json_t *query = cli_query(args);
 	const char *format = json_string_value(json_object_get(query, "?format"));
 	struct answer answer = {0};
 	int code;

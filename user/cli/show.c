@@ -279,93 +279,40 @@ void print_nat(const json_t *answer)
 	table_print(json_object_get(mappings, "top"), hosts, N(hosts), "");
 }
 
-/* "10.0.0.1:443"; IPv6 in brackets; without ports the address alone. */
-static void end_text(const json_t *addr, const json_t *port, char *buf, size_t size)
+/* One number; or a row for each group, and one for those that were not told. */
+void print_flow_count(const json_t *answer)
 {
-	const char *a = json_string_value(addr);
-	json_int_t n = json_integer_value(port);
-
-	if (!a)
-		a = "";
-	if (!n)
-		snprintf(buf, size, "%s", a);
-	else
-		snprintf(buf, size, strchr(a, ':') ? "[%s]:%lld" : "%s:%lld", a, (long long)n);
-}
-
-static void cell_from(const json_t *row, char *buf, size_t size)
-{
-	const json_t *f = json_object_get(row, "forward");
-
-	end_text(json_object_get(f, "src"), json_object_get(f, "sport"), buf, size);
-}
-
-static void cell_to(const json_t *row, char *buf, size_t size)
-{
-	const json_t *f = json_object_get(row, "forward");
-
-	end_text(json_object_get(f, "dst"), json_object_get(f, "dport"), buf, size);
-}
-
-/* What becomes of one end: the changed address and port, with what did not change filled in. "" when nothing does. */
-static void changed_end(const json_t *f, const char *end, char *buf, size_t size)
-{
-	char key[16];
-	const json_t *addr, *port;
-
-	*buf = '\0';
-	snprintf(key, sizeof(key), "to-%s", end);
-	addr = json_object_get(f, key);
-	snprintf(key, sizeof(key), "to-%.1sport", end);
-	port = json_object_get(f, key);
-	if (!addr && !port)
-		return;
-	snprintf(key, sizeof(key), "%.1sport", end);
-	end_text(addr ? addr : json_object_get(f, end), port ? port : json_object_get(f, key), buf, size);
-}
-
-static void cell_translated(const json_t *row, char *buf, size_t size)
-{
-	const json_t *f = json_object_get(row, "forward");
-	char src[80], dst[80];
-
-	changed_end(f, "src", src, sizeof(src));
-	changed_end(f, "dst", dst, sizeof(dst));
-	snprintf(buf, size, "%s%s%s%s%s", *src ? "from " : "", src, *src && *dst ? " " : "", *dst ? "to " : "", dst);
-}
-
-static void both(const json_t *row, const char *key, char *buf, size_t size)
-{
-	snprintf(buf, size, "%lld/%lld", (long long)json_integer_value(json_object_get(json_object_get(row, "forward"), key)),
-		 (long long)json_integer_value(json_object_get(json_object_get(row, "reply"), key)));
-}
-
-static void cell_packets(const json_t *row, char *buf, size_t size)
-{
-	both(row, "packets", buf, size);
-}
-
-static void cell_bytes(const json_t *row, char *buf, size_t size)
-{
-	both(row, "bytes", buf, size);
-}
-
-void print_flows(const json_t *answer)
-{
-	static const struct column columns[] = {
-		{.title = "PROTO", .key = "proto"},
-		{.title = "STATE", .key = "state"},
-		{.title = "FROM", .cell = cell_from},
-		{.title = "TO", .cell = cell_to},
-		{.title = "TRANSLATED", .cell = cell_translated},
-		{.title = "RULE", .key = "rule"},
-		{.title = "PACKETS", .cell = cell_packets, .right = true},
-		{.title = "BYTES", .cell = cell_bytes, .right = true},
-		{.title = "IDLE", .key = "idle", .right = true},
-		{.title = "ENDS IN", .key = "expires", .right = true},
+	const char *by = text_of(answer, "by");
+	const struct column columns[] = {
+		{.title = by, .key = by},
+		{.title = "VRF", .key = "vrf"},
+		{.title = "FLOWS", .key = "flows", .right = true},
+		{.title = "PACKETS", .key = "packets", .right = true},
+		{.title = "BYTES", .key = "bytes", .right = true},
 	};
+	json_t *rows = json_deep_copy(json_object_get(answer, "groups")), *others = json_object_get(answer, "others"), *row;
+	json_int_t n = json_integer_value(json_object_get(others, "groups"));
+	char text[48];
+	size_t i;
 
-	table_print(answer, columns, N(columns), "no flows");
+	if (!*by) {
+		print_members(answer);
+		return;
+	}
+	json_array_foreach (rows, i, row) {
+		if (json_is_null(json_object_get(row, by)))
+			json_object_set_new(row, by, json_string("-"));
+		if (strcmp(by, "vrf") != 0 && strcmp(text_of(row, "vrf"), "default") == 0)
+			json_object_del(row, "vrf");
+	}
+	if (json_integer_value(json_object_get(others, "flows"))) {
+		snprintf(text, sizeof(text), "(%lld others)", (long long)n);
+		row = json_deep_copy(others);
+		json_object_set_new(row, by, json_string(text));
+		json_array_append_new(rows, row);
+	}
+	table_print(rows, columns, N(columns), "no flows");
+	json_decref(rows);
 }
 
 void print_fdb(const json_t *answer)

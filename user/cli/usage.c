@@ -16,7 +16,7 @@ static void print_synopsis(FILE *to, const struct command *cmd)
 		bool required = p->flags & PARAM_REQUIRED;
 
 		fprintf(to, " %s%s%s", required ? "" : "[", p->key ? p->key : "", p->key && p->value ? " " : "");
-		if (p->value && p->choices) {
+		if (p->value && p->choices && !(p->flags & PARAM_REST)) {
 			for (const char *c = p->choices; *c; c++)
 				fputc(*c == ' ' ? '|' : *c, to);
 		} else if (p->value) {
@@ -83,7 +83,7 @@ void usage_all(FILE *to)
 	      "      --version        say the version\n"
 	      "  -h, --help           say this; after a noun or a command: more about it\n"
 	      "\n"
-	      "Without a verb, `show` is meant; `show NOUN` is the same. Words may be abbreviated.\n"
+	      "Without a verb, `show` is meant (`list`, of flows); `show NOUN` is the same. Words may be abbreviated.\n"
 	      "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 sluiced cannot be reached.\n",
 	      to);
 }
@@ -166,8 +166,8 @@ static void offer_params(struct cli *cli, const struct command *cmd, int argc, c
 		positional = parser_positional(&p);
 		if (positional)
 			offer_value(cli, positional, start);
-		for (const struct param *q = cmd->params; is_param(q) && (!positional || !(positional->flags & PARAM_REQUIRED));
-		     q++) {
+		for (const struct param *q = cmd->params;
+		     is_param(q) && (!positional || !(positional->flags & PARAM_REQUIRED) || param_given(&p, positional)); q++) {
 			if (q->key && !param_given(&p, q))
 				offer(q->key, strlen(q->key), start);
 		}

@@ -1,0 +1,86 @@
+/* flow_filter_fuzz.c: a libFuzzer harness for the filters of flows: any text, against the real sources.
+ *
+ * What is refused names a column within the text and has printable words. What is understood gives an answer for any pair, the
+ * same one in parentheses, and the opposite behind `not`.
+ *
+ *   clang-19 -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -std=gnu11 -Iinclude -Iuser tests/fuzz/flow_filter_fuzz.c \
+ *      user/flow_filter*.c user/flow_state.c user/text.c -o build/flow_filter_fuzz
+ *   mkdir -p build/filters; grep -o '{"[^"]*", [tf]' tests/unit/flow_filter_test.c | cut -d'"' -f2 | split -l 1 - build/filters/
+ *   build/flow_filter_fuzz -max_total_time=120 build/filters
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "flow_filter.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MUST(x)                                                                                                                  \
+	do {                                                                                                                     \
+		if (!(x)) {                                                                                                      \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                  \
+			abort();                                                                                                 \
+		}                                                                                                                \
+	} while (0)
+
+/* A name of an even length is known. */
+static int known(void *arg, const char *name)
+{
+	size_t len = strlen(name);
+
+	MUST(len);
+	return len & 1 ? -1 : (int)len;
+}
+
+static const struct flow_names names = {known, known, known, NULL};
+
+static void complete(struct flow_pair *p, void *arg)
+{
+	MUST(!p->whole);
+	p->state = FLOW_CLOSING;
+	p->packets[1] = 7;
+}
+
+/* -1: refused. */
+static int answer(const char *text, const uint8_t *pair, size_t size)
+{
+	struct flow_filter_error why = {0};
+	struct flow_filter *f = NULL;
+	struct flow_pair p = {0};
+	int r = flow_filter_parse(text, &names, &f, &why), matches;
+
+	MUST(!r == !!f);
+	if (r) {
+		MUST(why.column >= 1 && why.column <= strlen(text) + 1 && *why.text);
+		for (const char *c = why.text; *c; c++)
+			MUST((unsigned char)*c >= 0x20 && *c != 0x7f);
+		return -1;
+	}
+	memcpy(&p.key, pair, size < sizeof(p.key) ? size : sizeof(p.key));
+	p.to = p.key;
+	p.snat = size & 1;
+	p.complete = complete;
+	matches = flow_filter_match(f, &p);
+	flow_filter_free(f);
+	return matches;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 16);
+	int plain, inner;
+
+	MUST(text);
+	memcpy(text, data, size);
+	text[size] = '\0';
+	plain = answer(text, data, size);
+	sprintf(text, "(%.*s)", (int)strnlen((const char *)data, size), (const char *)data);
+	inner = answer(text, data, size);
+	MUST(inner == plain || plain < 0 || inner < 0);
+	sprintf(text, "not (%.*s)", (int)strnlen((const char *)data, size), (const char *)data);
+	inner = answer(text, data, size);
+	MUST(inner == !plain || plain < 0 || inner < 0);
+	free(text);
+	return 0;
+}
