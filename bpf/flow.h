@@ -370,7 +370,7 @@ static __always_inline enum verdict flow_lost(struct pkt *p, const struct tuple 
 {
 	struct flow *won = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
 
-	if (won && flow_tuple_is(won, p->family, &p->to))
+	if (won && flow_leaves_as(won, p->family, &p->to.saddr, &p->to.daddr, p->to.sport, p->to.dport))
 		return v;
 	if (own_reply)
 		flow_delete(p->family, reply, p->l4_proto, reply_vrf, false);
@@ -389,7 +389,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 {
 	struct iface *i = iface_get(p->out_iface);
 	__u16 reply_vrf = i ? i->vrf : p->vrf;
-	struct tuple reply, back;
+	struct tuple reply;
 	struct flow *other;
 	bool own = true;
 	long err;
@@ -407,8 +407,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 			return pkt_drop(p, DROP_FLOW_FULL);
 		}
 		/* The same pair, by another CPU or left half; or else two connections that look the same from there. */
-		flow_swap(&p->t, &back);
-		if (!flow_tuple_is(other, p->family, &back))
+		if (!flow_leaves_as(other, p->family, &p->t.daddr, &p->t.saddr, p->t.dport, p->t.sport))
 			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
 	flow_fill_forward(f, p, reply_vrf, v);
@@ -416,7 +415,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	if (err)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
-	half_add(p, &reply, reply_vrf);
+	p->flow_new = 1;
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
 		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;

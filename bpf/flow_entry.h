@@ -180,13 +180,15 @@ static __always_inline void flow_swap(const struct tuple *t, struct tuple *ret)
 	ret->dport = t->sport;
 }
 
-static __always_inline bool flow_tuple_is(const struct flow *f, __u8 family, const struct tuple *t)
+/* Is this what the entry's packets leave as? Without a copy of it: stack is scarce. */
+static __always_inline bool flow_leaves_as(const struct flow *f, __u8 family, const struct addr *saddr, const struct addr *daddr,
+					   __be16 sport, __be16 dport)
 {
-	struct tuple to;
-
-	flow_tuple_get(f, family, &to);
-	return addr_equal(&to.saddr, &t->saddr) && addr_equal(&to.daddr, &t->daddr) && to.sport == t->sport &&
-	       to.dport == t->dport;
+	if (f->sport != sport || f->dport != dport)
+		return false;
+	if (family == 4)
+		return f->saddr4 == saddr->a32[3] && f->daddr4 == daddr->a32[3];
+	return addr_equal(&f->saddr6, saddr) && addr_equal(&f->daddr6, daddr);
 }
 
 #endif

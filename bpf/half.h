@@ -16,6 +16,7 @@
 #include "counter.h"
 #include "flow_entry.h"
 #include "flowtab.h"
+#include "iface.h"
 #include "nat.h"
 #include "nat_event.h"
 
@@ -299,17 +300,22 @@ static __always_inline __u32 half_choose(const struct half_line *line, __u32 sta
 	return best & (HALF_SLOTS - 1);
 }
 
-/* A pair that was just made waits for its answer. `t`: the key of its reply entry. */
-__noinline_global int half_add(struct pkt *p, const struct tuple *t, __u32 vrf)
+/* The pair that was just made for this packet waits for its answer. verifier: the pipeline calls it, and not flow_install(),
+ * whose stack is deep as it is. */
+__noinline_global int half_add(struct pkt *p)
 {
 	struct half_line *line;
+	struct iface *out;
+	struct tuple reply;
 	__u64 place;
 	struct flow *f;
 	__u32 i, at = 0, slot;
 
-	if (!p || !t)
+	if (!p)
 		return 0;
-	i = half_find(t, p->family, p->l4_proto, vrf);
+	out = iface_get(p->out_iface);
+	flow_swap(&p->to, &reply);
+	i = half_find(&reply, p->family, p->l4_proto, out ? out->vrf : p->vrf);
 	line = half_line_next(&at);
 	if (!i || !line)
 		return 0;

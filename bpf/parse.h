@@ -524,7 +524,7 @@ static __always_inline void parse_reset_l3(struct pkt *p, ctx_t *ctx)
 	p->icmp_type = p->icmp_code = 0;
 	p->t.ports = p->inner.ports = 0;
 	p->nat_pool = p->nat_rule = p->flow_flags = 0;
-	p->flow_stale = 0;
+	p->flow_stale = p->flow_new = 0;
 	p->l3_delta = p->l4_delta = 0;
 }
 

@@ -111,6 +111,8 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		v = egress_routed(p);
 	if (cfg_nat && v != V_DROP) {
 		v = pipeline_install(p, v);
+		if (p->flow_new)
+			half_add(p);
 		/* For those that come after it; a slot of the table is not free at once. */
 		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
 			half_reclaim(p, 0);

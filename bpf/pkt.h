@@ -171,6 +171,7 @@ struct pkt {
 	__u32 epoch;	    /* control.epoch before the tables were asked: what a flow entry is decided under */
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
+	__u8 flow_new;	    /* a pair was made for it: half.h is to hear of it */
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */

@@ -65,7 +65,8 @@ static int setup(void **state)
 	stub_map(half_open);
 	stub_map(half_hand);
 	stub_map(half_scratch);
-	stub_map(frags);
+	stub_map(frag_datagrams);
+	stub_map(frag_scratch);
 	array_set(&flow_table, 0, &table);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &iface);
@@ -98,7 +99,10 @@ static enum verdict run(struct pkt *p, unsigned in, unsigned out)
 		if (v != V_NEXT)
 			return v;
 	}
-	return flow_install(p, V_FORWARD);
+	v = flow_install(p, V_FORWARD);
+	if (p->flow_new)
+		half_add(p);
+	return v;
 }
 
 static struct pkt packet(__u8 proto, __u32 src, unsigned sport, __u32 dst, unsigned dport)

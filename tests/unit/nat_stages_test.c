@@ -155,7 +155,10 @@ static enum verdict run(struct pkt *p, unsigned in, unsigned out)
 		if (v != V_NEXT)
 			return v;
 	}
-	return flow_install(p, V_FORWARD);
+	v = flow_install(p, V_FORWARD);
+	if (p->flow_new)
+		half_add(p);
+	return v;
 }
 
 static void leaves_as(const struct pkt *p, __u32 src, unsigned sport, __u32 dst, unsigned dport)
