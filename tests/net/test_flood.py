@@ -192,7 +192,7 @@ def test_syn_flood(flooded, pool):
     gave_way, refused = f.stat("flow_gave_way"), f.stat("flow_full")
     print(f"{each:.0f} ns a SYN, at most {most} pairs, {gave_way} gave way, {refused} refused, {opened} of {hosts} opened")
     assert opened == hosts
-    assert most <= KNOWN + hosts + (1 << 16), "unanswered pairs take no more than their share"
+    assert most <= KNOWN + hosts + 1.001 * (1 << 16), "unanswered pairs take no more than their share"
     assert gave_way > FLOOD / 8
     f.go_on()
     if pool == POOL:

@@ -246,9 +246,9 @@ def test_what_becomes_of_connections_when_their_rule_goes(w, rule, word, lives):
             w.sw.stop()
             w.sw.start()
             assert all(talks(n) or time.sleep(0.02) for n in range(100)), "a restart has not forgotten it"
-            assert w.sw.json("flow show")[0]["proto"] == "tcp"
+            assert w.sw.json("flow list")[0]["proto"] == "tcp"
         else:
-            netlab.wait_for("its flows are gone", lambda: not w.sw.json("flow show"))
+            netlab.wait_for("its flows are gone", lambda: not w.sw.json("flow list"))
             s.settimeout(1)
             there.settimeout(1)
             with pytest.raises(OSError):
