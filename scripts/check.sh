@@ -37,7 +37,7 @@ with_pytest() { # 1: suite
 		return
 	fi
 	echo "== $1"
-	timeout 1200 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "tests/$1" 2>&1 | tee "$log" || failed+=("$1")
+	timeout 1800 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "tests/$1" 2>&1 | tee "$log" || failed+=("$1")
 	closing+=("$1: $(grep -E '(passed|failed|error|no tests ran).* in [0-9.]+s' "$log" | tail -1)")
 	mapfile -O ${#closing[@]} -t closing < <(grep '^verified instructions' "$log" | sed "s/^/$1: /")
 }

@@ -325,7 +325,7 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .distance = r->distance,
 			       .type = r->way->type,
 			       .metric = r->metric,
-			       .table = r->source == RIB_IMPORT ? 0 : r->table,
+			       .table = r->source == RIB_IMPORT || r->source == RIB_STATIC ? 0 : r->table,
 			       .from = r->source == RIB_IMPORT ? (int)(r->table & 0xffff) : -1,
 			       .origin = r->source == RIB_IMPORT ? (uint8_t)(r->table >> 16) : r->source,
 			       .rank = r->rank,

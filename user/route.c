@@ -14,6 +14,7 @@
 
 #define SLICE_NS      1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
 #define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
+#define PROBES	      64      /* in one go: each is a question to the kernel */
 #define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
 
 static uint32_t now_s(void)
@@ -66,40 +67,43 @@ static bool gateway_update(struct routes *rs, uint32_t id)
 	return changed;
 }
 
-/* The kernel is asked for a gateway that it does not know, or not for sure. */
-static void gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
+/* The kernel is asked for a gateway that it does not know, or not for sure. True: it was. */
+static bool gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
 	uint32_t every = PROBE_S;
 	int ifindex;
 
 	if (!nh || nh->type != NEXTHOP_GATEWAY)
-		return;
+		return false;
 	if (nh->flags & NEXTHOP_F_FAILED)
 		every = PROBE_AGAIN_S;
 	if (nh->flags & NEXTHOP_F_RESOLVED) {
 		if (!neighbor_stale(rs->sw, nh->iface, &nh->gateway))
-			return;
+			return false;
 		every = PROBE_AGAIN_S;
 	}
 	if (rs->probed_s[id] && now - rs->probed_s[id] < every)
-		return;
+		return false;
 	ifindex = iface_host_ifindex(rs->sw, nh->iface);
 	if (!ifindex || !usable(rs, nh->iface))
-		return;
+		return false;
 	rs->probed_s[id] = now;
 	/* a refusal (the link just went) is answered by the next turn of the timer */
 	netlink_neigh_probe(rs->sw->nl, ifindex, &nh->gateway);
+	return true;
 }
 
 static bool gateways_update(struct routes *rs)
 {
-	uint32_t id, end = nexthop_end(rs->ns), now = now_s();
+	uint32_t id, end = nexthop_end(rs->ns), now = now_s(), n, left = PROBES;
 	bool changed = false;
 
-	for (id = 1; id < end; id++) {
+	for (id = 1; id < end; id++)
 		changed |= gateway_update(rs, id);
-		gateway_probe(rs, id, now);
+	for (n = 1; n < end && left; n++) {
+		rs->probe_at = rs->probe_at + 1 < end ? rs->probe_at + 1 : 1;
+		left -= gateway_probe(rs, rs->probe_at, now);
 	}
 	return nexthop_settle(rs->ns) || changed;
 }

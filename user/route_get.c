@@ -215,6 +215,11 @@ static void martians6(struct get *g)
 		g->host = true;
 }
 
+static bool link_local4(const struct addr *a)
+{
+	return ntohl(a->a32[3]) >> 16 == 0xa9fe;
+}
+
 static const struct nexthop *nexthop_of(const struct get *g, uint16_t vrf, const struct addr *a)
 {
 	uint32_t id = fib_lookup(g->rs->fib, vrf, a);
@@ -429,6 +434,14 @@ static enum drop_reason refusal(uint8_t type)
 	}
 }
 
+/* A directed broadcast that the interface wants (RFC 2644). */
+static bool to_all(const struct get *g, uint32_t result)
+{
+	const struct nexthop *nh = nexthop_at(g->rs->ns, result);
+
+	return nh && nh->type == NEXTHOP_BROADCAST && nh->iface;
+}
+
 /* The table that packets see is searched as they do it: it must say what the RIB says. */
 static void route(struct get *g)
 {
@@ -438,7 +451,7 @@ static void route(struct get *g)
 	json_object_set_new(g->o, "fib", json_integer(result));
 	g->has_route = !rib_lookup(g->rs->rib, g->to.vrf, &g->to.daddr, &g->route);
 	if (result != (g->has_route ? g->route.result : 0))
-		set_text(g->o, "problem", "the FIB does not say what the RIB says: see `sluice status`");
+		set_text(g->o, "problem", "the FIB does not say what the RIB says: see `sluice route audit`");
 	json_object_set_new(g->o, "candidates", route_why(g->rs, g->to.vrf, &g->to.daddr, g->has_route ? &g->route : NULL));
 	if (!g->has_route) {
 		drop(g, DROP_ROUTE_NONE);
@@ -450,11 +463,14 @@ static void route(struct get *g)
 	o = route_recursion(g->rs, &g->route);
 	if (o)
 		json_object_set_new(g->o, "recursion", o);
+	if (!g->nexthop && g->p.family == 4 && g->route.type != NEXTHOP_LOCAL &&
+	    (link_local4(&g->to.daddr) || (g->has_from && link_local4(&g->p.saddr))))
+		drop(g, DROP_ROUTE_LINK_LOCAL);
 	if (result & NEXTHOP_IS_GROUP)
 		choose_member(g, result & ~NEXTHOP_IS_GROUP);
 	else if (g->route.type == NEXTHOP_LOCAL)
 		g->host = !g->drop;
-	else if (g->route.type != NEXTHOP_GATEWAY && g->route.type != NEXTHOP_CONNECTED)
+	else if (g->route.type != NEXTHOP_GATEWAY && g->route.type != NEXTHOP_CONNECTED && !to_all(g, result))
 		drop(g, refusal(g->route.type));
 	else if (!g->nexthop)
 		g->nexthop = result;
@@ -493,7 +509,7 @@ static void way_out(struct get *g)
 	struct iface i;
 	uint16_t id;
 	uint8_t mac[6];
-	bool known;
+	bool known = false;
 	json_t *o;
 
 	if (!nh || g->drop || g->host)
@@ -504,7 +520,8 @@ static void way_out(struct get *g)
 	}
 	o = json_pack("{s:I, s:s?, s:I}", "nexthop", (json_int_t)g->nexthop, "interface", iface_name(g->rs->sw, nh->iface), "mtu",
 		      (json_int_t)(nh->mtu && nh->mtu < i.mtu ? nh->mtu : i.mtu));
-	json_object_set_new(o, "neighbor", show_neighbor(g, nh, mac, &known));
+	if (nh->type != NEXTHOP_BROADCAST)
+		json_object_set_new(o, "neighbor", show_neighbor(g, nh, mac, &known));
 	id = i.vlan ? (known ? fdb_port_of(g->rs->sw, mac, i.vlan) : 0) : i.port;
 	if (i.vlan)
 		json_object_set_new(o, "vlan", json_integer(i.vlan));
@@ -539,6 +556,8 @@ static void words(struct get *g, char *buf, size_t size)
 	else if (!nh)
 		snprintf(buf, size, "%s by group %u of route %s: the hash of the connection chooses", dest,
 			 g->route.result & ~NEXTHOP_IS_GROUP, text);
+	else if (nh->type == NEXTHOP_BROADCAST)
+		snprintf(buf, size, "%s goes to all on %s, by its broadcast address", dest, iface_name(g->rs->sw, nh->iface));
 	else if (nh->type == NEXTHOP_GATEWAY)
 		snprintf(buf, size, "%s via %s on %s by route %s", dest, addr_text(&nh->gateway, via),
 			 iface_name(g->rs->sw, nh->iface), text);

@@ -45,7 +45,7 @@ static int compare(const void *x, const void *y)
 #undef DIFFER
 }
 
-/* As the RIB finds it: an imported route's table is where it comes from. */
+/* As the RIB finds it: an imported route's table is where it comes from, a static one's its distance. */
 static struct key key_of(const struct rib_view *v)
 {
 	return (struct key){.vrf = v->vrf,
@@ -53,7 +53,9 @@ static struct key key_of(const struct rib_view *v)
 			    .len = v->to.len,
 			    .addr = v->to.addr,
 			    .source = v->source,
-			    .table = v->from < 0 ? v->table : (uint32_t)v->origin << 16 | (uint32_t)v->from,
+			    .table = v->source == RIB_STATIC ? v->distance
+				     : v->from < 0	     ? v->table
+							     : (uint32_t)v->origin << 16 | (uint32_t)v->from,
 			    .metric = v->metric};
 }
 

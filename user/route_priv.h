@@ -42,6 +42,7 @@ struct routes {
 	struct reread reread;
 	bool host_due;	    /* what the kernel has from us may not be what it should have */
 	uint32_t *probed_s; /* when a nexthop's gateway was last asked for; 0: never */
+	uint32_t probe_at;  /* the nexthop that was looked at last */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes; /* static routes that the kernel has from us */

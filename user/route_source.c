@@ -179,6 +179,7 @@ static int put_static(struct routes *rs, const struct route_cfg *cfg)
 		nh[i].down = (c->iface[0] || !c->family) && !nh[i].iface;
 	}
 	spec.distance = cfg->distance ? cfg->distance : 1;
+	spec.table = spec.distance; /* which tells routes of one prefix and metric apart */
 	spec.metric = cfg->metric;
 	spec.mtu = cfg->mtu;
 	spec.nexthops = nh;

@@ -118,3 +118,21 @@ def test_a_full_table_refuses_by_name_counts_and_goes_on(w):
     assert all(route(w, to)["active"] for to in refused)
     netlab.wait_for("the audit is content", lambda: w.gw.json("route audit")["rounds"] >= 2, timeout=20)
     assert w.gw.json("route audit")["differences"] == 0
+
+
+@pytest.mark.parametrize("order", [(5, 200), (200, 5)])
+def test_static_routes_of_two_distances(w, order):
+    """Both are kept, the smaller distance is in force, the other takes over when its link fails and gives way when it is back."""
+    way = {5: "192.0.2.2", 200: "198.51.100.2"}
+    for distance in order:
+        w.gw.cli(f"route add 10.20.0.0/16 via {way[distance]} distance {distance}")
+    assert len(w.gw.json("route show 10.20.0.0/16")) == 2
+    wait(w, "10.20.0.0/16", distance=5, active=True)
+    assert not route(w, "10.20.0.0/16", distance=200)["active"]
+    w.r.run("ip link set sw1 down")
+    wait(w, "10.20.0.0/16", distance=200, active=True)
+    w.r.run("ip link set sw1 up")
+    wait(w, "10.20.0.0/16", distance=5, active=True)
+    w.gw.cli("route delete 10.20.0.0/16 distance 5")
+    wait(w, "10.20.0.0/16", distance=200, active=True)
+    assert len(w.gw.json("route show 10.20.0.0/16")) == 1

@@ -95,7 +95,8 @@ static void print_out(const json_t *out)
 
 	if (!out)
 		return;
-	printf("  neighbor      %s %s %s\n", text(neighbor, "address"), text(neighbor, "state"), text(neighbor, "mac"));
+	if (neighbor)
+		printf("  neighbor      %s %s %s\n", text(neighbor, "address"), text(neighbor, "state"), text(neighbor, "mac"));
 	printf("  out           dev %s port %s mtu %lld\n", text(out, "interface"), *port ? port : "(all of the VLAN)",
 	       number(out, "mtu"));
 }

@@ -460,7 +460,8 @@ int parser_feed(struct parser *p, const char *word, char why[CLI_ERROR])
 		p->pending = NULL;
 		return set_word(p, param, word, why);
 	}
-	param = find_key(p, word, positional != NULL, &ambiguous, why);
+	param = find_key(p, word, positional && (positional->flags & (PARAM_REQUIRED | PARAM_REST) || positional->names),
+			 &ambiguous, why);
 	if (ambiguous)
 		return -1;
 	if (param)

@@ -500,6 +500,11 @@ static void print_features(const json_t *features)
 	putchar('\n');
 }
 
+static long long routes_of(const json_t *answer, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(json_object_get(answer, "routes"), key));
+}
+
 void print_status(const json_t *answer)
 {
 	const json_t *config = json_object_get(answer, "config"), *last = json_object_get(answer, "last_change"), *e;
@@ -522,6 +527,10 @@ void print_status(const json_t *answer)
 	printf("%-16s %zu configurations to go back to\n", "history", json_array_size(json_object_get(answer, "history")));
 	print_features(json_object_get(answer, "features"));
 	printf("%-16s %lld\n", "flows", (long long)json_integer_value(json_object_get(answer, "flows")));
+	printf("%-16s %lld known, %lld prefixes in force, %lld refused for want of room; audit: %lld differences, %lld "
+	       "repaired\n",
+	       "routes", routes_of(answer, "known"), routes_of(answer, "in_force"), routes_of(answer, "refused"),
+	       routes_of(answer, "audit_differences"), routes_of(answer, "audit_repaired"));
 	if (json_integer_value(json_object_get(answer, "netlink_resyncs")))
 		printf("%-16s %lld times\n", "netlink overran",
 		       (long long)json_integer_value(json_object_get(answer, "netlink_resyncs")));
