@@ -75,7 +75,8 @@ static __always_inline bool flow_reset(const struct pkt *p, struct flow *f, stru
 {
 	__u32 ahead;
 
-	if (peer && READ_ONCE(peer->seen) & (FLOW_SEEN_ACK | FLOW_SEEN_SYNACK) && READ_ONCE(f->seen) & FLOW_SEEN_ACK) {
+	if (peer && READ_ONCE(peer->ack) && READ_ONCE(peer->seen) & (FLOW_SEEN_ACK | FLOW_SEEN_SYNACK) &&
+	    READ_ONCE(f->seen) & FLOW_SEEN_ACK) {
 		ahead = bpf_ntohl(p->tcp_seq) - bpf_ntohl(READ_ONCE(peer->ack));
 		if (ahead + FLOW_RST_BEHIND > FLOW_RST_AHEAD + FLOW_RST_BEHIND) {
 			count_stat(STAT_FLOW_RST_IGNORED, p->segs);

@@ -328,7 +328,11 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 {
 	struct pool_ports *b;
 	struct iface *i = iface_get(p->hairpin ? p->hairpin : p->out_iface);
-	struct nat_mapping new = {.used_ns = pkt_now(p), .rule = p->nat_rule, .out_vrf = i ? i->vrf : p->vrf, .opened = 1}, *won;
+	struct nat_mapping new = {.used_ns = pkt_now(p),
+				  .rule = p->nat_rule,
+				  .out_vrf = i ? i->vrf : p->vrf,
+				  .opened = cfg_resize ? 2 : 1},
+			   *won;
 	enum verdict v;
 	long err;
 
@@ -374,11 +378,11 @@ static __always_inline void nat_unmap(struct pkt *p)
 
 	nat_mapping_key(p, p->nat_pool, &key);
 	nat_outside_key(p, &out);
-	o = bpf_map_lookup_elem(&nat_outside, &out);
+	o = nat_outside_get(&out);
 	/* A shared port's entry is that of who had it first. */
 	if (o && addr_equal(&o->inside.addr, &p->t.saddr) && o->inside.port == p->t.sport)
-		bpf_map_delete_elem(&nat_outside, &out);
-	bpf_map_delete_elem(&nat_mappings, &key);
+		nat_outside_delete(&out);
+	nat_mapping_delete(&key);
 }
 
 /* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds

@@ -54,7 +54,7 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 #define PIPELINE_TRIES 8
 
 /* The pair of entries. A port that flows share may be one whose answers could not be told apart: then the next ones are tried. */
-static __always_inline __verdict enum verdict pipeline_install(struct pkt *p, enum verdict v)
+static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struct pkt *p, enum verdict v)
 {
 	enum verdict r = flow_install(p, v);
 
@@ -63,6 +63,8 @@ static __always_inline __verdict enum verdict pipeline_install(struct pkt *p, en
 			break;
 		p->nat_try = i;
 		r = nat_snat(p);
+		if (r == V_NEXT && p->nat_own && own_taken(ctx, p))
+			r = pkt_drop(p, DROP_NAT_CLASH);
 		if (r == V_NEXT)
 			r = flow_install(p, v);
 	}
@@ -110,7 +112,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	if (v == V_FORWARD)
 		v = egress_routed(p);
 	if (cfg_nat && v != V_DROP) {
-		v = pipeline_install(p, v);
+		v = pipeline_install(ctx, p, v);
 		if (p->flow_new)
 			half_add(p);
 		/* For those that come after it; a slot of the table is not free at once. */

@@ -23,6 +23,8 @@ struct flow_copy {
 	struct flow_note *note[2]; /* for the next tables; from the switch on, those of the former */
 	struct counted *counted[2];
 	struct table *maps[2], *next_maps[2]; /* of the first two parts */
+	__u64 *half;			      /* places of the next half_open */
+	uint32_t half_lines;
 	enum part part;
 	uint32_t at; /* slot */
 	void *cursor;
@@ -49,7 +51,9 @@ int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 	if (!c)
 		return -ENOMEM;
 	c->flows = sw->flows;
-	err = open_tabs(c, n);
+	c->half = table_map(next_table(n, "half_open"));
+	c->half_lines = table_capacity(next_table(n, "half_open"));
+	err = c->half ? open_tabs(c, n) : -ENOENT;
 	for (int i = 0; !err && i < 2; i++) {
 		c->from[i] = sw->flows->tab[i];
 		c->maps[i] = table_get(sw->dp, maps[i]);
@@ -143,12 +147,18 @@ static int walk_slots(struct flow_copy *c, unsigned tab, int (*fn)(struct flow_c
 struct maps_copy {
 	struct table *to;
 	int err;
+	bool mappings;
 };
 
 static int copy_element(const void *key, void *value, void *arg)
 {
 	struct maps_copy *m = arg;
-	int err = table_insert(m->to, key, value);
+	int err;
+
+	/* Whether more flows were opened through it meanwhile is not known here: sluiced ends it. */
+	if (m->mappings)
+		((struct nat_mapping *)value)->opened = 2;
+	err = table_insert(m->to, key, value);
 
 	m->err = err == -EEXIST ? 0 : err;
 	return m->err;
@@ -156,7 +166,7 @@ static int copy_element(const void *key, void *value, void *arg)
 
 static int copy_map(struct flow_copy *c, unsigned which)
 {
-	struct maps_copy m = {.to = c->next_maps[which]};
+	struct maps_copy m = {.to = c->next_maps[which], .mappings = !which};
 	int err = table_each_some(c->maps[which], &c->cursor, CHUNK, copy_element, &m);
 
 	return err ? err : c->cursor ? 1 : 0;
@@ -227,6 +237,26 @@ static void add_counted(uint64_t *at, uint64_t *want, uint64_t more)
 		*want = __atomic_add_fetch(at, more, __ATOMIC_RELAXED);
 }
 
+#define NOTE_LINES 4
+
+/* The pair that waits for its answer is noted anew, by the place that its reply entry has now. Who finds none free lives until
+ * its timeout. */
+static void move_note(struct flow_copy *c, unsigned tab, const struct flow *f, struct flow *now, uint32_t at)
+{
+	uint64_t place = (f->created_ns >> HALF_STAMP_SHIFT) << 32 | (tab ? HALF_IP6 : 0) | (at + 1);
+	uint32_t line = (f->half - 1) / HALF_SLOTS;
+
+	for (uint32_t i = 0; i < NOTE_LINES * HALF_SLOTS; i++) {
+		uint32_t n = (line + i / HALF_SLOTS) % c->half_lines * HALF_SLOTS + i % HALF_SLOTS;
+		__u64 none = 0;
+
+		if (!__atomic_compare_exchange_n(&c->half[n], &none, place, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			continue;
+		__atomic_store_n(&now->half, n + 1, __ATOMIC_RELAXED);
+		return;
+	}
+}
+
 /* What the former entry counted since it was copied. A connection that was closed and opened anew within this second is taken for
  * a closed one: at worst it ends by the shorter timeout. */
 static int settle_slot(struct flow_copy *c, unsigned tab, uint32_t i)
@@ -247,6 +277,8 @@ static int settle_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 		add_counted((uint64_t *)&now->bytes, &had->want_bytes, f.bytes - had->bytes);
 	}
 	__atomic_fetch_or(&now->seen, f.seen, __ATOMIC_RELAXED);
+	if (c->part < PART_AGAIN4 && f.flags & FLOW_F_REPLY && f.half)
+		move_note(c, tab, &f, now, at);
 	if ((int32_t)(f.used - now->used) > 0)
 		__atomic_store_n(&now->used, f.used, __ATOMIC_RELAXED);
 	return 0;

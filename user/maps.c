@@ -99,8 +99,8 @@ static const struct map_size {
 	{"nat_outside", "tables.flows", mappings},
 };
 
-const char *const maps_resized[] = {"flow_table", "flow_words4",  "flow_words6", "flows4",
-				    "flows6",	  "nat_mappings", "nat_outside", NULL};
+const char *const maps_resized[] = {"flow_table",   "flow_words4", "flow_words6", "flows4", "flows6",
+				    "nat_mappings", "nat_outside", "half_open",	  NULL};
 
 static const struct map_size *size_of(const char *map)
 {
@@ -278,12 +278,14 @@ static int check_layout(const struct map_spec *s, struct table *t, struct errs *
 			s->name, t->type, t->key_size, t->value_size, t->max_entries, bpf_map__type(m), bpf_map__key_size(m),
 			bpf_map__value_size(m), bpf_map__max_entries(m));
 	/* Those of the flows are brought to their size by resize.c, with what is in them. */
-	if (t->max_entries == bpf_map__max_entries(m) || is_resized(s->name))
+	if (t->max_entries == bpf_map__max_entries(m))
+		return 0;
+	if (!strcmp(s->name, "half_open"))
+		return 1; /* who is forgotten ends by its timeout */
+	if (is_resized(s->name))
 		return 0;
 	if (!strcmp(s->name, "fib") && t->max_entries > bpf_map__max_entries(m))
 		return 0; /* memory, not a number of entries: what is there serves smaller tables too */
-	if (!strcmp(s->name, "half_open"))
-		return 1; /* who is forgotten ends by its timeout */
 	r = table_each(t, is_used, t);
 	if (r == 0)
 		return 1;

@@ -83,6 +83,8 @@ static int reuse_next(struct next *n, struct bpf_object *obj, const char *tail, 
 
 		snprintf(name, sizeof(name), "%s%s", n->tables[i].name, tail);
 		map = bpf_object__find_map_by_name(obj, name);
+		if (!map && *tail && !strcmp(n->tables[i].name, "half_open"))
+			continue; /* who waits is noted in the former one until the switch; flow_copy.c moves the notes */
 		err = map ? bpf_map__reuse_fd(map, n->tables[i].fd) : -ENOENT;
 		if (err)
 			return errs_fail(errs, -err, "map %s cannot be used: %s", name, strerror(-err));
@@ -118,6 +120,7 @@ static void fill_head(struct next *n)
 	*t = *(struct flow_table *)table_map(table_get(n->dp, "flow_table"));
 	t->buckets4 = table_capacity(next_table(n, "flow_words4"));
 	t->buckets6 = table_capacity(next_table(n, "flow_words6"));
+	t->half_lines = table_capacity(next_table(n, "half_open"));
 }
 
 int next_make(struct datapath *dp, const struct settings_cfg *sizes, struct next **ret, struct errs *errs)

@@ -68,7 +68,7 @@ int resize_check(const struct sw *sw, const struct settings_cfg *from, const str
 
 		if (pairs > v[i].is)
 			r = errs_add(errs, v[i].where, v[i].key,
-				     "%u is too small: there are %llu IPv%d flows now (`sluice flow flush` would end them)",
+				     "%u is too small: there are %llu IPv%d flows now (`sluice flow flush all` would end them)",
 				     v[i].is, (unsigned long long)pairs, v[i].family);
 	}
 	return r;

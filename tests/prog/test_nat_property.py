@@ -21,7 +21,7 @@ from scapy.layers.l2 import Ether
 import bpf
 from frames import D, T20, W1, mac_bytes, octets, tagged
 
-SEQUENCES = int(os.environ.get("SLUICE_NAT_SEQUENCES", "250"))
+SEQUENCES = int(os.environ.get("SLUICE_NAT_SEQUENCES", "10000"))
 SEED = int(os.environ.get("SLUICE_NAT_SEED", "1"))
 STEPS = 40
 TCP_, UDP_, ICMP_ = 6, 17, 1

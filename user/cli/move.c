@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "cli.h"
 #include "errjson.h"
@@ -74,12 +75,29 @@ static void print_saved(const struct cli *cli, const struct flow_file_check *c, 
 	}
 }
 
+/* A device, a pipe: there is nothing to put in its place. */
+static int save_into(struct cli *cli, const struct command *cmd, const char *file)
+{
+	struct saving s = {.to = fopen(file, "w"), .check = {.name = "what sluiced sent", .trusted = true}};
+	int code = s.to ? save_to(cli, cmd, &s) : EXIT_OK;
+	char why[CLI_ERROR];
+
+	if ((!s.to || fclose(s.to)) && code == EXIT_OK) {
+		snprintf(why, sizeof(why), "%s cannot be written: %s", file, strerror(errno));
+		code = cli_fail(cli, EXIT_REFUSED, why);
+	}
+	return code;
+}
+
 static int save_file(struct cli *cli, const struct command *cmd, const char *file)
 {
 	struct saving s = {.check = {.name = "what sluiced sent", .trusted = true}};
 	char temporary[4096], why[CLI_ERROR];
+	struct stat there;
 	int code, fd;
 
+	if (!stat(file, &there) && !S_ISREG(there.st_mode))
+		return save_into(cli, cmd, file);
 	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.XXXXXX", file) >= sizeof(temporary))
 		return cli_fail(cli, EXIT_REFUSED, "the file's name is too long");
 	fd = mkstemp(temporary);
@@ -89,7 +107,7 @@ static int save_file(struct cli *cli, const struct command *cmd, const char *fil
 		return cli_fail(cli, EXIT_REFUSED, why);
 	}
 	code = save_to(cli, cmd, &s);
-	if ((fflush(s.to) || fsync(fd) || rename(temporary, file)) && code == EXIT_OK) {
+	if (code == EXIT_OK && (fflush(s.to) || fsync(fd) || rename(temporary, file))) {
 		snprintf(why, sizeof(why), "%s cannot be written: %s", file, strerror(errno));
 		code = cli_fail(cli, EXIT_REFUSED, why);
 	}
