@@ -20,7 +20,7 @@
 #include "nat_priv.h"
 
 #define TICK_NS	      10000000ull  /* between slices */
-#define SLICE_NS      4000000ull   /* of work */
+#define SLICE_NS      2000000ull   /* of work */
 #define PERIOD_NS     700000000ull /* from pass to pass: an entry ends within a second of its time */
 #define WATCHED_NS    200000000ull /* while somebody watches; then passes take at most a twentieth of the time */
 #define WATCHED	      20
