@@ -29,11 +29,27 @@ struct {
 	__type(value, struct half_line);
 } half_open SEC(".maps");
 
+/* Lines that a CPU takes at a time, so that CPUs seldom write the same cache line. */
+#define HALF_TURNS 16
+
+struct half_turn {
+	__u32 next; /* the first line that no CPU has taken in this round */
+	__u32 pad[15];
+};
+
+/* One element. All CPUs together go through the lines in turn: each is visited once in a round, so they fill evenly. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct half_turn);
+} half_turn SEC(".maps");
+
 struct half_hand {
-	__u32 next;  /* the line whose turn it is */
+	__u32 next;  /* the line whose turn it is, */
+	__u32 turns; /* and how many are left of those taken */
 	__u32 stamp; /* flowtab_stamp() when `left` was begun */
 	__u32 left;  /* lines that may make room in this unit of time */
-	__u32 pad;
 };
 
 /* Of each CPU. */
@@ -83,10 +99,16 @@ static __always_inline struct half_line *half_line_next(__u32 *ret)
 	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, i;
 	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !hand || !t->half_lines)
+	if (!t || !hand || !turn || !t->half_lines)
 		return NULL;
-	i = ++hand->next % t->half_lines;
+	if (!hand->turns) {
+		hand->next = __sync_fetch_and_add(&turn->next, HALF_TURNS);
+		hand->turns = HALF_TURNS;
+	}
+	hand->turns--;
+	i = hand->next++ % t->half_lines;
 	*ret = i;
 	return bpf_map_lookup_elem(&half_open, &i);
 }
@@ -338,8 +360,8 @@ static __always_inline void half_done(struct flow *reply)
 	if (!at)
 		return;
 	place = READ_ONCE(*at);
-	/* Another pair has taken its place, most of the time one that is younger by far. */
-	if (place >> 32 == half_stamp(reply->created_ns))
+	/* Another pair may have taken its place. */
+	if (flowtab_at(place & HALF_IP6 ? 6 : 4, ((__u32)place & ~HALF_IP6) - 1) == reply)
 		__sync_val_compare_and_swap(at, place, 0);
 }
 
