@@ -29,12 +29,16 @@ struct {
 	__type(value, struct half_line);
 } half_open SEC(".maps");
 
-/* Lines that a CPU takes at a time, so that CPUs seldom write the same cache line. */
-#define HALF_TURNS 16
+/* Lines that a CPU takes at a time, at most: in a large table they seldom write the same cache line, in a small one nobody gives
+ * way because another CPU holds lines that it does not use. */
+#define HALF_TURNS	16
+#define HALF_TURNS_PART 1024 /* of the lines */
 
 struct half_turn {
-	__u32 next; /* the first line that no CPU has taken in this round */
-	__u32 pad[15];
+	__u32 next;  /* the first line that no CPU has taken in this round */
+	__u32 stamp; /* flowtab_stamp() when `left` was begun */
+	__s32 left;  /* lines that may make room in this unit of time */
+	__u32 pad[13];
 };
 
 /* One element. All CPUs together go through the lines in turn: each is visited once in a round, so they fill evenly. */
@@ -48,8 +52,6 @@ struct {
 struct half_hand {
 	__u32 next;  /* the line whose turn it is, */
 	__u32 turns; /* and how many are left of those taken */
-	__u32 stamp; /* flowtab_stamp() when `left` was begun */
-	__u32 left;  /* lines that may make room in this unit of time */
 };
 
 /* Of each CPU. */
@@ -104,8 +106,11 @@ static __always_inline struct half_line *half_line_next(__u32 *ret)
 	if (!t || !hand || !turn || !t->half_lines)
 		return NULL;
 	if (!hand->turns) {
-		hand->next = __sync_fetch_and_add(&turn->next, HALF_TURNS);
-		hand->turns = HALF_TURNS;
+		__u32 n = t->half_lines / HALF_TURNS_PART;
+
+		n = n < 1 ? 1 : n > HALF_TURNS ? HALF_TURNS : n;
+		hand->next = __sync_fetch_and_add(&turn->next, n);
+		hand->turns = n;
 	}
 	hand->turns--;
 	i = hand->next++ % t->half_lines;
@@ -269,24 +274,23 @@ static long half_reclaim_step(__u64 n, void *arg)
 	return s->ended > 0;
 }
 
+/* Of the lines, in a unit of flowtab_stamp(). */
+#define HALF_RECLAIM_PART 32
+
 /* A slot of a table that is full is not free at once when its pair ends, so the newcomer gains nothing by it, and those that come
- * after it in the next 100 ms do not either: no more than all pairs in some 4 s give way for that. */
+ * after it in the next 100 ms do not either: no more than all pairs in some 3 s give way for that. */
 static __always_inline bool half_may_end(void)
 {
 	struct flow_table *t = flowtab_get(4);
-	__u32 zero = 0, stamp = flowtab_stamp();
-	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	__u32 zero = 0, now = flowtab_stamp(), then;
+	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !hand)
+	if (!t || !turn)
 		return false;
-	if (hand->stamp != stamp) {
-		hand->stamp = stamp;
-		hand->left = t->half_lines / 64 + 1;
-	}
-	if (!hand->left)
-		return false;
-	hand->left--;
-	return true;
+	then = READ_ONCE(turn->stamp);
+	if (then != now && __sync_val_compare_and_swap(&turn->stamp, then, now) == then)
+		WRITE_ONCE(turn->left, t->half_lines / HALF_RECLAIM_PART + 1);
+	return READ_ONCE(turn->left) > 0 && __sync_fetch_and_add(&turn->left, -1) > 0;
 }
 
 /* There is no room: whoever has waited longest for an answer gives way. `pool`: no port of it is free for this protocol; 0: a
