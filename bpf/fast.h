@@ -174,7 +174,7 @@ __noinline_global __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
 		return V_NEXT;
 	if (cfg_nat)
 		f = fast_find4(p, &h);
-	if (f ? !fast_flow4(p, head, &h, f) : cfg_nat || !fast_route4(p, head, &h))
+	if (f ? !fast_flow4(p, head, &h, f) : cfg_resize || !fast_route4(p, head, &h))
 		return V_NEXT;
 	p->todo = DO_L2;
 	return V_FORWARD;

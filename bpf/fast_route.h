@@ -10,6 +10,7 @@
 #include "pkt.h"
 #include "egress.h"
 #include "iface.h"
+#include "nat_filter.h"
 #include "neighbor.h"
 #include "port.h"
 #include "route.h"
@@ -39,14 +40,14 @@ static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
 }
 
-/* By a gateway that is known, out of a port that XDP serves. `len`: layer 3 bytes. */
-static __always_inline bool fast_leave(struct pkt *p, __u32 id, __u32 len)
+/* By a gateway that is known, out of a port that XDP serves. `len`: layer 3 bytes; `rules`: see nat_filter.h. */
+static __always_inline bool fast_leave(struct pkt *p, __u32 id, __u32 len, __u32 rules)
 {
 	struct nexthop *nh = nexthop_get(id);
 	struct iface *i;
 	__u64 word, dmac;
 
-	if (!id || !nh || nh->type != NEXTHOP_GATEWAY)
+	if (!id || !nh || nh->type != NEXTHOP_GATEWAY || (cfg_nat && nat_filter_leaves(rules, nh->iface)))
 		return false;
 	word = READ_ONCE(*(__u64 *)nh); /* MAC and flags change in one store */
 	dmac = mac_word(&word);
@@ -61,18 +62,23 @@ static __always_inline bool fast_leave(struct pkt *p, __u32 id, __u32 len)
 	return true;
 }
 
-/* `t`, `proto`, `len`: of the packet, whose TTL is larger than 1, and which is no fragment. True: the way out and both MACs are
- * in `p`; layer 3 is left to the caller. */
+/* `t`, `proto`, `len`: of the packet, which has no flow, a TTL larger than 1, and is no fragment. True: the way out and both MACs
+ * are in `p`; layer 3 is left to the caller. */
 static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 len)
 {
-	__u32 id;
+	__u32 id, rules = 0;
 
 	if (unlikely(fast_source_is_own(&t->saddr)) || fast_is_tunnel(t, proto))
 		return false;
+	if (cfg_nat) {
+		rules = nat_filter_rules(p->in_iface, family, t);
+		if (rules == NAT_FILTER_ALL)
+			return false;
+	}
 	id = fib_lookup(p->vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
 		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, 0);
-	return fast_leave(p, id, len);
+	return fast_leave(p, id, len, rules);
 }
 
 #endif

@@ -187,6 +187,7 @@ int nat_open(struct sw *sw, struct errs *errs)
 	nat->addrs = map(sw, "pool_addrs", errs);
 	nat->ports = map(sw, "pool_ports", errs);
 	nat->snat = map(sw, "snat_rules", errs);
+	nat->filter = map(sw, "nat_filter", errs);
 	nat->dnat = table_get(sw->dp, "dnat_rules");
 	nat->mappings = table_get(sw->dp, "nat_mappings");
 	nat->outside = table_get(sw->dp, "nat_outside");
@@ -194,8 +195,8 @@ int nat_open(struct sw *sw, struct errs *errs)
 	nat->used = table_get(sw->dp, "nat_used");
 	nat->counted = table_get(sw->dp, "nat_counted");
 	nat->ifaces = table_get(sw->dp, "ifaces");
-	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->dnat || !nat->mappings ||
-	    !nat->outside || !nat->statics || !nat->used || !nat->counted || !nat->ifaces)
+	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->filter || !nat->dnat ||
+	    !nat->mappings || !nat->outside || !nat->statics || !nat->used || !nat->counted || !nat->ifaces)
 		err = -ENOENT;
 	else
 		err = read_back(nat, sw->control);
