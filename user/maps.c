@@ -18,7 +18,7 @@
 #include "flowtab.h"
 #include "nattab.h"
 
-#define MAPS_MAX 64
+#define MAPS_MAX 96
 
 /* What sluiced itself keeps in control.reserved. */
 enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS, CONTROL_NEXT /* maps/NAME.next are in force */ };
