@@ -485,7 +485,7 @@ static void full_table_leaves_nothing_behind(void **state)
 	stub_find(&nat_mappings)->max = 1;
 	p = packet(IPPROTO_UDP, HOST2, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
-	assert_int_equal(p.drop, DROP_FLOW_FULL);
+	assert_int_equal(p.drop, DROP_NAT_FULL);
 	assert_int_equal(__builtin_popcountll(pool_ports_get(20, POOL_UDP)->used[5000 / 64]), 1);
 }
 
