@@ -255,6 +255,7 @@ char *model_diff_text(const json_t *diff);
 const struct port_cfg *model_port_for(const struct model *m, const char *netdev, const struct port_cfg **ret_other);
 const struct iface_cfg *model_iface(const struct model *m, const char *name);
 const struct vrf_cfg *model_vrf(const struct model *m, const char *name);
+const char *model_ecmp_hash_name(uint32_t policy); /* enum ecmp_hash, as the configuration writes it */
 /* The VRF of the addresses that a rule gives out or answers for: of a source rule that of the interfaces it names. */
 const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule);
 json_t *model_vrf_imports(const struct vrf_cfg *c); /* [{"vrf", "prefixes": ["10.0.0.0/8 le 24"…]}]; without prefixes: all */

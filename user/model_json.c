@@ -48,6 +48,11 @@ static json_t *numbers_json(const struct number *v, size_t n, bool with_defaults
 const struct word ecmp_hash_words[ECMP_HASH_WORDS] = {
 	{"l4", ECMP_L4}, {"l3", ECMP_L3}, {"symmetric", ECMP_SYMMETRIC}, {"inner", ECMP_INNER}};
 
+const char *model_ecmp_hash_name(uint32_t policy)
+{
+	return word_text(ecmp_hash_words, ECMP_HASH_WORDS, (int)policy);
+}
+
 json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 {
 	struct model *m = model_new();

@@ -393,18 +393,29 @@ static void source(struct get *g)
 
 /* ---- the way out */
 
+/* What of the packet chooses the member, and was not said; NULL: all is known. */
+static const char *hash_needs(const struct get *g, uint32_t policy)
+{
+	if (!g->has_from)
+		return policy == ECMP_L3 ? "from" : "from, ipproto, sport, dport";
+	if (policy != ECMP_L3 && !g->has_proto)
+		return "ipproto, and sport and dport if it has any";
+	if (policy == ECMP_INNER && nhg_may_be_tunnel(g->p.proto, g->p.dport))
+		return "what is inside of the tunnel, which cannot be said here";
+	return NULL;
+}
+
 static void choose_member(struct get *g, uint32_t group)
 {
-	static const char *const policies[] = {[ECMP_L4] = "l4", [ECMP_L3] = "l3", [ECMP_SYMMETRIC] = "symmetric"};
 	const struct control *c = g->rs->sw->control;
 	struct nhg_flow f = {g->p.saddr, g->p.daddr, g->p.sport, g->p.dport, g->p.proto};
 	uint32_t hash, bucket = 0, n = 0;
-	const char *policy = c->ecmp_hash <= ECMP_SYMMETRIC ? policies[c->ecmp_hash] : "l4";
-	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)group, "hash", policy);
+	const char *needs = hash_needs(g, c->ecmp_hash);
+	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)group, "hash", model_ecmp_hash_name(c->ecmp_hash));
 
 	json_object_set_new(g->o, "group", o);
-	if (!g->has_from || (c->ecmp_hash != ECMP_L3 && !g->has_proto)) {
-		set_text(o, "needs", g->has_from ? "ipproto, and sport and dport if it has any" : "from, ipproto, sport, dport");
+	if (needs) {
+		set_text(o, "needs", needs);
 		return;
 	}
 	hash = nhg_hash(&f, c->ecmp_hash, c->hash_seed);
