@@ -169,21 +169,25 @@ struct neighbor_cfg {
 
 /* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
  * flows6, fdb, neighbors, routes4, routes6} */
+#define HOST_NETDEVS 16
+
 struct settings_cfg {
 	struct where where;
-	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
-	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
-	uint32_t icmp_rate;	    /* 1000 a second */
-	uint32_t neighbor_rate;	    /* 64 a second, on each interface */
-	uint32_t frag_held;	    /* 256: fragments that wait for their first one, at once */
-	uint32_t frag_hold_s;	    /* 2 */
-	uint8_t ecmp_hash;	    /* enum ecmp_hash; ECMP_L4 */
-	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
-	uint32_t tcp_transitory_s;  /* 240 */
-	uint32_t udp_s;		    /* 300 (RFC 4787 REQ-5) */
-	uint32_t icmp_s;	    /* 60 (RFC 5508 REQ-2) */
-	uint32_t other_s;	    /* 600 */
-	char nat_log_file[256];	    /* "": none */
+	uint32_t fdb_ageing_s;			   /* 300 (802.1Q 8.8.3) */
+	uint32_t hash_seed;			   /* 0: chosen at first start and kept */
+	uint32_t icmp_rate;			   /* 1000 a second */
+	uint32_t neighbor_rate;			   /* 64 a second, on each interface */
+	uint32_t frag_held;			   /* 256: fragments that wait for their first one, at once */
+	uint32_t frag_hold_s;			   /* 2 */
+	uint8_t ecmp_hash;			   /* enum ecmp_hash; ECMP_L4 */
+	uint32_t tcp_established_s;		   /* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_transitory_s;		   /* 240 */
+	uint32_t udp_s;				   /* 300 (RFC 4787 REQ-5) */
+	uint32_t icmp_s;			   /* 60 (RFC 5508 REQ-2) */
+	uint32_t other_s;			   /* 600 */
+	char nat_log_file[256];			   /* "": none */
+	char host_netdevs[HOST_NETDEVS][IFNAMSIZ]; /* names and globs of netdevs by which the host routes */
+	size_t n_host_netdevs;
 	bool nat_log_syslog;
 	uint32_t max_flows;		   /* IPv4 connections. 1048576, less where memory is small: model_flows_default() */
 	uint32_t max_flows6;		   /* IPv6 connections. A quarter of max_flows */

@@ -80,6 +80,12 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 	if (json_object_size(t))
 		json_object_set_new(o, "nat-log", json_copy(t));
 	json_decref(t);
+	t = json_array();
+	for (size_t i = 0; i < s->n_host_netdevs; i++)
+		json_array_append_new(t, json_string(s->host_netdevs[i]));
+	if (json_array_size(t))
+		json_object_set(o, "host-netdevs", t);
+	json_decref(t);
 	t = numbers_json(fragments, N_OF(fragments), with_defaults);
 	if (json_object_size(t))
 		json_object_set(o, "nat-fragments", t);
