@@ -206,6 +206,8 @@ enum nexthop_type {
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
 	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644); with `iface`, to all who are there */
+	NEXTHOP_HOST = 8,      /* the host routes it, by a netdev of its own */
+	NEXTHOP_OUTSIDE = 9,   /* the same, and is not to: nobody does */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
