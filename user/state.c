@@ -236,9 +236,14 @@ void state_saved_free(struct state_saved *saved)
 	memset(saved, 0, sizeof(*saved));
 }
 
-json_t *state_runtime_changes(const struct state *s, const struct model *running)
+/* How many changes lead from the base to the running model; negative: there is no base, or no memory. */
+static int runtime_changes(const struct state *s, const struct model *running)
 {
-	return s->base ? model_diff(s->base, running) : NULL;
+	json_t *diff = s->base ? model_diff(s->base, running) : NULL;
+	int n = diff ? (int)json_array_size(diff) : -1;
+
+	json_decref(diff);
+	return n;
 }
 
 int state_write(struct state *s, const struct model *running, const struct model *base, uint64_t hash, struct errs *errs)
@@ -246,7 +251,6 @@ int state_write(struct state *s, const struct model *running, const struct model
 	struct model *copy = base ? model_copy(base) : NULL;
 	struct state was = *s;
 	char header[256], text[40] = "";
-	json_t *changes;
 	int r = 0;
 
 	if (base) {
@@ -258,16 +262,16 @@ int state_write(struct state *s, const struct model *running, const struct model
 		r = write_model(s, "base.yaml", "# sluice: the model of the configuration file\n", base, errs);
 	}
 	if (!r) {
-		changes = state_runtime_changes(s, running);
+		s->changes = base == running ? 0 : runtime_changes(s, running);
 		if (s->has_hash)
 			snprintf(text, sizeof(text), " config-hash=%016" PRIx64, s->hash);
 		snprintf(header, sizeof(header), "# sluice: running model%s changed-at-run-time=%s\n", text,
-			 !changes || json_array_size(changes) ? "yes" : "no");
-		json_decref(changes);
+			 s->changes ? "yes" : "no");
 		r = write_model(s, "running.yaml", header, running, errs);
 	}
-	if (r && base) {
-		model_free(s->base);
+	if (r) {
+		if (base)
+			model_free(s->base);
 		*s = was;
 	} else if (base) {
 		model_free(was.base);
