@@ -162,7 +162,8 @@ static int post_flow_restore(struct call *c)
 	uint32_t line = 1;
 	int r = api_query_u32(c, "line", 1, INT32_MAX / 2, &line);
 
-	return r ? r : flow_restore(c->api->sw, c->rq->body, c->rq->body_len, api_source(c), (int)line, &c->reply->stream, c->errs);
+	return r ? r
+		 : flow_restore(c->api->sw, c->rq->body, c->rq->body_len, api_source(c), (int)line, &c->reply->stream, c->errs);
 }
 
 static int get_flow_tables(struct call *c)
@@ -307,8 +308,8 @@ static const struct endpoint endpoints[] = {
 static void add_endpoints(json_t *list, const struct endpoint *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s}", "method", v[i].method, "path", v[i].path, "help", v[i].help));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s}", "method", v[i].method, "path", v[i].path, "help", v[i].help));
 }
 
 static json_t *list_endpoints(void)

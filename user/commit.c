@@ -161,8 +161,7 @@ static void expire(void *arg)
 		log_info("the change was not confirmed in time: going back to the configuration before it");
 		if (go_back(c, "not confirmed", &errs))
 			log_errs("the roll-back is in force, and not yet recorded", &errs);
-	} else if (!c->back &&
-		   (write_running(c, c->sw->model, NULL, 0, &errs) || state_clear_pending(c->state, &errs))) {
+	} else if (!c->back && (write_running(c, c->sw->model, NULL, 0, &errs) || state_clear_pending(c->state, &errs))) {
 		try_again(c);
 	}
 	errs_free(&errs);
@@ -484,8 +483,8 @@ json_t *commit_show(struct commit *c)
 		confirm = json_pack("{s:I}", "seconds_left", (json_int_t)(c->deadline_s > now ? c->deadline_s - now : 0));
 	o = json_pack("{s:I, s:o, s:o, s:{s:s, s:b, s:i}, s:{s:b, s:b, s:b, s:b}}", "commits", (json_int_t)c->commits, "history",
 		      show_history(c), "confirm", confirm, "config", "file", c->state->config, "changed_at_run_time",
-		      c->changes != 0, "changes", c->changes > 0 ? c->changes : 0, "features", "ipv6",
-		      c->loaded.ipv6, "l3", c->loaded.l3, "nat", c->loaded.nat, "trace", c->loaded.trace);
+		      c->changes != 0, "changes", c->changes > 0 ? c->changes : 0, "features", "ipv6", c->loaded.ipv6, "l3",
+		      c->loaded.l3, "nat", c->loaded.nat, "trace", c->loaded.trace);
 	if (o && c->changed_s)
 		json_object_set_new(o, "last_change", json_pack("{s:s, s:I}", "by", c->what, "time", (json_int_t)c->changed_s));
 	return o;

@@ -61,8 +61,8 @@ int commit_save(struct commit *c, struct errs *errs);
  * only done() is called. -ENOMEM: neither is. In the loop only. */
 int commit_do(struct commit *c, void (*fn)(void *arg), void (*done)(void *arg), void *arg);
 
-/* In the loop only. What is told of commits in `status`: {"commits", "history": [{"steps", "replaced"}], "confirm": null | {"seconds_left"},
- * "config": {"file", "changed_at_run_time", "changes"}, "features": {...}, "last_change": {"by", "time"}}. */
+/* In the loop only. What is told of commits in `status`: {"commits", "history": [{"steps", "replaced"}], "confirm": null |
+ * {"seconds_left"}, "config": {"file", "changed_at_run_time", "changes"}, "features": {...}, "last_change": {"by", "time"}}. */
 json_t *commit_show(struct commit *c);
 
 #endif

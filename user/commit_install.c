@@ -97,7 +97,8 @@ struct pass {
 	struct commit *c;
 	struct model *m;
 	struct errs *errs;
-	bool back; /* to what was: every noun has its turn, because one that refuses must not keep the others from the old state */
+	bool back; /* to what was: every noun has its turn, because one that refuses must not keep the others from the old state
+		    */
 	size_t at, before; /* the noun; how many errors there were when it began */
 	bool begun;
 };

@@ -1,4 +1,5 @@
-/* commit_priv.h: what commit.c (what is to be in force, and the record of it) and commit_install.c (how it comes into force) share.
+/* commit_priv.h: what commit.c (what is to be in force, and the record of it) and commit_install.c (how it comes into force)
+ * share.
  */
 #ifndef SLUICE_COMMIT_PRIV_H
 #define SLUICE_COMMIT_PRIV_H

@@ -359,8 +359,7 @@ static void on_request(struct evhttp_request *req, void *arg)
 		return;
 	}
 	/* Some versions of libevent leave the body of a DELETE unread: it must not be taken for the next request. */
-	if (announces_body(req) &&
-	    (strcmp(method, "GET") == 0 || !evbuffer_get_length(evhttp_request_get_input_buffer(req)))) {
+	if (announces_body(req) && (strcmp(method, "GET") == 0 || !evbuffer_get_length(evhttp_request_get_input_buffer(req)))) {
 		refuse(req, HTTP_BADREQUEST, "a body is for POST and DELETE (which takes ?item=JSON as well)");
 		return;
 	}

@@ -18,7 +18,7 @@
 
 #define HOST_NEXTHOPS 256
 
-#define LOOK_EVERY    32 /* routes between two looks at the clock, where the kernel is not asked */
+#define LOOK_EVERY 32 /* routes between two looks at the clock, where the kernel is not asked */
 
 struct host_route {
 	struct hash_node node;

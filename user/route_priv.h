@@ -59,7 +59,7 @@ struct routes {
 	uint32_t probe_at;  /* the nexthop that was looked at last */
 	struct drain *drains;
 	size_t n_drains;
-	struct hash host_routes; /* static routes that the kernel has from us */
+	struct hash host_routes;	    /* static routes that the kernel has from us */
 	TAILQ_HEAD(, host_route) host_list; /* the same, one after another */
 	struct host_pass host_pass;
 	struct audit *audit;
@@ -119,7 +119,8 @@ void route_host_open(struct routes *rs);
 void route_host_close(struct routes *rs);
 /* The kernel said that a route of ours came or went. */
 void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
-/* Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told at the end.
+/* Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told at the
+ * end.
  */
 int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs);
 

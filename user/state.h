@@ -22,14 +22,21 @@
 #define STATE_HISTORY 10
 #define STATE_DIR_MAX 200
 
+/* A running model as it was written: it becomes history, mostly with the next change. */
+struct state_written {
+	char *yaml;
+	const struct model *of; /* not to be followed: it may be gone */
+};
+
 struct state {
 	char dir[STATE_DIR_MAX];
 	char *config; /* path of the configuration file */
 	int lock_fd;
-	bool has_hash;	    /* a configuration file was read, ever */
-	uint64_t hash;	    /* of the configuration file as it was last read or written */
-	struct model *base; /* the model as that file had it; NULL: none */
-	int changes;	    /* of the running model against it, when that was last written; negative: there is no base */
+	bool has_hash;			      /* a configuration file was read, ever */
+	uint64_t hash;			      /* of the configuration file as it was last read or written */
+	struct model *base;		      /* the model as that file had it; NULL: none */
+	struct state_written written, former; /* the last running model, and the one before it */
+	int changes; /* of the running model against it, when that was last written; negative: there is no base */
 };
 
 /* What a former life left behind. Models are the caller's. */
