@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 #include "job.h"
+#include "loop.h"
 
 struct piece {
 	TAILQ_ENTRY(piece) link;
@@ -113,7 +114,10 @@ int beside_loop(struct beside *b, int (*step)(void *arg), void *arg)
 static void do_step(struct beside *b)
 {
 	struct timeval at_once = {0};
-	int r = b->step(b->arg);
+	int r;
+
+	loop_doing("a step of a change");
+	r = b->step(b->arg);
 
 	if (r == BESIDE_AGAIN) {
 		evtimer_add(b->turn, &at_once);

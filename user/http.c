@@ -297,6 +297,7 @@ static void respond(struct http_later *l)
 {
 	struct timeval idle = {.tv_sec = IDLE_S};
 
+	loop_doing("an answer");
 	if (l->req && l->asked) {
 		evhttp_connection_set_closecb(evhttp_request_get_connection(l->req), NULL, NULL);
 		bounds(evhttp_request_get_connection(l->req), &idle, &idle);
@@ -327,6 +328,7 @@ static void handle(struct http_later *l, const char *raw)
 	struct evbuffer *in = evhttp_request_get_input_buffer(l->req);
 	size_t path_len = 0;
 
+	loop_doing("a request");
 	l->reply.status = HTTP_OK;
 	l->path = evhttp_uridecode(raw, 0, &path_len);
 	l->rq.body_len = evbuffer_get_length(in);
