@@ -269,8 +269,10 @@ int route_reconcile(struct sw *sw, struct errs *errs)
 	bool begins = !rs->committing;
 	int r;
 
-	if (begins)
+	if (begins) {
 		fib_limit(rs->fib, sw->model->settings.max_routes4, sw->model->settings.max_routes6);
+		route_host_begin(rs);
+	}
 	rs->committing = true;
 	r = settle_all(sw, true, begins, errs);
 	if (r == -EAGAIN)

@@ -167,15 +167,25 @@ static bool is_onlink(const struct rib_view *v, const struct nexthop *nh)
 	return false;
 }
 
+/* The table is the kernel's, and asking for each route takes longer than all the rest. */
+static bool in_vrf(struct routes *rs, uint16_t id, uint16_t vrf)
+{
+	uint16_t *known = &rs->host_pass.vrf[id];
+	struct iface iface;
+
+	if (!*known)
+		*known = (iface_get(rs->sw, id, &iface) ? vrf : iface.vrf) + 1;
+	return *known == vrf + 1;
+}
+
 static void add_nexthop(struct routes *rs, const struct rib_view *v, uint32_t id, uint32_t weight, struct nl_nexthop *ret,
 			size_t *n)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
-	struct iface iface;
 
 	/* what leaks from one VRF into another is sluice's alone: the kernel knows no VRFs, and has the connected routes of all
 	 */
-	if (nh && nh->iface && !iface_get(rs->sw, nh->iface, &iface) && iface.vrf != v->vrf)
+	if (nh && nh->iface && !in_vrf(rs, nh->iface, v->vrf))
 		return;
 	if (!nh || *n == HOST_NEXTHOPS || !nh->iface || !iface_usable(rs->sw, nh->iface))
 		return;
@@ -310,6 +320,12 @@ static void pass_end(struct routes *rs)
 		rib_cursor_close(rs->rib, p->cursor);
 	errs_free(&p->errs);
 	*p = (struct host_pass){.round = p->round};
+}
+
+void route_host_begin(struct routes *rs)
+{
+	pass_end(rs);
+	rs->host_due = true;
 }
 
 int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs)

@@ -35,7 +35,8 @@ struct host_pass {
 	uint32_t round;
 	struct rib_cursor *cursor;
 	struct host_route *at;
-	int error; /* the first one */
+	uint16_t vrf[IFACE_MAX]; /* of the interfaces, plus 1; 0: not looked up yet */
+	int error;		 /* the first one */
 	struct errs errs;
 };
 
@@ -119,8 +120,10 @@ void route_host_open(struct routes *rs);
 void route_host_close(struct routes *rs);
 /* The kernel said that a route of ours came or went. */
 void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
-/* Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told at the
- * end.
+/* A pass that is under way is given up: what it goes by may have changed. */
+void route_host_begin(struct routes *rs);
+/* A pass. Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told
+ * at the end.
  */
 int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs);
 
