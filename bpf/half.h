@@ -19,6 +19,7 @@
 #include "iface.h"
 #include "nat.h"
 #include "nat_event.h"
+#include "scratch.h"
 
 /* Written here. Size: set by sluiced. */
 struct {
@@ -49,33 +50,15 @@ struct {
 	__type(value, struct half_turn);
 } half_turn SEC(".maps");
 
-struct half_hand {
-	__u32 next;  /* the line whose turn it is, */
-	__u32 turns; /* and how many are left of those taken */
-};
-
 /* Of each CPU. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_hand);
-} half_hand SEC(".maps");
-
-/* A pair that is being ended: too large for the stack. */
 struct half_work {
-	struct tuple t, to, back; /* of the forward entry: as it comes in, as it leaves, and that swapped */
+	__u32 next;		  /* the line whose turn it is, */
+	__u32 turns;		  /* and how many are left of those taken */
+	struct tuple t, to, back; /* of a forward entry that is being ended: as it comes in, as it leaves, and that swapped */
 	struct nat_mapping_key mapping;
 	struct nat_event event;
 	__u32 family;
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_work);
-} half_scratch SEC(".maps");
 
 /* Lines in which somebody is looked for who can give way: 4 KiB, a microsecond. */
 #define HALF_RECLAIM_LINES 64
@@ -100,7 +83,7 @@ static __always_inline struct half_line *half_line_next(__u32 *ret)
 {
 	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, i;
-	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	struct half_work *hand = scratch_get(SCRATCH_HALF, struct half_work);
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
 	if (!t || !hand || !turn || !t->half_lines)
@@ -223,8 +206,8 @@ static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
  * protocol's. 1: it was ended. */
 __noinline_global int half_end(__u64 place, __u32 pool, __u32 proto)
 {
-	__u32 i = ((__u32)place & ~HALF_IP6) - 1, zero = 0;
-	struct half_work *w = bpf_map_lookup_elem(&half_scratch, &zero);
+	__u32 i = ((__u32)place & ~HALF_IP6) - 1;
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
 	struct flow6 *f6;
 	struct flow *f;
 
