@@ -424,6 +424,43 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 	return cfg_resize ? flowtab_find_in6(6 | FLOWTAB_NEXT, key) : 0;
 }
 
+/* ---- fetching ahead */
+
+/* A load that nobody waits for: the line is under way while other work is done, and several are at once. A locked instruction
+ * would wait for each of them by itself. */
+#define flowtab_touch(x)                                                                                                         \
+	do {                                                                                                                     \
+		__u32 touched = READ_ONCE(x);                                                                                    \
+		asm volatile("" : : "r"(touched));                                                                               \
+	} while (0)
+
+/* Where a key is most likely to stand once it is inserted. */
+static __always_inline void flowtab_ahead(__u8 table, const struct flowtab_place *at)
+{
+	struct flow_bucket *b = flowtab_bucket(table, at->first), *second = flowtab_bucket(table, at->second);
+	struct flow *f = flowtab_at(table, at->first * FLOW_SLOTS + at->home);
+
+	if (!b || !second || !f)
+		return;
+	flowtab_touch(b->lock);
+	flowtab_touch(second->lock);
+	flowtab_touch(f->live);
+	flowtab_touch(f->cpu);
+}
+
+/* The key will be inserted in a moment. */
+__noinline_global int flowtab_ahead4(const struct flow_key4 *key)
+{
+	struct flow_table *t = flowtab_get(4);
+	struct flowtab_place at;
+
+	if (!key || !t)
+		return 0;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
+	flowtab_ahead(4, &at);
+	return 0;
+}
+
 /* ---- inserting */
 
 /* Two CPUs that insert the same key do so one after the other: it has one first bucket. Others wait for nobody: a slot is taken

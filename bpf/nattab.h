@@ -362,6 +362,19 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 
 /* ---- inserting */
 
+/* The lines that nattab_insert() will write. */
+static __always_inline void nattab_ahead(const struct nattab_place *at, __u32 way)
+{
+	struct nat_mapping *e = nattab_at(false, at->first * NAT_SLOTS + at->home);
+	struct flow_table *t = nattab_head(false);
+	struct nat_line *l = t ? nattab_line(false, nattab_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
+
+	if (!e || !l)
+		return;
+	flowtab_touch(e->pool_addr);
+	flowtab_touch(l->way[0]);
+}
+
 /* The lock, held; with a bound, for the holder may be a CPU that its hypervisor has stopped. */
 __noinline_global int nattab_lock(struct nat_bucket *b)
 {
