@@ -442,7 +442,7 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 	if (m->limit_sessions || m->limit_ports) {
 		used = nat_used_get(p, &now);
 		if (!used)
-			return pkt_drop(p, DROP_FLOW_FULL);
+			return pkt_drop(p, DROP_NAT_HOSTS_FULL);
 		if (m->limit_sessions && now.sessions >= m->limit_sessions)
 			return nat_refuse(p, DROP_NAT_LIMIT_SESSIONS);
 	}

@@ -336,8 +336,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	won = nat_mapping_get(key, at);
 	if (won && nat_mapping_join(won))
 		return nat_use(p, won->pool_addr, won->port);
-	count_stat(STAT_FLOW_FULL, 1);
-	return pkt_drop(p, DROP_FLOW_FULL);
+	return pkt_drop(p, DROP_NAT_FULL);
 }
 
 static __always_inline void nat_mapping_key(const struct pkt *p, __u32 pool, struct nat_mapping_key *ret)

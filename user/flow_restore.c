@@ -301,7 +301,7 @@ static void make_pair(struct restore *x, const struct flow_record *r, const stru
 			     .dest_addr = dest,
 			     .rule = ids->rule,
 			     .peer_vrf = ids->to_vrf};
-	f[1] = (struct flow){.flags = FLOW_F_REPLY | (r->flags & FLOW_F_TRACK),
+	f[1] = (struct flow){.flags = FLOW_F_REPLY | (r->flags & (FLOW_F_TRACK | FLOW_F_KEEP)),
 			     .seen = r->reply_seen,
 			     .l3_delta = (uint16_t)~l3,
 			     .l4_delta = (uint16_t)~l4,

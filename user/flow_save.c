@@ -10,6 +10,7 @@
 #include "flow_priv.h"
 #include "flow_sum.h"
 #include "nat_priv.h"
+#include "resize.h"
 
 #define SLICE_NS 2000000ull
 #define CHUNK	 128
@@ -127,7 +128,7 @@ static void save_flow(struct save *s, const struct flow_tuple *key, const struct
 	flow_tuple_peer(key, f, &peer_key);
 	if (!rule || flow_lookup(s->sw->flows, &peer_key, &peer) || !flow_is_pair(key, &peer_key, &peer))
 		return;
-	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
+	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);
 	r.to_src = to.saddr;
 	r.to_dst = to.daddr;
 	r.sport = ntohs(key->sport);
@@ -243,12 +244,15 @@ static void save_free(void *arg)
 	free(s);
 }
 
-int flow_save(struct sw *sw, struct http_stream *ret)
+int flow_save(struct sw *sw, struct http_stream *ret, struct errs *errs)
 {
-	struct save *s = calloc(1, sizeof(*s));
+	struct save *s;
 
+	if (resize_is_busy(sw))
+		return errs_fail(errs, EBUSY, "the tables are changing their size: try again in some seconds");
+	s = calloc(1, sizeof(*s));
 	if (!s)
-		return -ENOMEM;
+		return errs_fail(errs, ENOMEM, "out of memory");
 	s->sw = sw;
 	s->hash = FLOW_FILE_HASH;
 	flow_users(sw, 1);

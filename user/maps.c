@@ -18,7 +18,7 @@
 #include "flowtab.h"
 #include "nattab.h"
 
-#define MAPS_MAX 64
+#define MAPS_MAX 96
 
 /* What sluiced itself keeps in control.reserved. */
 enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS, CONTROL_NEXT /* maps/NAME.next are in force */ };
@@ -92,10 +92,10 @@ static uint32_t fib_units(const struct settings_cfg *s)
 	return fib_units_for(s->max_routes4, s->max_routes6);
 }
 
-/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise. */
+/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise: a number rounded up to whole lines. */
 static uint32_t half_lines(const struct settings_cfg *s)
 {
-	return ((s->max_half ? s->max_half : s->max_flows / 2) + HALF_SLOTS) / HALF_SLOTS;
+	return ((s->max_half ? s->max_half : s->max_flows / 2) + HALF_SLOTS - 1) / HALF_SLOTS;
 }
 
 /* The maps whose size is a setting, or is made of some. */

@@ -349,6 +349,9 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	if (err)
 		return errs_fail(errs, ENOSPC, "nat: more than %d pools", POOL_MAX - 1);
 	apply_pools(sw->nat, plan);
+	err = nat_filter_widen(sw->nat, plan);
+	if (err)
+		return errs_fail(errs, -err, "nat: %s", strerror(-err));
 	err = apply_masquerade(sw, plan);
 	if (err)
 		return errs_fail(errs, -err, "nat: interfaces: %s", strerror(-err));
@@ -363,5 +366,6 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	sw->nat->has_limits = plan->has_limits;
 	sw->nat->own_is_open = plan->own_is_open;
 	apply_snat(sw, plan);
+	nat_filter_settle(sw->nat, plan);
 	return drop_addrs(sw, taken, errs);
 }

@@ -32,6 +32,7 @@ struct nat {
 	struct pool_addr *addrs;     /* mmap-ed, POOL_ADDR_MAX */
 	struct pool_ports *ports;    /* mmap-ed, POOL_ADDR_MAX * POOL_CLASSES */
 	struct snat_rule *snat;	     /* mmap-ed, two banks of SNAT_RULE_MAX */
+	struct nat_filter *filter;   /* mmap-ed */
 	struct nattab tab;	     /* the mappings */
 	struct table *dnat, *peers, *ifaces, *statics, *used, *counted;
 	bool has_limits;  /* some rule has: hosts are counted */
@@ -106,6 +107,10 @@ void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan);
 
 /* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */
 int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
+
+/* ---- nat_filter.c: before the first rule is changed, and after the last one. */
+int nat_filter_widen(struct nat *nat, const struct nat_plan *plan);
+void nat_filter_settle(struct nat *nat, const struct nat_plan *plan);
 
 /* ---- nat.c */
 /* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */

@@ -206,6 +206,8 @@ enum nexthop_type {
 	NEXTHOP_UNREACHABLE = 5,
 	NEXTHOP_PROHIBIT = 6,
 	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644); with `iface`, to all who are there */
+	NEXTHOP_HOST = 8,      /* the host routes it, by a netdev of its own */
+	NEXTHOP_OUTSIDE = 9,   /* the same, and is not to: nobody does */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
@@ -769,6 +771,27 @@ struct dnat_rule {
 	char name[SLUICE_LABEL];
 };
 _Static_assert(sizeof(struct dnat_rule) == 56, "struct dnat_rule");
+
+/* Map `nat_filter`: one element, mmap-ed by sluiced: which packets no rule can concern, told by a few words. What is not set is
+ * surely not concerned, what is set may be. A source rule has a bit, the place of the rule modulo NAT_FILTER_RULES, in the words
+ * of everything that it may match: it matches no packet to whose source, destination and way out no bit is common. Before rules
+ * change, what the new ones concern is added; what only the old ones did is taken away afterwards. */
+#define NAT_FILTER_MARKS   65536
+#define NAT_FILTER_MARK(a) ((((a)->a32[0] ^ (a)->a32[1] ^ (a)->a32[2] ^ (a)->a32[3]) * 0x9e3779b1u) >> 16)
+#define NAT_FILTER_RULES   31
+#define NAT_FILTER_STATIC  (1u << 31)		/* of a destination: a static rule's outside prefix may hold it */
+#define NAT_FILTER_HALF(a) ((__u16)(a)->a32[3]) /* IPv4: the first two bytes as they stand in memory */
+
+struct nat_filter {
+	__u32 ready; /* 0: nothing is known; a rule may concern any packet */
+	__u32 dst6;  /* IPv6: destinations are not told apart */
+	__u32 src6;  /* nor sources */
+	__u32 pad;
+	__u64 marks[NAT_FILTER_MARKS / 64]; /* destinations that have a mark in `dnat_rules`, by hash */
+	__u32 out[IFACE_MAX];		    /* by the interface that a packet leaves by */
+	__u32 src4[65536], dst4[65536];	    /* by the first half of the address */
+};
+_Static_assert(sizeof(struct nat_filter) == 16 + 8192 + 4 * IFACE_MAX + 8 * 65536, "struct nat_filter");
 
 /* ---- counters ---- */
 

@@ -93,6 +93,7 @@ static int setup(void **state)
 	stub_map(flow_scratch);
 	stub_map(half_open);
 	stub_map(half_hand);
+	stub_map(half_turn);
 	stub_map(half_scratch);
 	stub_map(frag_datagrams);
 	stub_map(frag_scratch);

@@ -119,6 +119,7 @@ static int setup(void **state)
 	stub_map(flow_scratch);
 	stub_map(half_open);
 	stub_map(half_hand);
+	stub_map(half_turn);
 	stub_map(half_scratch);
 	stub_map(frag_datagrams);
 	stub_map(frag_scratch);
@@ -505,7 +506,7 @@ static void full_table_leaves_nothing_behind(void **state)
 		nattab_bucket(false, 0)->word[i] = FLOW_WORD_BUSY;
 	p = packet(IPPROTO_UDP, HOST2, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
-	assert_int_equal(p.drop, DROP_FLOW_FULL);
+	assert_int_equal(p.drop, DROP_NAT_FULL);
 	assert_int_equal(__builtin_popcountll(pool_ports_get(20, POOL_UDP)->used[5000 / 64]), 1);
 }
 
