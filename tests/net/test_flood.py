@@ -13,7 +13,7 @@ import pytest
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "tests", "prog")]
 import bpf  # noqa: E402  (of tests/prog)
-from gen import IP, REAL, TCP, Bench, Ether, template  # noqa: E402
+from gen import IP, REAL, TCP, UDP, Bench, Ether, template  # noqa: E402
 from netlab import wait_for  # noqa: E402
 
 KNOWN = 10_000  # established connections
@@ -198,6 +198,43 @@ def test_syn_flood(flooded, pool):
     if pool == POOL:
         f.drains(KNOWN + hosts, KNOWN + hosts)
         f.go_on()
+
+
+def test_one_way_udp_keeps_its_port(flooded):
+    """Nobody answers syslog or sFlow, and a flood needs their places. Those in use stay as they are, by the same entries; who sent one
+    packet gives way."""
+    f = flooded(half=1 << 14)
+    frame = Ether(dst=GW_LAN, src=HOST) / IP(src="10.0.5.0", dst=SECOND) / UDP(sport=4096, dport=514)
+    once = Ether(dst=GW_LAN, src=HOST) / IP(src="10.0.5.0", dst=SECOND) / UDP(sport=8192, dport=514)
+    senders = 512
+
+    def send():
+        before = f.stat("flow_new")
+        f.run("lan", frame, senders, sport=(0, senders - 1))
+        return f.stat("flow_new") - before
+
+    def known(frame):
+        sport = frame[UDP].sport
+        flows = f.switch.json(f"flow list udp and sport {sport}-{sport + senders - 1}")
+        return {x["forward"]["sport"]: x["forward"].get("to-sport", 0) for x in flows}
+
+    assert send() == senders
+    f.run("lan", once, senders, sport=(0, senders - 1))
+    time.sleep(2.1)
+    assert send() == 0
+    before = known(frame)
+    assert len(before) == senders and len(known(once)) == senders
+    remade = 0
+
+    def between(n):
+        nonlocal remade
+        remade += send()
+
+    f.flood(1 << 19, between)
+    gave_way = f.stat("flow_gave_way")
+    print(f"{remade} of {senders} flows in use made anew, {len(known(once))} of the others left, {gave_way} gave way")
+    assert gave_way > 1 << 18 and len(known(once)) < senders // 8
+    assert remade == 0 and known(frame) == before
 
 
 def test_port_scan(flooded):
