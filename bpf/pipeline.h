@@ -146,7 +146,7 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		if (v != V_NEXT)
 			return v;
 		if (p->in_iface) {
-			if (HOOK_XDP && cfg_nat) {
+			if (HOOK_XDP || cfg_nat) {
 				v = fast(ctx, p);
 				if (v != V_NEXT)
 					return v;

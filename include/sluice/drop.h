@@ -62,6 +62,7 @@
 	X(ROUTE_PROHIBIT, "route_prohibit", "the route says prohibit")                                                           \
 	X(ROUTE_BROADCAST, "route_broadcast", "destination is the broadcast address of a connected prefix (RFC 2644)")           \
 	X(ROUTE_LINK_LOCAL, "route_link_local", "source or destination is an IPv4 link-local address (RFC 3927 2.7)")            \
+	X(ROUTE_OUTSIDE, "route_outside", "the kernel's route leaves by a netdev that is not the switch's")                      \
 	X(ROUTE_TTL, "route_ttl", "TTL or hop limit ran out")                                                                    \
 	X(ROUTE_MTU, "route_mtu", "larger than the MTU of the way out, and may not be cut")                                      \
 	X(ROUTE_IFACE_GONE, "route_iface_gone", "the route's interface has no port")                                             \

@@ -31,6 +31,7 @@ static struct table tables[] = {
 	{"pool_ports", 4, sizeof(struct pool_ports), POOL_ADDR_MAX *POOL_CLASSES, 0, NULL, true, 0},
 	{"snat_rules", 4, sizeof(struct snat_rule), 2 * SNAT_RULE_MAX, 0, NULL, true, 0},
 	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
+	{"nat_filter", 4, sizeof(struct nat_filter), 1, 0, NULL, true, 0},
 	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
 	{"nat_mappings", sizeof(struct nat_mapping_key), sizeof(struct nat_mapping), 100, 0, NULL, false, 0},
 	{"nat_outside", sizeof(struct nat_outside_key), sizeof(struct nat_outside), 100, 0, NULL, false, 0},
