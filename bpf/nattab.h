@@ -455,11 +455,14 @@ static __always_inline bool nattab_fill(bool next, __u32 i, const struct pkt *p,
 	__u32 slot = i % NAT_SLOTS;
 	bool known;
 
-	if (!b || !t || !e || !nattab_is_slot(&slot))
+	if (!b || !t || !e)
 		return false;
 	nattab_write(e, p, key);
 	known = nattab_way_set(next, t,
 			       (__u64)(i + 1) << 32 | NAT_WAY(p->pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport)));
+	/* verifier: here, since 6.1 forgets the bound when the slot has been on the stack in between. */
+	if (!nattab_is_slot(&slot))
+		return false;
 	__sync_lock_test_and_set(&b->word[slot], at->word);
 	if (!known)
 		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
