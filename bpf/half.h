@@ -19,6 +19,7 @@
 #include "iface.h"
 #include "nat.h"
 #include "nat_event.h"
+#include "scratch.h"
 
 /* Written here. Size: set by sluiced. */
 struct {
@@ -49,34 +50,6 @@ struct {
 	__type(value, struct half_turn);
 } half_turn SEC(".maps");
 
-struct half_hand {
-	__u32 next;  /* the line whose turn it is, */
-	__u32 turns; /* and how many are left of those taken */
-};
-
-/* Of each CPU. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_hand);
-} half_hand SEC(".maps");
-
-/* A pair that is being ended: too large for the stack. */
-struct half_work {
-	struct tuple t, to, back; /* of the forward entry: as it comes in, as it leaves, and that swapped */
-	struct nat_mapping_key mapping;
-	struct nat_event event;
-	__u32 family;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_work);
-} half_scratch SEC(".maps");
-
 /* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
  * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
 #define HALF_STEADY_AFTER (2000000000ull >> FLOW_USED_SHIFT)
@@ -106,12 +79,14 @@ static __always_inline bool half_is(__u8 proto, __u8 forward, __u8 reply)
 static __always_inline struct half_line *half_line_next(__u32 *ret)
 {
 	struct flow_table *t = flowtab_get(4);
+	struct scratch *s = scratch_get();
+	struct half_hand *hand;
 	__u32 zero = 0, i;
-	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !hand || !turn || !t->half_lines)
+	if (!t || !s || !turn || !t->half_lines)
 		return NULL;
+	hand = &s->hand;
 	if (!hand->turns) {
 		__u32 n = t->half_lines / HALF_TURNS_PART;
 
@@ -244,13 +219,15 @@ static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
  * protocol's. `spare`: and only if it is not in steady use. HALF_*; 0: it does not wait any more. */
 __noinline_global int half_end(__u64 place, __u32 pool, __u32 proto, __u32 spare)
 {
-	__u32 i = ((__u32)place & ~HALF_IP6) - 1, zero = 0;
-	struct half_work *w = bpf_map_lookup_elem(&half_scratch, &zero);
+	__u32 i = ((__u32)place & ~HALF_IP6) - 1;
+	struct scratch *s = scratch_get();
+	struct half_work *w;
 	struct flow6 *f6;
 	struct flow *f;
 
-	if (!w)
+	if (!s)
 		return 0;
+	w = &s->half;
 	if (!(place & HALF_IP6)) {
 		f = bpf_map_lookup_elem(&flows4, &i);
 		if (!f || !half_is_it(f, place) || (pool && f->key4.proto != proto))

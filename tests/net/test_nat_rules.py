@@ -4,6 +4,10 @@ import socket
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import fragment as scapy_fragment
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 import netlab
 import talk
@@ -118,6 +122,39 @@ def test_the_gateways_own_ports_are_never_given_out(w):
         assert where[0] == "203.0.113.1" and where[1] != 5005
         far.sendto(b"to the host", ("203.0.113.1", 5005))
         assert heard(own) == (b"to the host", (OUT, 7000))
+
+
+def test_what_waits_while_the_tables_change_their_size(w):
+    """A fragment whose first one has not come, a question without its answer, a socket of the gateway's: all is as before afterwards."""
+    def resize(flows):
+        text = f"settings: {{nat-fragments: {{held: 16, time: 60}}}}\ntables: {{flows: {flows}, flows6: 1024}}\n" + CONFIG
+        w.sw.cli(f"apply {w.write('sized.yaml', text)}")
+        netlab.wait_for("tables of another size", lambda: w.sw.json("flow tables")["resizing"] is None, 60)
+        assert w.sw.json("flow tables")["flows"]["size"] == flows
+
+    resize(4096)
+    lan = w.gw.link("lan")["address"]
+    with udp(w.gw, "203.0.113.1", 5003) as own, udp(w.out, OUT, 7000) as far, udp(w.h1, "10.0.0.5", 5003) as inside:
+        netlab.wait_for("its port is known", lambda: used(w, "masq:wan") >= 1)
+        for n, flows in enumerate((20000, 4096)):
+            inside.sendto(b"asked", (OUT, 7000))
+            data, asker = heard(far)
+            assert data == b"asked" and asker[1] != 5003
+            words = bytes(range(256)) * 8
+            whole = IP(src="10.0.0.5", dst=OUT, id=77 + n) / UDP(sport=5008 + n, dport=7000) / Raw(words)
+            first, last = [Ether(src=w.h1.link("eth0")["address"], dst=lan) / p for p in scapy_fragment(whole, 1200)]
+            w.h1.send("eth0", bytes(last))
+            held = w.sw.json("counters show")["stats"]["nat_frag_held"]
+            assert held == n + 1
+            resize(flows)
+            w.h1.send("eth0", bytes(first))
+            data, where = far.recvfrom(4000)
+            assert data == words and where[0] == "203.0.113.1" and where[1] != 5003
+            far.sendto(b"answer", asker)
+            assert heard(inside) == (b"answer", (OUT, 7000))
+            far.sendto(b"to the host", ("203.0.113.1", 5003))
+            assert heard(own) == (b"to the host", (OUT, 7000))
+    netlab.counters_hold(w.sw)
 
 
 def test_the_gateways_sockets_are_safe_from_their_first_moment(w):
