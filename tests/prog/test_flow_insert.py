@@ -9,7 +9,7 @@ import pytest
 
 import bpf
 from frames import D
-from test_nat_property import UDP_, frame_of, ip4, layer4
+from nat_packets import UDP_, build, frame_of
 
 FLOWS, ROUNDS = 1200, 6
 LIVE = 2
@@ -18,8 +18,7 @@ REFUSED = r"its mapping is not there|another flow has its place|it has another o
 
 def frames():
     gateway = D.gateway.mac
-    return [frame_of(D.mac, gateway, ip4(D.ip4, f"10.99.1.{1 + i % 200}", UDP_, layer4(UDP_, D.ip4, f"10.99.1.{1 + i % 200}", 10000 + i, 53)))
-            for i in range(FLOWS)]
+    return [frame_of(D.mac, gateway, build((UDP_, D.ip4, 10000 + i, f"10.99.1.{1 + i % 200}", 53))) for i in range(FLOWS)]
 
 
 def live(switch, name):
