@@ -21,14 +21,7 @@
 #include "nat.h"
 #include "nat_event.h"
 #include "port.h"
-
-/* A flow under construction: too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} flow_scratch SEC(".maps");
+#include "scratch.h"
 
 /* ---- a packet of a known flow */
 
@@ -426,7 +419,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
  * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 {
-	__u32 zero = 0;
+	struct scratch *s;
 	struct flow *f;
 
 	if (!p || (p->flags & PKT_F_ICMP_ERROR))
@@ -446,10 +439,8 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 	/* A static rule translates a fragment whose ports nobody knows: its flow is the first fragment's. */
 	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
 		return v;
-	f = bpf_map_lookup_elem(&flow_scratch, &zero);
-	if (!f)
-		return v;
-	return flow_new(p, f, v);
+	s = scratch_get();
+	return s ? flow_new(p, &s->flow, v) : v;
 }
 
 #endif
