@@ -356,9 +356,12 @@ __noinline_global int half_add(struct pkt *p)
 
 	if (!p)
 		return 0;
-	out = iface_get(p->out_iface);
-	flow_swap(&p->to, &reply);
-	i = half_find(&reply, p->family, p->l4_proto, out ? out->vrf : p->vrf);
+	i = p->flow_new;
+	if (unlikely(i == PKT_FLOW_ELSE)) {
+		out = iface_get(p->out_iface);
+		flow_swap(&p->to, &reply);
+		i = half_find(&reply, p->family, p->l4_proto, out ? out->vrf : p->vrf);
+	}
 	line = half_line_next(&at);
 	if (!i || !line)
 		return 0;

@@ -10,6 +10,7 @@
 #include "pkt.h"
 #include "counter.h"
 #include "csum.h"
+#include "flow_entry.h"
 #include "iface.h"
 #include "nat_event.h"
 #include "nattab.h"
@@ -257,6 +258,7 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 	p->nat_own = (a->flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
+	flow_ahead(p);
 	nat_deltas(p);
 	return V_NEXT;
 }
@@ -292,24 +294,6 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 	return nat_use(p, *member, bpf_htons(port));
 }
 
-/* The lines of memory that the mapping and the answers' flow entry will be in are fetched together: one after the other they
- * would take longer than everything else that is done for a first packet. */
-static __always_inline void nat_ahead(const struct pkt *p, const struct nattab_place *at)
-{
-	if (p->family == 4) {
-		struct flow_key4 key = {
-			.saddr = p->to.daddr.a32[3],
-			.daddr = p->to.saddr.a32[3],
-			.sport = p->to.dport,
-			.dport = p->to.sport,
-			.vrf = p->vrf,
-			.proto = p->l4_proto,
-		};
-		flowtab_ahead4(&key);
-	}
-	nattab_ahead(at, NAT_WAY(p->pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport)));
-}
-
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct nattab_place *at,
@@ -325,7 +309,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	pkt_now(p);
 	v = nat_use(p, s->pool_addr, bpf_htons(s->port));
-	nat_ahead(p, at);
+	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
 	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
 		return V_NEXT;
 	b = pool_ports_get(s->pool_addr, s->class);

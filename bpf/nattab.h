@@ -407,9 +407,10 @@ static __always_inline bool nattab_claim(struct nat_bucket *b, __u32 slot, __u32
 }
 
 /* A slot for a key in one of its buckets, as flowtab_take(). Index + 1; 0: none is free. */
-__noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second)
+__noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second,
+				    __u64 now_ns)
 {
-	__u32 stamp = flowtab_stamp(), bucket, free, other, slot;
+	__u32 stamp = now_ns >> FLOW_DEAD_SHIFT, bucket, free, other, slot;
 	struct nat_bucket *b;
 
 	if (!at || !first || !second)
@@ -503,7 +504,7 @@ static __always_inline int nattab_insert_in(bool next, const struct pkt *p, cons
 	}
 	lock = READ_ONCE(first->lock);
 	if (err != -EEXIST) {
-		i = nattab_take(at, first, second);
+		i = nattab_take(at, first, second, p->now_ns);
 		if (i && nattab_fill(next, i - 1, p, key, at))
 			err = 0;
 		if (i && (i - 1) / NAT_SLOTS != at->first)
