@@ -386,14 +386,14 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	struct tuple reply;
 	struct flow *other;
 	bool own = true;
-	long err;
+	long at;
 
 	pkt_now(p);
 	flow_swap(&p->to, &reply);
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_fill_reply(f, p, reply_vrf);
-	err = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
-	if (err) {
+	at = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
+	if (at < 0) {
 		own = false;
 		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
 		if (!other) {
@@ -405,11 +405,10 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
 	flow_fill_forward(f, p, reply_vrf, v);
-	err = flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f);
-	if (err)
+	if (flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f) < 0)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
-	p->flow_new = 1;
+	p->flow_new = own ? at : PKT_FLOW_ELSE;
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
 		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;
