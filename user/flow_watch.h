@@ -1,8 +1,9 @@
 /* flow_watch.h: connections as they begin and end, told to whoever watches.
  *
  * Costs the data plane nothing, watched or not: that a connection has begun is seen by the pass of flow_age.c, which looks at
- * each new entry anyway, and that one ends is sluiced's own doing, but for those that give way, of which the number is told. While somebody watches, passes follow one another more
- * closely. What is told of a connection that has ended are its last counters.
+ * each new entry anyway, and that one ends is sluiced's own doing, but for those that give way, of which the number is told.
+ * While somebody watches, passes follow one another more closely. What is told of a connection that has ended are its last
+ * counters.
  */
 #ifndef SLUICE_FLOW_WATCH_H
 #define SLUICE_FLOW_WATCH_H
