@@ -2,7 +2,7 @@
  *
  * Stands between the pipeline and the tables it spares later packets: an entry has the rewritten tuple with its checksum
  * deltas (which stay for the life of the flow), and the way out (the forwarding half, which is decided again under each epoch).
- * sluiced ages the entries and ends them, always as a pair.
+ * sluiced ages the entries and ends them, and half.h those that nobody has answered; always as a pair.
  *
  * Races. Entries are looked up without a lock, and what is found stays that flow's for longer than a packet takes, see
  * flowtab.h: a packet of a flow that sluiced ends in that instant still leaves as it would have. Of the forwarding half, which
