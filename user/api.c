@@ -154,7 +154,7 @@ static int get_flow_watch(struct call *c)
 
 static int get_flow_save(struct call *c)
 {
-	return answer_stream(c, flow_save(c->api->sw, &c->reply->stream));
+	return flow_save(c->api->sw, &c->reply->stream, c->errs);
 }
 
 static int post_flow_restore(struct call *c)

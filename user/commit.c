@@ -217,30 +217,46 @@ int commit_do(struct commit *c, void (*fn)(void *arg), void (*done)(void *arg), 
 	return beside_do(c->beside, fn, done, arg);
 }
 
-/* Those of the flows change while sluiced runs; the others are chosen when the maps are made. */
+static const char *size_text(const uint32_t *size, const struct settings_cfg *s, char buf[16])
+{
+	snprintf(buf, 16, "%u", *size);
+	return size == &s->max_half && !*size ? "half of `flows`" : buf;
+}
+
+/* Those of the flows change while sluiced runs; the others are chosen when the maps are made. A restart takes over the maps that there
+ * are, but for `half-open`, which has nothing in it that would be missed. */
 static int check_sizes(const struct sw *sw, const struct model *new, struct errs *errs)
 {
 	const struct model *old = sw->model;
 	const struct settings_cfg *a = &old->settings, *b = &new->settings;
 	const struct {
 		const char *key;
-		uint32_t was, is;
+		const uint32_t *was, *is;
 		struct where where;
 	} sizes[] = {
-		{"tables.fdb", a->max_fdb, b->max_fdb, b->sizes_where[1]},
-		{"tables.neighbors", a->max_neighbors, b->max_neighbors, b->sizes_where[2]},
-		{"tables.routes4", a->max_routes4, b->max_routes4, b->sizes_where[3]},
-		{"tables.routes6", a->max_routes6, b->max_routes6, b->sizes_where[4]},
-		{"tables.half-open", a->max_half, b->max_half, b->sizes_where[6]},
+		{"tables.fdb", &a->max_fdb, &b->max_fdb, b->sizes_where[1]},
+		{"tables.neighbors", &a->max_neighbors, &b->max_neighbors, b->sizes_where[2]},
+		{"tables.routes4", &a->max_routes4, &b->max_routes4, b->sizes_where[3]},
+		{"tables.routes6", &a->max_routes6, &b->max_routes6, b->sizes_where[4]},
+		{"tables.half-open", &a->max_half, &b->max_half, b->sizes_where[6]},
 	};
+	char was[16], is[16];
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		if (sizes[i].was != sizes[i].is)
+		const char *from = size_text(sizes[i].was, a, was), *to = size_text(sizes[i].is, b, is);
+
+		if (*sizes[i].was == *sizes[i].is)
+			continue;
+		if (sizes[i].is == &b->max_half)
 			r = errs_add(errs, sizes[i].where, sizes[i].key,
-				     "is %u while sluiced runs; to make it %u, write it into the configuration file and restart "
-				     "sluiced",
-				     sizes[i].was, sizes[i].is);
+				     "is %s while sluiced runs; to make it %s, write it into the configuration file and restart sluiced",
+				     from, to);
+		else
+			r = errs_add(errs, sizes[i].where, sizes[i].key,
+				     "is %s as long as the tables are there; to make it %s, write it into the configuration file, stop "
+				     "sluiced, run `sluiced --destroy -i %s`, which ends all connections, and start sluiced again",
+				     from, to, sw->instance);
 	}
 	return r ? r : resize_check(sw, a, b, errs);
 }

@@ -47,6 +47,11 @@ static json_t *numbers_json(const struct number *v, size_t n, bool with_defaults
 const struct word ecmp_hash_words[ECMP_HASH_WORDS] = {
 	{"l4", ECMP_L4}, {"l3", ECMP_L3}, {"symmetric", ECMP_SYMMETRIC}, {"inner", ECMP_INNER}};
 
+const char *model_ecmp_hash_name(uint32_t policy)
+{
+	return word_text(ecmp_hash_words, ECMP_HASH_WORDS, (int)policy);
+}
+
 json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 {
 	struct model *m = model_new();
@@ -73,6 +78,12 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 		json_object_set_new(t, "syslog", json_true());
 	if (json_object_size(t))
 		json_object_set_new(o, "nat-log", json_copy(t));
+	json_decref(t);
+	t = json_array();
+	for (size_t i = 0; i < s->n_host_netdevs; i++)
+		json_array_append_new(t, json_string(s->host_netdevs[i]));
+	if (json_array_size(t))
+		json_object_set(o, "host-netdevs", t);
 	json_decref(t);
 	t = numbers_json(fragments, N_OF(fragments), with_defaults);
 	if (json_object_size(t))

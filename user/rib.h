@@ -55,6 +55,7 @@ struct rib_route_spec {
 	uint32_t table; /* the kernel's; 0: not of the kernel */
 	uint32_t metric;
 	uint32_t mtu;
+	int outside; /* leaves by this netdev, which is no interface of the switch; 0: none. Behind all others of its prefix */
 	const struct rib_nexthop *nexthops;
 	size_t n;
 };
@@ -107,6 +108,7 @@ struct rib_view {
 	uint8_t source, protocol, distance, type;
 	uint32_t metric, mtu;
 	uint32_t table; /* the kernel's; 0: not of the kernel */
+	int outside;	/* as in the spec */
 	int from;	/* the VRF that it is imported from; -1: it is the VRF's own */
 	uint8_t origin; /* an imported one's source there; else as `source` */
 	uint8_t rank;

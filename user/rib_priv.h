@@ -40,6 +40,7 @@ struct rib_route {
 	uint32_t metric;
 	uint32_t generation;
 	uint32_t table; /* the kernel's; of an imported one: its source there << 16 | the VRF it comes from */
+	int outside;
 	uint8_t source, protocol, distance, rank;
 };
 

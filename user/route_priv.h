@@ -102,6 +102,10 @@ json_t *route_show_fields(struct routes *rs, const struct rib_view *v);
 json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v);
 json_t *route_show_named(struct routes *rs, const struct rib_view *v); /* as the route names them: without ids and counters */
 const char *route_type_name(uint8_t type);
+bool route_in_force(const struct rib_view *v); /* packets go by it: the FIB has it, and it leads somewhere */
+#define ROUTE_REASON 96
+/* Why it is not; into the buffer, if it is no constant. */
+const char *route_reason(const struct routes *rs, const struct rib_view *v, char buf[ROUTE_REASON]);
 /* route_why.c: every route whose prefix holds the address, the longest first, and why it is not the one in force (`chosen`; NULL:
  * none is): [{as of route_show_fields(), "nexthops", "why"}]. */
 json_t *route_why(struct routes *rs, uint16_t vrf, const struct addr *a, const struct rib_view *chosen);
