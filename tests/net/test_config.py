@@ -38,7 +38,7 @@ def shown(w):
     def still(x):
         if isinstance(x, dict):
             return {k: still(v) for k, v in x.items()
-                    if k not in ("counters", "packets", "bytes", "age", "age_s", "age_ns", "idle_s", "ports_used", "state", "mac", "used_s")}
+                    if k not in ("counters", "packets", "bytes", "age", "age_s", "age_ns", "idle_s", "ports_used", "mappings", "state", "mac", "used_s")}
         return [still(i) for i in x] if isinstance(x, list) else x
     return {noun: still(w.gw.json(f"{noun} show")) for noun in ("port", "vlan", "interface", "route", "nat")}
 
