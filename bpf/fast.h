@@ -1,17 +1,20 @@
-/* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (XDP; TCP and UDP).
+/* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (TCP and UDP).
  *
  * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
  * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
- * way out was decided under this epoch; without one, nothing that fast_route.h leaves alone. Anything else, the malformed
- * included, goes the long way unchanged, which comes to the same result for ordinary packets too: every test of the data plane
- * asks both, since tc knows only the long one. What that asks before it looks for a flow (martians, sources) was asked of the
- * flow's first packet, whose addresses were the same; interfaces that check reverse paths are left to it.
+ * way out was decided under this epoch; without one (XDP alone), nothing that fast_route.h leaves alone. Anything else, the
+ * malformed included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result
+ * for ordinary packets too: tests/prog/test_fast.py and
+ * test_fast_route.py compare them, and tc knows no other for routes. What that asks before it
+ * looks for a flow (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check
+ * reverse paths are left to it.
  */
 #ifndef SLUICE_FAST_H
 #define SLUICE_FAST_H
 
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/udp.h>
 #include "pkt.h"
 #include "csum.h"
 #include "fast_route.h"
@@ -108,23 +111,30 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
 }
 
-static __always_inline void fast_rewrite4(void *head, const struct fast4 *h, const struct flow *f)
+/* Bytes 8 to 23 from the IPv4 header on, TTL to ports, and the checksum of layer 4. 0, or -1: see rewrite(). */
+static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct fast4 *h, const struct flow *f)
 {
-	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, *l4;
+	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16;
+	bool udp = h->proto == IPPROTO_UDP;
+	struct ctx_head4 to;
 
 	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
-	*(__u16 *)(head + 8) = h->ip[2] - 1;
-	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
-	*(__u32 *)(head + 12) = f->saddr4;
-	*(__u32 *)(head + 16) = f->daddr4;
-	*(__u16 *)(head + 20) = f->sport;
-	*(__u16 *)(head + 22) = f->dport;
-	l4 = head + (h->proto == IPPROTO_TCP ? 36 : 26);
-	check = *l4;
-	if (h->proto == IPPROTO_UDP && !check)
-		return;
-	check = csum_apply(check, csum_add(l3, f->l4_delta));
-	*l4 = h->proto == IPPROTO_UDP && !check ? 0xffff : check;
+	to.ttl_proto = h->ip[2] - 1;
+	to.check = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
+	to.saddr = f->saddr4;
+	to.daddr = f->daddr4;
+	to.sport = f->sport;
+	to.dport = f->dport;
+	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, f->l4_delta, udp);
+}
+
+/* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
+static __always_inline __u32 fast_len(ctx_t *ctx, const struct pkt *p, const void *head, const struct fast4 *h)
+{
+	if (HOOK_XDP || likely(p->segs == 1))
+		return h->total;
+	return ctx_gso_size(ctx) + sizeof(struct iphdr) +
+	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : sizeof(struct udphdr));
 }
 
 static __always_inline bool fast_checks_path(const struct pkt *p)
@@ -134,17 +144,20 @@ static __always_inline bool fast_checks_path(const struct pkt *p)
 	return !i || i->flags & (IFACE_F_RPF_LOOSE | IFACE_F_RPF_STRICT);
 }
 
-/* By the flow's entry. */
-static __always_inline bool fast_flow4(struct pkt *p, void *head, const struct fast4 *h, struct flow *f)
+/* By the flow's entry. V_NEXT: not by that. */
+static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h,
+							 struct flow *f)
 {
-	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, h->total))
-		return false;
+	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, fast_len(ctx, p, head, h)))
+		return V_NEXT;
 	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
-	fast_rewrite4(head, h, f);
+	if (fast_rewrite4(ctx, head, off, h, f))
+		return pkt_drop(p, DROP_REWRITE_FAILED);
+	p->todo = DO_L2;
 	flow_use(p, f);
 	flow_count(p, f);
-	count_stat(STAT_FLOW_HIT, 1);
-	return true;
+	count_stat(STAT_FLOW_HIT, HOOK_XDP ? 1 : p->segs);
+	return V_FORWARD;
 }
 
 /* By its route. */
@@ -174,17 +187,21 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
 	struct flow *f = NULL;
 	struct fast4 h;
+	__u32 off;
 
 	if (!p || (cfg_rpf && fast_checks_path(p)))
 		return V_NEXT;
-	head = data + (p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr));
-	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > end - head)
+	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	head = data + off;
+	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > p->len - off)
 		return V_NEXT;
 	if (h.seen == FAST_NEWS && (cfg_nat || cfg_mss))
 		return V_NEXT;
 	if (cfg_nat)
 		f = fast_find4(p, &h);
-	if (f ? !fast_flow4(p, head, &h, f) : cfg_resize || !fast_route4(p, head, &h))
+	if (f)
+		return fast_flow4(ctx, p, head, off, &h, f);
+	if (!HOOK_XDP || cfg_resize || !fast_route4(p, head, &h))
 		return V_NEXT;
 	p->todo = DO_L2;
 	return V_FORWARD;
@@ -217,15 +234,16 @@ __noinline_global __verdict enum verdict fast6(ctx_t *ctx, struct pkt *p)
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	struct ipv6hdr *ip;
 	struct tuple t;
-	__u32 len;
+	__u32 off, len;
 
 	if (!p || cfg_resize || (cfg_rpf && fast_checks_path(p)))
 		return V_NEXT;
-	ip = data + (p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr));
+	off = p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	ip = data + off;
 	if ((void *)ip + FAST_HEAD6 > end || ip->version != 6 || ip->hop_limit <= 1)
 		return V_NEXT;
 	len = bpf_ntohs(ip->payload_len);
-	if (len + (__u32)sizeof(*ip) > end - (void *)ip || !fast_plain_l4(ip, ip->nexthdr, len))
+	if (len + sizeof(*ip) > p->len - off || !fast_plain_l4(ip, ip->nexthdr, len))
 		return V_NEXT;
 	__builtin_memcpy(&t.saddr, &ip->saddr, sizeof(t.saddr));
 	__builtin_memcpy(&t.daddr, &ip->daddr, sizeof(t.daddr));
@@ -246,7 +264,7 @@ static __always_inline __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
 {
 	if (p->proto == bpf_htons(ETH_P_IP))
 		return fast4(ctx, p);
-	return cfg_ipv6 && p->proto == bpf_htons(ETH_P_IPV6) ? fast6(ctx, p) : V_NEXT;
+	return HOOK_XDP && cfg_ipv6 && p->proto == bpf_htons(ETH_P_IPV6) ? fast6(ctx, p) : V_NEXT;
 }
 
 #endif

@@ -255,6 +255,18 @@ static int dnat_gone(const void *key, void *value, void *arg)
 	return d->err;
 }
 
+/* Which slot an address has: by its mark the data plane finds whose a port of it is. */
+static void mark_slots(struct nat_plan *plan)
+{
+	for (size_t i = 0; plan->n_dnat && i < plan->n_addrs; i++) {
+		struct dnat_key key = {.daddr = plan->addrs[i].addr, .vrf = plan->addrs[i].vrf, .proto = DNAT_PROTO_MARK};
+		struct nat_plan_dnat *d = bsearch(&key, plan->dnat, plan->n_dnat, sizeof(*d), by_dnat_key);
+
+		if (d)
+			d->rule.pool_addr = (uint16_t)(plan->addrs[i].slot + 1);
+	}
+}
+
 static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
 {
 	struct dnat_diff d = {.nat = nat, .plan = plan};
@@ -343,6 +355,7 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	err = apply_masquerade(sw, plan);
 	if (err)
 		return errs_fail(errs, -err, "nat: interfaces: %s", strerror(-err));
+	mark_slots(plan);
 	err = apply_dnat(sw->nat, plan, errs);
 	if (err)
 		return err;
