@@ -158,7 +158,7 @@ $(B)/bench/%.bpf.o: %.bpf.c $(wildcard bench/bpf/*.h bpf/*.h include/sluice/*.h)
 	@echo "  BPF     $@"
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(B)/bench/%: %.c $(B)/libsluice.a
+$(B)/bench/%: %.c bench/bpfkit.c $(B)/libsluice.a
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
