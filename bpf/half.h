@@ -29,11 +29,29 @@ struct {
 	__type(value, struct half_line);
 } half_open SEC(".maps");
 
-struct half_hand {
-	__u32 next;  /* the line whose turn it is */
+/* Lines that a CPU takes at a time, at most: in a large table they seldom write the same cache line, in a small one nobody gives
+ * way because another CPU holds lines that it does not use. */
+#define HALF_TURNS	16
+#define HALF_TURNS_PART 1024 /* of the lines */
+
+struct half_turn {
+	__u32 next;  /* the first line that no CPU has taken in this round */
 	__u32 stamp; /* flowtab_stamp() when `left` was begun */
-	__u32 left;  /* lines that may make room in this unit of time */
-	__u32 pad;
+	__s32 left;  /* lines that may make room in this unit of time */
+	__u32 pad[13];
+};
+
+/* One element. All CPUs together go through the lines in turn: each is visited once in a round, so they fill evenly. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct half_turn);
+} half_turn SEC(".maps");
+
+struct half_hand {
+	__u32 next;  /* the line whose turn it is, */
+	__u32 turns; /* and how many are left of those taken */
 };
 
 /* Of each CPU. */
@@ -83,10 +101,19 @@ static __always_inline struct half_line *half_line_next(__u32 *ret)
 	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, i;
 	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !hand || !t->half_lines)
+	if (!t || !hand || !turn || !t->half_lines)
 		return NULL;
-	i = ++hand->next % t->half_lines;
+	if (!hand->turns) {
+		__u32 n = t->half_lines / HALF_TURNS_PART;
+
+		n = n < 1 ? 1 : n > HALF_TURNS ? HALF_TURNS : n;
+		hand->next = __sync_fetch_and_add(&turn->next, n);
+		hand->turns = n;
+	}
+	hand->turns--;
+	i = hand->next++ % t->half_lines;
 	*ret = i;
 	return bpf_map_lookup_elem(&half_open, &i);
 }
@@ -146,16 +173,11 @@ static __always_inline void half_tell(struct half_work *w, const struct flow *f)
 		count_stat(STAT_NAT_EVENTS_LOST, 1);
 }
 
-/* The mapping that a forward entry was made by, whichever of the two kinds it is. */
+/* The mapping that a forward entry was made by. */
 static __always_inline void half_end_mapping(struct half_work *w, const struct flow *f)
 {
 	w->mapping.addr = w->t.saddr;
 	w->mapping.port = w->t.sport;
-	w->mapping.pool = f->pool;
-	w->mapping.remote = 0;
-	if (nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport)))
-		return;
-	w->mapping.remote = nat_remote(&w->to);
 	nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport));
 }
 
@@ -247,24 +269,23 @@ static long half_reclaim_step(__u64 n, void *arg)
 	return s->ended > 0;
 }
 
+/* Of the lines, in a unit of flowtab_stamp(). */
+#define HALF_RECLAIM_PART 32
+
 /* A slot of a table that is full is not free at once when its pair ends, so the newcomer gains nothing by it, and those that come
- * after it in the next 100 ms do not either: no more than all pairs in some 4 s give way for that. */
+ * after it in the next 100 ms do not either: no more than all pairs in some 3 s give way for that. */
 static __always_inline bool half_may_end(void)
 {
 	struct flow_table *t = flowtab_get(4);
-	__u32 zero = 0, stamp = flowtab_stamp();
-	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	__u32 zero = 0, now = flowtab_stamp(), then;
+	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !hand)
+	if (!t || !turn)
 		return false;
-	if (hand->stamp != stamp) {
-		hand->stamp = stamp;
-		hand->left = t->half_lines / 64 + 1;
-	}
-	if (!hand->left)
-		return false;
-	hand->left--;
-	return true;
+	then = READ_ONCE(turn->stamp);
+	if (then != now && __sync_val_compare_and_swap(&turn->stamp, then, now) == then)
+		WRITE_ONCE(turn->left, t->half_lines / HALF_RECLAIM_PART + 1);
+	return READ_ONCE(turn->left) > 0 && __sync_fetch_and_add(&turn->left, -1) > 0;
 }
 
 /* There is no room: whoever has waited longest for an answer gives way. `pool`: no port of it is free for this protocol; 0: a
@@ -338,8 +359,8 @@ static __always_inline void half_done(struct flow *reply)
 	if (!at)
 		return;
 	place = READ_ONCE(*at);
-	/* Another pair has taken its place, most of the time one that is younger by far. */
-	if (place >> 32 == half_stamp(reply->created_ns))
+	/* Another pair may have taken its place. */
+	if (flowtab_at(place & HALF_IP6 ? 6 : 4, ((__u32)place & ~HALF_IP6) - 1) == reply)
 		__sync_val_compare_and_swap(at, place, 0);
 }
 

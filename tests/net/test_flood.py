@@ -60,12 +60,8 @@ class Flooded:
         self.bench = Bench("xdp", f"flood-{os.getpid()}")
         self.bench.target(REAL, bpf.Prog(f"{self.pins}/progs/xdp"))
         self.rng = random.Random(1)
-        # Each CPU goes through the half-open lines by itself: on two in turns, a flood as large as the lines does not fill them evenly.
-        self.cpus = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(self.cpus)})
 
     def close(self):
-        os.sched_setaffinity(0, self.cpus)
         self.bench.close()
 
     # ---- packets
@@ -196,7 +192,7 @@ def test_syn_flood(flooded, pool):
     gave_way, refused = f.stat("flow_gave_way"), f.stat("flow_full")
     print(f"{each:.0f} ns a SYN, at most {most} pairs, {gave_way} gave way, {refused} refused, {opened} of {hosts} opened")
     assert opened == hosts
-    assert most <= KNOWN + hosts + 1.001 * (1 << 16), "unanswered pairs take no more than their share"
+    assert most <= KNOWN + hosts + (1 << 16), "unanswered pairs take no more than their share"
     assert gave_way > FLOOD / 8
     f.go_on()
     if pool == POOL:
@@ -249,7 +245,7 @@ def test_full_table(flooded):
     f.run("lan", f.out("S", src="10.0.5.0", dst=SECOND), 4096, sport=(0, 0xFFF))
     full = f.stat("flow_full") - full
     print(f"{hit} established, then {full} of 4096 refused, {f.stat('flow_gave_way') - gave_way} gave way")
-    assert hit > 1800 and full > 4000
+    assert hit > 2000 and full > 4000
     f.go_on()
     # 512 of them are closed by both sides: before their time is over they give way, too.
     order = array.array("Q", range(512, 1024))
