@@ -90,8 +90,7 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 
 	p->out_port = f->out_port;
 	p->out_vlan = f->out_vlan;
-	p->nexthop = f->nexthop;
-	flow_macs(p, f);
+	flow_next(p, f);
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
 	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
@@ -100,19 +99,21 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 static __always_inline void fast_rewrite4(void *head, const struct fast4 *h, const struct flow *f)
 {
 	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, *l4;
+	__u32 ports = f->ports, old = ~h->ports, delta;
 
 	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
 	*(__u16 *)(head + 8) = h->ip[2] - 1;
 	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
 	*(__u32 *)(head + 12) = f->saddr4;
 	*(__u32 *)(head + 16) = f->daddr4;
-	*(__u16 *)(head + 20) = f->sport;
-	*(__u16 *)(head + 22) = f->dport;
+	*(__u32 *)(head + 20) = ports;
 	l4 = head + (h->proto == IPPROTO_TCP ? 36 : 26);
 	check = *l4;
 	if (h->proto == IPPROTO_UDP && !check)
 		return;
-	check = csum_apply(check, csum_add(l3, f->l4_delta));
+	/* The ports' delta is made here: it stands in the entry's second line. */
+	delta = (ports & 0xffff) + (ports >> 16) + (old & 0xffff) + (old >> 16) + l3;
+	check = csum_apply(check, csum_fold(delta));
 	*l4 = h->proto == IPPROTO_UDP && !check ? 0xffff : check;
 }
 
