@@ -353,22 +353,15 @@ static __always_inline __u32 flowtab_beside(const struct flowtab_place *at)
 	return (at->first * FLOW_SLOTS + at->home) ^ 1;
 }
 
-static __always_inline bool flowtab_stands(__u8 table, __u32 i, const void *key)
-{
-	struct flow *f = flowtab_at(table, i);
-
-	return f && flowtab_key_is(table, i, key) && READ_ONCE(f->live);
-}
-
-/* The two slots that the hash names, before all are searched: by the entries themselves, so that no line of words is needed. */
+/* The slot that the hash names first, before all are searched. */
 static __always_inline __u32 flowtab_search_home(__u8 table, const struct flowtab_place *at, const void *key)
 {
+	struct flow_bucket *b = flowtab_bucket(table, at->first);
 	__u32 i = at->first * FLOW_SLOTS + at->home;
 
-	if (likely(flowtab_stands(table, i, key)))
-		return i + 1;
-	i = flowtab_beside(at);
-	return flowtab_stands(table, i, key) ? i + 1 : 0;
+	if (!b || READ_ONCE(b->word[at->home & 15]) != at->word || !flowtab_key_is(table, i, key))
+		return 0;
+	return i + 1;
 }
 
 static __always_inline bool flowtab_is4(const struct flow *f, __u64 addrs, __u64 rest)
