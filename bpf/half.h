@@ -173,16 +173,11 @@ static __always_inline void half_tell(struct half_work *w, const struct flow *f)
 		count_stat(STAT_NAT_EVENTS_LOST, 1);
 }
 
-/* The mapping that a forward entry was made by, whichever of the two kinds it is. */
+/* The mapping that a forward entry was made by. */
 static __always_inline void half_end_mapping(struct half_work *w, const struct flow *f)
 {
 	w->mapping.addr = w->t.saddr;
 	w->mapping.port = w->t.sport;
-	w->mapping.pool = f->pool;
-	w->mapping.remote = 0;
-	if (nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport)))
-		return;
-	w->mapping.remote = nat_remote(&w->to);
 	nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport));
 }
 

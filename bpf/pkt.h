@@ -90,6 +90,13 @@ struct tuple {
 #define PKT_F_TAG_HW	     (1 << 13)				 /* tc: the outer tag is in the skb, not in the data */
 #define PKT_F_L2	     (PKT_F_L2_MULTICAST | PKT_F_TAG_HW) /* what the first look says, before layer 3 */
 
+/* An IPv4 header from the TTL on, and the ports behind it: what ctx_rewrite4() writes. As it stands in memory. */
+struct ctx_head4 {
+	__u16 ttl_proto, check;
+	__be32 saddr, daddr;
+	__u32 ports; /* as they stand in the header */
+};
+
 /* Decisions, `todo`. */
 #define DO_L2	    (1 << 0) /* set MACs */
 #define DO_TTL	    (1 << 1) /* decrement TTL / hop limit */

@@ -216,6 +216,9 @@ static __always_inline __verdict enum verdict route_refuse(struct pkt *p, __u8 t
 	case NEXTHOP_PROHIBIT:
 		return pkt_drop_reply(p, DROP_ROUTE_PROHIBIT, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
 				      v4 ? ICMP4_PROHIBITED : ICMP6_PROHIBITED, 0);
+	case NEXTHOP_OUTSIDE:
+		return pkt_drop_reply(p, DROP_ROUTE_OUTSIDE, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
+				      v4 ? ICMP4_NET_UNREACH : ICMP6_NO_ROUTE, 0);
 	default:
 		return pkt_drop_reply(p, DROP_ROUTE_NONE, v4 ? ICMP4_UNREACH : ICMP6_UNREACH,
 				      v4 ? ICMP4_NET_UNREACH : ICMP6_NO_ROUTE, 0);
@@ -228,7 +231,8 @@ static __always_inline bool route_is_broadcast(const struct nexthop *nh)
 	return nh->type == NEXTHOP_BROADCAST && nh->iface;
 }
 
-/* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host. */
+/* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host, or the host's
+ * to route. */
 static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 {
 	__u32 id = route_find(p, 0), before = p->nexthop, mtu;
@@ -246,8 +250,12 @@ static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
 		return V_HOST;
 	if (p->family == 4 && unlikely(route_link_local4(&p->to.daddr) || route_link_local4(&p->t.saddr)))
 		return pkt_drop(p, DROP_ROUTE_LINK_LOCAL);
-	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED && !route_is_broadcast(nh))
+	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED && !route_is_broadcast(nh)) {
+		/* Its answers come past the translation: what is translated cannot be the host's to route. */
+		if (nh->type == NEXTHOP_HOST)
+			return p->todo ? route_refuse(p, NEXTHOP_OUTSIDE) : V_HOST;
 		return route_refuse(p, nh->type);
+	}
 	i = iface_get(nh->iface);
 	if (!i || !i->port)
 		return pkt_drop(p, DROP_ROUTE_IFACE_GONE);

@@ -35,7 +35,7 @@ __noinline_global enum verdict urpf_lookup(struct pkt *p, __u32 strict)
 	/* Addresses of the switch are route.h's to refuse, with a reason of their own. */
 	if (id && nh && (nh->type == NEXTHOP_LOCAL || nh->type == NEXTHOP_BROADCAST))
 		return V_NEXT;
-	if (!id || !nh || (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED))
+	if (!id || !nh || (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED && nh->type != NEXTHOP_HOST))
 		return pkt_drop(p, DROP_URPF_NO_ROUTE);
 	here = nh->iface == p->in_iface;
 	return !strict || here ? V_NEXT : pkt_drop(p, DROP_URPF_OTHER_WAY);

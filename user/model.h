@@ -169,21 +169,25 @@ struct neighbor_cfg {
 
 /* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
  * flows6, fdb, neighbors, routes4, routes6} */
+#define HOST_NETDEVS 16
+
 struct settings_cfg {
 	struct where where;
-	uint32_t fdb_ageing_s;	    /* 300 (802.1Q 8.8.3) */
-	uint32_t hash_seed;	    /* 0: chosen at first start and kept */
-	uint32_t icmp_rate;	    /* 1000 a second */
-	uint32_t neighbor_rate;	    /* 64 a second, on each interface */
-	uint32_t frag_held;	    /* 256: fragments that wait for their first one, at once */
-	uint32_t frag_hold_s;	    /* 2 */
-	uint8_t ecmp_hash;	    /* enum ecmp_hash; ECMP_L4 */
-	uint32_t tcp_established_s; /* 7440 (RFC 5382 REQ-5) */
-	uint32_t tcp_transitory_s;  /* 240 */
-	uint32_t udp_s;		    /* 300 (RFC 4787 REQ-5) */
-	uint32_t icmp_s;	    /* 60 (RFC 5508 REQ-2) */
-	uint32_t other_s;	    /* 600 */
-	char nat_log_file[256];	    /* "": none */
+	uint32_t fdb_ageing_s;			   /* 300 (802.1Q 8.8.3) */
+	uint32_t hash_seed;			   /* 0: chosen at first start and kept */
+	uint32_t icmp_rate;			   /* 1000 a second */
+	uint32_t neighbor_rate;			   /* 64 a second, on each interface */
+	uint32_t frag_held;			   /* 256: fragments that wait for their first one, at once */
+	uint32_t frag_hold_s;			   /* 2 */
+	uint8_t ecmp_hash;			   /* enum ecmp_hash; ECMP_L4 */
+	uint32_t tcp_established_s;		   /* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_transitory_s;		   /* 240 */
+	uint32_t udp_s;				   /* 300 (RFC 4787 REQ-5) */
+	uint32_t icmp_s;			   /* 60 (RFC 5508 REQ-2) */
+	uint32_t other_s;			   /* 600 */
+	char nat_log_file[256];			   /* "": none */
+	char host_netdevs[HOST_NETDEVS][IFNAMSIZ]; /* names and globs of netdevs by which the host routes */
+	size_t n_host_netdevs;
 	bool nat_log_syslog;
 	uint32_t max_flows;		   /* IPv4 connections. 1048576, less where memory is small: model_flows_default() */
 	uint32_t max_flows6;		   /* IPv6 connections. A quarter of max_flows */
@@ -255,6 +259,7 @@ char *model_diff_text(const json_t *diff);
 const struct port_cfg *model_port_for(const struct model *m, const char *netdev, const struct port_cfg **ret_other);
 const struct iface_cfg *model_iface(const struct model *m, const char *name);
 const struct vrf_cfg *model_vrf(const struct model *m, const char *name);
+const char *model_ecmp_hash_name(uint32_t policy); /* enum ecmp_hash, as the configuration writes it */
 /* The VRF of the addresses that a rule gives out or answers for: of a source rule that of the interfaces it names. */
 const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule);
 json_t *model_vrf_imports(const struct vrf_cfg *c); /* [{"vrf", "prefixes": ["10.0.0.0/8 le 24"…]}]; without prefixes: all */

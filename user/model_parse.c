@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "globs.h"
 #include "model_priv.h"
 
 /* Limits of the tables: memory that a lookup can still profit from, and what the array-based tables can address. */
@@ -73,10 +74,28 @@ static void nat_fragments_read(struct reader *r, const struct node *n)
 	read_pop(r, len);
 }
 
+static int host_netdev_read(struct reader *r, const struct node *n, void *arg)
+{
+	const char *s = read_text(r, n, "the name of a netdev, or a glob"), *problem;
+	struct settings_cfg *c = arg;
+
+	if (!s)
+		return -EINVAL;
+	problem = is_glob(s) ? glob_problem(s) : netdev_name_problem(s);
+	if (problem)
+		return bad(r, n, "\"%.32s\": %s", s, problem);
+	if (strlen(s) >= IFNAMSIZ)
+		return bad(r, n, "\"%.32s\": at most %d characters", s, IFNAMSIZ - 1);
+	if (c->n_host_netdevs == HOST_NETDEVS)
+		return bad(r, n, "at most %d names and globs", HOST_NETDEVS);
+	strcpy(c->host_netdevs[c->n_host_netdevs++], s);
+	return 0;
+}
+
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing",    "hash-seed", "icmp-rate", "flow-timeouts",
-					   "neighbor-rate", "ecmp-hash", "nat-log",   "nat-fragments"};
+	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate",     "flow-timeouts", "neighbor-rate",
+					   "ecmp-hash",	 "nat-log",   "nat-fragments", "host-netdevs"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
@@ -100,6 +119,8 @@ static void settings_read(struct reader *r, const struct node *n)
 			nat_log_read(r, v[6]);
 		if (v[7])
 			nat_fragments_read(r, v[7]);
+		if (v[8])
+			read_list(r, v[8], host_netdev_read, s);
 	}
 	read_pop(r, len);
 }

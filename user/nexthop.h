@@ -77,6 +77,8 @@ struct nhg_flow {
 
 /* The data plane's hash of it. `policy`: enum ecmp_hash. */
 uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed);
+/* ECMP_INNER may look into such a packet: the hash is then of what is inside (bpf/tunnel.h). */
+bool nhg_may_be_tunnel(uint8_t proto, __be16 dport);
 /* The nexthop that the hash chooses now; `before`: the one its flow was decided for, or 0. 0: no such group. */
 uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_bucket,
 		    uint32_t *ret_n);

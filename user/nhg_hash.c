@@ -3,6 +3,11 @@
  */
 #include "nexthop.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#define VXLAN_PORT 4789
+
 static uint64_t mix(uint64_t h, uint64_t x)
 {
 	h = (h ^ x) * 0x9fb21c651e98df25ull;
@@ -29,4 +34,10 @@ uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed)
 			h = mix(h, (uint64_t)f->proto << 32 | (uint32_t)f->sport << 16 | f->dport);
 	}
 	return (uint32_t)mix(h, h >> 17);
+}
+
+bool nhg_may_be_tunnel(uint8_t proto, __be16 dport)
+{
+	return proto == IPPROTO_IPIP || proto == IPPROTO_IPV6 || proto == IPPROTO_GRE ||
+	       (proto == IPPROTO_UDP && dport == htons(VXLAN_PORT));
 }

@@ -119,6 +119,8 @@ struct rib_list *rib_cursor_next(struct rib *rib, struct rib_cursor *c)
 
 static bool better(const struct rib_route *a, const struct rib_route *b)
 {
+	if (!a->outside != !b->outside)
+		return b->outside;
 	if ((a->source == RIB_IMPORT) != (b->source == RIB_IMPORT))
 		return b->source == RIB_IMPORT;
 	if (a->distance != b->distance)
@@ -196,13 +198,14 @@ void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_rou
 
 	r->generation = rib->generation[spec->source];
 	if (r->distance == spec->distance && r->protocol == spec->protocol && r->rank == spec->rank &&
-	    r->metric == spec->metric && r->table == spec->table)
+	    r->metric == spec->metric && r->table == spec->table && r->outside == spec->outside)
 		return;
 	r->protocol = spec->protocol;
 	r->distance = spec->distance;
 	r->rank = spec->rank;
 	r->metric = spec->metric;
 	r->table = spec->table;
+	r->outside = spec->outside;
 	*at = r->next;
 	route_insert(r->entry, r);
 	rib_entry_dirty(rib, r->entry);
@@ -223,6 +226,7 @@ int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_s
 	r->distance = spec->distance;
 	r->rank = spec->rank;
 	r->table = spec->table;
+	r->outside = spec->outside;
 	r->generation = rib->generation[spec->source];
 	list_append(&w->routes, &r->of_way);
 	list_append(&rib->sources[spec->source], &r->of_source);
@@ -309,9 +313,9 @@ void rib_urgent(struct rib *rib, bool urgent)
 	rib->urgent = urgent;
 }
 
-void rib_hurry(struct rib *rib)
+bool rib_urgent_pending(const struct rib *rib)
 {
-	rib->hurry = true;
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways);
 }
 
 /* ---- looking */
@@ -326,6 +330,7 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .type = r->way->type,
 			       .metric = r->metric,
 			       .table = r->source == RIB_IMPORT || r->source == RIB_STATIC ? 0 : r->table,
+			       .outside = r->outside,
 			       .from = r->source == RIB_IMPORT ? (int)(r->table & 0xffff) : -1,
 			       .origin = r->source == RIB_IMPORT ? (uint8_t)(r->table >> 16) : r->source,
 			       .rank = r->rank,

@@ -55,6 +55,7 @@ struct rib_route_spec {
 	uint32_t table; /* the kernel's; 0: not of the kernel */
 	uint32_t metric;
 	uint32_t mtu;
+	int outside; /* leaves by this netdev, which is no interface of the switch; 0: none. Behind all others of its prefix */
 	const struct rib_nexthop *nexthops;
 	size_t n;
 };
@@ -71,10 +72,10 @@ void rib_begin(struct rib *rib, uint8_t source);
 void rib_sweep(struct rib *rib, uint8_t source);
 /* The same in pieces, by a cursor over that source, at most so many routes. True: all done. */
 bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max);
-/* What is told from now on (or no longer) goes before everything else; and the next rib_settle() finishes it, however long it
- * takes. */
+/* What is told from now on (or no longer) goes before everything else; and whether something of it, or a way, is not settled yet.
+ */
 void rib_urgent(struct rib *rib, bool urgent);
-void rib_hurry(struct rib *rib);
+bool rib_urgent_pending(const struct rib *rib);
 /* One way for routes from VRF to VRF. Of the routes in force in `from` those come into `to` whose prefix the first of `prefixes`
  * to match permits; none at all: every one. What `from` itself has imported stays there. An interface's own and its broadcast
  * addresses go with its connected prefix; the addresses of NAT never do. Of several rules for one prefix and VRF the route of
@@ -107,6 +108,7 @@ struct rib_view {
 	uint8_t source, protocol, distance, type;
 	uint32_t metric, mtu;
 	uint32_t table; /* the kernel's; 0: not of the kernel */
+	int outside;	/* as in the spec */
 	int from;	/* the VRF that it is imported from; -1: it is the VRF's own */
 	uint8_t origin; /* an imported one's source there; else as `source` */
 	uint8_t rank;

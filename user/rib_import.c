@@ -84,6 +84,7 @@ static int follow_rule(struct rib *rib, const struct rib_import *rule, const str
 	spec.protocol = e->active->protocol;
 	spec.distance = e->active->distance;
 	spec.metric = e->active->metric;
+	spec.outside = e->active->outside;
 	spec.table = (uint32_t)e->active->source << 16 | rule->from;
 	e->active->way->refs++;
 	if (at) {

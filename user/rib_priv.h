@@ -40,6 +40,7 @@ struct rib_route {
 	uint32_t metric;
 	uint32_t generation;
 	uint32_t table; /* the kernel's; of an imported one: its source there << 16 | the VRF it comes from */
+	int outside;
 	uint8_t source, protocol, distance, rank;
 };
 
@@ -88,7 +89,6 @@ struct rib {
 	size_t room;		    /* prefixes that left the FIB since routes were refused */
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool urgent;		    /* what is told now goes before everything else */
-	bool hurry;		    /* the next settle finishes what is urgent */
 	bool changed;		    /* something was written since the last settle */
 };
 

@@ -16,6 +16,8 @@ void audit_result_text(struct routes *rs, uint32_t result, char *buf, size_t siz
 		[NEXTHOP_UNREACHABLE] = "to unreachable",
 		[NEXTHOP_PROHIBIT] = "to prohibit",
 		[NEXTHOP_BROADCAST] = "to nobody: a broadcast address",
+		[NEXTHOP_HOST] = "to the host, which routes it",
+		[NEXTHOP_OUTSIDE] = "to nobody: by a netdev that is not the switch's",
 	};
 	uint32_t id = result & ~NEXTHOP_IS_GROUP;
 	const struct nexthop *nh = id == result ? nexthop_at(rs->ns, id) : NULL;
@@ -84,11 +86,13 @@ static uint64_t mix_ways(uint64_t s, const struct rib_nexthop *nh, size_t n)
 	return s;
 }
 
-static void ways_text(struct routes *rs, const struct rib_nexthop *nh, size_t n, char *buf, size_t size)
+static void ways_text(struct routes *rs, int outside, const struct rib_nexthop *nh, size_t n, char *buf, size_t size)
 {
 	char via[ADDR_TEXT];
 
-	if (!n)
+	if (outside)
+		snprintf(buf, size, "a route by netdev %d, which is not the switch's", outside);
+	else if (!n)
 		snprintf(buf, size, "a route that drops");
 	else if (n > 1)
 		snprintf(buf, size, "%zu nexthops, one of them via %s", n, addr_text(&nh->gateway, via));
@@ -117,15 +121,15 @@ static void compare(struct routes *rs, const struct rib_route_spec *spec, struct
 	bool known = !rib_find(rs->rib, spec, &v);
 
 	if (known && (v.type == spec->type || (v.type == NEXTHOP_CONNECTED && spec->type == NEXTHOP_GATEWAY)) &&
-	    same_ways(&v, spec))
+	    v.outside == spec->outside && same_ways(&v, spec))
 		return;
 	ret->differs = true;
 	ret->to = spec->to;
-	ret->said = mix_ways(hash_mix(spec->to.len, spec->metric), spec->nexthops, spec->n);
-	ways_text(rs, spec->nexthops, spec->n, ret->other, sizeof(ret->other));
+	ret->said = mix_ways(hash_mix(hash_mix(spec->to.len, spec->metric), (uint32_t)spec->outside), spec->nexthops, spec->n);
+	ways_text(rs, spec->outside, spec->nexthops, spec->n, ret->other, sizeof(ret->other));
 	if (known) {
 		ret->said = mix_ways(hash_mix(ret->said, v.type), v.nexthops, v.n);
-		ways_text(rs, v.nexthops, v.n, ret->own, sizeof(ret->own));
+		ways_text(rs, v.outside, v.nexthops, v.n, ret->own, sizeof(ret->own));
 	} else {
 		snprintf(ret->own, sizeof(ret->own), "no such route");
 	}
@@ -137,12 +141,15 @@ void audit_look_kernel(struct routes *rs, const struct addr *a, struct audit_loo
 	struct rib_route_spec spec;
 	struct rib_view v;
 	struct kroute k;
-	bool own = !rib_lookup(rs->rib, 0, a, &v) && v.source == RIB_KERNEL && v.type == NEXTHOP_GATEWAY;
+	bool own = !rib_lookup(rs->rib, 0, a, &v) && v.source == RIB_KERNEL && (v.type == NEXTHOP_GATEWAY || v.outside);
 	int r = mirror_ask(rs->sw->mirror, a, &k);
 
 	memset(ret, 0, sizeof(*ret));
 	if (r == -ENETUNREACH && own)
 		missing(&v, NULL, ret);
+	/* while there are no routing rules, the two tables are one for IPv4, which the kernel calls main */
+	if (!r && (k.type == RTN_LOCAL || k.type == RTN_BROADCAST || k.type == RTN_ANYCAST) && k.table == RT_TABLE_MAIN)
+		k.table = RT_TABLE_LOCAL;
 	if (r || (k.table != RT_TABLE_MAIN && k.table != RT_TABLE_LOCAL) || k.n_nexthops > ASK_NEXTHOPS)
 		return;
 	if (own && v.to.len > k.to.len)

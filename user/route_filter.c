@@ -59,7 +59,7 @@ bool route_filter_holds(struct routes *rs, const struct route_filter *f, const s
 		return false;
 	if ((f->family && v->to.family != f->family) || (f->table && v->table != f->table))
 		return false;
-	if ((f->inactive && v->active) || (f->active && !v->active))
+	if ((f->inactive && route_in_force(v)) || (f->active && !route_in_force(v)))
 		return false;
 	if (f->to.family && !by_place(f, &v->to))
 		return false;
@@ -128,12 +128,13 @@ static int parse_names(struct sw *sw, const struct http_request *rq, struct rout
 	f->protocol = protocol ? route_protocol_known(protocol) : NULL;
 	if (protocol && !f->protocol)
 		return errs_fail(errs, EINVAL, "no route has the protocol '%.32s'", protocol);
-	for (t = NEXTHOP_GATEWAY; type && !f->type && t <= NEXTHOP_BROADCAST; t++)
+	for (t = NEXTHOP_GATEWAY; type && !f->type && t <= NEXTHOP_OUTSIDE; t++)
 		if (!strcmp(type, route_type_name((uint8_t)t)))
 			f->type = route_type_name((uint8_t)t);
 	if (type && !f->type)
 		return errs_fail(errs, EINVAL,
-				 "'%.32s' is no type of route: unicast, local, blackhole, unreachable, prohibit or broadcast",
+				 "'%.32s' is no type of route: unicast, local, blackhole, unreachable, prohibit, broadcast, host "
+				 "or outside",
 				 type);
 	return 0;
 }

@@ -277,7 +277,7 @@ static enum drop_reason reverse_verdict(const struct get *g, uint32_t result, bo
 
 	if (nh && (nh->type == NEXTHOP_LOCAL || nh->type == NEXTHOP_BROADCAST))
 		return DROP_NONE;
-	if (!result || (nh && nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED))
+	if (!result || (nh && nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED && nh->type != NEXTHOP_HOST))
 		return DROP_URPF_NO_ROUTE;
 	return strict && !leads_by(g, result, g->iif) ? DROP_URPF_OTHER_WAY : DROP_NONE;
 }
@@ -393,18 +393,29 @@ static void source(struct get *g)
 
 /* ---- the way out */
 
+/* What of the packet chooses the member, and was not said; NULL: all is known. */
+static const char *hash_needs(const struct get *g, uint32_t policy)
+{
+	if (!g->has_from)
+		return policy == ECMP_L3 ? "from" : "from, ipproto, sport, dport";
+	if (policy != ECMP_L3 && !g->has_proto)
+		return "ipproto, and sport and dport if it has any";
+	if (policy == ECMP_INNER && nhg_may_be_tunnel(g->p.proto, g->p.dport))
+		return "what is inside of the tunnel, which cannot be said here";
+	return NULL;
+}
+
 static void choose_member(struct get *g, uint32_t group)
 {
-	static const char *const policies[] = {[ECMP_L4] = "l4", [ECMP_L3] = "l3", [ECMP_SYMMETRIC] = "symmetric"};
 	const struct control *c = g->rs->sw->control;
 	struct nhg_flow f = {g->p.saddr, g->p.daddr, g->p.sport, g->p.dport, g->p.proto};
 	uint32_t hash, bucket = 0, n = 0;
-	const char *policy = c->ecmp_hash <= ECMP_SYMMETRIC ? policies[c->ecmp_hash] : "l4";
-	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)group, "hash", policy);
+	const char *needs = hash_needs(g, c->ecmp_hash);
+	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)group, "hash", model_ecmp_hash_name(c->ecmp_hash));
 
 	json_object_set_new(g->o, "group", o);
-	if (!g->has_from || (c->ecmp_hash != ECMP_L3 && !g->has_proto)) {
-		set_text(o, "needs", g->has_from ? "ipproto, and sport and dport if it has any" : "from, ipproto, sport, dport");
+	if (needs) {
+		set_text(o, "needs", needs);
 		return;
 	}
 	hash = nhg_hash(&f, c->ecmp_hash, c->hash_seed);
@@ -429,6 +440,8 @@ static enum drop_reason refusal(uint8_t type)
 		return DROP_ROUTE_PROHIBIT;
 	case NEXTHOP_BROADCAST:
 		return DROP_ROUTE_BROADCAST;
+	case NEXTHOP_OUTSIDE:
+		return DROP_ROUTE_OUTSIDE;
 	default:
 		return DROP_ROUTE_NONE;
 	}
@@ -440,6 +453,29 @@ static bool to_all(const struct get *g, uint32_t result)
 	const struct nexthop *nh = nexthop_at(g->rs->ns, result);
 
 	return nh && nh->type == NEXTHOP_BROADCAST && nh->iface;
+}
+
+/* The host's to route: by its own table, if it forwards at all, and past the translation. */
+static void host_routes(struct get *g)
+{
+	const char *file = g->p.family == 4 ? "/proc/sys/net/ipv4/ip_forward" : "/proc/sys/net/ipv6/conf/all/forwarding";
+	FILE *f;
+	int on = '1';
+
+	if (memcmp(&g->to.daddr, &g->p.daddr, sizeof(g->p.daddr)) || g->to.dport != g->p.dport) {
+		drop(g, DROP_ROUTE_OUTSIDE);
+		return;
+	}
+	g->host = !g->drop;
+	f = fopen(file, "re");
+	if (f) {
+		on = getc(f);
+		fclose(f);
+	}
+	if (on == '0')
+		set_text(g->o, "problem",
+			 g->p.family == 4 ? "the host does not forward: net.ipv4.ip_forward is 0"
+					  : "the host does not forward: net.ipv6.conf.all.forwarding is 0");
 }
 
 /* The table that packets see is searched as they do it: it must say what the RIB says. */
@@ -470,6 +506,8 @@ static void route(struct get *g)
 		choose_member(g, result & ~NEXTHOP_IS_GROUP);
 	else if (g->route.type == NEXTHOP_LOCAL)
 		g->host = !g->drop;
+	else if (g->route.type == NEXTHOP_HOST)
+		host_routes(g);
 	else if (g->route.type != NEXTHOP_GATEWAY && g->route.type != NEXTHOP_CONNECTED && !to_all(g, result))
 		drop(g, refusal(g->route.type));
 	else if (!g->nexthop)
@@ -538,17 +576,23 @@ static void way_out(struct get *g)
 static void words(struct get *g, char *buf, size_t size)
 {
 	const struct nexthop *nh = g->nexthop ? nexthop_at(g->rs->ns, g->nexthop) : NULL;
-	char text[PREFIX_TEXT] = "", via[ADDR_TEXT], dest[ADDR_TEXT];
+	char text[PREFIX_TEXT] = "", via[ADDR_TEXT], dest[ADDR_TEXT], reason[ROUTE_REASON];
+	const struct link *l = g->has_route && g->route.outside ? mirror_link(g->rs->sw->mirror, g->route.outside) : NULL;
 
 	addr_text(&g->p.daddr, dest);
 	if (g->has_route)
 		prefix_text(&g->route.to, text);
 	if (g->drop == DROP_ROUTE_NONE)
 		snprintf(buf, size, "%s has no route", dest);
+	else if (g->drop == DROP_ROUTE_OUTSIDE && g->route.type == NEXTHOP_OUTSIDE)
+		snprintf(buf, size, "%s is dropped: the kernel's route %s is not in force: %s", dest, text,
+			 route_reason(g->rs, &g->route, reason));
 	else if (g->drop && g->has_route && refusal(g->route.type) == g->drop)
 		snprintf(buf, size, "%s is dropped: %s %s", dest, route_type_name(g->route.type), text);
 	else if (g->drop)
 		snprintf(buf, size, "%s is dropped: %s", dest, drop_texts[g->drop]);
+	else if (g->host && g->has_route && g->route.type == NEXTHOP_HOST)
+		snprintf(buf, size, "%s is the host's to route, by %s (%s)", dest, l ? l->name : "?", text);
 	else if (g->host && g->has_route)
 		snprintf(buf, size, "%s is an address of this host (%s)", dest, text);
 	else if (g->host)

@@ -10,7 +10,8 @@ const char *route_type_name(uint8_t type)
 	static const char *const names[] = {
 		[NEXTHOP_NONE] = "none",	 [NEXTHOP_GATEWAY] = "unicast",	    [NEXTHOP_CONNECTED] = "unicast",
 		[NEXTHOP_LOCAL] = "local",	 [NEXTHOP_BLACKHOLE] = "blackhole", [NEXTHOP_UNREACHABLE] = "unreachable",
-		[NEXTHOP_PROHIBIT] = "prohibit", [NEXTHOP_BROADCAST] = "broadcast",
+		[NEXTHOP_PROHIBIT] = "prohibit", [NEXTHOP_BROADCAST] = "broadcast", [NEXTHOP_HOST] = "host",
+		[NEXTHOP_OUTSIDE] = "outside",
 	};
 
 	return type < sizeof(names) / sizeof(names[0]) ? names[type] : "none";
@@ -107,10 +108,31 @@ json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v)
 	return list;
 }
 
+bool route_in_force(const struct rib_view *v)
+{
+	return v->active && v->type != NEXTHOP_OUTSIDE;
+}
+
+const char *route_reason(const struct routes *rs, const struct rib_view *v, char buf[ROUTE_REASON])
+{
+	const struct link *l = v->outside ? mirror_link(rs->sw->mirror, v->outside) : NULL;
+
+	if (!v->outside)
+		return v->reason;
+	if (iface_id_by_host(rs->sw, v->outside))
+		snprintf(buf, ROUTE_REASON, "it encapsulates, which the kernel alone can do");
+	else if (l)
+		snprintf(buf, ROUTE_REASON, "its interface %s is not the switch's", l->name);
+	else
+		snprintf(buf, ROUTE_REASON, "its interface is not the switch's");
+	return buf;
+}
+
 /* All but the nexthops. */
 json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 {
-	char text[PREFIX_TEXT];
+	char text[PREFIX_TEXT], reason[ROUTE_REASON];
+	const struct link *l;
 	json_t *o = json_object();
 
 	set_text(o, "to", prefix_text(&v->to, text));
@@ -125,9 +147,11 @@ json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 	set_text(o, "type", route_type_name(v->type));
 	if (v->mtu)
 		json_object_set_new(o, "mtu", json_integer(v->mtu));
-	json_object_set_new(o, "active", json_boolean(v->active));
-	if (!v->active)
-		set_text(o, "reason", v->reason);
+	json_object_set_new(o, "active", json_boolean(route_in_force(v)));
+	if (!route_in_force(v))
+		set_text(o, "reason", route_reason(rs, v, reason));
+	if (v->outside && (l = mirror_link(rs->sw->mirror, v->outside)))
+		set_text(o, "netdev", l->name);
 	return o;
 }
 

@@ -1,6 +1,7 @@
 /* route_source.c: the sources of routes: addresses of the interfaces, the configuration, the kernel's tables. Between model,
  * mirror and the RIB (rib.h).
  */
+#include "globs.h"
 #include "route_priv.h"
 
 #include <arpa/inet.h>
@@ -22,6 +23,7 @@ static const struct {
 
 #define KERNEL_DISTANCE 10
 #define REREAD_PIECE	256 /* routes between two looks at the clock */
+#define STATIC_PIECE	64
 
 static uint8_t distance_of(uint8_t protocol)
 {
@@ -189,20 +191,57 @@ static int put_static(struct routes *rs, const struct route_cfg *cfg)
 	return r;
 }
 
-static int read_static(struct routes *rs)
+/* There may be a hundred thousand: in pieces, as the kernel's are. */
+void route_statics_end(struct routes *rs)
+{
+	if (rs->statics.cursor)
+		rib_cursor_close(rs->rib, rs->statics.cursor);
+	rs->statics = (struct reread){0};
+}
+
+void route_statics_begin(struct routes *rs)
+{
+	route_statics_end(rs);
+	rib_begin(rs->rib, RIB_STATIC);
+	rs->statics.step = REREAD_WALK;
+}
+
+/* A piece of those that the configuration has; then of those that it has no more. */
+static int statics_piece(struct routes *rs)
 {
 	const struct model *m = rs->sw->model;
-	size_t i;
-	int r;
+	struct reread *rr = &rs->statics;
+	size_t end = rr->at + STATIC_PIECE < m->n_routes ? rr->at + STATIC_PIECE : m->n_routes;
+	int r = 0;
 
-	rib_begin(rs->rib, RIB_STATIC);
-	for (i = 0; i < m->n_routes; i++) {
-		r = put_static(rs, &m->routes[i]);
-		if (r)
-			return r;
+	if (rr->step == REREAD_WALK) {
+		for (; rr->at < end && !r; rr->at++)
+			r = put_static(rs, &m->routes[rr->at]);
+		if (!r && rr->at == m->n_routes)
+			rr->step = REREAD_SWEEP;
+		return r;
 	}
-	rib_sweep(rs->rib, RIB_STATIC);
+	if (!rr->cursor)
+		rr->cursor = rib_cursor_open(rs->rib, RIB_STATIC);
+	if (!rr->cursor)
+		return -ENOMEM;
+	if (rib_sweep_some(rs->rib, rr->cursor, REREAD_PIECE))
+		route_statics_end(rs);
 	return 0;
+}
+
+int route_statics(struct routes *rs, uint64_t end_ns)
+{
+	int r = 0;
+
+	rib_urgent(rs->rib, true);
+	while (rs->statics.step != REREAD_NONE && !r) {
+		r = statics_piece(rs);
+		if (end_ns && route_now_ns() > end_ns)
+			break;
+	}
+	rib_urgent(rs->rib, false);
+	return r;
 }
 
 /* ---- the kernel */
@@ -215,6 +254,40 @@ uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf)
 	if (vrf == 0)
 		return RT_TABLE_MAIN;
 	return cfg && cfg->n_tables ? cfg->tables[0] : 0;
+}
+
+static bool is_host_netdev(const struct routes *rs, int ifindex)
+{
+	const struct settings_cfg *s = &rs->sw->model->settings;
+	const struct link *l = mirror_link(rs->sw->mirror, ifindex);
+	size_t i;
+
+	for (i = 0; l && i < s->n_host_netdevs; i++)
+		if (glob_match(s->host_netdevs[i], l->name))
+			return true;
+	return false;
+}
+
+/* None of the route's ways out is the switch's. The packets are not the next shorter route's then: where the configuration
+ * gives the netdev to the host they are the host's, else nobody's. -ENOENT: it has no way out at all. */
+static int leaves_outside(const struct routes *rs, const struct kroute *k, struct rib_route_spec *spec)
+{
+	size_t i;
+
+	spec->outside = 0;
+	for (i = 0; i < k->n_nexthops; i++) {
+		int ifindex = k->nexthops[i].ifindex;
+
+		if (ifindex && is_host_netdev(rs, ifindex)) {
+			spec->type = NEXTHOP_HOST;
+			spec->outside = ifindex;
+			return 0;
+		}
+		if (!spec->outside)
+			spec->outside = ifindex;
+	}
+	spec->type = NEXTHOP_OUTSIDE;
+	return spec->outside ? 0 : -ENOENT;
 }
 
 /* The nexthops that leave by our interfaces. */
@@ -256,6 +329,9 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 	case RTN_UNICAST:
 		*ret_type = NEXTHOP_GATEWAY;
 		break;
+	case RTN_UNSPEC:
+		*ret_type = NEXTHOP_OUTSIDE;
+		break;
 	case RTN_BLACKHOLE:
 		*ret_type = NEXTHOP_BLACKHOLE;
 		break;
@@ -268,8 +344,9 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 	default:
 		return -ENOENT;
 	}
-	/* the kernel's own: prefixes of addresses, which are known as connected */
-	if (k->protocol == RTPROT_KERNEL && (k->type != RTN_UNICAST || !k->n_nexthops || !k->nexthops[0].family))
+	/* the kernel's own: prefixes of addresses, which are known as connected where they are those of our interfaces */
+	if (k->protocol == RTPROT_KERNEL && (k->type != RTN_UNICAST || !k->n_nexthops ||
+					     (!k->nexthops[0].family && iface_id_by_host(rs->sw, k->nexthops[0].ifindex))))
 		return -ENOENT;
 	return k->table == RT_TABLE_LOCAL ? -ENOENT : 0;
 }
@@ -282,39 +359,35 @@ int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct ri
 		return -ENOENT;
 	if (kernel_type(rs, k, &ret->source, &ret->type))
 		return -ENOENT;
+	ret->distance = ret->source == RIB_HOST ? 0 : distance_of(k->protocol);
 	if (ret->type == NEXTHOP_GATEWAY)
 		ret->n = kernel_nexthops(rs, k, nh);
-	return ret->type == NEXTHOP_GATEWAY && !ret->n ? -ENOENT : 0;
+	else if (ret->type != NEXTHOP_OUTSIDE)
+		return 0;
+	return ret->n ? 0 : leaves_outside(rs, k, ret);
 }
 
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
 {
-	struct rib_route_spec spec = {
-		.to = k->to, .protocol = k->protocol, .metric = k->metric, .mtu = k->mtu, .table = k->table};
+	struct rib_route_spec spec;
 	struct rib_nexthop *nh;
-	int r;
+	uint16_t vrf = 0;
+	uint8_t rank;
+	int r = 0;
 
-	if (k->table != RT_TABLE_LOCAL && !vrf_of_table(rs->sw, k->table, &spec.vrf, &spec.rank))
+	if (k->table != RT_TABLE_LOCAL && !vrf_of_table(rs->sw, k->table, &vrf, &rank))
 		return 0;
-	if (op == MIRROR_DEL || kernel_type(rs, k, &spec.source, &spec.type)) {
-		/* what it was before is not known: of both sources at most one has it */
-		if (k->table != RT_TABLE_LOCAL)
-			rib_remove(rs->rib, spec.vrf, &k->to, RIB_KERNEL, k->table, k->metric);
-		rib_remove(rs->rib, spec.vrf, &k->to, RIB_HOST, k->table, k->metric);
-		return 0;
-	}
 	nh = calloc(k->n_nexthops + 1, sizeof(*nh));
 	if (!nh)
 		return -ENOMEM;
-	if (spec.type == NEXTHOP_GATEWAY)
-		spec.n = kernel_nexthops(rs, k, nh);
-	spec.nexthops = nh;
-	spec.distance = spec.source == RIB_HOST ? 0 : distance_of(k->protocol);
-	r = 0;
-	if (spec.type == NEXTHOP_GATEWAY && !spec.n)
-		rib_remove(rs->rib, spec.vrf, &k->to, spec.source, k->table, k->metric);
-	else
+	if (op == MIRROR_NEW && !route_kernel_spec(rs, k, &spec, nh)) {
 		r = rib_put(rs->rib, &spec);
+	} else {
+		/* what it was before is not known: of both sources at most one has it */
+		if (k->table != RT_TABLE_LOCAL)
+			rib_remove(rs->rib, vrf, &k->to, RIB_KERNEL, k->table, k->metric);
+		rib_remove(rs->rib, vrf, &k->to, RIB_HOST, k->table, k->metric);
+	}
 	free(nh);
 	return r;
 }
@@ -336,6 +409,8 @@ uint64_t route_signature(const struct routes *rs)
 		s = hash_mix(s, (uint64_t)id << 48 | (uint64_t)vrf_id(rs->sw, m->ifaces[i].vrf) << 32 |
 					(uint32_t)(id ? iface_host_ifindex(rs->sw, id) : 0));
 	}
+	for (i = 0; i < m->settings.n_host_netdevs; i++)
+		s = hash_mix_bytes(s, m->settings.host_netdevs[i], sizeof(m->settings.host_netdevs[i]));
 	for (i = 0; i < m->n_vrfs; i++) {
 		s = hash_mix(s, vrf_id(rs->sw, m->vrfs[i].name));
 		for (size_t k = 0; k < m->vrfs[i].n_tables; k++)
@@ -382,10 +457,10 @@ int route_read_configured(struct routes *rs, bool all)
 	if (!r)
 		r = read_addresses(rs);
 	if (!r && all)
-		r = read_static(rs);
-	if (!r && all)
 		r = route_read_pools(rs);
 	rib_urgent(rs->rib, false);
+	if (!r && all)
+		route_statics_begin(rs);
 	return r;
 }
 

@@ -38,9 +38,11 @@ static void lost_by(const struct rib_view *v, const struct rib_view *c, char *bu
 
 static void why_not(const struct why *w, const struct rib_view *v, char *buf, size_t size)
 {
-	char text[PREFIX_TEXT];
+	char text[PREFIX_TEXT], reason[ROUTE_REASON];
 
-	if (!v->result && v->reason)
+	if (v->outside && (!w->chosen || v->to.len >= w->chosen->to.len))
+		snprintf(buf, size, "%s", route_reason(w->rs, v, reason));
+	else if (!v->result && v->reason)
 		snprintf(buf, size, "%s", v->reason);
 	else if (!w->chosen || (v->to.len > w->chosen->to.len && v->reason))
 		snprintf(buf, size, "%s", v->reason ? v->reason : "");

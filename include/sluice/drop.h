@@ -62,6 +62,7 @@
 	X(ROUTE_PROHIBIT, "route_prohibit", "the route says prohibit")                                                           \
 	X(ROUTE_BROADCAST, "route_broadcast", "destination is the broadcast address of a connected prefix (RFC 2644)")           \
 	X(ROUTE_LINK_LOCAL, "route_link_local", "source or destination is an IPv4 link-local address (RFC 3927 2.7)")            \
+	X(ROUTE_OUTSIDE, "route_outside", "the kernel's route leaves by a netdev that is not the switch's")                      \
 	X(ROUTE_TTL, "route_ttl", "TTL or hop limit ran out")                                                                    \
 	X(ROUTE_MTU, "route_mtu", "larger than the MTU of the way out, and may not be cut")                                      \
 	X(ROUTE_IFACE_GONE, "route_iface_gone", "the route's interface has no port")                                             \
@@ -75,6 +76,8 @@
 	X(NEIGHBOR_LIMITED, "neighbor_limited", "too many packets to neighbours that are not known")                             \
 	/* nat.h */                                                                                                              \
 	X(NAT_NO_PORT, "nat_no_port", "no free port left on the pool")                                                           \
+	X(NAT_FULL, "nat_full", "the table of mappings is full")                                                                 \
+	X(NAT_HOSTS_FULL, "nat_hosts_full", "the rule has limits, and the table of what each inside host has is full")           \
 	X(NAT_NO_POOL, "nat_no_pool", "the rule's pool has no address")                                                          \
 	X(NAT_FRAGMENT, "nat_fragment", "later fragment without a flow: its first one opened none, or none may be held")         \
 	X(NAT_FRAG_FULL, "nat_frag_full", "fragment that came before its first one, and no room to hold it")                     \

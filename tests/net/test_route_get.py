@@ -56,6 +56,36 @@ def test_the_member_of_the_group_is_the_one_that_packets_take(w, here, there):
             assert (b"route-get-%d!" % sport in bytes_seen) == (u == up), f"{sport}: said {up}, seen at {u}"
 
 
+@pytest.fixture
+def inner(w):
+    """The same switch with `ecmp-hash: inner`."""
+    text = open(f"{w.directory}/rpf.yaml").read()
+    w.gw.cli(["apply", w.write("inner.yaml", "settings: {ecmp-hash: inner}\n" + text)])
+    yield w
+    w.gw.cli(["apply", f"{w.directory}/rpf.yaml"])
+
+
+def test_the_hash_of_what_is_inside_of_a_tunnel(inner):
+    """It is called by its name; of what is no tunnel the member is told, of a tunnel it cannot be."""
+    w = inner
+    sniffers = {u: w.namespaces[f"r{u[-1]}"].sniff("sw") for u in ("up1", "up2")}
+    try:
+        for sport in range(20100, 20110):
+            found = get(w, INET4, from_="10.0.10.11", iif="h1", ipproto="udp", sport=sport, dport=9)
+            assert found["group"]["hash"] == "inner"
+            with w.h1.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.bind(("10.0.10.11", sport))
+                s.sendto(b"inner-%d!" % sport, (INET4, 9))
+            assert sniffers[found["out"]["interface"]].matching(b"inner-%d!" % sport, 2, count=1)
+    finally:
+        for s in sniffers.values():
+            s.close()
+    for tunnel in ({"ipproto": "gre"}, {"ipproto": 4}, {"ipproto": "udp", "sport": 7, "dport": 4789}):
+        found = get(w, INET4, from_="10.0.10.11", iif="h1", **tunnel)
+        assert "inside of the tunnel" in found["group"]["needs"] and "out" not in found and "nexthop" not in found["group"]
+    assert get(w, INET4, from_="10.0.10.11", iif="h1", ipproto="udp", sport=4789, dport=7)["out"]["interface"] in ("up1", "up2")
+
+
 def test_a_flow_that_is_known_is_told(w):
     q = dict(from_="10.0.10.11", iif="h1", ipproto="udp", sport=21000, dport=9)
     before = get(w, INET4, **q)
@@ -84,12 +114,14 @@ CASES = [
     ("10.0.10.11", "192.0.2.1"), ("10.0.10.11", "192.0.2.3"),
     ("2001:db8:10::11", "2001:db8:20::13"), ("2001:db8:10::11", "2001:db8:10::1"), ("2001:db8:20::13", "2001:db8:20::13"),
     ("::1", "2001:db8:20::13"), ("ff02::7", "2001:db8:20::13"), ("2001:db8:10::11", "::1"), ("2001:db8:10::11", "ff05::2"),
+    ("10.0.10.11", "169.254.7.7"), ("169.254.7.7", "10.0.20.13"), ("169.254.7.7", "10.0.10.1"),
+    ("2001:db8:10::11", "fe80::7"), ("fe80::7", "2001:db8:20::13"), ("fe80::7", "2001:db8:10::1"), ("fe80::7", "fe80::8"),
     ("2001:db8:77::1", "2001:db8:20::13"), ("2001:db8:20::77", "2001:db8:20::13"), ("::", "2001:db8:20::13"),
 ]
 
 
-@pytest.mark.parametrize("src,dst", CASES, ids=[f"{s}-{d}" for s, d in CASES])
-def test_the_verdict_is_that_of_a_packet(w, src, dst):
+def agrees(w, src, dst):
+    """The verdict that is said of a packet becomes of one: what was said."""
     mac = w.sw.mac("vlan10")
     net = IPv6(src=src, dst=dst, hlim=9) if ":" in src else IP(src=src, dst=dst, ttl=9)
     said = get(w, dst, from_=src, iif="h1", ipproto="udp", sport=7777, dport=9)
@@ -106,6 +138,35 @@ def test_the_verdict_is_that_of_a_packet(w, src, dst):
     except netlab.Failure:
         now = counters()
         raise AssertionError(f"said {want}, was {[k for k in now if now[k] > before.get(k, 0)]}") from None
+    return said
+
+
+@pytest.mark.parametrize("src,dst", CASES, ids=[f"{s}-{d}" for s, d in CASES])
+def test_the_verdict_is_that_of_a_packet(w, src, dst):
+    agrees(w, src, dst)
+
+
+def test_link_local_addresses_have_a_reason_of_their_own(w):
+    """RFC 3927 7: IPv4's are not forwarded, although the default route leads there; IPv6's are the host's."""
+    said = agrees(w, "10.0.10.11", "169.254.7.7")
+    assert said["drop"] == "route_link_local" and said["route"]["to"] == "0.0.0.0/0" and "link-local" in said["text"]
+    assert agrees(w, "2001:db8:10::11", "fe80::7")["text"] == "fe80::7 is the host's to answer"
+
+
+def test_directed_broadcast_that_the_interface_wants(w):
+    """RFC 2644: dropped by itself; where the interface wants it, it goes to all of them."""
+    assert agrees(w, "10.0.10.11", "10.0.20.255")["drop"] == "route_broadcast"
+    text = open(f"{w.directory}/rpf.yaml").read()
+    assert '"2001:db8:20::1/64"]}' in text
+    w.gw.cli(["apply", w.write("wanted.yaml", text.replace('"2001:db8:20::1/64"]}', '"2001:db8:20::1/64"], directed-broadcast: true}'))])
+    try:
+        said = agrees(w, "10.0.10.11", "10.0.20.255")
+        assert said["verdict"] == "forward" and said["text"] == "10.0.20.255 goes to all on vlan20, by its broadcast address"
+        assert said["out"]["interface"] == "vlan20" and said["out"]["vlan"] == 20 and "neighbor" not in said["out"]
+        assert agrees(w, "10.0.10.11", "10.0.20.0")["drop"] == "route_broadcast"  # the other end of the prefix is nobody's
+    finally:
+        w.gw.cli(["apply", f"{w.directory}/rpf.yaml"])
+    assert agrees(w, "10.0.10.11", "10.0.20.255")["drop"] == "route_broadcast"
 
 
 def test_destination_translated(w):

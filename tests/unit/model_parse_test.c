@@ -60,7 +60,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:3: ports: given twice: in line 1 and in line 3\n"},
 	{"unknown setting", "settings: {fdb-aging: 300}\n",
 	 "sluice.yaml:1: settings.fdb-aging: unknown key, did you mean `fdb-ageing`? Allowed are: fdb-ageing, hash-seed, "
-	 "icmp-rate, flow-timeouts, neighbor-rate, ecmp-hash, nat-log, nat-fragments\n"},
+	 "icmp-rate, flow-timeouts, neighbor-rate, ecmp-hash, nat-log, nat-fragments, host-netdevs\n"},
 	{"ageing 0",
 	 "settings:\n"
 	 "  fdb-ageing: 0\n",

@@ -210,6 +210,41 @@ static void types_test(void **arg)
 }
 
 /* A link goes: the route is kept, inactive, with the reason, and the next best serves; the link comes: all as before. */
+/* One that leaves by a netdev which is not the switch's is behind every other of its prefix, and before all shorter ones. */
+static void outside_test(void **arg)
+{
+	struct rib_route_spec spec = {
+		.to = pfx("10.0.0.0/8"), .source = RIB_KERNEL, .distance = 10, .type = NEXTHOP_OUTSIDE, .outside = 7};
+	struct state *s = *arg;
+
+	put(s, "0.0.0.0/0", RIB_STATIC, 1, 0, via("192.0.2.1", 1, 1));
+	put(s, "10.0.0.0/8", RIB_KERNEL, 200, 9000, via("192.0.2.2", 2, 1));
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	settle(s);
+	assert_via(s, "10.1.2.3", "192.0.2.2", 2);
+	s->down[2] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(s->nh[result(s, "10.1.2.3")].type, NEXTHOP_OUTSIDE);
+	assert_int_equal(view(s, "10.0.0.0/8", RIB_KERNEL, 0).outside, 7);
+	spec.type = NEXTHOP_HOST;
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	settle(s);
+	assert_int_equal(s->nh[result(s, "10.1.2.3")].type, NEXTHOP_HOST);
+	s->down[2] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_via(s, "10.1.2.3", "192.0.2.2", 2);
+	/* its netdev becomes an interface of the switch: it takes its place by distance */
+	spec.type = NEXTHOP_GATEWAY;
+	spec.outside = 0;
+	spec.nexthops = &(struct rib_nexthop){.iface = 3, .weight = 1};
+	spec.n = 1;
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	settle(s);
+	assert_int_equal(s->nh[result(s, "10.1.2.3")].iface, 3);
+}
+
 static void link_test(void **arg)
 {
 	struct state *s = *arg;
@@ -644,6 +679,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(preference_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(types_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(outside_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(link_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(loop_test, setup, teardown),

@@ -148,7 +148,7 @@ static const struct param route_show[] = {
 	{.key = "vrf", .value = "NAME", .json = "?vrf"},
 	{.key = "table", .value = "N", .json = "?table", .type = VALUE_NUMBER, .help = "of the kernel"},
 	{.key = "protocol", .value = "NAME", .json = "?protocol", .help = "static, connected, local, nat, bgp, bird, kernel …"},
-	{.key = "type", .value = "TYPE", .json = "?type", .choices = "unicast local broadcast blackhole unreachable prohibit"},
+	{.key = "type", .value = "TYPE", .json = "?type", .choices = "unicast local broadcast blackhole unreachable prohibit host outside"},
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
 	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
 	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},

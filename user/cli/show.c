@@ -165,6 +165,8 @@ void print_route(const json_t *r)
 	fputs(text_of(r, "to"), stdout);
 	if (json_array_size(hops) == 1)
 		print_hop(json_array_get(hops, 0));
+	else if (*text_of(r, "netdev"))
+		printf(" dev %s", text_of(r, "netdev"));
 	printf(" proto %s", text_of(r, "protocol"));
 	if (json_integer_value(json_object_get(r, "metric")))
 		printf(" metric %lld", (long long)json_integer_value(json_object_get(r, "metric")));
