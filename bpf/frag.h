@@ -50,14 +50,12 @@ static __always_inline struct frag *frag_get(struct pkt *p, const struct frag_ke
 static __always_inline struct frag *frag_make(struct pkt *p, const struct frag_key *key, __u32 flags)
 {
 	struct frag *f = frag_get(p, key), *new;
-	struct scratch *s;
 
 	if (f)
 		return f;
-	s = scratch_get();
-	if (!s)
+	new = scratch_get(SCRATCH_FRAG, struct frag);
+	if (!new)
 		return NULL;
-	new = &s->frag;
 	new->sport = p->t.sport;
 	new->dport = p->t.dport;
 	new->flags = flags;

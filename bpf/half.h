@@ -50,6 +50,16 @@ struct {
 	__type(value, struct half_turn);
 } half_turn SEC(".maps");
 
+/* Of each CPU. */
+struct half_work {
+	__u32 next;		  /* the line whose turn it is, */
+	__u32 turns;		  /* and how many are left of those taken */
+	struct tuple t, to, back; /* of a forward entry that is being ended: as it comes in, as it leaves, and that swapped */
+	struct nat_mapping_key mapping;
+	struct nat_event event;
+	__u32 family;
+};
+
 /* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
  * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
 #define HALF_STEADY_AFTER (2000000000ull >> FLOW_USED_SHIFT)
@@ -79,14 +89,12 @@ static __always_inline bool half_is(__u8 proto, __u8 forward, __u8 reply)
 static __always_inline struct half_line *half_line_next(__u32 *ret)
 {
 	struct flow_table *t = flowtab_get(4);
-	struct scratch *s = scratch_get();
-	struct half_hand *hand;
 	__u32 zero = 0, i;
+	struct half_work *hand = scratch_get(SCRATCH_HALF, struct half_work);
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !s || !turn || !t->half_lines)
+	if (!t || !hand || !turn || !t->half_lines)
 		return NULL;
-	hand = &s->hand;
 	if (!hand->turns) {
 		__u32 n = t->half_lines / HALF_TURNS_PART;
 
@@ -220,14 +228,12 @@ static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
 __noinline_global int half_end(__u64 place, __u32 pool, __u32 proto, __u32 spare)
 {
 	__u32 i = ((__u32)place & ~HALF_IP6) - 1;
-	struct scratch *s = scratch_get();
-	struct half_work *w;
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
 	struct flow6 *f6;
 	struct flow *f;
 
-	if (!s)
+	if (!w)
 		return 0;
-	w = &s->half;
 	if (!(place & HALF_IP6)) {
 		f = bpf_map_lookup_elem(&flows4, &i);
 		if (!f || !half_is_it(f, place) || (pool && f->key4.proto != proto))

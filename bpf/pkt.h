@@ -3,7 +3,7 @@
  * parse.h fills the first half once, from the frame; the stages decide on these plain values alone, without touching packet
  * data, and write their decisions into the second half; rewrite.h carries them out at the end. So no stage depends on the
  * hook, a packet that a hook cannot finish is handed on unchanged, and the verifier follows no packet pointer through the
- * tables. The struct lives in a per-CPU scratch map (pkt_scratch): BPF programs of one CPU do not interleave at our hooks.
+ * tables. The struct lives in a per-CPU scratch map (scratch.h): BPF programs of one CPU do not interleave at our hooks.
  */
 #ifndef SLUICE_PKT_H
 #define SLUICE_PKT_H
@@ -94,7 +94,7 @@ struct tuple {
 struct ctx_head4 {
 	__u16 ttl_proto, check;
 	__be32 saddr, daddr;
-	__be16 sport, dport;
+	__u32 ports; /* as they stand in the header */
 };
 
 /* The reply entry was there: another CPU has made it, or it was left over. */
@@ -196,14 +196,6 @@ struct pkt {
 	__u32 nat_random; /* where the search for a shared port began */
 	struct addr next_addr;
 };
-
-/* One packet at a time on a CPU. Written and read by the data plane only. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct pkt);
-} pkt_scratch SEC(".maps");
 
 /* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
 struct {

@@ -90,10 +90,10 @@ static int setup(void **state)
 	stub_map_add(&flow_words6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_bucket), BUCKETS);
 	stub_map_add(&flows4, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow), BUCKETS * FLOW_SLOTS);
 	stub_map_add(&flows6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow6), BUCKETS * FLOW_SLOTS);
+	stub_map(scratch);
 	stub_map(half_open);
 	stub_map(half_turn);
 	stub_map(frag_datagrams);
-	stub_map(scratch);
 	array_set(&flow_table, 0, &table);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &iface);

@@ -116,10 +116,10 @@ static int setup(void **state)
 	stub_map(flows4);
 	stub_map(flows6);
 	array_set(&flow_table, 0, &table);
+	stub_map(scratch);
 	stub_map(half_open);
 	stub_map(half_turn);
 	stub_map(frag_datagrams);
-	stub_map(scratch);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &lan);
 	array_set(&ifaces, WAN, &wan);
