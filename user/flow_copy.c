@@ -156,7 +156,7 @@ static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 	int err;
 
 	copy.opened = 2;
-	err = nattab_insert(&c->mappings, &copy, flow_now_ns());
+	err = nattab_add(&c->mappings, &copy, flow_now_ns());
 	return err == -EEXIST ? 0 : err;
 }
 
