@@ -36,7 +36,7 @@ static __always_inline __u64 ecmp_mix(__u64 h)
  * the seed, so that two routers differ in more than a shift of their hashes. The products wait for nothing but the seed. */
 #define ECMP_WORD(word, seed, factor) ((__u32)(word) * (((seed) ^ (factor)) | 1))
 
-#define ECMP_SEED 0x2545f4914f6cdd1dull
+#define ECMP_SEED 0x5851f42d4c957f2dull
 
 static __always_inline __u64 ecmp_source(const struct addr *a, __u64 seed)
 {

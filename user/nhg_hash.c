@@ -31,7 +31,7 @@ static const uint64_t layer4[2] = {0xd6e8feb86659fd93ull, 0x589965cc75374cc3ull}
 uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed)
 {
 	uint32_t ports[2] = {(uint32_t)f->dport << 16 | f->sport, f->proto}, sport = f->sport, dport = f->dport;
-	uint64_t s = mix(seed ^ 0x2545f4914f6cdd1dull), h;
+	uint64_t s = mix(seed ^ 0x5851f42d4c957f2dull), h;
 
 	if (policy == ECMP_SYMMETRIC) {
 		h = mix(sum(f->saddr.a32, source, 4, s) + sum(&sport, layer4, 1, s));

@@ -84,9 +84,18 @@ def packet6(rng, s):
     return ip / layer4(rng, 6)
 
 
+def ordinary(rng, s):
+    """Nothing is the matter with it but, perhaps, that a rule of NAT or of routing concerns it."""
+    l4 = rng.choice([UDP(sport=3000, dport=53), TCP(sport=1024, dport=443, flags="A", seq=7, ack=9)]) / Raw(bytes(20))
+    if rng.random() < 0.7:
+        return IP(src=rng.choice([s.ip4, s.ip4, rng.choice(ODD4)]), dst=rng.choice(ROUTED4 + STATIONS4 + ODD4)) / l4
+    return IPv6(src=rng.choice([s.ip6, s.ip6, rng.choice(ODD6)]), dst=rng.choice(ROUTED6 + STATIONS6 + ODD6)) / l4
+
+
 def frame(rng):
     s = rng.choice(FROM)
-    data = octets(Ether(dst=s.gateway.mac, src=s.mac) / (packet4 if rng.random() < 0.6 else packet6)(rng, s))
+    packet = rng.choice([ordinary, ordinary, packet4, packet6])(rng, s)
+    data = octets(Ether(dst=s.gateway.mac, src=s.mac) / packet)
     data += bytes(rng.choice([0, 0, 0, 6, 46]))[: max(0, 1514 - len(data))]
     if PORTS[s.port].vlans.get(int(s.gateway.name[4:]) if s.gateway.name.startswith("vlan") else 0):
         data = tagged(data, int(s.gateway.name[4:]))
