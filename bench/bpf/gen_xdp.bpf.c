@@ -4,6 +4,7 @@
 #include "ctx_xdp.h"
 #include "config.h"
 #include "parse.h"
+#include "scratch.h"
 #include "gen.h"
 
 /* What is measured: 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with a tag's length taken off. */
@@ -79,8 +80,7 @@ int gen_untag(struct xdp_md *ctx)
 SEC("xdp.frags")
 int gen_floor(struct xdp_md *ctx)
 {
-	__u32 zero = 0;
-	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 
 	if (!p || parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
 		return XDP_ABORTED;
