@@ -410,7 +410,7 @@ static __always_inline bool nattab_claim(struct nat_bucket *b, __u32 slot, __u32
 __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second,
 				    __u64 now_ns)
 {
-	__u32 stamp = now_ns >> FLOW_DEAD_SHIFT, bucket, free, other, slot;
+	__u32 stamp = now_ns >> FLOW_DEAD_SHIFT, free, other, slot;
 	struct nat_bucket *b;
 
 	if (!at || !first || !second)
@@ -422,13 +422,11 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 		return at->first * NAT_SLOTS + slot + 1;
 	for (int i = 0; i < NATTAB_TRIES; i++) {
 		b = first;
-		bucket = at->first;
 		free = nattab_free(first, stamp);
 		if (NAT_SLOTS - __builtin_popcount(free) >= NATTAB_FIRST_USED) {
 			other = nattab_free(second, stamp);
 			if (__builtin_popcount(other) > __builtin_popcount(free)) {
 				b = second;
-				bucket = at->second;
 				free = other;
 			}
 		}
@@ -438,7 +436,7 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 		if (!nattab_is_slot(&slot))
 			return 0;
 		if (nattab_claim(b, slot, stamp))
-			return bucket * NAT_SLOTS + slot + 1;
+			return (b == first ? at->first : at->second) * NAT_SLOTS + slot + 1;
 	}
 	return 0;
 }
