@@ -2,7 +2,7 @@
  *
  * Stands between the pipeline and the tables it spares later packets: an entry has the rewritten tuple with its checksum
  * deltas (which stay for the life of the flow), and the way out (the forwarding half, which is decided again under each epoch).
- * sluiced ages the entries and ends them, always as a pair.
+ * sluiced ages the entries and ends them, and half.h those that nobody has answered; always as a pair.
  *
  * Races. Entries are looked up without a lock, and what is found stays that flow's for longer than a packet takes, see
  * flowtab.h: a packet of a flow that sluiced ends in that instant still leaves as it would have. Of the forwarding half, which
@@ -21,14 +21,7 @@
 #include "nat.h"
 #include "nat_event.h"
 #include "port.h"
-
-/* A flow under construction: too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} flow_scratch SEC(".maps");
+#include "scratch.h"
 
 /* ---- a packet of a known flow */
 
@@ -404,14 +397,14 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	struct tuple reply;
 	struct flow *other;
 	bool own = true;
-	long err;
+	long at;
 
 	pkt_now(p);
 	flow_swap(&p->to, &reply);
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_fill_reply(f, p, reply_vrf);
-	err = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
-	if (err) {
+	at = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
+	if (at < 0) {
 		own = false;
 		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
 		if (!other) {
@@ -423,11 +416,10 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
 	flow_fill_forward(f, p, reply_vrf, v);
-	err = flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f);
-	if (err)
+	if (flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f) < 0)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
-	p->flow_new = 1;
+	p->flow_new = own ? at : PKT_FLOW_ELSE;
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
 		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;
@@ -437,7 +429,6 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
  * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 {
-	__u32 zero = 0;
 	struct flow *f;
 
 	if (!p || (p->flags & PKT_F_ICMP_ERROR))
@@ -457,7 +448,7 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 	/* A static rule translates a fragment whose ports nobody knows: its flow is the first fragment's. */
 	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
 		return v;
-	f = bpf_map_lookup_elem(&flow_scratch, &zero);
+	f = scratch_get(SCRATCH_FLOW, struct flow);
 	if (!f)
 		return v;
 	return flow_new(p, f, v);

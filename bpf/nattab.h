@@ -362,6 +362,19 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 
 /* ---- inserting */
 
+/* The lines that nattab_insert() will write. */
+static __always_inline void nattab_ahead(const struct nattab_place *at, __u32 way)
+{
+	struct nat_mapping *e = nattab_at(false, at->first * NAT_SLOTS + at->home);
+	struct flow_table *t = nattab_head(false);
+	struct nat_line *l = t ? nattab_line(false, nattab_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
+
+	if (!e || !l)
+		return;
+	flowtab_touch(e->pool_addr);
+	flowtab_touch(l->way[0]);
+}
+
 /* The lock, held; with a bound, for the holder may be a CPU that its hypervisor has stopped. */
 __noinline_global int nattab_lock(struct nat_bucket *b)
 {
@@ -394,9 +407,10 @@ static __always_inline bool nattab_claim(struct nat_bucket *b, __u32 slot, __u32
 }
 
 /* A slot for a key in one of its buckets, as flowtab_take(). Index + 1; 0: none is free. */
-__noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second)
+__noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second,
+				    __u64 now_ns)
 {
-	__u32 stamp = flowtab_stamp(), bucket, free, other, slot;
+	__u32 stamp = now_ns >> FLOW_DEAD_SHIFT, bucket, free, other, slot;
 	struct nat_bucket *b;
 
 	if (!at || !first || !second)
@@ -490,7 +504,7 @@ static __always_inline int nattab_insert_in(bool next, const struct pkt *p, cons
 	}
 	lock = READ_ONCE(first->lock);
 	if (err != -EEXIST) {
-		i = nattab_take(at, first, second);
+		i = nattab_take(at, first, second, p->now_ns);
 		if (i && nattab_fill(next, i - 1, p, key, at))
 			err = 0;
 		if (i && (i - 1) / NAT_SLOTS != at->first)

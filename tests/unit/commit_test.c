@@ -364,8 +364,9 @@ static void test_half_of_the_flows_is_said_in_words(void **state)
 
 	m->settings.max_half = 4096;
 	assert_int_equal(apply(f, m, 0), -EINVAL);
-	assert_string_equal(f->errs.v[0].text, "is half of `flows` while sluiced runs; to make it 4096, write it into the configuration "
-					       "file and restart sluiced");
+	assert_string_equal(f->errs.v[0].text,
+			    "is half of `flows` while sluiced runs; to make it 4096, write it into the configuration "
+			    "file and restart sluiced");
 }
 
 /* An empty file is a good configuration, and seldom what was meant for a switch that has ports. */
