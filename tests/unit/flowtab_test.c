@@ -173,7 +173,7 @@ static void recent_counts_are_read(void **state)
 	struct flow_key6 raw;
 	uint32_t word, at;
 
-	assert_int_equal(flowtab_insert4(&key, &f), 0);
+	assert_int_equal(flowtab_insert(&tab[0], &key, &f, stub_now_ns), 0);
 	at = flowtab_find(&tab[0], &key, &word);
 	flowtab_entry(&tab[0], at)->recent = 65535u << FLOW_RECENT_BYTES | 127 << FLOW_RECENT_PACKETS | 255;
 	assert_true(flowtab_read(&tab[0], at, word, &raw, &got));
