@@ -225,6 +225,24 @@ static void snat_both_ways(void **state)
 	assert_int_equal(live(), 2);
 }
 
+/* Small and large packets, several segments, and another CPU that has counted: nothing is lost, and little waits in `recent`. */
+static void every_packet_is_counted(void **state)
+{
+	struct flow f = {.recent = 100u << FLOW_RECENT_BYTES | 2 << FLOW_RECENT_PACKETS | 9, .packets = 7, .bytes = 700};
+	__u64 packets = 9, bytes = 800;
+
+	for (__u32 i = 0; i < 5000; i++) {
+		struct pkt p = {.segs = i % 97 ? 1 : 40 + i % 200, .len = i % 97 ? 60 + i * 31 % 9000 : 65000 + i % 1000};
+
+		flow_count(&p, &f);
+		packets += p.segs;
+		bytes += p.len;
+		assert_int_equal(f.packets + (f.recent >> FLOW_RECENT_PACKETS & 0xff), packets);
+		assert_int_equal(f.bytes + (f.recent >> FLOW_RECENT_BYTES), bytes);
+	}
+	assert_int_equal(f.recent & FLOW_RECENT_CPU, bpf_get_smp_processor_id());
+}
+
 static void new_epoch_decides_the_way_out_again(void **state)
 {
 	struct pkt p = packet(IPPROTO_UDP, HOST, 5000, REMOTE, 53);
@@ -554,6 +572,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
 		TEST(snat_both_ways),
+		TEST(every_packet_is_counted),
 		TEST(new_epoch_decides_the_way_out_again),
 		TEST(rfc4787_mapping_is_endpoint_independent),
 		TEST(until_the_last_port),
