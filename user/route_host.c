@@ -1,6 +1,6 @@
-/* route_host.c: static routes and the addresses of NAT into the kernel (protocol RTPROT_SLUICE), so that the host's own traffic
- * goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which says where a route leads, and
- * netlink.h.
+/* route_host.c: static routes, the addresses of NAT, and the connected prefixes of VRFs into the kernel (protocol RTPROT_SLUICE),
+ * so that the host's own traffic goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which
+ * says where a route leads, and netlink.h.
  *
  * What the kernel has from us is kept in a small table, begun from the mirror, so that a settled state asks nothing of the
  * kernel. Routes that the kernel drops by itself (a link went down) leave the table by their event, and come back when the
@@ -134,6 +134,7 @@ struct want {
 	struct routes *rs;
 	struct errs *errs;
 	int error;
+	bool apart[VRF_MAX]; /* VRFs of which the kernel is to know the connected prefixes */
 };
 
 static bool is_onlink(const struct rib_view *v, const struct nexthop *nh)
@@ -232,6 +233,18 @@ static int want_one(const struct rib_view *v, void *arg)
 	return 0;
 }
 
+/* The prefixes of a VRF's interfaces, which the kernel has in the table main alone. Another program may have put one there. */
+static int want_connected(const struct rib_view *v, void *arg)
+{
+	struct want *w = arg;
+	struct errs unsaid = {0};
+	struct want quiet = {.rs = w->rs, .errs = &unsaid};
+	int r = w->apart[v->vrf] ? want_one(v, &quiet) : 0;
+
+	errs_free(&unsaid);
+	return r;
+}
+
 int route_host_reconcile(struct routes *rs, struct errs *errs)
 {
 	struct want w = {.rs = rs, .errs = errs};
@@ -239,9 +252,12 @@ int route_host_reconcile(struct routes *rs, struct errs *errs)
 	struct hash_node *node;
 	int r;
 
+	vrf_host_apart(rs->sw, w.apart);
 	while ((node = hash_next(&rs->host_routes, &it)))
 		hash_entry(node, struct host_route, node)->wanted = false;
-	r = rib_each(rs->rib, RIB_STATIC, want_one, &w);
+	r = rib_each(rs->rib, RIB_CONNECTED, want_connected, &w); /* gateways of the others lie in them */
+	if (!r)
+		r = rib_each(rs->rib, RIB_STATIC, want_one, &w);
 	if (!r)
 		r = rib_each(rs->rib, RIB_POOL, want_one, &w);
 	if (r)

@@ -7,7 +7,8 @@
  * that a restarted sluiced gives the same names the same numbers. reconcile() returns -errno with words when the kernel or a
  * full table refuses; the commit then rolls back.
  *
- * Order (commit.c): vrf → iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
+ * Order (commit.c): vrf → iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → vrf (the host's part) → nat →
+ * flow.
  */
 #ifndef SLUICE_SW_H
 #define SLUICE_SW_H
@@ -88,6 +89,12 @@ bool vrf_of_table(const struct sw *sw, uint32_t table, uint16_t *ret_vrf, uint8_
 /* [{"name", "id", "state": "active", "tables": [N…], "interfaces": [NAME…], "routes": {"ipv4", "ipv6", "imported"}, "import":
  * [{"vrf", "prefixes": [TEXT…]}]}, {"name", "id", "state": "draining"}] */
 json_t *vrf_show(struct sw *sw);
+/* The mark of what the host gets of the VRF; 0: none. */
+uint32_t vrf_mark_get(const struct sw *sw, uint16_t id);
+void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark);
+/* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. */
+int vrf_host_reconcile(struct sw *sw, struct errs *errs);
+void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX]); /* which they are, by id */
 /* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
 bool vrf_draining(const struct sw *sw);
 void vrf_pass_begin(struct sw *sw);
