@@ -101,10 +101,10 @@ bool mirror_routes_step(const struct mirror *m, size_t *at, size_t max, int (*fn
 			int *ret);
 uint64_t mirror_resyncs(const struct mirror *m); /* how often the socket overran */
 
-/* mirror_ask.c: the kernel itself is asked (what `ip route get fibmatch` asks): the route by which it sends to an address of its
- * first VRF, as routing rules say. 0: *ret is valid until the mirror is asked or told again; -ENETUNREACH: it has none; another
- * -errno: it says nothing of a route (EINVAL, EACCES and EHOSTUNREACH: there is one that drops). */
-int mirror_ask(struct mirror *m, const struct addr *a, struct kroute *ret);
+/* mirror_ask.c: the kernel itself is asked (what `ip route get fibmatch` asks): the route by which it sends to an address, as
+ * routing rules say of what bears this mark (0: none). 0: *ret is valid until the mirror is asked or told again; -ENETUNREACH: it
+ * has none; another -errno: it says nothing of a route (EINVAL, EACCES and EHOSTUNREACH: there is one that drops). */
+int mirror_ask(struct mirror *m, const struct addr *a, uint32_t mark, struct kroute *ret);
 /* Events or dumps wait: the mirror may not be what the kernel says. */
 bool mirror_busy(const struct mirror *m);
 /* Everything is dumped again, and what differs is told. */

@@ -353,8 +353,7 @@ int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr,
 	uint32_t mask;
 	int r;
 
-	addr_request(&q, RTM_NEWADDR, NLM_F_CREATE | (metric && metric != NL_NO_PREFIX_ROUTE ? NLM_F_REPLACE : NLM_F_EXCL),
-		     ifindex, addr);
+	addr_request(&q, RTM_NEWADDR, NLM_F_CREATE | (metric == NL_NO_PREFIX_ROUTE ? NLM_F_EXCL : NLM_F_REPLACE), ifindex, addr);
 	if (addr->family == 4 && addr->len < 31) {
 		mask = addr->len ? htonl(~0U << (32 - addr->len)) : 0;
 		mnl_attr_put_u32(q.nlh, IFA_BROADCAST, addr->addr.a32[3] | ~mask);

@@ -44,7 +44,7 @@ int netlink_link_set(struct netlink *nl, int ifindex, bool up, const uint8_t *ma
 /* An alias marks the link as sluiced's own ("sluice:<instance>:<interface>"), so that a later life recognises it. */
 int netlink_link_alias(struct netlink *nl, int ifindex, const char *alias, struct errs *errs);
 int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t size);
-/* The kernel adds a route for the prefix: with this metric (0: its own), or none. One that is there gets a metric that is given.
+/* The kernel adds a route for the prefix: with this metric (0: its own), or none. Of an address that is there it becomes this.
  */
 #define NL_NO_PREFIX_ROUTE UINT32_MAX
 int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, uint32_t metric, struct errs *errs);

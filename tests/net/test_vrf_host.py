@@ -144,6 +144,24 @@ def test_nothing_leaves_by_another_vrf(w):
             w.namespaces[name].run("ip addr del 192.0.2.9/32 dev eth0")
 
 
+@pytest.mark.parametrize("rp_filter", [1, 2])
+def test_with_the_kernel_s_own_check_of_the_reverse_path(w, rp_filter):
+    """It looks into the VRF's tables for sources that no other table has."""
+    w.sw.sysctl("net.ipv4.conf.all.rp_filter", rp_filter)
+    try:
+        w.gw.cli("route delete 198.51.100.0/24")
+        assert [pings(w, name, 4, FAR) for name in ("r1", "b1", "v1")] == [3, 3, 3]
+    finally:
+        w.sw.sysctl("net.ipv4.conf.all.rp_filter", 0)
+
+
+def test_an_interface_changes_its_vrf(w):
+    text = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
+    w.gw.cli(["apply", w.write("other.yaml", text)])
+    for name in PORTS:
+        assert pings(w, name, 4, NEAR) == 3 and pings(w, name, 6, FAR) == 3, name
+
+
 def test_the_kernel_s_tables(w):
     have = w.sw.run("ip route show table 102 proto 83").stdout
     assert "10.0.1.0/24 dev b1" in have and "198.51.100.0/24 via 10.0.1.5 dev b1" in have
