@@ -95,6 +95,9 @@ int mirror_each_link(const struct mirror *m, int (*fn)(const struct link *l, voi
 int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg);
 int mirror_each_neigh(const struct mirror *m, int ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg);
 int mirror_each_route(const struct mirror *m, uint32_t table, int (*fn)(const struct kroute *r, void *arg), void *arg);
+/* All neighbours in pieces, in the way of the following. */
+bool mirror_neighs_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct neigh *n, void *arg), void *arg,
+			int *ret);
 /* All routes in pieces, while the mirror changes in between: each that is there all the time is shown, some of them twice. *at
  * begins with 0; about `max` routes a call; true: that was all. *ret: a non-zero return of `fn`, which ends the piece. */
 bool mirror_routes_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct kroute *r, void *arg), void *arg,

@@ -40,9 +40,10 @@ struct routes {
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
 	struct reread reread;
-	bool host_due;	    /* what the kernel has from us may not be what it should have */
-	uint32_t *probed_s; /* when a nexthop's gateway was last asked for; 0: never */
-	uint32_t probe_at;  /* the nexthop that was looked at last */
+	bool host_due;		  /* what the kernel has from us may not be what it should have */
+	uint32_t *probed_s;	  /* when a nexthop's gateway was last asked for; 0: never */
+	uint32_t probe_at;	  /* the nexthop that was looked at last */
+	struct event *probe_more; /* more gateways are due than were asked for */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes; /* static routes that the kernel has from us */

@@ -133,6 +133,7 @@ int iface_list(struct sw *sw, const struct http_request *rq, struct http_stream 
 int fdb_open(struct sw *sw, struct errs *errs);
 void fdb_close(struct sw *sw);
 int fdb_reconcile(struct sw *sw, struct errs *errs);
+int fdb_settle(struct sw *sw, struct errs *errs); /* after an event: stations behind ports that changed go in slices */
 /* The stations: [{"mac", "vlan", "port", "type": "learned"|"static"|"own", "age": seconds}]. */
 int fdb_list(struct sw *sw, struct http_stream *ret);
 /* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
@@ -144,7 +145,9 @@ int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: al
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
 int neighbor_open(struct sw *sw, struct errs *errs);
 void neighbor_close(struct sw *sw);
+/* neighbor_read.c: where the interfaces changed, all of them anew, in slices: what is left is neighbor_read_on()'s. */
 int neighbor_reconcile(struct sw *sw, struct errs *errs);
+int neighbor_read_on(struct sw *sw, struct errs *errs);
 void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
 /* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);

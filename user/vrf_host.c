@@ -316,12 +316,17 @@ int vrf_host_reconcile(struct sw *sw, struct errs *errs)
 	uint32_t marks[VRF_MAX] = {0};
 	struct pass p = {.sw = sw};
 	bool apart[VRF_MAX];
+	bool any = sw->control->host_switches;
 	unsigned families = 0;
 	int r;
 
 	vrf_host_apart(sw, apart);
-	for (uint16_t id = 1; id < VRF_MAX; id++)
+	for (uint16_t id = 1; id < VRF_MAX; id++) {
+		any |= apart[id] || vrf_mark_get(sw, id);
 		p.used[number_of(vrf_mark_get(sw, id))] = true;
+	}
+	if (!any)
+		return 0;
 	r = read_rules(&p, &families);
 	if (!r)
 		r = gather(&p, apart, families, marks);
