@@ -46,6 +46,7 @@ struct neighbors {
 	struct neighbor_read read;
 	bool ready;		       /* everything was read once */
 	int host[IFACE_MAX];	       /* the interfaces' netdevs, as of the last reading */
+	bool left[IFACE_MAX];	       /* went since then: entries may be there */
 	struct neighbor_entry **fixed; /* those of the configuration */
 	size_t n_fixed;
 	struct event *more;	/* the rest of the timer's work */

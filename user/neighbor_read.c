@@ -2,7 +2,8 @@
  * before, all that the mirror has anew, in slices. Between the model, the mirror and neighbor.c.
  *
  * What the kernel tells of single neighbours is neighbor.c's, and needs no reading of all; but whose a neighbour is depends on
- * which netdev an interface has. Entries of an interface that went, or got another netdev, go at once: its id may be another's.
+ * which netdev an interface has. Entries of an interface whose id is given to another netdev go at once, those of one that went
+ * in the slices.
  */
 #include "neighbor_priv.h"
 
@@ -102,23 +103,27 @@ static int read_static(struct neighbors *ns, struct errs *errs)
 
 /* ---- the interfaces */
 
-/* True: some are others than before, *ret_any of those that there were. */
-static bool ifaces_changed(struct neighbors *ns, bool gone[IFACE_MAX], bool *ret_any)
+/* True: some are others than before. `again`, *ret_any: ids that are given to another netdev, while entries of the former one may
+ * be there. Where there is none now, nobody looks for them, and the slices find them. */
+static bool ifaces_changed(struct neighbors *ns, bool again[IFACE_MAX], bool *ret_any)
 {
 	bool changed = false;
 
 	for (uint16_t id = 1; id < IFACE_MAX; id++) {
-		int now = iface_name(ns->sw, id) ? iface_host_ifindex(ns->sw, id) : 0;
+		int now = iface_name(ns->sw, id) ? iface_host_ifindex(ns->sw, id) : 0, was = ns->host[id];
 
-		gone[id] = ns->host[id] && ns->host[id] != now;
-		*ret_any |= gone[id];
-		changed |= ns->host[id] != now;
+		if (now == was)
+			continue;
+		again[id] = now && (was || ns->left[id]);
+		*ret_any |= again[id];
+		ns->left[id] = !now;
 		ns->host[id] = now;
+		changed = true;
 	}
 	return changed;
 }
 
-static void forget_gone(struct neighbors *ns, const bool gone[IFACE_MAX])
+static void forget_former(struct neighbors *ns, const bool again[IFACE_MAX])
 {
 	struct hash_iter it = {0};
 	struct hash_node *node;
@@ -126,7 +131,7 @@ static void forget_gone(struct neighbors *ns, const bool gone[IFACE_MAX])
 	while ((node = hash_next(&ns->entries, &it))) {
 		struct neighbor_entry *e = hash_entry(node, struct neighbor_entry, node);
 
-		if (e->key.iface >= IFACE_MAX || !gone[e->key.iface])
+		if (e->key.iface >= IFACE_MAX || !again[e->key.iface])
 			continue;
 		e->state = 0;
 		e->failed_s = 0;
@@ -231,20 +236,23 @@ int neighbor_read_on(struct sw *sw, struct errs *errs)
 	}
 	if (sw->events && ns->ready && reading)
 		events_again_neighbors(sw->events, ns->read.step != NEIGHBOR_READ_NONE);
-	ns->ready |= ns->read.step == NEIGHBOR_READ_NONE;
+	if (ns->read.step == NEIGHBOR_READ_NONE) {
+		ns->ready = true;
+		memset(ns->left, 0, sizeof(ns->left));
+	}
 	return 0;
 }
 
 int neighbor_reconcile(struct sw *sw, struct errs *errs)
 {
 	struct neighbors *ns = sw->neighbors;
-	bool gone[IFACE_MAX] = {false}, any = false;
+	bool again[IFACE_MAX] = {false}, any = false;
 	int r, r2;
 
-	if (ifaces_changed(ns, gone, &any) || !ns->ready)
+	if (ifaces_changed(ns, again, &any) || !ns->ready)
 		read_begin(ns);
 	if (any)
-		forget_gone(ns, gone);
+		forget_former(ns, again);
 	r = read_static(ns, errs);
 	r2 = neighbor_read_on(sw, errs);
 	r = r ? r : r2;
