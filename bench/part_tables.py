@@ -13,7 +13,7 @@ import lab as labs
 from gen import REAL, IP, TCP, Bench, Dot1Q, Ether, flows, template
 
 ROUNDS, ROUTES, PAIRS = 3, 500_000, 1 << 18
-TABLES = ("flows4", "flows6", "nat_mappings", "fdb", "neighbors", "nexthops", "fib", "nhg_buckets", "ports", "pool_ports")
+TABLES = ("flows4", "flows6", "nat_mappings", "nat_words", "nat_ways", "fdb", "neighbors", "nexthops", "fib", "nhg_buckets", "ports", "pool_ports")
 
 
 def fib(report):
@@ -117,7 +117,7 @@ def run(report):
         timed(report, f"first start, {ROUTES:,} routes in the kernel", lab.switch.start)
         rows = []
         for name, (size, entries) in full.items():
-            used = {"flows4": 2 * PAIRS, "nat_mappings": PAIRS}.get(name)
+            used = {"flows4": 2 * PAIRS}.get(name)
             grown = size - empty[name][0]
             each = grown / used if used and grown > 0 else size / entries
             report.facts.setdefault("memory", {})[name] = {"bytes": size, "entries": entries, "bytes_per_entry": each}

@@ -11,6 +11,7 @@
 #define HOOK_XDP 0
 
 #include "pkt.h"
+#include "csum.h"
 #include "port.h"
 
 typedef struct __sk_buff ctx_t;
@@ -97,6 +98,18 @@ static __always_inline int ctx_csum_l4(ctx_t *ctx, __u32 off, __u16 delta, bool 
 static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 {
 	bpf_csum_update(ctx, delta);
+}
+
+/* Puts `to` in place of bytes 8 to 23 of an IPv4 header without options at `off`, and applies the deltas of the addresses and of
+ * the ports to the checksum that stands `check_at` bytes behind it. */
+static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct ctx_head4 *to, __u32 check_at,
+					__u16 addrs, __u16 ports, bool zero_is_none)
+{
+	if (csum_changes(addrs) && ctx_csum_l4(ctx, off + check_at, addrs, true, zero_is_none))
+		return -1;
+	if (csum_changes(ports) && ctx_csum_l4(ctx, off + check_at, ports, false, zero_is_none))
+		return -1;
+	return ctx_store(ctx, off + 8, to, sizeof(*to));
 }
 
 /* Makes the outer tag `tpid`/`tci`; tpid 0: none. `has`: there is one that is the port's. Offsets are void afterwards. */

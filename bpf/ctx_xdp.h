@@ -114,6 +114,26 @@ static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 {
 }
 
+/* Puts `to` in place of bytes 8 to 23 at `head`, an IPv4 header without options at `off`, and applies the deltas of the addresses
+ * and of the ports to the checksum that stands `check_at` bytes behind it. */
+static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct ctx_head4 *to, __u32 check_at,
+					__u16 addrs, __u16 ports, bool zero_is_none)
+{
+	__u16 *l4 = head + check_at, check = *l4;
+
+	*(__u16 *)(head + 8) = to->ttl_proto;
+	*(__u16 *)(head + 10) = to->check;
+	*(__u32 *)(head + 12) = to->saddr;
+	*(__u32 *)(head + 16) = to->daddr;
+	*(__u16 *)(head + 20) = to->sport;
+	*(__u16 *)(head + 22) = to->dport;
+	if (zero_is_none && !check)
+		return 0;
+	check = csum_apply(check, csum_add(addrs, ports));
+	*l4 = zero_is_none && !check ? 0xffff : check;
+	return 0;
+}
+
 static __always_inline int xdp_tag_write(ctx_t *ctx, __be16 tpid, __u16 tci)
 {
 	__be16 *tag = ctx_data(ctx) + 2 * ETH_ALEN;

@@ -68,13 +68,11 @@ static __always_inline bool ecmp_is_tunnel(const struct pkt *p)
 }
 
 /* A nexthop id; 0: the group is empty. `before`: the one that a flow's entry was decided for, or 0; it is kept where it had this
- * bucket until it was drained. The tuple is the one the packet came in with, so that a choice of NAT moves nothing. */
-static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
+ * bucket until it was drained. */
+static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool fragment, __u32 group, __u32 before)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
-	const struct tuple *t = &p->t;
-	__u8 proto = p->l4_proto;
 	struct nhg_bucket *b;
 	union {
 		struct nhg g;
@@ -85,16 +83,22 @@ static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 befor
 	if (!g || !c)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
-	if (cfg_inner && ecmp_is_tunnel(p)) {
-		t = &p->inner;
-		proto = p->inner_proto;
-	}
-	i = ecmp_hash(t, proto, p->flags & PKT_F_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
+	i = ecmp_hash(t, proto, fragment, READ_ONCE(c->ecmp_hash), c->hash_seed);
 	i = u.g.base + (i & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
 	if (!b)
 		return 0;
 	return before && READ_ONCE(b->former) == before ? before : READ_ONCE(b->nexthop);
+}
+
+/* Of a group, for the packet. The tuple is the one that it came in with, so that a choice of NAT moves nothing. */
+static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
+{
+	bool fragment = p->flags & PKT_F_FRAGMENT;
+
+	if (cfg_inner && ecmp_is_tunnel(p))
+		return ecmp_pick(&p->inner, p->inner_proto, fragment, group, before);
+	return ecmp_pick(&p->t, p->l4_proto, fragment, group, before);
 }
 
 #endif

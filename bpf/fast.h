@@ -1,9 +1,10 @@
-/* fast.h: packets of established flows, straight from their headers to the flow's entry (XDP; IPv4, TCP and UDP).
+/* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (IPv4, TCP and UDP).
  *
  * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
- * headers: no options, no fragment, TTL to spare, checksum and lengths right, no SYN, FIN or RST, and an entry whose way out was
- * decided under this epoch. Anything else, the malformed included, goes the long way unchanged, which comes to the same result
- * for ordinary packets too: every test of the data plane asks both, since tc knows only the long one. What that asks before it
+ * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
+ * way out was decided under this epoch; without one (XDP alone), nothing that fast_route.h leaves alone. Anything else, the
+ * malformed included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result
+ * for ordinary packets too: tests/prog/test_fast.py compares them, and tc knows no other for routes. What that asks before it
  * looks for a flow (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check
  * reverse paths are left to it.
  */
@@ -11,8 +12,10 @@
 #define SLUICE_FAST_H
 
 #include <linux/ip.h>
+#include <linux/udp.h>
 #include "pkt.h"
 #include "csum.h"
+#include "fast_route.h"
 #include "flow.h"
 #include "iface.h"
 #include "port.h"
@@ -26,8 +29,10 @@ struct fast4 {
 	__u32 ports;
 	__u16 total; /* layer 3 bytes */
 	__u8 proto;
-	__u8 seen; /* FLOW_SEEN_* that the packet shows */
+	__u8 seen; /* FLOW_SEEN_* that the packet shows, or FAST_NEWS */
 };
+
+#define FAST_NEWS 0xff /* no entry has seen it all: a flow's packet goes the long way */
 
 /* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
 static __always_inline bool fast_read4(const void *head, struct fast4 *h)
@@ -51,8 +56,9 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 		offset = *(const __u8 *)(head + 32) >> 4;
 		flags = *(const __u8 *)(head + 33);
 		h->seen = FLOW_SEEN_ANY | FLOW_SEEN_ACK;
-		return (flags & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK)) == NAT_TCP_ACK && offset >= 5 &&
-		       sizeof(struct iphdr) + offset * 4u <= h->total;
+		if ((flags & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK)) != NAT_TCP_ACK)
+			h->seen = FAST_NEWS;
+		return offset >= 5 && sizeof(struct iphdr) + offset * 4u <= h->total;
 	}
 	len = bpf_ntohs(port[2]);
 	h->seen = FLOW_SEEN_ANY;
@@ -97,23 +103,30 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
 }
 
-static __always_inline void fast_rewrite4(void *head, const struct fast4 *h, const struct flow *f)
+/* Bytes 8 to 23 from the IPv4 header on, TTL to ports, and the checksum of layer 4. 0, or -1: see rewrite(). */
+static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct fast4 *h, const struct flow *f)
 {
-	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, *l4;
+	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16;
+	bool udp = h->proto == IPPROTO_UDP;
+	struct ctx_head4 to;
 
 	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
-	*(__u16 *)(head + 8) = h->ip[2] - 1;
-	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
-	*(__u32 *)(head + 12) = f->saddr4;
-	*(__u32 *)(head + 16) = f->daddr4;
-	*(__u16 *)(head + 20) = f->sport;
-	*(__u16 *)(head + 22) = f->dport;
-	l4 = head + (h->proto == IPPROTO_TCP ? 36 : 26);
-	check = *l4;
-	if (h->proto == IPPROTO_UDP && !check)
-		return;
-	check = csum_apply(check, csum_add(l3, f->l4_delta));
-	*l4 = h->proto == IPPROTO_UDP && !check ? 0xffff : check;
+	to.ttl_proto = h->ip[2] - 1;
+	to.check = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
+	to.saddr = f->saddr4;
+	to.daddr = f->daddr4;
+	to.sport = f->sport;
+	to.dport = f->dport;
+	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, f->l4_delta, udp);
+}
+
+/* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
+static __always_inline __u32 fast_len(ctx_t *ctx, const struct pkt *p, const void *head, const struct fast4 *h)
+{
+	if (HOOK_XDP || likely(p->segs == 1))
+		return h->total;
+	return ctx_gso_size(ctx) + sizeof(struct iphdr) +
+	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : sizeof(struct udphdr));
 }
 
 static __always_inline bool fast_checks_path(const struct pkt *p)
@@ -123,27 +136,63 @@ static __always_inline bool fast_checks_path(const struct pkt *p)
 	return !i || i->flags & (IFACE_F_RPF_LOOSE | IFACE_F_RPF_STRICT);
 }
 
+/* By the flow's entry. V_NEXT: not by that. */
+static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h,
+							 struct flow *f)
+{
+	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, fast_len(ctx, p, head, h)))
+		return V_NEXT;
+	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
+	if (fast_rewrite4(ctx, head, off, h, f))
+		return pkt_drop(p, DROP_REWRITE_FAILED);
+	p->todo = DO_L2;
+	flow_use(p, f);
+	flow_count(p, f);
+	count_stat(STAT_FLOW_HIT, HOOK_XDP ? 1 : p->segs);
+	return V_FORWARD;
+}
+
+/* By its route. */
+static __always_inline bool fast_route4(struct pkt *p, void *head, const struct fast4 *h)
+{
+	__be32 s = h->addrs, d = h->addrs >> 32;
+	struct tuple t = {.ports = h->ports};
+	__u16 check = h->ip[2] >> 16;
+
+	if (!fast_plain4(s) || !fast_plain4(d) || s == d)
+		return false;
+	addr_from4(&t.saddr, s);
+	addr_from4(&t.daddr, d);
+	if (!fast_route(p, 4, &t, h->proto, h->total))
+		return false;
+	*(__u16 *)(head + 8) = h->ip[2] - 1;
+	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + 0xfffe);
+	return true;
+}
+
 /* The packet is addressed to in_iface. V_FORWARD: layers 3 and 4 are rewritten already. */
 __noinline_global __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
+	struct flow *f = NULL;
 	struct fast4 h;
-	struct flow *f;
+	__u32 off;
 
 	if (!p || p->proto != bpf_htons(ETH_P_IP) || (cfg_rpf && fast_checks_path(p)))
 		return V_NEXT;
-	head = data + (p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr));
-	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > end - head)
+	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	head = data + off;
+	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > p->len - off)
 		return V_NEXT;
-	f = fast_find4(p, &h);
-	if (!f || (f->seen & h.seen) != h.seen || !fast_forward(p, f, h.total))
+	if (h.seen == FAST_NEWS && (cfg_nat || cfg_mss))
 		return V_NEXT;
-	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
-	fast_rewrite4(head, &h, f);
+	if (cfg_nat)
+		f = fast_find4(p, &h);
+	if (f)
+		return fast_flow4(ctx, p, head, off, &h, f);
+	if (!HOOK_XDP || cfg_resize || !fast_route4(p, head, &h))
+		return V_NEXT;
 	p->todo = DO_L2;
-	flow_use(p, f);
-	flow_count(p, f);
-	count_stat(STAT_FLOW_HIT, 1);
 	return V_FORWARD;
 }
 

@@ -21,14 +21,7 @@
 #include "nat.h"
 #include "nat_event.h"
 #include "port.h"
-
-/* A flow under construction: too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} flow_scratch SEC(".maps");
+#include "scratch.h"
 
 /* ---- a packet of a known flow */
 
@@ -393,14 +386,14 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	struct tuple reply;
 	struct flow *other;
 	bool own = true;
-	long err;
+	long at;
 
 	pkt_now(p);
 	flow_swap(&p->to, &reply);
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_fill_reply(f, p, reply_vrf);
-	err = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
-	if (err) {
+	at = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
+	if (at < 0) {
 		own = false;
 		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
 		if (!other) {
@@ -412,11 +405,10 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
 	flow_fill_forward(f, p, reply_vrf, v);
-	err = flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f);
-	if (err)
+	if (flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f) < 0)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
-	p->flow_new = 1;
+	p->flow_new = own ? at : PKT_FLOW_ELSE;
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
 		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;
@@ -426,7 +418,6 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
  * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 {
-	__u32 zero = 0;
 	struct flow *f;
 
 	if (!p || (p->flags & PKT_F_ICMP_ERROR))
@@ -446,7 +437,7 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 	/* A static rule translates a fragment whose ports nobody knows: its flow is the first fragment's. */
 	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
 		return v;
-	f = bpf_map_lookup_elem(&flow_scratch, &zero);
+	f = scratch_get(SCRATCH_FLOW, struct flow);
 	if (!f)
 		return v;
 	return flow_new(p, f, v);

@@ -285,19 +285,18 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 	return nat_takes_port(&m);
 }
 
-static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_outside *o, struct nat_outside_key *key)
+static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_mapping *m, __u32 way)
 {
-	struct nat_outside *sent;
+	struct nat_peer_key key = {.remote = p->t.saddr, .way = way};
+	struct nat_peer *sent;
 
-	if (o->filtering == NAT_FILTER_INDEPENDENT)
+	if (m->filtering == NAT_FILTER_INDEPENDENT)
 		return true;
-	if (o->filtering != NAT_FILTER_ADDRESS)
+	if (m->filtering != NAT_FILTER_ADDRESS)
 		return false;
-	key->remote = p->t.saddr;
-	sent = nat_outside_get(key);
+	sent = nat_peer_get(&key);
 	/* The port may have been another's when the entry was made. */
-	return sent && addr_equal(&sent->inside.addr, &o->inside.addr) && sent->inside.port == o->inside.port &&
-	       sent->inside.vrf == o->inside.vrf;
+	return sent && nat_mapping_is_of(m, &sent->addr, sent->port, sent->vrf);
 }
 
 /* A packet without a flow to an address of a pool. Its rule may let it in (RFC 4787 REQ-8, RFC 5382 REQ-3), and a host inside
@@ -305,33 +304,33 @@ static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_ou
  * TCP: a SYN alone opens; anything else may be an answer to the host's own connection.
  *
  * What is not let in is dropped in silence: a SYN that crosses one from inside must not be answered (RFC 5382 REQ-4). On an
- * address that the gateway has itself, only a SYN to a port that is mapped is, the rest is the host's. */
-__noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own)
+ * address that the gateway has itself, only a SYN to a port that is mapped is, the rest is the host's.
+ *
+ * A mapping whose only flow gives way in this instant is joined or gone: see nat_mapping_end(). `pool_addr`: of the mark. */
+__noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_addr)
 {
-	struct nat_outside_key key = {};
-	struct nat_outside *o;
+	struct nat_mapping *m = NULL;
+	__u32 way;
 	bool syn;
 
 	if (!p)
 		return V_NEXT;
 	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP)
 		return V_NEXT;
-	key.addr = p->t.daddr;
-	key.port = p->t.dport;
-	key.vrf = p->vrf;
-	key.proto = p->l4_proto;
 	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
-	o = nat_outside_get(&key);
-	if (o && (p->l4_proto == IPPROTO_UDP || syn)) {
-		if (nat_is_hairpin(p, o->out_iface))
-			p->hairpin = o->out_iface;
-		if (p->hairpin || nat_lets_in(p, o, &key)) {
-			p->to.daddr = o->inside.addr;
-			p->to.dport = o->inside.port;
-			p->dest_addr = o->pool_addr + 1;
-			o->joined = 1;
-			return nat_dnat_use(p, o->rule, o->inside.vrf, false);
+	way = NAT_WAY(pool_addr - 1, pool_class(p->l4_proto), bpf_ntohs(p->t.dport));
+	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))
+		m = nat_mapping_of_way(way);
+	if (m) {
+		if (nat_is_hairpin(p, m->out_iface))
+			p->hairpin = m->out_iface;
+		if ((p->hairpin || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
+			p->to.daddr = m->inside.addr;
+			p->to.dport = m->inside.port;
+			p->dest_addr = m->pool_addr + 1;
+			return nat_dnat_use(p, m->rule, m->inside.vrf, false);
 		}
+		p->hairpin = 0;
 		if (p->l4_proto == IPPROTO_TCP)
 			return pkt_drop(p, DROP_NAT_FILTERED);
 	}
@@ -359,7 +358,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 			return V_NEXT;
 		if (unlikely(nat_lacks_ports(p)))
 			return p->first_unknown ? V_HOLD : mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
-		return nat_inbound(p, mark->flags & DNAT_F_OWN);
+		return nat_inbound(p, mark->flags & DNAT_F_OWN, mark->pool_addr);
 	}
 	if (unlikely(nat_lacks_ports(p)))
 		return nat_wait(p);
@@ -443,7 +442,7 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 	if (m->limit_sessions || m->limit_ports) {
 		used = nat_used_get(p, &now);
 		if (!used)
-			return pkt_drop(p, DROP_FLOW_FULL);
+			return pkt_drop(p, DROP_NAT_HOSTS_FULL);
 		if (m->limit_sessions && now.sessions >= m->limit_sessions)
 			return nat_refuse(p, DROP_NAT_LIMIT_SESSIONS);
 	}
@@ -455,7 +454,7 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 		if (taken)
 			__sync_fetch_and_add(&used->ports, 1);
 	}
-	nat_outside_remote(p);
+	nat_peer_note(p);
 	return V_NEXT;
 }
 

@@ -1,8 +1,8 @@
 /* nat_map.h: what inside addresses and ports look like outside, and whose an outside one is.
  *
- * Stands between nat.h, which knows by the rules that a packet is to be translated, and pool.h, which gives out the ports. A
- * mapping is two entries: `nat_mappings` leads from inside to outside, `nat_outside` back, for hairpinning and for rules that let
- * others in than those a flow has sent to. Here too is what one inside host may have at most.
+ * Stands between nat.h, which knows by the rules that a packet is to be translated, pool.h, which gives out the ports, and
+ * nattab.h, where the mappings are: from inside to outside, and back, for hairpinning and for rules that let others in than those
+ * a flow has sent to. Here too is what one inside host may have at most.
  */
 #ifndef SLUICE_NAT_MAP_H
 #define SLUICE_NAT_MAP_H
@@ -10,44 +10,29 @@
 #include "pkt.h"
 #include "counter.h"
 #include "csum.h"
+#include "flow_entry.h"
 #include "iface.h"
 #include "nat_event.h"
+#include "nattab.h"
 #include "pool.h"
 
-/* Written here, deleted by sluiced when no flow uses them. Size: set by sluiced, that of a flow table. */
+/* Written here, deleted by sluiced when the mapping is gone. Size: set by sluiced, that of a flow table. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 262144);
-	__type(key, struct nat_mapping_key);
-	__type(value, struct nat_mapping);
-} nat_mappings SEC(".maps");
-
-/* Written here, deleted by sluiced when the mapping is gone. Size: as nat_mappings. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 262144);
-	__type(key, struct nat_outside_key);
-	__type(value, struct nat_outside);
-} nat_outside SEC(".maps");
+	__type(key, struct nat_peer_key);
+	__type(value, struct nat_peer);
+} nat_peers SEC(".maps");
 
 /* The same with another size, while sluiced moves there: see flowtab.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
-	__type(key, struct nat_mapping_key);
-	__type(value, struct nat_mapping);
-} nat_mappings_next SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, struct nat_outside_key);
-	__type(value, struct nat_outside);
-} nat_outside_next SEC(".maps");
+	__type(key, struct nat_peer_key);
+	__type(value, struct nat_peer);
+} nat_peers_next SEC(".maps");
 
 /* Added to here, deleted by sluiced when the host has nothing any more. */
 struct {
@@ -67,66 +52,87 @@ struct {
 	__type(value, struct nat_counted);
 } nat_counted SEC(".maps");
 
-/* ---- access to the two tables, and to the next ones as far as there are such */
+/* ---- access to the tables, and to the next ones as far as there are such */
 
-static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key)
+/* *ret_at: for nat_mapping_insert(). */
+static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key, struct nattab_place *ret_at)
 {
-	struct nat_mapping *m = bpf_map_lookup_elem(&nat_mappings, key);
+	struct nattab_place at;
+	__u32 i = nattab_find(key, ret_at);
 
-	return cfg_resize && !m ? bpf_map_lookup_elem(&nat_mappings_next, key) : m;
+	if (i)
+		return nattab_at(false, i - 1);
+	if (!cfg_resize)
+		return NULL;
+	i = nattab_find_next(key, &at);
+	return i ? nattab_at(true, i - 1) : NULL;
 }
 
+/* Its port stays taken until the sweep. */
 static __always_inline void nat_mapping_delete(const struct nat_mapping_key *key)
 {
-	bpf_map_delete_elem(&nat_mappings, key);
-	if (cfg_resize)
-		bpf_map_delete_elem(&nat_mappings_next, key);
+	struct nattab_place at;
+	__u32 i = nattab_find(key, &at);
+
+	if (i)
+		nattab_kill(i - 1, false);
+	if (!cfg_resize)
+		return;
+	i = nattab_find_next(key, &at);
+	if (i)
+		nattab_kill_next(i - 1);
 }
 
 /* As flow_insert_next(): who is in the next table before it holds. */
-static __always_inline long nat_mapping_insert_next(const struct nat_mapping_key *key, const struct nat_mapping *m)
+static __always_inline int nat_mapping_insert_next(const struct pkt *p, const struct nat_mapping_key *key)
 {
-	long err = bpf_map_update_elem(&nat_mappings_next, key, m, BPF_NOEXIST);
+	struct nattab_place at;
+	__u32 i = nattab_find_next(key, &at);
 	struct nat_mapping *there;
+	int err = -EEXIST;
 
-	if (!err)
-		return 0;
-	there = bpf_map_lookup_elem(&nat_mappings_next, key);
-	if (there && there->pool_addr == m->pool_addr && there->port == m->port)
-		return 0;
-	bpf_map_delete_elem(&nat_mappings, key);
+	if (!i)
+		err = nattab_insert_next(p, key, &at);
+	if (err == -EEXIST) {
+		i = nattab_find_next(key, &at);
+		there = i ? nattab_at(true, i - 1) : NULL;
+		if (there && there->pool_addr == p->pool_addr && there->port == p->to.sport)
+			return 0;
+	}
+	if (err) {
+		i = nattab_find(key, &at);
+		if (i)
+			nattab_kill(i - 1, false);
+	}
 	return err;
 }
 
-static __always_inline long nat_mapping_insert(const struct nat_mapping_key *key, const struct nat_mapping *m)
+static __always_inline int nat_mapping_insert(const struct pkt *p, const struct nat_mapping_key *key,
+					      const struct nattab_place *at)
 {
-	long err = bpf_map_update_elem(&nat_mappings, key, m, BPF_NOEXIST);
+	int err = nattab_insert(p, key, at);
 
-	return cfg_resize && !err ? nat_mapping_insert_next(key, m) : err;
+	return cfg_resize && !err ? nat_mapping_insert_next(p, key) : err;
 }
 
-static __always_inline struct nat_outside *nat_outside_get(const struct nat_outside_key *key)
+/* Whose an outside port is. */
+static __always_inline struct nat_mapping *nat_mapping_of_way(__u32 way)
 {
-	struct nat_outside *o = bpf_map_lookup_elem(&nat_outside, key);
+	__u32 i = nattab_find_way(way);
 
-	return cfg_resize && !o ? bpf_map_lookup_elem(&nat_outside_next, key) : o;
+	if (i)
+		return nattab_at(false, i - 1);
+	if (!cfg_resize)
+		return NULL;
+	i = nattab_find_way_next(way);
+	return i ? nattab_at(true, i - 1) : NULL;
 }
 
-static __always_inline void nat_outside_delete(const struct nat_outside_key *key)
+static __always_inline struct nat_peer *nat_peer_get(const struct nat_peer_key *key)
 {
-	bpf_map_delete_elem(&nat_outside, key);
-	if (cfg_resize)
-		bpf_map_delete_elem(&nat_outside_next, key);
-}
+	struct nat_peer *peer = bpf_map_lookup_elem(&nat_peers, key);
 
-static __always_inline void nat_outside_set(const struct nat_outside_key *key, const struct nat_outside *o)
-{
-	long err = bpf_map_update_elem(&nat_outside, key, o, BPF_ANY);
-
-	if (cfg_resize)
-		err |= bpf_map_update_elem(&nat_outside_next, key, o, BPF_ANY);
-	if (err)
-		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+	return cfg_resize && !peer ? bpf_map_lookup_elem(&nat_peers_next, key) : peer;
 }
 
 /* The checksum deltas that lead from `t` to `to`. */
@@ -168,66 +174,32 @@ static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct
 	return u;
 }
 
-/* ---- the way back */
-
-static __always_inline void nat_outside_key(const struct pkt *p, struct nat_outside_key *ret)
+/* Notes that this packet's mapping sends to this remote address (RFC 4787 5, address-dependent filtering). ICMP queries have no
+ * other end that could begin. */
+__noinline_global int nat_peer_note(struct pkt *p)
 {
-	struct iface *i = iface_get(p->hairpin ? p->hairpin : p->out_iface);
+	struct nat_peer_key key = {};
+	struct nat_peer v = {};
+	long err;
 
-	__builtin_memset(ret, 0, sizeof(*ret));
-	ret->addr = p->to.saddr;
-	ret->port = p->to.sport;
-	ret->vrf = i ? i->vrf : p->vrf;
-	ret->proto = p->l4_proto;
-}
-
-/* Notes whose the outside address and port of this packet's new mapping are. ICMP queries have no other end that could begin. */
-__noinline_global int nat_outside_add(struct pkt *p)
-{
-	struct nat_outside_key key;
-	struct nat_outside v = {};
-
-	if (!p || p->l4_proto == IPPROTO_ICMP || p->l4_proto == IPPROTO_ICMPV6)
+	if (!p || p->nat_filtering != NAT_FILTER_ADDRESS || pool_class(p->l4_proto) >= POOL_ICMP)
 		return 0;
-	nat_outside_key(p, &key);
-	v.inside.addr = p->t.saddr;
-	v.inside.port = p->t.sport;
-	v.inside.vrf = p->vrf;
-	v.inside.pool = p->nat_pool;
-	v.inside.proto = p->l4_proto;
-	v.inside.remote = p->nat_remote;
-	v.pool_addr = p->pool_addr;
-	v.out_iface = p->hairpin ? p->hairpin : p->out_iface;
-	v.rule = p->nat_rule;
-	v.filtering = p->nat_filtering;
-	nat_outside_set(&key, &v);
-	return 0;
-}
-
-/* Notes that this packet's mapping sends to this remote address (RFC 4787 5, address-dependent filtering). */
-__noinline_global int nat_outside_remote(struct pkt *p)
-{
-	struct nat_outside_key key;
-	struct nat_outside v = {};
-
-	if (!p || p->nat_filtering != NAT_FILTER_ADDRESS)
-		return 0;
-	nat_outside_key(p, &key);
 	key.remote = p->to.daddr;
-	v.inside.addr = p->t.saddr;
-	v.inside.port = p->t.sport;
-	v.inside.vrf = p->vrf;
-	v.inside.pool = p->nat_pool;
-	v.inside.proto = p->l4_proto;
-	v.inside.remote = p->nat_remote;
-	v.pool_addr = p->pool_addr;
-	nat_outside_set(&key, &v);
+	key.way = NAT_WAY(p->pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport));
+	v.addr = p->t.saddr;
+	v.port = p->t.sport;
+	v.vrf = p->vrf;
+	err = bpf_map_update_elem(&nat_peers, &key, &v, BPF_ANY);
+	if (cfg_resize)
+		err |= bpf_map_update_elem(&nat_peers_next, &key, &v, BPF_ANY);
+	if (err)
+		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
 	return 0;
 }
 
 /* ---- the mapping */
 
-/* Flows that are opened through a mapping are counted to 2. False: its only flow has just ended and takes it along. */
+/* Flows that are opened through a mapping, or to it, are counted to 2. False: its only flow has just ended and takes it along. */
 static __always_inline bool nat_mapping_join(struct nat_mapping *m)
 {
 	__u32 opened = READ_ONCE(m->opened);
@@ -237,38 +209,37 @@ static __always_inline bool nat_mapping_join(struct nat_mapping *m)
 	return !(opened & NAT_MAPPING_ENDS);
 }
 
-/* A flow that leaves as `addr` and `port` has given way; if it was the only one ever to be opened through its mapping, that ends
- * too and the port is free at once: a flood must not hold ports. Else sluiced takes care of it, which knows all flows.
- *
- * Races: a CPU that has looked the mapping up and is held up before it joins may join one that another source has since got in
- * the same memory. The worst is that its flow leaves by that one's port, towards another remote end: flow_new() refuses
- * doubles, so each gets its own answers, and sluiced keeps the port while either lives. */
-__noinline_global int nat_mapping_end(const struct nat_mapping_key *mapping, __u32 pool_addr, __u32 port)
+static __always_inline bool nat_mapping_is_of(const struct nat_mapping *m, const struct addr *addr, __be16 port, __u16 vrf)
 {
-	struct nat_outside_key back = {};
-	struct nat_mapping_key key;
-	struct nat_mapping *m;
-	struct nat_outside *o;
-	struct pool_addr *a;
-	struct pool_ports *b;
+	return m->inside.port == port && m->inside.vrf == vrf && addr_equal(&m->inside.addr, addr);
+}
 
-	if (!mapping)
+/* A flow from `inside` that leaves by `port` of `pool_addr` has given way; if it was the only one ever to be opened through its
+ * mapping, that ends too and the port is free at once: a flood must not hold ports. Else sluiced takes care of it, which knows
+ * all flows; as it does while the tables' size changes, when a copy would be left in the other one.
+ *
+ * Races: a CPU that has looked the mapping up and is held up before it joins finds NAT_MAPPING_ENDS, as long as the entry rests;
+ * if it is held up for longer, it may join one that another source has since got in the same slot. The worst is that its flow
+ * leaves by that one's port, towards another remote end: flow_new() refuses doubles, so each gets its own answers, and sluiced
+ * keeps the port while either lives. */
+__noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u32 pool_addr, __u32 port)
+{
+	struct nat_mapping *m;
+	struct pool_ports *b;
+	__u32 class, i;
+
+	if (!inside || cfg_resize)
 		return 0;
-	key = *mapping; /* verifier: before 6.2 a key must stand on the stack or in a map */
-	m = nat_mapping_get(&key);
-	a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
-	b = pool_ports_get(pool_addr, pool_class(key.proto));
-	if (!m || !a || !b || m->pool_addr != pool_addr || bpf_ntohs(m->port) != port)
+	class = pool_class(inside->proto);
+	i = nattab_find_way(NAT_WAY(pool_addr, class, port));
+	m = i ? nattab_at(false, i - 1) : NULL;
+	b = pool_ports_get(pool_addr, class);
+	/* A shared port's mapping may be another source's. */
+	if (!m || !b || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf))
 		return 0;
-	back.addr = a->addr;
-	back.port = m->port;
-	back.vrf = m->out_vrf;
-	back.proto = key.proto;
-	o = nat_outside_get(&back);
-	if ((o && READ_ONCE(o->joined)) || __sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
+	if (__sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
 		return 0;
-	nat_outside_delete(&back);
-	nat_mapping_delete(&key);
+	nattab_kill(i - 1, true);
 	/* verifier: on 6.1 it does not see that the port is one, and the compiler, which does, would leave the bound out. */
 	asm volatile("" : "+r"(port));
 	pool_port_release(b, port);
@@ -287,6 +258,7 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 	p->nat_own = (a->flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
+	flow_ahead(p);
 	nat_deltas(p);
 	return V_NEXT;
 }
@@ -322,66 +294,53 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 	return nat_use(p, *member, bpf_htons(port));
 }
 
-/* A new mapping, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails, and it
- * takes the first one's mapping and gives its port back. */
-static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct pool_search *s)
+/* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
+ * and it takes the first one's mapping and gives its port back. */
+static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct nattab_place *at,
+						struct pool_search *s)
 {
 	struct pool_ports *b;
-	struct iface *i = iface_get(p->hairpin ? p->hairpin : p->out_iface);
-	struct nat_mapping new = {.used_ns = pkt_now(p),
-				  .rule = p->nat_rule,
-				  .out_vrf = i ? i->vrf : p->vrf,
-				  .opened = cfg_resize ? 2 : 1},
-			   *won;
+	struct nat_mapping *won;
 	enum verdict v;
-	long err;
 
-	pool_search(s);
+	if (!pool_search_wanted(s))
+		pool_search(s);
 	if (!s->found)
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
-	new.pool_addr = s->pool_addr;
-	new.port = bpf_htons(s->port);
-	err = nat_mapping_insert(key, &new);
-	if (!err) {
-		v = nat_use(p, new.pool_addr, new.port);
-		if (v == V_NEXT)
-			nat_outside_add(p);
-		return v;
-	}
+	pkt_now(p);
+	v = nat_use(p, s->pool_addr, bpf_htons(s->port));
+	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
+	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
+		return V_NEXT;
 	b = pool_ports_get(s->pool_addr, s->class);
 	if (b)
 		pool_port_release(b, s->port);
-	won = nat_mapping_get(key);
+	if (v != V_NEXT)
+		return v;
+	won = nat_mapping_get(key, at);
 	if (won && nat_mapping_join(won))
 		return nat_use(p, won->pool_addr, won->port);
-	count_stat(STAT_FLOW_FULL, 1);
-	return pkt_drop(p, DROP_FLOW_FULL);
+	return pkt_drop(p, DROP_NAT_FULL);
 }
 
 static __always_inline void nat_mapping_key(const struct pkt *p, __u32 pool, struct nat_mapping_key *ret)
 {
-	__builtin_memset(ret, 0, sizeof(*ret));
 	ret->addr = p->t.saddr;
 	ret->port = p->t.sport;
 	ret->vrf = p->vrf;
 	ret->pool = pool;
 	ret->proto = p->l4_proto;
+	ret->pad = 0;
 	ret->remote = p->nat_remote;
+	ret->pad2 = 0;
 }
 
 /* The packet's mapping is no good: the next one that asks gets another. Its port stays taken until the sweep. */
 static __always_inline void nat_unmap(struct pkt *p)
 {
-	struct nat_outside_key out;
 	struct nat_mapping_key key;
-	struct nat_outside *o;
 
 	nat_mapping_key(p, p->nat_pool, &key);
-	nat_outside_key(p, &out);
-	o = nat_outside_get(&out);
-	/* A shared port's entry is that of who had it first. */
-	if (o && addr_equal(&o->inside.addr, &p->t.saddr) && o->inside.port == p->t.sport)
-		nat_outside_delete(&out);
 	nat_mapping_delete(&key);
 }
 
@@ -392,10 +351,11 @@ static __always_inline void nat_unmap(struct pkt *p)
  * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: a port was taken. */
 static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
 {
-	struct nat_mapping_key key;
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
+	struct nat_mapping_key key;
+	struct nattab_place at;
 	struct nat_mapping *m;
 
 	if (!pool_id || !pool || !c)
@@ -404,10 +364,10 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	if (!s.count)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
 	p->nat_pool = pool_id;
-	nat_mapping_key(p, pool_id, &key);
 	if (s.class == POOL_CLASSES)
 		return nat_map_address(p, s.first, s.count, c->hash_seed);
-	m = nat_mapping_get(&key);
+	nat_mapping_key(p, pool_id, &key);
+	m = nat_mapping_get(&key, &at);
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
@@ -427,7 +387,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
 	s.random = bpf_get_prandom_u32();
 	*ret_new = true;
-	return nat_map_new(p, &key, &s);
+	return nat_map_new(p, &key, &at, &s);
 }
 
 #endif

@@ -36,7 +36,7 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 {
 	enum verdict v = nat_snat(p);
 
-	if (unlikely(v == V_DROP && (p->drop == DROP_NAT_NO_PORT || p->drop == DROP_FLOW_FULL))) {
+	if (unlikely(v == V_DROP && (p->drop == DROP_NAT_NO_PORT || p->drop == DROP_NAT_FULL))) {
 		if (half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
 			v = nat_snat(p);
 		if (v == V_DROP && p->drop == DROP_NAT_NO_PORT)
@@ -146,7 +146,7 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		if (v != V_NEXT)
 			return v;
 		if (p->in_iface) {
-			if (HOOK_XDP && cfg_nat) {
+			if (HOOK_XDP || cfg_nat) {
 				v = fast(ctx, p);
 				if (v != V_NEXT)
 					return v;

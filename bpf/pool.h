@@ -236,6 +236,22 @@ static long pool_search_step(__u64 step, void *arg)
 #define POOL_STEPS_MEMBER 8
 #define POOL_STEPS_RACES  1024
 
+/* Most sources get the port that they have inside, of the address that belongs to them: without the loop. True: it is the
+ * caller's. */
+static __always_inline bool pool_search_wanted(struct pool_search *s)
+{
+	__u32 i = s->first + s->start;
+	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
+	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
+
+	if (!b || s->want < s->min || s->want > s->max || !pool_port_take(b, s->want))
+		return false;
+	s->pool_addr = *member;
+	s->port = s->want;
+	s->found = 1;
+	return true;
+}
+
 /* The next free port into s->found, pool_addr and port. verifier: a global function, so that the loop is followed once; it wants
  * its context on the stack. */
 __noinline_global int pool_search(struct pool_search *s)

@@ -9,6 +9,7 @@
 #include "fragment.h"
 #include "hold.h"
 #include "counter.h"
+#include "scratch.h"
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_OK     0
@@ -206,8 +207,7 @@ __noinline_global int tc_hold(struct __sk_buff *ctx, struct pkt *p, __u32 v)
 SEC("tc")
 int sluice_tc(struct __sk_buff *ctx)
 {
-	__u32 zero = 0;
-	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 	struct port *port;
 	enum verdict v;
 

@@ -15,14 +15,16 @@ failed=()
 closing=()
 
 unit() {
-	local t log n=0
+	local t log line n=0
 	for t in "$B"/tests/*_test; do
 		[ -x "$t" ] || continue
 		log=$logs/$(basename "$t").log
 		echo "== unit: $(basename "$t")"
 		timeout 300 "$t" >"$log" 2>&1 || failed+=("unit/$(basename "$t")")
 		cat "$log"
-		closing+=("unit $(basename "$t"): $(grep -E '^\[  (PASSED|FAILED)  \] [0-9]+ test' "$log" | tr '\n' ' ')")
+		while read -r line; do
+			closing+=("$line unit $(basename "$t")")
+		done < <(grep -E '^\[  (PASSED|FAILED)  \] [0-9]+ test' "$log")
 		grep -qE '^\[  PASSED  \] [1-9]' "$log" || failed+=("unit/$(basename "$t"): no test passed")
 		n=$((n + 1))
 	done
@@ -38,8 +40,9 @@ with_pytest() { # 1: suite
 	fi
 	echo "== $1"
 	timeout 1800 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "tests/$1" 2>&1 | tee "$log" || failed+=("$1")
-	closing+=("$1: $(grep -E '(passed|failed|error|no tests ran).* in [0-9.]+s' "$log" | tail -1)")
-	mapfile -O ${#closing[@]} -t closing < <(grep '^verified instructions' "$log" | sed "s/^/$1: /")
+	closing+=("$1:")
+	mapfile -O ${#closing[@]} -t closing < <(grep '^verified instructions' "$log")
+	closing+=("$(grep -E '(passed|failed|error|no tests ran).* in [0-9.]+s' "$log" | tail -1)")
 }
 
 for suite in "$@"; do

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "api.h"
+#include "api_priv.h"
 #include "errjson.h"
 #include "file.h"
 #include "flow_move.h"
@@ -16,22 +16,7 @@
 #include "resize.h"
 #include "version.h"
 
-struct call {
-	struct api *api;
-	const struct endpoint *endpoint;
-	const struct http_request *rq;
-	struct http_reply *reply;
-	struct errs *errs;
-};
-
-struct endpoint {
-	const char *method, *path;
-	int (*fn)(struct call *c);
-	const char *noun; /* key of the list in the schema, for what edits one item */
-	const char *help;
-};
-
-static int answer(struct call *c, json_t *json)
+int api_answer(struct call *c, json_t *json)
 {
 	if (!json)
 		return errs_fail(c->errs, ENOMEM, "out of memory");
@@ -45,8 +30,7 @@ static int answer_stream(struct call *c, int r)
 	return r ? errs_fail(c->errs, -r, "%s", strerror(-r)) : 0;
 }
 
-/* ?name=N; `ret` is untouched when it is absent. */
-static int query_u32(struct call *c, const char *name, uint32_t min, uint32_t max, uint32_t *ret)
+int api_query_u32(struct call *c, const char *name, uint32_t min, uint32_t max, uint32_t *ret)
 {
 	const char *value = http_query(c->rq, name);
 
@@ -55,15 +39,14 @@ static int query_u32(struct call *c, const char *name, uint32_t min, uint32_t ma
 	return 0;
 }
 
-static bool query_flag(struct call *c, const char *name)
+bool api_query_flag(struct call *c, const char *name)
 {
 	const char *value = http_query(c->rq, name);
 
 	return value && strcmp(value, "0") != 0 && strcmp(value, "false") != 0;
 }
 
-/* How errors name the text: ?source=FILE, or "api". */
-static const char *source(struct call *c)
+const char *api_source(struct call *c)
 {
 	const char *value = http_query(c->rq, "source");
 
@@ -80,12 +63,12 @@ static const char *source(struct call *c)
 
 static int get_ports(struct call *c)
 {
-	return answer(c, port_show(c->api->sw));
+	return api_answer(c, port_show(c->api->sw));
 }
 
 static int get_vlans(struct call *c)
 {
-	return answer(c, vlan_show(c->api->sw));
+	return api_answer(c, vlan_show(c->api->sw));
 }
 
 static int get_interfaces(struct call *c)
@@ -95,7 +78,7 @@ static int get_interfaces(struct call *c)
 
 static int get_vrfs(struct call *c)
 {
-	return answer(c, vrf_show(c->api->sw));
+	return api_answer(c, vrf_show(c->api->sw));
 }
 
 static int get_routes(struct call *c)
@@ -117,17 +100,17 @@ static int get_route_get(struct call *c)
 	if (!q.addr)
 		return errs_fail(c->errs, EINVAL, "which address? ?addr=ADDRESS");
 	json = route_get(c->api->sw, &q, c->errs);
-	return json ? answer(c, json) : -EINVAL;
+	return json ? api_answer(c, json) : -EINVAL;
 }
 
 static int get_route_audit(struct call *c)
 {
-	return answer(c, route_audit_show(c->api->sw));
+	return api_answer(c, route_audit_show(c->api->sw));
 }
 
 static int get_nat(struct call *c)
 {
-	return answer(c, nat_show(c->api->sw));
+	return api_answer(c, nat_show(c->api->sw));
 }
 
 /* What flows are meant, and how they shall be told: ?filter= ?limit= ?format=json|cells ?by= ?sort=. */
@@ -143,7 +126,7 @@ static int flow_query(struct call *c, struct flow_query *q)
 	if (format && strcmp(format, "json") != 0 && strcmp(format, "cells") != 0)
 		return errs_fail(c->errs, EINVAL, "format: '%.32s' is not json or cells", format);
 	q->cells = format && strcmp(format, "cells") == 0;
-	return query_u32(c, "limit", 0, UINT32_MAX, &q->limit);
+	return api_query_u32(c, "limit", 0, UINT32_MAX, &q->limit);
 }
 
 static int answer_flows(struct call *c, int (*fn)(struct sw *, const struct flow_query *, struct http_stream *, struct errs *))
@@ -171,20 +154,21 @@ static int get_flow_watch(struct call *c)
 
 static int get_flow_save(struct call *c)
 {
-	return answer_stream(c, flow_save(c->api->sw, &c->reply->stream));
+	return flow_save(c->api->sw, &c->reply->stream, c->errs);
 }
 
 static int post_flow_restore(struct call *c)
 {
 	uint32_t line = 1;
-	int r = query_u32(c, "line", 1, INT32_MAX / 2, &line);
+	int r = api_query_u32(c, "line", 1, INT32_MAX / 2, &line);
 
-	return r ? r : flow_restore(c->api->sw, c->rq->body, c->rq->body_len, source(c), (int)line, &c->reply->stream, c->errs);
+	return r ? r
+		 : flow_restore(c->api->sw, c->rq->body, c->rq->body_len, api_source(c), (int)line, &c->reply->stream, c->errs);
 }
 
 static int get_flow_tables(struct call *c)
 {
-	return answer(c, resize_show(c->api->sw));
+	return api_answer(c, resize_show(c->api->sw));
 }
 
 static int get_fdb(struct call *c)
@@ -201,9 +185,9 @@ static int get_counters(struct call *c)
 {
 	bool holds;
 
-	if (!query_flag(c, "check"))
-		return answer(c, counters_show(c->api->sw));
-	return answer(c, counters_check(c->api->sw, &holds));
+	if (!api_query_flag(c, "check"))
+		return api_answer(c, counters_show(c->api->sw));
+	return api_answer(c, counters_check(c->api->sw, &holds));
 }
 
 static json_t *loop_time_json(const struct loop_time *t)
@@ -226,7 +210,7 @@ static int get_status(struct call *c)
 	json_t *o = commit_show(a->commit);
 
 	if (!o)
-		return answer(c, NULL);
+		return api_answer(c, NULL);
 	json_object_set_new(o, "version", json_string(SLUICE_VERSION));
 	json_object_set_new(o, "instance", json_string(a->sw->instance));
 	json_object_set_new(o, "pid", json_integer(getpid()));
@@ -237,181 +221,7 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "routes", route_status(a->sw));
 	json_object_set_new(o, "flows", json_integer((json_int_t)flow_count(a->sw)));
 	json_object_set_new(o, "datapath", datapath_show(a->sw->dp));
-	return answer(c, o);
-}
-
-static int get_config(struct call *c)
-{
-	const char *format = http_query(c->rq, "format");
-
-	if (!format || strcmp(format, "json") == 0)
-		return answer(c, model_json(c->api->sw->model));
-	if (strcmp(format, "yaml") != 0)
-		return errs_fail(c->errs, EINVAL, "format: '%.32s' is not json or yaml", format);
-	c->reply->text = model_yaml(c->api->sw->model);
-	c->reply->type = "application/yaml";
-	return c->reply->text ? 0 : errs_fail(c->errs, ENOMEM, "out of memory");
-}
-
-/* ---- what is told ---- */
-
-/* {"changed", "dry_run", "confirm_s", "diff": [...], "text"}; consumes `diff`. */
-static int answer_diff(struct call *c, json_t *diff, bool dry_run, uint32_t confirm_s)
-{
-	char *text = model_diff_text(diff);
-	json_t *json = json_pack("{s:b, s:b, s:i, s:o, s:s}", "changed", json_array_size(diff) > 0, "dry_run", dry_run,
-				 "confirm_s", json_array_size(diff) ? (int)confirm_s : 0, "diff", diff, "text", text ? text : "");
-
-	free(text);
-	return answer(c, json);
-}
-
-static struct model *body_model(struct call *c)
-{
-	size_t before = c->errs->n;
-	struct model *m = model_parse(c->rq->body, c->rq->body_len, source(c), c->errs);
-
-	if (!m && c->errs->n == before)
-		errs_fail(c->errs, EINVAL, "the configuration cannot be read");
-	return m;
-}
-
-/* The text is what the configuration file holds now: the running model then comes from that file. */
-static void recognise_config(struct call *c, struct commit_options *o)
-{
-	size_t len;
-	char *text;
-
-	if (file_read(c->api->state->config, &text, &len))
-		return;
-	o->is_config = len == c->rq->body_len && memcmp(text, c->rq->body, len) == 0;
-	o->hash = file_hash(text, len);
-	free(text);
-}
-
-static int commit(struct call *c, struct model *m, struct commit_options *o)
-{
-	json_t *diff = NULL;
-	int r = commit_apply(c->api->commit, m, o, &diff, c->errs);
-
-	return r ? r : answer_diff(c, diff, o->dry_run, o->confirm_s);
-}
-
-static int commit_query(struct call *c, struct commit_options *o)
-{
-	const char *confirm = http_query(c->rq, "confirm");
-
-	o->what = source(c);
-	o->dry_run = query_flag(c, "dry-run");
-	o->force = query_flag(c, "force");
-	if (confirm && (seconds_parse(confirm, &o->confirm_s) || !o->confirm_s || o->confirm_s > COMMIT_CONFIRM_MAX))
-		return errs_fail(c->errs, EINVAL, "confirm: '%.32s' is not a time in 1s..%us", confirm, COMMIT_CONFIRM_MAX);
-	return 0;
-}
-
-static int post_config(struct call *c)
-{
-	struct commit_options o = {0};
-	struct model *m;
-	int r = commit_query(c, &o);
-
-	if (r)
-		return r;
-	m = body_model(c);
-	if (!m)
-		return -EINVAL;
-	recognise_config(c, &o);
-	return commit(c, m, &o);
-}
-
-static int post_config_diff(struct call *c)
-{
-	struct model *m = body_model(c);
-	json_t *diff;
-
-	if (!m)
-		return -EINVAL;
-	diff = model_diff(c->api->sw->model, m);
-	model_free(m);
-	return diff ? answer_diff(c, diff, true, 0) : answer(c, NULL);
-}
-
-static int post_config_check(struct call *c)
-{
-	struct model *m = body_model(c);
-
-	if (!m)
-		return -EINVAL;
-	model_free(m);
-	return answer(c, json_pack("{s:b}", "ok", 1));
-}
-
-static int post_config_confirm(struct call *c)
-{
-	int r = commit_confirm(c->api->commit, c->errs);
-
-	return r ? r : answer(c, json_pack("{s:b}", "confirmed", 1));
-}
-
-static int post_config_rollback(struct call *c)
-{
-	uint32_t steps = 1;
-	json_t *diff = NULL;
-	int r = query_u32(c, "steps", 1, STATE_HISTORY, &steps);
-
-	if (!r)
-		r = commit_rollback(c->api->commit, steps, &diff, c->errs);
-	return r ? r : answer_diff(c, diff, false, 0);
-}
-
-static int post_config_save(struct call *c)
-{
-	int r = commit_save(c->api->commit, c->errs);
-
-	return r ? r : answer(c, json_pack("{s:s}", "saved", c->api->state->config));
-}
-
-/* One item added to, or taken from, a copy of the running model. */
-static int edit(struct call *c, const char *text, size_t len,
-		int (*change)(struct model *, const char *, const json_t *, const char *, struct errs *))
-{
-	struct commit_options o = {0};
-	json_error_t why;
-	struct model *m;
-	json_t *item;
-	int r = commit_query(c, &o);
-
-	if (r)
-		return r;
-	o.force = true; /* the last port was named: nobody forgot it */
-	item = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	if (!json_is_object(item)) {
-		json_decref(item);
-		return errs_fail(c->errs, EINVAL, "one item of `%s` is wanted, as a JSON object%s%s", c->endpoint->noun,
-				 item ? "" : ": ", item ? "" : why.text);
-	}
-	m = model_copy(c->api->sw->model);
-	r = m ? change(m, c->endpoint->noun, item, source(c), c->errs) : errs_fail(c->errs, ENOMEM, "out of memory");
-	json_decref(item);
-	if (r) {
-		model_free(m);
-		return r;
-	}
-	return commit(c, m, &o);
-}
-
-static int post_item(struct call *c)
-{
-	return edit(c, c->rq->body, c->rq->body_len, model_add);
-}
-
-static int delete_item(struct call *c)
-{
-	const char *item = http_query(c->rq, "item");
-
-	if (!item && !c->rq->body_len)
-		return errs_fail(c->errs, EINVAL, "which one? ?item=JSON, or the body, with what names it");
-	return edit(c, item ? item : c->rq->body, item ? strlen(item) : c->rq->body_len, model_remove);
+	return api_answer(c, o);
 }
 
 static int post_flows_flush(struct call *c)
@@ -423,7 +233,7 @@ static int post_fdb_flush(struct call *c)
 {
 	const char *port = http_query(c->rq, "port");
 	uint32_t vlan = 0;
-	int r = query_u32(c, "vlan", 1, 4094, &vlan);
+	int r = api_query_u32(c, "vlan", 1, 4094, &vlan);
 
 	if (r)
 		return r;
@@ -444,7 +254,7 @@ static int drain(struct call *c, bool drained)
 	if (!which)
 		return errs_fail(c->errs, EINVAL, "which one? ?nexthop=ID or ?nexthop=ADDRESS");
 	n = nexthop_drain(c->api->sw, which, drained, c->errs);
-	return n < 0 ? n : answer(c, json_pack("{s:i}", drained ? "drained" : "undrained", n));
+	return n < 0 ? n : api_answer(c, json_pack("{s:i}", drained ? "drained" : "undrained", n));
 }
 
 static int post_drain(struct call *c)
@@ -486,29 +296,6 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
 	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours; ?to= ?interface= ?vrf= ?family= ?state=; ?limit= ?after="},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
-	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
-	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},
-	{"POST", "/v1/config/diff", post_config_diff, NULL, "what applying it would change"},
-	{"POST", "/v1/config/check", post_config_check, NULL, "whether it is a good configuration"},
-	{"POST", "/v1/config/confirm", post_config_confirm, NULL, "keep the change that waits"},
-	{"POST", "/v1/config/rollback", post_config_rollback, NULL, "the configuration of ?steps= (1) changes ago"},
-	{"POST", "/v1/config/save", post_config_save, NULL, "the running configuration into the file"},
-	{"POST", "/v1/ports", post_item, "ports", "add a port"},
-	{"DELETE", "/v1/ports", delete_item, "ports", "take one away: ?item={\"name\": …}"},
-	{"POST", "/v1/vlans", post_item, "vlans", "add a VLAN"},
-	{"DELETE", "/v1/vlans", delete_item, "vlans", "take one away: ?item={\"id\": …}"},
-	{"POST", "/v1/interfaces", post_item, "interfaces", "add an interface"},
-	{"DELETE", "/v1/interfaces", delete_item, "interfaces", "take one away: ?item={\"name\": …}"},
-	{"POST", "/v1/vrfs", post_item, "vrfs", "add a VRF; of `default` what it has beside its own"},
-	{"DELETE", "/v1/vrfs", delete_item, "vrfs", "take one away: ?item={\"name\": …}"},
-	{"POST", "/v1/routes", post_item, "routes", "add a route"},
-	{"DELETE", "/v1/routes", delete_item, "routes", "take one away: ?item={\"to\": …, \"vrf\": …, \"metric\": …}"},
-	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, after the others"},
-	{"DELETE", "/v1/nat", delete_item, "nat", "take one away: ?item={\"name\": …}"},
-	{"POST", "/v1/fdb", post_item, "fdb", "add a static station"},
-	{"DELETE", "/v1/fdb", delete_item, "fdb", "take one away: ?item={\"mac\": …, \"vlan\": …}"},
-	{"POST", "/v1/neighbors", post_item, "neighbors", "add a static neighbour"},
-	{"DELETE", "/v1/neighbors", delete_item, "neighbors", "take one away: ?item={\"address\": …, \"interface\": …}"},
 	{"GET", "/v1/flows/save", get_flow_save, NULL, "tracked connections and mappings for another gateway, an object a line"},
 	{"POST", "/v1/flows/restore", post_flow_restore, NULL,
 	 "such lines, 128 KiB of them at most; ?line= the first one's number"},
@@ -518,19 +305,25 @@ static const struct endpoint endpoints[] = {
 
 #define N_ENDPOINTS (sizeof(endpoints) / sizeof(endpoints[0]))
 
+static void add_endpoints(json_t *list, const struct endpoint *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s}", "method", v[i].method, "path", v[i].path, "help", v[i].help));
+}
+
 static json_t *list_endpoints(void)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < N_ENDPOINTS; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "method", endpoints[i].method, "path", endpoints[i].path,
-						      "help", endpoints[i].help));
+	add_endpoints(list, endpoints, N_ENDPOINTS);
+	add_endpoints(list, api_config_endpoints, API_CONFIG_ENDPOINTS);
 	return list;
 }
 
 static int get_endpoints(struct call *c)
 {
-	return answer(c, json_pack("{s:o}", "endpoints", list_endpoints()));
+	return api_answer(c, json_pack("{s:o}", "endpoints", list_endpoints()));
 }
 
 static int status_of(int r)
@@ -561,33 +354,110 @@ static void fail(struct call *c, int status, bool list)
 		json_object_set_new(c->reply->json, "endpoints", list_endpoints());
 }
 
+static void carry_out(struct call *c)
+{
+	int r = c->endpoint->fn(c);
+
+	if (!r)
+		return;
+	if (!c->errs->n)
+		errs_fail(c->errs, -r, "%s", strerror(-r));
+	fail(c, status_of(r), false);
+}
+
+/* ---- beside the loop */
+
+struct besides {
+	struct call call;
+	struct http_reply reply;
+	struct errs errs;
+	struct http_later *later;
+};
+
+/* The text of an answer, which may list a hundred thousand changes. NULL: no memory. */
+static char *json_line(const json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY), *line = text ? realloc(text, strlen(text) + 2) : NULL;
+
+	if (line)
+		strcat(line, "\n");
+	else
+		free(text);
+	return line;
+}
+
+static void carry_out_beside(void *arg)
+{
+	struct besides *b = arg;
+
+	carry_out(&b->call);
+	if (b->reply.text)
+		return;
+	b->reply.text = json_line(b->reply.json);
+	b->reply.type = "application/json";
+	json_decref(b->reply.json);
+	b->reply.json = NULL;
+}
+
+static void answer_beside(void *arg)
+{
+	struct besides *b = arg;
+
+	http_answer(b->later, &b->reply);
+	errs_free(&b->errs);
+	free(b);
+}
+
+static void go_beside(const struct call *c)
+{
+	struct besides *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return; /* an empty reply says so */
+	b->call = *c;
+	b->call.reply = &b->reply;
+	b->call.errs = &b->errs;
+	b->reply.status = c->reply->status;
+	b->later = http_later(c->rq);
+	if (commit_do(c->api->commit, carry_out_beside, answer_beside, b))
+		answer_beside(b);
+}
+
+/* *known: the path is there, with whatever method. */
+static const struct endpoint *find(const struct endpoint *v, size_t n, const struct http_request *rq, bool *known)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(v[i].path, rq->path) != 0)
+			continue;
+		*known = true;
+		if (strcmp(v[i].method, rq->method) == 0)
+			return &v[i];
+	}
+	return NULL;
+}
+
 void api_handle(void *arg, const struct http_request *rq, struct http_reply *reply)
 {
 	struct errs errs = {0};
 	struct call c = {.api = arg, .rq = rq, .reply = reply, .errs = &errs};
+	const struct endpoint *config;
 	bool path_known = false;
-	int r;
 
-	for (size_t i = 0; i < N_ENDPOINTS && !c.endpoint; i++) {
-		if (strcmp(endpoints[i].path, rq->path) != 0)
-			continue;
-		path_known = true;
-		if (strcmp(endpoints[i].method, rq->method) == 0)
-			c.endpoint = &endpoints[i];
-	}
+	c.endpoint = find(endpoints, N_ENDPOINTS, rq, &path_known);
+	config = find(api_config_endpoints, API_CONFIG_ENDPOINTS, rq, &path_known);
+	if (config)
+		c.endpoint = config;
 	if (!c.endpoint) {
 		errs_fail(&errs, ENOENT,
 			  path_known ? "%s is not for %.64s" : "there is no %s %.64s: see `endpoints` for what there is",
 			  rq->method, rq->path);
 		fail(&c, path_known ? 405 : 404, true);
+	} else if (config) {
+		loop_doing(c.endpoint->path);
+		go_beside(&c);
 	} else {
 		loop_doing(c.endpoint->path);
-		r = c.endpoint->fn(&c);
-		if (r) {
-			if (!errs.n)
-				errs_fail(&errs, -r, "%s", strerror(-r));
-			fail(&c, status_of(r), false);
-		}
+		carry_out(&c);
 	}
 	errs_free(&errs);
 }

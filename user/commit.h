@@ -17,6 +17,8 @@
 
 struct commit;
 
+/* Threads. What follows is called by one at a time: in a piece of commit_do(), or before the loop runs. */
+
 struct commit_options {
 	bool dry_run;	    /* check and compare only */
 	uint32_t confirm_s; /* 0: in force at once and for good */
@@ -54,8 +56,13 @@ int commit_rollback(struct commit *c, unsigned steps, json_t **ret_diff, struct 
 /* The running model into the configuration file. Refused while a change waits to be confirmed. */
 int commit_save(struct commit *c, struct errs *errs);
 
-/* What is told of commits in `status`: {"commits", "history": [{"steps", "replaced"}], "confirm": null | {"seconds_left"},
- * "config": {"file", "changed_at_run_time", "changes"}, "features": {...}, "last_change": {"by", "time"}}. */
+/* fn(arg) beside the loop, in a thread, after all that were asked for before; then done(arg) in the loop. While it runs, nobody
+ * else changes the running model or its record, so that fn() may read them and call the functions above. When sluiced ends first,
+ * only done() is called. -ENOMEM: neither is. In the loop only. */
+int commit_do(struct commit *c, void (*fn)(void *arg), void (*done)(void *arg), void *arg);
+
+/* In the loop only. What is told of commits in `status`: {"commits", "history": [{"steps", "replaced"}], "confirm": null |
+ * {"seconds_left"}, "config": {"file", "changed_at_run_time", "changes"}, "features": {...}, "last_change": {"by", "time"}}. */
 json_t *commit_show(struct commit *c);
 
 #endif

@@ -237,8 +237,9 @@ static void on_stop(evutil_socket_t sig, short what, void *arg)
 	event_base_loopbreak(d->sw.base);
 }
 
-/* SIGHUP: the file is read again, as `apply` would. Whatever is wrong with it, the running configuration stays. */
-static void on_reload(evutil_socket_t sig, short what, void *arg)
+/* SIGHUP: the file is read again, as `apply` would; beside the loop. Whatever is wrong with it, the running configuration stays.
+ */
+static void reload(void *arg)
 {
 	struct daemon *d = arg;
 	struct commit_options how = {.what = "SIGHUP", .is_config = true};
@@ -264,6 +265,18 @@ static void on_reload(evutil_socket_t sig, short what, void *arg)
 		log_errs("SIGHUP: the running configuration stays", &errs);
 	}
 	errs_free(&errs);
+}
+
+static void reloaded(void *arg)
+{
+}
+
+static void on_reload(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	if (commit_do(d->commit, reload, reloaded, d))
+		log_error("SIGHUP: out of memory; the running configuration stays");
 }
 
 static void on_second(evutil_socket_t fd, short what, void *arg)

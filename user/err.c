@@ -4,6 +4,7 @@
  * fill the memory or the screen, so a list ends after ERRS_MAX entries with a line that says so.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,14 +104,12 @@ void errs_free(struct errs *e)
 	e->n = 0;
 }
 
-const char *where_file(const char *name)
+static const char *intern(const char *name)
 {
 	static char **files;
 	static size_t n;
 	char **v;
 
-	if (!name)
-		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(files[i], name))
 			return files[i];
@@ -120,4 +119,17 @@ const char *where_file(const char *name)
 	files = v;
 	files[n] = strdup(name);
 	return files[n] ? files[n++] : "configuration";
+}
+
+const char *where_file(const char *name)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* models are read beside the event loop too */
+	const char *ret;
+
+	if (!name)
+		return NULL;
+	pthread_mutex_lock(&lock);
+	ret = intern(name);
+	pthread_mutex_unlock(&lock);
+	return ret;
 }

@@ -24,11 +24,12 @@
 #define PERIOD_NS     700000000ull /* from pass to pass: an entry ends within a second of its time */
 #define WATCHED_NS    200000000ull /* while somebody watches; then passes take at most a twentieth of the time */
 #define WATCHED	      20
-#define CHUNK	      256 /* buckets between looks at the clock, */
-#define CHUNK_LOOKS   64  /* or entries looked at */
-#define MAPPINGS      256 /* or mappings */
-#define SHARE	      100 /* of the time, what sweeping may take */
-#define SHARE_PRESSED 20  /* where room is scarce */
+#define CHUNK	      256  /* buckets between looks at the clock, */
+#define CHUNK_LOOKS   64   /* or entries looked at */
+#define MAPPINGS      1024 /* or slots of mappings, */
+#define ELEMENTS      256  /* or elements of the kernel's hashes */
+#define SHARE	      100  /* of the time, what sweeping may take */
+#define SHARE_PRESSED 20   /* where room is scarce */
 #define PASSES_BLIND  3
 #define PRESSED_S     5
 /* An entry whose other half is missing may be in the making. */
@@ -272,19 +273,17 @@ static void step(struct flows *flows)
 			flows->phase = PHASE_END;
 		return;
 	case PHASE_MAPPINGS:
-		if (nat_sweep_mappings(flows->sw->nat, &flows->cursor, MAPPINGS))
-			flows->phase = PHASE_REST;
-		else if (!flows->cursor)
+		if (!nat_sweep_mappings(flows->sw->nat, &flows->next_bucket, MAPPINGS))
 			flows->phase++;
 		return;
-	case PHASE_OUTSIDE:
-		if (nat_sweep_outside(flows->sw->nat, &flows->cursor, MAPPINGS))
+	case PHASE_PEERS:
+		if (nat_sweep_peers(flows->sw->nat, &flows->cursor, ELEMENTS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
 			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_END;
 		return;
 	case PHASE_FRAGMENTS:
-		if (vrf_pass_fragments(flows->sw, &flows->cursor, MAPPINGS))
+		if (vrf_pass_fragments(flows->sw, &flows->cursor, ELEMENTS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
 			flows->phase = PHASE_END;
@@ -331,7 +330,7 @@ static void pass_begin(struct flows *flows)
 	if (flows->sweeping)
 		nat_sweep_begin(flows->sw->nat, flows->now_ns);
 	if (flows->draining) {
-		nat_sweep_outside_soon(flows->sw->nat);
+		nat_sweep_peers_soon(flows->sw->nat);
 		vrf_pass_begin(flows->sw);
 	}
 }

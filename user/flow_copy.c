@@ -4,12 +4,13 @@
 #include <string.h>
 #include "flow_copy.h"
 #include "flow_priv.h"
+#include "nat_priv.h"
 
 #define SLICE_NS 3000000ull
 #define CHUNK	 512  /* slots, or mappings, between looks at the clock */
 #define TRIES	 1000 /* slices in which a CPU may hold a bucket's lock */
 
-enum part { PART_MAPPINGS, PART_OUTSIDE, PART_FLOWS4, PART_FLOWS6, PART_AGAIN4, PART_AGAIN6, PART_END };
+enum part { PART_MAPPINGS, PART_PEERS, PART_FLOWS4, PART_FLOWS6, PART_AGAIN4, PART_AGAIN6, PART_END };
 
 /* What an entry had counted when it was copied; when that is settled, what its copy must have at least. A CPU that has a flow to
  * itself counts without a lock (bpf/flow.h), so what is added here may be lost to it, and is looked after. */
@@ -19,11 +20,13 @@ struct counted {
 
 struct flow_copy {
 	struct flows *flows;
+	struct nat *nat;
+	struct nattab mappings; /* the next ones */
 	struct flowtab from[2], to[2];
 	struct flow_note *note[2]; /* for the next tables; from the switch on, those of the former */
 	struct counted *counted[2];
-	struct table *maps[2], *next_maps[2]; /* of the first two parts */
-	__u64 *half;			      /* places of the next half_open */
+	struct table *next_peers;
+	__u64 *half; /* places of the next half_open */
 	uint32_t half_lines;
 	enum part part;
 	uint32_t at; /* slot */
@@ -38,12 +41,14 @@ static int open_tabs(struct flow_copy *c, struct next *n)
 	if (!err)
 		err = flow_tab_open(&c->to[1], 6, next_table(n, "flow_table"), next_table(n, "flow_words6"),
 				    next_table(n, "flows6"));
+	if (!err)
+		err = nattab_open(&c->mappings, next_table(n, "flow_table"), next_table(n, "nat_words"),
+				  next_table(n, "nat_mappings"), next_table(n, "nat_ways"));
 	return err;
 }
 
 int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 {
-	static const char *const maps[] = {"nat_mappings", "nat_outside"};
 	struct flow_copy *c = calloc(1, sizeof(*c));
 	int err;
 
@@ -51,15 +56,15 @@ int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 	if (!c)
 		return -ENOMEM;
 	c->flows = sw->flows;
+	c->nat = sw->nat;
+	c->next_peers = next_table(n, "nat_peers");
 	c->half = table_map(next_table(n, "half_open"));
 	c->half_lines = table_capacity(next_table(n, "half_open"));
-	err = c->half ? open_tabs(c, n) : -ENOENT;
+	err = c->half && c->next_peers ? open_tabs(c, n) : -ENOENT;
 	for (int i = 0; !err && i < 2; i++) {
 		c->from[i] = sw->flows->tab[i];
-		c->maps[i] = table_get(sw->dp, maps[i]);
-		c->next_maps[i] = next_table(n, maps[i]);
 		c->counted[i] = calloc(c->from[i].n, sizeof(*c->counted[i]));
-		err = !c->counted[i] ? -ENOMEM : !c->maps[i] || !c->next_maps[i] ? -ENOENT : 0;
+		err = c->counted[i] ? 0 : -ENOMEM;
 	}
 	if (!err)
 		err = flow_age_prepare(sw->flows, c->to, c->note);
@@ -144,40 +149,40 @@ static int walk_slots(struct flow_copy *c, unsigned tab, int (*fn)(struct flow_c
 	return 0;
 }
 
-struct maps_copy {
-	struct table *to;
-	int err;
-	bool mappings;
-};
-
-static int copy_element(const void *key, void *value, void *arg)
+/* Whether more flows were opened through it meanwhile is not known here: sluiced ends it. */
+static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
 {
-	struct maps_copy *m = arg;
+	struct nat_mapping copy = *m;
+	struct flow_copy *c = arg;
 	int err;
 
-	/* Whether more flows were opened through it meanwhile is not known here: sluiced ends it. */
-	if (m->mappings)
-		((struct nat_mapping *)value)->opened = 2;
-	err = table_insert(m->to, key, value);
-
-	m->err = err == -EEXIST ? 0 : err;
-	return m->err;
+	copy.opened = 2;
+	err = nattab_insert(&c->mappings, &copy, flow_now_ns());
+	return err == -EEXIST ? 0 : err;
 }
 
-static int copy_map(struct flow_copy *c, unsigned which)
+static int copy_peer(const void *key, void *value, void *arg)
 {
-	struct maps_copy m = {.to = c->next_maps[which], .mappings = !which};
-	int err = table_each_some(c->maps[which], &c->cursor, CHUNK, copy_element, &m);
+	struct flow_copy *c = arg;
+	int err = table_insert(c->next_peers, key, value);
 
-	return err ? err : c->cursor ? 1 : 0;
+	return err == -EEXIST ? 0 : err;
+}
+
+static int copy_peers(struct flow_copy *c)
+{
+	int err = table_each_some(c->nat->peers, &c->cursor, CHUNK, copy_peer, c);
+
+	return err ? err : c->cursor != NULL;
 }
 
 static int copy_part(struct flow_copy *c)
 {
 	switch (c->part) {
 	case PART_MAPPINGS:
-	case PART_OUTSIDE:
-		return copy_map(c, c->part - PART_MAPPINGS);
+		return nattab_each_some(&c->nat->tab, &c->at, CHUNK, copy_mapping, c);
+	case PART_PEERS:
+		return copy_peers(c);
 	case PART_FLOWS4:
 	case PART_FLOWS6:
 		return walk_slots(c, c->part - PART_FLOWS4, copy_slot);
@@ -218,6 +223,7 @@ void flow_copy_switch(struct flow_copy *c)
 {
 	struct flows *flows = c->flows;
 
+	c->nat->tab = c->mappings;
 	for (int i = 0; i < 2; i++) {
 		struct flow_note *note = flows->note[i];
 

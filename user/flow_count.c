@@ -224,7 +224,7 @@ static void put_key(const struct count *c, const struct group_key *k, struct lin
 
 	switch (c->by) {
 	case BY_PROTO:
-		line_json(l, flow_proto_text((uint8_t)k->number, number));
+		line_json(l, proto_text((uint8_t)k->number, number));
 		break;
 	case BY_STATE:
 		line_json(l, flow_state_name((enum flow_state)k->number));

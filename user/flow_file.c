@@ -70,8 +70,9 @@ static const char *const kinds[RECORD_KINDS] = {"header", "mapping", "peer", "fl
 
 static const struct {
 	const char *word;
-	uint8_t flag;
-} flag_words[] = {{"snat", FLOW_F_SNAT}, {"dnat", FLOW_F_DNAT}, {"track", FLOW_F_TRACK}, {"vrf", FLOW_F_VRF}};
+	uint16_t flag;
+} flag_words[] = {
+	{"snat", FLOW_F_SNAT}, {"dnat", FLOW_F_DNAT}, {"track", FLOW_F_TRACK}, {"vrf", FLOW_F_VRF}, {"keep", FLOW_F_KEEP}};
 
 #define N_FLAGS (sizeof(flag_words) / sizeof(flag_words[0]))
 
@@ -86,19 +87,24 @@ uint64_t flow_file_hash(uint64_t hash, const void *data, size_t len)
 
 const char *flow_file_name(const struct flow_record *r, char buf[FLOW_FILE_NAME])
 {
-	char a[ADDR_TEXT], b[ADDR_TEXT];
+	char a[ADDR_TEXT], b[ADDR_TEXT], number[4], of[16];
+	const char *proto = proto_text(r->proto, number);
 
+	if (proto == number) {
+		snprintf(of, sizeof(of), "protocol %s", number);
+		proto = of;
+	}
 	switch (r->kind) {
 	case RECORD_MAPPING:
-		snprintf(buf, FLOW_FILE_NAME, "mapping of protocol %u, %s port %u", r->proto, addr_text(&r->src, a), r->sport);
+		snprintf(buf, FLOW_FILE_NAME, "%s mapping, %s port %u", proto, addr_text(&r->src, a), r->sport);
 		break;
 	case RECORD_PEER:
 		snprintf(buf, FLOW_FILE_NAME, "peer %s of %s port %u", addr_text(&r->dst, a), addr_text(&r->to_src, b),
 			 r->to_sport);
 		break;
 	case RECORD_FLOW:
-		snprintf(buf, FLOW_FILE_NAME, "flow of protocol %u, %s port %u to %s port %u", r->proto, addr_text(&r->src, a),
-			 r->sport, addr_text(&r->dst, b), r->dport);
+		snprintf(buf, FLOW_FILE_NAME, "%s flow, %s port %u to %s port %u", proto, addr_text(&r->src, a), r->sport,
+			 addr_text(&r->dst, b), r->dport);
 		break;
 	default:
 		snprintf(buf, FLOW_FILE_NAME, "%s", kinds[r->kind]);
@@ -143,7 +149,7 @@ static void put_name(struct out *o, const char *s, size_t size)
 	put(o, "\"");
 }
 
-static void put_flags(struct out *o, uint8_t flags)
+static void put_flags(struct out *o, uint16_t flags)
 {
 	const char *comma = "\"";
 
@@ -192,7 +198,7 @@ static void put_value(struct out *o, const struct member *m, const void *at)
 		put_name(o, at, m->size);
 		break;
 	case T_FLAGS:
-		put_flags(o, *(const uint8_t *)at);
+		put_flags(o, *(const uint16_t *)at);
 		break;
 	}
 }
@@ -263,20 +269,20 @@ static int read_number(const struct reading *r, const json_t *v, void *at)
 	return 0;
 }
 
-static int read_flags(const struct reading *r, const json_t *v, uint8_t *ret)
+static int read_flags(const struct reading *r, const json_t *v, uint16_t *ret)
 {
 	const json_t *item;
 	size_t i, k;
 
 	if (!json_is_array(v))
-		return bad(r, "is no list of snat, dnat, track, vrf");
+		return bad(r, "is no list of snat, dnat, track, vrf, keep");
 	json_array_foreach (v, i, item) {
 		const char *word = json_string_value(item);
 
 		for (k = 0; word && k < N_FLAGS && strcmp(word, flag_words[k].word); k++)
 			;
 		if (!word || k == N_FLAGS)
-			return bad(r, "has another word than snat, dnat, track, vrf");
+			return bad(r, "has another word than snat, dnat, track, vrf, keep");
 		*ret |= flag_words[k].flag;
 	}
 	return 0;
@@ -333,8 +339,9 @@ static int check(const struct flow_record *r, struct where where, struct errs *e
 {
 	uint8_t family = addr_family(&r->to_src);
 
-	if (r->kind == RECORD_HEADER && r->version != FLOW_FILE_VERSION)
-		return errs_add(errs, where, "header.version", "%u: this sluice reads version %d", r->version, FLOW_FILE_VERSION);
+	if (r->kind == RECORD_HEADER && (!r->version || r->version > FLOW_FILE_VERSION))
+		return errs_add(errs, where, "header.version", "%u: this sluice reads versions 1 to %d", r->version,
+				FLOW_FILE_VERSION);
 	if (r->kind == RECORD_MAPPING && addr_family(&r->src) != family)
 		return errs_add(errs, where, "mapping", "has addresses of two families");
 	if (r->kind == RECORD_PEER && addr_family(&r->dst) != family)

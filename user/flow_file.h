@@ -15,7 +15,7 @@
 #include <sluice/abi.h>
 #include "err.h"
 
-#define FLOW_FILE_VERSION 1
+#define FLOW_FILE_VERSION 2 /* is written; 1, which has no flag "keep", is read as well */
 #define FLOW_FILE_LINE	  2048	       /* bytes, the end of the line included */
 #define FLOW_FILE_BODY	  (128u << 10) /* bytes that one request of a restore may have: some milliseconds' parsing */
 
@@ -25,7 +25,7 @@ enum flow_record_kind { RECORD_HEADER, RECORD_MAPPING, RECORD_PEER, RECORD_FLOW,
 struct flow_record {
 	enum flow_record_kind kind;
 	uint8_t proto;
-	uint8_t flags;	   /* FLOW_F_SNAT, FLOW_F_DNAT, FLOW_F_TRACK, FLOW_F_VRF */
+	uint16_t flags;	   /* FLOW_F_SNAT, FLOW_F_DNAT, FLOW_F_TRACK, FLOW_F_VRF, FLOW_F_KEEP */
 	uint8_t filtering; /* enum nat_filtering */
 	uint8_t seen, reply_seen;
 	bool shared;		    /* the port is another mapping's: it was overloaded */
@@ -50,7 +50,7 @@ struct flow_record {
 size_t flow_file_print(const struct flow_record *r, char buf[FLOW_FILE_LINE]);
 /* One line, without its end. -EINVAL with words: not JSON, members that are missing, unknown, or out of range. */
 int flow_file_parse(const char *line, size_t len, struct where where, struct flow_record *ret, struct errs *errs);
-/* "tcp 10.0.0.1:4000 > 192.0.2.1:80", for messages. */
+/* "tcp flow, 10.0.0.1 port 4000 to 192.0.2.1 port 80", for messages; a protocol without a name is a number. */
 #define FLOW_FILE_NAME 128
 const char *flow_file_name(const struct flow_record *r, char buf[FLOW_FILE_NAME]);
 

@@ -8,7 +8,7 @@
 #include "flowtab.h"
 #include "sw.h"
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_OUTSIDE, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
+enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_PEERS, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
 
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {
@@ -51,8 +51,8 @@ struct flows {
 	int users; /* of flow_users() */
 	/* The pass that is under way. */
 	enum flow_phase phase;
-	uint32_t next_bucket;
-	void *cursor; /* mappings */
+	uint32_t next_bucket; /* of the flows, or slot of the mappings */
+	void *cursor;	      /* peers, fragments */
 	uint64_t now_ns;
 	uint64_t begun_ns; /* when this pass began */
 	uint64_t work_ns;

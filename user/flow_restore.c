@@ -131,11 +131,6 @@ static struct nat_mapping_key mapping_key(const struct flow_record *r, const str
 					.remote = r->remote};
 }
 
-static struct nat_outside_key outside_key(const struct flow_record *r, const struct ids *ids)
-{
-	return (struct nat_outside_key){.addr = r->to_src, .port = htons(r->to_sport), .vrf = ids->to_vrf, .proto = r->proto};
-}
-
 /* From here on the sweep counts what this host has of the rule's limits. */
 static void count_host(struct restore *x, const struct flow_record *r, const struct ids *ids)
 {
@@ -144,17 +139,6 @@ static void count_host(struct restore *x, const struct flow_record *r, const str
 
 	if (x->sw->nat->has_limits)
 		table_insert(x->sw->nat->used, &key, &none);
-}
-
-static void add_outside(struct restore *x, const struct flow_record *r, const struct ids *ids,
-			const struct nat_mapping_key *inside)
-{
-	struct nat_outside_key key = outside_key(r, ids);
-	struct nat_outside o = {
-		.inside = *inside, .pool_addr = ids->slot, .out_iface = ids->out, .rule = ids->rule, .filtering = r->filtering};
-
-	if (r->proto != IPPROTO_ICMP && r->proto != IPPROTO_ICMPV6)
-		table_set(x->sw->nat->outside, &key, &o);
 }
 
 static int find_ids(struct restore *x, const struct flow_record *r, struct ids *ids)
@@ -176,59 +160,69 @@ static int find_ids(struct restore *x, const struct flow_record *r, struct ids *
 
 static int restore_mapping(struct restore *x, const struct flow_record *r)
 {
+	struct nat_mapping there, m = {.port = htons(r->to_sport), .used_ns = x->now_ns + HOLD_NS, .filtering = r->filtering};
 	struct ids ids = {0};
-	struct nat_mapping_key key;
-	struct nat_mapping m;
 	int err = find_ids(x, r, &ids);
 
 	if (err)
 		return err;
 	if (!ids.pool || nat_class(r->proto) == POOL_CLASSES)
 		return refuse(x, "protocol %u has no ports in a pool", r->proto);
-	key = mapping_key(r, &ids);
-	if (!table_lookup(x->sw->nat->mappings, &key, &m)) {
-		if (m.pool_addr == ids.slot && m.port == htons(r->to_sport))
+	m.inside = mapping_key(r, &ids);
+	m.pool_addr = ids.slot;
+	m.out_vrf = ids.to_vrf;
+	m.out_iface = ids.out;
+	m.rule = ids.rule;
+	if (nattab_find(&x->sw->nat->tab, &m.inside, &there) != NATTAB_NONE) {
+		if (there.pool_addr == m.pool_addr && there.port == m.port)
 			return THERE;
-		return refuse(x, "it has another outside port already, %u", ntohs(m.port));
+		return refuse(x, "it has another outside port already, %u", ntohs(there.port));
 	}
 	err = take_port(x, r, &ids);
 	if (err)
 		return err;
-	m = (struct nat_mapping){.pool_addr = ids.slot,
-				 .port = htons(r->to_sport),
-				 .out_vrf = ids.to_vrf,
-				 .used_ns = x->now_ns + HOLD_NS,
-				 .rule = ids.rule};
 	count_host(x, r, &ids);
-	err = table_insert(x->sw->nat->mappings, &key, &m);
-	if (err) {
-		nat_port_free(nat_ports(x->sw->nat, ids.slot, nat_class(r->proto)), r->to_sport);
-		if (err == -EEXIST)
-			return refuse(x, "it has another outside port already");
-		return refuse(x, "%s", err == -E2BIG ? "the table of mappings is full" : strerror(-err));
-	}
-	add_outside(x, r, &ids, &key);
-	return DONE;
+	err = nattab_insert(&x->sw->nat->tab, &m, x->now_ns);
+	if (!err)
+		return DONE;
+	nat_port_free(nat_ports(x->sw->nat, ids.slot, nat_class(r->proto)), r->to_sport);
+	if (err == -EEXIST)
+		return refuse(x, "it has another outside port already");
+	return refuse(x, "%s", err == -E2BIG ? "the table of mappings is full" : strerror(-err));
+}
+
+/* Whose an outside address and port are. -ENOENT */
+static int find_outside(struct restore *x, const struct addr *a, uint16_t port, uint16_t vrf, uint8_t proto,
+			struct nat_mapping *ret)
+{
+	const struct pool_addr *addrs = x->sw->nat->addrs;
+	unsigned class = nat_class(proto);
+
+	for (uint32_t slot = 0; class != POOL_CLASSES && slot < POOL_ADDR_MAX; slot++)
+		if (addrs[slot].flags & POOL_ADDR_F_USED && addrs[slot].vrf == vrf && !memcmp(&addrs[slot].addr, a, sizeof(*a)))
+			return nattab_find_way(&x->sw->nat->tab, NAT_WAY(slot, class, port), ret) == NATTAB_NONE ? -ENOENT : 0;
+	return -ENOENT;
 }
 
 static int restore_peer(struct restore *x, const struct flow_record *r)
 {
-	struct nat_outside_key key;
-	struct nat_outside o, now;
+	struct nat_peer_key key = {.remote = r->dst};
+	struct nat_peer v = {0}, now;
+	struct nat_mapping m;
 	struct ids ids = {0};
 	int err = find_vrf(x, r->to_vrf, &ids.to_vrf);
 
 	if (err)
 		return err;
-	key = outside_key(r, &ids);
-	if (table_lookup(x->sw->nat->outside, &key, &o))
+	if (find_outside(x, &r->to_src, r->to_sport, ids.to_vrf, r->proto, &m))
 		return refuse(x, "its mapping is not there");
-	key.remote = r->dst;
-	o.out_iface = o.rule = 0;
-	o.filtering = 0;
-	if (!table_lookup(x->sw->nat->outside, &key, &now) && !memcmp(&now.inside, &o.inside, sizeof(now.inside)))
+	key.way = nattab_way(&m);
+	v.addr = m.inside.addr;
+	v.port = m.inside.port;
+	v.vrf = m.inside.vrf;
+	if (!table_lookup(x->sw->nat->peers, &key, &now) && !memcmp(&now, &v, sizeof(v)))
 		return THERE;
-	err = table_set(x->sw->nat->outside, &key, &o);
+	err = table_set(x->sw->nat->peers, &key, &v);
 	return err ? refuse(x, "%s", err == -E2BIG ? "the table is full" : strerror(-err)) : DONE;
 }
 
@@ -237,23 +231,21 @@ static int restore_peer(struct restore *x, const struct flow_record *r)
 /* What the flow stands on: the mapping of its source, and that of its destination. */
 static int check_mappings(struct restore *x, const struct flow_record *r, const struct ids *ids, uint16_t *ret_dest)
 {
-	struct nat_outside_key dest = {.addr = r->dst, .port = htons(r->dport), .vrf = ids->vrf, .proto = r->proto};
 	struct nat_mapping_key key = mapping_key(r, ids);
 	unsigned class = nat_class(r->proto);
-	struct nat_outside o;
 	struct nat_mapping m;
 
 	if (ids->pool && class != POOL_CLASSES && !r->shared &&
-	    (table_lookup(x->sw->nat->mappings, &key, &m) || m.pool_addr != ids->slot || m.port != htons(r->to_sport)))
+	    (nattab_find(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->slot || m.port != htons(r->to_sport)))
 		return refuse(x, "its mapping is not there");
 	if (r->shared && (!ids->pool || class == POOL_CLASSES))
 		return refuse(x, "it shares a port, and has no pool");
 	*ret_dest = 0;
 	if (!r->inbound)
 		return 0;
-	if (table_lookup(x->sw->nat->outside, &dest, &o))
+	if (find_outside(x, &r->dst, r->dport, ids->vrf, r->proto, &m))
 		return refuse(x, "the mapping that it came in by is not there");
-	*ret_dest = (uint16_t)(o.pool_addr + 1);
+	*ret_dest = (uint16_t)(m.pool_addr + 1);
 	return 0;
 }
 
@@ -309,7 +301,7 @@ static void make_pair(struct restore *x, const struct flow_record *r, const stru
 			     .dest_addr = dest,
 			     .rule = ids->rule,
 			     .peer_vrf = ids->to_vrf};
-	f[1] = (struct flow){.flags = FLOW_F_REPLY | (r->flags & FLOW_F_TRACK),
+	f[1] = (struct flow){.flags = FLOW_F_REPLY | (r->flags & (FLOW_F_TRACK | FLOW_F_KEEP)),
 			     .seen = r->reply_seen,
 			     .l3_delta = (uint16_t)~l3,
 			     .l4_delta = (uint16_t)~l4,

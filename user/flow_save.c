@@ -10,6 +10,7 @@
 #include "flow_priv.h"
 #include "flow_sum.h"
 #include "nat_priv.h"
+#include "resize.h"
 
 #define SLICE_NS 2000000ull
 #define CHUNK	 128
@@ -60,26 +61,20 @@ static uint64_t ms_since(const struct save *s, uint64_t then)
 /* ---- mappings */
 
 /* One whose rule is gone ends by itself, here as there. */
-static int save_mapping(const void *key, void *value, void *arg)
+static int save_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
 {
-	const struct nat_mapping_key *k = key;
-	const struct nat_mapping *m = value;
+	const struct nat_mapping_key *k = &m->inside;
 	struct save *s = arg;
-	struct nat_outside_key way_back = {.port = m->port, .vrf = m->out_vrf, .proto = k->proto};
-	struct flow_record r = {.kind = RECORD_MAPPING, .proto = k->proto, .src = k->addr, .remote = k->remote};
+	struct flow_record r = {
+		.kind = RECORD_MAPPING, .proto = k->proto, .src = k->addr, .remote = k->remote, .filtering = m->filtering};
 	const char *rule = nat_rule_name(s->sw, m->rule);
-	struct nat_outside o;
 
 	if (!rule || m->pool_addr >= POOL_ADDR_MAX || !nat_pool_has(s->sw->nat, k->pool, m->pool_addr))
 		return 0;
 	r.sport = ntohs(k->port);
 	r.to_src = s->sw->nat->addrs[m->pool_addr].addr;
 	r.to_sport = ntohs(m->port);
-	way_back.addr = r.to_src;
-	if (!table_lookup(s->sw->nat->outside, &way_back, &o)) {
-		r.filtering = o.filtering;
-		set_name(r.out, sizeof(r.out), iface_name(s->sw, o.out_iface));
-	}
+	set_name(r.out, sizeof(r.out), iface_name(s->sw, m->out_iface));
 	set_vrf(s, r.vrf, k->vrf);
 	set_vrf(s, r.to_vrf, m->out_vrf);
 	set_pool(s, r.pool, k->pool);
@@ -88,20 +83,19 @@ static int save_mapping(const void *key, void *value, void *arg)
 	return 0;
 }
 
-/* ICMP's have no way back that they could open. */
 static int save_peer(const void *key, void *value, void *arg)
 {
-	static const struct addr none;
-	const struct nat_outside_key *k = key;
-	struct nat_outside_key way_back = {.addr = k->addr, .port = k->port, .vrf = k->vrf, .proto = k->proto};
-	struct nat_outside o;
+	const struct nat_peer_key *k = key;
 	struct save *s = arg;
-	struct flow_record r = {.kind = RECORD_PEER, .proto = k->proto, .dst = k->remote, .to_src = k->addr};
+	struct flow_record r = {.kind = RECORD_PEER, .dst = k->remote};
+	struct nat_mapping m;
 
-	if (!memcmp(&k->remote, &none, sizeof(none)) || table_lookup(s->sw->nat->outside, &way_back, &o))
+	if (nattab_find_way(&s->sw->nat->tab, k->way, &m) == NATTAB_NONE || m.pool_addr >= POOL_ADDR_MAX)
 		return 0;
-	r.to_sport = ntohs(k->port);
-	set_vrf(s, r.to_vrf, k->vrf);
+	r.proto = m.inside.proto;
+	r.to_src = s->sw->nat->addrs[m.pool_addr].addr;
+	r.to_sport = ntohs(m.port);
+	set_vrf(s, r.to_vrf, m.out_vrf);
 	put(s, &r);
 	return 0;
 }
@@ -111,19 +105,16 @@ static int save_peer(const void *key, void *value, void *arg)
 /* Does the flow stand on a mapping, and by which key? A port that was overloaded is another one's. */
 static void find_mapping(const struct save *s, const struct flow_tuple *key, const struct flow *f, struct flow_record *r)
 {
-	struct nat_mapping_key k = {
-		.addr = key->saddr, .port = key->sport, .vrf = key->vrf, .pool = f->pool, .proto = key->proto};
-	uint32_t remotes[] = {0, flow_sum_remote(&r->to_dst, f->dport)};
+	uint32_t class = nat_class(key->proto);
 	struct nat_mapping m;
 
-	r->shared = nat_class(key->proto) != POOL_CLASSES;
-	for (int i = 0; r->shared && i < 2; i++) {
-		k.remote = remotes[i];
-		if (table_lookup(s->sw->nat->mappings, &k, &m) || m.pool_addr != f->pool_addr || m.port != f->sport)
-			continue;
-		r->remote = k.remote;
-		r->shared = false;
-	}
+	r->shared = class != POOL_CLASSES;
+	if (!r->shared || nattab_find_way(&s->sw->nat->tab, NAT_WAY(f->pool_addr, class, r->to_sport), &m) == NATTAB_NONE ||
+	    memcmp(&m.inside.addr, &key->saddr, sizeof(key->saddr)) || m.inside.port != key->sport || m.inside.vrf != key->vrf ||
+	    m.inside.pool != f->pool)
+		return;
+	r->remote = m.inside.remote;
+	r->shared = false;
 }
 
 static void save_flow(struct save *s, const struct flow_tuple *key, const struct flow *f)
@@ -137,7 +128,7 @@ static void save_flow(struct save *s, const struct flow_tuple *key, const struct
 	flow_tuple_peer(key, f, &peer_key);
 	if (!rule || flow_lookup(s->sw->flows, &peer_key, &peer) || !flow_is_pair(key, &peer_key, &peer))
 		return;
-	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF);
+	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);
 	r.to_src = to.saddr;
 	r.to_dst = to.daddr;
 	r.sport = ntohs(key->sport);
@@ -200,9 +191,9 @@ static void save_ends(struct save *s, enum flow_record_kind kind)
 	put(s, &r);
 }
 
-static int save_table(struct save *s, struct table *t, int (*fn)(const void *key, void *value, void *arg))
+static int save_peers(struct save *s)
 {
-	int err = table_each_some(t, &s->cursor, CHUNK, fn, s);
+	int err = table_each_some(s->sw->nat->peers, &s->cursor, CHUNK, save_peer, s);
 
 	return err ? err : s->cursor != NULL;
 }
@@ -212,9 +203,9 @@ static int save_some(struct save *s)
 {
 	switch (s->part) {
 	case SAVE_MAPPINGS:
-		return save_table(s, s->sw->nat->mappings, save_mapping);
+		return nattab_each_some(&s->sw->nat->tab, &s->at, CHUNK, save_mapping, s);
 	case SAVE_PEERS:
-		return s->sw->nat->has_remotes ? save_table(s, s->sw->nat->outside, save_peer) : 0;
+		return s->sw->nat->has_remotes ? save_peers(s) : 0;
 	case SAVE_FLOWS4:
 	case SAVE_FLOWS6:
 		return save_slots(s, &s->sw->flows->tab[s->part - SAVE_FLOWS4]);
@@ -253,12 +244,15 @@ static void save_free(void *arg)
 	free(s);
 }
 
-int flow_save(struct sw *sw, struct http_stream *ret)
+int flow_save(struct sw *sw, struct http_stream *ret, struct errs *errs)
 {
-	struct save *s = calloc(1, sizeof(*s));
+	struct save *s;
 
+	if (resize_is_busy(sw))
+		return errs_fail(errs, EBUSY, "the tables are changing their size: try again in some seconds");
+	s = calloc(1, sizeof(*s));
 	if (!s)
-		return -ENOMEM;
+		return errs_fail(errs, ENOMEM, "out of memory");
 	s->sw = sw;
 	s->hash = FLOW_FILE_HASH;
 	flow_users(sw, 1);

@@ -56,28 +56,6 @@ void line_json(struct line *l, const char *text)
 	line_put(l, "\"");
 }
 
-const char *flow_proto_text(uint8_t proto, char buf[4])
-{
-	switch (proto) {
-	case IPPROTO_TCP:
-		return "tcp";
-	case IPPROTO_UDP:
-		return "udp";
-	case IPPROTO_ICMP:
-		return "icmp";
-	case IPPROTO_ICMPV6:
-		return "icmpv6";
-	case IPPROTO_GRE:
-		return "gre";
-	case IPPROTO_ESP:
-		return "esp";
-	case IPPROTO_SCTP:
-		return "sctp";
-	}
-	snprintf(buf, 4, "%u", proto);
-	return buf;
-}
-
 static char *put_decimal(char *at, unsigned n)
 {
 	if (n >= 100)
@@ -215,7 +193,7 @@ void flow_text_json(const struct sw *sw, struct flow_pair *p, struct line *l)
 	flow_pair_whole(p);
 	ends_of(p, &e);
 	line_put(l, "\"proto\":");
-	line_json(l, flow_proto_text(p->key.proto, number));
+	line_json(l, proto_text(p->key.proto, number));
 	line_put(l, ",\"state\":");
 	line_json(l, flow_state_name(p->state));
 	line_put(l, ",\"vrf\":");
@@ -287,7 +265,7 @@ void flow_text_cells(const struct sw *sw, struct flow_pair *p, struct line *l)
 
 	flow_pair_whole(p);
 	ends_of(p, &e);
-	put_name(l, flow_proto_text(p->key.proto, number));
+	put_name(l, proto_text(p->key.proto, number));
 	put_name(l, flow_state_name(p->state));
 	put_end(l, e.src, p->key.sport);
 	line_put(l, "\t");

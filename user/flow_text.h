@@ -21,7 +21,6 @@ struct line {
 void line_put(struct line *l, const char *text);
 void line_number(struct line *l, uint64_t n);
 void line_json(struct line *l, const char *text); /* as a JSON string; NULL: null */
-const char *flow_proto_text(uint8_t proto, char buf[4]);
 /* As addr_text() writes it; inet_ntop() takes longer than everything else of a line together. */
 const char *flow_addr_text(const struct addr *a, char buf[ADDR_TEXT]);
 

@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,11 @@ const char *http_query(const struct http_request *rq, const char *name)
 	return evhttp_find_header(rq->query, name);
 }
 
+static void free_text(const void *text, size_t len, void *arg)
+{
+	free((void *)text);
+}
+
 static void send_reply(struct evhttp_request *req, struct http_reply *reply)
 {
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
@@ -51,7 +57,8 @@ static void send_reply(struct evhttp_request *req, struct http_reply *reply)
 		evhttp_send_error(req, HTTP_INTERNAL, NULL);
 	} else {
 		evhttp_add_header(headers, "Content-Type", reply->text ? reply->type : "application/json");
-		evbuffer_add(out, text, strlen(text));
+		if (!evbuffer_add_reference(out, text, strlen(text), free_text, NULL))
+			text = NULL;
 		evbuffer_add(out, "\n", reply->text ? 0 : 1);
 		evhttp_send_reply(req, reply->status, NULL, out);
 	}
@@ -242,52 +249,138 @@ static bool announces_body(struct evhttp_request *req)
 	return evhttp_find_header(in, "Transfer-Encoding") || (length && strtoull(length, NULL, 10) > 0);
 }
 
+/* ---- requests */
+
+struct http_later {
+	struct http_request rq;
+	struct http *http;
+	struct evhttp_request *req; /* NULL: nobody waits for the answer any more */
+	struct evkeyvalq params;
+	char *path, *body;
+	struct http_reply reply;
+	bool handling;	   /* the handler has not returned */
+	bool asked, later; /* it has called http_later(); and the answer is not there yet */
+};
+
+static void later_free(struct http_later *l)
+{
+	evhttp_clear_headers(&l->params);
+	free(l->body);
+	free(l->path);
+	free(l);
+}
+
+/* As on_gone(). */
+static void on_asker_gone(struct evhttp_connection *con, void *arg)
+{
+	struct http_later *l = arg;
+
+	if (!evhttp_request_get_connection(l->req))
+		evhttp_request_free(l->req);
+	l->req = NULL;
+}
+
+struct http_later *http_later(const struct http_request *rq)
+{
+	struct http_later *l = (struct http_later *)((char *)rq - offsetof(struct http_later, rq));
+	struct evhttp_connection *con = evhttp_request_get_connection(l->req);
+	struct timeval patience = {.tv_sec = PATIENCE_S};
+
+	l->asked = l->later = true;
+	bounds(con, NULL, &patience);
+	evhttp_connection_set_closecb(con, on_asker_gone, l);
+	return l;
+}
+
+/* The answer is there. */
+static void respond(struct http_later *l)
+{
+	struct timeval idle = {.tv_sec = IDLE_S};
+
+	loop_doing("an answer");
+	if (l->req && l->asked) {
+		evhttp_connection_set_closecb(evhttp_request_get_connection(l->req), NULL, NULL);
+		bounds(evhttp_request_get_connection(l->req), &idle, &idle);
+	}
+	if (l->req && l->reply.stream.next) {
+		send_stream(l->http, l->req, &l->reply);
+	} else if (l->req) {
+		send_reply(l->req, &l->reply);
+	} else {
+		if (l->reply.stream.next)
+			l->reply.stream.free(l->reply.stream.arg);
+		free(l->reply.text);
+		json_decref(l->reply.json);
+	}
+	later_free(l);
+}
+
+void http_answer(struct http_later *l, struct http_reply *reply)
+{
+	l->later = false;
+	l->reply = *reply;
+	if (!l->handling)
+		respond(l);
+}
+
+static void handle(struct http_later *l, const char *raw)
+{
+	struct evbuffer *in = evhttp_request_get_input_buffer(l->req);
+	size_t path_len = 0;
+
+	loop_doing("a request");
+	l->reply.status = HTTP_OK;
+	l->path = evhttp_uridecode(raw, 0, &path_len);
+	l->rq.body_len = evbuffer_get_length(in);
+	l->body = malloc(l->rq.body_len + 1);
+	if (l->path && strlen(l->path) != path_len) {
+		l->reply.status = HTTP_BADREQUEST;
+		l->reply.json = refusal("the path has a zero byte");
+	} else if (l->path && l->body) {
+		evbuffer_copyout(in, l->body, l->rq.body_len);
+		l->body[l->rq.body_len] = '\0';
+		l->rq.path = l->path;
+		l->rq.body = l->body;
+		l->handling = true;
+		l->http->fn(l->http->arg, &l->rq, &l->reply);
+		l->handling = false;
+	}
+	if (!l->later)
+		respond(l);
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
-	struct evbuffer *in = evhttp_request_get_input_buffer(req);
 	const char *raw = uri ? evhttp_uri_get_path(uri) : NULL, *query = uri ? evhttp_uri_get_query(uri) : NULL;
-	struct http_request rq = {.method = method_name(req)};
-	struct http_reply reply = {.status = HTTP_OK};
-	struct evkeyvalq params = {0};
-	struct http *h = arg;
-	size_t path_len = 0;
-	char *path, *body;
+	const char *method = method_name(req);
+	struct http_later *l;
 
-	if (!rq.method || !raw) {
+	if (!method || !raw) {
 		refuse(req, HTTP_BADMETHOD, "only GET, POST and DELETE of a path are understood");
 		return;
 	}
 	/* Some versions of libevent leave the body of a DELETE unread: it must not be taken for the next request. */
-	if (announces_body(req) && (strcmp(rq.method, "GET") == 0 || !evbuffer_get_length(in))) {
+	if (announces_body(req) && (strcmp(method, "GET") == 0 || !evbuffer_get_length(evhttp_request_get_input_buffer(req)))) {
 		refuse(req, HTTP_BADREQUEST, "a body is for POST and DELETE (which takes ?item=JSON as well)");
 		return;
 	}
-	if (query && evhttp_parse_query_str(query, &params)) {
-		refuse(req, HTTP_BADREQUEST, "the query after `?` cannot be read");
+	l = calloc(1, sizeof(*l));
+	if (!l) {
+		evhttp_send_error(req, HTTP_INTERNAL, NULL);
 		return;
 	}
-	rq.query = &params;
-	path = evhttp_uridecode(raw, 0, &path_len);
-	rq.body_len = evbuffer_get_length(in);
-	body = malloc(rq.body_len + 1);
-	if (path && strlen(path) != path_len) {
-		reply.status = HTTP_BADREQUEST;
-		reply.json = refusal("the path has a zero byte");
-	} else if (path && body) {
-		evbuffer_copyout(in, body, rq.body_len);
-		body[rq.body_len] = '\0';
-		rq.path = path;
-		rq.body = body;
-		h->fn(h->arg, &rq, &reply);
+	l->http = arg;
+	l->req = req;
+	l->rq.method = method;
+	l->rq.query = &l->params;
+	TAILQ_INIT(&l->params);
+	if (query && evhttp_parse_query_str(query, &l->params)) {
+		refuse(req, HTTP_BADREQUEST, "the query after `?` cannot be read");
+		later_free(l);
+		return;
 	}
-	if (reply.stream.next)
-		send_stream(h, req, &reply);
-	else
-		send_reply(req, &reply);
-	evhttp_clear_headers(&params);
-	free(body);
-	free(path);
+	handle(l, raw);
 }
 
 static int listen_on(struct http *h, struct event_base *base, const char *path)

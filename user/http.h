@@ -52,6 +52,12 @@ struct http_reply {
 	struct http_stream stream; /* `next` NULL: none */
 };
 
+/* An answer that takes its time: called by the handler, which then leaves the reply empty. The request stays valid until
+ * http_answer(), to be called once, in the loop, also when the client went away or the server was closed meanwhile. */
+struct http_later;
+struct http_later *http_later(const struct http_request *rq);
+void http_answer(struct http_later *later, struct http_reply *reply);
+
 typedef void (*http_handler)(void *arg, const struct http_request *rq, struct http_reply *reply);
 
 struct http;

@@ -1,7 +1,8 @@
 /* job.h: one piece of work in a thread of its own, and the event loop told of its end.
  *
  * For what the kernel does in one call of half a second (loading a program, making or freeing a map of hundreds of megabytes),
- * and for nothing else: sluiced has one event loop, and what a job works on is left alone by everybody until it is over.
+ * and for what a large configuration takes to be read and written (beside.h); for nothing else: sluiced has one event loop, and
+ * what a job works on is left alone by everybody until it is over.
  */
 #ifndef SLUICE_JOB_H
 #define SLUICE_JOB_H

@@ -16,8 +16,9 @@
 #include "datapath_priv.h"
 #include "fib.h"
 #include "flowtab.h"
+#include "nattab.h"
 
-#define MAPS_MAX 64
+#define MAPS_MAX 96
 
 /* What sluiced itself keeps in control.reserved. */
 enum { CONTROL_DROPS_HASH, CONTROL_STATS_HASH, CONTROL_NETNS, CONTROL_NEXT /* maps/NAME.next are in force */ };
@@ -55,10 +56,25 @@ static uint32_t flows6(const struct settings_cfg *s)
 	return words6(s) * FLOW_SLOTS;
 }
 
-/* A pair has one mapping at most. */
-static uint32_t mappings(const struct settings_cfg *s)
+/* A pair has one mapping at most, and one remote end. */
+static uint32_t peers(const struct settings_cfg *s)
 {
 	return s->max_flows + s->max_flows6;
+}
+
+static uint32_t nat_words(const struct settings_cfg *s)
+{
+	return nattab_buckets(s->max_flows + s->max_flows6);
+}
+
+static uint32_t mappings(const struct settings_cfg *s)
+{
+	return nat_words(s) * NAT_SLOTS;
+}
+
+static uint32_t nat_ways(const struct settings_cfg *s)
+{
+	return nattab_lines(s->max_flows + s->max_flows6);
 }
 
 static uint32_t stations(const struct settings_cfg *s)
@@ -76,10 +92,10 @@ static uint32_t fib_units(const struct settings_cfg *s)
 	return fib_units_for(s->max_routes4, s->max_routes6);
 }
 
-/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise. */
+/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise: a number rounded up to whole lines. */
 static uint32_t half_lines(const struct settings_cfg *s)
 {
-	return ((s->max_half ? s->max_half : s->max_flows / 2) + HALF_SLOTS) / HALF_SLOTS;
+	return ((s->max_half ? s->max_half : s->max_flows / 2) + HALF_SLOTS - 1) / HALF_SLOTS;
 }
 
 /* The maps whose size is a setting, or is made of some. */
@@ -95,12 +111,14 @@ static const struct map_size {
 	{"flow_words6", "tables.flows6", words6},
 	{"flows4", "tables.flows", flows4},
 	{"flows6", "tables.flows6", flows6},
+	{"nat_words", "tables.flows", nat_words},
 	{"nat_mappings", "tables.flows", mappings},
-	{"nat_outside", "tables.flows", mappings},
+	{"nat_ways", "tables.flows", nat_ways},
+	{"nat_peers", "tables.flows", peers},
 };
 
-const char *const maps_resized[] = {"flow_table",   "flow_words4", "flow_words6", "flows4", "flows6",
-				    "nat_mappings", "nat_outside", "half_open",	  NULL};
+const char *const maps_resized[] = {"flow_table",   "flow_words4", "flow_words6", "flows4",    "flows6", "nat_words",
+				    "nat_mappings", "nat_ways",	   "nat_peers",	  "half_open", NULL};
 
 static const struct map_size *size_of(const char *map)
 {
@@ -460,11 +478,12 @@ static int unpin_unknown(const char *name, void *arg)
 static int write_flow_table(struct datapath *dp, const struct map_set *ms, struct errs *errs)
 {
 	struct table *head = table_get(dp, "flow_table"), *words4 = table_get(dp, "flow_words4"),
-		     *words6 = table_get(dp, "flow_words6"), *half = table_get(dp, "half_open");
+		     *words6 = table_get(dp, "flow_words6"), *half = table_get(dp, "half_open"),
+		     *nat = table_get(dp, "nat_words"), *ways = table_get(dp, "nat_ways");
 	struct flow_table *t = head ? table_map(head) : NULL;
 	int err;
 
-	if (!t || !words4 || !words6 || !half)
+	if (!t || !words4 || !words6 || !half || !nat || !ways)
 		return errs_fail(errs, EINVAL, "map flow_table is missing or cannot be mapped into memory");
 	err = ms->adopt ? 0 : flowtab_seed(t, dp->sizes.hash_seed);
 	if (err)
@@ -472,6 +491,8 @@ static int write_flow_table(struct datapath *dp, const struct map_set *ms, struc
 	t->buckets4 = table_capacity(words4);
 	t->buckets6 = table_capacity(words6);
 	t->half_lines = table_capacity(half);
+	t->nat_buckets = table_capacity(nat);
+	t->nat_lines = table_capacity(ways);
 	return 0;
 }
 

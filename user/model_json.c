@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 #include "model_priv.h"
 
 const char *word_text(const struct word *words, size_t n_words, int value)
@@ -164,98 +163,143 @@ static bool plain_is_safe(const char *s)
 	return isdigit((unsigned char)*s) && (dots >= 3 || (strchr(s, '-') && !dots && !letters && !strchr(s, '/')));
 }
 
-static int emit_text(yaml_emitter_t *e, const char *s, bool plain)
+/* As YAML 1.1 and 1.2 read it between double quotes; what they take for the end of a line (NEL, LS, PS) or for the start of a
+ * text (BOM) is written by its number. */
+static void put_quoted(FILE *f, const char *s)
 {
-	yaml_event_t ev;
+	static const struct {
+		const char *bytes, *text;
+	} special[] = {{"\"", "\\\""},		{"\\", "\\\\"},		 {"\n", "\\n"},
+		       {"\t", "\\t"},		{"\r", "\\r"},		 {"\xc2\x85", "\\N"},
+		       {"\xe2\x80\xa8", "\\L"}, {"\xe2\x80\xa9", "\\P"}, {"\xef\xbb\xbf", "\\uFEFF"}};
+	size_t i, n;
 
-	return yaml_scalar_event_initialize(&ev, NULL, NULL, (const yaml_char_t *)s, strlen(s), 1, 1,
-					    plain ? YAML_PLAIN_SCALAR_STYLE : YAML_DOUBLE_QUOTED_SCALAR_STYLE) &&
-	       yaml_emitter_emit(e, &ev);
+	fputc('"', f);
+	for (; *s; s += n) {
+		for (i = 0; i < N_OF(special) && strncmp(s, special[i].bytes, strlen(special[i].bytes)); i++)
+			;
+		n = i < N_OF(special) ? strlen(special[i].bytes) : 1;
+		if (i < N_OF(special))
+			fputs(special[i].text, f);
+		else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			fprintf(f, "\\x%02X", (unsigned char)*s);
+		else
+			fputc(*s, f);
+	}
+	fputc('"', f);
 }
 
-static int emit_number(yaml_emitter_t *e, json_int_t v)
+static void put_scalar(FILE *f, const char *s, bool plain)
 {
-	char buf[24];
-
-	snprintf(buf, sizeof(buf), "%" JSON_INTEGER_FORMAT, v);
-	return emit_text(e, buf, true);
+	if (plain)
+		fputs(s, f);
+	else
+		put_quoted(f, s);
 }
 
-/* Sections and their items stand on lines of their own, what is in an item on its line. Depth is the model's: at most 6. */
-static int emit(yaml_emitter_t *e, const json_t *v, int depth)
+static void put_key(FILE *f, const char *key)
 {
-	const yaml_mapping_style_t map = depth < 2 ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE;
-	const yaml_sequence_style_t seq = depth < 2 ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE;
-	const char *key;
-	yaml_event_t ev;
+	bool id = *key && strspn(key, "0123456789") == strlen(key);
+
+	put_scalar(f, key, id || plain_is_safe(key));
+	fputc(':', f);
+}
+
+/* What is in an item stands on its line. Depth is the model's: at most 6. */
+static void put_flow(FILE *f, const json_t *v)
+{
+	const char *key, *sep = "";
 	json_t *child;
 	size_t i;
 
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
-		if (!yaml_mapping_start_event_initialize(&ev, NULL, NULL, 1, map) || !yaml_emitter_emit(e, &ev))
-			return 0;
+		fputc('{', f);
 		json_object_foreach ((json_t *)v, key, child) {
-			bool id = *key && strspn(key, "0123456789") == strlen(key);
-
-			if (!emit_text(e, key, id || plain_is_safe(key)) || !emit(e, child, depth + 1))
-				return 0;
+			fputs(sep, f);
+			put_key(f, key);
+			fputc(' ', f);
+			put_flow(f, child);
+			sep = ", ";
 		}
-		return yaml_mapping_end_event_initialize(&ev) && yaml_emitter_emit(e, &ev);
+		fputc('}', f);
+		break;
 	case JSON_ARRAY:
-		if (!yaml_sequence_start_event_initialize(&ev, NULL, NULL, 1, seq) || !yaml_emitter_emit(e, &ev))
-			return 0;
-		json_array_foreach ((json_t *)v, i, child)
-			if (!emit(e, child, depth + 1))
-				return 0;
-		return yaml_sequence_end_event_initialize(&ev) && yaml_emitter_emit(e, &ev);
+		fputc('[', f);
+		json_array_foreach (v, i, child) {
+			fputs(sep, f);
+			put_flow(f, child);
+			sep = ", ";
+		}
+		fputc(']', f);
+		break;
 	case JSON_STRING:
-		return emit_text(e, json_string_value(v), plain_is_safe(json_string_value(v)));
+		put_scalar(f, json_string_value(v), plain_is_safe(json_string_value(v)));
+		break;
 	case JSON_INTEGER:
-		return emit_number(e, json_integer_value(v));
-	case JSON_TRUE:
-		return emit_text(e, "true", true);
+		fprintf(f, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+		break;
 	default:
-		return emit_text(e, "false", true);
+		fputs(json_is_true(v) ? "true" : "false", f);
 	}
 }
 
-static int emit_document(yaml_emitter_t *e, const json_t *root)
+/* `key: VALUE`, or `- VALUE` without a key, on a line. Takes the reference. */
+static void put_line(FILE *f, const char *key, json_t *v)
 {
-	yaml_event_t ev;
-
-	yaml_emitter_set_unicode(e, 1);
-	yaml_emitter_set_width(e, -1);
-	return yaml_stream_start_event_initialize(&ev, YAML_UTF8_ENCODING) && yaml_emitter_emit(e, &ev) &&
-	       yaml_document_start_event_initialize(&ev, NULL, NULL, NULL, 1) && yaml_emitter_emit(e, &ev) && emit(e, root, 0) &&
-	       yaml_document_end_event_initialize(&ev, 1) && yaml_emitter_emit(e, &ev) && yaml_stream_end_event_initialize(&ev) &&
-	       yaml_emitter_emit(e, &ev) && yaml_emitter_flush(e);
+	fputs(key ? "  " : "-", f);
+	if (key)
+		put_key(f, key);
+	fputc(' ', f);
+	if (v)
+		put_flow(f, v);
+	fputc('\n', f);
+	json_decref(v);
 }
 
-static int append(void *arg, unsigned char *text, size_t len)
+/* Settings and table sizes, where they are not the defaults. Takes the reference. */
+static bool put_values(FILE *f, const char *key, json_t *section)
 {
-	return fwrite(text, 1, len, arg) == len;
+	bool some = json_object_size(section) > 0;
+	const char *name;
+	json_t *v;
+
+	if (some)
+		fprintf(f, "%s:\n", key);
+	json_object_foreach (section, name, v)
+		put_line(f, name, json_incref(v));
+	json_decref(section);
+	return some;
 }
 
+/* Sections and their items stand on lines of their own. The items are written one by one, without all of them as JSON first:
+ * there may be a hundred thousand. */
 char *model_yaml(const struct model *m)
 {
-	json_t *root = model_json(m);
-	yaml_emitter_t e;
-	char *ret = NULL;
+	char *ret = NULL, buf[16];
 	size_t len = 0;
-	int ok = 0;
+	bool some, bad;
 	FILE *f;
 
 	f = open_memstream(&ret, &len);
-	if (f && root && yaml_emitter_initialize(&e)) {
-		yaml_emitter_set_output(&e, append, f);
-		ok = emit_document(&e, root);
-		yaml_emitter_delete(&e);
+	if (!f)
+		return NULL;
+	some = put_values(f, "settings", settings_json(&m->settings, false));
+	some |= put_values(f, "tables", tables_json(&m->settings, false));
+	for (const struct noun *noun = nouns; noun < nouns + N_NOUNS; noun++) {
+		size_t first = noun_first(noun, m), n = noun_n(noun, m);
+
+		if (first < n)
+			fprintf(f, "%s:\n", noun->key);
+		some |= first < n;
+		for (size_t i = first; i < n; i++)
+			put_line(f, noun->name_key ? noun->name(noun_item(noun, m, i), buf) : NULL,
+				 noun->json(noun_item(noun, m, i)));
 	}
-	json_decref(root);
-	if (f && fclose(f))
-		ok = 0;
-	if (ok)
+	if (!some)
+		fputs("{}\n", f);
+	bad = ferror(f);
+	if (!fclose(f) && !bad)
 		return ret;
 	free(ret);
 	return NULL;

@@ -81,17 +81,21 @@ static const char *const fdb_ids[] = {"mac", "vlan", NULL};
 static const char *const neighbor_ids[] = {"address", "interface", NULL};
 
 const struct noun nouns[N_NOUNS] = {
-	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), true, vrf_read, vrf_json, vrf_same, vrf_name, vrf_cfg_free},
-	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), false, port_read, port_json, port_same, port_name, NULL},
-	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), false, vlan_read, vlan_json, vlan_same, vlan_name, NULL},
+	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), true, vrf_read, vrf_json, vrf_same, vrf_name, vrf_cfg_free, NULL,
+	 NULL},
+	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), false, port_read, port_json, port_same, port_name, NULL, NULL,
+	 NULL},
+	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), false, vlan_read, vlan_json, vlan_same, vlan_name, NULL, NULL,
+	 NULL},
 	{"interfaces", "interface", "name", NULL, true, LIST(ifaces, n_ifaces), false, iface_read, iface_json, iface_same,
-	 iface_name, iface_cfg_free},
+	 iface_name, iface_cfg_free, NULL, NULL},
 	{"routes", "route", NULL, route_ids, false, LIST(routes, n_routes), false, route_read, route_json, route_same, NULL,
-	 route_cfg_free},
-	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, NULL, nat_cfg_free},
-	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL},
+	 route_cfg_free, route_order, route_equal},
+	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, NULL, nat_cfg_free, NULL,
+	 NULL},
+	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL, NULL, NULL},
 	{"neighbors", "neighbor", NULL, neighbor_ids, false, LIST(neighbors, n_neighbors), false, neighbor_read, neighbor_json,
-	 neighbor_same, NULL, NULL},
+	 neighbor_same, NULL, NULL, NULL, NULL},
 };
 
 size_t noun_n(const struct noun *noun, const struct model *m)

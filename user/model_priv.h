@@ -115,6 +115,10 @@ struct noun {
 	bool (*same)(const void *a, const void *b);	     /* whether two items are identified alike */
 	const char *(*name)(const void *item, char buf[16]); /* mappings: the key of the item */
 	void (*free)(void *item);			     /* of what the item owns; NULL: nothing */
+	/* Lists that may be long: two items (pointers to them) by what identifies them; and whether they say the same. NULL:
+	 * short */
+	int (*order)(const void *a, const void *b);
+	bool (*equal)(const void *a, const void *b);
 };
 
 #define N_NOUNS 8
@@ -140,6 +144,8 @@ void fdb_read(struct reader *r, const struct node *n);
 void neighbor_read(struct reader *r, const struct node *n);
 /* By what identifies a route: VRF, prefix, metric, distance. */
 int route_cmp(const struct route_cfg *x, const struct route_cfg *y);
+int route_order(const void *a, const void *b); /* the same of pointers to routes, for qsort() */
+bool route_equal(const void *a, const void *b);
 
 /* ---- checking (model_check.c) ---- */
 

@@ -245,6 +245,30 @@ static int cmp_routes(const void *a, const void *b)
 	return d ? d : (x > y) - (x < y);
 }
 
+int route_order(const void *a, const void *b)
+{
+	return route_cmp(*(const struct route_cfg *const *)a, *(const struct route_cfg *const *)b);
+}
+
+static bool same_nexthop(const struct nexthop_cfg *x, const struct nexthop_cfg *y)
+{
+	return x->family == y->family && x->weight == y->weight && x->onlink == y->onlink && x->recursive == y->recursive &&
+	       !memcmp(&x->gateway, &y->gateway, sizeof(x->gateway)) && !strcmp(x->iface, y->iface);
+}
+
+bool route_equal(const void *a, const void *b)
+{
+	const struct route_cfg *x = a, *y = b;
+
+	if (x->type != y->type || x->mtu != y->mtu || x->n_nexthops != y->n_nexthops || x->to.family != y->to.family ||
+	    route_cmp(x, y))
+		return false;
+	for (size_t i = 0; i < x->n_nexthops; i++)
+		if (!same_nexthop(&x->nexthops[i], &y->nexthops[i]))
+			return false;
+	return true;
+}
+
 static void doubles_check(struct checker *c)
 {
 	const struct model *m = c->m;

@@ -187,17 +187,20 @@ int nat_open(struct sw *sw, struct errs *errs)
 	nat->addrs = map(sw, "pool_addrs", errs);
 	nat->ports = map(sw, "pool_ports", errs);
 	nat->snat = map(sw, "snat_rules", errs);
+	nat->filter = map(sw, "nat_filter", errs);
 	nat->dnat = table_get(sw->dp, "dnat_rules");
-	nat->mappings = table_get(sw->dp, "nat_mappings");
-	nat->outside = table_get(sw->dp, "nat_outside");
+	nat->peers = table_get(sw->dp, "nat_peers");
 	nat->statics = table_get(sw->dp, "nat_statics");
 	nat->used = table_get(sw->dp, "nat_used");
 	nat->counted = table_get(sw->dp, "nat_counted");
 	nat->ifaces = table_get(sw->dp, "ifaces");
-	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->dnat || !nat->mappings ||
-	    !nat->outside || !nat->statics || !nat->used || !nat->counted || !nat->ifaces)
+	if (!nat->pools || !nat->members || !nat->addrs || !nat->ports || !nat->snat || !nat->filter || !nat->dnat ||
+	    !nat->peers || !nat->statics || !nat->used || !nat->counted || !nat->ifaces)
 		err = -ENOENT;
 	else
+		err = nattab_open(&nat->tab, table_get(sw->dp, "flow_table"), table_get(sw->dp, "nat_words"),
+				  table_get(sw->dp, "nat_mappings"), table_get(sw->dp, "nat_ways"));
+	if (!err)
 		err = read_back(nat, sw->control);
 	for (size_t i = 0; i < nat->n_rules; i++)
 		nat->rules[i].alive = true;

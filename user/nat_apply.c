@@ -255,6 +255,18 @@ static int dnat_gone(const void *key, void *value, void *arg)
 	return d->err;
 }
 
+/* Which slot an address has: by its mark the data plane finds whose a port of it is. */
+static void mark_slots(struct nat_plan *plan)
+{
+	for (size_t i = 0; plan->n_dnat && i < plan->n_addrs; i++) {
+		struct dnat_key key = {.daddr = plan->addrs[i].addr, .vrf = plan->addrs[i].vrf, .proto = DNAT_PROTO_MARK};
+		struct nat_plan_dnat *d = bsearch(&key, plan->dnat, plan->n_dnat, sizeof(*d), by_dnat_key);
+
+		if (d)
+			d->rule.pool_addr = (uint16_t)(plan->addrs[i].slot + 1);
+	}
+}
+
 static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
 {
 	struct dnat_diff d = {.nat = nat, .plan = plan};
@@ -337,9 +349,13 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	if (err)
 		return errs_fail(errs, ENOSPC, "nat: more than %d pools", POOL_MAX - 1);
 	apply_pools(sw->nat, plan);
+	err = nat_filter_widen(sw->nat, plan);
+	if (err)
+		return errs_fail(errs, -err, "nat: %s", strerror(-err));
 	err = apply_masquerade(sw, plan);
 	if (err)
 		return errs_fail(errs, -err, "nat: interfaces: %s", strerror(-err));
+	mark_slots(plan);
 	err = apply_dnat(sw->nat, plan, errs);
 	if (err)
 		return err;
@@ -350,5 +366,6 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	sw->nat->has_limits = plan->has_limits;
 	sw->nat->own_is_open = plan->own_is_open;
 	apply_snat(sw, plan);
+	nat_filter_settle(sw->nat, plan);
 	return drop_addrs(sw, taken, errs);
 }

@@ -1,6 +1,7 @@
 /* nat_explain.c: what the rules of NAT would make of a packet, read from the tables that the data plane reads, in its order
  * (bpf/nat.h). Nothing is allocated: which port of a pool a connection would get is not said.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -41,26 +42,28 @@ static bool find_rule(const struct nat *nat, const struct nat_packet *p, struct 
 }
 
 /* An address that NAT answers for, and no rule forwards: a mapping may let the packet in. */
-static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, bool own)
+static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, const struct dnat_rule *mark)
 {
-	struct nat_outside_key key = {.addr = p->daddr, .port = p->dport, .vrf = p->vrf, .proto = p->proto};
 	struct nat_found none = {.vrf = p->vrf}, f = none;
-	struct nat_outside o, sent;
+	struct nat_peer_key key = {.remote = p->saddr};
+	struct nat_peer sent;
+	struct nat_mapping m;
 
 	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
 		return none;
-	f.action = own ? NULL : "filtered";
-	if (table_lookup(sw->nat->outside, &key, &o))
+	f.action = mark->flags & DNAT_F_OWN ? NULL : "filtered";
+	key.way = NAT_WAY(mark->pool_addr - 1u, nat_class(p->proto), ntohs(p->dport));
+	if (!mark->pool_addr || nattab_find_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
 		return f;
-	key.remote = p->saddr;
-	if (o.filtering == NAT_FILTER_ADDRESS_PORT ||
-	    (o.filtering == NAT_FILTER_ADDRESS &&
-	     (table_lookup(sw->nat->outside, &key, &sent) || memcmp(&sent.inside, &o.inside, sizeof(sent.inside))))) {
+	if (m.filtering == NAT_FILTER_ADDRESS_PORT ||
+	    (m.filtering == NAT_FILTER_ADDRESS &&
+	     (table_lookup(sw->nat->peers, &key, &sent) || memcmp(&sent.addr, &m.inside.addr, sizeof(sent.addr)) ||
+	      sent.port != m.inside.port || sent.vrf != m.inside.vrf))) {
 		if (p->proto == IPPROTO_TCP)
 			f.action = "filtered";
 		return f;
 	}
-	return (struct nat_found){nat_rule_name(sw, o.rule), "mapping", o.inside.addr, o.inside.port, o.inside.vrf};
+	return (struct nat_found){nat_rule_name(sw, m.rule), "mapping", m.inside.addr, m.inside.port, m.inside.vrf};
 }
 
 struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p)
@@ -83,7 +86,7 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 		f.addr = moved(&s.to, s.len, &p->daddr);
 		return f;
 	}
-	return marked ? find_mapping(sw, p, mark.flags & DNAT_F_OWN) : f;
+	return marked ? find_mapping(sw, p, &mark) : f;
 }
 
 struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface)

@@ -7,6 +7,7 @@
 #define SLUICE_NAT_PRIV_H
 
 #include "hash.h"
+#include "nattab.h"
 #include "sw.h"
 
 /* The elements of `pool_members`: an mmap-ed array has a stride of 8 bytes. */
@@ -31,9 +32,11 @@ struct nat {
 	struct pool_addr *addrs;     /* mmap-ed, POOL_ADDR_MAX */
 	struct pool_ports *ports;    /* mmap-ed, POOL_ADDR_MAX * POOL_CLASSES */
 	struct snat_rule *snat;	     /* mmap-ed, two banks of SNAT_RULE_MAX */
-	struct table *dnat, *mappings, *outside, *ifaces, *statics, *used, *counted;
+	struct nat_filter *filter;   /* mmap-ed */
+	struct nattab tab;	     /* the mappings */
+	struct table *dnat, *peers, *ifaces, *statics, *used, *counted;
 	bool has_limits;  /* some rule has: hosts are counted */
-	bool has_remotes; /* some rule filters by remote address: `nat_outside` has entries for those */
+	bool has_remotes; /* some rule filters by remote address: `nat_peers` has entries for those */
 	bool counting;
 	struct hash hosts;
 	bool own[POOL_ADDR_MAX];   /* slots that are an interface's address */
@@ -105,6 +108,10 @@ void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan);
 /* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */
 int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
 
+/* ---- nat_filter.c: before the first rule is changed, and after the last one. */
+int nat_filter_widen(struct nat *nat, const struct nat_plan *plan);
+void nat_filter_settle(struct nat *nat, const struct nat_plan *plan);
+
 /* ---- nat.c */
 /* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */
 uint16_t nat_rule_take(struct nat *nat, const char *name);
@@ -131,13 +138,13 @@ int nat_sweep_open(struct nat *nat);
 void nat_sweep_close(struct nat *nat);
 void nat_sweep_begin(struct nat *nat, uint64_t now_ns);
 void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port /* host order */);
-/* table_each_some() over the mappings; *cursor NULL: the end. */
-int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max);
-/* Likewise over `nat_outside`, when mappings have gone: entries that lead to none go too. */
-int nat_sweep_outside(struct nat *nat, void **cursor, size_t max);
+/* Some slots of the mappings' table from *at on. True: there are more. */
+bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max);
+/* table_each_some() over `nat_peers`, when mappings have gone: entries that lead to none go too. *cursor NULL: the end. */
+int nat_sweep_peers(struct nat *nat, void **cursor, size_t max);
 /* Is the address still the one that the slot (index + 1) stands for? */
 bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a);
-void nat_sweep_outside_soon(struct nat *nat); /* in this pass, whenever it was done last */
+void nat_sweep_peers_soon(struct nat *nat); /* in this pass, whenever it was done last */
 void nat_sweep_end(struct nat *nat);
 bool nat_ports_scarce(const struct nat *nat); /* an address had hardly a port left when the last pass began */
 

@@ -8,20 +8,21 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include "flow_priv.h"
 #include "nat_priv.h"
 
 /* The data plane writes used_ns once a second, by a clock of ticks. */
 #define MAPPING_GRACE_NS 2000000000ull
-#define OUTSIDE_EVERY_NS 30000000000ull
+#define PEERS_EVERY_NS	 30000000000ull
 
 struct nat_sweep {
-	uint64_t begin_ns, outside_ns; /* of this pass; before which `nat_outside` is not walked again */
+	uint64_t begin_ns, peers_ns; /* of this pass; before which `nat_peers` is not walked again */
 	/* Ports that were held at the beginning and that nobody has shown to hold: [pool_addr * POOL_CLASSES + class]. Memory is
 	 * touched for addresses in use alone. */
 	uint64_t (*unclaimed)[POOL_WORDS];
 	bool noted[POOL_ADDR_MAX];
 	bool scarce;		     /* an address has hardly a port left */
-	bool outside_due;	     /* mappings have gone since `nat_outside` was walked, or nobody knows */
+	bool peers_due;		     /* mappings have gone since `nat_peers` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
 };
 
@@ -30,7 +31,7 @@ int nat_sweep_open(struct nat *nat)
 	nat->sweep = calloc(1, sizeof(*nat->sweep));
 	if (!nat->sweep)
 		return -ENOMEM;
-	nat->sweep->outside_due = true;
+	nat->sweep->peers_due = true;
 	nat_limit_open(nat);
 	if (nat_top_open(nat))
 		return -ENOMEM;
@@ -133,30 +134,22 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 		__atomic_fetch_or(used, bit, __ATOMIC_SEQ_CST);
 }
 
-void nat_sweep_outside_soon(struct nat *nat)
+void nat_sweep_peers_soon(struct nat *nat)
 {
-	nat->sweep->outside_due = true;
-	nat->sweep->outside_ns = 0;
+	nat->sweep->peers_due = true;
+	nat->sweep->peers_ns = 0;
 }
 
-/* The mapping, and first its way back, so that nobody is let in to what is not there. */
-static void mapping_end(struct nat *nat, const struct nat_mapping_key *k, const struct nat_mapping *m)
+static void mapping_end(struct nat *nat, uint32_t i, uint32_t word)
 {
-	struct nat_outside_key key = {.port = m->port, .vrf = m->out_vrf, .proto = k->proto};
-
-	if (m->pool_addr < POOL_ADDR_MAX) {
-		key.addr = nat->addrs[m->pool_addr].addr;
-		table_delete(nat->outside, &key);
-	}
-	table_delete(nat->mappings, k);
-	nat->sweep->outside_due = nat->sweep->outside_due || nat->has_remotes;
+	nattab_end(&nat->tab, i, word, flow_now_ns());
+	nat->sweep->peers_due = nat->sweep->peers_due || nat->has_remotes;
 }
 
 /* After the flows: what is unclaimed here has no flow. */
-static int sweep_mapping(const void *key, void *value, void *arg)
+static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
 {
-	const struct nat_mapping_key *k = key;
-	const struct nat_mapping *m = value;
+	const struct nat_mapping_key *k = &m->inside;
 	struct nat *nat = arg;
 	struct nat_sweep *s = nat->sweep;
 	unsigned class = nat_class(k->proto);
@@ -164,7 +157,7 @@ static int sweep_mapping(const void *key, void *value, void *arg)
 
 	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr) ||
 	    !vrf_alive(nat->sw, k->vrf) || !vrf_alive(nat->sw, m->out_vrf)) {
-		mapping_end(nat, k, m);
+		mapping_end(nat, i, word);
 		return 0;
 	}
 	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
@@ -173,45 +166,45 @@ static int sweep_mapping(const void *key, void *value, void *arg)
 		return 0;
 	idle = claim(s, m->pool_addr, class, ntohs(m->port));
 	if (idle && m->used_ns + MAPPING_GRACE_NS < s->begin_ns)
-		mapping_end(nat, k, m);
+		mapping_end(nat, i, word);
 	return 0;
 }
 
-/* An entry whose mapping is gone, or has been made anew with another port. */
-static int sweep_outside(const void *key, void *value, void *arg)
+bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max)
 {
-	const struct nat_outside_key *k = key;
-	const struct nat_outside *o = value;
+	return nattab_each_some(&nat->tab, at, max, sweep_mapping, nat);
+}
+
+/* An entry whose mapping is gone, or is another host's now. */
+static int sweep_peer(const void *key, void *value, void *arg)
+{
+	const struct nat_peer_key *k = key;
+	const struct nat_peer *v = value;
 	struct nat *nat = arg;
 	struct nat_mapping m;
 
-	if (table_lookup(nat->mappings, &o->inside, &m) || m.pool_addr != o->pool_addr || m.port != k->port ||
-	    !vrf_alive(nat->sw, k->vrf))
-		table_delete(nat->outside, key);
+	if (nattab_find_way(&nat->tab, k->way, &m) == NATTAB_NONE || memcmp(&m.inside.addr, &v->addr, sizeof(v->addr)) ||
+	    m.inside.port != v->port || m.inside.vrf != v->vrf)
+		table_delete(nat->peers, key);
 	return 0;
 }
 
-int nat_sweep_outside(struct nat *nat, void **cursor, size_t max)
+int nat_sweep_peers(struct nat *nat, void **cursor, size_t max)
 {
 	struct nat_sweep *s = nat->sweep;
 	int err;
 
-	if (!*cursor && (!s->outside_due || s->begin_ns < s->outside_ns))
+	if (!*cursor && (!s->peers_due || s->begin_ns < s->peers_ns))
 		return 0;
 	if (!*cursor)
-		s->outside_ns = s->begin_ns + OUTSIDE_EVERY_NS;
-	s->outside_due = false;
-	err = table_each_some(nat->outside, cursor, max, sweep_outside, nat);
+		s->peers_ns = s->begin_ns + PEERS_EVERY_NS;
+	s->peers_due = false;
+	err = table_each_some(nat->peers, cursor, max, sweep_peer, nat);
 	/* An entry that was deleted under the cursor may end the walk early: at worst what is left waits for the next mapping
 	 * that goes. */
 	if (err)
-		s->outside_due = true;
+		s->peers_due = true;
 	return err;
-}
-
-int nat_sweep_mappings(struct nat *nat, void **cursor, size_t max)
-{
-	return table_each_some(nat->mappings, cursor, max, sweep_mapping, nat);
 }
 
 void nat_sweep_end(struct nat *nat)

@@ -121,6 +121,8 @@ static void fill_head(struct next *n)
 	t->buckets4 = table_capacity(next_table(n, "flow_words4"));
 	t->buckets6 = table_capacity(next_table(n, "flow_words6"));
 	t->half_lines = table_capacity(next_table(n, "half_open"));
+	t->nat_buckets = table_capacity(next_table(n, "nat_words"));
+	t->nat_lines = table_capacity(next_table(n, "nat_ways"));
 }
 
 int next_make(struct datapath *dp, const struct settings_cfg *sizes, struct next **ret, struct errs *errs)

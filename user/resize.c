@@ -9,6 +9,7 @@
 #include "flowtab.h"
 #include "job.h"
 #include "log.h"
+#include "nattab.h"
 #include "next.h"
 #include "resize.h"
 
@@ -47,7 +48,7 @@ static bool is_size(const struct sw *sw, const struct settings_cfg *s)
 {
 	return table_capacity(table_get(sw->dp, "flow_words4")) == flowtab_buckets(2 * s->max_flows) &&
 	       table_capacity(table_get(sw->dp, "flow_words6")) == flowtab_buckets(2 * s->max_flows6) &&
-	       table_capacity(table_get(sw->dp, "nat_mappings")) == s->max_flows + s->max_flows6;
+	       table_capacity(table_get(sw->dp, "nat_words")) == nattab_buckets(s->max_flows + s->max_flows6);
 }
 
 int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs)

@@ -313,9 +313,9 @@ void rib_urgent(struct rib *rib, bool urgent)
 	rib->urgent = urgent;
 }
 
-void rib_hurry(struct rib *rib)
+bool rib_urgent_pending(const struct rib *rib)
 {
-	rib->hurry = true;
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways);
 }
 
 /* ---- looking */

@@ -72,10 +72,10 @@ void rib_begin(struct rib *rib, uint8_t source);
 void rib_sweep(struct rib *rib, uint8_t source);
 /* The same in pieces, by a cursor over that source, at most so many routes. True: all done. */
 bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max);
-/* What is told from now on (or no longer) goes before everything else; and the next rib_settle() finishes it, however long it
- * takes. */
+/* What is told from now on (or no longer) goes before everything else; and whether something of it, or a way, is not settled yet.
+ */
 void rib_urgent(struct rib *rib, bool urgent);
-void rib_hurry(struct rib *rib);
+bool rib_urgent_pending(const struct rib *rib);
 /* One way for routes from VRF to VRF. Of the routes in force in `from` those come into `to` whose prefix the first of `prefixes`
  * to match permits; none at all: every one. What `from` itself has imported stays there. An interface's own and its broadcast
  * addresses go with its connected prefix; the addresses of NAT never do. Of several rules for one prefix and VRF the route of

@@ -89,7 +89,6 @@ struct rib {
 	size_t room;		    /* prefixes that left the FIB since routes were refused */
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool urgent;		    /* what is told now goes before everything else */
-	bool hurry;		    /* the next settle finishes what is urgent */
 	bool changed;		    /* something was written since the last settle */
 };
 

@@ -181,16 +181,16 @@ static int select_dirty(struct rib *rib, struct rib_list *dirty, uint64_t end)
 /* Works out ways and chooses routes, as often as what depends on other routes needs it. */
 static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 {
-	uint64_t urgent_end = rib->hurry ? 0 : end;
 	int r;
 
 	import_some(rib, end);
 	for (;;) {
 		rib->changed = false;
-		r = resolve_dirty(rib, urgent_end);
+		r = resolve_dirty(rib, end);
 		tell_routes(rib, end);
-		if (!r)
-			r = select_dirty(rib, &rib->urgent_entries, urgent_end);
+		/* where its way leads must be known first: it would come back among all the others */
+		if (!r && list_empty(&rib->dirty_ways))
+			r = select_dirty(rib, &rib->urgent_entries, end);
 		if (!r)
 			r = select_dirty(rib, &rib->dirty_entries, end);
 		*ret_changed |= rib->changed;
@@ -229,7 +229,6 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 	retry_full(rib, budget_ns);
 	retry_refused(rib);
 	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
-	rib->hurry = false;
 	if (r)
 		return r;
 	r = fib_commit(rib->fib);

@@ -203,41 +203,42 @@ static void own_filter_write(struct routes *rs)
 		__atomic_store_n(&rs->own->bits[w], now.bits[w], __ATOMIC_RELAXED);
 }
 
-/* The sources, as far as they are not told by events. */
-static int read_sources(struct routes *rs, bool commit)
+/* The sources, as far as they are not told by events; `anew`: the model may be another one. */
+static int read_sources(struct routes *rs, bool anew)
 {
-	uint64_t signature = route_signature(rs);
+	uint64_t signature = route_signature(rs), end;
 	bool first = !rs->ready, others = first || signature != rs->signature;
 	int r;
 
-	r = route_read_configured(rs, commit || others);
+	r = route_read_configured(rs, anew || others);
 	if (r)
 		return r;
 	if (others)
 		route_reread_begin(rs);
 	rs->signature = signature;
 	/* before the first commit of the FIB it must know everything: what it is not told, it takes out */
-	r = route_reread(rs, first ? 0 : route_now_ns() + SLICE_NS);
+	end = first ? 0 : route_now_ns() + SLICE_NS;
+	r = route_statics(rs, end);
+	if (!r && rs->statics.step == REREAD_NONE)
+		r = route_reread(rs, end);
 	if (r)
 		rs->signature = 0;
 	return r;
 }
 
-static int settle(struct routes *rs, bool commit, struct errs *errs)
+static int settle(struct routes *rs, bool anew, struct errs *errs)
 {
 	bool changed = false, links = links_changed(rs), first = !rs->ready;
 	int r;
 
-	r = read_sources(rs, commit);
+	r = read_sources(rs, anew);
 	if (r)
 		return errs_fail(errs, -r, "routes: %s", strerror(-r));
 	rs->ready = true;
 	if (links)
 		rib_links_changed(rs->rib);
-	if (commit)
-		rib_hurry(rs->rib);
 	r = rib_settle(rs->rib, first ? 0 : SLICE_NS, &changed);
-	rs->host_due |= changed || links || commit;
+	rs->host_due |= changed || links || anew;
 	if (changed)
 		own_filter_write(rs);
 	if (gateways_update(rs))
@@ -253,46 +254,63 @@ static int settle(struct routes *rs, bool commit, struct errs *errs)
 
 static bool pending(const struct routes *rs)
 {
-	return rib_pending(rs->rib) || rs->reread.step != REREAD_NONE;
+	return rib_pending(rs->rib) || rs->reread.step != REREAD_NONE || rs->statics.step != REREAD_NONE;
 }
 
-static int settle_all(struct sw *sw, bool commit, struct errs *errs)
+/* Of what the configuration says; what the kernel's routes, which may be a million, make of it is not waited for. */
+static bool commit_pending(const struct routes *rs)
+{
+	return rib_urgent_pending(rs->rib) || rs->statics.step != REREAD_NONE;
+}
+
+/* A turn of it; `begins`: the first one. */
+static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs)
 {
 	struct routes *rs = sw->routes;
 	int r, r2 = 0;
 
-	r = settle(rs, commit, errs);
+	r = settle(rs, begins, errs);
 	if (r)
 		return r;
-	if (!commit && pending(rs))
+	if (commit ? commit_pending(rs) : pending(rs))
 		return -EAGAIN;
+	if (rs->host_due || rs->host_pass.step != HOST_NONE)
+		r2 = route_host_reconcile(rs, route_now_ns() + SLICE_NS, errs);
+	if (r2 == -EAGAIN)
+		return r2;
 	r = rib_refused(rs->rib, commit, errs);
-	if (rs->host_due)
-		r2 = route_host_reconcile(rs, errs);
-	rs->host_due = r2 != 0;
 	return r ? r : r2;
 }
 
-/* What the configuration says is in force at the end; what the kernel's routes, which may be a million, make of it follows in
- * slices. */
+/* What the configuration says is in force at the end; what the kernel's routes make of it follows in slices. */
 int route_reconcile(struct sw *sw, struct errs *errs)
 {
+	struct routes *rs = sw->routes;
+	bool begins = !rs->committing;
 	int r;
 
-	fib_limit(sw->routes->fib, sw->model->settings.max_routes4, sw->model->settings.max_routes6);
-	r = settle_all(sw, true, errs);
-	if (!r && pending(sw->routes) && sw->events)
+	if (begins) {
+		fib_limit(rs->fib, sw->model->settings.max_routes4, sw->model->settings.max_routes6);
+		route_host_begin(rs);
+	}
+	rs->committing = true;
+	r = settle_all(sw, true, begins, errs);
+	if (r == -EAGAIN)
+		return r;
+	rs->committing = false;
+	if (!r && (pending(rs) || rs->host_due) && sw->events)
 		events_again(sw->events);
 	return r;
 }
 
+/* While a commit is at the routes, its turns do this as well; and what the kernel refuses is the commit's to know. */
 int route_settle(struct sw *sw, struct errs *errs)
 {
 	int r;
 
-	if (!sw->routes->ready)
+	if (!sw->routes->ready || sw->routes->committing)
 		return 0;
-	r = settle_all(sw, false, errs);
+	r = settle_all(sw, false, false, errs);
 	return r ? r : neighbor_full(sw, errs);
 }
 
@@ -404,6 +422,7 @@ void route_close(struct sw *sw)
 		event_free(rs->probe_more);
 	route_audit_close(rs);
 	route_reread_end(rs);
+	route_statics_end(rs);
 	route_host_close(rs);
 	rib_close(rs->rib);
 	nexthop_close(rs->ns);

@@ -5,6 +5,9 @@
  * What the kernel has from us is kept in a small table, begun from the mirror, so that a settled state asks nothing of the
  * kernel. Routes that the kernel drops by itself (a link went down) leave the table by their event, and come back when the
  * RIB has them in force again.
+ *
+ * There may be a hundred thousand: a pass over them takes as many turns of the event loop as it needs, beside the events. What it
+ * finds in the table at its end without the mark of its round is taken out of the kernel.
  */
 #include "route_priv.h"
 
@@ -15,12 +18,15 @@
 
 #define HOST_NEXTHOPS 256
 
+#define LOOK_EVERY 32 /* routes between two looks at the clock, where the kernel is not asked */
+
 struct host_route {
 	struct hash_node node;
+	TAILQ_ENTRY(host_route) link;
 	struct prefix to;
 	uint32_t table, metric;
 	uint64_t content;
-	bool wanted;
+	uint32_t round; /* of the last pass that wanted it */
 };
 
 struct host_key {
@@ -91,16 +97,20 @@ static int host_add(struct routes *rs, const struct prefix *to, uint32_t table, 
 	h->table = table;
 	h->metric = metric_of(to, metric);
 	h->content = content;
-	h->wanted = true;
+	h->round = rs->host_pass.round;
 	if (hash_insert(&rs->host_routes, &h->node)) {
 		free(h);
 		return -ENOMEM;
 	}
+	TAILQ_INSERT_TAIL(&rs->host_list, h, link);
 	return 0;
 }
 
 static void host_drop(struct routes *rs, struct host_route *h)
 {
+	if (rs->host_pass.at == h)
+		rs->host_pass.at = TAILQ_NEXT(h, link);
+	TAILQ_REMOVE(&rs->host_list, h, link);
 	hash_remove(&rs->host_routes, &h->node);
 	free(h);
 }
@@ -130,12 +140,21 @@ void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute 
 
 /* ---- what it should have */
 
+/* A piece of a pass. */
 struct want {
 	struct routes *rs;
-	struct errs *errs;
-	int error;
-	bool apart[VRF_MAX]; /* VRFs of which the kernel is to know the connected prefixes */
+	uint64_t end_ns;
+	unsigned n;
+	int no_memory;
 };
+
+/* Is the time up? */
+static bool over(struct want *w, bool asked)
+{
+	if (!w->end_ns || (!asked && ++w->n % LOOK_EVERY))
+		return false;
+	return route_now_ns() > w->end_ns;
+}
 
 static bool is_onlink(const struct rib_view *v, const struct nexthop *nh)
 {
@@ -148,15 +167,25 @@ static bool is_onlink(const struct rib_view *v, const struct nexthop *nh)
 	return false;
 }
 
+/* The table is the kernel's, and asking for each route takes longer than all the rest. */
+static bool in_vrf(struct routes *rs, uint16_t id, uint16_t vrf)
+{
+	uint16_t *known = &rs->host_pass.vrf[id];
+	struct iface iface;
+
+	if (!*known)
+		*known = (iface_get(rs->sw, id, &iface) ? vrf : iface.vrf) + 1;
+	return *known == vrf + 1;
+}
+
 static void add_nexthop(struct routes *rs, const struct rib_view *v, uint32_t id, uint32_t weight, struct nl_nexthop *ret,
 			size_t *n)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
-	struct iface iface;
 
 	/* what leaks from one VRF into another is sluice's alone: the kernel knows no VRFs, and has the connected routes of all
 	 */
-	if (nh && nh->iface && !iface_get(rs->sw, nh->iface, &iface) && iface.vrf != v->vrf)
+	if (nh && nh->iface && !in_vrf(rs, nh->iface, v->vrf))
 		return;
 	if (!nh || *n == HOST_NEXTHOPS || !nh->iface || !iface_usable(rs->sw, nh->iface))
 		return;
@@ -196,10 +225,9 @@ static size_t kernel_form(struct routes *rs, const struct rib_view *v, struct nl
 	return n;
 }
 
-/* A route that the kernel refuses does not keep the others from it; the first error is the answer. */
-static int want_one(const struct rib_view *v, void *arg)
+/* True: the kernel was asked. A route that it refuses does not keep the others from it; the first error is the answer. */
+static bool want_one(struct want *w, const struct rib_view *v)
 {
-	struct want *w = arg;
 	struct routes *rs = w->rs;
 	struct nl_nexthop nh[HOST_NEXTHOPS];
 	struct nl_route route = {
@@ -209,73 +237,122 @@ static int want_one(const struct rib_view *v, void *arg)
 	int r;
 
 	/* one that another route stands before: the kernel, which goes by metrics, would prefer it */
-	if (!route.table || !v->active)
-		return 0;
+	if (!route.table || !v->active || (v->source == RIB_CONNECTED && !rs->host_pass.apart[v->vrf]))
+		return false;
 	route.n = kernel_form(rs, v, nh, &route.type);
 	if (route.type == RTN_UNICAST && !route.n)
-		return 0;
+		return false;
 	content = content_of(route.type, route.mtu, nh, route.n);
 	h = host_find(rs, &v->to, route.table, v->metric);
 	route.known = h;
 	if (h && h->content == content) {
-		h->wanted = true;
-		return 0;
+		h->round = rs->host_pass.round;
+		return false;
 	}
-	r = netlink_route_set(rs->sw->nl, &route, w->errs);
+	r = netlink_route_set(rs->sw->nl, &route, v->source == RIB_CONNECTED ? NULL : &rs->host_pass.errs);
 	if (r) {
-		w->error = r;
-		return 0;
+		/* a connected prefix may be another program's to put there */
+		if (v->source != RIB_CONNECTED)
+			rs->host_pass.error = r;
+	} else if (!h) {
+		w->no_memory = host_add(rs, &v->to, route.table, v->metric, content);
+	} else {
+		h->content = content;
+		h->round = rs->host_pass.round;
 	}
-	if (!h)
-		return host_add(rs, &v->to, route.table, v->metric, content);
-	h->content = content;
-	h->wanted = true;
+	return true;
+}
+
+static int want_some(const struct rib_view *v, void *arg)
+{
+	bool asked = want_one(arg, v);
+
+	return ((struct want *)arg)->no_memory || over(arg, asked);
+}
+
+/* The routes of a source; 1: time is up. */
+static int want_source(struct want *w, uint8_t source)
+{
+	struct host_pass *p = &w->rs->host_pass;
+
+	if (!p->cursor)
+		p->cursor = rib_cursor_open(w->rs->rib, source);
+	if (!p->cursor)
+		return -ENOMEM;
+	if (rib_cursor_go(w->rs->rib, p->cursor, want_some, w))
+		return w->no_memory ? w->no_memory : 1;
+	rib_cursor_close(w->rs->rib, p->cursor);
+	p->cursor = NULL;
+	p->step++;
+	p->at = TAILQ_FIRST(&w->rs->host_list);
 	return 0;
 }
 
-/* The prefixes of a VRF's interfaces, which the kernel has in the table main alone. Another program may have put one there. */
-static int want_connected(const struct rib_view *v, void *arg)
+/* What is in the kernel and should not be; 1: time is up. */
+static int sweep(struct want *w)
 {
-	struct want *w = arg;
-	struct errs unsaid = {0};
-	struct want quiet = {.rs = w->rs, .errs = &unsaid};
-	int r = w->apart[v->vrf] ? want_one(v, &quiet) : 0;
-
-	errs_free(&unsaid);
-	return r;
-}
-
-int route_host_reconcile(struct routes *rs, struct errs *errs)
-{
-	struct want w = {.rs = rs, .errs = errs};
-	struct hash_iter it = {0};
-	struct hash_node *node;
+	struct routes *rs = w->rs;
+	struct host_pass *p = &rs->host_pass;
+	struct host_route *h;
+	bool asked;
 	int r;
 
-	vrf_host_apart(rs->sw, w.apart);
-	while ((node = hash_next(&rs->host_routes, &it)))
-		hash_entry(node, struct host_route, node)->wanted = false;
-	r = rib_each(rs->rib, RIB_CONNECTED, want_connected, &w); /* gateways of the others lie in them */
-	if (!r)
-		r = rib_each(rs->rib, RIB_STATIC, want_one, &w);
-	if (!r)
-		r = rib_each(rs->rib, RIB_POOL, want_one, &w);
-	if (r)
-		return r;
-	it = (struct hash_iter){0};
-	while ((node = hash_next(&rs->host_routes, &it))) {
-		struct host_route *h = hash_entry(node, struct host_route, node);
+	while ((h = p->at)) {
 		struct nl_route route = {.to = h->to, .table = h->table, .metric = h->metric, .known = true};
 
-		if (h->wanted)
-			continue;
-		r = netlink_route_delete(rs->sw->nl, &route, errs);
+		p->at = TAILQ_NEXT(h, link);
+		asked = h->round != p->round;
+		r = asked ? netlink_route_delete(rs->sw->nl, &route, &p->errs) : 0;
 		if (r)
-			w.error = r;
-		else
+			p->error = r;
+		else if (asked)
 			host_drop(rs, h);
+		if (over(w, asked))
+			return 1;
 	}
-	return w.error;
+	p->step = HOST_NONE;
+	return 0;
+}
+
+static void pass_end(struct routes *rs)
+{
+	struct host_pass *p = &rs->host_pass;
+
+	if (p->cursor)
+		rib_cursor_close(rs->rib, p->cursor);
+	errs_free(&p->errs);
+	*p = (struct host_pass){.round = p->round};
+}
+
+void route_host_begin(struct routes *rs)
+{
+	pass_end(rs);
+	rs->host_due = true;
+}
+
+int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs)
+{
+	static const uint8_t sources[] = {[HOST_CONNECTED] = RIB_CONNECTED, [HOST_STATIC] = RIB_STATIC, [HOST_POOL] = RIB_POOL};
+	struct want w = {.rs = rs, .end_ns = end_ns};
+	struct host_pass *p = &rs->host_pass;
+	int r = 0;
+
+	if (p->step == HOST_NONE) {
+		p->round++;
+		p->step = HOST_CONNECTED; /* gateways of the others lie in them */
+		vrf_host_apart(rs->sw, p->apart);
+		rs->host_due = false; /* what changes from now on wants a pass of its own */
+	}
+	while (!r && p->step != HOST_NONE)
+		r = p->step == HOST_SWEEP ? sweep(&w) : want_source(&w, sources[p->step]);
+	if (r == 1 && p->step != HOST_NONE)
+		return -EAGAIN;
+	r = r < 0 ? r : p->error;
+	rs->host_due |= r != 0;
+	for (size_t i = 0; i < p->errs.n; i++)
+		errs_fail(errs, -r, "%s", p->errs.v[i].text);
+	pass_end(rs);
+	return r;
 }
 
 /* ---- life */
@@ -290,6 +367,7 @@ static int adopt(const struct kroute *k, void *arg)
 void route_host_open(struct routes *rs)
 {
 	hash_init(&rs->host_routes, host_hash_of);
+	TAILQ_INIT(&rs->host_list);
 	mirror_each_route(rs->sw->mirror, 0, adopt, rs);
 }
 
@@ -298,6 +376,7 @@ void route_host_close(struct routes *rs)
 	struct hash_iter it = {0};
 	struct hash_node *node;
 
+	pass_end(rs);
 	while ((node = hash_next(&rs->host_routes, &it)))
 		free(hash_entry(node, struct host_route, node));
 	hash_free(&rs->host_routes);

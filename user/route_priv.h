@@ -7,6 +7,7 @@
 #ifndef SLUICE_ROUTE_PRIV_H
 #define SLUICE_ROUTE_PRIV_H
 
+#include <sys/queue.h>
 #include "fib.h"
 #include "hash.h"
 #include "nexthop.h"
@@ -19,7 +20,7 @@ struct drain {
 	uint16_t iface;
 };
 
-/* The kernel's routes being read anew from the mirror. */
+/* The kernel's routes being read anew from the mirror, or the static ones from the model. */
 struct reread {
 	int step; /* REREAD_*; from REREAD_SWEEP on one for each source */
 	size_t at;
@@ -27,6 +28,20 @@ struct reread {
 };
 
 enum { REREAD_NONE, REREAD_WALK, REREAD_SWEEP };
+
+/* What the kernel has from us being brought to what it should have: route_host.c. */
+struct host_pass {
+	int step; /* HOST_* */
+	uint32_t round;
+	struct rib_cursor *cursor;
+	struct host_route *at;
+	uint16_t vrf[IFACE_MAX]; /* of the interfaces, plus 1; 0: not looked up yet */
+	bool apart[VRF_MAX];	 /* VRFs of which the kernel is to know the connected prefixes */
+	int error;		 /* the first one */
+	struct errs errs;
+};
+
+enum { HOST_NONE, HOST_CONNECTED, HOST_STATIC, HOST_POOL, HOST_SWEEP };
 
 struct routes {
 	struct sw *sw;
@@ -39,21 +54,29 @@ struct routes {
 	bool ready;			 /* every source was read once: the FIB of a former life may be replaced */
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
-	struct reread reread;
+	struct reread reread, statics;
+	bool committing;	  /* a commit has begun with the routes, and is not through */
 	bool host_due;		  /* what the kernel has from us may not be what it should have */
 	uint32_t *probed_s;	  /* when a nexthop's gateway was last asked for; 0: never */
 	uint32_t probe_at;	  /* the nexthop that was looked at last */
 	struct event *probe_more; /* more gateways are due than were asked for */
 	struct drain *drains;
 	size_t n_drains;
-	struct hash host_routes; /* static routes that the kernel has from us */
+	struct hash host_routes;	    /* static routes that the kernel has from us */
+	TAILQ_HEAD(, host_route) host_list; /* the same, one after another */
+	struct host_pass host_pass;
 	struct audit *audit;
 };
 
 uint64_t route_now_ns(void); /* CLOCK_MONOTONIC */
 
-/* route_source.c. What the configuration has, and the addresses of the interfaces; `all`: not those alone. -ENOMEM. */
+/* route_source.c. What the configuration has, and the addresses of the interfaces; `all`: not those alone, and the static routes
+ * are begun with. -ENOMEM. */
 int route_read_configured(struct routes *rs, bool all);
+/* The static routes anew, likewise: rs->statics.step says whether something is left. */
+void route_statics_begin(struct routes *rs);
+int route_statics(struct routes *rs, uint64_t end_ns);
+void route_statics_end(struct routes *rs);
 /* Every kernel route anew: begun, and done until `end_ns` (0: to the end); rs->reread.step says whether something is left.
  * -ENOMEM. */
 void route_reread_begin(struct routes *rs);
@@ -103,6 +126,11 @@ void route_host_open(struct routes *rs);
 void route_host_close(struct routes *rs);
 /* The kernel said that a route of ours came or went. */
 void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
-int route_host_reconcile(struct routes *rs, struct errs *errs);
+/* A pass that is under way is given up: what it goes by may have changed. */
+void route_host_begin(struct routes *rs);
+/* A pass. Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told
+ * at the end.
+ */
+int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs);
 
 #endif

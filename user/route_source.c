@@ -23,6 +23,7 @@ static const struct {
 
 #define KERNEL_DISTANCE 10
 #define REREAD_PIECE	256 /* routes between two looks at the clock */
+#define STATIC_PIECE	64
 
 static uint8_t distance_of(uint8_t protocol)
 {
@@ -190,20 +191,57 @@ static int put_static(struct routes *rs, const struct route_cfg *cfg)
 	return r;
 }
 
-static int read_static(struct routes *rs)
+/* There may be a hundred thousand: in pieces, as the kernel's are. */
+void route_statics_end(struct routes *rs)
+{
+	if (rs->statics.cursor)
+		rib_cursor_close(rs->rib, rs->statics.cursor);
+	rs->statics = (struct reread){0};
+}
+
+void route_statics_begin(struct routes *rs)
+{
+	route_statics_end(rs);
+	rib_begin(rs->rib, RIB_STATIC);
+	rs->statics.step = REREAD_WALK;
+}
+
+/* A piece of those that the configuration has; then of those that it has no more. */
+static int statics_piece(struct routes *rs)
 {
 	const struct model *m = rs->sw->model;
-	size_t i;
-	int r;
+	struct reread *rr = &rs->statics;
+	size_t end = rr->at + STATIC_PIECE < m->n_routes ? rr->at + STATIC_PIECE : m->n_routes;
+	int r = 0;
 
-	rib_begin(rs->rib, RIB_STATIC);
-	for (i = 0; i < m->n_routes; i++) {
-		r = put_static(rs, &m->routes[i]);
-		if (r)
-			return r;
+	if (rr->step == REREAD_WALK) {
+		for (; rr->at < end && !r; rr->at++)
+			r = put_static(rs, &m->routes[rr->at]);
+		if (!r && rr->at == m->n_routes)
+			rr->step = REREAD_SWEEP;
+		return r;
 	}
-	rib_sweep(rs->rib, RIB_STATIC);
+	if (!rr->cursor)
+		rr->cursor = rib_cursor_open(rs->rib, RIB_STATIC);
+	if (!rr->cursor)
+		return -ENOMEM;
+	if (rib_sweep_some(rs->rib, rr->cursor, REREAD_PIECE))
+		route_statics_end(rs);
 	return 0;
+}
+
+int route_statics(struct routes *rs, uint64_t end_ns)
+{
+	int r = 0;
+
+	rib_urgent(rs->rib, true);
+	while (rs->statics.step != REREAD_NONE && !r) {
+		r = statics_piece(rs);
+		if (end_ns && route_now_ns() > end_ns)
+			break;
+	}
+	rib_urgent(rs->rib, false);
+	return r;
 }
 
 /* ---- the kernel */
@@ -419,10 +457,10 @@ int route_read_configured(struct routes *rs, bool all)
 	if (!r)
 		r = read_addresses(rs);
 	if (!r && all)
-		r = read_static(rs);
-	if (!r && all)
 		r = route_read_pools(rs);
 	rib_urgent(rs->rib, false);
+	if (!r && all)
+		route_statics_begin(rs);
 	return r;
 }
 

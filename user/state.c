@@ -14,6 +14,8 @@
 #include "file.h"
 #include "state.h"
 
+#define BASE_HEADER "# sluice: the model of the configuration file\n"
+
 uint64_t state_now_s(void)
 {
 	struct timespec ts = {0};
@@ -40,20 +42,34 @@ static void state_path(const struct state *s, const char *name, char buf[FILE_PA
 	snprintf(buf, FILE_PATH, "%s/%s", s->dir, name);
 }
 
-static int write_model(struct state *s, const char *name, const char *header, const struct model *m, struct errs *errs)
+/* `yaml` NULL: there was no memory for it. */
+static int write_text(struct state *s, const char *name, const char *header, const char *yaml, struct errs *errs)
 {
 	char path[FILE_PATH];
-	char *yaml = model_yaml(m);
 	int r;
 
 	if (!yaml)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	state_path(s, name, path);
 	r = file_write(path, header, yaml, 0640);
-	free(yaml);
 	if (r)
 		return errs_fail(errs, -r, "%s cannot be written: %s", path, strerror(-r));
 	return 0;
+}
+
+static int write_model(struct state *s, const char *name, const char *header, const struct model *m, struct errs *errs)
+{
+	char *yaml = model_yaml(m);
+	int r = write_text(s, name, header, yaml, errs);
+
+	free(yaml);
+	return r;
+}
+
+static void written_free(struct state_written *w)
+{
+	free(w->yaml);
+	*w = (struct state_written){0};
 }
 
 /* The value after " KEY=" in the header line. */
@@ -177,6 +193,8 @@ void state_close(struct state *s)
 		close(s->lock_fd);
 	}
 	model_free(s->base);
+	written_free(&s->written);
+	written_free(&s->former);
 	free(s->config);
 	free(s);
 }
@@ -236,43 +254,59 @@ void state_saved_free(struct state_saved *saved)
 	memset(saved, 0, sizeof(*saved));
 }
 
-json_t *state_runtime_changes(const struct state *s, const struct model *running)
+/* How many changes lead from the base to the running model; negative: there is no base, or no memory. */
+static int runtime_changes(const struct state *s, const struct model *running)
 {
-	return s->base ? model_diff(s->base, running) : NULL;
+	json_t *diff = s->base ? model_diff(s->base, running) : NULL;
+	int n = diff ? (int)json_array_size(diff) : -1;
+
+	json_decref(diff);
+	return n;
+}
+
+static int write_running(struct state *s, const char *yaml, struct errs *errs)
+{
+	char header[256], text[40] = "";
+
+	if (s->has_hash)
+		snprintf(text, sizeof(text), " config-hash=%016" PRIx64, s->hash);
+	snprintf(header, sizeof(header), "# sluice: running model%s changed-at-run-time=%s\n", text, s->changes ? "yes" : "no");
+	return write_text(s, "running.yaml", header, yaml, errs);
 }
 
 int state_write(struct state *s, const struct model *running, const struct model *base, uint64_t hash, struct errs *errs)
 {
+	struct state_written now = {model_yaml(running), running};
 	struct model *copy = base ? model_copy(base) : NULL;
 	struct state was = *s;
-	char header[256], text[40] = "";
-	json_t *changes;
 	int r = 0;
 
+	if (base && !copy) {
+		free(now.yaml);
+		return errs_fail(errs, ENOMEM, "out of memory");
+	}
 	if (base) {
-		if (!copy)
-			return errs_fail(errs, ENOMEM, "out of memory");
 		s->base = copy;
 		s->hash = hash;
 		s->has_hash = true;
-		r = write_model(s, "base.yaml", "# sluice: the model of the configuration file\n", base, errs);
+		r = base == running ? write_text(s, "base.yaml", BASE_HEADER, now.yaml, errs)
+				    : write_model(s, "base.yaml", BASE_HEADER, base, errs);
 	}
-	if (!r) {
-		changes = state_runtime_changes(s, running);
-		if (s->has_hash)
-			snprintf(text, sizeof(text), " config-hash=%016" PRIx64, s->hash);
-		snprintf(header, sizeof(header), "# sluice: running model%s changed-at-run-time=%s\n", text,
-			 !changes || json_array_size(changes) ? "yes" : "no");
-		json_decref(changes);
-		r = write_model(s, "running.yaml", header, running, errs);
-	}
-	if (r && base) {
-		model_free(s->base);
+	s->changes = runtime_changes(s, running);
+	if (!r)
+		r = write_running(s, now.yaml, errs);
+	if (r) {
+		model_free(copy);
+		free(now.yaml);
 		*s = was;
-	} else if (base) {
-		model_free(was.base);
+		return r;
 	}
-	return r;
+	if (base)
+		model_free(was.base);
+	written_free(&s->former);
+	s->former = was.written;
+	s->written = now;
+	return 0;
 }
 
 int state_write_pending(struct state *s, const struct model *back, uint64_t deadline_s, struct errs *errs)
@@ -303,6 +337,7 @@ int state_clear_pending(struct state *s, struct errs *errs)
 int state_push_history(struct state *s, const struct model *former, uint64_t replaced_s, struct errs *errs)
 {
 	char from[FILE_PATH], to[FILE_PATH], name[32], header[80];
+	int r;
 
 	for (int i = STATE_HISTORY - 1; i >= 1; i--) {
 		snprintf(name, sizeof(name), "history-%d.yaml", i);
@@ -316,7 +351,10 @@ int state_push_history(struct state *s, const struct model *former, uint64_t rep
 		}
 	}
 	snprintf(header, sizeof(header), "# sluice: a former model replaced=%" PRIu64 "\n", replaced_s);
-	return write_model(s, "history-1.yaml", header, former, errs);
+	r = s->former.of == former ? write_text(s, "history-1.yaml", header, s->former.yaml, errs)
+				   : write_model(s, "history-1.yaml", header, former, errs);
+	written_free(&s->former);
+	return r;
 }
 
 int state_save_config(struct state *s, const struct model *running, struct errs *errs)

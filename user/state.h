@@ -22,13 +22,21 @@
 #define STATE_HISTORY 10
 #define STATE_DIR_MAX 200
 
+/* A running model as it was written: it becomes history, mostly with the next change. */
+struct state_written {
+	char *yaml;
+	const struct model *of; /* not to be followed: it may be gone */
+};
+
 struct state {
 	char dir[STATE_DIR_MAX];
 	char *config; /* path of the configuration file */
 	int lock_fd;
-	bool has_hash;	    /* a configuration file was read, ever */
-	uint64_t hash;	    /* of the configuration file as it was last read or written */
-	struct model *base; /* the model as that file had it; NULL: none */
+	bool has_hash;			      /* a configuration file was read, ever */
+	uint64_t hash;			      /* of the configuration file as it was last read or written */
+	struct model *base;		      /* the model as that file had it; NULL: none */
+	struct state_written written, former; /* the last running model, and the one before it */
+	int changes; /* of the running model against it, when that was last written; negative: there is no base */
 };
 
 /* What a former life left behind. Models are the caller's. */
@@ -66,9 +74,6 @@ int state_push_history(struct state *s, const struct model *former, uint64_t rep
 int state_save_config(struct state *s, const struct model *running, struct errs *errs);
 /* Every file, the lock too, and the directory: the instance has ended for good. Only state_close() may follow. */
 int state_remove(struct state *s, struct errs *errs);
-
-/* Changes of `running` against the base, as model_diff(); NULL when there is no base. */
-json_t *state_runtime_changes(const struct state *s, const struct model *running);
 
 uint64_t state_now_s(void); /* CLOCK_BOOTTIME, seconds */
 

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include "text.h"
@@ -193,6 +194,28 @@ static int digits(const char **s, uint64_t *ret)
 	*s = p;
 	*ret = v;
 	return 0;
+}
+
+const char *proto_text(uint8_t proto, char buf[4])
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	case IPPROTO_ICMP:
+		return "icmp";
+	case IPPROTO_ICMPV6:
+		return "icmpv6";
+	case IPPROTO_GRE:
+		return "gre";
+	case IPPROTO_ESP:
+		return "esp";
+	case IPPROTO_SCTP:
+		return "sctp";
+	}
+	snprintf(buf, 4, "%u", proto);
+	return buf;
 }
 
 int u32_parse(const char *s, uint32_t min, uint32_t max, uint32_t *ret)

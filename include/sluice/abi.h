@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 3
+#define SLUICE_ABI_VERSION 4
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -394,9 +394,11 @@ _Static_assert(sizeof(struct flow_bucket) == 64, "struct flow_bucket");
 struct flow_table {
 	__u32 buckets4, buckets6;
 	__u64 hash_key[FLOW_HASH_KEYS];
-	__u32 half_lines; /* of `half_open` */
+	__u32 half_lines;  /* of `half_open` */
+	__u32 nat_buckets; /* of `nat_words` */
+	__u32 nat_lines;   /* of `nat_ways` */
 	__u32 pad;
-	__u64 reserved[3];
+	__u64 reserved[2];
 };
 _Static_assert(sizeof(struct flow_table) == 128, "struct flow_table");
 
@@ -609,8 +611,8 @@ struct pool_ports {
 };
 _Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
 
-/* Map `nat_mappings`: what an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1; unless the rule
- * wants it otherwise, see `remote`). A mapping holds its port; sluiced takes it away when no flow has used it for a while. */
+/* What an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1; unless the rule wants it otherwise,
+ * see `remote`). A mapping holds its port; sluiced takes it away when no flow has used it for a while. */
 struct nat_mapping_key {
 	struct addr addr;
 	__be16 port;
@@ -623,40 +625,65 @@ struct nat_mapping_key {
 };
 _Static_assert(sizeof(struct nat_mapping_key) == 32, "struct nat_mapping_key");
 
+/* The mappings: an array of entries (map `nat_mappings`), found from inside by buckets (`nat_words`), from outside by ways
+ * (`nat_ways`); all are written by the data plane and by sluiced through mmap. A key may stand in two buckets, by two halves of
+ * its hash; entry bucket * NAT_SLOTS + i belongs to word[i], which says what becomes of it as a flow's does (FLOW_WORD_*). */
+#define NAT_SLOTS 15
+
+struct nat_bucket {
+	__u32 word[NAT_SLOTS];
+	__u32 lock; /* NAT_LOCK_*, and from NAT_LOCK_STEP on how many keys with this first bucket have been inserted */
+};
+#define NAT_LOCK_HELD	 1 /* a key with this first bucket is being inserted: the same key is never inserted twice */
+#define NAT_LOCK_SPILLED 2 /* such a key has gone into its second bucket: who does not find one looks there, too */
+#define NAT_LOCK_STEP	 4
+_Static_assert(sizeof(struct nat_bucket) == 64, "struct nat_bucket");
+
 struct nat_mapping {
-	__u32 pool_addr; /* index in `pool_addrs` */
-	__be16 port;
-	__u16 out_vrf; /* of its entry in `nat_outside` */
-	__u64 used_ns; /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
-	__u16 rule;
-	__u16 pad;
-	__u32 opened; /* flows that were ever opened through it: 1, 2 for more, NAT_MAPPING_ENDS */
-};
-#define NAT_MAPPING_ENDS 0x80000000u /* its only flow has ended and takes it along: not to be used any more */
-_Static_assert(sizeof(struct nat_mapping) == 24, "struct nat_mapping");
-
-/* Map `nat_outside`: whose an outside address and port are. With `remote` 0 it is the mapping itself, written and deleted with
- * it; else a remote address that the mapping has sent to, where the rule's filtering asks for that. */
-struct nat_outside_key {
-	struct addr addr;
-	struct addr remote;
-	__be16 port;
-	__u16 vrf; /* outside */
-	__u8 proto;
-	__u8 pad[3];
-};
-_Static_assert(sizeof(struct nat_outside_key) == 40, "struct nat_outside_key");
-
-struct nat_outside {
-	struct nat_mapping_key inside; /* the key of the mapping */
-	__u32 pool_addr;
-	__u16 out_iface; /* where the mapping's first packet left */
+	struct nat_mapping_key inside;
+	__u64 used_ns;	 /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
+	__u32 opened;	 /* flows that were ever opened through it, or to it: 1, 2 for more, NAT_MAPPING_ENDS */
+	__u32 pool_addr; /* outside: index in `pool_addrs`, */
+	__be16 port;	 /* port, */
+	__u16 out_vrf;	 /* VRF, */
+	__u16 out_iface; /* and where the first packet left */
 	__u16 rule;
 	__u8 filtering; /* enum nat_filtering */
-	__u8 joined;	/* somebody has opened a flow to the mapping */
-	__u8 pad[6];
+	__u8 pad[7];
 };
-_Static_assert(sizeof(struct nat_outside) == 48, "struct nat_outside");
+#define NAT_MAPPING_ENDS 0x80000000u /* its only flow has ended and takes it along: not to be used any more */
+_Static_assert(sizeof(struct nat_mapping) == 64, "struct nat_mapping");
+
+/* Map `nat_ways`: whose an outside port is, in lines of NAT_WAYS. Each stands in one of two lines, by two halves of its hash:
+ *
+ *   63..32  index of the mapping + 1; the whole way is 0: free
+ *   31..0   NAT_WAY()
+ *
+ * A way is written before its mapping can be found from inside, and taken away before that is gone, so there is none that leads
+ * nowhere. */
+#define NAT_WAYS			8
+#define NAT_WAY(pool_addr, class, port) ((__u32)(pool_addr) << 18 | (__u32)(class) << 16 | (__u32)(port)) /* port: host order */
+
+struct nat_line {
+	__u64 way[NAT_WAYS];
+};
+_Static_assert(sizeof(struct nat_line) == 64, "struct nat_line");
+
+/* Map `nat_peers`: remote addresses that a mapping has sent to, where the rule's filtering asks for that. */
+struct nat_peer_key {
+	struct addr remote;
+	__u32 way; /* NAT_WAY() */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct nat_peer_key) == 24, "struct nat_peer_key");
+
+struct nat_peer {
+	struct addr addr; /* whose the port was then: inside */
+	__be16 port;
+	__u16 vrf;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct nat_peer) == 24, "struct nat_peer");
 
 /* Maps `nat_used`, `nat_counted`: what an inside host has of a rule that sets limits. The data plane only adds to nat_used, for
  * ever; sluiced counts what there is once a pass, and writes beside it what nat_used said when it began to count. What a host
@@ -736,13 +763,37 @@ _Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
 
 struct dnat_rule {
 	struct addr to;
-	__be16 to_port; /* 0: unchanged */
-	__u16 rule;	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, 0: none */
-	__u16 vrf;	/* where `to` is */
-	__u16 flags;	/* DNAT_F_* */
+	union {
+		__be16 to_port;	 /* 0: unchanged */
+		__u16 pool_addr; /* of a mark: index in `pool_addrs` + 1; 0: mappings have no ports there */
+	};
+	__u16 rule;  /* id, stable by name; of a mark: the interface that a packet to the address would leave by, 0: none */
+	__u16 vrf;   /* where `to` is */
+	__u16 flags; /* DNAT_F_* */
 	char name[SLUICE_LABEL];
 };
 _Static_assert(sizeof(struct dnat_rule) == 56, "struct dnat_rule");
+
+/* Map `nat_filter`: one element, mmap-ed by sluiced: which packets no rule can concern, told by a few words. What is not set is
+ * surely not concerned, what is set may be. A source rule has a bit, the place of the rule modulo NAT_FILTER_RULES, in the words
+ * of everything that it may match: it matches no packet to whose source, destination and way out no bit is common. Before rules
+ * change, what the new ones concern is added; what only the old ones did is taken away afterwards. */
+#define NAT_FILTER_MARKS   65536
+#define NAT_FILTER_MARK(a) ((((a)->a32[0] ^ (a)->a32[1] ^ (a)->a32[2] ^ (a)->a32[3]) * 0x9e3779b1u) >> 16)
+#define NAT_FILTER_RULES   31
+#define NAT_FILTER_STATIC  (1u << 31)		/* of a destination: a static rule's outside prefix may hold it */
+#define NAT_FILTER_HALF(a) ((__u16)(a)->a32[3]) /* IPv4: the first two bytes as they stand in memory */
+
+struct nat_filter {
+	__u32 ready; /* 0: nothing is known; a rule may concern any packet */
+	__u32 dst6;  /* IPv6: destinations are not told apart */
+	__u32 src6;  /* nor sources */
+	__u32 pad;
+	__u64 marks[NAT_FILTER_MARKS / 64]; /* destinations that have a mark in `dnat_rules`, by hash */
+	__u32 out[IFACE_MAX];		    /* by the interface that a packet leaves by */
+	__u32 src4[65536], dst4[65536];	    /* by the first half of the address */
+};
+_Static_assert(sizeof(struct nat_filter) == 16 + 8192 + 4 * IFACE_MAX + 8 * 65536, "struct nat_filter");
 
 /* ---- counters ---- */
 
@@ -777,7 +828,7 @@ struct nexthop_counters {
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
 	X(FLOW_GAVE_WAY, "flow_gave_way", "flow pairs without an answer that ended to make room for newer ones")                 \
 	X(FLOW_RST_IGNORED, "flow_rst_ignored", "TCP resets outside the window: they leave, their flow stays as it is")          \
-	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: the table is full")            \
+	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: no room for their way")        \
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
 	X(NAT_FRAG_HELD, "nat_frag_held", "fragments held until their first one came, or did not")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \

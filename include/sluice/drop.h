@@ -76,6 +76,8 @@
 	X(NEIGHBOR_LIMITED, "neighbor_limited", "too many packets to neighbours that are not known")                             \
 	/* nat.h */                                                                                                              \
 	X(NAT_NO_PORT, "nat_no_port", "no free port left on the pool")                                                           \
+	X(NAT_FULL, "nat_full", "the table of mappings is full")                                                                 \
+	X(NAT_HOSTS_FULL, "nat_hosts_full", "the rule has limits, and the table of what each inside host has is full")           \
 	X(NAT_NO_POOL, "nat_no_pool", "the rule's pool has no address")                                                          \
 	X(NAT_FRAGMENT, "nat_fragment", "later fragment without a flow: its first one opened none, or none may be held")         \
 	X(NAT_FRAG_FULL, "nat_frag_full", "fragment that came before its first one, and no room to hold it")                     \

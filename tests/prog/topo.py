@@ -474,9 +474,9 @@ class Switch:
             (flags,) = struct.unpack_from("=H", neighbors.lookup(key) or bytes(8), 6)
             if flags & NEIGHBOR_F_FAILED:
                 neighbors.delete(key)
-        for name in ("flow_words4", "flow_words6"):
+        for name in ("flow_words4", "flow_words6", "nat_words", "nat_ways"):
             self.map(name).zero()
-        for name in ("nat_mappings", "nat_outside", "nat_used", "nat_counted", "frag_datagrams"):
+        for name in ("nat_peers", "nat_used", "nat_counted", "frag_datagrams"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)

@@ -142,6 +142,7 @@ static void open_commit(struct fixture *f, struct state_saved *saved, size_t mod
 	struct datapath_features none = {0};
 	struct commit_options how = {.what = "start"};
 
+	f->sw.instance = "unit";
 	f->sw.base = event_base_new();
 	f->sw.model = saved->running ? saved->running : vlans(model);
 	saved->running = NULL;
@@ -344,6 +345,7 @@ static void test_table_sizes_name_their_place(void **state)
 	assert_int_equal(apply(f, model_parse(given, strlen(given), "given.yaml", &f->errs), 0), -EINVAL);
 	assert_int_equal(f->errs.n, 2);
 	assert_string_equal(f->errs.v[0].key, "tables.fdb");
+	assert_non_null(strstr(f->errs.v[0].text, "stop sluiced, run `sluiced --destroy -i unit`"));
 	assert_string_equal(f->errs.v[0].where.file, "given.yaml");
 	assert_int_equal(f->errs.v[0].where.line, 3);
 	assert_int_equal(f->errs.v[1].where.line, 4);
@@ -352,6 +354,18 @@ static void test_table_sizes_name_their_place(void **state)
 	assert_int_equal(apply(f, vlans(2), 0), -EINVAL);
 	assert_string_equal(f->errs.v[0].where.file, "test");
 	assert_int_equal(f->errs.v[0].where.line, 0);
+}
+
+/* The default is no number. */
+static void test_half_of_the_flows_is_said_in_words(void **state)
+{
+	struct fixture *f = *state;
+	struct model *m = vlans(2);
+
+	m->settings.max_half = 4096;
+	assert_int_equal(apply(f, m, 0), -EINVAL);
+	assert_string_equal(f->errs.v[0].text, "is half of `flows` while sluiced runs; to make it 4096, write it into the configuration "
+					       "file and restart sluiced");
 }
 
 /* An empty file is a good configuration, and seldom what was meant for a switch that has ports. */
@@ -624,6 +638,7 @@ int main(void)
 		TEST(test_dry_run),
 		TEST(test_table_sizes_are_fixed),
 		TEST(test_flow_tables_change_unless_flows_do_not_fit),
+		TEST(test_half_of_the_flows_is_said_in_words),
 		TEST(test_table_sizes_name_their_place),
 		TEST(test_all_ports_go_only_by_force),
 		TEST(test_who_made_the_change_is_told_whole),

@@ -50,7 +50,7 @@ static struct flow_record sample(enum flow_record_kind kind)
 	}
 	r.to_dst = r.dst;
 	r.dport = r.to_dport = 80;
-	r.flags = FLOW_F_SNAT | FLOW_F_VRF;
+	r.flags = FLOW_F_SNAT | FLOW_F_VRF | FLOW_F_KEEP;
 	r.shared = true;
 	strcpy(r.in, "vlan10");
 	r.seen = 0x25;
@@ -89,10 +89,10 @@ static const struct {
 	{RECORD_FLOW, "\"sport\":4000", "\"sport\":65536", "f:7: flow.sport: is no number in 0..65535"},
 	{RECORD_FLOW, "10.0.10.11", "10.0.10.256", "f:7: flow.src: is no address"},
 	{RECORD_FLOW, "10.0.10.11", "2001:db8::1", "f:7: flow: has addresses of two families"},
-	{RECORD_FLOW, "\"snat\",", "\"nat\",", "f:7: flow.flags: has another word than snat, dnat, track, vrf"},
-	{RECORD_FLOW, "[\"snat\",\"vrf\"]", "[]", "f:7: flow.flags: none of snat, dnat, track"},
-	{RECORD_FLOW, "[\"snat\",\"vrf\"]", "[\"track\"]", "f:7: flow.flags: track, and yet it is translated"},
-	{RECORD_FLOW, "[\"snat\",\"vrf\"]", "\"snat\"", "f:7: flow.flags: is no list of snat, dnat, track, vrf"},
+	{RECORD_FLOW, "\"snat\",", "\"nat\",", "f:7: flow.flags: has another word than snat, dnat, track, vrf, keep"},
+	{RECORD_FLOW, "[\"snat\",\"vrf\",\"keep\"]", "[]", "f:7: flow.flags: none of snat, dnat, track"},
+	{RECORD_FLOW, "[\"snat\",\"vrf\",\"keep\"]", "[\"track\"]", "f:7: flow.flags: track, and yet it is translated"},
+	{RECORD_FLOW, "[\"snat\",\"vrf\",\"keep\"]", "\"snat\"", "f:7: flow.flags: is no list of snat, dnat, track, vrf, keep"},
 	{RECORD_FLOW, "\"shared\":true", "\"shared\":1", "f:7: flow.shared: is neither true nor false"},
 	{RECORD_FLOW, "\"in\":\"vlan10\"", "\"in\":\"vlan10vlan10vlan\"", "f:7: flow.in: is no name, or too long a one"},
 	{RECORD_FLOW, "\"age-ms\":7440000", "\"age-ms\":9223372036855", "f:7: flow.age-ms: is no number in 0..9223372036854"},
@@ -100,7 +100,8 @@ static const struct {
 	{RECORD_MAPPING, "\"filtering\":1", "\"filtering\":3", "f:7: mapping.filtering: is no number in 0..2"},
 	{RECORD_MAPPING, "203.0.113.4", "2001:db8::1", "f:7: mapping: has addresses of two families"},
 	{RECORD_PEER, "192.0.2.9", "2001:db8::1", "f:7: peer: has addresses of two families"},
-	{RECORD_HEADER, "\"version\":1", "\"version\":2", "f:7: header.version: 2: this sluice reads version 1"},
+	{RECORD_HEADER, "\"version\":2", "\"version\":3", "f:7: header.version: 3: this sluice reads versions 1 to 2"},
+	{RECORD_HEADER, "\"version\":2", "\"version\":0", "f:7: header.version: 0: this sluice reads versions 1 to 2"},
 	{RECORD_END, "0123456789abcdef", "0123456789ABCDEF", "f:7: end.check: is no hash of 16 digits"},
 	{RECORD_END, "{\"end\":{", "{\"fin\":{", "f:7: is none of"},
 	{RECORD_END, "{\"end\":{", "{\"flow\":{},\"end\":{", "f:7: is none of"},
@@ -128,6 +129,30 @@ static void what_is_wrong_is_named(void **state)
 		free(text);
 		errs_free(&errs);
 	}
+}
+
+/* Version 1 had no flag "keep", and is otherwise the same. */
+static void the_version_before_is_read(void **state)
+{
+	static const char line[] = "{\"header\":{\"version\":1,\"saved\":1}}";
+	struct flow_record r;
+	struct errs errs = {0};
+
+	assert_int_equal(flow_file_parse(line, strlen(line), here, &r, &errs), 0);
+	assert_int_equal(r.version, 1);
+}
+
+static void protocols_have_names(void **state)
+{
+	struct flow_record r = sample(RECORD_FLOW);
+	char name[FLOW_FILE_NAME];
+
+	r.proto = 6;
+	assert_string_equal(flow_file_name(&r, name), "tcp flow, 10.0.10.11 port 4000 to 192.0.2.9 port 80");
+	r.proto = 200;
+	assert_string_equal(flow_file_name(&r, name), "protocol 200 flow, 10.0.10.11 port 4000 to 192.0.2.9 port 80");
+	r = sample(RECORD_MAPPING);
+	assert_string_equal(flow_file_name(&r, name), "udp mapping, 10.0.10.11 port 4000");
 }
 
 struct file {
@@ -218,6 +243,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind_comes_back_as_it_was),
 		cmocka_unit_test(what_is_wrong_is_named),
+		cmocka_unit_test(the_version_before_is_read),
+		cmocka_unit_test(protocols_have_names),
 		cmocka_unit_test(a_whole_file_is_good),
 		cmocka_unit_test(a_damaged_file_is_not),
 	};

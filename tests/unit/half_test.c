@@ -13,13 +13,15 @@ const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trac
 
 enum { LAN = 1, WAN = 2, POOL = 3, SLOT = 20 };
 
-#define HOST	0x0a000005u
-#define PUB	0xc6336401u
-#define REMOTE	0xc0000201u
-#define LINES	4
-#define PLACES	(LINES * HALF_SLOTS)
-#define BUCKETS 64
-#define SECOND	1000000000ull
+#define HOST	    0x0a000005u
+#define PUB	    0xc6336401u
+#define REMOTE	    0xc0000201u
+#define LINES	    4
+#define PLACES	    (LINES * HALF_SLOTS)
+#define BUCKETS	    64
+#define NAT_BUCKETS 32
+#define HASH_KEYS   {1, 3, 5, 7, 9, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9}
+#define SECOND	    1000000000ull
 
 #define FIN NAT_TCP_FIN
 #define SYN NAT_TCP_SYN
@@ -31,9 +33,34 @@ static void array_set(void *map, __u32 i, const void *v)
 	bpf_map_update_elem(map, &i, v, BPF_ANY);
 }
 
+/* Mappings, and ways that lead to one. */
+static unsigned mappings(void)
+{
+	unsigned n = 0;
+
+	for (__u32 i = 0; i < NAT_BUCKETS * NAT_SLOTS; i++)
+		n += nattab_is_live(false, i);
+	return n;
+}
+
+static unsigned ways(void)
+{
+	unsigned n = 0;
+
+	for (__u32 i = 0; i < NAT_BUCKETS; i++)
+		for (int k = 0; k < NAT_WAYS; k++)
+			n += nattab_line(false, i)->way[k] != 0;
+	return n;
+}
+
 static int setup(void **state)
 {
-	struct flow_table table = {.buckets4 = BUCKETS, .buckets6 = BUCKETS, .hash_key = {1, 3, 5, 7, 9}, .half_lines = LINES};
+	struct flow_table table = {.buckets4 = BUCKETS,
+				   .buckets6 = BUCKETS,
+				   .hash_key = HASH_KEYS,
+				   .half_lines = LINES,
+				   .nat_buckets = NAT_BUCKETS,
+				   .nat_lines = NAT_BUCKETS};
 	struct pool p = {.first4 = SLOT, .count4 = 1, .port_min = 1024, .port_max = 1024 + 49, .flags = POOL_F_USED};
 	struct snat_rule r = {.src_len = 104, .action = SNAT_POOL, .pool = POOL, .rule = 1};
 	struct pool_addr a = {.flags = POOL_ADDR_F_USED};
@@ -51,8 +78,10 @@ static int setup(void **state)
 	stub_map(pool_ports);
 	stub_map(snat_rules);
 	stub_map(dnat_rules);
-	stub_map(nat_mappings);
-	stub_map(nat_outside);
+	stub_map_add(&nat_words, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_bucket), NAT_BUCKETS);
+	stub_map_add(&nat_mappings, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_mapping), NAT_BUCKETS * NAT_SLOTS);
+	stub_map_add(&nat_ways, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_line), NAT_BUCKETS);
+	stub_map(nat_peers);
 	stub_map(nat_used);
 	stub_map(nat_counted);
 	stub_map(nat_statics);
@@ -61,12 +90,10 @@ static int setup(void **state)
 	stub_map_add(&flow_words6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_bucket), BUCKETS);
 	stub_map_add(&flows4, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow), BUCKETS * FLOW_SLOTS);
 	stub_map_add(&flows6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow6), BUCKETS * FLOW_SLOTS);
-	stub_map(flow_scratch);
+	stub_map(scratch);
 	stub_map(half_open);
-	stub_map(half_hand);
-	stub_map(half_scratch);
+	stub_map(half_turn);
 	stub_map(frag_datagrams);
-	stub_map(frag_scratch);
 	array_set(&flow_table, 0, &table);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &iface);
@@ -234,8 +261,8 @@ static void the_oldest_gives_way(void **state)
 		assert_null(entry(false, 1024 + i));
 		assert_null(entry(true, 1024 + i));
 		assert_int_equal(held(), 1 + PLACES);
-		assert_int_equal(stub_count(&nat_mappings), 1 + PLACES);
-		assert_int_equal(stub_count(&nat_outside), 1 + PLACES);
+		assert_int_equal(mappings(), 1 + PLACES);
+		assert_int_equal(ways(), 1 + PLACES);
 	}
 	assert_int_equal(state_of(1024), FLOW_ESTABLISHED);
 	assert_int_equal(out(1024, ACK, 1000, 9000), V_FORWARD);
@@ -252,6 +279,78 @@ static void udp_waits_for_its_first_answer(void **state)
 	assert_int_equal(stat(STAT_FLOW_GAVE_WAY), 1);
 	assert_int_equal(udp_back(1024, REMOTE), V_DROP);
 	assert_int_equal(udp_back(1025, REMOTE), V_FORWARD);
+}
+
+static struct flow *udp_entry(unsigned sport)
+{
+	struct pkt p = packet(IPPROTO_UDP, HOST, sport, REMOTE, 53);
+
+	return flow_get(4, &p.t, IPPROTO_UDP, 0);
+}
+
+/* Places that are taken, and whether each is the one that its pair knows. */
+static unsigned noted(void)
+{
+	unsigned n = 0;
+
+	for (__u32 i = 0; i < LINES; i++)
+		for (int s = 0; s < HALF_SLOTS; s++) {
+			__u64 place = ((struct half_line *)bpf_map_lookup_elem(&half_open, &i))->slot[s];
+
+			if (!place)
+				continue;
+			assert_int_equal(half_reply(place)->half, i * HALF_SLOTS + s + 1);
+			n++;
+		}
+	return n;
+}
+
+/* One way UDP that is in use stays through a flood, by the same port; and its place is its own, so that an answer frees it. */
+static void steady_udp_is_spared(void **state)
+{
+	assert_int_equal(udp_out(1024, REMOTE), V_FORWARD); /* in use */
+	assert_int_equal(udp_out(1025, REMOTE), V_FORWARD); /* one packet */
+	stub_now_ns += SECOND;
+	assert_int_equal(udp_out(1026, REMOTE), V_FORWARD); /* two in a second */
+	assert_int_equal(udp_out(1026, REMOTE), V_FORWARD);
+	stub_now_ns += 3 * SECOND / 2;
+	assert_int_equal(udp_out(1024, REMOTE), V_FORWARD);
+	for (unsigned i = 0; i < 4 * PLACES; i++, stub_now_ns += SECOND / 100)
+		out(1030 + i % 40, SYN, 1, 0);
+	for (unsigned i = 0; i < 3 * PLACES; i++, stub_now_ns += SECOND / 100)
+		udp_out(1030 + i % 40, REMOTE + 1 + i);
+	assert_non_null(udp_entry(1024));
+	assert_null(udp_entry(1025));
+	assert_null(udp_entry(1026));
+	assert_int_equal(noted(), PLACES);
+	assert_int_equal(udp_out(1024, REMOTE), V_FORWARD);
+	assert_int_equal(udp_back(1024, REMOTE), V_FORWARD);
+	assert_int_equal(noted(), PLACES - 1);
+	/* One that has been silent for long gives way. */
+	assert_int_equal(udp_out(1029, REMOTE), V_FORWARD);
+	stub_now_ns += 3 * SECOND;
+	assert_int_equal(udp_out(1029, REMOTE), V_FORWARD);
+	stub_now_ns += 17 * SECOND;
+	for (unsigned i = 0; i < 2 * PLACES; i++, stub_now_ns += SECOND / 100)
+		udp_out(1030 + i % 40, REMOTE + 200 + i);
+	assert_null(udp_entry(1029));
+}
+
+/* A flood that comes again for each of its pairs has no more places than any other. */
+static void a_steady_flood_is_bounded(void **state)
+{
+	unsigned n = 0;
+
+	for (unsigned round = 0; round < 4; round++, stub_now_ns += 3 * SECOND)
+		for (unsigned i = 0; i < PLACES; i++)
+			assert_int_equal(udp_out(1024 + i, REMOTE), V_FORWARD);
+	assert_int_equal(noted(), PLACES);
+	for (unsigned i = 0; i < 2 * PLACES; i++, stub_now_ns += SECOND / 100)
+		out(1024 + i % 50, SYN, 1, 0);
+	for (unsigned i = 0; i < PLACES; i++)
+		n += udp_entry(1024 + i) != NULL;
+	assert_int_equal(n, LINES * HALF_SPARED);
+	assert_int_equal(noted(), PLACES);
 }
 
 /* The mapping serves another flow as well: it stays, and its port. */
@@ -283,7 +382,7 @@ static void ports_of_who_waits(void **state)
 	assert_int_equal(held(), 51 - stat(STAT_FLOW_GAVE_WAY));
 	for (unsigned i = 0; i < 40; i++)
 		assert_int_equal(state_of(1024 + i), FLOW_ESTABLISHED);
-	assert_int_equal(stub_count(&nat_mappings), held());
+	assert_int_equal(mappings(), held());
 }
 
 static void no_port_of_the_established(void **state)
@@ -411,6 +510,8 @@ int main(void)
 		cmocka_unit_test_setup(picked_up_in_the_midst, setup),
 		cmocka_unit_test_setup(the_oldest_gives_way, setup),
 		cmocka_unit_test_setup(udp_waits_for_its_first_answer, setup),
+		cmocka_unit_test_setup(steady_udp_is_spared, setup),
+		cmocka_unit_test_setup(a_steady_flood_is_bounded, setup),
 		cmocka_unit_test_setup(a_shared_mapping_stays, setup),
 		cmocka_unit_test_setup(ports_of_who_waits, setup),
 		cmocka_unit_test_setup(no_port_of_the_established, setup),

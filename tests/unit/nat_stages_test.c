@@ -10,6 +10,9 @@
 
 const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
 
+#define NAT_BUCKETS 16
+#define HASH_KEYS   {1, 3, 5, 7, 9, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9}
+
 enum { LAN = 1, WAN = 2 };
 enum { POOL = 3, MASQ = 4 };
 
@@ -70,9 +73,23 @@ static void add_pool(__u32 id, __u32 slot, __u32 addr, unsigned min, unsigned ma
 	array_set(&pool_addrs, slot, &a);
 }
 
+static unsigned mappings(void)
+{
+	unsigned n = 0;
+
+	for (__u32 i = 0; i < NAT_BUCKETS * NAT_SLOTS; i++)
+		n += nattab_is_live(false, i);
+	return n;
+}
+
 static int setup(void **state)
 {
-	struct flow_table table = {.buckets4 = 16, .buckets6 = 16, .hash_key = {1, 3, 5, 7, 9}, .half_lines = 16};
+	struct flow_table table = {.buckets4 = 16,
+				   .buckets6 = 16,
+				   .hash_key = HASH_KEYS,
+				   .half_lines = 16,
+				   .nat_buckets = NAT_BUCKETS,
+				   .nat_lines = NAT_BUCKETS};
 	struct control c = {.epoch = 1, .hash_seed = 5};
 	struct iface lan = {.mtu = 1500, .vlan = 10}, wan = {.mtu = 1400, .masq_pool = MASQ};
 
@@ -86,8 +103,10 @@ static int setup(void **state)
 	stub_map(pool_ports);
 	stub_map(snat_rules);
 	stub_map(dnat_rules);
-	stub_map(nat_mappings);
-	stub_map(nat_outside);
+	stub_map_add(&nat_words, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_bucket), NAT_BUCKETS);
+	stub_map_add(&nat_mappings, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_mapping), NAT_BUCKETS * NAT_SLOTS);
+	stub_map_add(&nat_ways, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_line), NAT_BUCKETS);
+	stub_map(nat_peers);
 	stub_map(nat_used);
 	stub_map(nat_counted);
 	stub_map(nat_statics);
@@ -97,12 +116,10 @@ static int setup(void **state)
 	stub_map(flows4);
 	stub_map(flows6);
 	array_set(&flow_table, 0, &table);
-	stub_map(flow_scratch);
+	stub_map(scratch);
 	stub_map(half_open);
-	stub_map(half_hand);
-	stub_map(half_scratch);
+	stub_map(half_turn);
 	stub_map(frag_datagrams);
-	stub_map(frag_scratch);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &lan);
 	array_set(&ifaces, WAN, &wan);
@@ -241,7 +258,7 @@ static void rfc4787_mapping_is_endpoint_independent(void **state)
 	leaves_as(&b, PUB, 5000, REMOTE2, 99);
 	assert_int_equal(bpf_ntohl(c.to.saddr.a32[3]), PUB);
 	assert_int_not_equal(bpf_ntohs(c.to.sport), 5000);
-	assert_int_equal(stub_count(&nat_mappings), 2);
+	assert_int_equal(mappings(), 2);
 }
 
 static void until_the_last_port(void **state)
@@ -287,7 +304,7 @@ static void dnat_both_ways(void **state)
 	assert_int_equal(run(&in, WAN, LAN), V_FORWARD);
 	leaves_as(&in, REMOTE, 3333, HOST, 8080);
 	deltas_hold(&in);
-	assert_int_equal(stub_count(&nat_mappings), 0);
+	assert_int_equal(mappings(), 0);
 	back.tcp_flags = NAT_TCP_SYN | NAT_TCP_ACK;
 	assert_int_equal(run(&back, LAN, WAN), V_FORWARD);
 	leaves_as(&back, GW, 80, REMOTE, 3333);
@@ -476,15 +493,17 @@ static void full_table_leaves_nothing_behind(void **state)
 	add_rule(0, 0, 0, SNAT_POOL, POOL, 0);
 	flowtab_get(4)->buckets4 = 1;
 	for (unsigned i = 1; i < FLOW_SLOTS; i++) /* the reply fits, the forward entry does not */
-		assert_int_equal(flowtab_insert4(&(struct flow_key4){.saddr = i}, &(struct flow){0}), 0);
+		assert_true(flowtab_insert4(&(struct flow_key4){.saddr = i}, &(struct flow){0}) > 0);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
 	assert_int_equal(p.drop, DROP_FLOW_FULL);
 	assert_int_equal(live(), FLOW_SLOTS - 1);
 	flowtab_get(4)->buckets4 = 16;
-	stub_find(&nat_mappings)->max = 1;
+	nattab_head(false)->nat_buckets = 1;
+	for (unsigned i = 0; i < NAT_SLOTS; i++)
+		nattab_bucket(false, 0)->word[i] = FLOW_WORD_BUSY;
 	p = packet(IPPROTO_UDP, HOST2, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
-	assert_int_equal(p.drop, DROP_FLOW_FULL);
+	assert_int_equal(p.drop, DROP_NAT_FULL);
 	assert_int_equal(__builtin_popcountll(pool_ports_get(20, POOL_UDP)->used[5000 / 64]), 1);
 }
 

@@ -31,9 +31,12 @@ static struct table tables[] = {
 	{"pool_ports", 4, sizeof(struct pool_ports), POOL_ADDR_MAX *POOL_CLASSES, 0, NULL, true, 0},
 	{"snat_rules", 4, sizeof(struct snat_rule), 2 * SNAT_RULE_MAX, 0, NULL, true, 0},
 	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
+	{"nat_filter", 4, sizeof(struct nat_filter), 1, 0, NULL, true, 0},
 	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
-	{"nat_mappings", sizeof(struct nat_mapping_key), sizeof(struct nat_mapping), 100, 0, NULL, false, 0},
-	{"nat_outside", sizeof(struct nat_outside_key), sizeof(struct nat_outside), 100, 0, NULL, false, 0},
+	{"nat_words", 4, sizeof(struct nat_bucket), BUCKETS, 0, NULL, true, 0},
+	{"nat_mappings", 4, sizeof(struct nat_mapping), BUCKETS *NAT_SLOTS, 0, NULL, true, 0},
+	{"nat_ways", 4, sizeof(struct nat_line), BUCKETS, 0, NULL, true, 0},
+	{"nat_peers", sizeof(struct nat_peer_key), sizeof(struct nat_peer), 100, 0, NULL, false, 0},
 	{"nat_statics", sizeof(struct nat_static_key), sizeof(struct nat_static), 100, 0, NULL, false, 0},
 	{"nat_used", sizeof(struct nat_host_key), sizeof(struct nat_used), 100, 0, NULL, false, 0},
 	{"nat_counted", sizeof(struct nat_host_key), sizeof(struct nat_counted), 100, 0, NULL, false, 0},
@@ -436,6 +439,15 @@ static struct flow entry(const struct flow_key4 *key)
 	return f;
 }
 
+static void drop_mapping(const struct nat_mapping_key *k)
+{
+	struct nat_mapping m;
+	uint32_t i = nattab_find(&sw.nat->tab, k, &m), word;
+
+	if (i != NATTAB_NONE && nattab_read(&sw.nat->tab, i, &m, &word))
+		nattab_end(&sw.nat->tab, i, word, flow_now_ns());
+}
+
 /* 10.0.0.7:5000 to 192.0.2.1:53, by the first address of `out`, idle since `idle_s`; with its mapping and port. */
 static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 {
@@ -446,8 +458,10 @@ static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 			 .used = (uint32_t)(then >> FLOW_USED_SHIFT),
 			 .seen = seen},
 		    r;
-	struct nat_mapping m = {.port = htons(5000), .used_ns = then};
-	struct nat_mapping_key k = {.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = proto};
+	struct nat_mapping m = {
+		.inside = {.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = proto},
+		.port = htons(5000),
+		.used_ns = then};
 
 	slot = sw.nat->members[p->first4].pool_addr;
 	forward_key = (struct flow_key4){htonl(0x0a000007), htonl(0xc0000201), htons(5000), htons(53), 0, proto, 0};
@@ -469,7 +483,8 @@ static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 	drop_entry(&reply_key);
 	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, flow_now_ns()), 0);
 	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, flow_now_ns()), 0);
-	table_set(table_get(NULL, "nat_mappings"), &k, &m);
+	drop_mapping(&m.inside);
+	assert_int_equal(nattab_insert(&sw.nat->tab, &m, flow_now_ns()), 0);
 	nat_ports(sw.nat, slot, nat_class(proto))->used[5000 / 64] |= 1ull << 5000 % 64;
 }
 
@@ -492,6 +507,11 @@ static size_t n_of(const char *table)
 	if (!strcmp(table, "flows4")) {
 		for (uint32_t i = 0; i < sw.flows->tab[0].n; i++)
 			live += flowtab_is_live(flowtab_word(&sw.flows->tab[0], i));
+		return live;
+	}
+	if (!strcmp(table, "nat_mappings")) {
+		for (uint32_t i = 0; i < sw.nat->tab.n; i++)
+			live += flowtab_is_live(sw.nat->tab.bucket[i / NAT_SLOTS].word[i % NAT_SLOTS]);
 		return live;
 	}
 	return table_get(NULL, table)->n;
@@ -600,9 +620,10 @@ static void flows_of_a_gone_vrf_end(void **state)
 	struct flow f, r;
 
 	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
-	assert_int_equal(table_lookup(table_get(NULL, "nat_mappings"), &k, &m), 0);
+	assert_int_not_equal(nattab_find(&sw.nat->tab, &k, &m), NATTAB_NONE);
+	drop_mapping(&k);
 	m.out_vrf = 3;
-	table_set(table_get(NULL, "nat_mappings"), &k, &m);
+	assert_int_equal(nattab_insert(&sw.nat->tab, &m, flow_now_ns()), 0);
 	f = entry(&forward_key);
 	r = entry(&reply_key);
 	drop_entry(&forward_key);

@@ -18,7 +18,8 @@
 
 struct saving {
 	FILE *to;
-	bool failed;
+	const char *name; /* of the file */
+	int failed;	  /* errno of the first line that could not be written */
 	struct flow_file_check check;
 	struct errs errs;
 };
@@ -28,7 +29,11 @@ static void save_line(char *text, void *arg)
 	struct saving *s = arg;
 	size_t len = strlen(text);
 
-	s->failed = s->failed || flow_file_check_line(&s->check, text, len, &s->errs) || fprintf(s->to, "%s\n", text) < 0;
+	if (s->failed || s->errs.n || flow_file_check_line(&s->check, text, len, &s->errs))
+		return;
+	errno = 0;
+	if (fprintf(s->to, "%s\n", text) < 0)
+		s->failed = errno ? errno : EIO;
 }
 
 static int words(struct cli *cli, struct errs *errs)
@@ -41,6 +46,29 @@ static int words(struct cli *cli, struct errs *errs)
 	return code;
 }
 
+static int cannot_write(struct cli *cli, const char *file, int err)
+{
+	char why[CLI_ERROR];
+
+	snprintf(why, sizeof(why), "%s cannot be written: %s", file, strerror(err));
+	return cli_fail(cli, EXIT_REFUSED, why);
+}
+
+/* All lines that sluiced has. While the tables change their size, it gives none: that passes. */
+static int ask(struct cli *cli, const struct command *cmd, struct saving *s, struct answer *ret, char why[CLI_ERROR])
+{
+	for (int tries = 0; tries < BUSY_TRIES; tries++) {
+		answer_free(ret);
+		*ret = (struct answer){0};
+		if (client_lines(cli, cmd->url, NULL, save_line, s, ret, why))
+			return -1;
+		if (ret->status != 409)
+			break;
+		usleep(BUSY_US);
+	}
+	return 0;
+}
+
 /* What came must be whole: counted and summed up while it is written. */
 static int save_to(struct cli *cli, const struct command *cmd, struct saving *s)
 {
@@ -48,14 +76,14 @@ static int save_to(struct cli *cli, const struct command *cmd, struct saving *s)
 	char why[CLI_ERROR];
 	int code = EXIT_OK;
 
-	if (client_lines(cli, cmd->url, NULL, save_line, s, &answer, why))
+	if (ask(cli, cmd, s, &answer, why))
 		code = cli_fail(cli, EXIT_UNREACHABLE, why);
 	else if (answer.status >= 400)
 		code = cli_refused(cli, answer.json, NULL);
 	else if (s->errs.n || (!s->failed && flow_file_check_end(&s->check, &s->errs)))
 		code = words(cli, &s->errs);
 	else if (s->failed)
-		code = cli_fail(cli, EXIT_REFUSED, strerror(errno ? errno : EIO));
+		code = cannot_write(cli, s->name, s->failed);
 	answer_free(&answer);
 	return code;
 }
@@ -78,21 +106,18 @@ static void print_saved(const struct cli *cli, const struct flow_file_check *c, 
 /* A device, a pipe: there is nothing to put in its place. */
 static int save_into(struct cli *cli, const struct command *cmd, const char *file)
 {
-	struct saving s = {.to = fopen(file, "w"), .check = {.name = "what sluiced sent", .trusted = true}};
+	struct saving s = {.to = fopen(file, "w"), .name = file, .check = {.name = "what sluiced sent", .trusted = true}};
 	int code = s.to ? save_to(cli, cmd, &s) : EXIT_OK;
-	char why[CLI_ERROR];
 
-	if ((!s.to || fclose(s.to)) && code == EXIT_OK) {
-		snprintf(why, sizeof(why), "%s cannot be written: %s", file, strerror(errno));
-		code = cli_fail(cli, EXIT_REFUSED, why);
-	}
+	if ((!s.to || fclose(s.to)) && code == EXIT_OK)
+		code = cannot_write(cli, file, errno);
 	return code;
 }
 
 static int save_file(struct cli *cli, const struct command *cmd, const char *file)
 {
-	struct saving s = {.check = {.name = "what sluiced sent", .trusted = true}};
-	char temporary[4096], why[CLI_ERROR];
+	struct saving s = {.name = file, .check = {.name = "what sluiced sent", .trusted = true}};
+	char temporary[4096];
 	struct stat there;
 	int code, fd;
 
@@ -102,15 +127,11 @@ static int save_file(struct cli *cli, const struct command *cmd, const char *fil
 		return cli_fail(cli, EXIT_REFUSED, "the file's name is too long");
 	fd = mkstemp(temporary);
 	s.to = fd >= 0 ? fdopen(fd, "w") : NULL;
-	if (!s.to) {
-		snprintf(why, sizeof(why), "%s cannot be written: %s", file, strerror(errno));
-		return cli_fail(cli, EXIT_REFUSED, why);
-	}
+	if (!s.to)
+		return cannot_write(cli, file, errno);
 	code = save_to(cli, cmd, &s);
-	if (code == EXIT_OK && (fflush(s.to) || fsync(fd) || rename(temporary, file))) {
-		snprintf(why, sizeof(why), "%s cannot be written: %s", file, strerror(errno));
-		code = cli_fail(cli, EXIT_REFUSED, why);
-	}
+	if (code == EXIT_OK && (fflush(s.to) || fsync(fd) || rename(temporary, file)))
+		code = cannot_write(cli, file, errno);
 	fclose(s.to);
 	if (code != EXIT_OK)
 		unlink(temporary);
@@ -122,9 +143,13 @@ static int save_file(struct cli *cli, const struct command *cmd, const char *fil
 int run_flow_save(struct cli *cli, const struct command *cmd, json_t *args)
 {
 	const char *file = json_string_value(json_object_get(args, "file"));
-	struct saving s = {.to = stdout, .check = {.name = "what sluiced sent", .trusted = true}};
+	struct saving s = {.to = stdout, .name = "stdout", .check = {.name = "what sluiced sent", .trusted = true}};
+	int code;
 
-	return strcmp(file, "-") ? save_file(cli, cmd, file) : save_to(cli, cmd, &s);
+	if (strcmp(file, "-"))
+		return save_file(cli, cmd, file);
+	code = save_to(cli, cmd, &s);
+	return code == EXIT_OK && fflush(stdout) ? cannot_write(cli, s.name, errno) : code;
 }
 
 /* ---- restore */

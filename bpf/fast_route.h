@@ -1,0 +1,84 @@
+/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (XDP; TCP and UDP).
+ *
+ * Stands between fast.h, which has told by the headers that a packet is ordinary, and the tables of route.h, neighbor.h and
+ * egress.h. What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason,
+ * goes there as it came, and of those that it does forward the tests ask both, since tc knows only the long one.
+ */
+#ifndef SLUICE_FAST_ROUTE_H
+#define SLUICE_FAST_ROUTE_H
+
+#include "pkt.h"
+#include "egress.h"
+#include "iface.h"
+#include "nat_filter.h"
+#include "neighbor.h"
+#include "port.h"
+#include "route.h"
+#include "tunnel.h"
+
+/* Nothing that route_martians4() or route_lookup() has a word about, by its first byte: not 0, not 127, below 224, and not
+ * link-local. */
+static __always_inline bool fast_plain4(__be32 a)
+{
+	__u32 h = bpf_ntohl(a), first = h >> 24;
+
+	return first - 1 < 223 && first != 127 && h >> 16 != 0xa9fe;
+}
+
+/* Not surely none of the switch's own addresses or its prefixes' broadcast addresses: route_source() finds out. */
+static __always_inline bool fast_source_is_own(const struct addr *source)
+{
+	__u32 zero = 0, bit = OWN_FILTER_BIT(source);
+	struct own_filter *own = bpf_map_lookup_elem(&own_filter, &zero);
+
+	return !own || READ_ONCE(own->bits[bit / 64 % (OWN_FILTER_BITS / 64)]) >> (bit % 64) & 1;
+}
+
+/* What a tunnel has inside may choose its way. */
+static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
+{
+	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
+}
+
+/* By a gateway that is known, out of a port that XDP serves. `len`: layer 3 bytes; `rules`: see nat_filter.h. */
+static __always_inline bool fast_leave(struct pkt *p, __u32 id, __u32 len, __u32 rules)
+{
+	struct nexthop *nh = nexthop_get(id);
+	struct iface *i;
+	__u64 word, dmac;
+
+	if (!id || !nh || nh->type != NEXTHOP_GATEWAY || (cfg_nat && nat_filter_leaves(rules, nh->iface)))
+		return false;
+	word = READ_ONCE(*(__u64 *)nh); /* MAC and flags change in one store */
+	dmac = mac_word(&word);
+	i = iface_get(nh->iface);
+	if (!(word >> 48 & NEXTHOP_F_RESOLVED) || !dmac || !i || !i->port || len > i->mtu || (nh->mtu && len > nh->mtu))
+		return false;
+	p->out_iface = nh->iface;
+	pkt_set_macs(p, dmac, mac_word(i->mac));
+	if (egress_routed(p) != V_FORWARD || !port_finishes(p, V_FORWARD))
+		return false;
+	p->nexthop = id;
+	return true;
+}
+
+/* `t`, `proto`, `len`: of the packet, which has no flow, a TTL larger than 1, and is no fragment. True: the way out and both MACs
+ * are in `p`; layer 3 is left to the caller. */
+static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 len)
+{
+	__u32 id, rules = 0;
+
+	if (unlikely(fast_source_is_own(&t->saddr)) || fast_is_tunnel(t, proto))
+		return false;
+	if (cfg_nat) {
+		rules = nat_filter_rules(p->in_iface, family, t);
+		if (rules == NAT_FILTER_ALL)
+			return false;
+	}
+	id = fib_lookup(p->vrf, family, &t->daddr);
+	if (id & NEXTHOP_IS_GROUP)
+		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, 0);
+	return fast_leave(p, id, len, rules);
+}
+
+#endif

@@ -1,0 +1,317 @@
+"""nat_model.py: what a NAT may do, in the simplest way: a dict of the ways that packets go, and one of who has which port outside.
+
+The rules are those of topo.py: SNAT to pools and to an interface's address, DNAT of ports, ranges and whole addresses, 1:1 of
+prefixes, each for both families, and hosts inside that reach each other by their outside addresses. A way is kept for each direction
+of a connection, and forever: nothing times out here. Every frame that leaves is compared with the one that the model makes, byte for
+byte, and its checksums are verified (nat_packets.py).
+"""
+import bpf
+from frames import D, GW10, T20, T30, W1, W2, WAN, WAN2, A, B, mac_bytes, octets, tagged
+from nat_packets import ACK, FIN, GRE, ICMP6, ICMP_, RST, SYN, TCP_, UDP_, Left, build, error, frame_of, quoted, swap
+
+STATIONS = {mac_bytes(s.mac): s for s in (A, B, D, T20, T30, W1, W2)}
+OUTSIDE = (W1, W2)
+HOSTS = {a: s for s in (A, B, D, T20, T30) for a in (s.ip4, s.ip6)}
+INSIDE = ("10.0.", "2001:db8:10:", "2001:db8:20:", "2001:db8:30:")  # no address outside begins so
+FAR, FAR6 = ("10.99.1.", "10.99.5."), ("2001:db8:99::",)
+
+
+class Rule:
+    """SNAT. `open_`: endpoint-independent filtering; `wide`: endpoint-independent mapping."""
+
+    def __init__(self, name, address, low=1024, high=65535, open_=False, wide=True):
+        self.name, self.address, self.low, self.high, self.open, self.wide = name, address, low, high, open_, wide
+
+
+# Of D and T20: destination -> rule, and the station that the packet leaves to.
+SNAT = {
+    "10.99.1.": (Rule("pool", "198.18.0.1"), W1),
+    "10.99.4.": (Rule("open", "198.18.4.1", open_=True), W1),
+    "10.99.7.": (Rule("tiny", "198.18.7.1", 2000, 2003), W1),
+    "10.99.8.": (Rule("symmetric", "198.18.4.3", 3000, 4999, wide=False), W1),
+    "10.98.1.": (Rule("masq", WAN2.ip4), W2),
+    "2001:db8:99::": (Rule("pool6", "2001:db8:5a::1"), W1),
+    "2001:db8:98::": (Rule("masq6", WAN2.ip6), W2),
+}
+SNAT["10.99.5."] = SNAT["10.99.1."]
+POOL = SNAT["10.99.1."][0]
+LAN = Rule("lan", GW10.ip4)  # of A and B, who meet by an outside address
+OWN = (WAN2.ip4, WAN2.ip6)
+WHOLE, WHOLE6 = "198.18.9.9", "2001:db8:5a::9"
+STATIC = {T30.ip4: "198.18.5.13", T30.ip6: "2001:db8:5b::d"}
+PAYLOADS = (b"", b"odd", b"payload!", bytes(range(64)))
+
+
+def remote_of(address):
+    return address[: address.rindex(":" if ":" in address else ".") + 1]
+
+
+def dnat(t):
+    """(inside address, port) that a packet to an outside address goes to by a rule; None: there is no such rule."""
+    proto, _, _, dst, dport = t
+    if dst in (WHOLE, WHOLE6):
+        return B.ip6 if ":" in dst else B.ip4, dport
+    if dst == WAN.ip4 and (proto, dport) == (TCP_, 8080):
+        return A.ip4, 80
+    if dst == WAN.ip4 and (proto, dport) == (UDP_, 5353):
+        return A.ip4, 53
+    if dst == WAN.ip4 and proto == UDP_ and 7000 <= dport <= 7009:
+        return A.ip4, dport + 10000
+    if dst == WAN.ip6 and (proto, dport) == (TCP_, 8080):
+        return A.ip6, 80
+    for inside, outside in STATIC.items():
+        if dst == outside:
+            return inside, dport
+    return None
+
+
+class Way:
+    """How the packets of one direction go: `t` becomes `to`, from one station to another. `sent`, `left`: the last one, as it came in
+    and as it left."""
+
+    def __init__(self, t, to, source, target):
+        self.t, self.to, self.source, self.target = t, to, source, target
+        self.sent = self.left = None
+
+
+class Model:
+    """The NAT as the hosts on both sides of it see it."""
+
+    def __init__(self, rng, switch, hook):
+        self.rng, self.switch, self.hook = rng, switch, hook
+        self.ways = {}  # tuple as it comes in -> Way
+        self.mappings = {}  # (proto, inside, port, rule[, remote, its port]) -> (address, port)
+        self.owner = {}  # (proto, address, port) -> the key above
+
+    # ---- one packet
+
+    def run(self, station, packet):
+        """From a station, by its port, to its gateway; what leaves, or None."""
+        frame = frame_of(station.mac, station.gateway.mac, packet)
+        frame = octets(tagged(frame, 20)) if station is T20 else frame
+        ifindex = self.switch.ifindex[station.port]
+        run, redirected = None, bpf.XDP_REDIRECT
+        if self.hook == "xdp":
+            run = bpf.run_xdp(self.switch.xdp, frame, ifindex)
+        if run is None or run.retval == bpf.XDP_PASS:
+            run, redirected = bpf.run_tc(self.switch.tc, frame, ifindex), bpf.TC_ACT_REDIRECT
+        if run.retval != redirected:
+            return None
+        left = Left(run.data)
+        target = STATIONS.get(left.dmac)
+        if target is station and left.quote is not None and left.src in (station.gateway.ip4, station.gateway.ip6):
+            return None  # a refusal that the switch tells the sender
+        assert target, f"to {left.dmac.hex(':')}"
+        if target in OUTSIDE:
+            quote = Left(b"\0" * 14 + left.quote).t if left.quote and self._is_whole(left.quote) else ()
+            for address in (left.src, left.dst, *[x for x in quote if isinstance(x, str)]):
+                assert not address.startswith(INSIDE), f"{address} leaves"
+        return left
+
+    @staticmethod
+    def _is_whole(quote):
+        return len(quote) == (40 + int.from_bytes(quote[4:6]) if quote[0] >> 4 == 6 else int.from_bytes(quote[2:4]))
+
+    def same(self, left, way, packet):
+        want = frame_of(way.target.gateway.mac, way.target.mac, packet)[14:]
+        assert left.dmac == mac_bytes(way.target.mac), f"{way.t} leaves to {STATIONS[left.dmac].ip4}"
+        assert left.packet == want, f"{way.t}: left as {left.t}\n{left.packet.hex(' ')}, expected {way.to}\n{want.hex(' ')}"
+
+    # ---- what a first packet may become
+
+    def mapped(self, t, rule):
+        """The key of the mapping that a source has."""
+        key = t[:3] + (rule.name,)
+        return key if rule.wide else key + t[3:]
+
+    def exhausted(self, t, rule):
+        return sum(1 for p, a, _ in self.owner if (p, a) == (t[0], rule.address)) == rule.high - rule.low + 1
+
+    def take(self, t, rule, where):
+        """A source is seen outside as this address and port."""
+        key = self.mapped(t, rule)
+        address, port = where
+        assert address == rule.address and rule.low <= port <= rule.high, f"{t} has {where}"
+        assert self.mappings.setdefault(key, where) == where, f"{key} had {self.mappings[key]}, now {where}"
+        assert self.owner.setdefault((t[0], *where), key) == key, f"{where} is {self.owner[(t[0], *where)]}'s, and {key} has it"
+
+    def plan(self, t, source):
+        """Of a first packet: the SNAT rule or None; its destination inside or outside, and the station there. None: it goes nowhere."""
+        proto, src, _, dst, dport = t
+        to = dnat(t)
+        if source in (D, T20):
+            if to:
+                return POOL, to, HOSTS[to[0]]  # as if it had left
+            key = self.owner.get((proto, dst, dport))
+            if key:
+                return POOL, key[1:3], HOSTS[key[1]]
+            rule, station = SNAT[remote_of(dst)]
+            return rule, (dst, dport), station
+        if source is T30:
+            return None, (dst, dport), W1
+        if source in (A, B):
+            return LAN, to, HOSTS[to[0]]
+        if to:
+            return None, to, HOSTS[to[0]]
+        key = self.owner.get((proto, dst, dport))
+        if key and proto in (TCP_, UDP_) and any(r.open and r.address == dst for r, _ in SNAT.values()):
+            return None, key[1:3], HOSTS[key[1]]
+        return None
+
+    @staticmethod
+    def may_open(t, flags, source, inbound):
+        """TCP: a SYN, and an ACK of a connection that was lost, but to a mapping; echo: a request. 1:1 takes all."""
+        if t[3] in STATIC.values() or source is T30:
+            return True
+        if t[0] == TCP_:
+            return flags == SYN or (flags == ACK and not inbound)
+        return t[0] not in (ICMP_, ICMP6) or t[2] != 0
+
+    def first(self, t, source, flags, payload):
+        packet = build(t, flags, payload)
+        left = self.run(source, packet)
+        plan = self.plan(t, source)
+        inbound = dnat(t) is None and (t[0], t[3], t[4]) in self.owner
+        if plan is None or not self.may_open(t, flags, source, inbound):
+            assert left is None, f"{t} is let in, as {left.t or left.packet.hex()}"
+            return
+        rule, to, target = plan
+        outside = (STATIC[t[1]] if source is T30 else t[1], t[2])
+        if rule:
+            key = self.mapped(t, rule)
+            if left is None and key not in self.mappings and self.exhausted(t, rule):
+                return
+            outside = self.mappings.get(key) or (left and left.t[1:3])
+        out = outside and (t[0], *outside, *to)
+        if out and swap(out) in self.ways:  # another connection would be answered by the same packets
+            assert left is None, f"{t} leaves as {left.t}, whose answers are those of {self.ways[swap(out)].t}"
+            return
+        assert left is not None, f"{t} is refused"
+        if rule:
+            self.take(t, rule, outside)
+        way, back = Way(t, out, source, target), Way(swap(out), swap(t), target, source)
+        assert t not in self.ways and back.t not in self.ways
+        self.same(left, way, build(out, flags, payload, 63))
+        way.sent, way.left = packet, left.packet
+        self.ways[way.t], self.ways[back.t] = way, back
+
+    def again(self, way, flags, payload):
+        """Another packet of a connection, either way: it leaves as the others did."""
+        way.sent = build(way.t, flags, payload)
+        left = self.run(way.source, way.sent)
+        assert left is not None, f"{way.t} was open, and is lost"
+        self.same(left, way, build(way.to, flags, payload, 63))
+        way.left = left.packet
+
+    def send(self, t, source, flags=ACK, payload=b"payload"):
+        way = self.ways.get(t)
+        return self.again(way, flags, payload) if way else self.first(t, source, flags, payload)
+
+    # ---- what happens
+
+    def flags_of(self, t):
+        """TCP's; None: UDP without a checksum, which IPv4 may have."""
+        if t[0] == TCP_:
+            return self.rng.choice((SYN, SYN, ACK, FIN | ACK, RST))
+        return self.rng.choice((ACK, None)) if t[0] == UDP_ and ":" not in t[1] else ACK
+
+    def offer(self, proto, source, src, sport, dst, dport):
+        """A packet that may be a connection's first one. `proto`: of IPv4."""
+        if ":" in src and proto == ICMP_:
+            proto = ICMP6
+        if proto in (ICMP_, ICMP6):
+            dport = 0
+        if proto == GRE:
+            sport = dport = 0
+        t = (proto, src, sport, dst, dport)
+        self.send(t, source, self.flags_of(t), self.rng.choice(PAYLOADS))
+
+    def outward(self):
+        """From inside to the Internet."""
+        rng, source = self.rng, self.rng.choice((D, D, D, T20, T20, T20, T30))
+        remote = rng.choice(list(SNAT) if source is not T30 else FAR + FAR6) + str(rng.randint(1, 3))
+        src = source.ip6 if ":" in remote else source.ip4
+        proto = rng.choice((TCP_, UDP_, ICMP_) if source is not T30 else (TCP_, UDP_, ICMP_, GRE))
+        self.offer(proto, source, src, rng.choice((4000, 4001, 4002, 53, 2000, 65535, 3000)), remote, rng.choice((80, 4000)))
+
+    def inward(self):
+        """From outside to what is forwarded, and to what is not."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            dst = rng.choice((WAN.ip6, WHOLE6, STATIC[T30.ip6], "2001:db8:5a::1"))
+            src = rng.choice(FAR6) + str(rng.randint(1, 3))
+        else:
+            dst = rng.choice((WAN.ip4, WAN.ip4, WHOLE, STATIC[T30.ip4], "198.18.0.1"))
+            src = rng.choice(FAR) + str(rng.randint(1, 3))
+        protos = (TCP_, UDP_, ICMP_, GRE) if dst in (WHOLE, WHOLE6, *STATIC.values()) else (TCP_, UDP_)
+        self.offer(rng.choice(protos), W1, src, rng.choice((80, 4000)), dst, rng.choice((8080, 5353, 7000, 7005, 7009, 7010, 4000)))
+
+    def stranger(self):
+        """To a port outside that somebody may have, from whom nobody has asked."""
+        rng = self.rng
+        have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1] != GW10.ip4]
+        proto, address, port = rng.choice(have or [(UDP_, "198.18.4.1", 4000)])
+        remote = ("2001:db8:99::7:" if ":" in address else "10.99.5.") + str(rng.randint(1, 9))
+        if address not in OWN:
+            self.offer(proto, W1, remote, rng.randint(1, 9), address, port)
+
+    def hairpin(self):
+        """From inside to another inside, by an address that is outside."""
+        rng = self.rng
+        source = rng.choice((D, T20, A))
+        have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1].startswith("198.18.")]
+        proto, dst, dport = rng.choice((TCP_, UDP_, ICMP_)), WHOLE, rng.choice((80, 4000))
+        if source is A:
+            return self.offer(proto, A, A.ip4, rng.choice((4000, 4001)), dst, dport)
+        if rng.random() < 0.3:
+            proto, dst, dport = TCP_, WAN.ip4, 8080
+        elif have and rng.random() < 0.6:
+            proto, dst, dport = rng.choice(have)
+        sport = rng.choice((4000, 4001, 4002))
+        if self.owner.get((proto, dst, dport), ())[1:3] != (source.ip4, sport):  # nobody talks to himself
+            self.offer(proto, source, source.ip4, sport, dst, dport)
+        return None
+
+    def follow(self):
+        if self.ways:
+            way = self.rng.choice(list(self.ways.values()))
+            self.again(way, self.flags_of(way.t), self.rng.choice(PAYLOADS))
+
+    def complain(self):
+        """An ICMP error about a packet that left, by who got it or a router on the way: it reaches who sent, and shows him his own
+        packet; where it leaves by a translated source, its own is translated as well."""
+        seen = [w for w in self.ways.values() if w.left and w.t[0] != GRE]
+        if not seen:
+            return
+        way = self.rng.choice(seen)
+        six = ":" in way.t[1]
+        teller = way.to[3]
+        if way.target in OUTSIDE and self.rng.random() < 0.5:
+            teller = "2001:db8:99::5:5" if six else "10.99.5.55"
+        kinds = ((1, 4, 0), (3, 0, 0), (2, 0, 1280)) if six else ((3, 1, 0), (3, 3, 0), (11, 0, 0), (3, 4, 1300))
+        head, at = self.rng.choice(kinds), 40 if six else 20
+        size = self.rng.choice((at + 8, at + 9, at + 16, at + 18, at + 19, at + 24, 2000))
+        got = self.run(way.target, error(teller, way.to[1], head, quoted(way.left, size)))
+        assert got is not None, f"an error about {way.to} is lost"
+        if way.t[3] != way.to[3]:
+            teller = way.t[3]
+        assert got.dmac == mac_bytes(way.source.mac), f"an error about {way.to} goes to {STATIONS[got.dmac].ip4}"
+        want = error(teller, way.t[1], head, quoted(way.sent, size), 63)
+        assert got.packet == want, f"an error about {way.to}: {got.packet.hex(' ')}, expected {want.hex(' ')}"
+
+    def step(self):
+        what = self.rng.random()
+        for share, happens in STEPS:
+            if what < share:
+                return happens(self)
+        return self.switch.epoch()
+
+
+STEPS = (
+    (0.34, Model.outward),
+    (0.46, Model.inward),
+    (0.54, Model.hairpin),
+    (0.74, Model.follow),
+    (0.83, Model.stranger),
+    (0.97, Model.complain),
+)

@@ -1,0 +1,192 @@
+"""nat_packets.py: packets packed by hand for the property tests of NAT, since scapy is slow, and every one that leaves verified by it.
+
+A packet's tuple is (proto, source, source port, destination, destination port). ICMP's proto is that of IPv4 or of IPv6; an echo
+request has its identifier as the source port and none of the destination, a reply the other way round. Stands beside nat_model.py,
+which says what must become of a packet.
+"""
+import functools
+import socket
+import struct
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6Unknown, IPv6
+from scapy.packet import Raw
+
+from frames import mac_bytes
+
+ICMP_, TCP_, UDP_, GRE, ICMP6 = 1, 6, 17, 47, 58
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+ECHO = {ICMP_: (8, 0), ICMP6: (128, 129)}
+CHECKSUM_AT = {ICMP_: 2, ICMP6: 2, TCP_: 16, UDP_: 6}
+
+
+def ones(data):
+    data += b"\0" * (len(data) & 1)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@functools.cache
+def inet(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def swap(t):
+    proto, src, sport, dst, dport = t
+    return proto, dst, dport, src, sport
+
+
+def header(proto, src, dst, length, ttl):
+    """Of IPv4 or IPv6, for a payload of this length."""
+    if ":" in src:
+        return struct.pack("!IHBB", 6 << 28, length, proto, ttl) + inet(src) + inet(dst)
+    head = bytearray(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 1, 0, ttl, proto, 0, inet(src), inet(dst)))
+    struct.pack_into("!H", head, 10, ~ones(bytes(head)) & 0xFFFF)
+    return bytes(head)
+
+
+def summed(proto, src, dst, data):
+    """Layer 4 with its checksum, whose place in `data` is zero."""
+    pseudo = b"" if proto == ICMP_ else inet(src) + inet(dst) + struct.pack("!HH", proto, len(data))
+    check = ~ones(pseudo + data) & 0xFFFF
+    data = bytearray(data)
+    struct.pack_into("!H", data, CHECKSUM_AT[proto], check or (0xFFFF if proto == UDP_ else 0))
+    return bytes(data)
+
+
+def build(t, flags=ACK, payload=b"payload", ttl=64):
+    """A packet. `flags`: of TCP; None: UDP without a checksum."""
+    proto, src, sport, dst, dport = t
+    if proto in ECHO:
+        data = struct.pack("!BBHHH", ECHO[proto][0 if sport else 1], 0, 0, sport or dport, 7) + payload
+    elif proto == UDP_:
+        data = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
+    elif proto == TCP_:
+        data = struct.pack("!HHIIBBHHH", sport, dport, 1, 2, 0x50, flags, 8192, 0, 0) + payload
+    else:
+        data = struct.pack("!HH", 0, 0x0800) + payload
+    if proto in CHECKSUM_AT and flags is not None:
+        data = summed(proto, src, dst, data)
+    return header(proto, src, dst, len(data), ttl) + data
+
+
+def error(src, dst, head, quote, ttl=64):
+    """An ICMP error. `head`: type, code, and the second word."""
+    proto = ICMP6 if ":" in src else ICMP_
+    kind, code, word = head
+    data = summed(proto, src, dst, struct.pack("!BBHI", kind, code, 0, word) + quote)
+    return header(proto, src, dst, len(data), ttl) + data
+
+
+def quoted(packet, size, ttl=63):
+    """The beginning of a packet as a router quotes it: after a hop."""
+    if packet[0] >> 4 == 6:
+        return (packet[:7] + bytes([ttl]) + packet[8:])[:size]
+    head = bytearray(packet[:20])
+    head[8] = ttl
+    head[10:12] = b"\0\0"
+    struct.pack_into("!H", head, 10, ~ones(bytes(head)) & 0xFFFF)
+    return (bytes(head) + packet[20:])[:size]
+
+
+def frame_of(smac, dmac, packet):
+    return mac_bytes(dmac) + mac_bytes(smac) + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet
+
+
+# ---- what leaves
+
+
+def _layer4(proto, data):
+    """By scapy, to have its checksum reckoned anew. A quote is payload: scapy would write into the lengths of what is cut short."""
+    if proto == UDP_ and data[6:8] != b"\0\0":  # without one, it is nothing but bytes
+        layer, size = UDP(data[:8]), 8
+        del layer.chksum
+    elif proto == TCP_:
+        size = data[12] >> 4 << 2
+        layer = TCP(data[:size])
+        del layer.chksum
+    elif proto == ICMP_:
+        layer, size = ICMP(data[:8]), 8
+        del layer.chksum
+    elif proto == ICMP6:
+        layer, size = ICMPv6Unknown(data[:4]), 4
+        del layer.cksum
+    else:
+        return Raw(data)
+    layer.payload = Raw(data[size:])
+    return layer
+
+
+def _rebuilt(packet):
+    """The packet as scapy makes it when it reckons all checksums itself. `explicit` spares it copies of all layers."""
+    if packet[0] >> 4 == 6:
+        ip, size = IPv6(packet[:40]), 40
+        proto = ip.nh
+        assert proto != UDP_ or packet[46:48] != b"\0\0", "UDP in IPv6 without a checksum"
+    else:
+        ip, size = IP(packet[:20]), 20
+        proto = ip.proto
+        del ip.chksum
+    layer = _layer4(proto, packet[size:])
+    ip.payload, layer.underlayer = layer, ip
+    while layer:
+        layer.explicit = 1
+        layer = layer.payload
+    ip.explicit = 1
+    return ip.do_build()
+
+
+def quote_of(packet):
+    """What an ICMP error quotes; None: it is none."""
+    if packet[0] >> 4 == 6:
+        return packet[48:] if packet[6] == ICMP6 and packet[40] < 128 else None
+    return packet[28:] if packet[9] == ICMP_ and packet[20] in (3, 11, 12) else None
+
+
+@functools.cache
+def verify(packet):
+    """Every checksum in a packet, by scapy: of IPv4, of layer 4, and of a packet that is quoted, as far as it is whole. The same bytes
+    are verified once."""
+    again = _rebuilt(packet)
+    assert again == packet, f"checksums: {packet.hex(' ')}, and by scapy {again.hex(' ')}"
+    quote = quote_of(packet)
+    if quote is None:
+        return
+    if quote[0] >> 4 == 6:
+        whole = 40 + struct.unpack_from("!H", quote, 4)[0]
+    else:
+        (whole,) = struct.unpack_from("!H", quote, 2)
+        ip = IP(quote[:20])
+        del ip.chksum
+        assert bytes(ip)[:20] == quote[:20], f"checksum of the quoted IP header: {quote[:20].hex(' ')}"
+    if len(quote) == whole:
+        again = _rebuilt(quote)
+        assert again == quote, f"checksums in the quote: {quote.hex(' ')}, and by scapy {again.hex(' ')}"
+
+
+def ends(packet):
+    """(source, destination) of a packet, as texts."""
+    if packet[0] >> 4 == 6:
+        return socket.inet_ntop(socket.AF_INET6, packet[8:24]), socket.inet_ntop(socket.AF_INET6, packet[24:40])
+    return socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
+
+
+class Left:
+    """A frame that left, verified. `t`: its tuple; None: an ICMP error."""
+
+    def __init__(self, frame):
+        self.dmac = frame[:6]
+        self.packet = p = frame[18 if frame[12:14] == b"\x81\x00" else 14 :]
+        verify(p)
+        self.src, self.dst = ends(p)
+        self.quote = quote_of(p)
+        off, proto = (40, p[6]) if p[0] >> 4 == 6 else (20, p[9])
+        sport = dport = 0
+        if proto in (TCP_, UDP_):
+            sport, dport = struct.unpack_from("!HH", p, off)
+        elif proto in ECHO and self.quote is None:
+            (ident,) = struct.unpack_from("!H", p, off + 4)
+            sport, dport = (ident, 0) if p[off] == ECHO[proto][0] else (0, ident)
+        self.t = (proto, self.src, sport, self.dst, dport) if self.quote is None else None

@@ -1,0 +1,48 @@
+/* nattab.h: the table of NAT's mappings as sluiced sees it: memory that it shares with the data plane.
+ *
+ * The same table as bpf/nattab.h, which fills it; its layout stands in abi.h. Mappings are walked, found, ended, and for restored
+ * flows made, without a system call for any of them. One may be ended or made by others at any time: what is found is a copy.
+ */
+#ifndef SLUICE_USER_NATTAB_H
+#define SLUICE_USER_NATTAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sluice/abi.h>
+
+struct table;
+
+struct nattab {
+	const struct flow_table *head;
+	struct nat_bucket *bucket;
+	struct nat_mapping *entry;
+	struct nat_line *line;
+	uint32_t n, n_lines; /* slots */
+};
+
+#define NATTAB_NONE UINT32_MAX
+
+/* How many buckets a table for so many mappings has, and how many lines their ways take. */
+uint32_t nattab_buckets(uint32_t mappings);
+uint32_t nattab_lines(uint32_t mappings);
+
+/* By the maps `flow_table`, `nat_words`, `nat_mappings`, `nat_ways`. -ENOENT, -EINVAL. */
+int nattab_open(struct nattab *t, struct table *head, struct table *words, struct table *entries, struct table *ways);
+
+/* A copy of the mapping in slot `i`; *ret_word is its word, for nattab_end(). False: there is none. */
+bool nattab_read(const struct nattab *t, uint32_t i, struct nat_mapping *ret, uint32_t *ret_word);
+/* The slot of a mapping, by its key or its NAT_WAY(), with a copy of it; NATTAB_NONE. */
+uint32_t nattab_find(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret);
+uint32_t nattab_find_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret);
+uint32_t nattab_way(const struct nat_mapping *m);
+
+/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
+int nattab_insert(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
+/* Ends the mapping whose word was `word`; its slot is free again after the grace period. False: it had ended. */
+bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, uint64_t now_ns);
+
+/* Walks `max` slots from *at on: 1: there are more; 0: that was all, and *at is 0 again; else what `fn` has returned. */
+int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
+		     int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg);
+
+#endif
