@@ -26,10 +26,33 @@ struct {
 	__type(value, struct nhg_bucket);
 } nhg_buckets SEC(".maps");
 
-static __always_inline __u64 ecmp_mix(__u64 h, __u64 x)
+static __always_inline __u64 ecmp_mix(__u64 h)
 {
-	h = (h ^ x) * 0x9fb21c651e98df25ull;
+	h = (h ^ h >> 32) * 0x9fb21c651e98df25ull;
 	return h ^ h >> 32;
+}
+
+/* One word of the tuple times a factor of its own (Lemire and Kaser, "Strongly universal string hashing is fast", 2.2), made of
+ * the seed, so that two routers differ in more than a shift of their hashes. The products wait for nothing but the seed. */
+#define ECMP_WORD(word, seed, factor) ((__u32)(word) * (((seed) ^ (factor)) | 1))
+
+#define ECMP_SEED 0x2545f4914f6cdd1dull
+
+static __always_inline __u64 ecmp_source(const struct addr *a, __u64 seed)
+{
+	return ECMP_WORD(a->a32[0], seed, 0x8f5c31d2a96b4e07ull) + ECMP_WORD(a->a32[1], seed, 0xc2b2ae3d27d4eb4full) +
+	       ECMP_WORD(a->a32[2], seed, 0x3c79ac492ba7b653ull) + ECMP_WORD(a->a32[3], seed, 0x1c69b3f74ac4ae35ull);
+}
+
+static __always_inline __u64 ecmp_dest(const struct addr *a, __u64 seed)
+{
+	return ECMP_WORD(a->a32[0], seed, 0x165667b19e3779f9ull) + ECMP_WORD(a->a32[1], seed, 0x61c8864680b583ebull) +
+	       ECMP_WORD(a->a32[2], seed, 0xa0761d6478bd642full) + ECMP_WORD(a->a32[3], seed, 0xe7037ed1a0b428dbull);
+}
+
+static __always_inline __u64 ecmp_ports(__u32 ports, __u64 seed)
+{
+	return ECMP_WORD(ports, seed, 0xd6e8feb86659fd93ull);
 }
 
 /* The same for every packet of a connection. Fragments have no ports but in the first: of all of them the addresses alone
@@ -38,27 +61,17 @@ static __always_inline __u64 ecmp_mix(__u64 h, __u64 x)
 static __always_inline __u32 ecmp_hash(const struct tuple *t, __u8 proto, bool fragment, __u32 policy, __u32 seed)
 {
 	bool ports = !fragment && policy != ECMP_L3;
-	__u64 h = ecmp_mix(0x2545f4914f6cdd1dull, seed), back = h;
+	__u64 s = ecmp_mix(seed ^ ECMP_SEED), h, back;
 
 	if (policy == ECMP_SYMMETRIC) {
-		h = ecmp_mix(h, t->saddr.a64[0]);
-		h = ecmp_mix(h, t->saddr.a64[1]);
-		back = ecmp_mix(back, t->daddr.a64[0]);
-		back = ecmp_mix(back, t->daddr.a64[1]);
-		if (ports) {
-			h = ecmp_mix(h, t->sport);
-			back = ecmp_mix(back, t->dport);
-		}
-		h = ecmp_mix(h + back, ports ? proto : 0);
-		return ecmp_mix(h, h >> 17);
+		h = ecmp_source(&t->saddr, s) + ecmp_ports(ports ? t->sport : 0, s);
+		back = ecmp_source(&t->daddr, s) + ecmp_ports(ports ? t->dport : 0, s);
+		return ecmp_mix(ecmp_mix(h) + ecmp_mix(back) + (ports ? proto : 0)) >> 32;
 	}
-	h = ecmp_mix(h, t->saddr.a64[0]);
-	h = ecmp_mix(h, t->saddr.a64[1]);
-	h = ecmp_mix(h, t->daddr.a64[0]);
-	h = ecmp_mix(h, t->daddr.a64[1]);
+	h = ecmp_source(&t->saddr, s) + ecmp_dest(&t->daddr, s);
 	if (ports)
-		h = ecmp_mix(h, (__u64)proto << 32 | (__u32)t->sport << 16 | t->dport);
-	return ecmp_mix(h, h >> 17);
+		h += ecmp_ports(t->ports, s) + ECMP_WORD(proto, s, 0x589965cc75374cc3ull);
+	return ecmp_mix(h) >> 32;
 }
 
 /* tunnel.h has looked into it. Of an ICMP error `inner` is what it quotes. */

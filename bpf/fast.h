@@ -1,10 +1,11 @@
-/* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (IPv4, TCP and UDP).
+/* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (TCP and UDP).
  *
  * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
  * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
  * way out was decided under this epoch; without one (XDP alone), nothing that fast_route.h leaves alone. Anything else, the
  * malformed included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result
- * for ordinary packets too: tests/prog/test_fast.py compares them, and tc knows no other for routes. What that asks before it
+ * for ordinary packets too: tests/prog/test_fast.py and
+ * test_fast_route.py compare them, and tc knows no other for routes. What that asks before it
  * looks for a flow (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check
  * reverse paths are left to it.
  */
@@ -12,6 +13,7 @@
 #define SLUICE_FAST_H
 
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/udp.h>
 #include "pkt.h"
 #include "csum.h"
@@ -20,7 +22,8 @@
 #include "iface.h"
 #include "port.h"
 
-#define FAST_HEAD (sizeof(struct iphdr) + 20) /* also of UDP: Ethernet frames are no shorter */
+#define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
+#define FAST_HEAD6 (sizeof(struct ipv6hdr) + 14) /* to the flags of TCP */
 
 /* The headers in words, as they stand in memory. */
 struct fast4 {
@@ -34,12 +37,20 @@ struct fast4 {
 
 #define FAST_NEWS 0xff /* no entry has seen it all: a flow's packet goes the long way */
 
+/* FLOW_SEEN_* of a TCP header. */
+static __always_inline __u8 fast_seen(const void *tcp)
+{
+	__u8 flags = *(const __u8 *)(tcp + 13) & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK);
+
+	return flags == NAT_TCP_ACK ? FLOW_SEEN_ANY | FLOW_SEEN_ACK : FAST_NEWS;
+}
+
 /* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
 static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 {
 	const __u32 *w = head;
 	const __u16 *port = head + sizeof(struct iphdr);
-	__u8 offset, flags;
+	__u8 offset;
 	__u16 len;
 
 	h->ip[0] = w[0];
@@ -54,10 +65,7 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 		return false;
 	if (h->proto == IPPROTO_TCP) {
 		offset = *(const __u8 *)(head + 32) >> 4;
-		flags = *(const __u8 *)(head + 33);
-		h->seen = FLOW_SEEN_ANY | FLOW_SEEN_ACK;
-		if ((flags & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK)) != NAT_TCP_ACK)
-			h->seen = FAST_NEWS;
+		h->seen = fast_seen(head + sizeof(struct iphdr));
 		return offset >= 5 && sizeof(struct iphdr) + offset * 4u <= h->total;
 	}
 	len = bpf_ntohs(port[2]);
@@ -96,8 +104,7 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 
 	p->out_port = f->out_port;
 	p->out_vlan = f->out_vlan;
-	p->nexthop = f->nexthop;
-	flow_macs(p, f);
+	flow_next(p, f);
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
 	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
@@ -106,7 +113,8 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 /* Bytes 8 to 23 from the IPv4 header on, TTL to ports, and the checksum of layer 4. 0, or -1: see rewrite(). */
 static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct fast4 *h, const struct flow *f)
 {
-	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16;
+	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, l4;
+	__u32 ports = f->ports, old = ~h->ports;
 	bool udp = h->proto == IPPROTO_UDP;
 	struct ctx_head4 to;
 
@@ -115,9 +123,10 @@ static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, cons
 	to.check = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
 	to.saddr = f->saddr4;
 	to.daddr = f->daddr4;
-	to.sport = f->sport;
-	to.dport = f->dport;
-	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, f->l4_delta, udp);
+	to.ports = ports;
+	/* Made here, since the entry has it in its second line. */
+	l4 = csum_fold((ports & 0xffff) + (ports >> 16) + (old & 0xffff) + (old >> 16));
+	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, l4, udp);
 }
 
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
@@ -158,27 +167,30 @@ static __always_inline bool fast_route4(struct pkt *p, void *head, const struct 
 	__be32 s = h->addrs, d = h->addrs >> 32;
 	struct tuple t = {.ports = h->ports};
 	__u16 check = h->ip[2] >> 16;
+	__u32 rules = 0;
 
 	if (!fast_plain4(s) || !fast_plain4(d) || s == d)
 		return false;
 	addr_from4(&t.saddr, s);
 	addr_from4(&t.daddr, d);
-	if (!fast_route(p, 4, &t, h->proto, h->total))
+	if (cfg_nat)
+		rules = nat_filter_rules(p->in_iface, 4, &t);
+	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, h->total, rules))
 		return false;
 	*(__u16 *)(head + 8) = h->ip[2] - 1;
 	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + 0xfffe);
 	return true;
 }
 
-/* The packet is addressed to in_iface. V_FORWARD: layers 3 and 4 are rewritten already. */
-__noinline_global __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
+/* IPv4, addressed to in_iface. V_FORWARD: layers 3 and 4 are rewritten already. */
+__noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
 	struct flow *f = NULL;
 	struct fast4 h;
 	__u32 off;
 
-	if (!p || p->proto != bpf_htons(ETH_P_IP) || (cfg_rpf && fast_checks_path(p)))
+	if (!p || (cfg_rpf && fast_checks_path(p)))
 		return V_NEXT;
 	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
 	head = data + off;
@@ -194,6 +206,66 @@ __noinline_global __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
 		return V_NEXT;
 	p->todo = DO_L2;
 	return V_FORWARD;
+}
+
+/* Has the packet, of IPv6, a flow? */
+__noinline_global __u32 fast_has_flow6(const struct tuple *t, __u32 proto, __u32 vrf)
+{
+	return t ? flow_find(6, false, t, proto, vrf) : 0;
+}
+
+/* Is it a packet whose layer 4 is sound, and may NAT and the MSS leave it alone? `head`: of FAST_HEAD6 bytes; `len`: behind the
+ * IPv6 header. */
+static __always_inline bool fast_plain_l4(const void *head, __u8 proto, __u32 len)
+{
+	const void *l4 = head + sizeof(struct ipv6hdr);
+	__u32 need;
+
+	if (proto == IPPROTO_TCP) {
+		need = *(const __u8 *)(l4 + 12) >> 4;
+		return need >= 5 && need * 4 <= len && !(cfg_mss && fast_seen(l4) == FAST_NEWS);
+	}
+	need = bpf_ntohs(*(const __be16 *)(l4 + 4));
+	return proto == IPPROTO_UDP && need >= 8 && need <= len;
+}
+
+/* IPv6, addressed to in_iface: without extension headers and without a flow. V_FORWARD: layer 3 is rewritten already. */
+__noinline_global __verdict enum verdict fast6(ctx_t *ctx, struct pkt *p)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+	struct ipv6hdr *ip;
+	struct tuple t;
+	__u32 off, len;
+
+	if (!p || cfg_resize || (cfg_rpf && fast_checks_path(p)))
+		return V_NEXT;
+	off = p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	ip = data + off;
+	if ((void *)ip + FAST_HEAD6 > end || ip->version != 6 || ip->hop_limit <= 1)
+		return V_NEXT;
+	len = bpf_ntohs(ip->payload_len);
+	if (len + sizeof(*ip) > p->len - off || !fast_plain_l4(ip, ip->nexthdr, len))
+		return V_NEXT;
+	__builtin_memcpy(&t.saddr, &ip->saddr, sizeof(t.saddr));
+	__builtin_memcpy(&t.daddr, &ip->daddr, sizeof(t.daddr));
+	t.ports = *(const __u32 *)(ip + 1);
+	if (!fast_plain6(&t.saddr) || !fast_plain6(&t.daddr) || addr_equal(&t.saddr, &t.daddr))
+		return V_NEXT;
+	/* Rules are not told apart by their way out: it costs too much to look for a flow that there most likely is. */
+	if (cfg_nat && (nat_filter_rules(p->in_iface, 6, &t) || fast_has_flow6(&t, ip->nexthdr, p->vrf)))
+		return V_NEXT;
+	if (!fast_route(p, 6, &t, ip->nexthdr, len + sizeof(*ip), 0))
+		return V_NEXT;
+	ip->hop_limit--;
+	p->todo = DO_L2;
+	return V_FORWARD;
+}
+
+static __always_inline __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
+{
+	if (p->proto == bpf_htons(ETH_P_IP))
+		return fast4(ctx, p);
+	return HOOK_XDP && cfg_ipv6 && p->proto == bpf_htons(ETH_P_IPV6) ? fast6(ctx, p) : V_NEXT;
 }
 
 #endif

@@ -25,6 +25,12 @@ static __always_inline bool fast_plain4(__be32 a)
 	return first - 1 < 223 && first != 127 && h >> 16 != 0xa9fe;
 }
 
+/* The same of IPv6: global unicast, unique local, or of what is not given out yet. */
+static __always_inline bool fast_plain6(const struct addr *a)
+{
+	return a->a64[0] && a->a8[0] != 0xff && !route_link_local6(a);
+}
+
 /* Not surely none of the switch's own addresses or its prefixes' broadcast addresses: route_source() finds out. */
 static __always_inline bool fast_source_is_own(const struct addr *source)
 {
@@ -40,19 +46,28 @@ static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
 }
 
-/* By a gateway that is known, out of a port that XDP serves. `len`: layer 3 bytes; `rules`: see nat_filter.h. */
-static __always_inline bool fast_leave(struct pkt *p, __u32 id, __u32 len, __u32 rules)
+/* To whom the packet goes next; 0: that is for the long way to find out, or it is not to leave at all. */
+static __always_inline __u64 fast_next_mac(struct pkt *p, const struct nexthop *nh, const struct addr *daddr)
+{
+	__u64 word = READ_ONCE(*(const __u64 *)nh); /* MAC and flags change in one store */
+
+	if (nh->type == NEXTHOP_GATEWAY)
+		return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;
+	return nh->type == NEXTHOP_CONNECTED ? neighbor_mac(p, nh->iface, daddr) : 0;
+}
+
+/* By a nexthop whose MAC is known, out of a port that XDP serves. `len`: layer 3 bytes; `rules`: see nat_filter.h. */
+static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct addr *daddr, __u32 len, __u32 rules)
 {
 	struct nexthop *nh = nexthop_get(id);
 	struct iface *i;
-	__u64 word, dmac;
+	__u64 dmac;
 
-	if (!id || !nh || nh->type != NEXTHOP_GATEWAY || (cfg_nat && nat_filter_leaves(rules, nh->iface)))
+	if (!id || !nh || (cfg_nat && nat_filter_leaves(rules, nh->iface)))
 		return false;
-	word = READ_ONCE(*(__u64 *)nh); /* MAC and flags change in one store */
-	dmac = mac_word(&word);
+	dmac = fast_next_mac(p, nh, daddr);
 	i = iface_get(nh->iface);
-	if (!(word >> 48 & NEXTHOP_F_RESOLVED) || !dmac || !i || !i->port || len > i->mtu || (nh->mtu && len > nh->mtu))
+	if (!dmac || !i || !i->port || len > i->mtu || (nh->mtu && len > nh->mtu))
 		return false;
 	p->out_iface = nh->iface;
 	pkt_set_macs(p, dmac, mac_word(i->mac));
@@ -62,23 +77,18 @@ static __always_inline bool fast_leave(struct pkt *p, __u32 id, __u32 len, __u32
 	return true;
 }
 
-/* `t`, `proto`, `len`: of the packet, which has no flow, a TTL larger than 1, and is no fragment. True: the way out and both MACs
- * are in `p`; layer 3 is left to the caller. */
-static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 len)
+/* `t`, `proto`, `len`: of the packet, which has no flow, a TTL larger than 1, and is no fragment; `rules`: the source rules that
+ * may concern it. True: the way out and both MACs are in `p`; layer 3 is left to the caller. */
+static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 len, __u32 rules)
 {
-	__u32 id, rules = 0;
+	__u32 id;
 
 	if (unlikely(fast_source_is_own(&t->saddr)) || fast_is_tunnel(t, proto))
 		return false;
-	if (cfg_nat) {
-		rules = nat_filter_rules(p->in_iface, family, t);
-		if (rules == NAT_FILTER_ALL)
-			return false;
-	}
 	id = fib_lookup(p->vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
 		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, 0);
-	return fast_leave(p, id, len, rules);
+	return fast_leave(p, id, &t->daddr, len, rules);
 }
 
 #endif

@@ -152,7 +152,7 @@ static __always_inline long flow_insert_next(__u8 family, const struct tuple *t,
 	struct flow *there;
 	long err;
 
-	f->packets = f->bytes = 0;
+	f->packets = f->bytes = f->recent = 0;
 	err = flow_insert_in(family, true, t, proto, vrf, f);
 	if (err > 0)
 		return 0;

@@ -1,8 +1,8 @@
 /* nat_event.h: what NAT does, told to sluiced as it happens: sessions that begin, ports that have run out, limits that were
- * reached.
+ * reached; and sessions that give way to others (half.h).
  *
- * Stands between the stages and a ring buffer that nat_log.c of sluiced reads; how sessions end is seen there. With cfg_nat_log
- * off the verifier takes all of it away. The ring never holds a packet up: what finds no room is counted.
+ * Stands between the stages and a ring buffer that nat_log.c of sluiced reads; how all other sessions end is sluiced's own doing.
+ * With cfg_nat_log off the verifier takes all of it away. The ring never holds a packet up: what finds no room is counted.
  */
 #ifndef SLUICE_NAT_EVENT_H
 #define SLUICE_NAT_EVENT_H

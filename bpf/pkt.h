@@ -94,7 +94,7 @@ struct tuple {
 struct ctx_head4 {
 	__u16 ttl_proto, check;
 	__be32 saddr, daddr;
-	__be16 sport, dport;
+	__u32 ports; /* as they stand in the header */
 };
 
 /* The reply entry was there: another CPU has made it, or it was left over. */

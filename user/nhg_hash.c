@@ -8,32 +8,40 @@
 
 #define VXLAN_PORT 4789
 
-static uint64_t mix(uint64_t h, uint64_t x)
+static uint64_t mix(uint64_t h)
 {
-	h = (h ^ x) * 0x9fb21c651e98df25ull;
+	h = (h ^ h >> 32) * 0x9fb21c651e98df25ull;
 	return h ^ h >> 32;
 }
 
-static uint64_t mix_addr(uint64_t h, const struct addr *a)
+/* Each word by the factor that stands for it. */
+static uint64_t sum(const uint32_t *words, const uint64_t *factors, unsigned n, uint64_t seed)
 {
-	return mix(mix(h, a->a64[0]), a->a64[1]);
+	uint64_t h = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		h += words[i] * ((seed ^ factors[i]) | 1);
+	return h;
 }
+
+static const uint64_t source[4] = {0x8f5c31d2a96b4e07ull, 0xc2b2ae3d27d4eb4full, 0x3c79ac492ba7b653ull, 0x1c69b3f74ac4ae35ull};
+static const uint64_t dest[4] = {0x165667b19e3779f9ull, 0x61c8864680b583ebull, 0xa0761d6478bd642full, 0xe7037ed1a0b428dbull};
+static const uint64_t layer4[2] = {0xd6e8feb86659fd93ull, 0x589965cc75374cc3ull};
 
 uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed)
 {
-	uint64_t h = mix(0x2545f4914f6cdd1dull, seed), back = h;
-	bool ports = policy != ECMP_L3;
+	uint32_t ports[2] = {(uint32_t)f->dport << 16 | f->sport, f->proto}, sport = f->sport, dport = f->dport;
+	uint64_t s = mix(seed ^ 0x2545f4914f6cdd1dull), h;
 
 	if (policy == ECMP_SYMMETRIC) {
-		h = mix(mix_addr(h, &f->saddr), f->sport);
-		back = mix(mix_addr(back, &f->daddr), f->dport);
-		h = mix(h + back, f->proto);
-	} else {
-		h = mix_addr(mix_addr(h, &f->saddr), &f->daddr);
-		if (ports)
-			h = mix(h, (uint64_t)f->proto << 32 | (uint32_t)f->sport << 16 | f->dport);
+		h = mix(sum(f->saddr.a32, source, 4, s) + sum(&sport, layer4, 1, s));
+		h += mix(sum(f->daddr.a32, source, 4, s) + sum(&dport, layer4, 1, s));
+		return (uint32_t)(mix(h + f->proto) >> 32);
 	}
-	return (uint32_t)mix(h, h >> 17);
+	h = sum(f->saddr.a32, source, 4, s) + sum(f->daddr.a32, dest, 4, s);
+	if (policy != ECMP_L3)
+		h += sum(ports, layer4, 2, s);
+	return (uint32_t)(mix(h) >> 32);
 }
 
 bool nhg_may_be_tunnel(uint8_t proto, __be16 dport)

@@ -172,6 +172,8 @@ int route_settle(struct sw *sw, struct errs *errs);
 int route_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* The name as a constant, NULL when no route can have this protocol. */
 const char *route_protocol_known(const char *name);
+#define ROUTE_PROTOCOLS 256
+const char *route_protocol_names(char buf[ROUTE_PROTOCOLS]); /* all of them, with commas; returns buf */
 /* nexthop_list.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
 int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */

@@ -3,8 +3,10 @@ the tables come to rest again. Packets go through the pinned XDP program by the 
 million of them take seconds.
 """
 import array
+import json
 import os
 import random
+import subprocess
 import sys
 import time
 
@@ -14,7 +16,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "tests", "prog")]
 import bpf  # noqa: E402  (of tests/prog)
 from gen import IP, REAL, TCP, UDP, Bench, Ether, template  # noqa: E402
-from netlab import wait_for  # noqa: E402
+from netlab import BUILD, wait_for  # noqa: E402
 
 KNOWN = 10_000  # established connections
 FLOOD, CHUNK = 1 << 21, 1 << 17
@@ -240,6 +242,24 @@ def test_one_way_udp_keeps_its_port(flooded):
     print(f"{remade} of {senders} flows in use made anew, {len(known(once))} of the others left, {gave_way} gave way")
     assert gave_way > 1 << 18 and len(known(once)) < senders // 8
     assert remade == 0 and known(frame) == before
+
+
+def test_watchers_hear_of_who_gave_way(flooded):
+    """By their number, all of them, whatever the watcher has asked for."""
+    f = flooded(half=1 << 10)
+    watch = f.ns.spawn([f"{BUILD}/sluice", "-i", f.switch.instance, "-j", "flow", "watch", "icmp"], stdout=subprocess.PIPE)
+    os.set_blocking(watch.stdout.fileno(), False)
+    told = []
+
+    def all_told():
+        told.extend((watch.stdout.read() or b"").splitlines())
+        return sum(json.loads(line)["flows"] for line in told) == f.stat("flow_gave_way")
+
+    time.sleep(1)
+    for _ in range(2):
+        f.flood(CHUNK)
+        wait_for("all that gave way are told", all_told, 20)
+    assert f.stat("flow_gave_way") > CHUNK and {json.loads(line)["event"] for line in told} == {"gave-way"}
 
 
 def test_port_scan(flooded):

@@ -244,7 +244,7 @@ def test_a_flood_meanwhile(sized_gateway):
         own = netlab.json.loads(w.h2.run("ip -j -4 addr show dev eth0").stdout)[0]["addr_info"][0]
         flooder = w.h2.spawn(["/usr/bin/python3", "-c", FLOODER, own["local"], netlab.INET4])
         netlab.wait_for("who waits has filled his places", lambda: w.gw.json("counters show")["stats"]["flow_gave_way"] > 5000, 60)
-        for size in (20000, 15000, 12000):  # half of the former one, and those that go on, fit into the next
+        for size in (60000, 90000, 60000):  # half of the former one, what rests, and those that go on fit into the next
             assert resize(w, size, check=False).returncode == 0
             while tables(w.gw)["resizing"]:
                 flows.round()
