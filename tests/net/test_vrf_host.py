@@ -5,7 +5,6 @@ import socket
 
 import pytest
 
-import netlab
 import talk
 
 PORTS = ["r1", "b1", "d1", "v1"]
