@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/ecmp.h"
 #include "nexthop.h"
 
