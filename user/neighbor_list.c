@@ -75,6 +75,8 @@ static bool wanted(const struct listing *l, const struct neighbor_entry *e)
 	const struct filter *f = &l->filter;
 	struct iface iface;
 
+	if (!iface_name(l->ns->sw, (uint16_t)e->key.iface)) /* the interface went, and it goes next */
+		return false;
 	if (f->iface && e->key.iface != f->iface)
 		return false;
 	if (f->has_vrf && (iface_get(l->ns->sw, (uint16_t)e->key.iface, &iface) || iface.vrf != f->vrf))

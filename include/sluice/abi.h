@@ -53,7 +53,7 @@ struct control {
 	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
 	__u32 frag_held;     /* fragments that are held at once until their first one comes, 0..FRAG_HELD_MAX */
 	__u32 frag_hold_ms;  /* for how long */
-	__u32 pad;
+	__u32 host_switches; /* sluiced's: which of the host's sysctls it has set, and sets back */
 	__u64 reserved[10];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
@@ -146,11 +146,13 @@ _Static_assert(sizeof(struct iface) == 64, "struct iface");
 #define VRF_F_USED  (1 << 0) /* of the running configuration */
 #define VRF_F_DRAIN (1 << 1) /* was until just now: what remembers its id ends before another VRF gets it */
 
+#define VRF_MARK_MASK 0xff000000u
+
 /* Map `vrfs`: VRF id -> struct vrf. A slot that is all zero is free. */
 struct vrf {
 	char name[SLUICE_LABEL];
 	__u32 flags; /* VRF_F_* */
-	__u32 pad;
+	__u32 mark;  /* of packets for the host, within VRF_MARK_MASK: its answers find the VRF's tables by it; 0: none */
 };
 _Static_assert(sizeof(struct vrf) == 40, "struct vrf");
 

@@ -233,10 +233,10 @@ static char (*host_addr(const struct prefix *p))[PREFIX_TEXT]
 	return NULL;
 }
 
-int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *p, bool noprefixroute, struct errs *errs)
+int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *p, uint32_t metric, struct errs *errs)
 {
 	assert_int_equal(ifindex, 101);
-	assert_true(noprefixroute);
+	assert_int_equal(metric, NL_NO_PREFIX_ROUTE);
 	for (int i = 0; !host_addr(p) && i < 8; i++)
 		if (!host_addrs[i][0])
 			prefix_text(p, host_addrs[i]);
