@@ -113,8 +113,9 @@ int main(int argc, char **argv)
 	bool stop = false;
 	int r = 0;
 
-	/* glibc keeps small blocks that were freed in lists, and one day joins them all in a single call: beside a full table that call
-	 * takes 10 ms of a turn of the loop. Joined when they are freed, they cost no more than before, a little at a time. */
+	/* glibc keeps small blocks that were freed in lists, and one day joins them all in a single call: beside a full table
+	 * that call takes 10 ms of a turn of the loop. Joined when they are freed, they cost no more than before, a little at a
+	 * time. */
 	mallopt(M_MXFAST, 0);
 	switch (parse(argc, argv, &o, &stop)) {
 	case RUN:
