@@ -104,7 +104,7 @@ bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flow
 	@$(MAKE) --no-print-directory all bench-build
 	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
 
-bench-build: $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o
+bench-build: $(B)/bench/tcp_line $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o
 
 bench-fib: $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o ## what a lookup, a build, a change of the FIB cost at the size of the Internet's tables. Needs root
 	@$^
@@ -136,7 +136,7 @@ cost-ready:
 	@tests/kernels/fetch.sh $(COST_KERNEL)
 	@$(MAKE) --no-print-directory all cost-build
 
-cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_line $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so
+cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_line $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so $(B)/bench/tcp_line
 
 $(B)/bench/cost_%: bench/cost/cost_%.c
 	@mkdir -p $(@D)
@@ -149,6 +149,11 @@ $(B)/bench/cost_plugin.so: bench/cost/cost_plugin.c
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) -DPLUGIN_VERSION=$(if $(filter 6 7 8,$(shell qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\).*/\1/p')),1,2) -shared -fPIC $^ -o $@
 
+$(B)/bench/tcp_line: bench/tcp/tcp_line.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@
+
 vpath %.bpf.c bench/fib bench/flow bench/bpf
 vpath %_bench.c bench/fib bench/flow
 vpath %_soak.c bench/fib
@@ -158,7 +163,7 @@ $(B)/bench/%.bpf.o: %.bpf.c $(wildcard bench/bpf/*.h bpf/*.h include/sluice/*.h)
 	@echo "  BPF     $@"
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(B)/bench/%: %.c $(B)/libsluice.a
+$(B)/bench/%: %.c bench/bpfkit.c $(B)/libsluice.a
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)

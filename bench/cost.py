@@ -1,7 +1,7 @@
 """cost.py [ID…]: instructions per packet, to the instruction: `make bench-cost`. ID: the front of a job's name, as `xdp-snat`.
 
-What is counted: the programs by themselves (cost_prog.py), and packets through namespaces beside the kernel's own forwarding
-(cost_forward.py), in a virtual machine whose clock counts instructions (vm.py). What else this machine does changes nothing, so two
+What is counted: the programs by themselves (cost_prog.py), packets through namespaces beside the kernel's own forwarding
+(cost_forward.py), and TCP between containers beside the kernel's bridge (cost_tcp.py), in a virtual machine whose clock counts instructions (vm.py). What else this machine does changes nothing, so two
 commits can be compared by one run each. Instructions are not time: what waits for memory costs more than it counts here.
 """
 import argparse
@@ -13,12 +13,13 @@ import cost_base
 import cost_forward
 import cost_profile
 import cost_prog
+import cost_tcp
 import kit
 import vm
 
 KERNEL = os.path.join(kit.ROOT, "build", "kernels", os.environ.get("COST_KERNEL", "6.1"))
-PROGRAMS = ("sluiced", "sluice", "bench/cost_guest", "bench/cost_line", "bench/cost_symbols")
-KINDS = (cost_prog, cost_forward)
+PROGRAMS = ("sluiced", "sluice", "bench/cost_guest", "bench/cost_line", "bench/cost_symbols", "bench/tcp_line")
+KINDS = (cost_prog, cost_forward, cost_tcp)
 
 
 def built(name):

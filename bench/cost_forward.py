@@ -70,7 +70,9 @@ class Script:
         n.run("ip link set lo up")
         return n
 
-    def veth(self, a, a_if, b, b_if):
+    host = netlab.Lab.host
+
+    def veth(self, a, a_if, b, b_if, mtu=None):
         self.text += f"ip link add {a_if} netns {a.full} type veth peer name {b_if} netns {b.full} || exit 1\n"
         a.run(f"ip link set {a_if} up")
         b.run(f"ip link set {b_if} up")

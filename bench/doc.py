@@ -46,7 +46,7 @@ def _tcp(data):
     rows = []
     for series in dict.fromkeys(s for s, _ in cells):
         pair = [cells[(series, n)] for n in names]
-        rows.append([series, pair[0]["unit"], *map(_cell, pair), f"{pair[0]['median'] / pair[1]['median']:.2f}"])
+        rows.append([series, pair[0]["unit"], *map(_cell, pair), f"{kit.ratio(*(r['samples'] for r in pair)):.2f}"])
     return _table(["what", "unit", *names, "ratio"], rows)
 
 
@@ -58,6 +58,19 @@ def _tables(data):
 
 def _list(data):
     return _table(["what", "", "median", "unit"], [[r["series"], r["point"], _cell(r), r["unit"]] for r in data["results"]])
+
+
+def _flows(data):
+    """By the programs alone; through namespaces, the last of the devices being the one to compare with."""
+    names = data["facts"].get("devices", [])
+    alone = dict(data, results=[r for r in data["results"] if r["point"] not in names])
+    cells = {(r["series"], r["point"]): r for r in data["results"] if r["point"] in names}
+    rows = []
+    for series in dict.fromkeys(s for s, _ in cells):
+        row = [cells[(series, n)] for n in names]
+        rows.append([series, row[0]["unit"], *map(_cell, row), *(f"{row[-1]['median'] / r['median']:.1f}" for r in row[:-1])])
+    ratios = [f"nftables ÷ {n}" for n in names[:-1]]
+    return _list(alone) + ("\n\n" + _table(["through namespaces", "unit", *names, *ratios], rows) if rows else "")
 
 
 def _change(data):
@@ -73,6 +86,11 @@ def _cost(data):
     cells = [[c, *(f"{n[f'{hook}-{c}']:,.0f}" if f"{hook}-{c}" in n else "" for hook in ("xdp", "tc"))] for c in cases]
     got = _table(["instructions a packet", "XDP", "tc"], cells)
     ends = ("bare-redirect", "sluice-xdp", "sluice-tc", "linux-bridge", "ip-forward", "nftables-masquerade", "nftables-masquerade-flowtable")
+    tcp = list(dict.fromkeys(i.split("-")[1] for i in n if i.startswith("tcp-")))
+    if tcp:
+        sides = [[n.get(f"tcp-{t}-{side}", 0) for side in ("sluice", "linux-bridge")] for t in tcp]
+        cells = [[t, *(f"{x:,.0f}" for x in pair), f"{pair[0] / pair[1]:.2f}" if all(pair) else ""] for t, pair in zip(tcp, sides)]
+        got += "\n\n" + _table(["TCP between containers", "sluice", "Linux bridge", "ratio"], cells)
     kinds = [i.removesuffix("-bare-redirect") for i in n if i.endswith("-bare-redirect")]
     if not kinds:
         return got
@@ -87,7 +105,7 @@ def _about(data):
     return f"Commit {m['commit']}, Linux {m['kernel']}, {m['cpus']} × {m['cpu']}, load {m['load'][0]:.1f}."
 
 
-SECTIONS = {"datapath": _datapath, "flows": _list, "ageing": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change, "cost": _cost}
+SECTIONS = {"datapath": _datapath, "flows": _flows, "ageing": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change, "cost": _cost}
 
 
 def main():

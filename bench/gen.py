@@ -21,7 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
-BARE, REAL, FLOOR, TAGGING = range(4)
+BARE, REAL, FLOOR, TAGGING, LOOKUP = range(5)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
 
@@ -144,6 +144,8 @@ class Bench:
         self.target(BARE, self.prog("gen_bare"))
         self.target(FLOOR, self.prog("gen_floor"))
         self.target(TAGGING, self.prog("gen_untag" if hook == "xdp" else "gen_tag"))
+        if hook == "xdp":
+            self.target(LOOKUP, self.prog("gen_lookup"))
 
     def prog(self, name):
         if name not in self.progs:

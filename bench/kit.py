@@ -64,6 +64,11 @@ def spread(samples):
     return m, statistics.median(abs(s - m) for s in samples)
 
 
+def ratio(samples, others):
+    """The middle one of those of each round, whose samples were taken one after the other."""
+    return statistics.median(a / b for a, b in zip(samples, others))
+
+
 def round_up(value):
     """As many digits as mean something."""
     if value is None:

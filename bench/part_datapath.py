@@ -14,7 +14,7 @@ import re
 
 import kit
 import lab as labs
-from gen import (BARE, FLOOR, FRAME, IP, REAL, SEQ, TAGGING, TCP, UDP, Bench, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+from gen import (BARE, FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, TAGGING, TCP, UDP, Bench, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
                  template)  # fmt: skip
 import bpf
 
@@ -118,6 +118,15 @@ def switching(hook):
         Case("switch, trunk to access", "in1",
              Ether(dst=station, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.0.99", dst="10.0.0.10") / TCP_ACK,
              {}, [flows(1)], check(None), tags=one, to_reach={"1 flows": 35}),
+    ]  # fmt: skip
+
+
+def one_lookup(sizes):
+    """What a connection costs that is found in one hash of the kernel, and nothing else is done: beside SNAT and DNAT, in the same
+    minute and the same memory."""
+    return [
+        Case("one look-up in the kernel's hash, redirect", "in1", INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP_ACK, CLIENTS,
+             sizes, lambda o, b: None if o[-80:] == b[-80:] else "changed", target=LOOKUP),
     ]  # fmt: skip
 
 
@@ -254,7 +263,7 @@ def run(report):
     lab = labs.DatapathLab("bench-dp", flows=262144, nat=True)
     try:
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
-            at(lab, hook, switching(hook) + translating(lab, sizes))
+            at(lab, hook, switching(hook) + (one_lookup([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
     finally:
         lab.close()
     lab = labs.DatapathLab("bench-dr", flows=4194304, nat=False)

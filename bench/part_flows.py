@@ -2,13 +2,14 @@
 made, for each packet a new tuple, and how fast flows end.
 
 By the pinned XDP program behind the generator, as in part_datapath.py. The tables fill up meanwhile, so the samples are taken from
-an empty table to one of a million pairs.
+an empty table to one of a million pairs. Then through namespaces, beside the kernel: flows_line.py.
 """
 import array
 import json
 import time
 
 import bpf
+import flows_line
 import kit
 import lab as labs
 from gen import BARE, IP, REAL, TCP, Bench, Dot1Q, Ether, template
@@ -81,3 +82,4 @@ def run(report):
         m = report.median(name, point)
         rows.append((name, point, report.cell(name, point), f"{1e9 / m:,.0f}", 400 if point == "first packet" else ""))
     kit.table("New flows: ns, one core", ("what", "", "ns", "a second", "to reach ns"), rows)
+    flows_line.run(report)

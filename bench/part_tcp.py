@@ -3,11 +3,14 @@ VLAN, and from a container to a host outside, by sluice (tc, as such ports have 
 
         a [eth0] ---- [pa] dut [pb] ---- [eth0] b          outside: [po] ---- [eth0] o (routed)
 
-Offloads are as the kernel sets them up: on. Client and server share the machine with everything, so ratios within one round count. For latency they stand on two CPUs: left to
-the scheduler, they meet on one in some runs, and that decides more than the switch does.
+Offloads are as the kernel sets them up: on. Measured twice. By bench/tcp/tcp_line.c, in which one thread is client and server: CPU
+time on one CPU, the packets' whole way included, which no scheduler and no neighbour on the machine has a hand in. And on the wall,
+as two programs feel it, client and server on two CPUs: left to the scheduler they meet on one in some runs, and that decides more
+than the switch does. There ratios within one round count, and who comes first changes from round to round.
 """
 import os
 import re
+import subprocess
 import time
 
 import kit
@@ -15,6 +18,9 @@ from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
 
 ROUNDS, SECONDS = 5, 1
+CLIENT, SERVER = os.cpu_count() - 1, 0  # CPUs
+ONE_CPU = {"stream": (1000, "64 KiB of a stream"), "ask": (3000, "request and response"), "connect": (1000, "connection")}
+ONE_CPU_PORT = 11113
 GW, A, B, O = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.2"
 
 
@@ -24,16 +30,22 @@ class Net:
     name = "sluice"
 
     def __init__(self, lab, prefix):
+        self.join(lab, prefix)
+        self.serve()
+
+    def join(self, lab, prefix):
         self.lab = lab
         self.dut = lab.ns(prefix + "dut")
         self.a = lab.host(prefix + "a", self.dut, "pa", addrs=(A + "/24",), gw=(GW,))
         self.b = lab.host(prefix + "b", self.dut, "pb", addrs=(B + "/24",), gw=(GW,))
         self.o = lab.host(prefix + "o", self.dut, "po", addrs=(O + "/30",), gw=("192.0.2.1",))
         self.make()
+
+    def serve(self):
         for n in (self.b, self.o):
             n.iperf3_server()
-            n.spawn(["taskset", "-c", "0", "sockperf", "server", "--tcp", "-i", "0.0.0.0", "-p", "11111"])
-            n.spawn(["/usr/bin/python3", "-c", ACCEPT])
+            n.spawn(["taskset", "-c", str(SERVER), "sockperf", "server", "--tcp", "-i", "0.0.0.0", "-p", "11111"])
+            n.spawn(["taskset", "-c", str(SERVER), "/usr/bin/python3", "-c", ACCEPT])
         for target in (B, O):
             wait_for(f"{self.name}: {target} answers", lambda t=target: self.a.ping(t, count=1)[1])
             wait_for(f"{self.name}: servers at {target}", lambda t=target: connects(self.a, t, 0.05))
@@ -85,20 +97,30 @@ print(n)
 
 
 def connects(ns, target, seconds):
-    done = ns.run(["/usr/bin/python3", "-c", CONNECT, target, str(seconds)], check=False)
+    done = ns.run(["taskset", "-c", str(CLIENT), "/usr/bin/python3", "-c", CONNECT, target, str(seconds)], check=False)
     return int(done.stdout) if done.returncode == 0 and done.stdout.strip().isdigit() else 0
 
 
 def latency(ns, target):
     """Round trip in µs: {"p50": ..., "p99": ..., "p99.9": ...}. sockperf gives half of a round trip."""
-    out = ns.run(f"taskset -c {os.cpu_count() - 1} sockperf ping-pong --tcp -i {target} -p 11111 -t {SECONDS:.0f} -m 64").stdout
+    out = ns.run(f"taskset -c {CLIENT} sockperf ping-pong --tcp -i {target} -p 11111 -t {SECONDS:.0f} -m 64").stdout
     found = {p: re.search(rf"percentile {n} *= *([0-9.]+)", out) for p, n in (("p50", "50.000"), ("p99", "99.000"), ("p99.9", "99.900"))}
     kit.need(all(found.values()), f"sockperf to {target}: {out[-500:]}")
     return {p: 2 * float(m[1]) for p, m in found.items()}
 
 
+def one_cpu(report, net, where, target, far):
+    """ns of CPU time from end to end."""
+    for what, (count, words) in ONE_CPU.items():
+        argv = ["taskset", "-c", str(CLIENT), f"{kit.OUT}/tcp_line", net.a.path, far.path, target, str(ONE_CPU_PORT), what, str(count), "3"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        kit.need(done.returncode == 0, f"{net.name}, {what} to {target}: {done.stderr}")
+        for line in done.stdout.splitlines():
+            report.add(f"{where}, one CPU: {words}", net.name, float(line.split()[0]) / 1000, "µs of CPU")
+
+
 def once(report, net, where, target):
-    got = net.a.iperf3(target, SECONDS)
+    got = net.a.iperf3(target, SECONDS, extra=f"-A {CLIENT},{SERVER}")
     sent, received = got["end"]["sum_sent"]["bytes"], got["end"]["sum_received"]["bytes"]
     kit.need(received > 0.9 * sent, f"{net.name}: {received} of {sent} bytes came to {target}")
     report.add(f"{where}: throughput", net.name, got["end"]["sum_received"]["bits_per_second"] / 1e9, "Gbit/s")
@@ -142,9 +164,10 @@ def run(report):
         for net in nets:
             look(report, net, "container to container", B, net.b)
             look(report, net, "container to outside", O, net.o)
-        for _ in range(ROUNDS):
-            for where, target in (("container to container", B), ("container to outside", O)):
-                for net in nets:
+        for i in range(ROUNDS):
+            for where, target, far in (("container to container", B, "b"), ("container to outside", O, "o")):
+                for net in nets[:: -1 if i % 2 else 1]:
+                    one_cpu(report, net, where, target, getattr(net, far))
                     once(report, net, where, target)
                     time.sleep(0.1)
         counted(nets[0])
@@ -152,6 +175,6 @@ def run(report):
         lab.close()
     rows = []
     for series in dict.fromkeys(s for s, _ in report.samples):
-        ours, theirs = report.median(series, Net.name), report.median(series, Kernel.name)
-        rows.append((series, report.units[(series, Net.name)], report.cell(series, Net.name), report.cell(series, Kernel.name), f"{ours / theirs:.2f}"))
+        unit, ratio = report.units[(series, Net.name)], kit.ratio(report.samples[(series, Net.name)], report.samples[(series, Kernel.name)])
+        rows.append((series, unit, report.cell(series, Net.name), report.cell(series, Kernel.name), f"{ratio:.2f}"))
     kit.table("TCP", ("what", "unit", Net.name, Kernel.name, "ratio"), rows)

@@ -62,14 +62,14 @@ def beside_others():
 
 def tcp():
     """Ratios to the kernel's own forwarding, per quantity."""
-    ns = {(r["series"], r["point"]): r["median"] for r in _results("tcp")}
-    series = list(dict.fromkeys(s for s, _ in ns))
+    samples = {(r["series"], r["point"]): r["samples"] for r in _results("tcp")}
+    series = list(dict.fromkeys(s for s, _ in samples))
     if not series:
         return
     text = "set style data histograms\nset style fill solid 0.8\nset yrange [0:*]\nset ylabel 'sluice : kernel'\nset xtics rotate by -30\nunset key\n$d << EOD\n"
     for s in series:
-        ours, theirs = ns[(s, "sluice")], ns[(s, "bridge, ip_forward")]
-        text += f'"{s.replace("container to ", "to ").replace("request and response", "latency")}" {ours / theirs}\n'
+        ratio = kit.ratio(samples[(s, "sluice")], samples[(s, "bridge, ip_forward")])
+        text += f'"{s.replace("container to ", "to ").replace("request and response", "latency")}" {ratio}\n'
     _gnuplot("tcp", text + "EOD\nplot $d using 2:xtic(1), 1 with lines lc rgb '#888888'\n")
 
 

@@ -125,8 +125,7 @@ static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const
 	*(__u16 *)(head + 10) = to->check;
 	*(__u32 *)(head + 12) = to->saddr;
 	*(__u32 *)(head + 16) = to->daddr;
-	*(__u16 *)(head + 20) = to->sport;
-	*(__u16 *)(head + 22) = to->dport;
+	*(__u32 *)(head + 20) = to->ports;
 	if (zero_is_none && !check)
 		return 0;
 	check = csum_apply(check, csum_add(addrs, ports));

@@ -104,11 +104,15 @@ static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool f
 	return before && READ_ONCE(b->former) == before ? before : READ_ONCE(b->nexthop);
 }
 
-/* Of a group, for the packet. The tuple is the one that it came in with, so that a choice of NAT moves nothing. */
-static __always_inline __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
+/* Of a group, for the packet. The tuple is the one that it came in with, so that a choice of NAT moves nothing. verifier: global,
+ * for the stack of the programs, which is what others have left. */
+__noinline_global __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
 {
-	bool fragment = p->flags & PKT_F_FRAGMENT;
+	bool fragment;
 
+	if (!p)
+		return 0;
+	fragment = p->flags & PKT_F_FRAGMENT;
 	if (cfg_inner && ecmp_is_tunnel(p))
 		return ecmp_pick(&p->inner, p->inner_proto, fragment, group, before);
 	return ecmp_pick(&p->t, p->l4_proto, fragment, group, before);

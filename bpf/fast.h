@@ -103,8 +103,7 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 
 	p->out_port = f->out_port;
 	p->out_vlan = f->out_vlan;
-	p->nexthop = f->nexthop;
-	flow_macs(p, f);
+	flow_next(p, f);
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
 	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
@@ -113,7 +112,8 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 /* Bytes 8 to 23 from the IPv4 header on, TTL to ports, and the checksum of layer 4. 0, or -1: see rewrite(). */
 static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct fast4 *h, const struct flow *f)
 {
-	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16;
+	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, l4;
+	__u32 ports = f->ports, old = ~h->ports;
 	bool udp = h->proto == IPPROTO_UDP;
 	struct ctx_head4 to;
 
@@ -122,9 +122,10 @@ static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, cons
 	to.check = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
 	to.saddr = f->saddr4;
 	to.daddr = f->daddr4;
-	to.sport = f->sport;
-	to.dport = f->dport;
-	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, f->l4_delta, udp);
+	to.ports = ports;
+	/* Made here, since the entry has it in its second line. */
+	l4 = csum_fold((ports & 0xffff) + (ports >> 16) + (old & 0xffff) + (old >> 16));
+	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, l4, udp);
 }
 
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */

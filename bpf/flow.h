@@ -2,7 +2,7 @@
  *
  * Stands between the pipeline and the tables it spares later packets: an entry has the rewritten tuple with its checksum
  * deltas (which stay for the life of the flow), and the way out (the forwarding half, which is decided again under each epoch).
- * sluiced ages the entries and ends them, always as a pair.
+ * sluiced ages the entries and ends them, and half.h those that nobody has answered; always as a pair.
  *
  * Races. Entries are looked up without a lock, and what is found stays that flow's for longer than a packet takes, see
  * flowtab.h: a packet of a flow that sluiced ends in that instant still leaves as it would have. Of the forwarding half, which
@@ -21,14 +21,7 @@
 #include "nat.h"
 #include "nat_event.h"
 #include "port.h"
-
-/* A flow under construction: too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} flow_scratch SEC(".maps");
+#include "scratch.h"
 
 /* ---- a packet of a known flow */
 
@@ -137,28 +130,38 @@ static __always_inline void flow_note_ack(const struct pkt *p, struct flow *f, _
 		WRITE_ONCE(f->ack, p->tcp_ack);
 }
 
+/* Without asking whether it is news: that would be a branch nobody can predict, on a line that is written anyway. */
 static __always_inline void flow_use(struct pkt *p, struct flow *f)
 {
-	__u32 now = pkt_now(p) >> FLOW_USED_SHIFT;
-
-	if (f->used != now)
-		WRITE_ONCE(f->used, now);
+	WRITE_ONCE(f->used, pkt_now(p) >> FLOW_USED_SHIFT);
 }
 
-/* Without a lock while one CPU has the flow to itself, which is the rule: a locked addition costs as much as all else in the
- * entry. When it changes hands in the very moment, a packet may go uncounted. */
+/* What `recent` has no room for, or another CPU has counted, goes to the counters themselves. */
+static __always_inline void flow_count_on(const struct pkt *p, struct flow *f, __u32 recent, __u32 cpu)
+{
+	__u64 packets = p->segs, bytes = p->len;
+
+	if (__sync_val_compare_and_swap(&f->recent, recent, cpu) == recent) {
+		packets += recent >> FLOW_RECENT_PACKETS & FLOW_RECENT_SEGS;
+		bytes += recent >> FLOW_RECENT_BYTES;
+	}
+	__sync_fetch_and_add(&f->packets, packets);
+	__sync_fetch_and_add(&f->bytes, bytes);
+}
+
+/* In the entry's first line, and without a lock while one CPU has the flow to itself, which is the rule: a locked addition costs
+ * as much as all else in the entry, and another line may have to come from memory. When the flow changes hands in the very
+ * moment, what `recent` holds may be counted twice, or a packet not at all. Of CPUs 256 apart each takes the other for itself. */
 static __always_inline void flow_count(const struct pkt *p, struct flow *f)
 {
-	__u16 cpu = bpf_get_smp_processor_id();
+	__u32 recent = READ_ONCE(f->recent), cpu = bpf_get_smp_processor_id() & FLOW_RECENT_CPU;
+	__u64 sum = recent + ((__u64)p->len << FLOW_RECENT_BYTES) + ((__u64)p->segs << FLOW_RECENT_PACKETS);
 
-	if (likely(READ_ONCE(f->cpu) == cpu)) {
-		WRITE_ONCE(f->packets, f->packets + p->segs);
-		WRITE_ONCE(f->bytes, f->bytes + p->len);
-		return;
-	}
-	WRITE_ONCE(f->cpu, cpu);
-	__sync_fetch_and_add(&f->packets, p->segs);
-	__sync_fetch_and_add(&f->bytes, p->len);
+	/* One comparison says that nothing ran over and that the CPU is the same. XDP knows no packets of several segments. */
+	if (likely(!((sum ^ cpu) & ~(__u64)FLOW_RECENT_COUNTS) && (HOOK_XDP || p->segs <= FLOW_RECENT_SEGS)))
+		WRITE_ONCE(f->recent, sum);
+	else
+		flow_count_on(p, f, recent, cpu);
 }
 
 /* Notes the packet. `seen` is not locked: two CPUs with packets of one direction may lose a bit, at worst that of a FIN, and
@@ -175,11 +178,15 @@ static __always_inline void flow_touch(struct pkt *p, struct flow *f)
 	flow_count(p, f);
 }
 
-static __always_inline void flow_macs(struct pkt *p, const struct flow *f)
+/* Nexthop and MACs. The source's is the interface's own: a packet in the very moment in which that is reconfigured may leave with
+ * the new one, or, where it is taken away, with none. */
+static __always_inline void flow_next(struct pkt *p, const struct flow *f)
 {
-	p->new_macs[0] = f->macs[0];
-	p->new_macs[1] = f->macs[1];
-	p->new_macs[2] = f->macs[2];
+	__u64 word = READ_ONCE(*(const __u64 *)f->dmac); /* with the nexthop */
+	struct iface *i = iface_get(f->out_iface);
+
+	p->nexthop = word >> 48;
+	pkt_set_macs(p, word & 0xffffffffffff, i ? mac_word(i->mac) : 0);
 }
 
 /* By the way out that the entry knows, if it was decided under this epoch. The epoch is read before and after, and
@@ -194,8 +201,7 @@ static __always_inline __verdict enum verdict flow_forward(struct pkt *p, const 
 	p->out_port = f->out_port;
 	p->out_vlan = f->out_vlan;
 	p->out_iface = f->out_iface;
-	p->nexthop = f->nexthop;
-	flow_macs(p, f);
+	flow_next(p, f);
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
 	if (READ_ONCE(f->epoch) != epoch)
@@ -288,9 +294,7 @@ static __always_inline void flow_way_out(struct flow *f, const struct pkt *p)
 	f->out_vlan = p->out_vlan;
 	f->out_iface = p->out_iface;
 	f->nexthop = p->nexthop;
-	f->macs[0] = p->new_macs[0];
-	f->macs[1] = p->new_macs[1];
-	f->macs[2] = p->new_macs[2];
+	mac_copy(f->dmac, p->new_dmac);
 	if (p->out_mtu && p->out_mtu < mtu)
 		mtu = p->out_mtu;
 	f->mtu = mtu < 0xffff ? mtu : 0xffff;
@@ -393,14 +397,14 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	struct tuple reply;
 	struct flow *other;
 	bool own = true;
-	long err;
+	long at;
 
 	pkt_now(p);
 	flow_swap(&p->to, &reply);
 	__builtin_memset(f, 0, sizeof(*f));
 	flow_fill_reply(f, p, reply_vrf);
-	err = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
-	if (err) {
+	at = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
+	if (at < 0) {
 		own = false;
 		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
 		if (!other) {
@@ -412,11 +416,10 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
 	flow_fill_forward(f, p, reply_vrf, v);
-	err = flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f);
-	if (err)
+	if (flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f) < 0)
 		return flow_lost(p, &reply, reply_vrf, own, v);
 	count_stat(STAT_FLOW_NEW, 1);
-	p->flow_new = 1;
+	p->flow_new = own ? at : PKT_FLOW_ELSE;
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
 		nat_event(p, NAT_EVENT_SESSION_CREATE);
 	return v;
@@ -426,7 +429,6 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
  * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 {
-	__u32 zero = 0;
 	struct flow *f;
 
 	if (!p || (p->flags & PKT_F_ICMP_ERROR))
@@ -446,7 +448,7 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 	/* A static rule translates a fragment whose ports nobody knows: its flow is the first fragment's. */
 	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)
 		return v;
-	f = bpf_map_lookup_elem(&flow_scratch, &zero);
+	f = scratch_get(SCRATCH_FLOW, struct flow);
 	if (!f)
 		return v;
 	return flow_new(p, f, v);

@@ -114,6 +114,36 @@ static __always_inline bool flow_same_rewrite(__u8 family, const struct flow *a,
 	return addr_equal(&a->saddr6, &b->saddr6) && addr_equal(&a->daddr6, &b->daddr6);
 }
 
+/* Where the entry of the packet's answers will stand, as it is to leave, is fetched from memory; in another VRF it may be
+ * elsewhere. verifier: with the keys on a stack of its own. */
+__noinline_global int flow_ahead(const struct pkt *p)
+{
+	if (!p)
+		return 0;
+	if (p->family == 4) {
+		struct flow_key4 key = {
+			.saddr = p->to.daddr.a32[3],
+			.daddr = p->to.saddr.a32[3],
+			.sport = p->to.dport,
+			.dport = p->to.sport,
+			.vrf = p->vrf,
+			.proto = p->l4_proto,
+		};
+		flowtab_ahead4(&key);
+	} else if (cfg_ipv6) {
+		struct flow_key6 key = {
+			.saddr = p->to.daddr,
+			.daddr = p->to.saddr,
+			.sport = p->to.dport,
+			.dport = p->to.sport,
+			.vrf = p->vrf,
+			.proto = p->l4_proto,
+		};
+		flowtab_ahead6(&key);
+	}
+	return 0;
+}
+
 /* What stands in the first tables now, into the next ones. It may be there: copied by sluiced in this instant, or made by a
  * program that knows the next tables alone; then that one holds, and where it says otherwise, this one goes. It is counted where
  * it is found, so here it begins with nothing. */
@@ -122,26 +152,28 @@ static __always_inline long flow_insert_next(__u8 family, const struct tuple *t,
 	struct flow *there;
 	long err;
 
-	f->packets = f->bytes = 0;
+	f->packets = f->bytes = f->recent = 0;
 	err = flow_insert_in(family, true, t, proto, vrf, f);
+	if (err > 0)
+		return 0;
 	if (err == -EEXIST) {
 		there = flow_get_in(family, true, t, proto, vrf);
 		if (there && flow_same_rewrite(family, there, f))
 			return 0;
 	}
-	if (err)
-		flow_delete_in(family, false, t, proto, vrf, false);
+	flow_delete_in(family, false, t, proto, vrf, false);
 	return err;
 }
 
-/* `f` is the caller's, and may be changed. */
+/* `f` is the caller's, and may be changed. Index of the entry + 1; -EEXIST, -E2BIG, -EBUSY. */
 static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, struct flow *f)
 {
-	long err = flow_insert_in(family, false, t, proto, vrf, f);
+	long i = flow_insert_in(family, false, t, proto, vrf, f), err;
 
-	if (cfg_resize && !err)
-		return flow_insert_next(family, t, proto, vrf, f);
-	return err;
+	if (!cfg_resize || i < 0)
+		return i;
+	err = flow_insert_next(family, t, proto, vrf, f);
+	return err ? err : i;
 }
 
 /* ---- what an entry's packets leave as */

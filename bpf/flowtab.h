@@ -346,6 +346,13 @@ static __always_inline __u32 flowtab_search(__u8 table, const struct flowtab_pla
 	return i ? i : flowtab_search_in(table, at->second, at->word, key);
 }
 
+/* The entry beside a key's first one, which is the same bucket's most of the time: where it stands when the first slot was taken.
+ * On the same page, so it costs one access to memory more, but no search. */
+static __always_inline __u32 flowtab_beside(const struct flowtab_place *at)
+{
+	return (at->first * FLOW_SLOTS + at->home) ^ 1;
+}
+
 /* The slot that the hash names first, before all are searched. */
 static __always_inline __u32 flowtab_search_home(__u8 table, const struct flowtab_place *at, const void *key)
 {
@@ -357,8 +364,15 @@ static __always_inline __u32 flowtab_search_home(__u8 table, const struct flowta
 	return i + 1;
 }
 
-/* The entry of an IPv4 key in the slot that its hash names first: one cache line, without its word. The key is given as it stands
- * in memory. NULL: it is not there; it may be elsewhere. */
+static __always_inline bool flowtab_is4(const struct flow *f, __u64 addrs, __u64 rest)
+{
+	const __u64 *have = (const __u64 *)&f->key4;
+
+	return have[0] == addrs && have[1] == rest && READ_ONCE(f->live);
+}
+
+/* The entry of an IPv4 key in the slot that its hash names first, or beside it: one cache line, or two, without their words. The
+ * key is given as it stands in memory. NULL: it is not there; it may be elsewhere. */
 static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
 {
 	struct flow_table *t = flowtab_get(4);
@@ -372,9 +386,10 @@ static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
 			t->hash_key[3] * (__u32)rest + t->hash_key[4] * (rest >> 32));
 	flowtab_place(h, t->buckets4, &at);
 	f = flowtab_at(4, at.first * FLOW_SLOTS + at.home);
-	if (!f || ((__u64 *)&f->key4)[0] != addrs || ((__u64 *)&f->key4)[1] != rest || !READ_ONCE(f->live))
-		return NULL;
-	return f;
+	if (likely(f && flowtab_is4(f, addrs, rest)))
+		return f;
+	f = flowtab_at(4, flowtab_beside(&at));
+	return f && flowtab_is4(f, addrs, rest) ? f : NULL;
 }
 
 /* Index of the entry + 1; 0: there is none. `table`: of IPv4. */
@@ -424,6 +439,55 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 	return cfg_resize ? flowtab_find_in6(6 | FLOWTAB_NEXT, key) : 0;
 }
 
+/* ---- fetching ahead */
+
+/* A load that nobody waits for: the line is under way while other work is done, and several are at once. A locked instruction
+ * would wait for each of them by itself. */
+#define flowtab_touch(x)                                                                                                         \
+	do {                                                                                                                     \
+		typeof(x) touched = READ_ONCE(x);                                                                                \
+		asm volatile("" : : "r"(touched));                                                                               \
+	} while (0)
+
+/* Where a key is most likely to stand once it is inserted. */
+static __always_inline void flowtab_ahead(__u8 table, const struct flowtab_place *at)
+{
+	struct flow_bucket *b = flowtab_bucket(table, at->first), *second = flowtab_bucket(table, at->second);
+	struct flow *f = flowtab_at(table, at->first * FLOW_SLOTS + at->home);
+
+	if (!b || !second || !f)
+		return;
+	flowtab_touch(b->lock);
+	flowtab_touch(second->lock);
+	flowtab_touch(f->live);
+	flowtab_touch(f->created_ns);
+}
+
+/* The key will be inserted in a moment. */
+__noinline_global int flowtab_ahead4(const struct flow_key4 *key)
+{
+	struct flow_table *t = flowtab_get(4);
+	struct flowtab_place at;
+
+	if (!key || !t)
+		return 0;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
+	flowtab_ahead(4, &at);
+	return 0;
+}
+
+__noinline_global int flowtab_ahead6(const struct flow_key6 *key)
+{
+	struct flow_table *t = flowtab_get(6);
+	struct flowtab_place at;
+
+	if (!key || !t)
+		return 0;
+	flowtab_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
+	flowtab_ahead(6, &at);
+	return 0;
+}
+
 /* ---- inserting */
 
 /* Two CPUs that insert the same key do so one after the other: it has one first bucket. Others wait for nobody: a slot is taken
@@ -452,11 +516,13 @@ static __always_inline bool flowtab_claim(struct flow_bucket *b, __u32 slot, __u
 	return flowtab_is_free(word, stamp) && __sync_val_compare_and_swap(&b->word[slot], word, FLOW_WORD_BUSY) == word;
 }
 
-/* Takes a slot for a key: the one that its hash names first, where it is found soonest; else one of the emptier of its two
- * buckets. Index of its entry + 1; 0: none is free. */
-__noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow_bucket *first, struct flow_bucket *second)
+/* `now_ns`: CLOCK_MONOTONIC; 0: it is asked. Takes a slot for a key: the one that its hash names first, where it is found
+ * soonest; else one of the emptier of its two buckets, of the first one the slot beside that. Index of its entry + 1; 0: none is
+ * free. */
+__noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow_bucket *first, struct flow_bucket *second,
+				     __u64 now_ns)
 {
-	__u32 stamp = flowtab_stamp(), bucket, free, other, slot;
+	__u32 stamp = now_ns ? now_ns >> FLOW_DEAD_SHIFT : flowtab_stamp(), bucket, free, other, slot;
 	struct flow_bucket *b;
 
 	if (!at || !first || !second)
@@ -480,7 +546,9 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 		}
 		if (!free)
 			return 0;
-		slot = __builtin_popcount((free & -free) - 1);
+		slot = flowtab_beside(at) - bucket * FLOW_SLOTS;
+		if (!flowtab_is_slot(&slot) || !(free >> slot & 1))
+			slot = __builtin_popcount((free & -free) - 1);
 		if (!flowtab_is_slot(&slot))
 			return 0;
 		if (flowtab_claim(b, slot, stamp))
@@ -513,11 +581,11 @@ static __always_inline long flowtab_put_locked(__u8 table, const struct flowtab_
 		return -E2BIG;
 	if (flowtab_search(table, at, key))
 		return -EEXIST;
-	i = flowtab_take(at, first, second);
+	i = flowtab_take(at, first, second, f->created_ns);
 	if (!i || !flowtab_fill(table, i - 1, key, f))
 		return -E2BIG;
 	flowtab_publish(table, i - 1, at->word);
-	return 0;
+	return i;
 }
 
 static __always_inline long flowtab_put(__u8 table, const struct flowtab_place *at, const void *key, const struct flow *f)
@@ -534,7 +602,7 @@ static __always_inline long flowtab_put(__u8 table, const struct flowtab_place *
 	return err;
 }
 
-/* 0; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
+/* Index of the entry + 1; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
 static __always_inline int flowtab_insert_in4(__u8 table, const struct flow_key4 *key, const struct flow *f)
 {
 	struct flow_table *t = flowtab_get(table);

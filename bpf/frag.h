@@ -10,6 +10,7 @@
 
 #include "pkt.h"
 #include "port.h"
+#include "scratch.h"
 
 /* For so long a datagram's fragments belong together: what Linux waits for the rest of one. */
 #define FRAG_AGE_NS 30000000000ull
@@ -23,14 +24,6 @@ struct {
 	__type(key, struct frag_key);
 	__type(value, struct frag);
 } frag_datagrams SEC(".maps");
-
-/* A datagram of which nothing is known: too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct frag);
-} frag_scratch SEC(".maps");
 
 static __always_inline void frag_key(const struct pkt *p, struct frag_key *ret)
 {
@@ -57,11 +50,10 @@ static __always_inline struct frag *frag_get(struct pkt *p, const struct frag_ke
 static __always_inline struct frag *frag_make(struct pkt *p, const struct frag_key *key, __u32 flags)
 {
 	struct frag *f = frag_get(p, key), *new;
-	__u32 zero = 0;
 
 	if (f)
 		return f;
-	new = bpf_map_lookup_elem(&frag_scratch, &zero);
+	new = scratch_get(SCRATCH_FRAG, struct frag);
 	if (!new)
 		return NULL;
 	new->sport = p->t.sport;

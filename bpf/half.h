@@ -19,6 +19,7 @@
 #include "iface.h"
 #include "nat.h"
 #include "nat_event.h"
+#include "scratch.h"
 
 /* Written here. Size: set by sluiced. */
 struct {
@@ -49,33 +50,22 @@ struct {
 	__type(value, struct half_turn);
 } half_turn SEC(".maps");
 
-struct half_hand {
-	__u32 next;  /* the line whose turn it is, */
-	__u32 turns; /* and how many are left of those taken */
-};
-
 /* Of each CPU. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_hand);
-} half_hand SEC(".maps");
-
-/* A pair that is being ended: too large for the stack. */
 struct half_work {
-	struct tuple t, to, back; /* of the forward entry: as it comes in, as it leaves, and that swapped */
+	__u32 next;		  /* the line whose turn it is, */
+	__u32 turns;		  /* and how many are left of those taken */
+	struct tuple t, to, back; /* of a forward entry that is being ended: as it comes in, as it leaves, and that swapped */
 	struct nat_mapping_key mapping;
 	struct nat_event event;
 	__u32 family;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct half_work);
-} half_scratch SEC(".maps");
+/* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
+ * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
+#define HALF_STEADY_AFTER (2000000000ull >> FLOW_USED_SHIFT)
+#define HALF_STEADY_FOR	  (16000000000ull >> FLOW_USED_SHIFT)
+/* So many of a line's places they keep from newcomers, so that those of a flood are bounded still. */
+#define HALF_SPARED (HALF_SLOTS / 2)
 
 /* Lines in which somebody is looked for who can give way: 4 KiB, a microsecond. */
 #define HALF_RECLAIM_LINES 64
@@ -100,7 +90,7 @@ static __always_inline struct half_line *half_line_next(__u32 *ret)
 {
 	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, i;
-	struct half_hand *hand = bpf_map_lookup_elem(&half_hand, &zero);
+	struct half_work *hand = scratch_get(SCRATCH_HALF, struct half_work);
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
 	if (!t || !hand || !turn || !t->half_lines)
@@ -181,8 +171,20 @@ static __always_inline void half_end_mapping(struct half_work *w, const struct f
 	nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport));
 }
 
+/* `f`: the forward entry. */
+static __always_inline bool half_is_steady(__u8 proto, const struct flow *f)
+{
+	__u32 now = bpf_ktime_get_coarse_ns() >> FLOW_USED_SHIFT, used = READ_ONCE(f->used);
+
+	return proto != IPPROTO_TCP && (__s32)(used - (__u32)(f->created_ns >> FLOW_USED_SHIFT)) > (__s32)HALF_STEADY_AFTER &&
+	       (__s32)(now - used) < (__s32)HALF_STEADY_FOR;
+}
+
+#define HALF_ENDED 1
+#define HALF_STAYS 2 /* it is in steady use, and was to be spared */
+
 /* First the forward entry: see flow_end() of sluiced. */
-static __always_inline int half_end_pair(__u8 family, struct half_work *w, const struct flow *reply, __u32 want)
+static __always_inline int half_end_pair(__u8 family, struct half_work *w, const struct flow *reply, __u32 want, bool spare)
 {
 	__u16 vrf = reply->peer_vrf;
 	__u8 proto = w->mapping.proto;
@@ -196,6 +198,8 @@ static __always_inline int half_end_pair(__u8 family, struct half_work *w, const
 	if (!f || f->flags & FLOW_F_REPLY || half_stamp(f->created_ns) != half_stamp(reply->created_ns) ||
 	    !half_is(proto, READ_ONCE(f->seen), READ_ONCE(reply->seen)) || (want && f->pool != want))
 		return 0;
+	if (spare && half_is_steady(proto, f))
+		return HALF_STAYS;
 	flow_tuple_get(f, family, &w->to);
 	flow_swap(&w->to, &w->back);
 	half_delete(&w->t, family, proto, vrf);
@@ -211,7 +215,7 @@ static __always_inline int half_end_pair(__u8 family, struct half_work *w, const
 	if (cfg_nat_log && f->flags & (FLOW_F_SNAT | FLOW_F_DNAT))
 		half_tell(w, f);
 	count_stat(STAT_FLOW_GAVE_WAY, 1);
-	return 1;
+	return HALF_ENDED;
 }
 
 static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
@@ -220,11 +224,11 @@ static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
 }
 
 /* Ends the pair that a place names, if it still waits for its answer. `pool`: not 0: only if it holds one of its ports, of this
- * protocol's. 1: it was ended. */
-__noinline_global int half_end(__u64 place, __u32 pool, __u32 proto)
+ * protocol's. `spare`: and only if it is not in steady use. HALF_*; 0: it does not wait any more. */
+__noinline_global int half_end(__u64 place, __u32 pool, __u32 proto, __u32 spare)
 {
-	__u32 i = ((__u32)place & ~HALF_IP6) - 1, zero = 0;
-	struct half_work *w = bpf_map_lookup_elem(&half_scratch, &zero);
+	__u32 i = ((__u32)place & ~HALF_IP6) - 1;
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
 	struct flow6 *f6;
 	struct flow *f;
 
@@ -235,13 +239,13 @@ __noinline_global int half_end(__u64 place, __u32 pool, __u32 proto)
 		if (!f || !half_is_it(f, place) || (pool && f->key4.proto != proto))
 			return 0;
 		w->mapping.proto = f->key4.proto;
-		return half_end_pair(4, w, f, pool);
+		return half_end_pair(4, w, f, pool, spare);
 	}
 	f6 = bpf_map_lookup_elem(&flows6, &i);
 	if (!cfg_ipv6 || !f6 || !half_is_it(&f6->flow, place) || (pool && f6->key.proto != proto))
 		return 0;
 	w->mapping.proto = f6->key.proto;
-	return half_end_pair(6, w, &f6->flow, pool);
+	return half_end_pair(6, w, &f6->flow, pool, spare);
 }
 
 struct half_search {
@@ -261,7 +265,7 @@ static long half_reclaim_step(__u64 n, void *arg)
 	for (int i = 0; i < HALF_SLOTS; i++) {
 		__u64 place = READ_ONCE(line->slot[i]);
 
-		if (place && half_end(place, s->pool, s->proto)) {
+		if (place && half_end(place, s->pool, s->proto, true) == HALF_ENDED) {
 			__sync_val_compare_and_swap(&line->slot[i], place, 0);
 			s->ended++;
 		}
@@ -305,24 +309,48 @@ __noinline_global int half_reclaim(struct pkt *p, __u32 pool)
 
 /* ---- noting */
 
-/* The place of a line that the next one gets: a free one, or the oldest's. verifier: without branches. */
-static __always_inline __u32 half_choose(const struct half_line *line, __u32 stamp)
+/* The place of line `at` that the next one gets: a free one, or the oldest's. `tried`: a bit for each that is out of the
+ * question. verifier: without branches where that goes, and a function of its own, since it is asked several times. */
+__noinline_global __u32 half_choose(__u32 at, __u32 stamp, __u32 tried)
 {
+	struct half_line *line = bpf_map_lookup_elem(&half_open, &at);
 	__u32 best = 0;
 
+	if (!line)
+		return 0;
 	FLOWTAB_UNROLL
 	for (__u32 i = 0; i < HALF_SLOTS; i++) {
 		__u64 place = READ_ONCE(line->slot[i]);
-		__u32 age = (stamp - (__u32)(place >> 32)) & 0x0fffffff, rank;
+		__u32 age = (stamp - (__u32)(place >> 32)) & 0x0fffffff, mask = (tried >> i & 1) - 1, rank;
 
-		rank = (place ? age : 0x1fffffff) << 3 | i;
+		barrier_var(mask);
+		rank = ((place ? age : 0x1fffffff) << 3 | i) & mask;
 		best = rank > best ? rank : best;
 	}
 	return best & (HALF_SLOTS - 1);
 }
 
-/* The pair that was just made for this packet waits for its answer. verifier: the pipeline calls it, and not flow_install(),
- * whose stack is deep as it is. */
+static __always_inline struct flow *half_reply(__u64 place)
+{
+	return flowtab_at(place & HALF_IP6 ? 6 : 4, ((__u32)place & ~HALF_IP6) - 1);
+}
+
+/* Gives a pair a place of a line: a free one, or the oldest's. `reply`: its reply entry. What stood there before. */
+static __always_inline __u64 half_put(struct half_line *line, __u32 at, __u64 place, struct flow *reply, __u32 stamp,
+				      __u32 *tried)
+{
+	__u32 slot = half_choose(at, stamp, *tried);
+
+	barrier_var(slot); /* verifier: it does not know what a function returns, and clang does */
+	slot &= HALF_SLOTS - 1;
+	*tried |= 1 << slot;
+	reply->half = at * HALF_SLOTS + slot + 1;
+	return __sync_lock_test_and_set(&line->slot[slot], place);
+}
+
+/* The pair that was just made for this packet waits for its answer. Who is in steady use and the oldest of the line gets the next
+ * oldest's place, and that one is asked. While it has none, it may be answered: then it keeps a place until its turn comes again.
+ * verifier: the pipeline calls it, and not flow_install(), whose stack is deep as it is. */
 __noinline_global int half_add(struct pkt *p)
 {
 	struct half_line *line;
@@ -330,24 +358,33 @@ __noinline_global int half_add(struct pkt *p)
 	struct tuple reply;
 	__u64 place;
 	struct flow *f;
-	__u32 i, at = 0, slot;
+	__u32 i, at = 0, stamp, tried = 0;
 
 	if (!p)
 		return 0;
-	out = iface_get(p->out_iface);
-	flow_swap(&p->to, &reply);
-	i = half_find(&reply, p->family, p->l4_proto, out ? out->vrf : p->vrf);
+	i = p->flow_new;
+	if (unlikely(i == PKT_FLOW_ELSE)) {
+		out = iface_get(p->out_iface);
+		flow_swap(&p->to, &reply);
+		i = half_find(&reply, p->family, p->l4_proto, out ? out->vrf : p->vrf);
+	}
 	line = half_line_next(&at);
 	if (!i || !line)
 		return 0;
 	f = p->family == 4 ? flowtab_at(4, i - 1) : flowtab_at(6, i - 1);
 	if (!f)
 		return 0;
-	place = (__u64)half_stamp(f->created_ns) << 32 | (p->family == 6 ? HALF_IP6 : 0) | i;
-	slot = half_choose(line, half_stamp(f->created_ns)) & (HALF_SLOTS - 1);
-	f->half = at * HALF_SLOTS + slot + 1;
-	place = __sync_lock_test_and_set(&line->slot[slot], place);
-	return place ? half_end(place, 0, 0) : 0;
+	stamp = half_stamp(f->created_ns);
+	place = half_put(line, at, (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | i, f, stamp, &tried);
+	for (i = 0; i < HALF_SPARED; i++) {
+		if (!place || half_end(place, 0, 0, true) != HALF_STAYS)
+			return 0;
+		f = half_reply(place);
+		if (!f)
+			return 0;
+		place = half_put(line, at, place, f, stamp, &tried);
+	}
+	return place ? half_end(place, 0, 0, false) : 0;
 }
 
 /* The pair has its answer. `reply`: its reply entry. */
@@ -360,7 +397,7 @@ static __always_inline void half_done(struct flow *reply)
 		return;
 	place = READ_ONCE(*at);
 	/* Another pair may have taken its place. */
-	if (flowtab_at(place & HALF_IP6 ? 6 : 4, ((__u32)place & ~HALF_IP6) - 1) == reply)
+	if (half_reply(place) == reply)
 		__sync_val_compare_and_swap(at, place, 0);
 }
 

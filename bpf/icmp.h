@@ -16,28 +16,20 @@
 #include "counter.h"
 #include "iface.h"
 #include "egress.h"
+#include "scratch.h"
 
 #define ICMP4_QUOTE_MAX 548	   /* 576 bytes in all (RFC 1812 4.3.2.3) */
 #define ICMP6_QUOTE_MAX 1232	   /* 1280 bytes in all (RFC 4443 2.4 c) */
 #define ICMP4_DUMMY	0xc0000008 /* 192.0.0.8: a router without an IPv4 address of its own (RFC 7600 4.8) */
 #define ICMP_BURST_NS	50000000ull
 
-/* Written and read here: when the next error may go out, in ns of CLOCK_MONOTONIC (a virtual clock, as in GCRA). */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} icmp_clock SEC(".maps");
-
 /* A race between CPUs lets one error more through: the limit is a guard, not an account. */
 static __always_inline bool icmp_allowed(struct pkt *p)
 {
 	__u64 now = bpf_ktime_get_ns(), *clock, next;
 	struct control *c = control_get();
-	__u32 zero = 0;
 
-	clock = bpf_map_lookup_elem(&icmp_clock, &zero);
+	clock = clock_get(CLOCK_ICMP);
 	if (!clock || !c || !c->icmp_rate)
 		return false;
 	next = *clock;

@@ -1,14 +1,15 @@
 /* nat_event.h: what NAT does, told to sluiced as it happens: sessions that begin, ports that have run out, limits that were
- * reached.
+ * reached; and sessions that give way to others (half.h).
  *
- * Stands between the stages and a ring buffer that nat_log.c of sluiced reads; how sessions end is seen there. With cfg_nat_log
- * off the verifier takes all of it away. The ring never holds a packet up: what finds no room is counted.
+ * Stands between the stages and a ring buffer that nat_log.c of sluiced reads; how all other sessions end is sluiced's own doing.
+ * With cfg_nat_log off the verifier takes all of it away. The ring never holds a packet up: what finds no room is counted.
  */
 #ifndef SLUICE_NAT_EVENT_H
 #define SLUICE_NAT_EVENT_H
 
 #include "pkt.h"
 #include "counter.h"
+#include "scratch.h"
 
 extern const volatile __u8 cfg_nat_log; /* somebody wants NAT's events */
 
@@ -18,19 +19,12 @@ struct {
 	__uint(max_entries, 1 << 20);
 } nat_events SEC(".maps");
 
-/* Written and read here: when refusals may be told again, CLOCK_MONOTONIC, by kind. A host that has run out tries a lot. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, __u64);
-} nat_event_clock SEC(".maps");
-
+/* How long a refusal is not told again: a host that has run out tries a lot. */
 #define NAT_EVENT_REST_NS 100000000ull
 
-static __always_inline bool nat_event_rests(struct pkt *p, __u32 kind)
+static __always_inline bool nat_event_rests(struct pkt *p, enum clock_user refused)
 {
-	__u64 *clock = bpf_map_lookup_elem(&nat_event_clock, &kind);
+	__u64 *clock = clock_get(refused);
 
 	if (!clock || pkt_now(p) < *clock)
 		return true;
@@ -45,7 +39,8 @@ __noinline_global int nat_event(struct pkt *p, __u32 event)
 
 	if (!p)
 		return 0;
-	if (event != NAT_EVENT_SESSION_CREATE && nat_event_rests(p, event == NAT_EVENT_QUOTA)) {
+	if (event != NAT_EVENT_SESSION_CREATE &&
+	    nat_event_rests(p, event == NAT_EVENT_QUOTA ? CLOCK_NAT_QUOTA : CLOCK_NAT_REFUSED)) {
 		count_stat(STAT_NAT_EVENTS_LOST, 1);
 		return 0;
 	}

@@ -10,6 +10,7 @@
 #include "pkt.h"
 #include "counter.h"
 #include "csum.h"
+#include "flow_entry.h"
 #include "iface.h"
 #include "nat_event.h"
 #include "nattab.h"
@@ -257,6 +258,7 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 	p->nat_own = (a->flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
+	flow_ahead(p);
 	nat_deltas(p);
 	return V_NEXT;
 }
@@ -307,6 +309,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	pkt_now(p);
 	v = nat_use(p, s->pool_addr, bpf_htons(s->port));
+	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
 	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
 		return V_NEXT;
 	b = pool_ports_get(s->pool_addr, s->class);

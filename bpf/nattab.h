@@ -362,6 +362,19 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 
 /* ---- inserting */
 
+/* The lines that nattab_insert() will write. */
+static __always_inline void nattab_ahead(const struct nattab_place *at, __u32 way)
+{
+	struct nat_mapping *e = nattab_at(false, at->first * NAT_SLOTS + at->home);
+	struct flow_table *t = nattab_head(false);
+	struct nat_line *l = t ? nattab_line(false, nattab_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
+
+	if (!e || !l)
+		return;
+	flowtab_touch(e->pool_addr);
+	flowtab_touch(l->way[0]);
+}
+
 /* The lock, held; with a bound, for the holder may be a CPU that its hypervisor has stopped. */
 __noinline_global int nattab_lock(struct nat_bucket *b)
 {
@@ -394,9 +407,10 @@ static __always_inline bool nattab_claim(struct nat_bucket *b, __u32 slot, __u32
 }
 
 /* A slot for a key in one of its buckets, as flowtab_take(). Index + 1; 0: none is free. */
-__noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second)
+__noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bucket *first, struct nat_bucket *second,
+				    __u64 now_ns)
 {
-	__u32 stamp = flowtab_stamp(), bucket, free, other, slot;
+	__u32 stamp = now_ns >> FLOW_DEAD_SHIFT, free, other, slot;
 	struct nat_bucket *b;
 
 	if (!at || !first || !second)
@@ -408,13 +422,11 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 		return at->first * NAT_SLOTS + slot + 1;
 	for (int i = 0; i < NATTAB_TRIES; i++) {
 		b = first;
-		bucket = at->first;
 		free = nattab_free(first, stamp);
 		if (NAT_SLOTS - __builtin_popcount(free) >= NATTAB_FIRST_USED) {
 			other = nattab_free(second, stamp);
 			if (__builtin_popcount(other) > __builtin_popcount(free)) {
 				b = second;
-				bucket = at->second;
 				free = other;
 			}
 		}
@@ -424,7 +436,7 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 		if (!nattab_is_slot(&slot))
 			return 0;
 		if (nattab_claim(b, slot, stamp))
-			return bucket * NAT_SLOTS + slot + 1;
+			return (b == first ? at->first : at->second) * NAT_SLOTS + slot + 1;
 	}
 	return 0;
 }
@@ -490,7 +502,7 @@ static __always_inline int nattab_insert_in(bool next, const struct pkt *p, cons
 	}
 	lock = READ_ONCE(first->lock);
 	if (err != -EEXIST) {
-		i = nattab_take(at, first, second);
+		i = nattab_take(at, first, second, p->now_ns);
 		if (i && nattab_fill(next, i - 1, p, key, at))
 			err = 0;
 		if (i && (i - 1) / NAT_SLOTS != at->first)

@@ -10,6 +10,7 @@
 #include "pkt.h"
 #include "iface.h"
 #include "route.h"
+#include "scratch.h"
 
 #define NEIGHBOR_BURST_NS 1000000000ull
 #define NEIGHBOR_ALL	  0xffffffffffffull /* the broadcast MAC */
@@ -22,15 +23,6 @@ struct {
 	__type(key, struct neighbor_key);
 	__type(value, struct neighbor);
 } neighbors SEC(".maps");
-
-/* Written and read here: when the next packet of an interface may make the kernel ask, in ns of CLOCK_MONOTONIC (a virtual clock,
- * as in GCRA). By interface id. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, IFACE_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} neighbor_clock SEC(".maps");
 
 /* A station that this CPU found in `neighbors` last, for as long as the configuration is the same and no longer than a second:
  * the same as fdb_found, for the hash of the stations of connected prefixes. */
@@ -107,9 +99,8 @@ static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p)
 {
 	struct control *c = control_get();
 	__u64 now = pkt_now(p), next, *clock;
-	__u32 iface = p->out_iface;
 
-	clock = bpf_map_lookup_elem(&neighbor_clock, &iface);
+	clock = p->out_iface < IFACE_MAX ? clock_get(CLOCK_NEIGHBOR + p->out_iface) : NULL;
 	if (!clock || !c || !c->neighbor_rate)
 		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
 	next = READ_ONCE(*clock);

@@ -3,7 +3,7 @@
  * parse.h fills the first half once, from the frame; the stages decide on these plain values alone, without touching packet
  * data, and write their decisions into the second half; rewrite.h carries them out at the end. So no stage depends on the
  * hook, a packet that a hook cannot finish is handed on unchanged, and the verifier follows no packet pointer through the
- * tables. The struct lives in a per-CPU scratch map (pkt_scratch): BPF programs of one CPU do not interleave at our hooks.
+ * tables. The struct lives in a per-CPU scratch map (scratch.h): BPF programs of one CPU do not interleave at our hooks.
  */
 #ifndef SLUICE_PKT_H
 #define SLUICE_PKT_H
@@ -94,8 +94,11 @@ struct tuple {
 struct ctx_head4 {
 	__u16 ttl_proto, check;
 	__be32 saddr, daddr;
-	__be16 sport, dport;
+	__u32 ports; /* as they stand in the header */
 };
+
+/* The reply entry was there: another CPU has made it, or it was left over. */
+#define PKT_FLOW_ELSE 0xffffffffu
 
 /* Decisions, `todo`. */
 #define DO_L2	    (1 << 0) /* set MACs */
@@ -178,7 +181,6 @@ struct pkt {
 	__u32 epoch;	    /* control.epoch before the tables were asked: what a flow entry is decided under */
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
-	__u8 flow_new;	    /* a pair was made for it: half.h is to hear of it */
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
@@ -189,18 +191,11 @@ struct pkt {
 	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
 	__u16 mss;	    /* DO_MSS */
-	__u32 nat_remote;   /* nat_mapping_key.remote */
-	__u32 nat_random;   /* where the search for a shared port began */
+	__u32 flow_new;	  /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE */
+	__u32 nat_remote; /* nat_mapping_key.remote */
+	__u32 nat_random; /* where the search for a shared port began */
 	struct addr next_addr;
 };
-
-/* One packet at a time on a CPU. Written and read by the data plane only. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct pkt);
-} pkt_scratch SEC(".maps");
 
 /* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
 struct {

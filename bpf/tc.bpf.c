@@ -9,6 +9,7 @@
 #include "fragment.h"
 #include "hold.h"
 #include "counter.h"
+#include "scratch.h"
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_OK     0
@@ -86,6 +87,15 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 	return bpf_redirect(port->ifindex, 0);
 }
 
+/* What the host makes of the packet, its answers among it, belongs into the VRF that it came in by. */
+static __always_inline void tc_mark(ctx_t *ctx, const struct pkt *p)
+{
+	__u32 mark = p->vrf ? vrf_mark(p->vrf) : 0;
+
+	if (mark)
+		ctx->mark = (ctx->mark & ~VRF_MARK_MASK) | mark;
+}
+
 /* To the host: by the host port of the VLAN, or up the stack of the netdev itself. */
 __noinline_global int tc_host(struct __sk_buff *ctx, struct pkt *p)
 {
@@ -96,6 +106,7 @@ __noinline_global int tc_host(struct __sk_buff *ctx, struct pkt *p)
 	i = iface_get(p->in_iface);
 	p->todo &= ~(DO_L2 | DO_TTL);
 	p->nexthop = 0;
+	tc_mark(ctx, p);
 	if (p->vlan && i) {
 		p->out_vlan = p->vlan;
 		p->out_port = i->port;
@@ -196,8 +207,7 @@ __noinline_global int tc_hold(struct __sk_buff *ctx, struct pkt *p, __u32 v)
 SEC("tc")
 int sluice_tc(struct __sk_buff *ctx)
 {
-	__u32 zero = 0;
-	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 	struct port *port;
 	enum verdict v;
 

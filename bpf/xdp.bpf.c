@@ -6,6 +6,7 @@
 #include "pipeline.h"
 #include "rewrite.h"
 #include "counter.h"
+#include "scratch.h"
 
 /* Written by sluiced, read here. Port id -> ifindex, of ports that take frames from XDP. */
 struct {
@@ -51,8 +52,7 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 SEC("xdp.frags")
 int sluice_xdp(struct xdp_md *ctx)
 {
-	__u32 zero = 0;
-	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 	struct port *port;
 	enum verdict v;
 

@@ -41,7 +41,7 @@ with_pytest() { # 1: suite
 	echo "== $1"
 	timeout 1800 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "tests/$1" 2>&1 | tee "$log" || failed+=("$1")
 	closing+=("$1:")
-	mapfile -O ${#closing[@]} -t closing < <(grep '^verified instructions' "$log")
+	mapfile -O ${#closing[@]} -t closing < <(grep -E '^(verified instructions|measured: )' "$log")
 	closing+=("$(grep -E '(passed|failed|error|no tests ran).* in [0-9.]+s' "$log" | tail -1)")
 }
 

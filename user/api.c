@@ -76,9 +76,20 @@ static int get_interfaces(struct call *c)
 	return iface_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
+/* All of them, or that of ?name=. */
 static int get_vrfs(struct call *c)
 {
-	return api_answer(c, vrf_show(c->api->sw));
+	json_t *all = vrf_show(c->api->sw), *found = NULL, *one;
+	const char *name = http_query(c->rq, "name");
+	size_t i;
+
+	if (!name)
+		return api_answer(c, all);
+	json_array_foreach (all, i, one)
+		if (!strcmp(name, json_string_value(json_object_get(one, "name"))))
+			found = json_pack("[O]", one);
+	json_decref(all);
+	return found ? api_answer(c, found) : errs_fail(c->errs, ENOENT, "there is no VRF '%.32s'", name);
 }
 
 static int get_routes(struct call *c)
@@ -275,7 +286,8 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/ports", get_ports, NULL, "ports and their state"},
 	{"GET", "/v1/vlans", get_vlans, NULL, "VLANs and their members"},
 	{"GET", "/v1/interfaces", get_interfaces, NULL, "L3 interfaces; ?name= ?vrf= ?vlan= ?state=; ?limit= ?after="},
-	{"GET", "/v1/vrfs", get_vrfs, NULL, "VRFs: ids, the kernel's tables, interfaces, how many routes, what they import"},
+	{"GET", "/v1/vrfs", get_vrfs, NULL,
+	 "VRFs, or ?name=: ids, the kernel's tables, interfaces, how many routes, what they import"},
 	{"GET", "/v1/routes", get_routes, NULL,
 	 "the RIB; ?vrf= ?protocol= ?to=PREFIX ?longer=PREFIX ?match=PREFIX ?via= ?interface= ?type= ?table= ?family=4|6 "
 	 "?active=1 "
@@ -284,7 +296,7 @@ static const struct endpoint endpoints[] = {
 	 "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
 	{"GET", "/v1/routes/audit", get_route_audit, NULL, "the tables of routes compared with each other: what differed"},
 	{"GET", "/v1/nexthops", get_nexthops, NULL,
-	 "gateways and interfaces that routes lead by; ?via= ?interface= ?state=; ?limit= ?after="},
+	 "gateways and interfaces that routes lead by; ?nexthop=ID|ADDRESS ?via= ?interface= ?state=; ?limit= ?after="},
 	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
@@ -294,7 +306,8 @@ static const struct endpoint endpoints[] = {
 	{"GET", "/v1/flows/watch", get_flow_watch, NULL, "a line for each that begins or ends; ?filter= ?format=json|cells"},
 	{"GET", "/v1/flows/tables", get_flow_tables, NULL, "how large their tables are, and how far a change of size is"},
 	{"GET", "/v1/fdb", get_fdb, NULL, "stations"},
-	{"GET", "/v1/neighbors", get_neighbors, NULL, "neighbours; ?to= ?interface= ?vrf= ?family= ?state=; ?limit= ?after="},
+	{"GET", "/v1/neighbors", get_neighbors, NULL,
+	 "neighbours; ?address= ?to= ?interface= ?vrf= ?family= ?state=; ?limit= ?after="},
 	{"GET", "/v1/counters", get_counters, NULL, "counters and drops; ?check=1: whether the sums hold"},
 	{"GET", "/v1/flows/save", get_flow_save, NULL, "tracked connections and mappings for another gateway, an object a line"},
 	{"POST", "/v1/flows/restore", post_flow_restore, NULL,

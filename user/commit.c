@@ -223,8 +223,8 @@ static const char *size_text(const uint32_t *size, const struct settings_cfg *s,
 	return size == &s->max_half && !*size ? "half of `flows`" : buf;
 }
 
-/* Those of the flows change while sluiced runs; the others are chosen when the maps are made. A restart takes over the maps that there
- * are, but for `half-open`, which has nothing in it that would be missed. */
+/* Those of the flows change while sluiced runs; the others are chosen when the maps are made. A restart takes over the maps that
+ * there are, but for `half-open`, which has nothing in it that would be missed. */
 static int check_sizes(const struct sw *sw, const struct model *new, struct errs *errs)
 {
 	const struct model *old = sw->model;
@@ -250,13 +250,16 @@ static int check_sizes(const struct sw *sw, const struct model *new, struct errs
 			continue;
 		if (sizes[i].is == &b->max_half)
 			r = errs_add(errs, sizes[i].where, sizes[i].key,
-				     "is %s while sluiced runs; to make it %s, write it into the configuration file and restart sluiced",
+				     "is %s while sluiced runs; to make it %s, write it into the configuration file and restart "
+				     "sluiced",
 				     from, to);
 		else
-			r = errs_add(errs, sizes[i].where, sizes[i].key,
-				     "is %s as long as the tables are there; to make it %s, write it into the configuration file, stop "
-				     "sluiced, run `sluiced --destroy -i %s`, which ends all connections, and start sluiced again",
-				     from, to, sw->instance);
+			r = errs_add(
+				errs, sizes[i].where, sizes[i].key,
+				"is %s as long as the tables are there; to make it %s, write it into the configuration file, "
+				"stop "
+				"sluiced, run `sluiced --destroy -i %s`, which ends all connections, and start sluiced again",
+				from, to, sw->instance);
 	}
 	return r ? r : resize_check(sw, a, b, errs);
 }

@@ -16,10 +16,19 @@ static const struct step {
 	const char *name;
 	int (*reconcile)(struct sw *sw, struct errs *errs);
 } steps[] = {
-	{"settings", control_reconcile}, {"vrfs", vrf_reconcile},	    {"interface netdevs", iface_netdevs},
-	{"ports", port_reconcile},	 {"vlans", vlan_reconcile},	    {"interfaces", iface_reconcile},
-	{"fdb", fdb_reconcile},		 {"neighbors", neighbor_reconcile}, {"routes", route_reconcile},
-	{"nat", nat_reconcile},		 {"flows", flow_reconcile},	    {"table sizes", resize_reconcile},
+	{"settings", control_reconcile},
+	{"vrfs", vrf_reconcile},
+	{"interface netdevs", iface_netdevs},
+	{"ports", port_reconcile},
+	{"vlans", vlan_reconcile},
+	{"interfaces", iface_reconcile},
+	{"fdb", fdb_reconcile},
+	{"neighbors", neighbor_reconcile},
+	{"routes", route_reconcile},
+	{"the host's part of vrfs", vrf_host_reconcile},
+	{"nat", nat_reconcile},
+	{"flows", flow_reconcile},
+	{"table sizes", resize_reconcile},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))

@@ -16,6 +16,7 @@ enum {
 	DIRTY_ADDR = 1 << 1,
 	DIRTY_NEIGH = 1 << 2,
 	DIRTY_ROUTE = 1 << 3,
+	DIRTY_READING = 1 << 4, /* the neighbours' being read anew */
 };
 
 struct events {
@@ -39,9 +40,11 @@ static const struct {
 	{"ports", DIRTY_LINK, port_reconcile},
 	{"vlans", DIRTY_LINK, vlan_reconcile},
 	{"interfaces", DIRTY_LINK | DIRTY_ADDR, iface_reconcile},
-	{"fdb", DIRTY_LINK, fdb_reconcile},
+	{"fdb", DIRTY_LINK, fdb_settle},
 	{"neighbors", DIRTY_LINK | DIRTY_ADDR, neighbor_reconcile},
+	{"the rest of the neighbors", DIRTY_READING, neighbor_read_on},
 	{"routes", DIRTY_LINK | DIRTY_ADDR | DIRTY_NEIGH | DIRTY_ROUTE, route_settle},
+	{"the host's part of vrfs", DIRTY_LINK, vrf_host_reconcile},
 	{"nat", DIRTY_LINK | DIRTY_ADDR, nat_reconcile},
 };
 
@@ -204,6 +207,15 @@ void events_again(struct events *e)
 	struct timeval at_once = {0};
 
 	e->dirty |= DIRTY_ROUTE;
+	if (e->started)
+		evtimer_add(e->run, &at_once);
+}
+
+void events_again_neighbors(struct events *e, bool more)
+{
+	struct timeval at_once = {0};
+
+	e->dirty |= more ? DIRTY_READING : DIRTY_NEIGH;
 	if (e->started)
 		evtimer_add(e->run, &at_once);
 }

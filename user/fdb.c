@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "hash.h"
+#include "log.h"
 #include "loop.h"
 #include "slices.h"
 #include "sw.h"
 
 #define AGEING_ROUND_S 8
 #define SLICE_MIN      4096
+#define SLICE_NS       2000000
 #define STEP	       128 /* stations of a listing or a flush between two looks at the clock */
 
 struct fixed {
@@ -27,7 +30,15 @@ struct fdb {
 	struct table *t;
 	struct event *tick;
 	void *cursor; /* where ageing stands */
+	/* What must stand in the table, sorted by key, and the walk that takes out what may not: in slices after an event. */
+	struct fixed *fixed;
+	size_t n_fixed;
+	struct event *more;
+	void *sift_cursor;
+	uint64_t signature; /* of what decides it, as of the last walk */
 };
+
+static void on_more(evutil_socket_t fd, short what, void *arg);
 
 static uint64_t now_ns(void)
 {
@@ -107,7 +118,8 @@ int fdb_open(struct sw *sw, struct errs *errs)
 	if (!sw->fdb->t)
 		return errs_fail(errs, ENOENT, "the map fdb is missing");
 	sw->fdb->tick = event_new(sw->base, -1, EV_PERSIST, on_tick, sw);
-	if (!sw->fdb->tick || event_add(sw->fdb->tick, &second))
+	sw->fdb->more = evtimer_new(sw->base, on_more, sw);
+	if (!sw->fdb->tick || !sw->fdb->more || event_add(sw->fdb->tick, &second))
 		return errs_fail(errs, ENOMEM, "out of memory");
 	return 0;
 }
@@ -118,7 +130,11 @@ void fdb_close(struct sw *sw)
 		return;
 	if (sw->fdb->tick)
 		event_free(sw->fdb->tick);
+	if (sw->fdb->more)
+		event_free(sw->fdb->more);
 	table_cursor_free(sw->fdb->cursor);
+	table_cursor_free(sw->fdb->sift_cursor);
+	free(sw->fdb->fixed);
 	free(sw->fdb);
 	sw->fdb = NULL;
 }
@@ -225,23 +241,116 @@ static int put(struct pass *p, const struct fixed *f)
 	return err;
 }
 
+/* Of all that fixed() and is_possible() and is_down() look at. */
+static uint64_t signature_of(const struct pass *p)
+{
+	uint64_t s = hash_mix_bytes(1, p->v, p->n * sizeof(*p->v));
+	const struct port *port;
+
+	for (uint16_t id = 1; id < PORT_MAX; id++) {
+		port = port_entry(p->sw, id);
+		s = port ? hash_mix_bytes(s, port, sizeof(*port)) : hash_mix(s, id);
+	}
+	return s;
+}
+
+static int begin(struct pass *p)
+{
+	struct fdb *fdb = p->sw->fdb;
+	int err = gather(p);
+
+	if (err) {
+		free(p->v);
+		return err;
+	}
+	free(fdb->fixed);
+	fdb->fixed = p->v;
+	fdb->n_fixed = p->n;
+	return 0;
+}
+
+/* The walk begins anew: one under way is over. */
+static void sift_begin(struct fdb *fdb, uint64_t signature)
+{
+	table_cursor_free(fdb->sift_cursor);
+	fdb->sift_cursor = NULL;
+	fdb->signature = signature;
+	evtimer_del(fdb->more);
+}
+
+static int put_all(struct pass *p)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < p->n; i++)
+		err = put(p, &p->v[i]);
+	return err;
+}
+
+static int end(struct pass *p, int err, struct errs *errs)
+{
+	if (p->changed)
+		sw_epoch(p->sw);
+	if (err == -E2BIG)
+		return errs_fail(errs, E2BIG, "fdb: %zu static stations do not fit: tables.fdb is %u", p->n,
+				 table_capacity(p->sw->fdb->t));
+	return err ? errs_fail(errs, -err, "fdb: %s", strerror(-err)) : 0;
+}
+
 int fdb_reconcile(struct sw *sw, struct errs *errs)
 {
 	struct pass p = {.sw = sw};
-	int err;
+	int err = begin(&p);
 
-	err = gather(&p);
 	if (!err)
 		err = table_each(sw->fdb->t, sift, &p);
-	for (size_t i = 0; !err && i < p.n; i++)
-		err = put(&p, &p.v[i]);
-	free(p.v);
-	if (p.changed)
-		sw_epoch(sw);
-	if (err == -E2BIG)
-		return errs_fail(errs, E2BIG, "fdb: %zu static stations do not fit: tables.fdb is %u", p.n,
-				 table_capacity(sw->fdb->t));
-	return err ? errs_fail(errs, -err, "fdb: %s", strerror(-err)) : 0;
+	sift_begin(sw->fdb, err ? 0 : signature_of(&p));
+	if (!err)
+		err = put_all(&p);
+	return end(&p, err, errs);
+}
+
+static int sift_on(struct sw *sw, struct errs *errs)
+{
+	struct pass p = {.sw = sw, .v = sw->fdb->fixed, .n = sw->fdb->n_fixed};
+	const struct timeval at_once = {0};
+	uint64_t begun = now_ns();
+	int err;
+
+	do
+		err = table_each_some(sw->fdb->t, &sw->fdb->sift_cursor, STEP, sift, &p);
+	while (!err && sw->fdb->sift_cursor && now_ns() - begun < SLICE_NS);
+	if (sw->fdb->sift_cursor)
+		evtimer_add(sw->fdb->more, &at_once);
+	if (err) /* from the beginning, with the next event */
+		sw->fdb->signature = 0;
+	return end(&p, err, errs);
+}
+
+static void on_more(evutil_socket_t fd, short what, void *arg)
+{
+	struct errs errs = {0};
+
+	loop_doing("stations whose port changed");
+	if (sift_on(arg, &errs))
+		log_errs("stations", &errs);
+	errs_free(&errs);
+}
+
+int fdb_settle(struct sw *sw, struct errs *errs)
+{
+	struct pass p = {.sw = sw};
+	uint64_t signature;
+	int err = begin(&p), r;
+
+	if (err)
+		return end(&p, err, errs);
+	signature = signature_of(&p);
+	r = end(&p, put_all(&p), errs);
+	if (r || signature == sw->fdb->signature)
+		return r;
+	sift_begin(sw->fdb, signature);
+	return sift_on(sw, errs);
 }
 
 /* ---- flushing */

@@ -1,7 +1,8 @@
 /* flow.c: the flows as sluiced sees them: keys of both families in one shape, found and ended.
  *
- * Stands between the tables that bpf/flow.h fills and who asks about connections. Entries are made by the data plane alone, here
- * they are only read and deleted; flow_age.c ends them by time, flow_walk.c by order.
+ * Stands between the tables that bpf/flow.h fills and who asks about connections. Entries are made by the data plane, and
+ * by flow_restore.c, of another gateway's; here they are read and deleted. flow_age.c ends them by time, flow_walk.c by order;
+ * those that give way (bpf/half.h) are gone without a word here.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -355,6 +355,7 @@ static void pass_end(struct flows *flows)
 	flows->is_counted = true;
 	if (flows->fresh)
 		flows->whole_ns = flows->begun_ns;
+	flow_watch_pass(flows);
 	flows->phase = PHASE_REST;
 }
 

@@ -12,10 +12,9 @@
 
 enum part { PART_MAPPINGS, PART_PEERS, PART_FLOWS4, PART_FLOWS6, PART_AGAIN4, PART_AGAIN6, PART_END };
 
-/* What an entry had counted when it was copied; when that is settled, what its copy must have at least. A CPU that has a flow to
- * itself counts without a lock (bpf/flow.h), so what is added here may be lost to it, and is looked after. */
+/* How much of what an entry has counted its copy has. */
 struct counted {
-	uint64_t packets, bytes, want_packets, want_bytes;
+	uint64_t packets, bytes;
 };
 
 struct flow_copy {
@@ -157,7 +156,7 @@ static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 	int err;
 
 	copy.opened = 2;
-	err = nattab_insert(&c->mappings, &copy, flow_now_ns());
+	err = nattab_add(&c->mappings, &copy, flow_now_ns());
 	return err == -EEXIST ? 0 : err;
 }
 
@@ -236,13 +235,6 @@ void flow_copy_switch(struct flow_copy *c)
 	c->at = 0;
 }
 
-/* Adds once, and once more where a look afterwards shows that it was overwritten. */
-static void add_counted(uint64_t *at, uint64_t *want, uint64_t more)
-{
-	if (more && (!*want || __atomic_load_n(at, __ATOMIC_RELAXED) < *want))
-		*want = __atomic_add_fetch(at, more, __ATOMIC_RELAXED);
-}
-
 #define NOTE_LINES 4
 
 /* The pair that waits for its answer is noted anew, by the place that its reply entry has now. Who finds none free lives until
@@ -279,8 +271,10 @@ static int settle_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 		return 0;
 	now = flowtab_entry(&c->to[tab], at);
 	if (f.packets > had->packets) {
-		add_counted((uint64_t *)&now->packets, &had->want_packets, f.packets - had->packets);
-		add_counted((uint64_t *)&now->bytes, &had->want_bytes, f.bytes - had->bytes);
+		/* The data plane adds to these with a lock: see flow_count() in bpf/flow.h. */
+		__atomic_fetch_add(&now->packets, f.packets - had->packets, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&now->bytes, f.bytes - had->bytes, __ATOMIC_RELAXED);
+		*had = (struct counted){.packets = f.packets, .bytes = f.bytes};
 	}
 	__atomic_fetch_or(&now->seen, f.seen, __ATOMIC_RELAXED);
 	if (c->part < PART_AGAIN4 && f.flags & FLOW_F_REPLY && f.half)

@@ -15,7 +15,7 @@
 #include <sluice/abi.h>
 #include "err.h"
 
-#define FLOW_FILE_VERSION 2 /* is written; 1, which has no flag "keep", is read as well */
+#define FLOW_FILE_VERSION 2	       /* is written; 1, which has no flag "keep", is read as well */
 #define FLOW_FILE_LINE	  2048	       /* bytes, the end of the line included */
 #define FLOW_FILE_BODY	  (128u << 10) /* bytes that one request of a restore may have: some milliseconds' parsing */
 

@@ -9,8 +9,8 @@
 #include "http.h"
 #include "sw.h"
 
-/* What there is at the moment; entries that come or go meanwhile may or may not be in it. -EBUSY: the tables change their size, and
- * would have to wait for whoever reads slowly; -ENOMEM. */
+/* What there is at the moment; entries that come or go meanwhile may or may not be in it. -EBUSY: the tables change their size,
+ * and would have to wait for whoever reads slowly; -ENOMEM. */
 int flow_save(struct sw *sw, struct http_stream *ret, struct errs *errs);
 /* Lines (any but header and end are restored, the others passed over), of which the first has this number in its file. Malformed
  * ones: -EINVAL with words, -EBUSY: the tables change their size; nothing was done then. The answer tells what became of them:

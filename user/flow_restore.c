@@ -173,7 +173,7 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	m.out_vrf = ids.to_vrf;
 	m.out_iface = ids.out;
 	m.rule = ids.rule;
-	if (nattab_find(&x->sw->nat->tab, &m.inside, &there) != NATTAB_NONE) {
+	if (nattab_lookup(&x->sw->nat->tab, &m.inside, &there) != NATTAB_NONE) {
 		if (there.pool_addr == m.pool_addr && there.port == m.port)
 			return THERE;
 		return refuse(x, "it has another outside port already, %u", ntohs(there.port));
@@ -182,7 +182,7 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	if (err)
 		return err;
 	count_host(x, r, &ids);
-	err = nattab_insert(&x->sw->nat->tab, &m, x->now_ns);
+	err = nattab_add(&x->sw->nat->tab, &m, x->now_ns);
 	if (!err)
 		return DONE;
 	nat_port_free(nat_ports(x->sw->nat, ids.slot, nat_class(r->proto)), r->to_sport);
@@ -200,7 +200,7 @@ static int find_outside(struct restore *x, const struct addr *a, uint16_t port, 
 
 	for (uint32_t slot = 0; class != POOL_CLASSES && slot < POOL_ADDR_MAX; slot++)
 		if (addrs[slot].flags & POOL_ADDR_F_USED && addrs[slot].vrf == vrf && !memcmp(&addrs[slot].addr, a, sizeof(*a)))
-			return nattab_find_way(&x->sw->nat->tab, NAT_WAY(slot, class, port), ret) == NATTAB_NONE ? -ENOENT : 0;
+			return nattab_lookup_way(&x->sw->nat->tab, NAT_WAY(slot, class, port), ret) == NATTAB_NONE ? -ENOENT : 0;
 	return -ENOENT;
 }
 
@@ -236,7 +236,8 @@ static int check_mappings(struct restore *x, const struct flow_record *r, const 
 	struct nat_mapping m;
 
 	if (ids->pool && class != POOL_CLASSES && !r->shared &&
-	    (nattab_find(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->slot || m.port != htons(r->to_sport)))
+	    (nattab_lookup(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->slot ||
+	     m.port != htons(r->to_sport)))
 		return refuse(x, "its mapping is not there");
 	if (r->shared && (!ids->pool || class == POOL_CLASSES))
 		return refuse(x, "it shares a port, and has no pool");

@@ -90,7 +90,7 @@ static int save_peer(const void *key, void *value, void *arg)
 	struct flow_record r = {.kind = RECORD_PEER, .dst = k->remote};
 	struct nat_mapping m;
 
-	if (nattab_find_way(&s->sw->nat->tab, k->way, &m) == NATTAB_NONE || m.pool_addr >= POOL_ADDR_MAX)
+	if (nattab_lookup_way(&s->sw->nat->tab, k->way, &m) == NATTAB_NONE || m.pool_addr >= POOL_ADDR_MAX)
 		return 0;
 	r.proto = m.inside.proto;
 	r.to_src = s->sw->nat->addrs[m.pool_addr].addr;
@@ -109,7 +109,7 @@ static void find_mapping(const struct save *s, const struct flow_tuple *key, con
 	struct nat_mapping m;
 
 	r->shared = class != POOL_CLASSES;
-	if (!r->shared || nattab_find_way(&s->sw->nat->tab, NAT_WAY(f->pool_addr, class, r->to_sport), &m) == NATTAB_NONE ||
+	if (!r->shared || nattab_lookup_way(&s->sw->nat->tab, NAT_WAY(f->pool_addr, class, r->to_sport), &m) == NATTAB_NONE ||
 	    memcmp(&m.inside.addr, &key->saddr, sizeof(key->saddr)) || m.inside.port != key->sport || m.inside.vrf != key->vrf ||
 	    m.inside.pool != f->pool)
 		return;

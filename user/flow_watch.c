@@ -10,6 +10,7 @@
 #include "flow_text.h"
 #include "flow_walk.h"
 #include "flow_watch.h"
+#include "table.h"
 
 #define WATCHERS_MAX  16
 #define WAITING_BYTES (1 << 20) /* of one watcher */
@@ -22,6 +23,7 @@ struct flow_watcher {
 	struct evbuffer *waiting;
 	uint64_t since_ns; /* what is older is not new */
 	uint64_t missed;   /* since the last line in `waiting` */
+	uint64_t gave_way; /* up to so many it has been told of */
 	bool cells, begun;
 };
 
@@ -84,19 +86,31 @@ static void put_event(const struct flow_watcher *w, struct line *l, uint64_t ms,
 	line_put(l, ",");
 }
 
-/* Before the next line: what could not be told. */
-static void tell_missed(struct flow_watcher *w, struct evbuffer *out)
+/* A line that tells how many, and not which. `what`: "events", "flows". */
+static void tell_number(const struct flow_watcher *w, struct evbuffer *out, const char *event, uint64_t n, const char *what)
 {
 	struct line l = {0};
 	uint64_t now = flow_now_ns();
 
-	if (!w->missed)
-		return;
-	put_event(w, &l, wall_ms(now, now), "missed", NULL);
-	line_put(&l, w->cells ? "" : "\"events\":");
-	line_number(&l, w->missed);
-	line_put(&l, w->cells ? " events\n" : "}\n");
+	put_event(w, &l, wall_ms(now, now), event, NULL);
+	if (!w->cells) {
+		line_json(&l, what);
+		line_put(&l, ":");
+	}
+	line_number(&l, n);
+	line_put(&l, w->cells ? " " : "}\n");
+	if (w->cells) {
+		line_put(&l, what);
+		line_put(&l, "\n");
+	}
 	evbuffer_add(out, l.text, l.len);
+}
+
+/* Before the next line: what could not be told. */
+static void tell_missed(struct flow_watcher *w, struct evbuffer *out)
+{
+	if (w->missed)
+		tell_number(w, out, "missed", w->missed, "events");
 	w->missed = 0;
 }
 
@@ -147,6 +161,29 @@ void flow_watch_end(struct flows *flows, struct flow_pair *p, enum flow_why why)
 	for (struct flow_watcher *w = flows->watchers; w; w = w->next)
 		if (flow_filter_match(w->filter, p))
 			tell(w, p, p->now_ns, "end", why_text(why));
+}
+
+/* Pairs that gave way were ended by the data plane: there is nothing but their number. */
+static uint64_t gave_way(const struct flows *flows)
+{
+	uint64_t n = 0;
+
+	if (flows->sw->dp)
+		table_sum(table_get(flows->sw->dp, "stats"), STAT_FLOW_GAVE_WAY, &n, 1);
+	return n;
+}
+
+void flow_watch_pass(struct flows *flows)
+{
+	uint64_t n = flows->watchers ? gave_way(flows) : 0;
+
+	for (struct flow_watcher *w = flows->watchers; w; w = w->next) {
+		if (n > w->gave_way && evbuffer_get_length(w->waiting) < WAITING_BYTES) {
+			tell_missed(w, w->waiting);
+			tell_number(w, w->waiting, "gave-way", n - w->gave_way, "flows");
+			w->gave_way = n;
+		}
+	}
 }
 
 /* ---- who watches */
@@ -205,6 +242,7 @@ int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *re
 		return err;
 	}
 	w->since_ns = flow_now_ns() - TICK_NS;
+	w->gave_way = gave_way(sw->flows);
 	w->cells = q->cells;
 	w->next = sw->flows->watchers;
 	sw->flows->watchers = w;

@@ -65,6 +65,9 @@ bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_
 	memcpy(ret, flowtab_entry(t, i), sizeof(*ret));
 	memcpy(ret_key, key_at(t, i), key_size(t));
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	ret->packets += ret->recent >> FLOW_RECENT_PACKETS & FLOW_RECENT_SEGS;
+	ret->bytes += ret->recent >> FLOW_RECENT_BYTES;
+	ret->recent = 0;
 	return flowtab_word(t, i) == word;
 }
 
@@ -159,13 +162,16 @@ static bool claim(struct flowtab *t, uint32_t bucket, uint32_t i, uint32_t now)
 /* A free slot, made BUSY; FLOWTAB_NONE: there is none. */
 static uint32_t take(struct flowtab *t, const struct place *at, uint32_t now)
 {
+	uint32_t b, beside;
 	unsigned used;
-	uint32_t b;
 
 	if (claim(t, at->bucket[0], at->home, now))
 		return at->bucket[0] * FLOW_SLOTS + at->home;
 	used = count_used(t, at->bucket[0], now);
 	b = used >= FLOW_FIRST_USED && count_used(t, at->bucket[1], now) < used ? at->bucket[1] : at->bucket[0];
+	beside = (at->bucket[0] * FLOW_SLOTS + at->home) ^ 1;
+	if (beside / FLOW_SLOTS == b && claim(t, b, beside % FLOW_SLOTS, now))
+		return beside;
 	for (uint32_t i = 0; i < FLOW_SLOTS; i++)
 		if (claim(t, b, i, now))
 			return b * FLOW_SLOTS + i;

@@ -63,8 +63,14 @@ static int is_there(const struct link_addr *a, void *arg)
 	return same(&a->addr, ((struct seek *)arg)->p);
 }
 
+/* The kernel's own routes for the prefixes of VRFs stand in the table main: behind those of the same prefix that belong there.
+ * What VRFs it has an address was put under in an earlier life, nobody knows: such ones are told again. */
+#define VRF_METRIC 4000000000u
+
 int iface_addrs_add(struct sw *sw, struct iface_slot *s, const struct iface_cfg *cfg, struct errs *errs)
 {
+	uint32_t metric = strcmp(cfg->vrf, "default") != 0 ? VRF_METRIC : 0;
+	bool again = metric != s->metric;
 	int err;
 
 	err = iface_addrs_own(s, cfg);
@@ -73,9 +79,11 @@ int iface_addrs_add(struct sw *sw, struct iface_slot *s, const struct iface_cfg 
 	for (size_t i = 0; !err && i < cfg->n_addrs; i++) {
 		struct seek seek = {&cfg->addrs[i]};
 
-		if (!mirror_each_addr(sw->mirror, s->host_ifindex, is_there, &seek))
-			err = netlink_addr_add(sw->nl, s->host_ifindex, &cfg->addrs[i], false, errs);
+		if (again || !mirror_each_addr(sw->mirror, s->host_ifindex, is_there, &seek))
+			err = netlink_addr_add(sw->nl, s->host_ifindex, &cfg->addrs[i], metric, errs);
 	}
+	if (!err)
+		s->metric = metric;
 	return err;
 }
 

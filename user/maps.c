@@ -92,7 +92,8 @@ static uint32_t fib_units(const struct settings_cfg *s)
 	return fib_units_for(s->max_routes4, s->max_routes6);
 }
 
-/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise: a number rounded up to whole lines. */
+/* Pairs that wait for an answer take half of the IPv4 table, unless the setting says otherwise: a number rounded up to whole
+ * lines. */
 static uint32_t half_lines(const struct settings_cfg *s)
 {
 	return ((s->max_half ? s->max_half : s->max_flows / 2) + HALF_SLOTS - 1) / HALF_SLOTS;

@@ -95,16 +95,19 @@ int mirror_each_link(const struct mirror *m, int (*fn)(const struct link *l, voi
 int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg);
 int mirror_each_neigh(const struct mirror *m, int ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg);
 int mirror_each_route(const struct mirror *m, uint32_t table, int (*fn)(const struct kroute *r, void *arg), void *arg);
+/* All neighbours in pieces, in the way of the following. */
+bool mirror_neighs_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct neigh *n, void *arg), void *arg,
+			int *ret);
 /* All routes in pieces, while the mirror changes in between: each that is there all the time is shown, some of them twice. *at
  * begins with 0; about `max` routes a call; true: that was all. *ret: a non-zero return of `fn`, which ends the piece. */
 bool mirror_routes_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct kroute *r, void *arg), void *arg,
 			int *ret);
 uint64_t mirror_resyncs(const struct mirror *m); /* how often the socket overran */
 
-/* mirror_ask.c: the kernel itself is asked (what `ip route get fibmatch` asks): the route by which it sends to an address of its
- * first VRF, as routing rules say. 0: *ret is valid until the mirror is asked or told again; -ENETUNREACH: it has none; another
- * -errno: it says nothing of a route (EINVAL, EACCES and EHOSTUNREACH: there is one that drops). */
-int mirror_ask(struct mirror *m, const struct addr *a, struct kroute *ret);
+/* mirror_ask.c: the kernel itself is asked (what `ip route get fibmatch` asks): the route by which it sends to an address, as
+ * routing rules say of what bears this mark (0: none). 0: *ret is valid until the mirror is asked or told again; -ENETUNREACH: it
+ * has none; another -errno: it says nothing of a route (EINVAL, EACCES and EHOSTUNREACH: there is one that drops). */
+int mirror_ask(struct mirror *m, const struct addr *a, uint32_t mark, struct kroute *ret);
 /* Events or dumps wait: the mirror may not be what the kernel says. */
 bool mirror_busy(const struct mirror *m);
 /* Everything is dumped again, and what differs is told. */

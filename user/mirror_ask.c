@@ -31,7 +31,7 @@ void mirror_ask_end(struct mirror *m)
 	m->asks = NULL;
 }
 
-static int send_question(struct mirror *m, const struct addr *a)
+static int send_question(struct mirror *m, const struct addr *a, uint32_t mark)
 {
 	struct nlmsghdr *nlh;
 	struct rtmsg *rtm;
@@ -51,6 +51,8 @@ static int send_question(struct mirror *m, const struct addr *a)
 		rtm->rtm_dst_len = 128;
 		mnl_attr_put(nlh, RTA_DST, sizeof(*a), a);
 	}
+	if (mark)
+		mnl_attr_put_u32(nlh, RTA_MARK, mark);
 	return mnl_socket_sendto(m->asks, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
 }
 
@@ -78,7 +80,7 @@ static int take_answer(struct mirror *m, const struct nlmsghdr *nlh, struct krou
 	return 0;
 }
 
-int mirror_ask(struct mirror *m, const struct addr *a, struct kroute *ret)
+int mirror_ask(struct mirror *m, const struct addr *a, uint32_t mark, struct kroute *ret)
 {
 	char buf[ANSWER_MAX] __attribute__((aligned(8)));
 	const struct nlmsghdr *nlh = (const void *)buf;
@@ -91,7 +93,7 @@ int mirror_ask(struct mirror *m, const struct addr *a, struct kroute *ret)
 	m->asked = NULL;
 	r = ask_open(m);
 	if (!r)
-		r = send_question(m, a);
+		r = send_question(m, a, mark);
 	if (r)
 		return r;
 	do {

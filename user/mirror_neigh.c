@@ -147,3 +147,15 @@ int mirror_each_neigh(const struct mirror *m, int ifindex, int (*fn)(const struc
 	}
 	return r;
 }
+
+bool mirror_neighs_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct neigh *n, void *arg), void *arg,
+			int *ret)
+{
+	struct hash_node *node;
+	size_t end = *at + max;
+
+	for (*ret = 0; *at < m->neighs.n_buckets && *at < end && !*ret; ++*at)
+		for (node = m->neighs.buckets[*at]; node && !*ret; node = node->next)
+			*ret = fn(&hash_entry(node, struct neigh_entry, node)->n, arg);
+	return *at >= m->neighs.n_buckets;
+}

@@ -90,7 +90,7 @@ static int slot_host(struct sw *sw, struct pool_addr *slot, int ifindex, struct 
 	}
 	if (!ifindex)
 		return 0;
-	err = netlink_addr_add(sw->nl, ifindex, &p, true, errs);
+	err = netlink_addr_add(sw->nl, ifindex, &p, NL_NO_PREFIX_ROUTE, errs);
 	if (!err)
 		slot->host_ifindex = (uint32_t)ifindex;
 	return err;

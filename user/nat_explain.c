@@ -53,7 +53,7 @@ static struct nat_found find_mapping(const struct sw *sw, const struct nat_packe
 		return none;
 	f.action = mark->flags & DNAT_F_OWN ? NULL : "filtered";
 	key.way = NAT_WAY(mark->pool_addr - 1u, nat_class(p->proto), ntohs(p->dport));
-	if (!mark->pool_addr || nattab_find_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
+	if (!mark->pool_addr || nattab_lookup_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
 		return f;
 	if (m.filtering == NAT_FILTER_ADDRESS_PORT ||
 	    (m.filtering == NAT_FILTER_ADDRESS &&

@@ -1,9 +1,9 @@
 /* nat_log.c: NAT's sessions and refusals as JSON lines, to a file, to syslog, or both (settings.nat-log).
  *
- * Stands between the ring buffer of bpf/nat_event.h (begins, refusals), flow.c (ends), and who must be able to say later who had
- * which port. Fields are called after the information elements of RFC 8158. At most NAT_LOG_MAX lines are written in a tick; what
- * comes faster finds the ring full and is counted there (stat nat_events_lost), and the log says how many were lost; what a disk
- * or the logger refuses is counted here.
+ * Stands between the ring buffer of bpf/nat_event.h (begins, refusals, ends of what gave way), flow.c (all other ends), and who
+ * must be able to say later who had which port. Fields are called after the information elements of RFC 8158. At most NAT_LOG_MAX
+ * lines are written in a tick; what comes faster finds the ring full and is counted there (stat nat_events_lost), and the log
+ * says how many were lost; what a disk or the logger refuses is counted here.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -183,7 +183,7 @@ static int sweep_peer(const void *key, void *value, void *arg)
 	struct nat *nat = arg;
 	struct nat_mapping m;
 
-	if (nattab_find_way(&nat->tab, k->way, &m) == NATTAB_NONE || memcmp(&m.inside.addr, &v->addr, sizeof(v->addr)) ||
+	if (nattab_lookup_way(&nat->tab, k->way, &m) == NATTAB_NONE || memcmp(&m.inside.addr, &v->addr, sizeof(v->addr)) ||
 	    m.inside.port != v->port || m.inside.vrf != v->vrf)
 		table_delete(nat->peers, key);
 	return 0;

@@ -117,7 +117,7 @@ static uint32_t find(const struct nattab *t, const struct place *at, const struc
 	return NATTAB_NONE;
 }
 
-uint32_t nattab_find(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret)
+uint32_t nattab_lookup(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret)
 {
 	struct place at = place_of(t, key);
 
@@ -151,7 +151,7 @@ static uint64_t way_hash(const struct nattab *t, uint32_t way)
 	return mix(t->head->hash_key[0] + t->head->hash_key[1] * way);
 }
 
-uint32_t nattab_find_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret)
+uint32_t nattab_lookup_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret)
 {
 	uint64_t h = way_hash(t, way);
 	const struct nat_line *line[] = {&t->line[first_of(h, t->n_lines)], &t->line[second_of(h, t->n_lines)]};
@@ -272,7 +272,7 @@ static int insert_locked(struct nattab *t, const struct place *at, const struct 
 	return 0;
 }
 
-int nattab_insert(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns)
+int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns)
 {
 	struct place at = place_of(t, &m->inside);
 	uint32_t *lock = &t->bucket[at.first].lock, open = __atomic_load_n(lock, __ATOMIC_RELAXED);

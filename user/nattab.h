@@ -32,12 +32,12 @@ int nattab_open(struct nattab *t, struct table *head, struct table *words, struc
 /* A copy of the mapping in slot `i`; *ret_word is its word, for nattab_end(). False: there is none. */
 bool nattab_read(const struct nattab *t, uint32_t i, struct nat_mapping *ret, uint32_t *ret_word);
 /* The slot of a mapping, by its key or its NAT_WAY(), with a copy of it; NATTAB_NONE. */
-uint32_t nattab_find(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret);
-uint32_t nattab_find_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret);
+uint32_t nattab_lookup(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret);
+uint32_t nattab_lookup_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret);
 uint32_t nattab_way(const struct nat_mapping *m);
 
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
-int nattab_insert(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
+int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
 /* Ends the mapping whose word was `word`; its slot is free again after the grace period. False: it had ended. */
 bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, uint64_t now_ns);
 

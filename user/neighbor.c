@@ -22,6 +22,8 @@
 #define PROBE_EVERY_S 10 /* this often */
 #define TIMER_S	      1
 #define STALE_EVERY_S 5 /* the walk over stale entries */
+#define SLICE_NS      2000000
+#define CLOCK_EVERY   16 /* buckets between two looks at the clock: each entry may be a question to the kernel */
 
 static uint32_t now_s(void)
 {
@@ -29,6 +31,14 @@ static uint32_t now_s(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint32_t)ts.tv_sec + 1;
+}
+
+uint64_t neighbor_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
 static uint32_t hash_key(const struct hash *h, const struct neighbor_key *k)
@@ -54,7 +64,7 @@ struct neighbor_entry *neighbor_find(const struct neighbors *ns, uint16_t iface,
 	return node ? hash_entry(node, struct neighbor_entry, node) : NULL;
 }
 
-static struct neighbor_entry *make(struct neighbors *ns, uint16_t iface, const struct addr *a)
+struct neighbor_entry *neighbor_make(struct neighbors *ns, uint16_t iface, const struct addr *a)
 {
 	struct neighbor_entry *e = neighbor_find(ns, iface, a);
 
@@ -105,7 +115,7 @@ static void store(struct neighbors *ns, struct neighbor_entry *e, const uint8_t 
 		sw_epoch(ns->sw);
 }
 
-static void unstore(struct neighbors *ns, struct neighbor_entry *e)
+void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e)
 {
 	bool failed = e->flags & NEIGHBOR_F_FAILED;
 
@@ -119,7 +129,7 @@ static void unstore(struct neighbors *ns, struct neighbor_entry *e)
 		sw_epoch(ns->sw);
 }
 
-static void apply(struct neighbors *ns, struct neighbor_entry *e)
+void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e)
 {
 	if (e->fixed.wanted) {
 		e->failed_s = 0;
@@ -131,13 +141,13 @@ static void apply(struct neighbors *ns, struct neighbor_entry *e)
 		e->failed_s = now_s();
 		store(ns, e, NULL, NEIGHBOR_F_FAILED);
 	} else if (!e->failed_s) {
-		unstore(ns, e); /* incomplete: packets are the kernel's to hold */
+		neighbor_unstore(ns, e); /* incomplete: packets are the kernel's to hold */
 	}
 }
 
-static void forget(struct neighbors *ns, struct neighbor_entry *e)
+void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e)
 {
-	unstore(ns, e);
+	neighbor_unstore(ns, e);
 	hash_remove(&ns->entries, &e->node);
 	free(e);
 }
@@ -145,7 +155,7 @@ static void forget(struct neighbors *ns, struct neighbor_entry *e)
 /* ---- the mirror */
 
 /* Stations, not groups: the kernel keeps multicast and broadcast addresses among its neighbours too. */
-static bool is_station(const struct neigh *n)
+bool neighbor_is_station(const struct neigh *n)
 {
 	if (n->flags & NTF_PROXY)
 		return false;
@@ -156,16 +166,17 @@ static bool is_station(const struct neigh *n)
 
 static void take(struct neighbors *ns, uint16_t iface, const struct neigh *n)
 {
-	struct neighbor_entry *e = make(ns, iface, &n->addr);
+	struct neighbor_entry *e = neighbor_make(ns, iface, &n->addr);
 
 	if (!e) /* no memory: the kernel goes on resolving for it packet by packet */
 		return;
 	e->state = n->state;
+	e->generation = ns->read.generation;
 	if (n->has_mac)
 		memcpy(e->mac, n->mac, sizeof(e->mac));
 	else
 		e->state &= ~NUD_USABLE;
-	apply(ns, e);
+	neighbor_apply(ns, e);
 	route_neighbor_changed(ns->sw, iface, &n->addr);
 }
 
@@ -174,7 +185,7 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 	uint16_t iface = iface_id_by_host(sw, n->ifindex);
 	struct neighbor_entry *e;
 
-	if (!sw->neighbors || !iface || !is_station(n))
+	if (!sw->neighbors || !iface || !neighbor_is_station(n))
 		return;
 	if (op == MIRROR_NEW) {
 		take(sw->neighbors, iface, n);
@@ -185,9 +196,9 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 		return;
 	e->state = 0;
 	if (e->fixed.wanted || e->failed_s)
-		apply(sw->neighbors, e); /* a failed one is forgotten by the timer */
+		neighbor_apply(sw->neighbors, e); /* a failed one is forgotten by the timer */
 	else
-		forget(sw->neighbors, e);
+		neighbor_forget(sw->neighbors, e);
 	route_neighbor_changed(sw, iface, &n->addr);
 }
 
@@ -231,22 +242,24 @@ int neighbor_full(const struct sw *sw, struct errs *errs)
 
 /* ---- the timer */
 
-static void probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64_t now_ns, uint32_t now)
+/* True: the kernel was asked. */
+static bool probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64_t now_ns, uint32_t now)
 {
 	struct neighbor n;
 	int ifindex;
 
 	if (e->fixed.wanted || !(e->state & NUD_STALE) || !e->stored)
-		return;
+		return false;
 	if (e->probed_s && now - e->probed_s < PROBE_EVERY_S)
-		return;
+		return false;
 	if (table_lookup(ns->table, &e->key, &n) || !n.used_ns || now_ns - n.used_ns > USED_S * 1000000000ull)
-		return;
+		return false;
 	ifindex = iface_host_ifindex(ns->sw, e->key.iface);
 	if (!ifindex)
-		return;
+		return false;
 	e->probed_s = now;
 	netlink_neigh_probe(ns->sw->nl, ifindex, &e->key.addr);
+	return true;
 }
 
 /* The kernel's entry of one that does not answer goes at once: it would stay for a minute, and the kernel's table, with little
@@ -262,146 +275,60 @@ static void drop_from_kernel(struct neighbors *ns, const struct neighbor_entry *
 	errs_free(&errs);
 }
 
+static void tend(struct neighbors *ns, struct neighbor_entry *e, uint64_t now_ns, uint32_t now)
+{
+	if (ns->retry && !e->stored && e->state & NUD_USABLE)
+		neighbor_apply(ns, e);
+	if (ns->walk_stale)
+		probe_if_used(ns, e, now_ns, now);
+	if (e->failed_s && e->state & NUD_FAILED)
+		drop_from_kernel(ns, e);
+	if (!e->failed_s || now - e->failed_s < FAILED_S)
+		return;
+	neighbor_unstore(ns, e);
+	if (!e->state && !e->fixed.wanted)
+		neighbor_forget(ns, e);
+}
+
+/* Goes on with the walk; what takes longer than a slice is done in the next turns. */
+static void on_more(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval at_once = {0};
+	struct hash_node *node, *next;
+	struct neighbors *ns = arg;
+	uint64_t begun = neighbor_now_ns();
+	uint32_t now = now_s();
+
+	loop_doing("the neighbours' timer");
+	while (ns->walk_at < ns->entries.n_buckets) {
+		for (node = ns->entries.buckets[ns->walk_at++]; node; node = next) {
+			next = node->next;
+			tend(ns, hash_entry(node, struct neighbor_entry, node), begun, now);
+		}
+		if (ns->walk_at % CLOCK_EVERY == 0 && neighbor_now_ns() - begun > SLICE_NS) {
+			evtimer_add(ns->more, &at_once);
+			return;
+		}
+	}
+	ns->walking = false;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct neighbors *ns = arg;
-	struct hash_iter it = {0};
-	struct hash_node *node;
-	struct timespec ts;
 	uint32_t now = now_s();
-	uint64_t now_ns;
-	bool walk = now - ns->walked_s >= STALE_EVERY_S, retry = ns->n_refused != 0;
 
-	loop_doing("the neighbours' timer");
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-	if (walk) {
+	if (ns->walking)
+		return;
+	ns->walking = true;
+	ns->walk_at = 0;
+	ns->walk_stale = now - ns->walked_s >= STALE_EVERY_S;
+	ns->retry = ns->walk_stale && ns->n_refused;
+	if (ns->walk_stale) {
 		ns->walked_s = now;
 		ns->n_refused = 0;
 	}
-	while ((node = hash_next(&ns->entries, &it))) {
-		struct neighbor_entry *e = hash_entry(node, struct neighbor_entry, node);
-
-		if (walk && retry && !e->stored && e->state & NUD_USABLE)
-			apply(ns, e);
-		if (walk)
-			probe_if_used(ns, e, now_ns, now);
-		if (e->failed_s && e->state & NUD_FAILED)
-			drop_from_kernel(ns, e);
-		if (!e->failed_s || now - e->failed_s < FAILED_S)
-			continue;
-		unstore(ns, e);
-		if (!e->state && !e->fixed.wanted)
-			forget(ns, e);
-	}
-}
-
-/* ---- the configuration, and all at once */
-
-static void mark_static(struct neighbors *ns)
-{
-	const struct model *m = ns->sw->model;
-	struct hash_iter it = {0};
-	struct hash_node *node;
-	struct neighbor_entry *e;
-	uint16_t iface;
-	size_t i;
-
-	while ((node = hash_next(&ns->entries, &it)))
-		hash_entry(node, struct neighbor_entry, node)->fixed.wanted = false;
-	for (i = 0; i < m->n_neighbors; i++) {
-		iface = iface_id(ns->sw, m->neighbors[i].iface);
-		e = iface ? make(ns, iface, &m->neighbors[i].addr) : NULL;
-		if (!e)
-			continue;
-		e->fixed.wanted = true;
-		if (memcmp(e->fixed.mac, m->neighbors[i].mac, 6))
-			e->fixed.set = false;
-		memcpy(e->fixed.mac, m->neighbors[i].mac, 6);
-	}
-}
-
-/* Into the kernel, or out of it. */
-static int settle_static(struct neighbors *ns, struct neighbor_entry *e, struct errs *errs)
-{
-	int r, ifindex = iface_host_ifindex(ns->sw, e->key.iface);
-
-	if (e->fixed.wanted && ifindex && (!e->fixed.set || e->fixed.ifindex != ifindex)) {
-		r = netlink_neigh_set(ns->sw->nl, ifindex, &e->key.addr, e->fixed.mac, errs);
-		if (r)
-			return r;
-		e->fixed.set = true;
-		e->fixed.ifindex = ifindex;
-	} else if (!e->fixed.wanted && e->fixed.set) {
-		e->fixed.set = false;
-		r = netlink_neigh_delete(ns->sw->nl, e->fixed.ifindex, &e->key.addr, errs);
-		if (r)
-			return r;
-		e->state = 0;
-	}
-	return 0;
-}
-
-static int take_mirrored(const struct neigh *n, void *arg)
-{
-	struct neighbors *ns = arg;
-	uint16_t iface = iface_id_by_host(ns->sw, n->ifindex);
-	struct neighbor_entry *e;
-
-	if (!iface || !is_station(n))
-		return 0;
-	e = make(ns, iface, &n->addr);
-	if (!e)
-		return -ENOMEM;
-	e->state = n->has_mac ? n->state : n->state & ~NUD_USABLE;
-	if (n->has_mac)
-		memcpy(e->mac, n->mac, sizeof(e->mac));
-	return 0;
-}
-
-/* Table entries that nobody accounts for: left by a former life. */
-static int remove_unknown(const void *key, void *value, void *arg)
-{
-	const struct neighbor_key *k = key;
-	struct neighbors *ns = arg;
-
-	if (!neighbor_find(ns, k->iface, &k->addr) && !table_delete(ns->table, k))
-		sw_epoch(ns->sw);
-	return 0;
-}
-
-int neighbor_reconcile(struct sw *sw, struct errs *errs)
-{
-	struct neighbors *ns = sw->neighbors;
-	struct hash_iter it = {0};
-	struct hash_node *node;
-	int r, ret = 0;
-
-	while ((node = hash_next(&ns->entries, &it)))
-		hash_entry(node, struct neighbor_entry, node)->state = 0;
-	mark_static(ns);
-	r = mirror_each_neigh(sw->mirror, 0, take_mirrored, ns);
-	if (r)
-		return errs_fail(errs, -r, "neighbors: %s", strerror(-r));
-	ns->n_refused = 0;
-	it = (struct hash_iter){0};
-	while ((node = hash_next(&ns->entries, &it))) {
-		struct neighbor_entry *e = hash_entry(node, struct neighbor_entry, node);
-
-		r = settle_static(ns, e, errs);
-		if (r)
-			ret = r;
-		if (!e->state && !e->fixed.wanted && !e->failed_s)
-			forget(ns, e);
-		else if (!(e->state & NUD_FAILED) || e->fixed.wanted)
-			apply(ns, e);
-		else if (!e->failed_s) /* it failed long ago: the next packet asks again */
-			unstore(ns, e);
-	}
-	r = table_each(ns->table, remove_unknown, ns);
-	if (r)
-		return errs_fail(errs, -r, "neighbors: %s", strerror(-r));
-	return ret ? ret : neighbor_full(sw, errs);
+	on_more(-1, 0, ns);
 }
 
 /* ---- life */
@@ -418,7 +345,8 @@ int neighbor_open(struct sw *sw, struct errs *errs)
 	hash_init(&ns->entries, hash_of);
 	ns->table = table_get(sw->dp, "neighbors");
 	ns->timer = event_new(sw->base, -1, EV_PERSIST, on_timer, ns);
-	if (ns->table && ns->timer && !event_add(ns->timer, &every))
+	ns->more = evtimer_new(sw->base, on_more, ns);
+	if (ns->table && ns->timer && ns->more && !event_add(ns->timer, &every))
 		return 0;
 	errs_fail(errs, ENODEV, ns->table ? "neighbors: no timer" : "the map `neighbors` is missing");
 	neighbor_close(sw);
@@ -438,6 +366,10 @@ void neighbor_close(struct sw *sw)
 	hash_free(&ns->entries);
 	if (ns->timer)
 		event_free(ns->timer);
+	if (ns->more)
+		event_free(ns->more);
+	table_cursor_free(ns->read.cursor);
+	free(ns->fixed);
 	free(ns);
 	sw->neighbors = NULL;
 }

@@ -75,6 +75,8 @@ static bool wanted(const struct listing *l, const struct neighbor_entry *e)
 	const struct filter *f = &l->filter;
 	struct iface iface;
 
+	if (!iface_name(l->ns->sw, (uint16_t)e->key.iface)) /* the interface went, and it goes next */
+		return false;
 	if (f->iface && e->key.iface != f->iface)
 		return false;
 	if (f->has_vrf && (iface_get(l->ns->sw, (uint16_t)e->key.iface, &iface) || iface.vrf != f->vrf))
@@ -164,9 +166,13 @@ static int parse_state(const char *name, const char **ret, struct errs *errs)
 
 static int parse(struct sw *sw, const struct http_request *rq, struct filter *f, struct errs *errs)
 {
-	const char *to = http_query(rq, "to"), *iface = http_query(rq, "interface"), *vrf = http_query(rq, "vrf"),
-		   *family = http_query(rq, "family"), *state = http_query(rq, "state");
+	const char *address = http_query(rq, "address"), *to = http_query(rq, "to"), *iface = http_query(rq, "interface"),
+		   *vrf = http_query(rq, "vrf"), *family = http_query(rq, "family"), *state = http_query(rq, "state");
 
+	if (address && addr_parse(address, &f->to.addr, &f->to.family))
+		return errs_fail(errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", address);
+	if (address)
+		f->to.len = f->to.family == 4 ? 32 : 128;
 	if (to && prefix_parse(to, 0, false, &f->to))
 		return errs_fail(errs, EINVAL, "'%.64s' is no prefix: 192.0.2.0/24 or 2001:db8::/32 would be one", to);
 	if (iface && !(f->iface = iface_id(sw, iface)))
@@ -178,6 +184,16 @@ static int parse(struct sw *sw, const struct http_request *rq, struct filter *f,
 	if (family && u32_parse(family, 4, 6, &f->family))
 		return errs_fail(errs, EINVAL, "family: '%.32s' is not 4 or 6", family);
 	return state ? parse_state(state, &f->state, errs) : 0;
+}
+
+static bool has_address(const struct listing *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->n; i++)
+		if (!memcmp(&l->keys[i].addr, &l->filter.to.addr, sizeof(l->keys[i].addr)))
+			return true;
+	return false;
 }
 
 int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs)
@@ -212,5 +228,9 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 	l->has_after = after;
 	while ((node = hash_next(&ns->entries, &it)))
 		l->keys[l->n++] = hash_entry(node, struct neighbor_entry, node)->key;
+	if (http_query(rq, "address") && !has_address(l)) {
+		free(l);
+		return errs_fail(errs, ENOENT, "there is no neighbour %.64s", http_query(rq, "address"));
+	}
 	return page_stream(&source, l, limit, l->n, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
 }

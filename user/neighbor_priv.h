@@ -1,5 +1,5 @@
-/* neighbor_priv.h: what the files of the noun `neighbor` share: neighbor.c (the mirror's neighbours into the table) and
- * neighbor_list.c (shown).
+/* neighbor_priv.h: what the files of the noun `neighbor` share: neighbor.c (the mirror's neighbours into the table),
+ * neighbor_read.c (all of them anew, in slices) and neighbor_list.c (shown).
  */
 #ifndef SLUICE_NEIGHBOR_PRIV_H
 #define SLUICE_NEIGHBOR_PRIV_H
@@ -15,6 +15,7 @@ struct neighbor_entry {
 	struct neighbor_key key;
 	struct neighbor_static {
 		bool wanted, set; /* of the configuration; in the kernel by us */
+		bool listed;	  /* stands in `fixed` of struct neighbors */
 		uint8_t mac[6];
 		int ifindex; /* where it was set */
 	} fixed;
@@ -23,7 +24,18 @@ struct neighbor_entry {
 	bool stored; /* is in the table as valid or failed */
 	uint16_t flags;
 	uint32_t failed_s, probed_s; /* when; 0: not */
+	uint32_t generation;	     /* of the reading that has found it last, or of its event */
 };
+
+/* Everything being read anew, or the walk of the timer: a place in a table, with which the next piece begins. */
+struct neighbor_read {
+	int step; /* NEIGHBOR_READ_* */
+	size_t at;
+	void *cursor;
+	uint32_t generation;
+};
+
+enum { NEIGHBOR_READ_NONE, NEIGHBOR_READ_MIRROR, NEIGHBOR_READ_ENTRIES, NEIGHBOR_READ_TABLE };
 
 struct neighbors {
 	struct sw *sw;
@@ -31,8 +43,26 @@ struct neighbors {
 	struct event *timer;
 	struct hash entries;
 	uint32_t n_refused; /* found the table full */
+	struct neighbor_read read;
+	bool ready;		       /* everything was read once */
+	int host[IFACE_MAX];	       /* the interfaces' netdevs, as of the last reading */
+	bool left[IFACE_MAX];	       /* went since then: entries may be there */
+	struct neighbor_entry **fixed; /* those of the configuration */
+	size_t n_fixed;
+	struct event *more;	/* the rest of the timer's work */
+	bool walking;		/* it has some */
+	bool walk_stale, retry; /* what this walk does */
+	size_t walk_at;
 	uint32_t walked_s;
 };
+
+/* neighbor.c */
+struct neighbor_entry *neighbor_make(struct neighbors *ns, uint16_t iface, const struct addr *a); /* NULL: no memory */
+bool neighbor_is_station(const struct neigh *n);
+void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e);
+void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e);
+void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e);
+uint64_t neighbor_now_ns(void);
 
 struct neighbor_entry *neighbor_find(const struct neighbors *ns, uint16_t iface, const struct addr *a); /* NULL: none */
 

@@ -346,20 +346,22 @@ static void addr_request(struct nl_request *q, uint16_t type, uint16_t flags, in
 	nl_put_addr(q, IFA_ADDRESS, addr->family, &addr->addr);
 }
 
-int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, bool noprefixroute, struct errs *errs)
+int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, uint32_t metric, struct errs *errs)
 {
 	struct nl_request q;
 	char text[PREFIX_TEXT];
 	uint32_t mask;
 	int r;
 
-	addr_request(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, addr);
+	addr_request(&q, RTM_NEWADDR, NLM_F_CREATE | (metric == NL_NO_PREFIX_ROUTE ? NLM_F_EXCL : NLM_F_REPLACE), ifindex, addr);
 	if (addr->family == 4 && addr->len < 31) {
 		mask = addr->len ? htonl(~0U << (32 - addr->len)) : 0;
 		mnl_attr_put_u32(q.nlh, IFA_BROADCAST, addr->addr.a32[3] | ~mask);
 	}
-	if (noprefixroute)
+	if (metric == NL_NO_PREFIX_ROUTE)
 		mnl_attr_put_u32(q.nlh, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
+	else if (metric)
+		mnl_attr_put_u32(q.nlh, IFA_RT_PRIORITY, metric);
 	r = nl_request_send(nl, &q, NULL, NULL);
 	return r < 0 && r != -EEXIST ? nl_fail(nl, r, errs, "adding address %s to link %d", prefix_text(addr, text), ifindex) : 0;
 }

@@ -44,8 +44,10 @@ int netlink_link_set(struct netlink *nl, int ifindex, bool up, const uint8_t *ma
 /* An alias marks the link as sluiced's own ("sluice:<instance>:<interface>"), so that a later life recognises it. */
 int netlink_link_alias(struct netlink *nl, int ifindex, const char *alias, struct errs *errs);
 int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t size);
-/* noprefixroute: the kernel adds no route for the prefix. */
-int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, bool noprefixroute, struct errs *errs);
+/* The kernel adds a route for the prefix: with this metric (0: its own), or none. Of an address that is there it becomes this.
+ */
+#define NL_NO_PREFIX_ROUTE UINT32_MAX
+int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, uint32_t metric, struct errs *errs);
 int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *addr, struct errs *errs);
 /* Replaces a route of the same prefix, table and metric that is sluiced's own. */
 int netlink_route_set(struct netlink *nl, const struct nl_route *r, struct errs *errs);
@@ -56,6 +58,19 @@ int netlink_neigh_probe(struct netlink *nl, int ifindex, const struct addr *addr
 /* A permanent entry. */
 int netlink_neigh_set(struct netlink *nl, int ifindex, const struct addr *addr, const uint8_t mac[6], struct errs *errs);
 int netlink_neigh_delete(struct netlink *nl, int ifindex, const struct addr *addr, struct errs *errs);
+
+/* netlink_rule.c: a routing rule (`ip rule`) of protocol RTPROT_SLUICE for packets with a mark. */
+struct nl_rule {
+	uint8_t family; /* 4 or 6 */
+	uint32_t priority, mark, mask;
+	uint32_t table;	  /* 0: unreachable */
+	struct prefix to; /* its family 0: any */
+};
+
+/* Every rule of the family that has a mark, with `own` for those of that protocol. Stops at a non-zero return, and returns it. */
+int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg);
+int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
+int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
 
 /* ethtool: switches hardware VLAN stripping off (XDP must see the tags). 0: it is off now; -EOPNOTSUPP: the driver cannot. */
 int netlink_rxvlan_off(const char *netdev);

@@ -16,12 +16,15 @@ struct listing {
 	uint8_t via_family; /* 0: any */
 	uint16_t iface;	    /* 0: any */
 	char state[16];	    /* "": any */
+	uint32_t id;	    /* 0: any */
 	uint32_t at, end;
 };
 
 static bool wanted(const struct listing *l, const struct nexthop *nh)
 {
 	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED)
+		return false;
+	if (l->id && nexthop_at(l->rs->ns, l->id) != nh)
 		return false;
 	if (l->via_family && (nh->type != NEXTHOP_GATEWAY || memcmp(&nh->gateway, &l->via, sizeof(l->via))))
 		return false;
@@ -65,8 +68,25 @@ static void cursor_text(const void *key, char buf[PAGE_CURSOR])
 	snprintf(buf, PAGE_CURSOR, "%u", *(const uint32_t *)key);
 }
 
+/* ?nexthop=: an id, or a gateway's address; there must be such a one. */
+static int parse_one(const char *which, struct listing *l, struct errs *errs)
+{
+	const struct nexthop *nh;
+	uint32_t id;
+
+	if (u32_parse(which, 1, NEXTHOP_MAX - 1, &l->id) && addr_parse(which, &l->via, &l->via_family))
+		return errs_fail(errs, EINVAL, "'%.64s' is neither the id of a nexthop nor the address of a gateway", which);
+	for (id = 1; id < l->end; id++) {
+		nh = nexthop_at(l->rs->ns, id);
+		if (nh && wanted(l, nh))
+			return 0;
+	}
+	return errs_fail(errs, ENOENT, "there is no nexthop '%.64s'", which);
+}
+
 static int parse(struct sw *sw, const struct http_request *rq, struct listing *l, struct errs *errs)
 {
+	const char *which = http_query(rq, "nexthop");
 	const char *via = http_query(rq, "via"), *iface = http_query(rq, "interface"), *state = http_query(rq, "state");
 
 	if (via && addr_parse(via, &l->via, &l->via_family))
@@ -78,7 +98,7 @@ static int parse(struct sw *sw, const struct http_request *rq, struct listing *l
 		return errs_fail(errs, EINVAL, "'%.32s' is no state of a nexthop: resolved, unresolved, failed, down or drained",
 				 state);
 	snprintf(l->state, sizeof(l->state), "%s", state ? state : "");
-	return 0;
+	return which ? parse_one(which, l, errs) : 0;
 }
 
 int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs)

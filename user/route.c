@@ -12,10 +12,11 @@
 #include "events.h"
 #include "loop.h"
 
-#define SLICE_NS      1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
-#define PROBE_S	      1	      /* an unresolved gateway is asked for this often, */
-#define PROBES	      64      /* in one go: each is a question to the kernel */
-#define PROBE_AGAIN_S 5	      /* one that failed, or whose entry the kernel calls stale, this often */
+#define SLICE_NS       1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
+#define PROBE_S	       1       /* an unresolved gateway is asked for this often, */
+#define PROBES	       64      /* in one go: each is a question to the kernel */
+#define PROBE_PAUSE_US 20000   /* then the next ones, in a turn of their own */
+#define PROBE_AGAIN_S  5       /* one that failed, or whose entry the kernel calls stale, this often */
 
 static uint32_t now_s(void)
 {
@@ -94,17 +95,36 @@ static bool gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 	return true;
 }
 
-static bool gateways_update(struct routes *rs)
+/* Those whose turn it is. When more are due than are asked for in one go, the others follow soon, and not a second later: of
+ * thousands each is asked for as often as of a few. */
+static void gateways_probe(struct routes *rs)
 {
-	uint32_t id, end = nexthop_end(rs->ns), now = now_s(), n, left = PROBES;
-	bool changed = false;
+	const struct timeval pause = {.tv_usec = PROBE_PAUSE_US};
+	uint32_t end = nexthop_end(rs->ns), now = now_s(), n, left = PROBES;
 
-	for (id = 1; id < end; id++)
-		changed |= gateway_update(rs, id);
 	for (n = 1; n < end && left; n++) {
 		rs->probe_at = rs->probe_at + 1 < end ? rs->probe_at + 1 : 1;
 		left -= gateway_probe(rs, rs->probe_at, now);
 	}
+	if (!left && !evtimer_pending(rs->probe_more, NULL))
+		evtimer_add(rs->probe_more, &pause);
+}
+
+static void on_probe_more(evutil_socket_t fd, short what, void *arg)
+{
+	loop_doing("probing gateways");
+	gateways_probe(arg);
+}
+
+static bool gateways_update(struct routes *rs)
+{
+	uint32_t id, end = nexthop_end(rs->ns);
+	bool changed = false;
+
+	for (id = 1; id < end; id++)
+		changed |= gateway_update(rs, id);
+	if (!evtimer_pending(rs->probe_more, NULL))
+		gateways_probe(rs);
 	return nexthop_settle(rs->ns) || changed;
 }
 
@@ -374,7 +394,8 @@ int route_open(struct sw *sw, struct errs *errs)
 		goto out;
 	sw->rib = rs->rib;
 	rs->timer = event_new(sw->base, -1, EV_PERSIST, on_timer, rs);
-	if (!rs->timer || event_add(rs->timer, &second)) {
+	rs->probe_more = evtimer_new(sw->base, on_probe_more, rs);
+	if (!rs->probe_more || !rs->timer || event_add(rs->timer, &second)) {
 		r = errs_fail(errs, ENOMEM, "routes: no timer");
 		goto out;
 	}
@@ -397,6 +418,8 @@ void route_close(struct sw *sw)
 		return;
 	if (rs->timer)
 		event_free(rs->timer);
+	if (rs->probe_more)
+		event_free(rs->probe_more);
 	route_audit_close(rs);
 	route_reread_end(rs);
 	route_statics_end(rs);

@@ -76,7 +76,7 @@ static void look(struct audit *au, uint8_t between, uint16_t vrf, const struct a
 	if (between == AUDIT_FIB)
 		audit_look_fib(au->rs, vrf, a, ret);
 	else
-		audit_look_kernel(au->rs, a, ret);
+		audit_look_kernel(au->rs, vrf, a, ret);
 }
 
 static void doubt(struct audit *au, uint8_t between, uint16_t vrf, const struct addr *a, const struct audit_look *l)
@@ -102,8 +102,9 @@ static void tell(struct audit *au, const struct found *f)
 		log_error("route audit: route %s, VRF %s: the FIB sends %s %s, the RIB %s; written anew", text,
 			  name_of_vrf(au->rs, f->vrf), addr, f->other, f->own);
 	else
-		log_error("route audit: route %s: the kernel has %s for %s, the RIB %s; the kernel's routes are read anew", text,
-			  f->other, addr, f->own);
+		log_error(
+			"route audit: route %s, VRF %s: the kernel has %s for %s, the RIB %s; the kernel's routes are read anew",
+			text, name_of_vrf(au->rs, f->vrf), f->other, addr, f->own);
 }
 
 static struct found *note(struct audit *au, const struct doubt *d, const struct audit_look *l)
@@ -163,7 +164,7 @@ static void look_back(struct audit *au)
 
 		if (f->repaired || f->between != AUDIT_KERNEL)
 			continue;
-		audit_look_kernel(au->rs, &f->addr, &l);
+		audit_look_kernel(au->rs, f->vrf, &f->addr, &l);
 		f->repaired = !l.differs;
 		au->repaired += f->repaired;
 	}
@@ -271,19 +272,19 @@ static void sample(struct audit *au, uint16_t vrf, const struct addr *a)
 		doubt(au, AUDIT_FIB, vrf, a, &l);
 }
 
-static void ask(struct audit *au, const struct addr *a)
+static void ask(struct audit *au, uint16_t vrf, const struct addr *a)
 {
 	struct audit_look l;
 
 	au->asks--;
 	au->now.asked++;
-	audit_look_kernel(au->rs, a, &l);
+	audit_look_kernel(au->rs, vrf, a, &l);
 	if (l.differs)
-		doubt(au, AUDIT_KERNEL, 0, a, &l);
+		doubt(au, AUDIT_KERNEL, vrf, a, &l);
 }
 
-/* The first and the last address, one anywhere between, and in turns one before or behind; the kernel is asked for one of them in
- * VRF 0, for others in each round. */
+/* The first and the last address, one anywhere between, and in turns one before or behind; the kernel is asked for one of them,
+ * for others in each round. */
 static int audit_one(const struct rib_view *v, void *arg)
 {
 	struct audit *au = arg;
@@ -299,8 +300,8 @@ static int audit_one(const struct rib_view *v, void *arg)
 		n++;
 	for (i = 0; i < n; i++)
 		sample(au, v->vrf, &a[i]);
-	if (!v->vrf && au->asks && au->now.routes % ASK_EVERY == au->rounds % ASK_EVERY)
-		ask(au, &a[rnd(au) % (unsigned)n]);
+	if (au->asks && audit_can_ask(au->rs, v->vrf) && au->now.routes % ASK_EVERY == au->rounds % ASK_EVERY)
+		ask(au, v->vrf, &a[rnd(au) % (unsigned)n]);
 	au->now.routes++;
 out:
 	return au->n_doubts > DOUBTS - 8 || route_now_ns() > au->end_ns;

@@ -3,13 +3,13 @@
  *
  * All the time, in a hundredth of it, the audit goes round the RIB and looks up addresses, inside each route and beside it, as
  * the data plane does, in the data plane's memory: what comes out must be what the RIB has in force. Some of the addresses it
- * asks the kernel as well (VRF default): a route that the kernel answers with must be known as it is, and where a kernel route is
- * in force, the kernel must not answer with less. What differs is looked at again, because changes may be on their way; what
- * differs then is counted, named, logged, and repaired.
+ * asks the kernel as well (in VRF default, and with the mark of vrf_host.c in those that have a table): a route that the kernel
+ * answers with must be known as it is, and where a kernel route is in force, the kernel must not answer with less. What differs
+ * is looked at again, because changes may be on their way; what differs then is counted, named, logged, and repaired.
  *
- * Not compared: what the kernel says of other VRFs (it cannot be asked for a table), answers out of other tables than main and
- * local (routing rules), routes that sluice gave to the kernel itself or has alone, and which of several sources is preferred,
- * which the kernel decides by metric and sluice by distance.
+ * Not compared: what the kernel says of VRFs without a table, answers out of tables that are not the VRF's (routing rules,
+ * imports), routes that sluice gave to the kernel itself or has alone, and which of several sources is preferred, which the
+ * kernel decides by metric and sluice by distance.
  */
 #ifndef SLUICE_ROUTE_AUDIT_H
 #define SLUICE_ROUTE_AUDIT_H
@@ -30,8 +30,9 @@ struct audit_look {
 
 /* AUDIT_FIB. */
 void audit_look_fib(struct routes *rs, uint16_t vrf, const struct addr *a, struct audit_look *ret);
-/* AUDIT_KERNEL, in VRF 0. */
-void audit_look_kernel(struct routes *rs, const struct addr *a, struct audit_look *ret);
+/* AUDIT_KERNEL; of a VRF that the kernel can be asked about. */
+void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, struct audit_look *ret);
+bool audit_can_ask(const struct routes *rs, uint16_t vrf);
 /* A result of the FIB in words. */
 void audit_result_text(struct routes *rs, uint32_t result, char *buf, size_t size);
 

@@ -135,25 +135,42 @@ static void compare(struct routes *rs, const struct rib_route_spec *spec, struct
 	}
 }
 
-void audit_look_kernel(struct routes *rs, const struct addr *a, struct audit_look *ret)
+bool audit_can_ask(const struct routes *rs, uint16_t vrf)
+{
+	return !vrf || vrf_mark_get(rs->sw, vrf);
+}
+
+/* The table's route for the address, if it has any, is the kernel's answer. */
+static bool asked_first(const struct routes *rs, uint16_t vrf, uint32_t table)
+{
+	return table == (vrf ? route_table_of_vrf(rs, vrf) : RT_TABLE_MAIN);
+}
+
+void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, struct audit_look *ret)
 {
 	struct rib_nexthop nh[ASK_NEXTHOPS];
 	struct rib_route_spec spec;
 	struct rib_view v;
 	struct kroute k;
-	bool own = !rib_lookup(rs->rib, 0, a, &v) && v.source == RIB_KERNEL && (v.type == NEXTHOP_GATEWAY || v.outside);
-	int r = mirror_ask(rs->sw->mirror, a, &k);
+	bool own = !rib_lookup(rs->rib, vrf, a, &v) && v.source == RIB_KERNEL && asked_first(rs, vrf, v.table) &&
+		   (v.type == NEXTHOP_GATEWAY || v.outside);
+	int r;
 
 	memset(ret, 0, sizeof(*ret));
+	if (!audit_can_ask(rs, vrf))
+		return;
+	r = mirror_ask(rs->sw->mirror, a, vrf_mark_get(rs->sw, vrf), &k);
 	if (r == -ENETUNREACH && own)
 		missing(&v, NULL, ret);
-	/* while there are no routing rules, the two tables are one for IPv4, which the kernel calls main */
-	if (!r && (k.type == RTN_LOCAL || k.type == RTN_BROADCAST || k.type == RTN_ANYCAST) && k.table == RT_TABLE_MAIN)
-		k.table = RT_TABLE_LOCAL;
-	if (r || (k.table != RT_TABLE_MAIN && k.table != RT_TABLE_LOCAL) || k.n_nexthops > ASK_NEXTHOPS)
+	if (r || k.n_nexthops > ASK_NEXTHOPS)
 		return;
-	if (own && v.to.len > k.to.len)
+	/* while there are no routing rules, the two tables are one for IPv4, which the kernel calls main */
+	if ((k.type == RTN_LOCAL || k.type == RTN_BROADCAST || k.type == RTN_ANYCAST) && k.table == RT_TABLE_MAIN)
+		k.table = RT_TABLE_LOCAL;
+	if (k.table == RT_TABLE_LOCAL ? vrf : !vrf && k.table != RT_TABLE_MAIN)
+		return; /* an address of another VRF; a rule of somebody else's */
+	if (own && (v.to.len > k.to.len || (k.table != RT_TABLE_LOCAL && k.table != v.table)))
 		missing(&v, &k.to, ret);
-	else if (!route_kernel_spec(rs, &k, &spec, nh))
+	else if (!route_kernel_spec(rs, &k, &spec, nh) && (spec.vrf == vrf || spec.source == RIB_HOST))
 		compare(rs, &spec, ret);
 }

@@ -119,6 +119,7 @@ static int parse_way(struct sw *sw, const struct http_request *rq, struct route_
 static int parse_names(struct sw *sw, const struct http_request *rq, struct route_filter *f, struct errs *errs)
 {
 	const char *vrf = http_query(rq, "vrf"), *protocol = http_query(rq, "protocol"), *type = http_query(rq, "type");
+	char names[ROUTE_PROTOCOLS];
 	int t;
 
 	if (vrf && !model_vrf(sw->model, vrf))
@@ -127,7 +128,7 @@ static int parse_names(struct sw *sw, const struct http_request *rq, struct rout
 	f->vrf = vrf ? vrf_id(sw, vrf) : 0;
 	f->protocol = protocol ? route_protocol_known(protocol) : NULL;
 	if (protocol && !f->protocol)
-		return errs_fail(errs, EINVAL, "no route has the protocol '%.32s'", protocol);
+		return errs_fail(errs, EINVAL, "no route has the protocol '%.32s': %s", protocol, route_protocol_names(names));
 	for (t = NEXTHOP_GATEWAY; type && !f->type && t <= NEXTHOP_OUTSIDE; t++)
 		if (!strcmp(type, route_type_name((uint8_t)t)))
 			f->type = route_type_name((uint8_t)t);

@@ -1,6 +1,6 @@
-/* route_host.c: static routes and the addresses of NAT into the kernel (protocol RTPROT_SLUICE), so that the host's own traffic
- * goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which says where a route leads, and
- * netlink.h.
+/* route_host.c: static routes, the addresses of NAT, and the connected prefixes of VRFs into the kernel (protocol RTPROT_SLUICE),
+ * so that the host's own traffic goes the way of the forwarded one, and routing daemons can announce them. Between the RIB, which
+ * says where a route leads, and netlink.h.
  *
  * What the kernel has from us is kept in a small table, begun from the mirror, so that a settled state asks nothing of the
  * kernel. Routes that the kernel drops by itself (a link went down) leave the table by their event, and come back when the
@@ -237,7 +237,7 @@ static bool want_one(struct want *w, const struct rib_view *v)
 	int r;
 
 	/* one that another route stands before: the kernel, which goes by metrics, would prefer it */
-	if (!route.table || !v->active)
+	if (!route.table || !v->active || (v->source == RIB_CONNECTED && !rs->host_pass.apart[v->vrf]))
 		return false;
 	route.n = kernel_form(rs, v, nh, &route.type);
 	if (route.type == RTN_UNICAST && !route.n)
@@ -249,9 +249,11 @@ static bool want_one(struct want *w, const struct rib_view *v)
 		h->round = rs->host_pass.round;
 		return false;
 	}
-	r = netlink_route_set(rs->sw->nl, &route, &rs->host_pass.errs);
+	r = netlink_route_set(rs->sw->nl, &route, v->source == RIB_CONNECTED ? NULL : &rs->host_pass.errs);
 	if (r) {
-		rs->host_pass.error = r;
+		/* a connected prefix may be another program's to put there */
+		if (v->source != RIB_CONNECTED)
+			rs->host_pass.error = r;
 	} else if (!h) {
 		w->no_memory = host_add(rs, &v->to, route.table, v->metric, content);
 	} else {
@@ -330,17 +332,19 @@ void route_host_begin(struct routes *rs)
 
 int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs)
 {
+	static const uint8_t sources[] = {[HOST_CONNECTED] = RIB_CONNECTED, [HOST_STATIC] = RIB_STATIC, [HOST_POOL] = RIB_POOL};
 	struct want w = {.rs = rs, .end_ns = end_ns};
 	struct host_pass *p = &rs->host_pass;
 	int r = 0;
 
 	if (p->step == HOST_NONE) {
 		p->round++;
-		p->step = HOST_STATIC;
+		p->step = HOST_CONNECTED; /* gateways of the others lie in them */
+		vrf_host_apart(rs->sw, p->apart);
 		rs->host_due = false; /* what changes from now on wants a pass of its own */
 	}
 	while (!r && p->step != HOST_NONE)
-		r = p->step == HOST_SWEEP ? sweep(&w) : want_source(&w, p->step == HOST_STATIC ? RIB_STATIC : RIB_POOL);
+		r = p->step == HOST_SWEEP ? sweep(&w) : want_source(&w, sources[p->step]);
 	if (r == 1 && p->step != HOST_NONE)
 		return -EAGAIN;
 	r = r < 0 ? r : p->error;

@@ -36,11 +36,12 @@ struct host_pass {
 	struct rib_cursor *cursor;
 	struct host_route *at;
 	uint16_t vrf[IFACE_MAX]; /* of the interfaces, plus 1; 0: not looked up yet */
+	bool apart[VRF_MAX];	 /* VRFs of which the kernel is to know the connected prefixes */
 	int error;		 /* the first one */
 	struct errs errs;
 };
 
-enum { HOST_NONE, HOST_STATIC, HOST_POOL, HOST_SWEEP };
+enum { HOST_NONE, HOST_CONNECTED, HOST_STATIC, HOST_POOL, HOST_SWEEP };
 
 struct routes {
 	struct sw *sw;
@@ -54,10 +55,11 @@ struct routes {
 	uint64_t signature;		 /* of what decides which kernel routes are ours */
 	uint64_t usable[IFACE_MAX / 64]; /* interfaces, as the ways were worked out last */
 	struct reread reread, statics;
-	bool committing;    /* a commit has begun with the routes, and is not through */
-	bool host_due;	    /* what the kernel has from us may not be what it should have */
-	uint32_t *probed_s; /* when a nexthop's gateway was last asked for; 0: never */
-	uint32_t probe_at;  /* the nexthop that was looked at last */
+	bool committing;	  /* a commit has begun with the routes, and is not through */
+	bool host_due;		  /* what the kernel has from us may not be what it should have */
+	uint32_t *probed_s;	  /* when a nexthop's gateway was last asked for; 0: never */
+	uint32_t probe_at;	  /* the nexthop that was looked at last */
+	struct event *probe_more; /* more gateways are due than were asked for */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes;	    /* static routes that the kernel has from us */

@@ -71,7 +71,7 @@ static json_t *show_named(struct routes *rs, const struct rib_nexthop *n, bool l
 	set_text(o, "interface", n->iface ? iface_name(rs->sw, n->iface) : NULL);
 	json_object_set_new(o, "weight", json_integer(n->weight));
 	if (leads_nowhere)
-		set_text(o, "state", n->iface && iface_usable(rs->sw, n->iface) ? "unresolved" : "down");
+		set_text(o, "state", n->down || (n->iface && !iface_usable(rs->sw, n->iface)) ? "down" : "unresolved");
 	return o;
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,18 @@ static const struct {
 	{RTPROT_BGP, 20, "bgp"},   {RTPROT_EIGRP, 90, "eigrp"},	 {RTPROT_OSPF, 110, "ospf"},	{RTPROT_ISIS, 115, "isis"},
 	{RTPROT_RIP, 120, "rip"},  {RTPROT_BABEL, 100, "babel"}, {RTPROT_BIRD, 20, "bird"},	{RTPROT_ZEBRA, 20, "zebra"},
 	{RTPROT_DHCP, 10, "dhcp"}, {RTPROT_RA, 10, "ra"},	 {RTPROT_KERNEL, 10, "kernel"},
+};
+
+/* The others that iproute2 has names for; their distance is KERNEL_DISTANCE. `static` is what `ip route add … proto static` says,
+ * like the configuration's own; those of the kernel have a table. */
+static const struct {
+	uint8_t protocol;
+	const char *name;
+} other_protocols[] = {
+	{RTPROT_REDIRECT, "redirect"}, {RTPROT_BOOT, "boot"}, {RTPROT_STATIC, "static"},
+	{RTPROT_GATED, "gated"},       {RTPROT_MRT, "mrt"},   {RTPROT_NTK, "ntk"},
+	{RTPROT_DNROUTED, "dnrouted"}, {RTPROT_XORP, "xorp"}, {RTPROT_KEEPALIVED, "keepalived"},
+	{RTPROT_OPENR, "openr"},
 };
 
 #define KERNEL_DISTANCE 10
@@ -37,17 +50,42 @@ static uint8_t distance_of(uint8_t protocol)
 
 static const char *const source_names[RIB_IMPORT] = {"local", "local", "connected", "static", "nat", "kernel"};
 
+/* i = 0…: every name there is, some of them twice; NULL: that was the last. */
+static const char *name_at(size_t i)
+{
+	const size_t n = sizeof(protocols) / sizeof(protocols[0]), others = sizeof(other_protocols) / sizeof(other_protocols[0]);
+
+	if (i < RIB_IMPORT)
+		return source_names[i];
+	i -= RIB_IMPORT;
+	if (i < n)
+		return protocols[i].name;
+	return i - n < others ? other_protocols[i - n].name : NULL;
+}
+
 const char *route_protocol_known(const char *name)
 {
+	const char *known;
 	size_t i;
 
-	for (i = 0; i < RIB_IMPORT; i++)
-		if (!strcmp(name, source_names[i]))
-			return source_names[i];
-	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
-		if (!strcmp(name, protocols[i].name))
-			return protocols[i].name;
+	for (i = 0; (known = name_at(i)); i++)
+		if (!strcmp(name, known))
+			return known;
 	return NULL;
+}
+
+const char *route_protocol_names(char buf[ROUTE_PROTOCOLS])
+{
+	const char *known;
+	size_t len = 0, i, k;
+
+	for (i = 0; (known = name_at(i)) && len < ROUTE_PROTOCOLS; i++) {
+		for (k = 0; strcmp(name_at(k), known); k++)
+			;
+		if (k == i)
+			len += (size_t)snprintf(buf + len, ROUTE_PROTOCOLS - len, "%s%s", i ? ", " : "", known);
+	}
+	return buf;
 }
 
 const char *route_protocol_name(uint8_t source, uint8_t protocol)
@@ -57,6 +95,9 @@ const char *route_protocol_name(uint8_t source, uint8_t protocol)
 	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
 		if (protocols[i].protocol == protocol)
 			return protocols[i].name;
+	for (i = 0; source == RIB_KERNEL && i < sizeof(other_protocols) / sizeof(other_protocols[0]); i++)
+		if (other_protocols[i].protocol == protocol)
+			return other_protocols[i].name;
 	return source_names[source];
 }
 

@@ -7,7 +7,8 @@
  * that a restarted sluiced gives the same names the same numbers. reconcile() returns -errno with words when the kernel or a
  * full table refuses; the commit then rolls back.
  *
- * Order (commit.c): vrf → iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → nat → flow.
+ * Order (commit.c): vrf → iface (netdevs) → port → vlan → iface (tables) → fdb → neighbor → route → vrf (the host's part) → nat →
+ * flow.
  */
 #ifndef SLUICE_SW_H
 #define SLUICE_SW_H
@@ -88,6 +89,12 @@ bool vrf_of_table(const struct sw *sw, uint32_t table, uint16_t *ret_vrf, uint8_
 /* [{"name", "id", "state": "active", "tables": [N…], "interfaces": [NAME…], "routes": {"ipv4", "ipv6", "imported"}, "import":
  * [{"vrf", "prefixes": [TEXT…]}]}, {"name", "id", "state": "draining"}] */
 json_t *vrf_show(struct sw *sw);
+/* The mark of what the host gets of the VRF; 0: none. */
+uint32_t vrf_mark_get(const struct sw *sw, uint16_t id);
+void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark);
+/* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. */
+int vrf_host_reconcile(struct sw *sw, struct errs *errs);
+void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX]); /* which they are, by id */
 /* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
 bool vrf_draining(const struct sw *sw);
 void vrf_pass_begin(struct sw *sw);
@@ -126,6 +133,7 @@ int iface_list(struct sw *sw, const struct http_request *rq, struct http_stream 
 int fdb_open(struct sw *sw, struct errs *errs);
 void fdb_close(struct sw *sw);
 int fdb_reconcile(struct sw *sw, struct errs *errs);
+int fdb_settle(struct sw *sw, struct errs *errs); /* after an event: stations behind ports that changed go in slices */
 /* The stations: [{"mac", "vlan", "port", "type": "learned"|"static"|"own", "age": seconds}]. */
 int fdb_list(struct sw *sw, struct http_stream *ret);
 /* Learned entries on these ports go at once: their ids may be given to others. `ids`: a bit for each port id. */
@@ -137,7 +145,9 @@ int fdb_flush(struct sw *sw, int vlan /* 0: all */, const char *port /* NULL: al
 /* neighbor.c: the mirror's neighbours into `neighbors`; probing of used ones. */
 int neighbor_open(struct sw *sw, struct errs *errs);
 void neighbor_close(struct sw *sw);
+/* neighbor_read.c: where the interfaces changed, all of them anew, in slices: what is left is neighbor_read_on()'s. */
 int neighbor_reconcile(struct sw *sw, struct errs *errs);
+int neighbor_read_on(struct sw *sw, struct errs *errs);
 void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
 /* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);
@@ -162,6 +172,8 @@ int route_settle(struct sw *sw, struct errs *errs);
 int route_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* The name as a constant, NULL when no route can have this protocol. */
 const char *route_protocol_known(const char *name);
+#define ROUTE_PROTOCOLS 256
+const char *route_protocol_names(char buf[ROUTE_PROTOCOLS]); /* all of them, with commas; returns buf */
 /* nexthop_list.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
 int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */

@@ -42,7 +42,7 @@ struct prefix prefix_masked(const struct prefix *p); /* host bits to 0 */
 unsigned prefix_mapped_len(const struct prefix *p);  /* length on the IPv4-mapped address: +96 for IPv4 */
 int mac_parse(const char *s, uint8_t ret[6]);
 const char *mac_text(const uint8_t mac[6], char buf[MAC_TEXT]);
-const char *proto_text(uint8_t proto, char buf[4]); /* "tcp", "udp"…, or its number */
+const char *proto_text(uint8_t proto, char buf[4]);			 /* "tcp", "udp"…, or its number */
 int u32_parse(const char *s, uint32_t min, uint32_t max, uint32_t *ret); /* decimal, whole string */
 int seconds_parse(const char *s, uint32_t *ret);			 /* "300", "300s", "5m", "2h" */
 

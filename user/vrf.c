@@ -80,6 +80,16 @@ bool vrf_alive(const struct sw *sw, uint16_t id)
 	return id < VRF_MAX && (sw->vrfs->slot[id].flags & VRF_F_USED);
 }
 
+uint32_t vrf_mark_get(const struct sw *sw, uint16_t id)
+{
+	return id && id < VRF_MAX ? sw->vrfs->slot[id].mark : 0;
+}
+
+void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark)
+{
+	__atomic_store_n(&sw->vrfs->slot[id].mark, mark, __ATOMIC_RELAXED);
+}
+
 static int by_table(const void *a, const void *b)
 {
 	const struct vrf_table *x = a, *y = b;
@@ -255,6 +265,7 @@ void vrf_pass_end(struct sw *sw)
 		if (!sw->vrfs->passing[id] || !(v->flags & VRF_F_DRAIN) || !route_vrf_empty(sw, id))
 			continue;
 		v->flags = 0;
+		v->mark = 0;
 		memset(v->name, 0, sizeof(v->name));
 	}
 }

@@ -2,6 +2,7 @@
 #include "ctx_tc.h"
 #include "config.h"
 #include "parse.h"
+#include "scratch.h"
 #include "gen.h"
 
 #define TC_ACT_SHOT 2
@@ -57,8 +58,7 @@ int gen_tag(struct __sk_buff *ctx)
 SEC("tc")
 int gen_floor(struct __sk_buff *ctx)
 {
-	__u32 zero = 0;
-	struct pkt *p = bpf_map_lookup_elem(&pkt_scratch, &zero);
+	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 
 	if (!p || parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
 		return TC_ACT_SHOT;

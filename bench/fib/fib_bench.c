@@ -6,14 +6,13 @@
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
+#include "../bpfkit.h"
 #include "fib.h"
 
 #define TARGETS (1u << 20)
@@ -34,14 +33,9 @@ struct pair {
 };
 
 static struct bpf_object *obj;
-static uint64_t seed = 0x2545f4914f6cdd1d;
-
 static uint32_t rnd(void)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 20;
+	return bpfkit_random() >> 20;
 }
 
 /* Of this process alone: others may be busy on the machine. */
@@ -51,12 +45,6 @@ static double now(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "fib_bench: %s: %s\n", what, strerror(errno));
-	exit(1);
 }
 
 /* ---- tables */
@@ -105,7 +93,7 @@ static struct route *make(uint8_t family, size_t n)
 	size_t i;
 
 	if (!r)
-		die("memory");
+		bpfkit_die("memory");
 	for (i = 0; i < n; i++) {
 		r[i].p.family = family;
 		r[i].p.len = family == 4 ? pick_len(shares4, sizeof(shares4) / sizeof(shares4[0]))
@@ -117,38 +105,11 @@ static struct route *make(uint8_t family, size_t n)
 	return r;
 }
 
-/* ---- maps */
-
-static int map_fd(const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(obj, name);
-
-	if (fd < 0)
-		die(name);
-	return fd;
-}
-
-static void *map_memory(const char *name, size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(name), 0);
-
-	if (p == MAP_FAILED)
-		die(name);
-	return p;
-}
+/* ---- a candidate's turn */
 
 static struct job run(struct job j)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	struct bpf_program *prog = bpf_object__find_program_by_name(obj, "bench");
-	char frame[64] = {0};
-	uint32_t zero = 0;
-
-	opts.data_in = frame;
-	opts.data_size_in = sizeof(frame);
-	if (bpf_map_update_elem(map_fd("job"), &zero, &j, 0) || bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) ||
-	    bpf_map_lookup_elem(map_fd("job"), &zero, &j))
-		die("run");
+	bpfkit_run(obj, &j);
 	return j;
 }
 
@@ -191,13 +152,14 @@ static bool answers(const struct fib *f, uint32_t net, uint32_t ret[256])
 /* `longer`: /24 that hold longer prefixes. */
 static size_t build_others(const struct fib *f, const uint8_t *longer, size_t *ret_ranges)
 {
-	struct pair *d24 = map_memory("dir24", sizeof(*d24) << 23), *d8 = map_memory("dir8", sizeof(*d8) << 22);
+	struct pair *d24 = bpfkit_map_memory(obj, "dir24", sizeof(*d24) << 23),
+		    *d8 = bpfkit_map_memory(obj, "dir8", sizeof(*d8) << 22);
 	struct head {
 		uint32_t first, n;
-	} *head = map_memory("dxr_heads", sizeof(*head) * 65536);
+	} *head = bpfkit_map_memory(obj, "dxr_heads", sizeof(*head) * 65536);
 	struct range {
 		uint32_t start, result;
-	} *range = map_memory("dxr_ranges", sizeof(*range) << 22);
+	} *range = bpfkit_map_memory(obj, "dxr_ranges", sizeof(*range) << 22);
 	uint32_t net, blocks = 0, ranges = 0, all[256], k, n;
 
 	for (net = 0; net < 1u << 24; net++) {
@@ -229,14 +191,14 @@ static void fill_lpm(const struct route *r, size_t n)
 		uint32_t len;
 		uint8_t addr[16];
 	} key;
-	int fd = map_fd("lpm");
+	int fd = bpfkit_map_fd(obj, "lpm");
 	size_t i;
 
 	for (i = 0; i < n; i++) {
 		key.len = prefix_mapped_len(&r[i].p);
 		memcpy(key.addr, &r[i].p.addr, sizeof(key.addr));
 		if (bpf_map_update_elem(fd, &key, &r[i].value, 0))
-			die("lpm");
+			bpfkit_die("lpm");
 	}
 }
 
@@ -244,7 +206,7 @@ static void fill_lpm(const struct route *r, size_t n)
 
 static void targets(uint8_t family, const struct route *r, size_t n, bool local)
 {
-	struct addr *t = map_memory("targets", sizeof(*t) * TARGETS);
+	struct addr *t = bpfkit_map_memory(obj, "targets", sizeof(*t) * TARGETS);
 	uint32_t i, k;
 
 	for (i = 0; i < TARGETS; i++) {
@@ -271,7 +233,7 @@ static void changes(struct fib *f, uint16_t vrf, const struct route *r, size_t n
 		else
 			fib_delete(f, vrf, &x->p);
 		if (i % 8 == 7 && fib_commit(f))
-			die("commit");
+			bpfkit_die("commit");
 	}
 	fib_commit(f);
 	printf("%-6s changes (8 a commit)           %10.0f /s\n", name, rounds / (now() - start));
@@ -288,9 +250,9 @@ static void build(struct fib *f, uint16_t vrf, const struct route *r, size_t n, 
 
 	for (i = 0; i < n; i++)
 		if (fib_set(f, vrf, &r[i].p, r[i].value))
-			die("fib_set");
+			bpfkit_die("fib_set");
 	if (fib_commit(f))
-		die("fib_commit");
+		bpfkit_die("fib_commit");
 	printf("%-6s build of %7zu (VRF %u)         %10.2f s, %.1f MiB\n", name, n, vrf, now() - start,
 	       (fib_size(f).units - before) * 64 / 1048576.0);
 }
@@ -314,9 +276,10 @@ int main(int argc, char **argv)
 
 	obj = argc > 1 ? bpf_object__open(argv[1]) : NULL;
 	if (!obj || !longer || bpf_object__load(obj))
-		die("load");
-	if (fib_open(map_memory("fib", (size_t)FIB_UNITS * 64), FIB_UNITS, map_memory("fib_roots", VRF_MAX * 8), &f, NULL))
-		die("fib_open");
+		bpfkit_die("load");
+	if (fib_open(bpfkit_map_memory(obj, "fib", (size_t)FIB_UNITS * 64), FIB_UNITS,
+		     bpfkit_map_memory(obj, "fib_roots", VRF_MAX * 8), &f, NULL))
+		bpfkit_die("fib_open");
 	build(f, 0, r4, n4, "IPv4");
 	build(f, 0, r6, n6, "IPv6");
 	changes(f, 0, r4, n4, "IPv4");

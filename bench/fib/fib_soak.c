@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../bpfkit.h"
 #include "fib.h"
 
 #define TARGETS 4096
@@ -54,20 +55,9 @@ static struct fib *fib;
 static struct prefix crowd[N_SCENES][CROWD];
 static bool there[N_SCENES][CROWD];
 
-static void die(const char *what)
-{
-	fprintf(stderr, "fib_soak: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 static uint32_t rnd(void)
 {
-	static uint64_t seed = 0x9e3779b97f4a7c15;
-
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed >> 20;
+	return bpfkit_random() >> 20;
 }
 
 static struct prefix pfx(const char *text)
@@ -76,7 +66,7 @@ static struct prefix pfx(const char *text)
 
 	if (prefix_parse(text, 0, true, &p)) {
 		errno = EINVAL;
-		die(text);
+		bpfkit_die(text);
 	}
 	return p;
 }
@@ -91,31 +81,13 @@ static struct addr inside(const struct prefix *p)
 	return a;
 }
 
-static int map_fd(const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(obj, name);
-
-	if (fd < 0)
-		die(name);
-	return fd;
-}
-
-static void *map_memory(const char *name, size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(name), 0);
-
-	if (p == MAP_FAILED)
-		die(name);
-	return p;
-}
-
 static void set(uint16_t vrf, const struct prefix *p, uint32_t value)
 {
 	int r = value ? fib_set(fib, vrf, p, value) : fib_delete(fib, vrf, p);
 
 	if (r && r != -ENOENT) {
 		errno = -r;
-		die("a route");
+		bpfkit_die("a route");
 	}
 }
 
@@ -125,7 +97,7 @@ static void commit(void)
 
 	if (r) {
 		errno = -r;
-		die("commit");
+		bpfkit_die("commit");
 	}
 }
 
@@ -154,8 +126,8 @@ static void prepare(void)
 
 			t.addr = inside(in[part]);
 			t.allowed = allowed[part];
-			if (bpf_map_update_elem(map_fd("targets"), &k, &t, 0))
-				die("targets");
+			if (bpf_map_update_elem(bpfkit_map_fd(obj, "targets"), &k, &t, 0))
+				bpfkit_die("targets");
 		}
 	}
 	commit();
@@ -209,8 +181,8 @@ static uint64_t counted(uint32_t what)
 {
 	uint64_t n = 0;
 
-	if (bpf_map_lookup_elem(map_fd("counts"), &what, &n))
-		die("counts");
+	if (bpf_map_lookup_elem(bpfkit_map_fd(obj, "counts"), &what, &n))
+		bpfkit_die("counts");
 	return n;
 }
 
@@ -224,14 +196,14 @@ int main(int argc, char **argv)
 
 	obj = argc > 1 ? bpf_object__open(argv[1]) : NULL;
 	if (!obj || bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "fib"), UNITS) || bpf_object__load(obj))
-		die("load");
-	if (fib_open(map_memory("fib", (size_t)UNITS * sizeof(struct fib_unit)), UNITS, map_memory("fib_roots", VRF_MAX * 8),
-		     &fib, NULL))
-		die("fib_open");
+		bpfkit_die("load");
+	if (fib_open(bpfkit_map_memory(obj, "fib", (size_t)UNITS * sizeof(struct fib_unit)), UNITS,
+		     bpfkit_map_memory(obj, "fib_roots", VRF_MAX * 8), &fib, NULL))
+		bpfkit_die("fib_open");
 	prepare();
 	pid = start_packets();
 	if (pid < 0)
-		die("fork");
+		bpfkit_die("fork");
 	on_cpu(1);
 	for (end = time(NULL) + seconds; time(NULL) < end; round++)
 		changes += change(round);
@@ -239,7 +211,7 @@ int main(int argc, char **argv)
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 	} else {
-		die("the lookups ended early");
+		bpfkit_die("the lookups ended early");
 	}
 	fib_close(fib);
 	printf("%d s: %" PRIu64 " changes in %" PRIu32 " commits under %" PRIu64 " lookups: %" PRIu64 " misrouted\n", seconds,

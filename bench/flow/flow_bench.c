@@ -2,15 +2,12 @@
  * flows there are, in random order. Both run inside the kernel on the same keys, by turns; the empty loop's time is subtracted;
  * an answer that is wrong ends the benchmark. Also how full the table gets before it refuses.
  */
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sluice/abi.h>
+
+#include "../bpfkit.h"
 
 #define TARGETS (1u << 21)
 #define ROUNDS	7
@@ -24,54 +21,18 @@ struct job {
 };
 
 static struct bpf_object *obj;
-static uint64_t seed = 0x2545f4914f6cdd1d;
 
 static uint64_t rnd(void)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x9e3779b97f4a7c15ull;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "flow_bench: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static int map_fd(const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(obj, name);
-
-	if (fd < 0)
-		die(name);
-	return fd;
-}
-
-static void *map_memory(const char *name, size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(name), 0);
-
-	if (p == MAP_FAILED)
-		die(name);
-	return p;
+	return bpfkit_random() * 0x9e3779b97f4a7c15ull;
 }
 
 /* ns for each; all answers must be right, unless `any`. */
 static double run(uint32_t what, uint32_t first, uint32_t n, uint32_t mask, uint64_t *ret_good)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	struct bpf_program *prog = bpf_object__find_program_by_name(obj, "bench");
 	struct job j = {.what = what, .first = first, .n = n, .mask = mask};
-	char frame[64] = {0};
-	uint32_t zero = 0;
 
-	opts.data_in = frame;
-	opts.data_size_in = sizeof(frame);
-	if (bpf_map_update_elem(map_fd("job"), &zero, &j, 0) || bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) ||
-	    bpf_map_lookup_elem(map_fd("job"), &zero, &j))
-		die("run");
+	bpfkit_run(obj, &j);
 	if (ret_good)
 		*ret_good = j.good;
 	else if (j.good != n) {
@@ -92,12 +53,12 @@ static void load(const char *path, uint32_t capacity)
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flow_words6"), buckets) ||
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows4"), buckets * FLOW_SLOTS) ||
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows6"), buckets * FLOW_SLOTS) || bpf_object__load(obj))
-		die("load");
-	t = map_memory("flow_table", sizeof(*t));
+		bpfkit_die("load");
+	t = bpfkit_map_memory(obj, "flow_table", sizeof(*t));
 	for (int i = 0; i < FLOW_HASH_KEYS; i++)
 		t->hash_key[i] = rnd();
 	t->buckets4 = t->buckets6 = buckets;
-	k = map_memory("targets", sizeof(*k) * TARGETS);
+	k = bpfkit_map_memory(obj, "targets", sizeof(*k) * TARGETS);
 	for (uint32_t i = 0; i < TARGETS; i++)
 		for (int w = 0; w < 5; w++)
 			((uint64_t *)&k[i])[w] = rnd() | 1ull << 32;

@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 4
+#define SLUICE_ABI_VERSION 5
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -53,7 +53,7 @@ struct control {
 	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
 	__u32 frag_held;     /* fragments that are held at once until their first one comes, 0..FRAG_HELD_MAX */
 	__u32 frag_hold_ms;  /* for how long */
-	__u32 pad;
+	__u32 host_switches; /* sluiced's: which of the host's sysctls it has set, and sets back */
 	__u64 reserved[10];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
@@ -146,11 +146,13 @@ _Static_assert(sizeof(struct iface) == 64, "struct iface");
 #define VRF_F_USED  (1 << 0) /* of the running configuration */
 #define VRF_F_DRAIN (1 << 1) /* was until just now: what remembers its id ends before another VRF gets it */
 
+#define VRF_MARK_MASK 0xff000000u
+
 /* Map `vrfs`: VRF id -> struct vrf. A slot that is all zero is free. */
 struct vrf {
 	char name[SLUICE_LABEL];
 	__u32 flags; /* VRF_F_* */
-	__u32 pad;
+	__u32 mark;  /* of packets for the host, within VRF_MARK_MASK: its answers find the VRF's tables by it; 0: none */
 };
 _Static_assert(sizeof(struct vrf) == 40, "struct vrf");
 
@@ -400,41 +402,42 @@ struct flow_table {
 };
 _Static_assert(sizeof(struct flow_table) == 128, "struct flow_table");
 
-/* The first cache line is all that decides on an IPv4 packet of an established flow; the second one has its counters. */
+/* The first cache line is all that an IPv4 packet of an established flow reads and writes. Hence the lowest bits of its counters
+ * in `recent`, and no source MAC, which is the interface's. */
 struct flow {
 	union {
 		struct flow_key4 key4; /* IPv4: the entry's key */
 		struct addr saddr6;    /* IPv6: the rewritten tuple's */
 	};
-	__u32 epoch;	/* under which the forwarding half was decided; 0: not decided */
-	__u16 out_port; /* forwarding half: port id, */
-	__u16 out_vlan; /* VLAN on that port (0: routed port), */
+	__u32 epoch;	 /* under which the forwarding half was decided; 0: not decided */
+	__u16 out_port;	 /* forwarding half: port id, */
+	__u16 out_vlan;	 /* VLAN on that port (0: routed port), */
+	__u8 dmac[6];	 /* destination, in one word with the */
+	__u16 nexthop;	 /* nexthop id, */
+	__u16 out_iface; /* whose MAC is the source, */
+	__u16 mtu;	 /* layer 3 bytes that may leave */
+	__be32 saddr4;	 /* the rewritten tuple, IPv4 (IPv6: saddr6, daddr6) */
+	__be32 daddr4;
 	union {
 		struct {
-			__u8 dmac[6]; /* addresses, */
-			__u8 smac[6];
+			__be16 sport;
+			__be16 dport;
 		};
-		__u32 macs[3]; /* as the frame begins */
+		__u32 ports; /* as they stand in a header */
 	};
-	__u16 nexthop; /* nexthop id, */
-	__u16 mtu;     /* layer 3 bytes that may leave */
-	__be32 saddr4; /* the rewritten tuple, IPv4 (IPv6: saddr6, daddr6) */
-	__be32 daddr4;
-	__be16 sport;
-	__be16 dport;
-	__u16 l3_delta;	  /* one's complement deltas (RFC 1624): of the addresses, and */
-	__u16 l4_delta;	  /* of the ports or the echo identifier alone */
-	__u32 used;	  /* CLOCK_MONOTONIC in units of 2^FLOW_USED_SHIFT ns */
-	__u16 flags;	  /* FLOW_F_* */
+	__u16 l3_delta;	  /* one's complement delta (RFC 1624) of the addresses; see l4_delta */
 	__u8 seen;	  /* FLOW_SEEN_* */
 	__u8 live;	  /* 1 while the entry's word is LIVE: who finds the key in its first slot need not look at the word */
+	__be32 ack;	  /* TCP: what the last packet of this direction acknowledged */
+	__u32 used;	  /* CLOCK_MONOTONIC in units of 2^FLOW_USED_SHIFT ns */
+	__u32 recent;	  /* what is not in `packets` and `bytes` yet: FLOW_RECENT_* */
 	__u64 packets;	  /* counted after segmentation */
 	__u64 bytes;	  /* layer 2 bytes */
 	__u64 created_ns; /* CLOCK_MONOTONIC */
-	__u16 cpu;	  /* that counted last */
-	__u16 out_iface;
-	__u16 in_iface; /* where the first packet of this direction came in */
-	__u16 pool;	/* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 flags;	  /* FLOW_F_* */
+	__u16 l4_delta;	  /* one's complement delta of the ports or the echo identifier alone */
+	__u16 in_iface;	  /* where the first packet of this direction came in */
+	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
 	union {
 		__u32 pool_addr; /* index in `pool_addrs` */
 		__u32 half;	 /* FLOW_F_REPLY: the pair's place in `half_open` + 1; 0: it is in none */
@@ -442,14 +445,19 @@ struct flow {
 	__u16 rule;	 /* id of the rule that made it, stable by name */
 	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
 	__u16 dest_addr; /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
-	__u16 pad;
-	__be32 ack; /* TCP: what the last packet of this direction acknowledged */
+	__u16 pad[3];
 	union {
 		__u64 reserved4[2];
 		struct addr daddr6;
 	};
 };
 #define FLOW_USED_SHIFT 24
+/* flow.recent: 16 bits of bytes, a bit that is 0, 7 bits of packets, and the low 8 bits of the CPU that counted them. */
+#define FLOW_RECENT_BYTES   16	 /* shift */
+#define FLOW_RECENT_PACKETS 8	 /* shift */
+#define FLOW_RECENT_SEGS    0x7f /* packets at most */
+#define FLOW_RECENT_CPU	    0xff /* mask */
+#define FLOW_RECENT_COUNTS  0xffff7f00
 _Static_assert(sizeof(struct flow) == 128, "struct flow");
 
 /* Map `half_open`: the pairs that nobody has answered yet, in lines of HALF_SLOTS. A newcomer takes a free place of the line

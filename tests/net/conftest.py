@@ -18,6 +18,12 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
 
 
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line("")
+    for text in netlab.FIGURES:
+        terminalreporter.write_line(f"measured: {text}")
+
+
 class World(netlab.Lab):
     """A Lab with a directory of its own for configurations and logs."""
 

@@ -59,6 +59,15 @@ def wait_for(what, condition, timeout=10.0, every=0.05):
         time.sleep(every)
 
 
+FIGURES = []
+
+
+def figure(text):
+    """What a test has measured: printed where it stands, and again at the end of the run (conftest.py), where `make check` shows it."""
+    print(f"\n{text}")
+    FIGURES.append(text)
+
+
 def is_up(iface, ns):
     return "state UP" in ns.run(f"ip -o link show dev {iface}", check=False).stdout
 

@@ -38,7 +38,7 @@ def shown(w):
     def still(x):
         if isinstance(x, dict):
             return {k: still(v) for k, v in x.items()
-                    if k not in ("counters", "packets", "bytes", "age", "age_s", "age_ns", "idle_s", "ports_used", "state", "mac", "used_s")}
+                    if k not in ("counters", "packets", "bytes", "age", "age_s", "age_ns", "idle_s", "ports_used", "mappings", "state", "mac", "used_s")}
         return [still(i) for i in x] if isinstance(x, list) else x
     return {noun: still(w.gw.json(f"{noun} show")) for noun in ("port", "vlan", "interface", "route", "nat")}
 
@@ -92,6 +92,30 @@ def test_more_routes_than_the_table_holds_are_refused(own_gateway):
     p = w.gw.cli(["apply", path], check=False)
     assert p.returncode != 0 and re.search(r"routes4|table", p.stdout), p.stdout
     assert shown(w) == before
+    assert w.h1.ping(netlab.INET4) == (3, 3)
+
+
+def test_tables_of_a_fixed_size_say_how_they_change(own_gateway):
+    """Refused, with the commands; and those do it."""
+    w = own_gateway
+    path = w.write("sized.yaml", GOOD + "\ntables: {fdb: 1024, neighbors: 1024, routes4: 2048, routes6: 2048, half-open: 4096}\n")
+    before = shown(w)
+    p = w.gw.cli(["apply", path], check=False)
+    assert p.returncode != 0 and shown(w) == before
+    for key, was, size in (("fdb", 65536, 1024), ("neighbors", 65536, 1024), ("routes4", 1048576, 2048), ("routes6", 262144, 2048)):
+        assert re.search(rf"sized.yaml:\d+: tables.{key}: is {was} as long as the tables are there; to make it {size}, write it into the "
+                         rf"configuration file, stop sluiced, run `sluiced --destroy -i {w.gw.instance}`, which ends all connections, and "
+                         "start sluiced again", p.stdout), p.stdout
+    assert re.search(r"sized.yaml:\d+: tables.half-open: is half of `flows` while sluiced runs; to make it 4096, write it into the "
+                     "configuration file and restart sluiced", p.stdout), p.stdout
+    w.gw.stop()
+    w.gw.ns.run([f"{netlab.BUILD}/sluiced", "--destroy", "-i", w.gw.instance])
+    w.gw.config = path
+    w.gw.start()
+    w.gw.attached("h1")
+    tables = w.gw.json("config show")["tables"]
+    assert (tables["fdb"], tables["routes4"], tables["half-open"]) == (1024, 2048, 4096)
+    w.h1.ping("10.0.10.1")
     assert w.h1.ping(netlab.INET4) == (3, 3)
 
 

@@ -1,4 +1,6 @@
 """Listings of the layer 3 nouns: filters as `ip route show` has them, and pages that lose nothing while routes come and go."""
+import re
+
 import pytest
 
 import netlab
@@ -142,3 +144,57 @@ def test_nexthops_and_interfaces_by_filter_and_page(w):
     assert [i["name"] for i in w.gw.json("interface show vlan 10")] == ["vlan10"]
     assert [i["name"] for i in w.gw.json("interface show state up vrf default")] == names
     assert w.gw.cli("interface show no", check=False).returncode == 1
+
+
+def test_get_is_one_of_each_noun(w):
+    """`get` of every noun: that one alone, and exit code 1 when it is not there."""
+    w.sw.run("ping -c 1 -W 2 10.0.10.11")
+    nexthop = w.gw.json("nexthop show via 192.0.2.2")[0]
+    assert [i["name"] for i in w.gw.json("interface get vlan20")] == ["vlan20"]
+    assert [v["name"] for v in w.gw.json("vrf get default")] == [v["name"] for v in w.gw.json("vrf show default")] == ["default"]
+    assert [n["id"] for n in w.gw.json(f"nexthop get {nexthop['id']}")] == [n["id"] for n in w.gw.json("nexthop get 192.0.2.2")] == [nexthop["id"]]
+    assert [(n["address"], n["interface"]) for n in w.gw.json("neighbor get 10.0.10.11")] == [("10.0.10.11", "vlan10")]
+    for missing in ("interface get vlan99", "vrf get red", "vrf show red", "nexthop get 192.0.2.99", "nexthop get 9999", "neighbor get 10.0.10.250",
+                    "neighbor get 10.0.10.0/24", "nexthop get x"):
+        assert w.gw.cli(missing, check=False).returncode == 1, missing
+    assert w.gw.cli("interface get", check=False).returncode == 2
+
+
+def test_route_shows_distance_metric_mtu_and_the_kernels_protocols(w):
+    try:
+        for name, number in (("boot", 3), ("static", 4), ("ospf", 188), ("keepalived", 18)):
+            w.sw.run(f"ip route add 100.100.{number}.0/24 via 192.0.2.2 proto {number} metric 7")
+            shown = netlab.wait_for(name, lambda n=number: w.gw.cli(f"route show 100.100.{n}.0/24").stdout.startswith("* ") and
+                                    w.gw.cli(f"route show 100.100.{n}.0/24").stdout)
+            distance = 110 if name == "ospf" else 10
+            assert f"proto {name} [{distance}/7]" in shown, shown
+            assert f"100.100.{number}.0/24" in {r["to"] for r in w.gw.json(f"route show protocol {name}")}
+        w.gw.cli("route add 100.101.0.0/16 via 192.0.2.2 distance 5 metric 9 mtu 1400")
+        assert "proto static [5/9] mtu 1400" in w.gw.cli("route show 100.101.0.0/16").stdout
+        p = w.gw.cli("route show protocol foo", check=False)
+        assert p.returncode == 1 and all(word in p.stdout for word in ("bgp", "ospf", "connected", "boot")), p.stdout
+    finally:
+        w.gw.cli("route delete 100.101.0.0/16 metric 9", check=False)
+        for number in (3, 4, 188, 18):
+            w.sw.run(f"ip route del 100.100.{number}.0/24", check=False)
+
+
+def test_down_is_not_unresolved(w):
+    """A gateway that no route leads to is unresolved; one whose interface is down is down."""
+    w.gw.cli("vrf add red")
+    w.gw.cli("route add 100.102.0.0/16 via 100.103.0.1 recursive vrf red")
+    try:
+        assert "via 100.103.0.1 (unresolved)" in w.gw.cli("route show 100.102.0.0/16").stdout
+        w.r1.run("ip link set sw down")
+        netlab.wait_for("down", lambda: "(down)" in w.gw.cli("route show via 192.0.2.2 inactive").stdout +
+                        w.gw.cli("route show 0.0.0.0/0").stdout)
+    finally:
+        w.r1.run("ip link set sw up")
+        w.gw.cli("route delete 100.102.0.0/16 vrf red")
+        w.gw.cli("vrf delete red")
+
+
+def test_status_tells_of_the_loop_and_flow_show_is_flow_list(w):
+    assert re.search(r"^event loop +\d+ turns, the longest \d+\.\d ms on the processor", w.gw.cli("status").stdout, re.M)
+    assert w.gw.cli("flow show").returncode == 0
+    assert w.gw.json("flow show") == w.gw.json("flow list") == []

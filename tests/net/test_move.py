@@ -2,8 +2,11 @@
 import json
 import re
 import socket
+import struct
+import time
 
 import pytest
+from scapy.layers.inet import IP, TCP
 
 import netlab
 import talk
@@ -182,6 +185,70 @@ def test_ports_stay_and_come_back(pair, tmp_path):
     assert seen_as(t, (OUTSIDE, 7000)) == outside
 
 
+def test_a_kept_connection_outlives_its_rule_after_the_move(pair, tmp_path):
+    """`on-delete: keep` goes with the connection: where the rule is taken away, it stays, and knows that after a restart, too."""
+    config = CONFIG.replace('to: "10.0.10.11:80"}', 'to: "10.0.10.11:80", on-delete: keep}')
+    without = "\n".join(x for x in CONFIG.splitlines() if "name: web," not in x) + "\n"
+    for i in (1, 2):
+        pair.gws[i].cli(["apply", pair.world.write("keep.yaml", config.format(others=OTHERS[i], other_rules=OTHER_RULES[i]))])
+    web = talk.tcp_server(pair.inside, socket.AF_INET, 80, serve_words)
+    with talk.tcp_connect(pair.outside, VIP, 8080) as s:
+        say(s, b"one.")
+        assert pair.move(str(tmp_path / "f")).returncode == 0
+        say(s, b"two.")
+        gw = pair.gws[2]
+        gw.cli(["apply", pair.world.write("without.yaml", without.format(others=OTHERS[2], other_rules=OTHER_RULES[2]))])
+        for n in range(30):  # three seconds, several passes over the flows
+            say(s, b"%4d" % n)
+            time.sleep(0.1)
+        gw.stop()
+        gw.start()
+        for n in range(20):
+            say(s, b"%4d" % n)
+            time.sleep(0.1)
+    web.join()
+
+
+def test_resets_before_and_after_the_move(pair, tmp_path):
+    """A connection that was reset is so at the other gateway, too; one that goes on there can be reset by its own ends alone."""
+    def abort(s):
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.close()
+
+    def states(gw):
+        return {f["forward"]["sport"]: f["state"] for f in gw.json("flow list") if f["proto"] == "tcp"}
+
+    def serve(s, peer):
+        try:
+            return serve_words(s, peer)
+        except ConnectionResetError:
+            return "reset"
+
+    servers = [talk.tcp_server(pair.outside, socket.AF_INET, port, serve) for port in (9000, 9001)]
+    before, after = (talk.tcp_connect(pair.inside, OUTSIDE, port) for port in (9000, 9001))
+    ports = [s.getsockname()[1] for s in (before, after)]
+    for s in (before, after):
+        say(s, b"one.")
+    abort(before)
+    netlab.wait_for("it is reset", lambda: states(pair.gws[1]) == {ports[0]: "reset", ports[1]: "established"})
+    assert pair.move(str(tmp_path / "f")).returncode == 0
+    assert states(pair.gws[2]) == {ports[0]: "reset", ports[1]: "established"}
+    say(after, b"two.")
+    peer = ("203.0.113.4", "203.0.113.5")
+    outside = next(f["forward"].get("to-sport", ports[1]) for f in pair.gws[2].json("flow list") if f["forward"]["sport"] == ports[1])
+    with pair.outside.entered():
+        for to in peer:  # whoever guesses changes nothing
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+            segment = TCP(sport=9001, dport=outside, flags="R", seq=0x7F000000)
+            raw.sendto(bytes(IP(bytes(IP(src=OUTSIDE, dst=to) / segment)))[20:], (to, 0))
+            raw.close()
+    say(after, b"thr.")
+    assert states(pair.gws[2])[ports[1]] == "established"
+    abort(after)
+    netlab.wait_for("it is reset there", lambda: states(pair.gws[2])[ports[1]] == "reset")
+    assert [t.join() for t in servers] == ["reset", "reset"]
+
+
 def changed(lines, number, **members):
     """The line with other members, and the end's hash made to fit."""
     out = list(lines)
@@ -242,7 +309,7 @@ BAD = [
     ("hello\n", "1: is no JSON"),
     ("{}\n", "1: is none of"),
     ('{"flow":{}}\n', "1: flow.proto: is missing"),
-    ('{"header":{"version":2,"saved":1}}\n', "1: header.version: 2: this sluice reads version 1"),
+    ('{"header":{"version":3,"saved":1}}\n', "1: header.version: 3: this sluice reads versions 1 to 2"),
     ('{"header":{"version":1,"saved":1}}\n', "1: is cut off: its end is missing"),
     ('{"header":{"version":1,"saved":1}}\n{"header":{"version":1,"saved":1}}\n', "2: is out of order"),
     ('{"header":{"version":1,"saved":1}}\n{"end":{"mappings":0,"peers":0,"flows":0,"check":"0000000000000000"}}\n',

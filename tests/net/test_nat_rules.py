@@ -4,6 +4,10 @@ import socket
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import fragment as scapy_fragment
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 import netlab
 import talk
@@ -13,10 +17,12 @@ CONFIG = """ports:
   p1: {mode: access, vlan: 10}
   p2: {mode: access, vlan: 10}
   p3: {mode: access, vlan: 30}
+  p4: {mode: access, vlan: 40}
   wan: {mode: routed}
 vrfs: {blue: {table: 77}}
 interfaces:
   lan: {vlan: 10, addresses: [10.0.0.1/24]}
+  dmz: {vlan: 40, addresses: [10.4.0.1/24]}
   blue0: {vlan: 30, vrf: blue, addresses: [10.3.0.1/24]}
   wan: {port: wan, addresses: [203.0.113.1/24]}
 nat:
@@ -24,6 +30,7 @@ nat:
   - {name: few, type: snat, source: 10.0.0.6/32, to: 203.0.113.10, out: wan, limit: {ports: 3}, timeouts: {udp: 2s}}
   - {name: open, type: snat, source: 10.0.0.0/24, to: masquerade, ports: 5000-5009, out: wan, filtering: endpoint-independent}
   - {name: to-blue, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8080, to: "10.3.0.5:80", to-vrf: blue}
+  - {name: to-dmz, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8081, to: "10.4.0.5:80"}
 """
 
 
@@ -33,9 +40,10 @@ def w(world):
     world.host("h1", gw, "p1", addrs=["10.0.0.5/24", "10.0.0.7/24"], gw=["10.0.0.1"])
     world.host("h2", gw, "p2", addrs=["10.0.0.6/24"], gw=["10.0.0.1"])
     world.host("h3", gw, "p3", addrs=["10.3.0.5/24"], gw=["10.3.0.1"])
+    world.host("h4", gw, "p4", addrs=["10.4.0.5/24"], gw=["10.4.0.1"])
     world.host("out", gw, "wan", addrs=[f"{OUT}/24", f"{OUT2}/24"])
     world.sw = world.start_switch(gw, CONFIG)
-    world.sw.attached("p1", "p2", "p3", "wan")
+    world.sw.attached("p1", "p2", "p3", "p4", "wan")
     world.h1.ping("10.0.0.1")
     return world
 
@@ -116,6 +124,39 @@ def test_the_gateways_own_ports_are_never_given_out(w):
         assert heard(own) == (b"to the host", (OUT, 7000))
 
 
+def test_what_waits_while_the_tables_change_their_size(w):
+    """A fragment whose first one has not come, a question without its answer, a socket of the gateway's: all is as before afterwards."""
+    def resize(flows):
+        text = f"settings: {{nat-fragments: {{held: 16, time: 60}}}}\ntables: {{flows: {flows}, flows6: 1024}}\n" + CONFIG
+        w.sw.cli(f"apply {w.write('sized.yaml', text)}")
+        netlab.wait_for("tables of another size", lambda: w.sw.json("flow tables")["resizing"] is None, 60)
+        assert w.sw.json("flow tables")["flows"]["size"] == flows
+
+    resize(4096)
+    lan = w.gw.link("lan")["address"]
+    with udp(w.gw, "203.0.113.1", 5003) as own, udp(w.out, OUT, 7000) as far, udp(w.h1, "10.0.0.5", 5003) as inside:
+        netlab.wait_for("its port is known", lambda: used(w, "masq:wan") >= 1)
+        for n, flows in enumerate((20000, 4096)):
+            inside.sendto(b"asked", (OUT, 7000))
+            data, asker = heard(far)
+            assert data == b"asked" and asker[1] != 5003
+            words = bytes(range(256)) * 8
+            whole = IP(src="10.0.0.5", dst=OUT, id=77 + n) / UDP(sport=5008 + n, dport=7000) / Raw(words)
+            first, last = [Ether(src=w.h1.link("eth0")["address"], dst=lan) / p for p in scapy_fragment(whole, 1200)]
+            w.h1.send("eth0", bytes(last))
+            held = w.sw.json("counters show")["stats"]["nat_frag_held"]
+            assert held == n + 1
+            resize(flows)
+            w.h1.send("eth0", bytes(first))
+            data, where = far.recvfrom(4000)
+            assert data == words and where[0] == "203.0.113.1" and where[1] != 5003
+            far.sendto(b"answer", asker)
+            assert heard(inside) == (b"answer", (OUT, 7000))
+            far.sendto(b"to the host", ("203.0.113.1", 5003))
+            assert heard(own) == (b"to the host", (OUT, 7000))
+    netlab.counters_hold(w.sw)
+
+
 def test_the_gateways_sockets_are_safe_from_their_first_moment(w):
     """Listening, connected, bound: an inside host that wants the port gets another although sluiced has not looked since."""
     given = set()
@@ -185,6 +226,30 @@ def test_one_to_one_both_ways(w):
 def test_forward_to_another_vrf(w):
     same, peer = talk.tcp_transfer(w.out, w.h3, "203.0.113.1", port=8080, listen=80, size=1 << 20)
     assert same and peer[0] in (OUT, OUT2)
+    netlab.counters_hold(w.sw)
+
+
+@pytest.mark.parametrize("port, to", [(8081, "h4"), (8080, "h3")], ids=["to another VLAN", "to another VRF"])
+def test_forward_from_a_vlan(w, port, to):
+    """A host of one VLAN reaches one of another, or of another VRF, by the address that they have outside; it is seen as outside."""
+    same, peer = talk.tcp_transfer(w.h1, w.namespaces[to], "203.0.113.1", port=port, listen=80, size=1 << 20)
+    assert same and peer[0] == "203.0.113.1" and 5000 <= peer[1] <= 5009
+    netlab.counters_hold(w.sw)
+
+
+def test_forward_to_another_vlan(w):
+    same, peer = talk.tcp_transfer(w.out, w.h4, "203.0.113.1", port=8081, listen=80, size=1 << 20)
+    assert same and peer[0] in (OUT, OUT2)
+
+
+def test_masquerade_without_out_leaves_by_another_vrf(w):
+    """A rule that names no interface takes those of other VRFs, too, that its VRF has routes by."""
+    text = CONFIG.replace("{table: 77}", "{table: 77, import: [{vrf: default, prefixes: 203.0.113.0/24}]}")
+    text += "  - {name: blue-out, type: snat, vrf: blue, source: 10.3.0.0/24, to: masquerade}\n"
+    w.sw.cli(f"apply {w.write('import.yaml', text)}")
+    with talk.UdpEcho(w.out, 7000) as echo:
+        assert talk.udp_ask(w.h3, OUT, 7000, b"from blue") == b"from blue"
+    assert {p[0] for p in echo.peers} == {"203.0.113.1"}
     netlab.counters_hold(w.sw)
 
 

@@ -211,6 +211,89 @@ def wait_for_step(gw, step):
     raise netlab.Failure(f"no step {step} within 30 s")
 
 
+FLOODER = """
+import random, socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+src, dst = socket.inet_aton(sys.argv[1]), socket.inet_aton(sys.argv[2])
+n = 0
+while True:
+    sport, dport, low = random.randrange(1, 65536), random.randrange(1, 65536), random.randrange(1, 255)
+    there = dst[:3] + bytes([low])
+    tcp = bytearray(struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, 2, 8192, 0, 0))
+    words = struct.unpack("!16H", src + there + struct.pack("!HH", 6, 20) + bytes(tcp))
+    total = sum(words)
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    struct.pack_into("!H", tcp, 16, ~total & 0xFFFF)
+    try:
+        s.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, src, there) + bytes(tcp), (socket.inet_ntoa(there), 0))
+    except OSError:
+        pass
+"""
+
+
+def test_a_flood_meanwhile(sized_gateway):
+    """SYNs from random ports to random addresses while the tables change their size, up and down: flows that go on lose nothing, pairs
+    that wait take no more than their share, and all tables agree afterwards."""
+    w = sized_gateway
+    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 250)
+    flooder = None
+    try:
+        flows.round()
+        counted(w.gw, 1000)
+        own = netlab.json.loads(w.h2.run("ip -j -4 addr show dev eth0").stdout)[0]["addr_info"][0]
+        flooder = w.h2.spawn(["/usr/bin/python3", "-c", FLOODER, own["local"], netlab.INET4])
+        netlab.wait_for("who waits has filled his places", lambda: w.gw.json("counters show")["stats"]["flow_gave_way"] > 5000, 60)
+        for size in (60000, 90000, 60000):  # half of the former one, what rests, and those that go on fit into the next
+            assert resize(w, size, check=False).returncode == 0
+            while tables(w.gw)["resizing"]:
+                flows.round()
+            settled(w.gw, size)
+            assert tables(w.gw)["flows"]["pairs"] < size
+            flows.round()
+        assert flooder.poll() is None
+        assert (flows.lost, flows.moved) == (0, 0), drops(w.gw)
+    finally:
+        if flooder:
+            os.killpg(flooder.pid, signal.SIGKILL)
+            flooder.wait()
+        flows.close()
+        echo.close()
+    w.gw.cli("flow flush all")
+    netlab.wait_for("no port is held", lambda: sum(p["ports_used"] for p in w.gw.json("nat show")["pools"]) == 0, 60)
+    netlab.counters_hold(w.gw)
+
+
+def request(gw, what):
+    """(status, body) of a GET, without a process for it."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(f"/run/sluice/{gw.instance}/api.sock")
+        s.sendall(f"GET {what} HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\r\n".encode())
+        got = b""
+        while chunk := s.recv(65536):
+            got += chunk
+    return int(got.split()[1]), got.partition(b"\r\n\r\n")[2]
+
+
+def test_no_save_in_the_midst(sized_gateway, tmp_path):
+    """A save would hold the change up for as long as its reader takes: it is refused, and the command waits until it is taken."""
+    w = sized_gateway
+    refused = False
+    for size in (400000, 12000) * 5:
+        resize(w, size, check=False)
+        if wait_for_step(w.gw, "wait" if size > 12000 else "copy"):
+            status, body = request(w.gw, "/v1/flows/save")
+            if status == 409:
+                refused = True
+                assert b"the tables are changing their size: try again in some seconds" in body
+                saved = w.gw.cli(["flow", "save", str(tmp_path / "f")])
+                assert re.search(r"\d+ flows, \d+ mappings", saved.stdout), saved.stdout
+        settled(w.gw, size)
+        if refused:
+            return
+    raise netlab.Failure("no change of size lasted long enough to be met")
+
+
 def test_killed_in_the_midst(sized_gateway):
     """kill -9 in every step of a change of size, and a new start: the tables are the old or the new ones, and whole."""
     w = sized_gateway

@@ -88,6 +88,51 @@ def test_a_wrong_word_in_the_fib_is_found_named_and_repaired(w, word):
     assert rounds(w, 2)["differences"] == a["differences"]
 
 
+VRFS = """ports:
+  r1: {mode: routed}
+  b1: {mode: routed}
+vrfs:
+  red: {table: 101, import: [{vrf: blue, prefixes: 203.0.113.0/24}]}
+  blue: {table: [102, 112]}
+interfaces:
+  r1: {port: r1, vrf: red, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  b1: {port: b1, vrf: blue, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+routes:
+  - {to: 198.18.0.0/15, via: 10.0.1.7, vrf: red}
+"""
+
+
+@pytest.fixture
+def vrfs(world):
+    """Two VRFs of the same addresses, each with kernel routes for the same prefixes, by other gateways."""
+    sw = world.ns("sw")
+    for name in ("r1", "b1"):
+        world.host(name, sw, name, addrs=["10.0.1.5/24"])
+    world.gw = world.start_switch(sw, VRFS)
+    world.gw.attached("r1", "b1")
+    for i in range(24):  # so many that the kernel is asked about some of each in every round
+        for table, netdev in ((101, "r1"), (102, "b1"), (112, "b1")):
+            sw.run(f"ip route add 198.51.{i}.0/24 via 10.0.1.{table - 96} dev {netdev} table {table} proto bgp")
+            sw.run(f"ip -6 route add 2001:db8:77:{i}::/64 via 2001:db8:1::{table} dev {netdev} table {table} proto bgp")
+    sw.run("ip route add 203.0.113.0/24 via 10.0.1.9 dev b1 table 112 proto bgp")
+    sw.run("ip route add 198.51.0.0/16 via 10.0.1.9 dev b1 table 112 proto bgp")
+    netlab.wait_for("the routes are known", lambda: len(world.gw.json("route show protocol bgp active")) >= 98)
+    return world
+
+
+def test_other_vrfs_are_compared_with_the_kernel_s_tables(vrfs):
+    w = vrfs
+    a = rounds(w, 3)
+    assert a["differences"] == 0 and a["last"]["asked"] >= 4
+    unheard(w, "ip route flush table 101 proto bgp")
+    netlab.wait_for("the audit has found it", lambda: audit(w)["differences"] > 0, timeout=200)
+    found = audit(w)["found"][0]
+    assert found["between"] == "kernel and rib" and found["vrf"] == "red" and found["rib"] == f"route {found['prefix']} of the kernel"
+    netlab.wait_for("the routes are gone", lambda: not [r for r in w.gw.json("route show vrf red table 101") if r["to"].startswith("198.51")])
+    assert len(w.gw.json("route show vrf blue table 102 protocol bgp")) == 48
+    assert "VRF red: the kernel has no" in w.gw.messages()
+
+
 def unheard(w, command):
     """The kernel's word of the change is taken away before sluiced reads it."""
     s = events_socket(w.gw.process.pid)

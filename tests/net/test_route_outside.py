@@ -86,7 +86,7 @@ def test_its_packets_do_not_follow_the_next_shorter_route(w, to, prefix, wide):
     route = w.gw.json(f"route show {prefix}")
     assert [(r["active"], r["type"], r["reason"], r["netdev"]) for r in route] == [(False, "outside", "its interface mgmt0 is not the switch's", "mgmt0")]
     assert [r["to"] for r in w.gw.json(f"route show inactive longer {prefix}")] == [prefix] and w.gw.json(f"route show active longer {prefix}") == []
-    assert f"outside {prefix} dev mgmt0 proto kernel" in w.gw.cli(f"route show {prefix}").stdout
+    assert f"outside {prefix} dev mgmt0 proto static" in w.gw.cli(f"route show {prefix}").stdout
     found = w.gw.json(f"route get {to}")
     assert found["verdict"] == "drop" and found["drop"] == "route_outside"
     assert found["text"] == f"{to} is dropped: the kernel's route {prefix} is not in force: its interface mgmt0 is not the switch's"

@@ -57,6 +57,7 @@ NOUN(iface_reconcile)
 NOUN(fdb_reconcile)
 NOUN(neighbor_reconcile)
 NOUN(route_reconcile)
+NOUN(vrf_host_reconcile)
 NOUN(nat_reconcile)
 NOUN(flow_reconcile)
 NOUN(resize_reconcile)
@@ -91,8 +92,9 @@ int datapath_reload(struct datapath *dp, const struct datapath_features *f, stru
 }
 
 static const char *const order[] = {
-	"control_reconcile", "vrf_reconcile",	   "iface_netdevs",   "port_reconcile", "vlan_reconcile", "iface_reconcile",
-	"fdb_reconcile",     "neighbor_reconcile", "route_reconcile", "nat_reconcile",	"flow_reconcile", "resize_reconcile",
+	"control_reconcile", "vrf_reconcile",  "iface_netdevs",	     "port_reconcile",	"vlan_reconcile",
+	"iface_reconcile",   "fdb_reconcile",  "neighbor_reconcile", "route_reconcile", "vrf_host_reconcile",
+	"nat_reconcile",     "flow_reconcile", "resize_reconcile",
 };
 
 #define STEPS (sizeof(order) / sizeof(order[0]))
@@ -364,8 +366,9 @@ static void test_half_of_the_flows_is_said_in_words(void **state)
 
 	m->settings.max_half = 4096;
 	assert_int_equal(apply(f, m, 0), -EINVAL);
-	assert_string_equal(f->errs.v[0].text, "is half of `flows` while sluiced runs; to make it 4096, write it into the configuration "
-					       "file and restart sluiced");
+	assert_string_equal(f->errs.v[0].text,
+			    "is half of `flows` while sluiced runs; to make it 4096, write it into the configuration "
+			    "file and restart sluiced");
 }
 
 /* An empty file is a good configuration, and seldom what was meant for a switch that has ports. */

@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/ecmp.h"
+
+const volatile __u8 cfg_inner;
 #include "nexthop.h"
 
 #define N_NH	  600

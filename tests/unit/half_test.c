@@ -90,13 +90,10 @@ static int setup(void **state)
 	stub_map_add(&flow_words6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_bucket), BUCKETS);
 	stub_map_add(&flows4, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow), BUCKETS * FLOW_SLOTS);
 	stub_map_add(&flows6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow6), BUCKETS * FLOW_SLOTS);
-	stub_map(flow_scratch);
+	stub_map(scratch);
 	stub_map(half_open);
-	stub_map(half_hand);
 	stub_map(half_turn);
-	stub_map(half_scratch);
 	stub_map(frag_datagrams);
-	stub_map(frag_scratch);
 	array_set(&flow_table, 0, &table);
 	array_set(&control, 0, &c);
 	array_set(&ifaces, LAN, &iface);
@@ -284,6 +281,78 @@ static void udp_waits_for_its_first_answer(void **state)
 	assert_int_equal(udp_back(1025, REMOTE), V_FORWARD);
 }
 
+static struct flow *udp_entry(unsigned sport)
+{
+	struct pkt p = packet(IPPROTO_UDP, HOST, sport, REMOTE, 53);
+
+	return flow_get(4, &p.t, IPPROTO_UDP, 0);
+}
+
+/* Places that are taken, and whether each is the one that its pair knows. */
+static unsigned noted(void)
+{
+	unsigned n = 0;
+
+	for (__u32 i = 0; i < LINES; i++)
+		for (int s = 0; s < HALF_SLOTS; s++) {
+			__u64 place = ((struct half_line *)bpf_map_lookup_elem(&half_open, &i))->slot[s];
+
+			if (!place)
+				continue;
+			assert_int_equal(half_reply(place)->half, i * HALF_SLOTS + s + 1);
+			n++;
+		}
+	return n;
+}
+
+/* One way UDP that is in use stays through a flood, by the same port; and its place is its own, so that an answer frees it. */
+static void steady_udp_is_spared(void **state)
+{
+	assert_int_equal(udp_out(1024, REMOTE), V_FORWARD); /* in use */
+	assert_int_equal(udp_out(1025, REMOTE), V_FORWARD); /* one packet */
+	stub_now_ns += SECOND;
+	assert_int_equal(udp_out(1026, REMOTE), V_FORWARD); /* two in a second */
+	assert_int_equal(udp_out(1026, REMOTE), V_FORWARD);
+	stub_now_ns += 3 * SECOND / 2;
+	assert_int_equal(udp_out(1024, REMOTE), V_FORWARD);
+	for (unsigned i = 0; i < 4 * PLACES; i++, stub_now_ns += SECOND / 100)
+		out(1030 + i % 40, SYN, 1, 0);
+	for (unsigned i = 0; i < 3 * PLACES; i++, stub_now_ns += SECOND / 100)
+		udp_out(1030 + i % 40, REMOTE + 1 + i);
+	assert_non_null(udp_entry(1024));
+	assert_null(udp_entry(1025));
+	assert_null(udp_entry(1026));
+	assert_int_equal(noted(), PLACES);
+	assert_int_equal(udp_out(1024, REMOTE), V_FORWARD);
+	assert_int_equal(udp_back(1024, REMOTE), V_FORWARD);
+	assert_int_equal(noted(), PLACES - 1);
+	/* One that has been silent for long gives way. */
+	assert_int_equal(udp_out(1029, REMOTE), V_FORWARD);
+	stub_now_ns += 3 * SECOND;
+	assert_int_equal(udp_out(1029, REMOTE), V_FORWARD);
+	stub_now_ns += 17 * SECOND;
+	for (unsigned i = 0; i < 2 * PLACES; i++, stub_now_ns += SECOND / 100)
+		udp_out(1030 + i % 40, REMOTE + 200 + i);
+	assert_null(udp_entry(1029));
+}
+
+/* A flood that comes again for each of its pairs has no more places than any other. */
+static void a_steady_flood_is_bounded(void **state)
+{
+	unsigned n = 0;
+
+	for (unsigned round = 0; round < 4; round++, stub_now_ns += 3 * SECOND)
+		for (unsigned i = 0; i < PLACES; i++)
+			assert_int_equal(udp_out(1024 + i, REMOTE), V_FORWARD);
+	assert_int_equal(noted(), PLACES);
+	for (unsigned i = 0; i < 2 * PLACES; i++, stub_now_ns += SECOND / 100)
+		out(1024 + i % 50, SYN, 1, 0);
+	for (unsigned i = 0; i < PLACES; i++)
+		n += udp_entry(1024 + i) != NULL;
+	assert_int_equal(n, LINES * HALF_SPARED);
+	assert_int_equal(noted(), PLACES);
+}
+
 /* The mapping serves another flow as well: it stays, and its port. */
 static void a_shared_mapping_stays(void **state)
 {
@@ -441,6 +510,8 @@ int main(void)
 		cmocka_unit_test_setup(picked_up_in_the_midst, setup),
 		cmocka_unit_test_setup(the_oldest_gives_way, setup),
 		cmocka_unit_test_setup(udp_waits_for_its_first_answer, setup),
+		cmocka_unit_test_setup(steady_udp_is_spared, setup),
+		cmocka_unit_test_setup(a_steady_flood_is_bounded, setup),
 		cmocka_unit_test_setup(a_shared_mapping_stays, setup),
 		cmocka_unit_test_setup(ports_of_who_waits, setup),
 		cmocka_unit_test_setup(no_port_of_the_established, setup),

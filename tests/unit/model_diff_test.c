@@ -32,6 +32,16 @@ static const struct diff_row rows[] = {
 	 "- route 10.0.0.0/8 type blackhole\n"
 	 "~ route 10.1.0.0/16 metric 5 type blackhole -> prohibit\n"
 	 "+ route 10.0.0.0/8 vrf red distance 20 type blackhole\n"},
+	/* Another order is no change; what is equal is found wherever it stands. */
+	{"routes in another order",
+	 "routes:\n- {to: 10.0.0.0/8, type: blackhole}\n- {to: 10.1.0.0/16, type: blackhole}\n- {to: 10.2.0.0/16, type: "
+	 "blackhole}\n"
+	 "- {to: 10.3.0.0/16, type: blackhole}\n- {to: \"2001:db8::/32\", type: blackhole}\n",
+	 "routes:\n- {to: 10.3.0.0/16, type: blackhole}\n- {to: \"2001:db8::/32\", type: blackhole}\n"
+	 "- {to: 10.1.0.0/16, type: prohibit}\n- {to: 10.9.0.0/16, type: blackhole}\n- {to: 10.0.0.0/8, type: blackhole}\n",
+	 "- route 10.2.0.0/16 type blackhole\n"
+	 "~ route 10.1.0.0/16 type blackhole -> prohibit\n"
+	 "+ route 10.9.0.0/16 type blackhole\n"},
 	{"nexthops",
 	 "interfaces: {v: {vlan: 1, addresses: [10.0.0.1/24]}}\nroutes: [{to: 10.1.0.0/16, via: [10.0.0.2, 10.0.0.3]}]\n",
 	 "interfaces: {v: {vlan: 1, addresses: [10.0.0.1/24]}}\n"

@@ -233,10 +233,10 @@ static char (*host_addr(const struct prefix *p))[PREFIX_TEXT]
 	return NULL;
 }
 
-int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *p, bool noprefixroute, struct errs *errs)
+int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *p, uint32_t metric, struct errs *errs)
 {
 	assert_int_equal(ifindex, 101);
-	assert_true(noprefixroute);
+	assert_int_equal(metric, NL_NO_PREFIX_ROUTE);
 	for (int i = 0; !host_addr(p) && i < 8; i++)
 		if (!host_addrs[i][0])
 			prefix_text(p, host_addrs[i]);
@@ -442,7 +442,7 @@ static struct flow entry(const struct flow_key4 *key)
 static void drop_mapping(const struct nat_mapping_key *k)
 {
 	struct nat_mapping m;
-	uint32_t i = nattab_find(&sw.nat->tab, k, &m), word;
+	uint32_t i = nattab_lookup(&sw.nat->tab, k, &m), word;
 
 	if (i != NATTAB_NONE && nattab_read(&sw.nat->tab, i, &m, &word))
 		nattab_end(&sw.nat->tab, i, word, flow_now_ns());
@@ -484,7 +484,7 @@ static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, flow_now_ns()), 0);
 	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, flow_now_ns()), 0);
 	drop_mapping(&m.inside);
-	assert_int_equal(nattab_insert(&sw.nat->tab, &m, flow_now_ns()), 0);
+	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
 	nat_ports(sw.nat, slot, nat_class(proto))->used[5000 / 64] |= 1ull << 5000 % 64;
 }
 
@@ -620,10 +620,10 @@ static void flows_of_a_gone_vrf_end(void **state)
 	struct flow f, r;
 
 	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
-	assert_int_not_equal(nattab_find(&sw.nat->tab, &k, &m), NATTAB_NONE);
+	assert_int_not_equal(nattab_lookup(&sw.nat->tab, &k, &m), NATTAB_NONE);
 	drop_mapping(&k);
 	m.out_vrf = 3;
-	assert_int_equal(nattab_insert(&sw.nat->tab, &m, flow_now_ns()), 0);
+	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
 	f = entry(&forward_key);
 	r = entry(&reply_key);
 	drop_entry(&forward_key);

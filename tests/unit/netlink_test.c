@@ -87,7 +87,7 @@ static int veth_up(const char *address)
 
 	assert_int_equal(netlink_link_set(nl, i, true, NULL, 0, &errs), 0);
 	assert_int_equal(netlink_link_set(nl, if_nametoindex("sw10"), true, NULL, 0, &errs), 0);
-	assert_int_equal(netlink_addr_add(nl, i, &p, false, &errs), 0);
+	assert_int_equal(netlink_addr_add(nl, i, &p, 0, &errs), 0);
 	return i;
 }
 
@@ -183,10 +183,10 @@ static void addresses_test(void **state)
 
 	assert_int_equal(netlink_link_set(nl, i, true, NULL, 0, &errs), 0);
 	for (int again = 0; again < 2; again++) {
-		assert_int_equal(netlink_addr_add(nl, i, &v4, false, &errs), 0);
-		assert_int_equal(netlink_addr_add(nl, i, &v6, false, &errs), 0);
-		assert_int_equal(netlink_addr_add(nl, i, &quiet, true, &errs), 0);
-		assert_int_equal(netlink_addr_add(nl, i, &p2p, false, &errs), 0);
+		assert_int_equal(netlink_addr_add(nl, i, &v4, 0, &errs), 0);
+		assert_int_equal(netlink_addr_add(nl, i, &v6, 0, &errs), 0);
+		assert_int_equal(netlink_addr_add(nl, i, &quiet, NL_NO_PREFIX_ROUTE, &errs), 0);
+		assert_int_equal(netlink_addr_add(nl, i, &p2p, 0, &errs), 0);
 	}
 	expect_contains("inet 10.1.0.1/24 brd 10.1.0.255 scope global vlan10", "ip -o addr show vlan10");
 	expect_contains("inet6 2001:db8::1/64 scope global", "ip -o addr show vlan10");
@@ -200,7 +200,7 @@ static void addresses_test(void **state)
 	}
 	assert_null(strstr(output("ip -o addr show vlan10"), "10.1.0.1"));
 	assert_null(strstr(output("ip -o addr show vlan10"), "2001:db8::1"));
-	assert_int_equal(netlink_addr_add(nl, 9999, &v4, false, &errs), -ENODEV);
+	assert_int_equal(netlink_addr_add(nl, 9999, &v4, 0, &errs), -ENODEV);
 }
 
 static void ipv4_routes_test(void **state)

@@ -148,7 +148,10 @@ static const struct param route_show[] = {
 	{.key = "vrf", .value = "NAME", .json = "?vrf"},
 	{.key = "table", .value = "N", .json = "?table", .type = VALUE_NUMBER, .help = "of the kernel"},
 	{.key = "protocol", .value = "NAME", .json = "?protocol", .help = "static, connected, local, nat, bgp, bird, kernel …"},
-	{.key = "type", .value = "TYPE", .json = "?type", .choices = "unicast local broadcast blackhole unreachable prohibit host outside"},
+	{.key = "type",
+	 .value = "TYPE",
+	 .json = "?type",
+	 .choices = "unicast local broadcast blackhole unreachable prohibit host outside"},
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
 	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
 	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},
@@ -186,6 +189,33 @@ static const struct param interface_show[] = {
 	{.key = "vlan", .value = "ID", .json = "?vlan", .type = VALUE_NUMBER},
 	{.key = "state", .value = "up|down", .json = "?state", .choices = "up down"},
 	PAGE,
+	END,
+};
+
+static const struct param interface_get[] = {
+	{.value = "NAME", .json = "?name", .flags = PARAM_REQUIRED, .names = "/v1/interfaces"},
+	END,
+};
+
+static const struct param vrf_show[] = {
+	{.value = "NAME", .json = "?name", .names = "/v1/vrfs"},
+	END,
+};
+
+static const struct param vrf_get[] = {
+	{.value = "NAME", .json = "?name", .flags = PARAM_REQUIRED, .names = "/v1/vrfs"},
+	END,
+};
+
+static const struct param nexthop_get[] = {
+	{.value = "ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
+	END,
+};
+
+static const struct param neighbor_get[] = {
+	{.value = "ADDR", .json = "?address", .flags = PARAM_REQUIRED},
+	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs"},
 	END,
 };
 
@@ -456,11 +486,13 @@ const struct command commands[] = {
 	DELETE("vlan delete", "/v1/vlans", vlan_delete, "take a VLAN off the list"),
 
 	GET("interface show", "/v1/interfaces", print_interfaces, interface_show, "L3 interfaces and their addresses"),
+	GET("interface get", "/v1/interfaces", print_interfaces, interface_get, "one of them"),
 	ADD("interface add", "/v1/interfaces", interface_add, "make a VLAN or a routed port a gateway",
 	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
 	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
 
-	GET("vrf show", "/v1/vrfs", print_vrfs, NULL, "routing domains, their tables, interfaces, imports"),
+	GET("vrf show", "/v1/vrfs", print_vrfs, vrf_show, "routing domains, their tables, interfaces, imports"),
+	GET("vrf get", "/v1/vrfs", print_vrfs, vrf_get, "one of them"),
 	{.path = "vrf add",
 	 .method = "POST",
 	 .url = "/v1/vrfs",
@@ -495,6 +527,7 @@ const struct command commands[] = {
 	GET("route audit", "/v1/routes/audit", print_audit, NULL, "whether FIB, RIB and kernel say the same; what differed"),
 
 	GET("nexthop show", "/v1/nexthops", print_nexthops, nexthop_show, "gateways, their state and counters"),
+	GET("nexthop get", "/v1/nexthops", print_nexthops, nexthop_get, "one of them, or those of a gateway"),
 	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
 	   "no new connections by it; those that NAT tracks stay"),
 	DO("nexthop undrain", "/v1/nexthops/undrain", run_request, print_members, nexthop_drain, "new connections by it again"),
@@ -536,6 +569,12 @@ const struct command commands[] = {
 	 .params = flow_list,
 	 .help = "tracked connections",
 	 .example = "sluice flow list proto tcp and dst 10.0.0.0/8 and state established"},
+	{.path = "flow show",
+	 .method = "GET",
+	 .url = "/v1/flows",
+	 .run = run_flows,
+	 .params = flow_list,
+	 .help = "the same as `flow list`"},
 	{.path = "flow count",
 	 .method = "GET",
 	 .url = "/v1/flows/count",
@@ -582,6 +621,7 @@ const struct command commands[] = {
 	DO("fdb flush", "/v1/fdb/flush", run_request, print_members, fdb_flush, "forget learned stations"),
 
 	GET("neighbor show", "/v1/neighbors", print_neighbors, neighbor_show, "neighbours, as the kernel knows them"),
+	GET("neighbor get", "/v1/neighbors", print_neighbors, neighbor_get, "one of them, on each interface that has it"),
 	ADD("neighbor add", "/v1/neighbors", neighbor_add, "a neighbour that is not asked for",
 	    "sluice neighbor add 10.0.10.7 mac 02:00:00:00:00:07 dev vlan10"),
 	DELETE("neighbor delete", "/v1/neighbors", neighbor_delete, "take a static neighbour away"),

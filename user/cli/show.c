@@ -86,7 +86,7 @@ void print_interfaces(const json_t *answer)
 	const char *next;
 	const json_t *rows = page_rows(answer, "interfaces", &next);
 
-	table_print(rows, columns, N(columns), "no interfaces: sluice interface add NAME vlan ID address ADDR/LEN");
+	table_print(rows, columns, N(columns), "no interfaces");
 	print_next(next);
 }
 
@@ -150,7 +150,13 @@ static void print_hop(const json_t *hop)
 
 #define MAIN_TABLE 254
 
-/* In the manner of `ip route`: one line a route, `nexthop` lines under one that has several. */
+static long long member(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+/* In the manner of `ip route`: one line a route, `nexthop` lines under one that has several. Administrative distance and metric
+ * as routers write them: [20/0]. */
 void print_route(const json_t *r)
 {
 	const json_t *hops = json_object_get(r, "nexthops"), *hop;
@@ -168,8 +174,10 @@ void print_route(const json_t *r)
 	else if (*text_of(r, "netdev"))
 		printf(" dev %s", text_of(r, "netdev"));
 	printf(" proto %s", text_of(r, "protocol"));
-	if (json_integer_value(json_object_get(r, "metric")))
-		printf(" metric %lld", (long long)json_integer_value(json_object_get(r, "metric")));
+	if (json_object_get(r, "distance"))
+		printf(" [%lld/%lld]", member(r, "distance"), member(r, "metric"));
+	if (member(r, "mtu"))
+		printf(" mtu %lld", member(r, "mtu"));
 	if (json_integer_value(json_object_get(r, "table")) != MAIN_TABLE && json_object_get(r, "table"))
 		printf(" table %lld", (long long)json_integer_value(json_object_get(r, "table")));
 	if (*vrf && strcmp(vrf, "default") != 0)
@@ -507,6 +515,15 @@ static long long routes_of(const json_t *answer, const char *key)
 	return (long long)json_integer_value(json_object_get(json_object_get(answer, "routes"), key));
 }
 
+static void print_loop(const json_t *loop)
+{
+	const json_t *cpu = json_object_get(loop, "cpu"), *blocked = json_object_get(loop, "blocked");
+
+	printf("%-16s %lld turns, the longest %.1f ms on the processor (%s), %.1f ms in all (%s)\n", "event loop",
+	       member(loop, "turns"), json_real_value(json_object_get(cpu, "max_ms")), text_of(cpu, "longest"),
+	       json_real_value(json_object_get(blocked, "max_ms")), text_of(blocked, "longest"));
+}
+
 void print_status(const json_t *answer)
 {
 	const json_t *config = json_object_get(answer, "config"), *last = json_object_get(answer, "last_change"), *e;
@@ -536,6 +553,7 @@ void print_status(const json_t *answer)
 	if (json_integer_value(json_object_get(answer, "netlink_resyncs")))
 		printf("%-16s %lld times\n", "netlink overran",
 		       (long long)json_integer_value(json_object_get(answer, "netlink_resyncs")));
+	print_loop(json_object_get(answer, "loop"));
 	print_indented("datapath", json_object_get(answer, "datapath"), 0);
 	printf("%-16s %s\n", "errors", json_array_size(errors) ? "" : "none");
 	json_array_foreach (errors, i, e)

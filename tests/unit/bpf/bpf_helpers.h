@@ -14,6 +14,7 @@
 #include <linux/bpf.h>
 
 #define SEC(name)
+#define barrier_var(var)  __asm__ volatile("" : "+r"(var))
 #define __uint(name, val) int(*name)[val]
 #define __type(name, val) typeof(val) *name
 

@@ -1,0 +1,220 @@
+"""The host's own answers in VRFs with the very same addresses: each leaves by the VRF that it was asked in."""
+import json
+import re
+import socket
+
+import pytest
+
+import talk
+
+PORTS = ["r1", "b1", "d1", "v1"]
+CONFIG = """ports:
+  r1: {mode: routed}
+  b1: {mode: routed}
+  d1: {mode: routed}
+  v1: {mode: access, vlan: 10}
+vrfs:
+  red: {table: 101}
+  blue: {table: [102, 112]}
+  green: {table: 103, import: [{vrf: default, prefixes: [192.0.2.0/24]}]}
+interfaces:
+  r1: {port: r1, vrf: red, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  b1: {port: b1, vrf: blue, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  d1: {port: d1, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  vlan10: {vlan: 10, vrf: green, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+routes:
+""" + "".join("  - {to: %s, via: '%s', vrf: %s}\n" % (to, via, vrf) for vrf in ("red", "blue", "default", "green")
+              for to, via in (("198.51.100.0/24", "10.0.1.5"), ("2001:db8:77::/48", "2001:db8:1::5")))
+# What each host has: a neighbour of the gateway, and somebody behind it.
+NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
+GATEWAY = {4: "10.0.1.1", 6: "2001:db8:1::1"}
+AF = {4: socket.AF_INET, 6: socket.AF_INET6}
+SWITCHES = ("ipv4/fwmark_reflect", "ipv4/tcp_fwmark_accept", "ipv6/fwmark_reflect")
+
+
+def rules(w):
+    return [json.loads(w.sw.run(f"ip -j {f} rule show").stdout) for f in ("-4", "-6")]
+
+
+def marked(w):
+    return [r for family in rules(w) for r in family if "fwmark" in r]
+
+
+def switches(w):
+    return [w.sw.run(f"cat /proc/sys/net/{s}").stdout.strip() for s in SWITCHES]
+
+
+@pytest.fixture(scope="module")
+def net(shared_world):
+    w, sw = shared_world, shared_world.ns("sw")
+    for name in PORTS:
+        h = w.host(name, sw, name, addrs=[f"{NEAR[4]}/24", f"{NEAR[6]}/64", f"{FAR[4]}/32", f"{FAR[6]}/128"], gw=[GATEWAY[4], GATEWAY[6]])
+        h.sysctl("net.ipv6.conf.all.forwarding", 0)
+    w.before = (rules(w), switches(w))
+    w.gw = w.start_switch(sw, CONFIG)
+    w.gw.attached(*PORTS)
+    return w
+
+
+@pytest.fixture
+def w(net):
+    yield net
+    net.gw.cli(["apply", net.write("again.yaml", CONFIG)])
+
+
+def pings(w, name, family, source):
+    return w.namespaces[name].ping(GATEWAY[family], extra=f"-I {source[family]}")[1]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("source", [NEAR, FAR], ids=["near", "far"])
+def test_ping_of_the_gateway_in_each_vrf(w, family, source):
+    """Every host gets its own answers, and nobody else's."""
+    for name in PORTS:
+        others = {n: w.namespaces[n].sniff("eth0") for n in PORTS if n != name}
+        try:
+            assert pings(w, name, family, source) == 3, name
+            want = socket.inet_pton(AF[family], GATEWAY[family]) + socket.inet_pton(AF[family], source[family])
+            assert {n: len([f for f in s.matching(want, 0.05) if f[12:14] != b"\x08\x06"]) for n, s in others.items()} == dict.fromkeys(others, 0)
+        finally:
+            for s in others.values():
+                s.close()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("source", [NEAR, FAR], ids=["near", "far"])
+def test_tcp_to_the_gateway_in_each_vrf(w, family, source):
+    """One listener of the host's; connections at once out of all VRFs, from the same address and port."""
+    with w.sw.socket(AF[family]) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("::" if family == 6 else "0.0.0.0", 9000))
+        server.listen(8)
+        for name in PORTS:
+            with w.namespaces[name].socket(AF[family]) as client:
+                client.bind((source[family], 0))
+                client.settimeout(5)
+                client.connect((GATEWAY[family], 9000))
+                peer, address = server.accept()
+                with peer:
+                    peer.settimeout(5)
+                    assert address[0] == source[family]
+                    for here, there in ((client, peer), (peer, client)):
+                        t, got = talk.Thread(lambda a=here: a.sendall(bytes(200000))), 0
+                        while got < 200000:
+                            got += len(there.recv(65536))
+                        t.join()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_nobody_listens(w, family):
+    """The reset finds back as well."""
+    for name in PORTS:
+        with w.namespaces[name].socket(AF[family]) as client, pytest.raises(ConnectionRefusedError):
+            client.settimeout(3)
+            client.bind((FAR[family], 0))
+            client.connect((GATEWAY[family], 9001))
+
+
+def test_link_local_answers(w):
+    """They have no VRF, but an interface."""
+    for name in PORTS:
+        h = w.namespaces[name]
+        netdev = "vlan10" if name == "v1" else name
+        there = re.search(r"fe80::[0-9a-f:]+", w.sw.run(f"ip -6 addr show dev {netdev} scope link").stdout)[0]
+        assert h.ping(f"{there}%eth0")[1] == 3, name
+
+
+def test_nothing_leaves_by_another_vrf(w):
+    """A source that its own VRF has no route to, but the default VRF has: the answer is nobody's; but where the VRF imports it."""
+    w.d1.addr("eth0", "192.0.2.9/32")
+    for name in ("r1", "v1"):
+        w.namespaces[name].addr("eth0", "192.0.2.9/32")
+    w.gw.cli("route add 192.0.2.0/24 via 10.0.1.5")
+    try:
+        with w.d1.sniff("eth0") as s:
+            want = bytes([10, 0, 1, 1, 192, 0, 2, 9])
+            w.r1.ping(GATEWAY[4], count=2, extra="-I 192.0.2.9")
+            assert s.matching(want, 0.2) == []
+            w.v1.ping(GATEWAY[4], count=2, extra="-I 192.0.2.9")
+            assert len(s.matching(want, 0.2)) == 2
+    finally:
+        w.gw.cli("route delete 192.0.2.0/24")
+        for name in ("d1", "r1", "v1"):
+            w.namespaces[name].run("ip addr del 192.0.2.9/32 dev eth0")
+
+
+@pytest.mark.parametrize("rp_filter", [1, 2])
+def test_with_the_kernel_s_own_check_of_the_reverse_path(w, rp_filter):
+    """It looks into the VRF's tables for sources that no other table has."""
+    w.sw.sysctl("net.ipv4.conf.all.rp_filter", rp_filter)
+    try:
+        w.gw.cli("route delete 198.51.100.0/24")
+        assert [pings(w, name, 4, FAR) for name in ("r1", "b1", "v1")] == [3, 3, 3]
+    finally:
+        w.sw.sysctl("net.ipv4.conf.all.rp_filter", 0)
+
+
+def test_an_interface_changes_its_vrf(w):
+    text = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
+    w.gw.cli(["apply", w.write("other.yaml", text)])
+    for name in PORTS:
+        assert pings(w, name, 4, NEAR) == 3 and pings(w, name, 6, FAR) == 3, name
+
+
+def test_the_kernel_s_tables(w):
+    have = w.sw.run("ip route show table 102 proto 83").stdout
+    assert "10.0.1.0/24 dev b1" in have and "198.51.100.0/24 via 10.0.1.5 dev b1" in have
+    assert "10.0.1.0/24" not in w.sw.run("ip route show table main proto 83").stdout
+    found = [[(r.get("table", r.get("action")), r.get("dst")) for r in family if r.get("fwmark") == mark] for family in rules(w)
+             for mark in sorted({r["fwmark"] for r in family if "fwmark" in r})]
+    assert sorted([t for t, _ in x] for x in found) == sorted([
+        ["101", "unreachable"], ["102", "112", "unreachable"], ["103", "main", "unreachable"],
+        ["main", "101", "unreachable"], ["main", "102", "112", "unreachable"], ["main", "103", "main", "unreachable"]])
+    assert all(r["protocol"] == "83" for r in marked(w)) and switches(w) == ["1"] * 3
+
+
+def test_without_a_table_and_again(w):
+    plain = CONFIG.replace("red: {table: 101}", "red: {}").replace("table: [102, 112]", "").replace("table: 103, ", "")
+    w.gw.cli(["apply", w.write("plain.yaml", plain)])
+    assert marked(w) == [] and switches(w) == w.before[1]
+    assert "10.0.1.0/24" not in w.sw.run("ip route show table 101", check=False).stdout
+    w.gw.cli(["apply", w.write("again.yaml", CONFIG)])
+    assert pings(w, "b1", 4, FAR) == 3 and len(marked(w)) == 19
+
+
+def test_what_others_have_set_stays(w):
+    """A rule with the same kind of mark, and a switch that was on."""
+    plain = CONFIG.replace("red: {table: 101}", "red: {}").replace("table: [102, 112]", "").replace("table: 103, ", "")
+    w.gw.cli(["apply", w.write("plain.yaml", plain)])
+    w.sw.sysctl("net.ipv4.fwmark_reflect", 1)
+    w.sw.run("ip rule add fwmark 0x1000000/0xff000000 lookup 77 pref 5")
+    try:
+        w.gw.cli(["apply", w.write("again.yaml", CONFIG)])
+        assert "0x1000000" not in {r["fwmark"] for r in marked(w) if r["priority"] != 5}
+        assert pings(w, "r1", 4, FAR) == 3
+        w.gw.cli(["apply", w.write("plain.yaml", plain)])
+        assert [r["priority"] for r in marked(w)] == [5] and switches(w) == ["1", "0", "0"]
+    finally:
+        w.sw.run("ip rule del pref 5")
+        w.sw.sysctl("net.ipv4.fwmark_reflect", 0)
+
+
+def test_a_restart_and_the_end(w):
+    """Another life has the same marks, and the rules of a VRF that went meanwhile go; with the instance all of it goes."""
+    was = rules(w)
+    w.gw.stop(9)
+    assert pings(w, "r1", 4, FAR) == 3
+    w.gw.start()
+    assert rules(w) == was and pings(w, "b1", 6, FAR) == 3
+    w.gw.stop()
+    text = "".join(x for x in CONFIG.splitlines(True) if "red" not in x)
+    with open(w.gw.config, "w") as f:
+        f.write(text)
+    w.gw.start()
+    assert not [r for r in marked(w) if r.get("table") == "101"] and len(marked(w)) == 14 and pings(w, "b1", 4, FAR) == 3
+    w.gw.destroy()
+    assert (rules(w), switches(w)) == w.before
+    with open(w.gw.config, "w") as f:
+        f.write(CONFIG)
+    w.gw.start()
+    w.gw.attached(*PORTS)
