@@ -69,6 +69,8 @@ __noinline_global __u64 neighbor_find(struct pkt *p, __u32 iface, const struct a
 		return 0;
 	if (pkt_now(p) - READ_ONCE(n->used_ns) > NEIGHBOR_USED_NS)
 		WRITE_ONCE(n->used_ns, pkt_now(p));
+	if (!HOOK_XDP)
+		return mac_word(n->mac);
 	f = neighbor_found_slot(iface, &key.addr);
 	if (f) {
 		f->addr = key.addr;
@@ -83,7 +85,7 @@ __noinline_global __u64 neighbor_find(struct pkt *p, __u32 iface, const struct a
 /* The MAC of a station that answers; 0: it does not, or nobody knows. */
 static __always_inline __u64 neighbor_mac(struct pkt *p, __u32 iface, const struct addr *a)
 {
-	struct neighbor_found *f = neighbor_found_slot(iface, a);
+	struct neighbor_found *f = HOOK_XDP ? neighbor_found_slot(iface, a) : NULL;
 
 	if (likely(f && f->iface == iface && addr_equal(&f->addr, a) && f->epoch == p->epoch &&
 		   f->second == pkt_now(p) >> NEIGHBOR_FOUND_SHIFT))

@@ -122,9 +122,9 @@ def test_both_ways_say_the_same(switch, seed):
     for _ in range(150):
         port, data = frame(rng)
         switch.forget()
-        full = send(switch, "tc", port, data)
-        switch.forget()
         short = send(switch, "xdp", port, data)
+        switch.forget()
+        full = send(switch, "tc", port, data)
         told = f"{data.hex()} into {port}\n{full.words()}\n{short.words()}"
         if short.verdict == bpf.XDP_REDIRECT:
             forwarded += 1
