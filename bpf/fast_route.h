@@ -14,7 +14,6 @@
 #include "neighbor.h"
 #include "port.h"
 #include "route.h"
-#include "tunnel.h"
 
 /* Nothing that route_martians4() or route_lookup() has a word about, by its first byte: not 0, not 127, below 224, and not
  * link-local. */

@@ -107,6 +107,8 @@ struct ctx_head4 {
 #define DO_MSS	    (1 << 4) /* TCP MSS option := at most `mss` */
 #define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer addresses := those of `to`, quoted tuple := `inner_to`; no deltas needed */
 
+#define TUNNEL_VXLAN_PORT 4789 /* RFC 7348 8: whose payload may choose the way, see `inner` */
+
 struct pkt {
 	/* ---- entry */
 	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */

@@ -11,13 +11,12 @@
 #include "pkt.h"
 #include "parse.h"
 
-#define TUNNEL_VXLAN_PORT 4789
-#define TUNNEL_VXLAN_I	  0x08 /* the network identifier is valid */
-#define TUNNEL_GRE_CSUM	  0x8000
-#define TUNNEL_GRE_ROUTE  0x4000
-#define TUNNEL_GRE_KEY	  0x2000
-#define TUNNEL_GRE_SEQ	  0x1000
-#define TUNNEL_GRE_VER	  0x0007
+#define TUNNEL_VXLAN_I	 0x08 /* the network identifier is valid */
+#define TUNNEL_GRE_CSUM	 0x8000
+#define TUNNEL_GRE_ROUTE 0x4000
+#define TUNNEL_GRE_KEY	 0x2000
+#define TUNNEL_GRE_SEQ	 0x1000
+#define TUNNEL_GRE_VER	 0x0007
 
 struct tunnel_eth {
 	__u8 macs[2 * ETH_ALEN];
