@@ -185,6 +185,8 @@ int flow_open(struct sw *sw, struct errs *errs)
 	flows->sw = sw;
 	for (int i = 0; !err && i < 2; i++)
 		err = tab_open(sw, &flows->tab[i], i ? 6 : 4);
+	for (int i = 0; !err && i < 2; i++) /* of a sluiced that was killed */
+		flowtab_free_locks(&flows->tab[i]);
 	if (!err)
 		err = flow_age_open(flows);
 	if (!err)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include "flowtab.h"
 
 #define LOCK_TRIES 100000
@@ -211,6 +212,32 @@ int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uin
 	err = insert_locked(t, &at, key, f, stamp(now_ns));
 	__atomic_store_n(lock, 0, __ATOMIC_SEQ_CST);
 	return err;
+}
+
+#define LOCK_LOOKS 50 /* a ms each */
+
+bool flowtab_free_lock(uint32_t *lock, uint32_t held)
+{
+	struct timespec ms = {.tv_nsec = 1000000};
+	uint32_t was = __atomic_load_n(lock, __ATOMIC_RELAXED), now = was;
+
+	for (int i = 0; i < LOCK_LOOKS; i++) {
+		if (!(now & held) || now != was)
+			return false;
+		nanosleep(&ms, NULL);
+		now = __atomic_load_n(lock, __ATOMIC_RELAXED);
+	}
+	return __atomic_compare_exchange_n(lock, &was, was & ~held, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+unsigned flowtab_free_locks(struct flowtab *t)
+{
+	unsigned n = 0;
+
+	for (uint32_t b = 0; b < t->n / FLOW_SLOTS; b++)
+		if (__atomic_load_n(&t->bucket[b].lock, __ATOMIC_RELAXED))
+			n += flowtab_free_lock(&t->bucket[b].lock, 1);
+	return n;
 }
 
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns)

@@ -50,6 +50,12 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 void flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns);
+/* Gives back the locks that a sluiced held when it was killed; else what hashes to their buckets would be refused from then on.
+ * To be called by who takes the table over, before it inserts. How many there were. */
+unsigned flowtab_free_locks(struct flowtab *t);
+/* Frees a lock, whose bit `held` says so, if nobody works under it: it is held for longer than anything takes. The data plane
+ * lets go after microseconds, or, where a hypervisor has stopped its CPU, after that; 50 ms are waited. */
+bool flowtab_free_lock(uint32_t *lock, uint32_t held);
 /* Ends the entry whose word was `word`; its slot is free again after the grace period. False: it had ended. */
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns);
 

@@ -200,8 +200,10 @@ int nat_open(struct sw *sw, struct errs *errs)
 	else
 		err = nattab_open(&nat->tab, table_get(sw->dp, "flow_table"), table_get(sw->dp, "nat_words"),
 				  table_get(sw->dp, "nat_mappings"), table_get(sw->dp, "nat_ways"));
-	if (!err)
+	if (!err) {
+		nattab_free_locks(&nat->tab);
 		err = read_back(nat, sw->control);
+	}
 	for (size_t i = 0; i < nat->n_rules; i++)
 		nat->rules[i].alive = true;
 	if (!err)

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
+#include "flowtab.h"
 #include "nattab.h"
 #include "table.h"
 
@@ -288,6 +289,16 @@ int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns)
 	err = insert_locked(t, &at, m, stamp(now_ns));
 	__atomic_fetch_add(lock, NAT_LOCK_STEP - NAT_LOCK_HELD, __ATOMIC_SEQ_CST);
 	return err;
+}
+
+unsigned nattab_free_locks(struct nattab *t)
+{
+	unsigned n = 0;
+
+	for (uint32_t b = 0; b < t->n / NAT_SLOTS; b++)
+		if (__atomic_load_n(&t->bucket[b].lock, __ATOMIC_RELAXED) & NAT_LOCK_HELD)
+			n += flowtab_free_lock(&t->bucket[b].lock, NAT_LOCK_HELD);
+	return n;
 }
 
 /* ---- ending */

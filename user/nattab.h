@@ -38,6 +38,8 @@ uint32_t nattab_way(const struct nat_mapping *m);
 
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
+/* See flowtab_free_locks(). */
+unsigned nattab_free_locks(struct nattab *t);
 /* Ends the mapping whose word was `word`; its slot is free again after the grace period. False: it had ended. */
 bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, uint64_t now_ns);
 

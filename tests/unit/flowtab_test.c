@@ -182,6 +182,17 @@ static void recent_counts_are_read(void **state)
 	assert_int_equal(got.recent, 0);
 }
 
+/* Whoever was killed with a lock in his hands refuses nobody any more. */
+static void locks_of_the_dead_are_free(void **state)
+{
+	for (uint32_t b = 0; b < tab[0].n / FLOW_SLOTS; b++)
+		tab[0].bucket[b].lock = b % 32 == 3;
+	assert_int_equal(flowtab_free_locks(&tab[0]), (tab[0].n / FLOW_SLOTS + 28) / 32);
+	for (uint32_t b = 0; b < tab[0].n / FLOW_SLOTS; b++)
+		assert_int_equal(tab[0].bucket[b].lock, 0);
+	assert_int_equal(flowtab_free_locks(&tab[0]), 0);
+}
+
 /* A slot that ended is nobody's for the grace period, and then the next one's; a key comes back at once, elsewhere. */
 static void ended_slots_wait(void **state)
 {
@@ -342,9 +353,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same), TEST(fills_before_it_refuses), TEST(most_stand_in_two_slots),
-		TEST(recent_counts_are_read),	TEST(ended_slots_wait),	       TEST(a_clock_ahead_ends_nothing_early),
-		TEST(the_same_key_never_twice), TEST(readers_see_their_own),
+		TEST(both_sides_find_the_same),		TEST(fills_before_it_refuses),	  TEST(most_stand_in_two_slots),
+		TEST(recent_counts_are_read),		TEST(locks_of_the_dead_are_free), TEST(ended_slots_wait),
+		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice),	  TEST(readers_see_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,6 +173,18 @@ static void end_by_sluiced(uint32_t i)
 	assert_false(nattab_end(&tab, at, word, stub_now_ns));
 }
 
+/* What else the lock's word says stays: how many were inserted, and whether some stand in the second bucket. */
+static void a_lock_of_the_dead_is_free(void **state)
+{
+	uint32_t *lock = &tab.bucket[1].lock, was = 5 * NAT_LOCK_STEP | NAT_LOCK_SPILLED;
+
+	*lock = was | NAT_LOCK_HELD;
+	assert_int_equal(nattab_free_locks(&tab), 1);
+	assert_int_equal(*lock, was);
+	assert_int_equal(nattab_free_locks(&tab), 0);
+	assert_int_equal(*lock, was);
+}
+
 /* Neither its source nor its port leads there any more; its slot is nobody's for the grace period. */
 static void ended_slots_wait(void **state)
 {
@@ -294,8 +306,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same), TEST(fills_before_it_refuses),	  TEST(ended_slots_wait),
-		TEST(a_way_leads_to_its_own),	TEST(a_look_that_is_out_of_date), TEST(the_same_source_never_twice),
+		TEST(both_sides_find_the_same),	   TEST(fills_before_it_refuses),
+		TEST(a_lock_of_the_dead_is_free),  TEST(ended_slots_wait),
+		TEST(a_way_leads_to_its_own),	   TEST(a_look_that_is_out_of_date),
+		TEST(the_same_source_never_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
