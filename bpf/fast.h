@@ -201,7 +201,10 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 		f = fast_find4(p, &h);
 	if (f)
 		return fast_flow4(ctx, p, head, off, &h, f);
-	if (!HOOK_XDP || cfg_resize || !fast_route4(p, head, &h))
+	if (cfg_resize)
+		return V_NEXT;
+	p->flags |= PKT_F_NO_FLOW;
+	if (!HOOK_XDP || !fast_route4(p, head, &h))
 		return V_NEXT;
 	p->todo = DO_L2;
 	return V_FORWARD;

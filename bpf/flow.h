@@ -259,6 +259,8 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	p->out_mtu = 0;
+	if (p->flags & PKT_F_NO_FLOW)
+		return V_NEXT;
 	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
 		return flow_lookup_error(p);
 	if (unlikely(p->flags & PKT_F_FRAGMENT)) {

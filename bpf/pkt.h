@@ -85,10 +85,12 @@ struct tuple {
 #define PKT_F_UDP_NO_CSUM    (1 << 9)  /* UDP over IPv4 with checksum 0: stays 0 */
 #define PKT_F_L2_MULTICAST   (1 << 10) /* group bit of the destination MAC */
 #define PKT_F_L2_BROADCAST   (1 << 11)
-#define PKT_F_INNER_L4_CSUM  (1 << 12)				 /* the quote reaches to the layer 4 checksum */
-#define PKT_F_SOURCE_ROUTE   (1 << 14)				 /* IPv4: loose or strict source route option */
-#define PKT_F_TAG_HW	     (1 << 13)				 /* tc: the outer tag is in the skb, not in the data */
-#define PKT_F_L2	     (PKT_F_L2_MULTICAST | PKT_F_TAG_HW) /* what the first look says, before layer 3 */
+#define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
+#define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
+#define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
+#define PKT_F_NO_FLOW	     (1 << 15) /* it was looked for already, by the short way */
+/* What is known before layer 3 is read. */
+#define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW | PKT_F_NO_FLOW)
 
 /* An IPv4 header from the TTL on, and the ports behind it: what ctx_rewrite4() writes. As it stands in memory. */
 struct ctx_head4 {
