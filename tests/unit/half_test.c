@@ -6,43 +6,27 @@
 #include <stdint.h>
 #include <cmocka.h>
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
-#include "../../bpf/flow.h"
 #include "../../user/flow_state.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
+#define FLOW_BUCKETS 64
+#define NAT_BUCKETS  32
+#define HALF_LINES   4
+#include "nat_util.h"
 
 enum { LAN = 1, WAN = 2, POOL = 3, SLOT = 20 };
 
-#define HOST	    0x0a000005u
-#define PUB	    0xc6336401u
-#define REMOTE	    0xc0000201u
-#define LINES	    4
-#define PLACES	    (LINES * HALF_SLOTS)
-#define BUCKETS	    64
-#define NAT_BUCKETS 32
-#define HASH_KEYS   {1, 3, 5, 7, 9, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9}
-#define SECOND	    1000000000ull
+#define HOST   0x0a000005u
+#define PUB    0xc6336401u
+#define REMOTE 0xc0000201u
+#define PLACES (HALF_LINES * HALF_SLOTS)
+#define SECOND 1000000000ull
 
 #define FIN NAT_TCP_FIN
 #define SYN NAT_TCP_SYN
 #define RST NAT_TCP_RST
 #define ACK NAT_TCP_ACK
 
-static void array_set(void *map, __u32 i, const void *v)
-{
-	bpf_map_update_elem(map, &i, v, BPF_ANY);
-}
-
-/* Mappings, and ways that lead to one. */
-static unsigned mappings(void)
-{
-	unsigned n = 0;
-
-	for (__u32 i = 0; i < NAT_BUCKETS * NAT_SLOTS; i++)
-		n += nattab_is_live(false, i);
-	return n;
-}
-
+/* Those that lead from outside to a mapping. */
 static unsigned ways(void)
 {
 	unsigned n = 0;
@@ -55,55 +39,15 @@ static unsigned ways(void)
 
 static int setup(void **state)
 {
-	struct flow_table table = {.buckets4 = BUCKETS,
-				   .buckets6 = BUCKETS,
-				   .hash_key = HASH_KEYS,
-				   .half_lines = LINES,
-				   .nat_buckets = NAT_BUCKETS,
-				   .nat_lines = NAT_BUCKETS};
-	struct pool p = {.first4 = SLOT, .count4 = 1, .port_min = 1024, .port_max = 1024 + 49, .flags = POOL_F_USED};
 	struct snat_rule r = {.src_len = 104, .action = SNAT_POOL, .pool = POOL, .rule = 1};
-	struct pool_addr a = {.flags = POOL_ADDR_F_USED};
-	struct control c = {.epoch = 1, .hash_seed = 5};
 	struct iface iface = {.mtu = 1500};
-	__u32 slot = SLOT;
 
-	stub_reset();
-	stub_map(control);
-	stub_map(ifaces);
-	stub_map(stats);
-	stub_map(pools);
-	stub_map(pool_members);
-	stub_map(pool_addrs);
-	stub_map(pool_ports);
-	stub_map(snat_rules);
-	stub_map(dnat_rules);
-	stub_map_add(&nat_words, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_bucket), NAT_BUCKETS);
-	stub_map_add(&nat_mappings, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_mapping), NAT_BUCKETS * NAT_SLOTS);
-	stub_map_add(&nat_ways, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_line), NAT_BUCKETS);
-	stub_map(nat_peers);
-	stub_map(nat_used);
-	stub_map(nat_counted);
-	stub_map(nat_statics);
-	stub_map(flow_table);
-	stub_map_add(&flow_words4, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_bucket), BUCKETS);
-	stub_map_add(&flow_words6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow_bucket), BUCKETS);
-	stub_map_add(&flows4, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow), BUCKETS * FLOW_SLOTS);
-	stub_map_add(&flows6, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct flow6), BUCKETS * FLOW_SLOTS);
-	stub_map(scratch);
-	stub_map(half_open);
-	stub_map(half_turn);
-	stub_map(frag_datagrams);
-	array_set(&flow_table, 0, &table);
-	array_set(&control, 0, &c);
+	nat_maps();
 	array_set(&ifaces, LAN, &iface);
 	array_set(&ifaces, WAN, &iface);
 	addr_from4(&r.src, bpf_htonl(0x0a000000));
 	array_set(&snat_rules, 0, &r);
-	array_set(&pools, POOL, &p);
-	array_set(&pool_members, SLOT, &slot);
-	addr_from4(&a.addr, bpf_htonl(PUB));
-	array_set(&pool_addrs, SLOT, &a);
+	add_pool(POOL, SLOT, PUB, 1024, 1024 + 49);
 	return 0;
 }
 
@@ -235,7 +179,7 @@ static void handshake_ends_the_wait(void **state)
 	assert_true(waits(1024)); /* who is flooded answers, too */
 	assert_int_equal(out(1024, ACK, 1000, 9000), V_FORWARD);
 	assert_false(waits(1024));
-	for (__u32 i = 0; i < LINES; i++)
+	for (__u32 i = 0; i < HALF_LINES; i++)
 		for (int n = 0; n < HALF_SLOTS; n++)
 			assert_int_equal(((struct half_line *)bpf_map_lookup_elem(&half_open, &i))->slot[n], 0);
 }
@@ -293,7 +237,7 @@ static unsigned noted(void)
 {
 	unsigned n = 0;
 
-	for (__u32 i = 0; i < LINES; i++)
+	for (__u32 i = 0; i < HALF_LINES; i++)
 		for (int s = 0; s < HALF_SLOTS; s++) {
 			__u64 place = ((struct half_line *)bpf_map_lookup_elem(&half_open, &i))->slot[s];
 
@@ -349,7 +293,7 @@ static void a_steady_flood_is_bounded(void **state)
 		out(1024 + i % 50, SYN, 1, 0);
 	for (unsigned i = 0; i < PLACES; i++)
 		n += udp_entry(1024 + i) != NULL;
-	assert_int_equal(n, LINES * HALF_SPARED);
+	assert_int_equal(n, HALF_LINES * HALF_SPARED);
 	assert_int_equal(noted(), PLACES);
 }
 

@@ -6,12 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
-#include "../../bpf/flow.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
-
-#define NAT_BUCKETS 16
-#define HASH_KEYS   {1, 3, 5, 7, 9, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9}
+#define FLOW_BUCKETS 16
+#define NAT_BUCKETS  16
+#define HALF_LINES   16
+#include "nat_util.h"
 
 enum { LAN = 1, WAN = 2 };
 enum { POOL = 3, MASQ = 4 };
@@ -23,11 +22,6 @@ enum { POOL = 3, MASQ = 4 };
 #define GW	0xcb007101u /* 203.0.113.1, the gateway outside */
 #define REMOTE	0xc0000201u /* 192.0.2.1 */
 #define REMOTE2 0xc0000202u
-
-static void array_set(void *map, __u32 i, const void *v)
-{
-	bpf_map_update_elem(map, &i, v, BPF_ANY);
-}
 
 /* Entries of IPv4 flows. */
 static unsigned live(void)
@@ -62,65 +56,11 @@ static void add_dnat(__u32 daddr, unsigned port, __u8 proto, __u32 to, unsigned 
 	bpf_map_update_elem(&dnat_rules, &key, &rule, BPF_ANY);
 }
 
-static void add_pool(__u32 id, __u32 slot, __u32 addr, unsigned min, unsigned max)
-{
-	struct pool p = {.first4 = slot, .count4 = 1, .first6 = slot + 1, .port_min = min, .port_max = max, .flags = POOL_F_USED};
-	struct pool_addr a = {.flags = POOL_ADDR_F_USED};
-
-	addr_from4(&a.addr, A(addr));
-	array_set(&pools, id, &p);
-	array_set(&pool_members, slot, &slot);
-	array_set(&pool_addrs, slot, &a);
-}
-
-static unsigned mappings(void)
-{
-	unsigned n = 0;
-
-	for (__u32 i = 0; i < NAT_BUCKETS * NAT_SLOTS; i++)
-		n += nattab_is_live(false, i);
-	return n;
-}
-
 static int setup(void **state)
 {
-	struct flow_table table = {.buckets4 = 16,
-				   .buckets6 = 16,
-				   .hash_key = HASH_KEYS,
-				   .half_lines = 16,
-				   .nat_buckets = NAT_BUCKETS,
-				   .nat_lines = NAT_BUCKETS};
-	struct control c = {.epoch = 1, .hash_seed = 5};
 	struct iface lan = {.mtu = 1500, .vlan = 10}, wan = {.mtu = 1400, .masq_pool = MASQ};
 
-	stub_reset();
-	stub_map(control);
-	stub_map(ifaces);
-	stub_map(stats);
-	stub_map(pools);
-	stub_map(pool_members);
-	stub_map(pool_addrs);
-	stub_map(pool_ports);
-	stub_map(snat_rules);
-	stub_map(dnat_rules);
-	stub_map_add(&nat_words, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_bucket), NAT_BUCKETS);
-	stub_map_add(&nat_mappings, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_mapping), NAT_BUCKETS * NAT_SLOTS);
-	stub_map_add(&nat_ways, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct nat_line), NAT_BUCKETS);
-	stub_map(nat_peers);
-	stub_map(nat_used);
-	stub_map(nat_counted);
-	stub_map(nat_statics);
-	stub_map(flow_table);
-	stub_map(flow_words4);
-	stub_map(flow_words6);
-	stub_map(flows4);
-	stub_map(flows6);
-	array_set(&flow_table, 0, &table);
-	stub_map(scratch);
-	stub_map(half_open);
-	stub_map(half_turn);
-	stub_map(frag_datagrams);
-	array_set(&control, 0, &c);
+	nat_maps();
 	array_set(&ifaces, LAN, &lan);
 	array_set(&ifaces, WAN, &wan);
 	add_pool(POOL, 20, PUB, 1024, 65535);
