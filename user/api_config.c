@@ -131,6 +131,8 @@ static int post_rollback(struct call *c)
 
 	if (!r)
 		r = commit_rollback(c->api->commit, steps, &diff, c->errs);
+	if (r)
+		json_decref(diff); /* in force, and not recorded */
 	return r ? r : answer_diff(c, diff, false, 0);
 }
 

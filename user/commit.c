@@ -123,9 +123,9 @@ static void forget_pending(struct commit *c)
 	model_free(n.model);
 }
 
-static void try_again(struct commit *c)
+static void try_again(struct commit *c, uint64_t in_s)
 {
-	struct note n = {.c = c, .at_s = RETRY_S};
+	struct note n = {.c = c, .at_s = in_s};
 
 	beside_loop(c->beside, arm_turn, &n);
 }
@@ -147,7 +147,7 @@ static int go_back(struct commit *c, const char *what, struct errs *errs)
 	if (!r)
 		r = state_clear_pending(c->state, errs);
 	if (r)
-		try_again(c);
+		try_again(c, RETRY_S);
 	return r;
 }
 
@@ -156,13 +156,16 @@ static void expire(void *arg)
 {
 	struct commit *c = arg;
 	struct errs errs = {0};
+	uint64_t now_s = state_now_s();
 
-	if (c->back && state_now_s() >= c->deadline_s) {
+	if (c->back && now_s < c->deadline_s) { /* the loop's clock is ahead of this one by some ms, or a later change waits */
+		try_again(c, c->deadline_s - now_s);
+	} else if (c->back) {
 		log_info("the change was not confirmed in time: going back to the configuration before it");
 		if (go_back(c, "not confirmed", &errs))
 			log_errs("the roll-back is in force, and not yet recorded", &errs);
-	} else if (!c->back && (write_running(c, c->sw->model, NULL, 0, &errs) || state_clear_pending(c->state, &errs))) {
-		try_again(c);
+	} else if (write_running(c, c->sw->model, NULL, 0, &errs) || state_clear_pending(c->state, &errs)) {
+		try_again(c, RETRY_S);
 	}
 	errs_free(&errs);
 }

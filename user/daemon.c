@@ -358,6 +358,14 @@ static int start(struct daemon *d, struct errs *errs)
 
 static void stop(struct daemon *d)
 {
+	sigset_t signals;
+
+	/* One more of them would end a change in the middle, now that nobody listens. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	http_close(d->http);
 	free_event(d->watchdog);
 	free_event(d->second);

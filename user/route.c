@@ -276,8 +276,9 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 		return -EAGAIN;
 	if (rs->host_due || rs->host_pass.step != HOST_NONE)
 		r2 = route_host_reconcile(rs, route_now_ns() + SLICE_NS, errs);
-	if (r2 == -EAGAIN)
-		return r2;
+	/* What changed while the pass was under way wants another one; a commit leaves that to the events that follow it. */
+	if (r2 == -EAGAIN || (!r2 && !commit && rs->host_due))
+		return -EAGAIN;
 	r = rib_refused(rs->rib, commit, errs);
 	return r ? r : r2;
 }

@@ -84,7 +84,7 @@ static int see(const struct nl_rule *rule, bool own, void *arg)
 	struct pass *p = arg;
 
 	for (uint32_t i = 1; i <= MARKS; i++)
-		p->used[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask & VRF_MARK_MASK);
+		p->used[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask);
 	return own && rule->mask == VRF_MARK_MASK && is_ours(p->sw, rule->mark) ? put(&p->have, rule) : 0;
 }
 
@@ -255,7 +255,7 @@ static int read_rules(struct pass *p, unsigned *ret_families)
 	return 0;
 }
 
-static int gather(struct pass *p, const bool apart[VRF_MAX], unsigned families, uint32_t marks[VRF_MAX])
+static int gather(struct pass *p, const bool apart[VRF_MAX], unsigned families, uint32_t marks[VRF_MAX], struct errs *errs)
 {
 	const struct model *m = p->sw->model;
 	int r = 0;
@@ -268,20 +268,41 @@ static int gather(struct pass *p, const bool apart[VRF_MAX], unsigned families, 
 		marks[id] = vrf_mark_get(p->sw, id);
 		if (!marks[id])
 			marks[id] = choose_mark(p);
-		for (uint8_t family = 4; marks[id] && family <= 6 && !r; family += 2)
+		if (!marks[id])
+			return errs_fail(
+				errs, ENOSPC,
+				"vrfs.%s: the kernel's routing rules use all marks of the mask 0x%x: `ip rule` shows them",
+				m->vrfs[i].name, VRF_MARK_MASK);
+		for (uint8_t family = 4; family <= 6 && !r; family += 2)
 			if (families >> family & 1)
 				r = want_rules(p, &m->vrfs[i], marks[id], family);
 	}
-	return r;
+	return r ? errs_fail(errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r)) : 0;
+}
+
+/* Those of a new mark are not known as ours before it is set: where one is refused, the others go again. */
+static void take_back(struct pass *p, size_t n)
+{
+	struct errs unsaid = {0};
+
+	for (size_t i = 0; i < n; i++)
+		if (!has(&p->have, &p->want.v[i]))
+			netlink_rule_delete(p->sw->nl, &p->want.v[i], &unsaid);
+	errs_free(&unsaid);
 }
 
 static int exchange(struct pass *p, struct errs *errs)
 {
 	int r = 0, one;
 
-	for (size_t i = 0; i < p->want.n && !r; i++)
+	for (size_t i = 0; i < p->want.n; i++) {
 		if (!has(&p->have, &p->want.v[i]))
 			r = netlink_rule_add(p->sw->nl, &p->want.v[i], errs);
+		if (r) {
+			take_back(p, i);
+			return r;
+		}
+	}
 	for (size_t i = 0; i < p->have.n; i++) {
 		one = has(&p->want, &p->have.v[i]) ? 0 : netlink_rule_delete(p->sw->nl, &p->have.v[i], errs);
 		r = r ? r : one;
@@ -328,9 +349,12 @@ int vrf_host_reconcile(struct sw *sw, struct errs *errs)
 	if (!any)
 		return 0;
 	r = read_rules(&p, &families);
+	if (r)
+		r = errs_fail(errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r));
+	else
+		r = gather(&p, apart, families, marks, errs);
 	if (!r)
-		r = gather(&p, apart, families, marks);
-	r = r ? errs_fail(errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r)) : apply(&p, marks, errs);
+		r = apply(&p, marks, errs);
 	free(p.have.v);
 	free(p.want.v);
 	return r;
