@@ -168,6 +168,8 @@ static __always_inline void half_end_mapping(struct half_work *w, const struct f
 {
 	w->mapping.addr = w->t.saddr;
 	w->mapping.port = w->t.sport;
+	w->mapping.pool = f->pool;
+	w->mapping.remote = nat_remote(&w->to);
 	nat_mapping_end(&w->mapping, f->pool_addr, bpf_ntohs(w->to.sport));
 }
 

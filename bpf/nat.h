@@ -212,8 +212,11 @@ static __always_inline void nat_prefix_move(const struct addr *to, __u32 len, st
 static __always_inline struct dnat_rule *nat_dnat_rule(const struct pkt *p)
 {
 	struct dnat_key key = {.daddr = p->t.daddr, .dport = p->t.dport, .vrf = p->vrf, .proto = p->l4_proto};
-	struct dnat_rule *rule = bpf_map_lookup_elem(&dnat_rules, &key);
+	struct dnat_rule *rule = NULL;
 
+	/* That protocol has no rule of its own: its key is the mark. */
+	if (p->l4_proto != DNAT_PROTO_MARK)
+		rule = bpf_map_lookup_elem(&dnat_rules, &key);
 	if (rule)
 		return rule;
 	if (key.dport) {

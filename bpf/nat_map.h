@@ -214,9 +214,10 @@ static __always_inline bool nat_mapping_is_of(const struct nat_mapping *m, const
 	return m->inside.port == port && m->inside.vrf == vrf && addr_equal(&m->inside.addr, addr);
 }
 
-/* A flow from `inside` that leaves by `port` of `pool_addr` has given way; if it was the only one ever to be opened through its
- * mapping, that ends too and the port is free at once: a flood must not hold ports. Else sluiced takes care of it, which knows
- * all flows; as it does while the tables' size changes, when a copy would be left in the other one.
+/* A flow from `inside` (whose `remote` is that of its remote end) that leaves by `port` of `pool_addr` has given way; if it was
+ * the only one ever to be opened through its mapping, that ends too and the port is free at once: a flood must not hold ports.
+ * Else sluiced takes care of it, which knows all flows; as it does while the tables' size changes, when a copy would be left in
+ * the other one.
  *
  * Races: a CPU that has looked the mapping up and is held up before it joins finds NAT_MAPPING_ENDS, as long as the entry rests;
  * if it is held up for longer, it may join one that another source has since got in the same slot. The worst is that its flow
@@ -234,8 +235,9 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	i = nattab_find_way(NAT_WAY(pool_addr, class, port));
 	m = i ? nattab_at(false, i - 1) : NULL;
 	b = pool_ports_get(pool_addr, class);
-	/* A shared port's mapping may be another source's. */
-	if (!m || !b || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf))
+	/* A shared port's mapping may be another source's, or of this one towards another remote end. */
+	if (!m || !b || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) || m->inside.pool != inside->pool ||
+	    (m->inside.remote && m->inside.remote != inside->remote))
 		return 0;
 	if (__sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
 		return 0;

@@ -35,8 +35,14 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 	__u16 tci = 0;
 	__be16 tpid;
 
-	if (!port || !(port->flags & PORT_F_XDP))
+	if (unlikely(!port || !(port->flags & PORT_F_XDP))) {
+		/* It was there a moment ago. The short way has rewritten layer 3, so tc cannot begin again. */
+		if (p->in_iface && p->todo == DO_L2) {
+			p->drop = DROP_EGRESS_PORT_GONE;
+			return xdp_dropped(p);
+		}
 		return xdp_up();
+	}
 	tpid = egress_tag(p, port, &tci);
 	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci)) {
 		p->drop = DROP_REWRITE_FAILED;

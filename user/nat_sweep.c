@@ -140,9 +140,9 @@ void nat_sweep_peers_soon(struct nat *nat)
 	nat->sweep->peers_ns = 0;
 }
 
-static void mapping_end(struct nat *nat, uint32_t i, uint32_t word)
+static void mapping_end(struct nat *nat, uint32_t i, uint32_t word, const struct nat_mapping *m)
 {
-	nattab_end(&nat->tab, i, word, flow_now_ns());
+	nattab_end(&nat->tab, i, word, m, flow_now_ns());
 	nat->sweep->peers_due = nat->sweep->peers_due || nat->has_remotes;
 }
 
@@ -157,7 +157,7 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 
 	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr) ||
 	    !vrf_alive(nat->sw, k->vrf) || !vrf_alive(nat->sw, m->out_vrf)) {
-		mapping_end(nat, i, word);
+		mapping_end(nat, i, word, m);
 		return 0;
 	}
 	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
@@ -166,7 +166,7 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 		return 0;
 	idle = claim(s, m->pool_addr, class, ntohs(m->port));
 	if (idle && m->used_ns + MAPPING_GRACE_NS < s->begin_ns)
-		mapping_end(nat, i, word);
+		mapping_end(nat, i, word, m);
 	return 0;
 }
 

@@ -303,12 +303,13 @@ unsigned nattab_free_locks(struct nattab *t)
 
 /* ---- ending */
 
-/* The way first: should this process end in between, the next pass finds the mapping and ends it. */
-bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, uint64_t now_ns)
+/* The way first: should this process end in between, the next pass finds the mapping and ends it. That of the mapping that was
+ * read: another one may have the slot by now. */
+bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, const struct nat_mapping *m, uint64_t now_ns)
 {
 	if ((word & FLOW_WORD_STATE) != FLOW_WORD_LIVE)
 		return false;
-	way_clear(t, (uint64_t)(i + 1) << 32 | nattab_way(&t->entry[i]));
+	way_clear(t, (uint64_t)(i + 1) << 32 | nattab_way(m));
 	return __atomic_compare_exchange_n(word_at(t, i), &word, stamp(now_ns) << 2 | FLOW_WORD_DEAD, false, __ATOMIC_SEQ_CST,
 					   __ATOMIC_SEQ_CST);
 }

@@ -40,8 +40,9 @@ uint32_t nattab_way(const struct nat_mapping *m);
 int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
 /* See flowtab_free_locks(). */
 unsigned nattab_free_locks(struct nattab *t);
-/* Ends the mapping whose word was `word`; its slot is free again after the grace period. False: it had ended. */
-bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, uint64_t now_ns);
+/* Ends the mapping `m`, as it was read, whose word was `word`; its slot is free again after the grace period. False: it had
+ * ended. */
+bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, const struct nat_mapping *m, uint64_t now_ns);
 
 /* Walks `max` slots from *at on: 1: there are more; 0: that was all, and *at is 0 again; else what `fn` has returned. */
 int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,

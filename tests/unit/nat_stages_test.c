@@ -507,6 +507,16 @@ static void mapping_of_a_lost_address_is_made_anew(void **state)
 	leaves_as(&p, GW, 5000, REMOTE2, 53);
 }
 
+/* Its key would be the mark that an address has rules at all. */
+static void protocol_255_has_no_rule(void **state)
+{
+	struct pkt p = packet(255, REMOTE, 0, GW, 0);
+
+	add_dnat(GW, 80, IPPROTO_TCP, HOST, 8080);
+	assert_int_equal(nat_dnat(&p), V_NEXT);
+	assert_int_equal(p.todo & DO_NAT, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
@@ -529,6 +539,7 @@ int main(void)
 		TEST(clash_is_refused),
 		TEST(syn_opens_anew),
 		TEST(mapping_of_a_lost_address_is_made_anew),
+		TEST(protocol_255_has_no_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

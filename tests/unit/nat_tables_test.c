@@ -445,7 +445,7 @@ static void drop_mapping(const struct nat_mapping_key *k)
 	uint32_t i = nattab_lookup(&sw.nat->tab, k, &m), word;
 
 	if (i != NATTAB_NONE && nattab_read(&sw.nat->tab, i, &m, &word))
-		nattab_end(&sw.nat->tab, i, word, flow_now_ns());
+		nattab_end(&sw.nat->tab, i, word, &m, flow_now_ns());
 }
 
 /* 10.0.0.7:5000 to 192.0.2.1:53, by the first address of `out`, idle since `idle_s`; with its mapping and port. */

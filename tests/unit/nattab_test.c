@@ -169,8 +169,8 @@ static void end_by_sluiced(uint32_t i)
 	uint32_t word, at = at_of(i) - 1;
 
 	assert_true(nattab_read(&tab, at, &m, &word));
-	assert_true(nattab_end(&tab, at, word, stub_now_ns));
-	assert_false(nattab_end(&tab, at, word, stub_now_ns));
+	assert_true(nattab_end(&tab, at, word, &m, stub_now_ns));
+	assert_false(nattab_end(&tab, at, word, &m, stub_now_ns));
 }
 
 /* What else the lock's word says stays: how many were inserted, and whether some stand in the second bucket. */
