@@ -516,9 +516,10 @@ static __always_inline bool flowtab_claim(struct flow_bucket *b, __u32 slot, __u
 	return flowtab_is_free(word, stamp) && __sync_val_compare_and_swap(&b->word[slot], word, FLOW_WORD_BUSY) == word;
 }
 
-/* `now_ns`: CLOCK_MONOTONIC; 0: it is asked. Takes a slot for a key: the one that its hash names first, where it is found
- * soonest; else one of the emptier of its two buckets, of the first one the slot beside that. Index of its entry + 1; 0: none is
- * free. */
+/* `now_ns`: CLOCK_MONOTONIC; 0: it is asked. Takes a slot for a key: in its first bucket, but for one that is rather
+ * full and fuller than the second; there the one that its hash names first, where it is found soonest, else the slot beside that.
+ * Who took the first slot however full its bucket is would fill buckets so unevenly that a table refuses at nine tenths of its
+ * size. Index of its entry + 1; 0: none is free. */
 __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow_bucket *first, struct flow_bucket *second,
 				     __u64 now_ns)
 {
@@ -527,11 +528,6 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 
 	if (!at || !first || !second)
 		return 0;
-	slot = at->home & 15;
-	if (!flowtab_is_slot(&slot))
-		return 0;
-	if (flowtab_claim(first, slot, stamp))
-		return at->first * FLOW_SLOTS + slot + 1;
 	for (int i = 0; i < FLOWTAB_SLOT_TRIES; i++) {
 		b = first;
 		bucket = at->first;
@@ -546,9 +542,12 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 		}
 		if (!free)
 			return 0;
-		slot = flowtab_beside(at) - bucket * FLOW_SLOTS;
-		if (!flowtab_is_slot(&slot) || !(free >> slot & 1))
-			slot = __builtin_popcount((free & -free) - 1);
+		slot = at->home & 15;
+		if (bucket != at->first || !(free >> slot & 1)) {
+			slot = flowtab_beside(at) - bucket * FLOW_SLOTS;
+			if (!flowtab_is_slot(&slot) || !(free >> slot & 1))
+				slot = __builtin_popcount((free & -free) - 1);
+		}
 		if (!flowtab_is_slot(&slot))
 			return 0;
 		if (flowtab_claim(b, slot, stamp))

@@ -415,11 +415,6 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 
 	if (!at || !first || !second)
 		return 0;
-	slot = at->home & 15;
-	if (!nattab_is_slot(&slot))
-		return 0;
-	if (nattab_claim(first, slot, stamp))
-		return at->first * NAT_SLOTS + slot + 1;
 	for (int i = 0; i < NATTAB_TRIES; i++) {
 		b = first;
 		free = nattab_free(first, stamp);
@@ -432,7 +427,9 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 		}
 		if (!free)
 			return 0;
-		slot = __builtin_popcount((free & -free) - 1);
+		slot = at->home & 15;
+		if (b != first || !(free >> slot & 1))
+			slot = __builtin_popcount((free & -free) - 1);
 		if (!nattab_is_slot(&slot))
 			return 0;
 		if (nattab_claim(b, slot, stamp))

@@ -166,10 +166,10 @@ static uint32_t take(struct flowtab *t, const struct place *at, uint32_t now)
 	uint32_t b, beside;
 	unsigned used;
 
-	if (claim(t, at->bucket[0], at->home, now))
-		return at->bucket[0] * FLOW_SLOTS + at->home;
 	used = count_used(t, at->bucket[0], now);
 	b = used >= FLOW_FIRST_USED && count_used(t, at->bucket[1], now) < used ? at->bucket[1] : at->bucket[0];
+	if (b == at->bucket[0] && claim(t, b, at->home, now))
+		return b * FLOW_SLOTS + at->home;
 	beside = (at->bucket[0] * FLOW_SLOTS + at->home) ^ 1;
 	if (beside / FLOW_SLOTS == b && claim(t, b, beside % FLOW_SLOTS, now))
 		return beside;

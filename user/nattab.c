@@ -244,10 +244,10 @@ static uint32_t take(struct nattab *t, const struct place *at, uint32_t now)
 	unsigned used;
 	uint32_t b;
 
-	if (claim(t, at->first * NAT_SLOTS + at->home, now))
-		return at->first * NAT_SLOTS + at->home;
 	used = count_used(t, at->first, now);
 	b = used >= FIRST_USED && count_used(t, at->second, now) < used ? at->second : at->first;
+	if (b == at->first && claim(t, b * NAT_SLOTS + at->home, now))
+		return b * NAT_SLOTS + at->home;
 	for (uint32_t i = 0; i < NAT_SLOTS; i++)
 		if (claim(t, b * NAT_SLOTS + i, now))
 			return b * NAT_SLOTS + i;
