@@ -528,6 +528,13 @@ __noinline_global __u32 flowtab_take(const struct flowtab_place *at, struct flow
 
 	if (!at || !first || !second)
 		return 0;
+	slot = at->home & 15;
+	/* Two words tell most of the time that the first bucket is not full yet, without counting. */
+	if (!flowtab_is_slot(&slot))
+		return 0;
+	if (!(READ_ONCE(first->word[FLOW_SLOTS / 2]) && READ_ONCE(first->word[FLOW_SLOTS - 1])) &&
+	    flowtab_claim(first, slot, stamp))
+		return at->first * FLOW_SLOTS + slot + 1;
 	for (int i = 0; i < FLOWTAB_SLOT_TRIES; i++) {
 		b = first;
 		bucket = at->first;

@@ -415,6 +415,11 @@ __noinline_global __u32 nattab_take(const struct nattab_place *at, struct nat_bu
 
 	if (!at || !first || !second)
 		return 0;
+	slot = at->home & 15;
+	if (!nattab_is_slot(&slot))
+		return 0;
+	if (!(READ_ONCE(first->word[NAT_SLOTS / 2]) && READ_ONCE(first->word[NAT_SLOTS - 1])) && nattab_claim(first, slot, stamp))
+		return at->first * NAT_SLOTS + slot + 1;
 	for (int i = 0; i < NATTAB_TRIES; i++) {
 		b = first;
 		free = nattab_free(first, stamp);
