@@ -15,11 +15,11 @@
 #define ARRIVAL_BITS 11
 
 struct arrival {
-	__u64 macs;    /* bytes 0 to 7 of a frame, */
-	__u64 rest;    /* bytes 8 to 11, and the port's tag as it stands in a frame; 0: none */
-	__u32 where;   /* see arrival_where() */
-	__u32 epoch;   /* 0: nothing is noted */
-	__u32 second;  /* in units of 2^FDB_FOUND_SHIFT ns */
+	__u64 macs;   /* bytes 0 to 7 of a frame, */
+	__u64 rest;   /* bytes 8 to 11, and the port's tag as it stands in a frame; 0: none */
+	__u32 where;  /* see arrival_where() */
+	__u32 epoch;  /* 0: nothing is noted */
+	__u32 second; /* in units of 2^FDB_FOUND_SHIFT ns */
 	__u32 pad;
 	struct pkt_place place;
 };
@@ -96,12 +96,11 @@ static __always_inline bool arrival_find(ctx_t *ctx, struct pkt *p)
 
 	p->len = ctx_len(ctx);
 	p->epoch = control_epoch();
-	p->now_ns = 0;
 	if (!arrival_read(ctx, &h, &flags))
 		return false;
 	a = arrival_line(&h);
 	if (!a || a->macs != h.macs || a->rest != h.rest || a->where != arrival_where(ctx) || a->epoch != p->epoch ||
-	    a->second != (__u32)(pkt_now(p) >> FDB_FOUND_SHIFT))
+	    a->second != (__u32)(pkt_clock(p) >> FDB_FOUND_SHIFT))
 		return false;
 	parse_reset(p, ctx);
 	tag = arrival_tag(&h);

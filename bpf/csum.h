@@ -30,8 +30,9 @@ static __always_inline __u16 csum_fold64(__u64 sum)
 	return csum_fold(sum);
 }
 
-/* Is a sum of words of 16 or 32 bits, of which one is not 0, the one that a right checksum gives? It is then a multiple of 0xffff,
- * and only such a multiple becomes this small by the inverse of 0xffff modulo 2^64: one multiplication instead of the folding. */
+/* Is a sum of words of 16 or 32 bits, of which one is not 0, the one that a right checksum gives? It is then a multiple of
+ * 0xffff, and only such a multiple becomes this small by the inverse of 0xffff modulo 2^64: one multiplication instead of the
+ * folding. */
 static __always_inline bool csum_is_right(__u64 sum)
 {
 	return sum * 0xfffefffefffeffffull <= 0x0001000100010001ull;

@@ -98,48 +98,45 @@ static __always_inline struct flow *fast_find4(const struct pkt *p, const struct
 	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
-/* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. `len`: layer
- * 3 bytes. */
+/* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. `len`:
+ * layer 3 bytes. */
 static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __u32 len, struct ctx_leave4 *to)
 {
-	__u64 next = READ_ONCE(*(const __u64 *)f->dmac), smac; /* with the nexthop */
-	__u32 epoch = READ_ONCE(f->epoch), mtu;
 	struct iface *i;
 	struct port *port;
+	__u64 next, smac;
+	__u32 vlan, mtu;
 
-	i = iface_get(f->out_iface);
+	if (unlikely(READ_ONCE(f->epoch) != p->epoch))
+		return false;
 	p->out_port = f->out_port;
-	p->out_vlan = f->out_vlan;
+	i = iface_get(f->out_iface);
 	port = port_get(f->out_port);
+	vlan = f->out_vlan;
+	next = READ_ONCE(*(const __u64 *)f->dmac); /* with the nexthop */
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
-	if (epoch != p->epoch || READ_ONCE(f->epoch) != epoch || len > mtu || !i || !port || (HOOK_XDP && !(port->flags & PORT_F_XDP)))
+	if (unlikely(READ_ONCE(f->epoch) != p->epoch || len > mtu || !i || !port || (HOOK_XDP && !(port->flags & PORT_F_XDP))))
 		return false;
 	p->nexthop = next >> 48;
 	smac = *(const word *)i->mac;
 	to->macs[0] = next;
 	to->macs[1] = (__u32)(smac << 16) | (__u16)(next >> 32);
 	to->macs[2] = smac >> 16;
-	to->tpid = egress_tag(p, port, &to->tci);
+	to->tag = egress_tag(p, port, vlan);
 	return true;
 }
 
-/* TTL to ports, and where the checksum of layer 4 is. */
-static __always_inline void fast_rewrite4(const struct fast4 *h, const struct flow *f, struct ctx_leave4 *to)
+/* TTL to ports of the packet at `head`. */
+static __always_inline void fast_rewrite4(const void *head, const struct flow *f, struct ctx_leave4 *to)
 {
-	__u16 check = h->ip[2] >> 16;
+	__u32 ttl = *(const __u32 *)(head + 8);
 
-	to->ip[0] = h->ip[0];
-	to->ip[1] = h->ip[1];
 	to->delta = f->l3_delta;
 	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
-	check = ~csum_fold((__u32)(__u16)~check + to->delta + 0xfffe);
-	to->ttl = csum_pair(h->ip[2] - 1, check);
+	to->ttl = csum_pair(ttl - 1, ~csum_fold((__u16) ~(ttl >> 16) + to->delta + 0xfffe));
 	to->addrs = *(const word *)&f->saddr4;
 	to->ports = f->ports;
-	to->old_ports = h->ports;
-	to->udp = h->proto == IPPROTO_UDP;
-	to->check_at = to->udp ? 26 : 36;
 }
 
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
@@ -166,14 +163,16 @@ static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt 
 
 	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, fast_len(ctx, p, head, h), &to))
 		return V_NEXT;
+	/* Read again: what is kept across look-ups has to be written and read, too. */
+	asm volatile("" : "+r"(head));
 	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
-	fast_rewrite4(h, f, &to);
+	fast_rewrite4(head, f, &to);
+	p->out_len = count_tx_bytes(p, to.tag);
 	if (ctx_leave4(ctx, p, head, off, &to))
 		return pkt_drop(p, DROP_REWRITE_FAILED);
 	flow_use(p, f);
 	flow_count(p, f);
-	count_stat(STAT_FLOW_HIT, HOOK_XDP ? 1 : p->segs);
-	p->out_len = count_tx_bytes(p, to.tpid);
+	count_stat(STAT_FLOW_HIT, count_packets(p));
 	return V_READY;
 }
 

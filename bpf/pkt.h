@@ -95,17 +95,12 @@ struct tuple {
 
 /* What ctx_leave4() makes of a packet of TCP or UDP over IPv4. All as it stands in memory. */
 struct ctx_leave4 {
-	__u32 ip[2];	/* the header's first 8 bytes, which stay */
-	__u32 ttl;	/* TTL, protocol, checksum */
-	__u64 addrs;	/* source, destination */
-	__u32 ports;	/* of layer 4 */
-	__u32 old_ports; /* as they were */
-	__u32 macs[3];	/* as the frame begins */
-	__u16 delta;	/* of the addresses (csum.h) */
-	__u16 check_at; /* the layer 4 checksum, from the IPv4 header on */
-	bool udp;
-	__be16 tpid; /* the tag to wear; 0: none */
-	__u16 tci;
+	__u32 ttl;   /* TTL, protocol, checksum */
+	__u16 delta; /* of the addresses (csum.h) */
+	__u64 addrs; /* source, destination */
+	__u32 ports;
+	__u32 macs[3]; /* as the frame begins */
+	__u32 tag;     /* to wear; 0: none */
 };
 
 /* The reply entry was there: another CPU has made it, or it was left over. */
@@ -254,19 +249,21 @@ static __always_inline __u32 control_epoch(void)
 
 /* CLOCK_MONOTONIC in ns, to a tick: ageing needs no more. The coarse clock goes on with the ticks, whose number the JIT compiler
  * reads in place, so it is called once in each. */
-static __always_inline __u64 pkt_now(struct pkt *p)
+static __always_inline __u64 pkt_clock(struct pkt *p)
 {
-	__u64 tick;
+	__u64 tick = bpf_jiffies64();
 
-	if (p->now_ns)
-		return p->now_ns;
-	tick = bpf_jiffies64();
 	if (unlikely(p->tick != tick)) {
 		p->tick = tick;
 		p->tick_ns = bpf_ktime_get_coarse_ns();
 	}
 	p->now_ns = p->tick_ns;
 	return p->tick_ns;
+}
+
+static __always_inline __u64 pkt_now(struct pkt *p)
+{
+	return p->now_ns ? p->now_ns : pkt_clock(p);
 }
 
 /* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that

@@ -276,12 +276,12 @@ static __always_inline int rewrite_headers(ctx_t *ctx, struct pkt *p)
 	return p->todo & DO_L2 ? ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs)) : 0;
 }
 
-/* All. The tag to wear: `tpid`, 0 for none, and `tci`. */
-static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, __be16 tpid, __u16 tci)
+/* All. `tag`: to wear, as it stands in a frame; 0: none. */
+static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, __u32 tag)
 {
 	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
 		return -1;
-	return p->todo & DO_L2 ? ctx_set_l2(ctx, p, p->new_macs, p->tagged, tpid, tci) : ctx_set_tag(ctx, p, p->tagged, tpid, tci);
+	return p->todo & DO_L2 ? ctx_set_l2(ctx, p, p->new_macs, p->tagged, tag) : ctx_set_tag(ctx, p, p->tagged, tag);
 }
 
 #endif

@@ -79,18 +79,17 @@ static __always_inline int tc_out(ctx_t *ctx, struct pkt *p, const struct port *
 static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 {
 	struct port *port = port_get(p->out_port);
-	__u16 tci = 0;
-	__be16 tpid;
+	__u32 tag;
 
 	if (!port || !port->ifindex) {
 		p->drop = DROP_EGRESS_PORT_GONE;
 		p->reply_type = 0;
 		return tc_drop(ctx, p);
 	}
-	tpid = egress_tag(p, port, &tci);
-	if (rewrite(ctx, p, tpid, tci))
+	tag = egress_tag(p, port, p->out_vlan);
+	if (rewrite(ctx, p, tag))
 		return tc_failed(ctx, p);
-	return tc_out(ctx, p, port, count_tx_bytes(p, tpid), to_host);
+	return tc_out(ctx, p, port, count_tx_bytes(p, tag), to_host);
 }
 
 static __always_inline int tc_ready(ctx_t *ctx, struct pkt *p)
@@ -148,7 +147,7 @@ __noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
 	i = iface_get(p->out_iface);
 	__builtin_memset(&to, 0, sizeof(to));
 	p->todo &= ~DO_L2;
-	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0, 0))
+	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0))
 		return tc_failed(ctx, p);
 	to.nh_family = p->next_family == 4 ? 2 : 10; /* AF_INET, AF_INET6 */
 	if (p->next_family == 4)

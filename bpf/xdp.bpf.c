@@ -42,8 +42,7 @@ static __always_inline int xdp_out(struct pkt *p, __u32 len)
 static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 {
 	struct port *port = port_get(p->out_port);
-	__u16 tci = 0;
-	__be16 tpid;
+	__u32 tag;
 
 	if (unlikely(!port || !(port->flags & PORT_F_XDP))) {
 		/* It was there a moment ago. The short way has rewritten layer 3, so tc cannot begin again. */
@@ -53,12 +52,12 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		}
 		return xdp_up();
 	}
-	tpid = egress_tag(p, port, &tci);
-	if (rewrite(ctx, p, tpid, tci)) {
+	tag = egress_tag(p, port, p->out_vlan);
+	if (rewrite(ctx, p, tag)) {
 		p->drop = DROP_REWRITE_FAILED;
 		return xdp_dropped(p);
 	}
-	return xdp_out(p, count_tx_bytes(p, tpid));
+	return xdp_out(p, count_tx_bytes(p, tag));
 }
 
 SEC("xdp.frags")
