@@ -41,6 +41,10 @@ int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
 		return mirror_link_message(m, nlh);
+	case RTM_NEWQDISC:
+	case RTM_DELQDISC:
+		mirror_qdisc_message(m, nlh);
+		return 0;
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
 		return mirror_addr_message(m, nlh);
@@ -461,7 +465,7 @@ static int socket_open(struct mnl_socket **ret, int receive_buffer)
 static int subscribe(struct mnl_socket *s)
 {
 	static const int groups[] = {RTNLGRP_LINK,	 RTNLGRP_NEIGH,	     RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP};
+				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP,	  RTNLGRP_TC};
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int group = groups[i];

@@ -174,6 +174,7 @@ int af_of_family(uint8_t family);
 void mirror_links_init(struct mirror *m);
 void mirror_links_free(struct mirror *m);
 int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh);
+void mirror_qdisc_message(struct mirror *m, const struct nlmsghdr *nlh);
 int mirror_addr_message(struct mirror *m, const struct nlmsghdr *nlh);
 void mirror_links_sweep(struct mirror *m);
 void mirror_addrs_sweep(struct mirror *m, uint8_t family);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <linux/if_link.h>
 #include <linux/if_addr.h>
+#include <linux/pkt_sched.h>
 #include <sys/socket.h>
 #include <stdio.h>
 #include "mirror_impl.h"
@@ -182,6 +183,11 @@ static void link_gone(struct mirror *m, struct link_entry *e)
 	free(e);
 }
 
+static bool is_noqueue(const struct nlattr *kind)
+{
+	return strncmp(mnl_attr_get_payload(kind), "noqueue", mnl_attr_get_payload_len(kind)) == 0;
+}
+
 /* IFLA_LINK names the peer, unless IFLA_LINK_NETNSID says that it lives elsewhere. */
 static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, struct link *l)
 {
@@ -210,8 +216,7 @@ static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, str
 	if (strcmp(l->kind, "veth") == 0 && !tb[IFLA_LINK_NETNSID])
 		l->peer_ifindex = attr_u32(tb[IFLA_LINK]);
 	l->peer_away = (strcmp(l->kind, "veth") == 0 || strcmp(l->kind, "netkit") == 0) && tb[IFLA_LINK_NETNSID];
-	l->queueless = tb[IFLA_QDISC] &&
-		       strncmp(mnl_attr_get_payload(tb[IFLA_QDISC]), "noqueue", mnl_attr_get_payload_len(tb[IFLA_QDISC])) == 0;
+	l->queueless = tb[IFLA_QDISC] && is_noqueue(tb[IFLA_QDISC]);
 }
 
 static int link_store(struct mirror *m, const struct link *l)
@@ -271,6 +276,27 @@ int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh)
 		return 0;
 	link_parse(nlh, tb, &l);
 	return link_store(m, &l);
+}
+
+/* A netdev's qdisc changes without news of the link. The kernel does not tell which one takes the place of one that was deleted:
+ * a netdev of the kinds that link_parse() asks this of has none by itself. */
+void mirror_qdisc_message(struct mirror *m, const struct nlmsghdr *nlh)
+{
+	const struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[TCA_KIND + 1];
+	struct link_entry *e;
+	struct link old;
+
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*tc) || tc->tcm_parent != TC_H_ROOT)
+		return;
+	attrs_parse(nlh, sizeof(*tc), tb, TCA_KIND);
+	e = link_find(m, tc->tcm_ifindex);
+	if (!e || !e->l.peer_away || !tb[TCA_KIND])
+		return;
+	old = e->l;
+	e->l.queueless = nlh->nlmsg_type == RTM_DELQDISC || is_noqueue(tb[TCA_KIND]);
+	if (e->l.queueless != old.queueless)
+		link_told(m, &e->l, &old);
 }
 
 void mirror_links_sweep(struct mirror *m)
