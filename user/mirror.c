@@ -43,8 +43,7 @@ int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 		return mirror_link_message(m, nlh);
 	case RTM_NEWQDISC:
 	case RTM_DELQDISC:
-		mirror_qdisc_message(m, nlh);
-		return 0;
+		return mirror_qdisc_message(m, nlh);
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
 		return mirror_addr_message(m, nlh);
@@ -107,7 +106,7 @@ void mirror_plan_everything(struct mirror *m)
 
 static bool doubtful(const struct doubt *d)
 {
-	return d->n_links || d->all[0] || d->all[1] || d->table[0] || d->table[1] || d->nexthops || d->memory;
+	return d->n_links || d->all[0] || d->all[1] || d->table[0] || d->table[1] || d->nexthops || d->links_qdisc || d->memory;
 }
 
 /* What became doubtful is compared with the kernel's view. */
@@ -121,6 +120,8 @@ static void plan_audit(struct mirror *m)
 	}
 	m->doubt = (struct doubt){};
 	m->plan.n = 0;
+	if (d.links_qdisc)
+		plan_add(m, JOB_LINKS, 0, 0, 0);
 	if (d.nexthops)
 		plan_add(m, JOB_NEXTHOPS, 0, 0, 0);
 	for (int i = 0; i < 2; i++) {
