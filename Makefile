@@ -138,10 +138,10 @@ cost-ready:
 
 cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_line $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so $(B)/bench/tcp_line
 
-$(B)/bench/cost_%: bench/cost/cost_%.c
+$(B)/bench/cost_%: bench/cost/cost_%.c bench/cost/cost.h
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ -lbpf
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $< -o $@ -lbpf
 
 # The version of the interface that this qemu speaks: what the plugin uses is the same in all of them.
 $(B)/bench/cost_plugin.so: bench/cost/cost_plugin.c
