@@ -13,7 +13,6 @@ struct iface_slot {
 	int host_ifindex;    /* the netdev that bears the addresses; 0: not there */
 	int switch_ifindex;  /* VLAN interfaces: the other end of the pair */
 	bool is_vlan;
-	uint32_t metric;      /* of the kernel's routes for the prefixes, as set in this life; 0: its own */
 	bool raised;	      /* set up once in this life; an administrator may set it down afterwards */
 	uint8_t mac[6];	      /* VLAN interfaces: as it was set */
 	uint32_t mtu;	      /* likewise */

@@ -25,6 +25,7 @@ interfaces:
 routes:
 """ + "".join("  - {to: %s, via: '%s', vrf: %s}\n" % (to, via, vrf) for vrf in ("red", "blue", "default", "green")
               for to, via in (("198.51.100.0/24", "10.0.1.5"), ("2001:db8:77::/48", "2001:db8:1::5")))
+SWAPPED = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
 # What each host has: a neighbour of the gateway, and somebody behind it.
 NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
 GATEWAY = {4: "10.0.1.1", 6: "2001:db8:1::1"}
@@ -155,10 +156,25 @@ def test_with_the_kernel_s_own_check_of_the_reverse_path(w, rp_filter):
 
 
 def test_an_interface_changes_its_vrf(w):
-    text = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
-    w.gw.cli(["apply", w.write("other.yaml", text)])
+    w.gw.cli(["apply", w.write("other.yaml", SWAPPED)])
     for name in PORTS:
         assert pings(w, name, 4, NEAR) == 3 and pings(w, name, 6, FAR) == 3, name
+
+
+def test_an_interface_changes_its_vrf_between_two_lives(w):
+    """The kernel's own routes of its prefixes are behind others only as long as it is in a VRF."""
+    def metrics(dev):
+        return [next(r.get("metric", 0) for r in json.loads(w.sw.run(f"ip -j {f} route show dev {dev} proto kernel").stdout) if r["dst"] == to)
+                for f, to in (("-4", "10.0.1.0/24"), ("-6", "2001:db8:1::/64"))]
+
+    for text, first, behind in ((SWAPPED, "r1", "d1"), (CONFIG, "d1", "r1")):
+        w.gw.stop()
+        with open(w.gw.config, "w") as f:
+            f.write(text)
+        w.gw.start()
+        w.gw.attached(*PORTS)
+        assert (metrics(first), metrics(behind)) == ([0, 256], [4000000000] * 2)
+        assert pings(w, first, 4, NEAR) == 3 and pings(w, behind, 6, NEAR) == 3
 
 
 def test_the_kernel_s_tables(w):
