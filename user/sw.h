@@ -122,6 +122,8 @@ bool iface_usable(const struct sw *sw, uint16_t id);		    /* netdev there, up, w
 /* What an earlier configuration put on netdevs (addresses) is sluiced's to take away: called after iface_open() and before the
  * first reconciliation when the switch starts with another model than it ran with. */
 void iface_adopt(struct sw *sw, const struct model *former);
+/* A check of the reverse path, where the administrator has one, looks into the tables of VRFs that have a mark, if any. */
+void iface_valid_marks(struct sw *sw, bool any);
 /* The switch's end of a VLAN interface's veth pair: its ifindex, its name and MTU; 0: there is none. */
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */

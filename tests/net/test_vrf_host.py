@@ -155,6 +155,25 @@ def test_with_the_kernel_s_own_check_of_the_reverse_path(w, rp_filter):
         w.sw.sysctl("net.ipv4.conf.all.rp_filter", 0)
 
 
+def test_src_valid_mark_is_set_back(w):
+    """Where sluiced has set it, in this life or before, and when the VRF, the interface or the switch goes; nowhere else."""
+    def on():
+        return [n for n in ("r1", "b1", "d1", "vlan10") if w.sw.run(f"cat /proc/sys/net/ipv4/conf/{n}/src_valid_mark", check=False).stdout.strip() == "1"]
+
+    assert on() == ["r1", "b1", "vlan10"]
+    w.gw.cli(["apply", w.write("other.yaml", SWAPPED)])
+    assert on() == ["b1", "d1", "vlan10"]
+    w.gw.stop(9)
+    w.sw.sysctl("net.ipv4.conf.r1.src_valid_mark", 1)
+    w.gw.start()
+    w.gw.attached(*PORTS)
+    w.gw.cli(["apply", w.write("again.yaml", CONFIG)])
+    assert on() == ["r1", "b1", "vlan10"]
+    w.gw.cli(["apply", w.write("less.yaml", "".join(x for x in CONFIG.splitlines(True) if not re.search("r1|b1|red|blue", x)))])
+    assert on() == ["r1", "vlan10"]
+    w.sw.sysctl("net.ipv4.conf.r1.src_valid_mark", 0)
+
+
 def test_an_interface_changes_its_vrf(w):
     w.gw.cli(["apply", w.write("other.yaml", SWAPPED)])
     for name in PORTS:
