@@ -210,6 +210,7 @@ struct nat_packet {
 	struct addr saddr, daddr;
 	__be16 sport, dport;
 	uint16_t vrf;
+	uint16_t iface;	       /* by which it comes in; 0: not said */
 	uint8_t family, proto; /* proto 0: not said */
 };
 struct nat_found {
@@ -219,10 +220,15 @@ struct nat_found {
 	struct addr addr; /* the new address, where it is known beforehand */
 	__be16 port;	  /* likewise; 0: it stays */
 	uint16_t vrf;	  /* where the new destination is */
+	/* Of a destination outside that leads in again: the interface by which a packet from inside would have left; its source
+	 * is translated as if it had (hairpin). 0: it is none such. `may_hairpin`: by where it came in, which was not said. */
+	uint16_t hairpin;
+	bool may_hairpin;
 };
 struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p);
-/* `p` with the destination that it leaves with. */
-struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface);
+/* `to`: what was found of the destination. */
+struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, const struct nat_found *to,
+				    uint16_t out_iface);
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 /* May the flow go on: is what it was made by still in force, its rule and the address of its pool; or shall it outlive the rule?
