@@ -54,7 +54,8 @@ int iface_addrs_own(struct iface_slot *s, const struct iface_cfg *cfg)
 	return 0;
 }
 
-/* The kernel's own routes for the prefixes of VRFs stand in the table main: behind those of the same prefix that belong there. */
+/* The kernel's own routes for the prefixes of VRFs stand in the table main: behind those of the same prefix that belong there.
+ * (In a VRF device they stand in its table, where they belong.) */
 #define VRF_METRIC  4000000000u
 #define IPV6_METRIC 256 /* its own; it takes 0 for that of a new address alone */
 
@@ -87,7 +88,7 @@ static int addr_add(struct sw *sw, int ifindex, const struct prefix *p, bool in_
 
 int iface_addrs_add(struct sw *sw, struct iface_slot *s, const struct iface_cfg *cfg, struct errs *errs)
 {
-	bool in_vrf = strcmp(cfg->vrf, "default") != 0;
+	bool in_vrf = strcmp(cfg->vrf, "default") != 0 && !vrf_device_has(sw, s->host_ifindex);
 	int err;
 
 	err = iface_addrs_own(s, cfg);

@@ -95,6 +95,7 @@ void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark);
 /* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. */
 int vrf_host_reconcile(struct sw *sw, struct errs *errs);
 void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX]); /* which they are, by id */
+bool vrf_device_has(const struct sw *sw, int ifindex);	     /* is the netdev in a VRF device of the kernel's? */
 /* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
 bool vrf_draining(const struct sw *sw);
 void vrf_pass_begin(struct sw *sw);

@@ -103,6 +103,14 @@ static int see(const struct nl_rule *rule, bool own, void *arg)
 
 /* ---- what should be */
 
+bool vrf_device_has(const struct sw *sw, int ifindex)
+{
+	const struct link *l = mirror_link(sw->mirror, ifindex);
+
+	l = l && l->master ? mirror_link(sw->mirror, l->master) : NULL;
+	return l && !strcmp(l->kind, "vrf");
+}
+
 /* Those with a table, but where a netdev of theirs is in a VRF device: the kernel keeps them apart by itself. */
 void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX])
 {
@@ -112,13 +120,9 @@ void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX])
 	for (size_t i = 1; i < m->n_vrfs; i++)
 		if (m->vrfs[i].n_tables)
 			ret[vrf_id(sw, m->vrfs[i].name)] = true;
-	for (size_t i = 0; i < m->n_ifaces; i++) {
-		const struct link *l = mirror_link(sw->mirror, iface_host_ifindex(sw, iface_id(sw, m->ifaces[i].name)));
-
-		l = l && l->master ? mirror_link(sw->mirror, l->master) : NULL;
-		if (l && !strcmp(l->kind, "vrf"))
+	for (size_t i = 0; i < m->n_ifaces; i++)
+		if (vrf_device_has(sw, iface_host_ifindex(sw, iface_id(sw, m->ifaces[i].name))))
 			ret[vrf_id(sw, m->ifaces[i].vrf)] = false;
-	}
 	ret[0] = false;
 }
 
