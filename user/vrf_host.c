@@ -7,12 +7,18 @@
  * and static routes from route_host.c. Behind the VRF's own tables stand those of the VRFs that it imports from; at the end a
  * rule that says unreachable, so that nothing leaves by another VRF's way.
  *
+ * A datagram's answer bears no mark, for the kernel does not know that it is one. A service over UDP has a socket for each VRF,
+ * bound to the interface's netdev, or says the interface of each answer (IP_PKTINFO): such packets are led to the VRF's tables by
+ * rules for the netdev.
+ *
  * Only VRFs with a table have this, and not those whose netdevs are in a VRF device of the kernel, where the kernel does it all.
- * The rules have the protocol RTPROT_SLUICE and are known by their mark, which the map `control` has noted, and so outlives
- * sluiced. A mark is chosen that no rule has yet: another instance's marks are others.
+ * The rules have the protocol RTPROT_SLUICE and are known by their mark (those for a netdev by its number in their priority),
+ * which the map `control` has noted, and so outlives sluiced. A mark is chosen that no rule has yet: another instance's marks are
+ * others.
  */
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "sw.h"
@@ -20,9 +26,10 @@
 
 #define PRIORITY     1100 /* behind that of VRF devices (1000), before main */
 #define PRIORITY_END 1199
+#define PRIORITY_OIF 1200	/* and 100 for each number of a mark: those for sockets that are bound to a netdev */
 #define MARK_STEP    (1u << 24) /* the lowest bit of VRF_MARK_MASK */
 #define MARKS	     255
-#define RULES_MAX    100 /* of one VRF and family, the first and the last one included */
+#define RULES_MAX    100 /* of one VRF and family for a mark, or for a netdev */
 #define LINK_LOCAL   10	 /* fe80::/10 */
 
 struct rules {
@@ -41,6 +48,21 @@ static uint32_t number_of(uint32_t mark)
 	return mark / MARK_STEP;
 }
 
+static uint32_t priority_oif(uint32_t mark)
+{
+	return PRIORITY_OIF + number_of(mark) * RULES_MAX;
+}
+
+/* Of the VRF that the rule is for, if it is one of an instance's. */
+static uint32_t mark_of(const struct nl_rule *rule)
+{
+	uint32_t number = rule->priority < PRIORITY_OIF ? 0 : (rule->priority - PRIORITY_OIF) / RULES_MAX;
+
+	if (!*rule->oif)
+		return rule->mask == VRF_MARK_MASK ? rule->mark : 0;
+	return number <= MARKS ? number * MARK_STEP : 0;
+}
+
 static int put(struct rules *list, const struct nl_rule *rule)
 {
 	if (list->n % 64 == 0) {
@@ -57,7 +79,7 @@ static int put(struct rules *list, const struct nl_rule *rule)
 static bool same(const struct nl_rule *a, const struct nl_rule *b)
 {
 	return a->family == b->family && a->priority == b->priority && a->mark == b->mark && a->mask == b->mask &&
-	       a->table == b->table && a->to.family == b->to.family && a->to.len == b->to.len;
+	       a->table == b->table && a->to.family == b->to.family && a->to.len == b->to.len && !strcmp(a->oif, b->oif);
 }
 
 static bool has(const struct rules *list, const struct nl_rule *rule)
@@ -96,9 +118,9 @@ static int see(const struct nl_rule *rule, bool own, void *arg)
 {
 	struct pass *p = arg;
 
-	for (uint32_t i = 1; i <= MARKS; i++)
+	for (uint32_t i = 1; i <= MARKS && !*rule->oif; i++)
 		p->used[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask);
-	return own && rule->mask == VRF_MARK_MASK && is_noted(p->sw, rule->mark) ? put(&p->have, rule) : 0;
+	return own && is_noted(p->sw, mark_of(rule)) ? put(&p->have, rule) : 0;
 }
 
 /* ---- what should be */
@@ -164,14 +186,14 @@ static size_t tables_of(const struct sw *sw, const struct vrf_cfg *c, uint32_t *
 	return n;
 }
 
-static int want_rules(struct pass *p, const struct vrf_cfg *c, uint32_t mark, uint8_t family)
+/* From this one's priority on. */
+static int want_tables(struct pass *p, const struct vrf_cfg *c, struct nl_rule rule)
 {
-	struct nl_rule rule = {.family = family, .mark = mark, .mask = VRF_MARK_MASK, .priority = PRIORITY};
 	uint32_t tables[RULES_MAX - 2];
 	size_t n = tables_of(p->sw, c, tables, RULES_MAX - 2);
 	int r = 0;
 
-	if (family == 6) { /* what stays on its link needs no VRF: it has an interface */
+	if (rule.family == 6) { /* what stays on its link needs no VRF: it has an interface */
 		rule.to = (struct prefix){.addr.a8 = {0xfe, 0x80}, .family = 6, .len = LINK_LOCAL};
 		rule.table = RT_TABLE_MAIN;
 		r = put(&p->want, &rule);
@@ -182,9 +204,35 @@ static int want_rules(struct pass *p, const struct vrf_cfg *c, uint32_t mark, ui
 		rule.table = tables[i];
 		r = put(&p->want, &rule);
 	}
+	return r;
+}
+
+static const struct link *host_link(const struct sw *sw, const struct iface_cfg *c)
+{
+	return mirror_link(sw->mirror, iface_host_ifindex(sw, iface_id(sw, c->name)));
+}
+
+/* What bears the mark; and what a socket sends that is bound to a netdev of the VRF, or that names one (IP_PKTINFO). That finds
+ * nothing else by another VRF's way, whatever the tables behind have: it leaves by its netdev. */
+static int want_rules(struct pass *p, const struct vrf_cfg *c, uint32_t mark, uint8_t family)
+{
+	struct nl_rule rule = {.family = family, .mark = mark, .mask = VRF_MARK_MASK, .priority = PRIORITY};
+	const struct model *m = p->sw->model;
+	int r = want_tables(p, c, rule);
+
 	rule.priority = PRIORITY_END;
-	rule.table = 0;
-	return r ? r : put(&p->want, &rule);
+	if (!r)
+		r = put(&p->want, &rule);
+	rule = (struct nl_rule){.family = family, .priority = priority_oif(mark)};
+	for (size_t i = 0; i < m->n_ifaces && !r; i++) {
+		const struct link *l = strcmp(m->ifaces[i].vrf, c->name) ? NULL : host_link(p->sw, &m->ifaces[i]);
+
+		if (!l)
+			continue;
+		snprintf(rule.oif, sizeof(rule.oif), "%s", l->name);
+		r = want_tables(p, c, rule);
+	}
+	return r;
 }
 
 /* ---- the kernel's switches */
@@ -277,7 +325,7 @@ static int exchange(struct pass *p, struct errs *errs)
 
 	memcpy(before, notes, sizeof(before));
 	for (size_t i = 0; i < p->want.n; i++)
-		note(p->sw, p->want.v[i].mark);
+		note(p->sw, mark_of(&p->want.v[i]));
 	for (size_t i = 0; i < p->want.n; i++) {
 		if (!has(&p->have, &p->want.v[i]))
 			r = netlink_rule_add(p->sw->nl, &p->want.v[i], errs);

@@ -30,6 +30,7 @@ SWAPPED = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("
 NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
 GATEWAY = {4: "10.0.1.1", 6: "2001:db8:1::1"}
 AF = {4: socket.AF_INET, 6: socket.AF_INET6}
+IP_PKTINFO = 8  # the socket module of Python 3.11 does not know it
 SWITCHES = ("ipv4/fwmark_reflect", "ipv4/tcp_fwmark_accept", "ipv6/fwmark_reflect")
 
 
@@ -104,6 +105,61 @@ def test_tcp_to_the_gateway_in_each_vrf(w, family, source):
                         while got < 200000:
                             got += len(there.recv(65536))
                         t.join()
+
+
+NETDEV = {**{n: n for n in PORTS}, "v1": "vlan10"}
+
+
+def ask(w, name, family, source, port):
+    """A question over UDP; the answer, or None."""
+    with w.namespaces[name].socket(AF[family], socket.SOCK_DGRAM) as s:
+        s.bind((source[family], 0))
+        s.settimeout(1)
+        s.sendto(name.encode(), (GATEWAY[family], port))
+        try:
+            return s.recv(100)
+        except OSError:
+            return None
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("source", [NEAR, FAR], ids=["near", "far"])
+def test_udp_by_a_socket_for_each_vrf(w, family, source):
+    """Bound to the interface's netdev: what it sends finds the VRF's routes, also what nobody has asked for."""
+    for name in PORTS:
+        with w.sw.socket(AF[family], socket.SOCK_DGRAM) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, NETDEV[name].encode() + b"\0")
+            server.bind(("::" if family == 6 else "0.0.0.0", 9002))
+            server.settimeout(3)
+
+            def answer(server=server):
+                data, address = server.recvfrom(100)
+                server.sendto(b"answer to " + data, address)
+            t = talk.Thread(answer)
+            assert ask(w, name, family, source, 9002) == b"answer to " + name.encode(), name
+            t.join()
+        assert w.sw.ping(source[family], extra=f"-I {NETDEV[name]}")[1] == 3, name
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("source", [NEAR, FAR], ids=["near", "far"])
+def test_udp_by_one_socket_that_says_the_interface(w, family, source):
+    """It hears of each datagram's interface and names that of the answer. Who does not, answers by the table main, to somebody else."""
+    level, hear, info = (socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO) if family == 4 else (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO)
+    with w.sw.socket(AF[family], socket.SOCK_DGRAM) as server:
+        server.bind(("::" if family == 6 else "0.0.0.0", 9003))
+        server.setsockopt(level, hear, 1)
+        server.settimeout(3)
+
+        def answer(tell):
+            data, control, _, address = server.recvmsg(100, 200)
+            server.sendmsg([b"answer to " + data], [(level, info, c[2]) for c in control if c[1] == info] if tell else [], 0, address)
+        for tell in (True, False):
+            for name in PORTS:
+                t = talk.Thread(answer, tell)
+                got = ask(w, name, family, source, 9003)
+                t.join()
+                assert got == (b"answer to " + name.encode() if tell or name == "d1" else None), (name, tell)
 
 
 @pytest.mark.parametrize("family", [4, 6])

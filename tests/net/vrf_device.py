@@ -18,15 +18,18 @@ vrfs:
   blue: {table: 102}
   green: {table: 103}
 interfaces:
-  r1: {port: r1, vrf: red, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  r1: {port: r1, vrf: red, addresses: [10.0.1.1/24, "2001:db8:1::a/64"]}
   b1: {port: b1, vrf: blue, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
   d1: {port: d1, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
-  vlan10: {vlan: 10, vrf: green, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  vlan10: {vlan: 10, vrf: green, addresses: [10.0.1.1/24, "2001:db8:1::b/64"]}
 routes:
 """ + "".join("  - {to: %s, via: '%s', vrf: %s}\n" % (to, via, vrf) for vrf in ("red", "blue", "default", "green")
               for to, via in (("198.51.100.0/24", "10.0.1.5"), ("2001:db8:77::/48", "2001:db8:1::5")))
 NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
-GATEWAY = {4: "10.0.1.1", 6: "2001:db8:1::1"}
+# The kernel looks into the table `local` before that of a VRF device: an IPv6 address of its own that it has outside of the device as
+# well gets no answers in it. Everybody else's may overlap.
+GATEWAY = {name: {4: "10.0.1.1", 6: six} for name, six in (("r1", "2001:db8:1::a"), ("b1", "2001:db8:1::1"), ("d1", "2001:db8:1::1"),
+                                                           ("v1", "2001:db8:1::b"))}
 AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 SO_BINDTODEVICE = 25
 
@@ -52,7 +55,7 @@ def enslave(w, netdev, vrf, table):
 def w(shared_world):
     w, sw = shared_world, shared_world.ns("sw")
     for name in PORTS:
-        h = w.host(name, sw, name, addrs=[f"{NEAR[4]}/24", f"{NEAR[6]}/64", f"{FAR[4]}/32", f"{FAR[6]}/128"], gw=[GATEWAY[4], GATEWAY[6]])
+        h = w.host(name, sw, name, addrs=[f"{NEAR[4]}/24", f"{NEAR[6]}/64", f"{FAR[4]}/32", f"{FAR[6]}/128"], gw=[GATEWAY[name][4], GATEWAY[name][6]])
         h.sysctl("net.ipv6.conf.all.forwarding", 0)
     enslave(w, "r1", "red", 101)
     w.gw = w.start_switch(sw, CONFIG)
@@ -63,7 +66,7 @@ def w(shared_world):
 def pings(w, name, family, source):
     """In the end: a netdev that was put into a device was down for a moment, and its addresses are tried for duplicates."""
     def all_answered():
-        return w.namespaces[name].ping(GATEWAY[family], extra=f"-I {source[family]}")[1] == 3
+        return w.namespaces[name].ping(GATEWAY[name][family], extra=f"-I {source[family]}")[1] == 3
     netlab.wait_for(f"{name} pings the gateway from {source[family]}", all_answered, timeout=30)
 
 
@@ -95,13 +98,13 @@ def test_a_service_in_the_device(w, family, kind):
         client.bind((FAR[family], 0))
         if kind == socket.SOCK_STREAM:
             server.listen(1)
-            client.connect((GATEWAY[family], 9000))
+            client.connect((GATEWAY["r1"][family], 9000))
             peer, address = server.accept()
             with peer:
                 peer.sendall(b"hello")
                 assert client.recv(100) == b"hello" and address[0] == FAR[family]
         else:
-            client.sendto(b"?", (GATEWAY[family], 9000))
+            client.sendto(b"?", (GATEWAY["r1"][family], 9000))
             got, address = server.recvfrom(100)
             server.sendto(b"hello", address)
             assert client.recvfrom(100)[:1] == (b"hello",) and address[0] == FAR[family]

@@ -126,24 +126,28 @@ void iface_valid_marks(struct sw *s, bool any)
 
 uint16_t iface_id(const struct sw *s, const char *name)
 {
-	return 0;
+	return !strcmp(name, "r1") ? 1 : !strcmp(name, "b1") ? 2 : 0;
 }
 
 int iface_host_ifindex(const struct sw *s, uint16_t id)
 {
-	return 0;
+	return id;
 }
 
 const struct link *mirror_link(const struct mirror *m, int ifindex)
 {
-	return NULL;
+	static const struct link links[] = {{0}, {.name = "r1"}, {.name = "b1"}};
+
+	return ifindex ? &links[ifindex] : NULL;
 }
 
 /* ---- */
 
-static const char *const both = "vrfs: {red: {table: 101}, blue: {table: [102, 112]}}\n";
-static const char *const other = "vrfs: {blue: {table: 102}}\n";
-static const char *const none = "vrfs: {red: {}}\n";
+#define PORTS "ports: {r1: {mode: routed}, b1: {mode: routed}}\n"
+static const char *const both = "vrfs: {red: {table: 101}, blue: {table: [102, 112]}}\n" PORTS
+				"interfaces: {r1: {port: r1, vrf: red}, b1: {port: b1, vrf: blue}}\n";
+static const char *const other = "vrfs: {blue: {table: 102}}\n" PORTS "interfaces: {r1: {port: r1}, b1: {port: b1, vrf: blue}}\n";
+static const char *const none = "vrfs: {red: {}}\n" PORTS "interfaces: {r1: {port: r1, vrf: red}}\n";
 
 /* A life of sluiced with this configuration, killed before the step-th step (0: not). True: it came to its end. */
 static bool live(const char *text, int until)
@@ -179,7 +183,7 @@ static size_t rules_of(uint32_t mark)
 	size_t n = 0;
 
 	for (size_t i = 0; i < kernel.n; i++)
-		n += kernel.rule[i].mark == mark;
+		n += mark_of(&kernel.rule[i]) == mark;
 	return n;
 }
 
@@ -192,12 +196,12 @@ static void expect_none(void)
 	assert_int_equal(control.host_switches, 0);
 }
 
-/* Each VRF's own tables and unreachable; of IPv6 what is link-local. */
+/* Each VRF's own tables and unreachable; of IPv6 what is link-local; and the same for the netdev, but for unreachable. */
 static void expect_both(void)
 {
-	assert_int_equal(rules_of(slots[1].mark), 2 + 3);
-	assert_int_equal(rules_of(slots[2].mark), 3 + 4);
-	assert_int_equal(kernel.n, 1 + 5 + 7);
+	assert_int_equal(rules_of(slots[1].mark), 2 + 3 + 1 + 2);
+	assert_int_equal(rules_of(slots[2].mark), 3 + 4 + 2 + 3);
+	assert_int_equal(kernel.n, 1 + 8 + 12);
 	assert_memory_equal(kernel.on, "111", 3);
 	assert_true(slots[1].mark != slots[2].mark && slots[1].mark != FOREIGN && slots[2].mark != FOREIGN);
 }
@@ -207,7 +211,7 @@ static void begin_test(void **state)
 	assert_true(live(both, 0));
 	expect_both();
 	assert_true(live(other, 0));
-	assert_int_equal(kernel.n, 1 + 5);
+	assert_int_equal(kernel.n, 1 + 8);
 	assert_true(live(none, 0));
 	expect_none();
 }
@@ -222,7 +226,7 @@ static void killed_anywhere_test(void **state)
 	for (size_t b = 0; b < 3; b++) {
 		for (size_t to = 0; to < 3; to++) {
 			for (at = 1, through = false; !through; at++) {
-				assert_true(at < 100);
+				assert_true(at < 200);
 				setup(NULL);
 				live(*before[b], 0);
 				through = live(*before[to], at);
@@ -246,7 +250,7 @@ static void refused_test(void **state)
 	struct control was;
 	struct model *m;
 
-	for (int at = 1; at <= 7; at++) {
+	for (int at = 1; at <= 12; at++) {
 		setup(NULL);
 		live(other, 0);
 		was = control;
@@ -256,7 +260,7 @@ static void refused_test(void **state)
 		assert_int_equal(vrf_host_reconcile(&sw, &errs), -ENOBUFS);
 		assert_int_equal(refuse_left, 0);
 		assert_memory_equal(&control, &was, sizeof(was));
-		assert_int_equal(kernel.n, 1 + 5);
+		assert_int_equal(kernel.n, 1 + 8);
 		model_free(m);
 		errs_free(&errs);
 	}
