@@ -91,7 +91,8 @@ def test_it_steps_aside(w):
 def test_a_service_in_the_device(w, family, kind):
     """A socket that is bound to it is in the VRF, whatever the protocol."""
     with w.sw.socket(AF[family], kind) as server, w.r1.socket(AF[family], kind) as client:
-        server.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"red-dev\\0")
+        server.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"red-dev\0")
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.settimeout(5)
         client.settimeout(5)
         server.bind(("::" if family == 6 else "0.0.0.0", 9000))
