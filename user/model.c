@@ -94,6 +94,7 @@ struct model *model_new(void)
 		.fdb_ageing_s = 300,
 		.icmp_rate = 1000,
 		.neighbor_rate = 64,
+		.ecmp_idle_s = 120,
 		.frag_held = FRAG_HELD_MAX,
 		.frag_hold_s = 2,
 		.tcp_established_s = 7440,

@@ -180,6 +180,8 @@ struct settings_cfg {
 	uint32_t frag_held;			   /* 256: fragments that wait for their first one, at once */
 	uint32_t frag_hold_s;			   /* 2 */
 	uint8_t ecmp_hash;			   /* enum ecmp_hash; ECMP_L4 */
+	uint32_t ecmp_idle_s;			   /* 120: when a drained nexthop's bucket counts as idle */
+	uint32_t ecmp_unbalanced_s;		   /* 0 (never): when it goes in any case */
 	uint32_t tcp_established_s;		   /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;		   /* 240 */
 	uint32_t udp_s;				   /* 300 (RFC 4787 REQ-5) */

@@ -26,6 +26,7 @@ struct group {
 	struct nhg_member *members; /* by nexthop id */
 	uint32_t *live;		    /* indexes of the members that the buckets were made for */
 	uint32_t n, n_live;
+	uint32_t n_held; /* buckets with NHG_HELD */
 	uint32_t refs;
 	bool known;    /* stands in the table */
 	bool orphan;   /* found at the start, nobody asked for it yet */
@@ -45,6 +46,10 @@ struct nexthops {
 	uint8_t *chunk;
 	bool changed; /* a member came to life or died */
 	bool any_held;
+	uint32_t *used_ms; /* of each bucket that is held: when it was seen in use */
+	uint32_t idle_at;  /* the group that is looked at next */
+	bool holding;	   /* some bucket may be held */
+	bool held_seen;	   /* one was, since the groups were looked at from the first on */
 	struct hash by_key;
 };
 
@@ -134,6 +139,7 @@ static int put_key(struct nexthops *ns, uint32_t id, const struct nexthop_key *k
 	n->mtu = key->mtu;
 	n->gateway = key->gateway;
 	__atomic_store_n(&n->type, key->type, __ATOMIC_RELEASE);
+	n->drained_s = 0;
 	info->drained = false;
 	if (hash_insert(&ns->by_key, &info->node))
 		return -ENOMEM;
@@ -300,7 +306,7 @@ static uint32_t members_hash(const struct nhg_member *m, size_t n)
 
 	for (i = 0; i < n; i++)
 		s = hash_mix(s, (uint64_t)m[i].nexthop << 32 | m[i].weight);
-	return hash_end(s) | 1;
+	return (hash_end(s) & NHG_MEMBERS_HASH) | 1;
 }
 
 /* The group of a former life that had these members, with its choices. */
@@ -309,7 +315,7 @@ static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *
 	uint32_t id, hash = members_hash(m, n);
 
 	for (id = 1; id < ns->n_groups; id++)
-		if (ns->group[id].orphan && ns->buckets[ns->groups[id].base].members == hash)
+		if (ns->group[id].orphan && (ns->buckets[ns->groups[id].base].bits & NHG_MEMBERS_HASH) == hash)
 			return id;
 	return 0;
 }
@@ -336,30 +342,56 @@ static size_t live_members(const struct nexthops *ns, const struct group *g, str
 
 static bool is_member(const struct group *g, uint32_t nexthop)
 {
-	uint32_t i;
+	const struct nhg_member key = {.nexthop = nexthop};
 
-	for (i = 0; i < g->n; i++)
-		if (g->members[i].nexthop == nexthop)
-			return true;
-	return false;
+	return bsearch(&key, g->members, g->n, sizeof(key), by_nexthop);
 }
 
-/* Before buckets move: what is drained is noted where it stands. A note is good as long as its nexthop works and is a member; one
- * that is not drained any more gets its own buckets back. */
-static void note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, const struct group *g)
+/* Nothing is left at the former nexthop. What NAT tracks may be there: `former` stays. */
+static void bucket_release(struct nhg_bucket *b)
+{
+	__atomic_and_fetch(&b->bits, ~(NHG_HELD | NHG_USED), __ATOMIC_RELEASE);
+}
+
+static void bucket_forget(struct nhg_bucket *b)
+{
+	bucket_release(b);
+	__atomic_store_n(&b->former, 0, __ATOMIC_RELEASE);
+}
+
+/* Drained, and packets may go there still. */
+static bool may_stay(const struct nexthops *ns, const struct group *g, uint32_t nexthop)
+{
+	return ns->info[nexthop].drained && !ns->info[nexthop].dead && is_member(g, nexthop);
+}
+
+/* What the bucket remembers of a drained nexthop; each store leaves something that packets may be sent by. */
+static void note_former(const struct nexthops *ns, struct nhg_bucket *b, const struct group *g)
+{
+	bool held = b->bits & NHG_HELD;
+
+	if (!held && may_stay(ns, g, b->nexthop)) {
+		__atomic_store_n(&b->former, b->nexthop, __ATOMIC_RELEASE);
+		/* as if just used: the time that it is idle begins now */
+		__atomic_or_fetch(&b->bits, NHG_HELD | NHG_USED, __ATOMIC_RELEASE);
+	} else if (b->former && !may_stay(ns, g, b->former)) {
+		if (!ns->info[b->former].dead && is_member(g, b->former)) /* it gets its own buckets back */
+			__atomic_store_n(&b->nexthop, b->former, __ATOMIC_RELEASE);
+		bucket_forget(b);
+	}
+}
+
+/* Before buckets move: what is drained is noted where it stands. */
+static void note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, struct group *g)
 {
 	uint32_t i;
 
+	g->n_held = 0;
 	for (i = 0; i < n; i++) {
-		if (ns->info[b[i].nexthop].drained)
-			__atomic_store_n(&b[i].former, b[i].nexthop, __ATOMIC_RELEASE);
-		else if (b[i].former && (ns->info[b[i].former].dead || !is_member(g, b[i].former)))
-			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
-		else if (b[i].former && !ns->info[b[i].former].drained) {
-			__atomic_store_n(&b[i].nexthop, b[i].former, __ATOMIC_RELEASE);
-			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
-		}
+		note_former(ns, &b[i], g);
+		g->n_held += (b[i].bits & NHG_HELD) != 0;
 	}
+	ns->holding |= g->n_held;
 }
 
 static bool group_settle(struct nexthops *ns, uint32_t id)
@@ -377,24 +409,31 @@ static bool group_settle(struct nexthops *ns, uint32_t id)
 	return nhg_balance(ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, live, n);
 }
 
+/* A bucket of a group that nobody can see yet, as another has it. */
+static void copy_bucket(struct nhg_bucket *b, const struct nhg_bucket *from)
+{
+	*b = (struct nhg_bucket){from->nexthop, from->former, from->bits & NHG_HELD ? NHG_HELD | NHG_USED : 0};
+}
+
 /* Fills a group that nobody can see yet, beginning with the choices of another. */
-static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, const struct group *g, uint32_t like)
+static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, struct group *g, uint32_t like)
 {
 	const struct nhg *from = like && like < ns->n_groups && ns->group[like].known ? &ns->groups[like] : NULL;
 	struct nhg_member live[NHG_MEMBERS];
 	uint32_t i, index[NHG_MEMBERS];
 	size_t n_live = live_members(ns, g, live, index);
 
-	for (i = 0; i < n; i++) {
-		ns->buckets[base + i].nexthop = from ? ns->buckets[from->base + (i & from->mask)].nexthop : 0;
-		ns->buckets[base + i].former = from ? ns->buckets[from->base + (i & from->mask)].former : 0;
-	}
+	for (i = 0; i < n; i++)
+		if (from)
+			copy_bucket(&ns->buckets[base + i], &ns->buckets[from->base + (i & from->mask)]);
+		else
+			ns->buckets[base + i] = (struct nhg_bucket){0};
 	note_formers(ns, ns->buckets + base, n, g);
 	if (n_live)
 		nhg_balance(ns->buckets + base, n, live, n_live);
 	else
 		nhg_balance(ns->buckets + base, n, g->members, g->n);
-	ns->buckets[base].members = members_hash(g->members, g->n);
+	ns->buckets[base].bits |= members_hash(g->members, g->n);
 }
 
 static uint32_t free_group(struct nexthops *ns)
@@ -568,11 +607,12 @@ void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive)
 	ns->changed = true;
 }
 
-void nexthop_set_drained(struct nexthops *ns, uint32_t id, bool drained)
+void nexthop_set_drained(struct nexthops *ns, uint32_t id, uint64_t since_s)
 {
-	if (ns->info[id].drained == drained)
+	ns->nh[id].drained_s = since_s;
+	if (ns->info[id].drained == (since_s != 0))
 		return;
-	ns->info[id].drained = drained;
+	ns->info[id].drained = since_s;
 	ns->changed = true;
 }
 
@@ -588,6 +628,71 @@ bool nexthop_settle(struct nexthops *ns)
 		if (ns->group[id].known && !ns->group[id].orphan && group_settle(ns, id))
 			moved = true;
 	return moved;
+}
+
+/* ---- buckets that drained nexthops have not left */
+
+/* Its time is over, though it may be in use. */
+static bool is_overdue(const struct nexthops *ns, const struct nhg_bucket *b, const struct nexthop_idle *idle)
+{
+	return idle->unbalanced_s && idle->now_s >= ns->nh[b->former].drained_s + idle->unbalanced_s;
+}
+
+static void group_idle(struct nexthops *ns, uint32_t id, const struct nexthop_idle *idle)
+{
+	struct nhg_bucket *b = ns->buckets + ns->groups[id].base;
+	uint32_t *used = ns->used_ms + ns->groups[id].base, i, held = 0;
+
+	for (i = 0; i <= ns->groups[id].mask; i++) {
+		if (!(b[i].bits & NHG_HELD))
+			continue;
+		if (b[i].bits & NHG_USED) {
+			__atomic_and_fetch(&b[i].bits, ~NHG_USED, __ATOMIC_RELAXED);
+			used[i] = idle->now_ms;
+		}
+		if (idle->now_ms - used[i] >= idle->idle_ms || is_overdue(ns, &b[i], idle))
+			bucket_release(&b[i]);
+		else
+			held++;
+	}
+	ns->group[id].n_held = held;
+	ns->held_seen |= held;
+}
+
+bool nexthop_idle(struct nexthops *ns, const struct nexthop_idle *idle, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (; ns->idle_at < ns->n_groups && n < max; ns->idle_at++) {
+		if (!ns->group[ns->idle_at].n_held)
+			continue;
+		n += ns->groups[ns->idle_at].mask + 1;
+		group_idle(ns, ns->idle_at, idle);
+	}
+	if (ns->idle_at < ns->n_groups)
+		return false;
+	ns->holding = ns->held_seen;
+	ns->held_seen = false;
+	ns->idle_at = 1;
+	return true;
+}
+
+bool nexthop_holding(const struct nexthops *ns)
+{
+	return ns->holding;
+}
+
+uint32_t nexthop_held(const struct nexthops *ns, uint32_t nexthop)
+{
+	const struct nhg_bucket *b;
+	uint32_t id, i, n = 0;
+
+	for (id = 1; id < ns->n_groups; id++) {
+		b = ns->buckets + ns->groups[id].base;
+		for (i = 0; ns->group[id].n_held && ns->group[id].refs && i <= ns->groups[id].mask; i++)
+			n += b[i].bits & NHG_HELD && b[i].former == nexthop;
+	}
+	return n;
 }
 
 const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id)
@@ -622,8 +727,8 @@ size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_m
 	return g->n;
 }
 
-uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_bucket,
-		    uint32_t *ret_n)
+uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_former,
+		    uint32_t *ret_bucket, uint32_t *ret_n)
 {
 	const struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
 	const struct nhg_bucket *b;
@@ -633,6 +738,7 @@ uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, ui
 	*ret_n = ns->groups[group].mask + 1;
 	*ret_bucket = hash & ns->groups[group].mask;
 	b = &ns->buckets[ns->groups[group].base + *ret_bucket];
+	*ret_former = b->bits & NHG_HELD ? b->former : 0;
 	return before && b->former == before ? before : b->nexthop;
 }
 
@@ -655,6 +761,17 @@ static void adopt_nexthops(struct nexthops *ns)
 	}
 }
 
+/* How long the buckets that are held have been idle is not known: it begins anew. */
+static void adopt_held(struct nhg_bucket *b, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (b[i].bits & NHG_HELD && b[i].former)
+			__atomic_or_fetch(&b[i].bits, NHG_USED, __ATOMIC_RELAXED);
+		else
+			bucket_release(&b[i]);
+	}
+}
+
 /* Groups whose place makes sense; what overlaps another or lies outside is no group. */
 static void adopt_groups(struct nexthops *ns)
 {
@@ -672,6 +789,7 @@ static void adopt_groups(struct nexthops *ns)
 		if (i < n / CHUNK)
 			continue;
 		mark_chunks(ns, g, CHUNK_USED);
+		adopt_held(ns->buckets + g->base, n);
 		ns->group[id].known = ns->group[id].orphan = true;
 		ns->next_group = id + 1 < ns->n_groups ? id + 1 : 1;
 	}
@@ -690,12 +808,13 @@ int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *grou
 	ns->n_groups = n_groups;
 	ns->buckets = buckets;
 	ns->n_chunks = n_buckets / CHUNK;
-	ns->end = ns->next = ns->next_group = 1;
+	ns->end = ns->next = ns->next_group = ns->idle_at = 1;
 	hash_init(&ns->by_key, hash_of);
 	ns->info = calloc(n_nexthops, sizeof(*ns->info));
 	ns->group = calloc(n_groups, sizeof(*ns->group));
 	ns->chunk = calloc(ns->n_chunks, sizeof(*ns->chunk));
-	if (!ns->info || !ns->group || !ns->chunk) {
+	ns->used_ms = calloc(n_buckets, sizeof(*ns->used_ms));
+	if (!ns->info || !ns->group || !ns->chunk || !ns->used_ms) {
 		nexthop_close(ns);
 		return -ENOMEM;
 	}
@@ -726,5 +845,6 @@ void nexthop_close(struct nexthops *ns)
 	free(ns->info);
 	free(ns->group);
 	free(ns->chunk);
+	free(ns->used_ms);
 	free(ns);
 }

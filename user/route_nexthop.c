@@ -4,6 +4,7 @@
  * nexthops bear the mark in the pinned table, so that it outlives sluiced.
  */
 #include "route_priv.h"
+#include "state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,18 +20,21 @@ static struct drain *find(const struct routes *rs, uint16_t iface, const struct 
 	return NULL;
 }
 
-bool route_drained(const struct routes *rs, const struct nexthop *nh)
+uint64_t route_drained(const struct routes *rs, const struct nexthop *nh)
 {
-	return nh->type == NEXTHOP_GATEWAY && find(rs, nh->iface, &nh->gateway);
+	const struct drain *d = nh->type == NEXTHOP_GATEWAY ? find(rs, nh->iface, &nh->gateway) : NULL;
+
+	return d ? d->since_s : 0;
 }
 
-static int set(struct routes *rs, uint16_t iface, const struct addr *gateway, bool drained)
+/* `since_s`: 0 for one that is not drained any more. */
+static int set(struct routes *rs, uint16_t iface, const struct addr *gateway, uint64_t since_s)
 {
 	struct drain *d = find(rs, iface, gateway), *more;
 
-	if (!d == !drained)
+	if (!d == !since_s)
 		return 0;
-	if (!drained) {
+	if (!since_s) {
 		*d = rs->drains[--rs->n_drains];
 		return 0;
 	}
@@ -38,7 +42,7 @@ static int set(struct routes *rs, uint16_t iface, const struct addr *gateway, bo
 	if (!more)
 		return -ENOMEM;
 	rs->drains = more;
-	rs->drains[rs->n_drains++] = (struct drain){*gateway, iface};
+	rs->drains[rs->n_drains++] = (struct drain){*gateway, iface, since_s};
 	return 0;
 }
 
@@ -50,7 +54,8 @@ int route_drains_adopt(struct routes *rs)
 
 	for (id = 1; id < end && !r; id++)
 		if (table[id].type == NEXTHOP_GATEWAY && table[id].flags & NEXTHOP_F_DRAINED)
-			r = set(rs, table[id].iface, &table[id].gateway, true);
+			r = set(rs, table[id].iface, &table[id].gateway,
+				table[id].drained_s ? table[id].drained_s : state_now_s());
 	return r;
 }
 
@@ -69,7 +74,7 @@ int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *e
 		nh = nexthop_at(rs->ns, id);
 		if (!nh || nh->type != NEXTHOP_GATEWAY || (wanted ? id != wanted : memcmp(&nh->gateway, &a, sizeof(a)) != 0))
 			continue;
-		r = set(rs, nh->iface, &nh->gateway, drained);
+		r = set(rs, nh->iface, &nh->gateway, drained ? state_now_s() : 0);
 		n++;
 	}
 	if (!r && !n)

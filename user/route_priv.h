@@ -18,6 +18,7 @@
 struct drain {
 	struct addr gateway;
 	uint16_t iface;
+	uint64_t since_s; /* CLOCK_BOOTTIME */
 };
 
 /* The kernel's routes being read anew from the mirror, or the static ones from the model. */
@@ -60,6 +61,7 @@ struct routes {
 	uint32_t *probed_s;	  /* when a nexthop's gateway was last asked for; 0: never */
 	uint32_t probe_at;	  /* the nexthop that was looked at last */
 	struct event *probe_more; /* more gateways are due than were asked for */
+	struct event *idle;	  /* drained nexthops have buckets still */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes;	    /* static routes that the kernel has from us */
@@ -95,7 +97,7 @@ int route_read_pools(struct routes *rs);
 
 /* route_nexthop.c */
 int route_drains_adopt(struct routes *rs); /* those of the former life, which the nexthops are marked with */
-bool route_drained(const struct routes *rs, const struct nexthop *nh);
+uint64_t route_drained(const struct routes *rs, const struct nexthop *nh); /* since when, CLOCK_BOOTTIME, seconds; 0: it is not */
 /* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
 const char *route_nexthop_state(const struct routes *rs, const struct nexthop *nh); /* "resolved", "unresolved", "failed" … */
 json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);

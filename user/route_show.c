@@ -1,5 +1,6 @@
 /* route_show.c: routes as JSON. Between the RIB with its tables and whoever asks. */
 #include "route_priv.h"
+#include "state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,10 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	set_text(o, "state", route_nexthop_state(rs, nh));
 	if (nh->flags & NEXTHOP_F_RESOLVED)
 		set_text(o, "mac", mac_text(nh->dmac, mac));
+	if (nh->drained_s) {
+		json_object_set_new(o, "drained_s", json_integer((json_int_t)(state_now_s() - nh->drained_s)));
+		json_object_set_new(o, "buckets_in_use", json_integer(nexthop_held(rs->ns, id)));
+	}
 	if (share >= 0)
 		json_object_set_new(o, "share", json_real(share));
 	if (rs->counters)

@@ -227,6 +227,182 @@ static void alive_test(void **arg)
 	assert_int_equal(shares[0], s->groups[group].mask + 1);
 }
 
+/* A group of three, the second of which is drained: its id. */
+static uint32_t drained_group(struct state *s, struct nhg_member m[3])
+{
+	uint32_t group;
+
+	for (int i = 0; i < 3; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	nexthop_settle(s->ns);
+	nexthop_set_drained(s->ns, m[1].nexthop, 1000);
+	assert_true(nexthop_settle(s->ns));
+	return group;
+}
+
+/* What the data plane answers, of bucket i. */
+static uint32_t pick(struct state *s, uint32_t group, uint32_t i, uint32_t asks)
+{
+	struct nhg_bucket *b = &s->buckets[s->groups[group].base + i];
+
+	if (b->bits & NHG_HELD)
+		return ecmp_held(b, *b, asks);
+	return asks && b->former == asks ? asks : b->nexthop;
+}
+
+static bool idle_pass(struct state *s, uint32_t now_ms, uint32_t unbalanced_s)
+{
+	struct nexthop_idle idle = {
+		.now_ms = now_ms, .idle_ms = 10000, .now_s = 1000 + now_ms / 1000, .unbalanced_s = unbalanced_s};
+
+	assert_true(nexthop_idle(s->ns, &idle, UINT32_MAX));
+	return nexthop_holding(s->ns);
+}
+
+/* The buckets of a drained member: what is new goes elsewhere, what has no flow stays until it pauses; the others stay as they
+ * are. */
+static void drain_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_bucket before[N_BUCKETS];
+	struct nhg_member m[3];
+	uint32_t i, group, n, drained, busy = UINT32_MAX, mine = 0;
+
+	group = drained_group(s, m);
+	n = s->groups[group].mask + 1;
+	drained = m[1].nexthop;
+	for (i = 0; i < n; i++) {
+		if (pick(s, group, i, ECMP_ROUTED) != drained) {
+			assert_int_equal(s->buckets[s->groups[group].base + i].former, 0);
+			continue;
+		}
+		mine++;
+		busy = i;
+		assert_int_not_equal(pick(s, group, i, ECMP_FIRST) & 0xffff, drained);
+		assert_int_equal(ECMP_FORMER(pick(s, group, i, ECMP_FIRST)), drained);
+		assert_int_equal(pick(s, group, i, drained), drained);
+		assert_int_not_equal(pick(s, group, i, m[0].nexthop), drained);
+	}
+	assert_in_range(mine, n / 3, n / 3 + 1);
+	assert_int_equal(nexthop_held(s->ns, drained), mine);
+	memcpy(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	assert_true(idle_pass(s, 5000, 0));
+	assert_true(idle_pass(s, 14999, 0));
+	assert_int_equal(nexthop_held(s->ns, drained), mine);
+	pick(s, group, busy, ECMP_ROUTED);
+	assert_true(idle_pass(s, 15000, 0));
+	assert_int_equal(nexthop_held(s->ns, drained), 1);
+	for (i = 0; i < n; i++) {
+		assert_int_equal(pick(s, group, i, ECMP_ROUTED) == drained, i == busy);
+		assert_int_equal(s->buckets[s->groups[group].base + i].nexthop, before[i].nexthop);
+		assert_int_equal(pick(s, group, i, drained) == drained, before[i].former == drained); /* of a flow entry */
+	}
+	assert_true(idle_pass(s, 25000, 0)); /* it was asked for just now */
+	assert_int_equal(nexthop_held(s->ns, drained), 1);
+	assert_false(idle_pass(s, 35000, 0));
+	assert_int_equal(nexthop_held(s->ns, drained), 0);
+}
+
+/* After the time that it may take at most a bucket goes, in use or not. */
+static void overdue_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[3];
+	uint32_t group = drained_group(s, m), n = s->groups[group].mask + 1;
+
+	for (uint32_t now = 0; now < 59000; now += 1000) {
+		for (uint32_t i = 0; i < n; i++)
+			pick(s, group, i, ECMP_ROUTED);
+		assert_true(idle_pass(s, now, 60));
+	}
+	for (uint32_t i = 0; i < n; i++)
+		pick(s, group, i, ECMP_ROUTED);
+	assert_false(idle_pass(s, 60000, 60));
+	assert_int_equal(nexthop_held(s->ns, m[1].nexthop), 0);
+}
+
+/* One that is not drained any more has its buckets again, those that have left it too; one that dies loses them at once. */
+static void undrain_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_bucket before[N_BUCKETS];
+	struct nhg_member m[3];
+	uint32_t group, i, n;
+
+	for (i = 0; i < 3; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	nexthop_settle(s->ns);
+	n = s->groups[group].mask + 1;
+	memcpy(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	for (int released = 0; released < 2; released++) {
+		nexthop_set_drained(s->ns, m[1].nexthop, 1000);
+		assert_true(nexthop_settle(s->ns));
+		if (released)
+			assert_false(idle_pass(s, 2000, 1));
+		nexthop_set_drained(s->ns, m[1].nexthop, 0);
+		nexthop_settle(s->ns);
+		assert_memory_equal(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	}
+	nexthop_set_drained(s->ns, m[1].nexthop, 1000);
+	nexthop_settle(s->ns);
+	nexthop_set_alive(s->ns, m[1].nexthop, false);
+	nexthop_settle(s->ns);
+	for (i = 0; i < n; i++)
+		assert_int_not_equal(pick(s, group, i, ECMP_ROUTED), m[1].nexthop);
+	assert_int_equal(nexthop_held(s->ns, m[1].nexthop), 0);
+}
+
+/* Drained one after the other: who was with the first stays there, though its bucket went to the second. */
+static void drain_two_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[3];
+	uint32_t group = drained_group(s, m), n = s->groups[group].mask + 1, was[N_BUCKETS];
+
+	for (uint32_t i = 0; i < n; i++)
+		was[i] = pick(s, group, i, ECMP_ROUTED);
+	nexthop_set_drained(s->ns, m[0].nexthop, 1001);
+	assert_true(nexthop_settle(s->ns));
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(pick(s, group, i, ECMP_ROUTED), was[i]);
+		assert_int_equal(pick(s, group, i, ECMP_FIRST) & 0xffff, m[2].nexthop);
+	}
+}
+
+/* What is held stays so over a restart, and in a group that takes the place of another. */
+static void held_restart_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[4];
+	uint32_t group = drained_group(s, m), n = s->groups[group].mask + 1, again, was[N_BUCKETS], held;
+
+	held = nexthop_held(s->ns, m[1].nexthop);
+	nexthop_set_state(s->ns, m[1].nexthop, NULL, NEXTHOP_F_DRAINED);
+	for (uint32_t i = 0; i < n; i++)
+		was[i] = pick(s, group, i, ECMP_ROUTED);
+	assert_true(idle_pass(s, 1000000, 0));
+	reopen(s);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(gateway(s, i), m[i].nexthop);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, &again), 0);
+	assert_int_equal(again, group);
+	nexthop_set_drained(s->ns, m[1].nexthop, s->nh[m[1].nexthop].drained_s);
+	nexthop_settle(s->ns);
+	assert_int_equal(s->nh[m[1].nexthop].drained_s, 1000);
+	assert_true(idle_pass(s, 500, 0)); /* another clock: the time that it is idle began anew */
+	assert_int_equal(nexthop_held(s->ns, m[1].nexthop), held);
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(pick(s, group, i, ECMP_ROUTED), was[i]);
+	m[3] = (struct nhg_member){gateway(s, 9), 1};
+	assert_int_equal(nhg_use(s->ns, m, 4, group, &again), 0);
+	nexthop_settle(s->ns);
+	for (uint32_t i = 0; i < n; i++)
+		if (was[i] == m[1].nexthop)
+			assert_int_equal(pick(s, again, i, ECMP_ROUTED), was[i]);
+}
+
 /* Order and doubles do not make another group; one that replaces another keeps the choices they share. */
 static void replace_test(void **arg)
 {
@@ -369,7 +545,7 @@ static void hash_is_the_data_planes_test(void **arg)
 {
 	struct state *s = *arg;
 	struct nhg_member m[3] = {{gateway(s, 1), 1}, {gateway(s, 2), 2}, {gateway(s, 3), 3}};
-	uint32_t id, bucket, n, hash;
+	uint32_t id, former, bucket, n, hash;
 
 	assert_int_equal(nhg_use(s->ns, m, 3, 0, &id), 0);
 	for (int i = 0; i < 1000; i++) {
@@ -382,13 +558,13 @@ static void hash_is_the_data_planes_test(void **arg)
 		for (uint32_t policy = ECMP_L4; policy <= ECMP_SYMMETRIC; policy++) {
 			hash = nhg_hash(&f, policy, i);
 			assert_int_equal(hash, ecmp_hash(&t, f.proto, false, policy, i));
-			assert_int_equal(nhg_choose(s->ns, id, hash, 0, &bucket, &n),
+			assert_int_equal(nhg_choose(s->ns, id, hash, 0, &former, &bucket, &n),
 					 s->buckets[s->groups[id].base + (hash & s->groups[id].mask)].nexthop);
 			assert_int_equal(bucket, hash & s->groups[id].mask);
 			assert_int_equal(n, s->groups[id].mask + 1);
 		}
 	}
-	assert_int_equal(nhg_choose(s->ns, N_GROUPS - 1, 1, 0, &bucket, &n), 0);
+	assert_int_equal(nhg_choose(s->ns, N_GROUPS - 1, 1, 0, &former, &bucket, &n), 0);
 }
 
 static void set_state_test(void **arg)
@@ -415,6 +591,11 @@ int main(void)
 		cmocka_unit_test(hash_symmetric_test),
 		cmocka_unit_test(hash_fragment_test),
 		cmocka_unit_test_setup_teardown(alive_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(drain_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(overdue_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(undrain_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(drain_two_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(held_restart_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(shrink_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_weight_test, setup, teardown),

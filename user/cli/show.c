@@ -338,6 +338,22 @@ void print_fdb(const json_t *answer)
 	table_print(answer, columns, N(columns), "no stations");
 }
 
+/* "2h05m", "5m07s", "7s" */
+static void cell_drained(const json_t *row, char *buf, size_t size)
+{
+	const json_t *v = json_object_get(row, "drained_s");
+	long long s = json_integer_value(v);
+
+	if (!v)
+		*buf = '\0';
+	else if (s >= 3600)
+		snprintf(buf, size, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else if (s >= 60)
+		snprintf(buf, size, "%lldm%02llds", s / 60, s % 60);
+	else
+		snprintf(buf, size, "%llds", s);
+}
+
 void print_nexthops(const json_t *answer)
 {
 	static const struct column columns[] = {
@@ -345,6 +361,8 @@ void print_nexthops(const json_t *answer)
 		{.title = "VIA", .key = "via"},
 		{.title = "INTERFACE", .key = "interface"},
 		{.title = "STATE", .key = "state"},
+		{.title = "DRAINED FOR", .key = "drained_s", .cell = cell_drained, .right = true},
+		{.title = "BUCKETS IN USE", .key = "buckets_in_use", .right = true},
 		{.title = "MAC", .key = "mac"},
 		{.title = "PACKETS", .key = "packets", .right = true},
 		{.title = "BYTES", .key = "bytes", .right = true},
