@@ -10,7 +10,6 @@
 #include "iface.h"
 #include "fib.h"
 #include "ecmp.h"
-#include "nat_filter.h"
 
 #define ICMP4_UNREACH	   3
 #define ICMP4_NET_UNREACH  0
@@ -232,43 +231,25 @@ static __always_inline bool route_is_broadcast(const struct nexthop *nh)
 	return nh->type == NEXTHOP_BROADCAST && nh->iface;
 }
 
-/* Is the packet surely of no flow, and will be of none, if it leaves by this nexthop? The same question decides in fast.h. */
-static __always_inline bool route_without_flow(const struct pkt *p, __u32 id)
+/* The nexthop for to.daddr; 0: there is no route. `asks` and the answer: see ecmp.h. verifier: global, or all that follows is
+ * followed for each of the answers. */
+__noinline_global __u32 route_choose(struct pkt *p, __u32 asks)
+{
+	__u32 id = route_find(p, 0);
+
+	return p && id & NEXTHOP_IS_GROUP ? ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, asks) : id;
+}
+
+/* Nexthop and egress interface for to.daddr, by what was chosen; TTL and MTU are checked. V_HOST: it is an address of the host,
+ * or the host's to route. */
+static __always_inline __verdict enum verdict route_lookup(struct pkt *p, __u32 id)
 {
 	struct nexthop *nh = nexthop_get(id);
-	__u32 rules;
-
-	if (!cfg_nat)
-		return true;
-	if (p->flow_stale || p->todo || !nh)
-		return false;
-	rules = nat_filter_rules(p->in_iface, p->family, &p->t);
-	return rules != NAT_FILTER_ALL && !nat_filter_leaves(rules, nh->iface);
-}
-
-/* The group's nexthop for the packet. `before`: the one that its flow was decided for, or 0. */
-static __always_inline __u32 route_member(struct pkt *p, __u32 group, __u32 before)
-{
-	__u32 id = ecmp_choose(p, group, !cfg_nat ? ECMP_ROUTED : before);
-
-	if (likely(!ECMP_FORMER(id)))
-		return id;
-	return route_without_flow(p, ECMP_FORMER(id)) ? ecmp_choose(p, group, ECMP_ROUTED) : id & 0xffff;
-}
-
-/* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host, or the host's
- * to route. */
-static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
-{
-	__u32 id = route_find(p, 0), before = p->nexthop, mtu;
-	struct nexthop *nh;
 	enum verdict v;
 	struct iface *i;
+	__u32 mtu;
 
 	p->nexthop = 0;
-	if (id & NEXTHOP_IS_GROUP)
-		id = route_member(p, id & ~NEXTHOP_IS_GROUP, before);
-	nh = nexthop_get(id);
 	if (!id || !nh)
 		return route_refuse(p, NEXTHOP_NONE);
 	if (nh->type == NEXTHOP_LOCAL)
