@@ -208,6 +208,8 @@ struct model *model_parse(const char *text, size_t len, const char *file, struct
 	else
 		model_read(&r, doc_root(d));
 	doc_free(d);
+	if (!r.failed && model_link(r.m))
+		read_oom(&r);
 	if (!r.failed && !model_check(r.m, errs))
 		return r.m;
 	if (errs)

@@ -27,6 +27,7 @@ struct group {
 	uint32_t *live;		    /* indexes of the members that the buckets were made for */
 	uint32_t n, n_live;
 	uint32_t n_held; /* buckets with NHG_HELD */
+	uint32_t owner;	 /* 0: whoever wants these members may have it */
 	uint32_t refs;
 	bool known;    /* stands in the table */
 	bool orphan;   /* found at the start, nobody asked for it yet */
@@ -292,27 +293,27 @@ static uint32_t find_group(const struct nexthops *ns, const struct nhg_member *m
 	uint32_t id;
 
 	for (id = 1; id < ns->n_groups; id++)
-		if (ns->group[id].known && !ns->group[id].orphan && ns->group[id].n == n &&
+		if (ns->group[id].known && !ns->group[id].orphan && !ns->group[id].owner && ns->group[id].n == n &&
 		    !memcmp(ns->group[id].members, m, n * sizeof(*m)))
 			return id;
 	return 0;
 }
 
-/* What a later life recognises the group by: its members and their weights, alive or not. */
-static uint32_t members_hash(const struct nhg_member *m, size_t n)
+/* What a later life recognises the group by: its owner, its members and their weights, alive or not. */
+static uint32_t members_hash(const struct group *g)
 {
-	uint64_t s = n;
+	uint64_t s = g->n | (uint64_t)g->owner << 32;
 	size_t i;
 
-	for (i = 0; i < n; i++)
-		s = hash_mix(s, (uint64_t)m[i].nexthop << 32 | m[i].weight);
+	for (i = 0; i < g->n; i++)
+		s = hash_mix(s, (uint64_t)g->members[i].nexthop << 32 | g->members[i].weight);
 	return (hash_end(s) & NHG_MEMBERS_HASH) | 1;
 }
 
 /* The group of a former life that had these members, with its choices. */
-static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *m, size_t n)
+static uint32_t find_orphan(const struct nexthops *ns, const struct group *g)
 {
-	uint32_t id, hash = members_hash(m, n);
+	uint32_t id, hash = members_hash(g);
 
 	for (id = 1; id < ns->n_groups; id++)
 		if (ns->group[id].orphan && (ns->buckets[ns->groups[id].base].bits & NHG_MEMBERS_HASH) == hash)
@@ -433,7 +434,7 @@ static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, struct 
 		nhg_balance(ns->buckets + base, n, live, n_live);
 	else
 		nhg_balance(ns->buckets + base, n, g->members, g->n);
-	ns->buckets[base].bits |= members_hash(g->members, g->n);
+	ns->buckets[base].bits |= members_hash(g);
 }
 
 static uint32_t free_group(struct nexthops *ns)
@@ -466,7 +467,7 @@ static int place_buckets(struct nexthops *ns, const struct group *g, uint32_t li
 
 static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint32_t *ret_id)
 {
-	uint32_t base, n, id = find_orphan(ns, g->members, g->n);
+	uint32_t base, n, id = find_orphan(ns, g);
 	union {
 		struct nhg g;
 		uint64_t word;
@@ -490,15 +491,17 @@ static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint
 	return 0;
 }
 
-/* By which interfaces it may leave, and so answers come in. Before the FIB names the group. */
-static void group_note_ifaces(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n)
+/* By which interfaces it may leave, and so answers come in. Before the FIB names the group. `more`: besides those it has. */
+static void group_note_ifaces(struct nexthops *ns, uint32_t id, const struct group *g, bool more)
 {
 	struct nhg_ifaces now = {0};
 
 	if (!ns->ifaces || id >= ns->n_ifaces)
 		return;
-	for (size_t i = 0; i < n; i++) {
-		uint16_t iface = ns->nh[m[i].nexthop].iface;
+	if (more)
+		now = ns->ifaces[id];
+	for (size_t i = 0; i < g->n; i++) {
+		uint16_t iface = ns->nh[g->members[i].nexthop].iface;
 
 		if (iface < IFACE_MAX)
 			now.bits[iface / 64] |= 1ull << (iface % 64);
@@ -507,35 +510,51 @@ static void group_note_ifaces(struct nexthops *ns, uint32_t id, const struct nhg
 		__atomic_store_n(&ns->ifaces[id].bits[w], now.bits[w], __ATOMIC_RELAXED);
 }
 
-static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
+static void members_free(struct group *g)
 {
-	struct group g = {.n = n, .known = true};
+	free(g->members);
+	free(g->live);
+	g->members = NULL;
+	g->live = NULL;
+	g->n = g->n_live = 0;
+}
+
+/* Copies of the members, sorted. */
+static int members_set(struct group *g, const struct nhg_member *m, size_t n)
+{
+	g->members = malloc(n * sizeof(*m));
+	g->live = malloc(n * sizeof(*g->live));
+	if (!g->members || !g->live) {
+		members_free(g);
+		return -ENOMEM;
+	}
+	memcpy(g->members, m, n * sizeof(*m));
+	g->n = n;
+	return 0;
+}
+
+static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t owner, uint32_t *ret_id)
+{
+	struct group g = {.known = true, .owner = owner};
 	size_t i;
 	int r;
 
-	g.members = malloc(n * sizeof(*m));
-	g.live = malloc(n * sizeof(*g.live));
-	if (!g.members || !g.live) {
-		r = -ENOMEM;
-		goto out;
+	r = members_set(&g, m, n);
+	if (!r)
+		r = group_place(ns, &g, like, ret_id);
+	if (r) {
+		members_free(&g);
+		return r;
 	}
-	memcpy(g.members, m, n * sizeof(*m));
-	r = group_place(ns, &g, like, ret_id);
-	if (r)
-		goto out;
 	for (i = 0; i < n; i++)
 		ns->info[m[i].nexthop].refs++;
-	group_note_ifaces(ns, *ret_id, m, n);
+	group_note_ifaces(ns, *ret_id, &g, false);
 	ns->group[*ret_id] = g;
 	ns->changed = true;
 	return 0;
-out:
-	free(g.members);
-	free(g.live);
-	return r;
 }
 
-int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
+int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t owner, uint32_t *ret_id)
 {
 	struct nhg_member sorted[NHG_MEMBERS];
 	uint32_t id;
@@ -545,14 +564,70 @@ int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t 
 		return -E2BIG;
 	memcpy(sorted, m, n * sizeof(*m));
 	n = normalise(sorted, n);
-	id = find_group(ns, sorted, n);
+	id = owner ? 0 : find_group(ns, sorted, n);
 	if (!id) {
-		r = group_new(ns, sorted, n, like, &id);
+		r = group_new(ns, sorted, n, like, owner, &id);
 		if (r)
 			return r;
 	}
 	ns->group[id].refs++;
 	*ret_id = id;
+	return 0;
+}
+
+/* `next` in the place of the group's members, over buckets of its own; those of before are used again after a grace period. */
+static int group_swap(struct nexthops *ns, uint32_t id, struct group *next)
+{
+	struct group *g = &ns->group[id];
+	struct nhg was = ns->groups[id];
+	union {
+		struct nhg g;
+		uint64_t word;
+	} u;
+	uint32_t base, n, i;
+	int r = place_buckets(ns, next, id, &base, &n);
+
+	if (r)
+		return r;
+	fill_buckets(ns, base, n, next, id);
+	u.g = (struct nhg){base, n - 1};
+	mark_chunks(ns, &u.g, CHUNK_USED);
+	group_note_ifaces(ns, id, next, true);
+	__atomic_store_n((uint64_t *)&ns->groups[id], u.word, __ATOMIC_RELEASE);
+	group_note_ifaces(ns, id, next, false);
+	mark_chunks(ns, &was, CHUNK_WAITING);
+	for (i = 0; i < next->n; i++)
+		ns->info[next->members[i].nexthop].refs++;
+	for (i = 0; i < g->n; i++)
+		info_unuse(ns, g->members[i].nexthop);
+	members_free(g);
+	*g = *next;
+	ns->changed = true;
+	return 0;
+}
+
+int nhg_change(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n, bool *ret_changed)
+{
+	struct group *g = &ns->group[id], next = {.known = true, .owner = g->owner, .refs = g->refs};
+	struct nhg_member sorted[NHG_MEMBERS];
+	int r;
+
+	if (!n || n > NHG_MEMBERS)
+		return -E2BIG;
+	memcpy(sorted, m, n * sizeof(*m));
+	n = normalise(sorted, n);
+	*ret_changed = n != g->n || memcmp(sorted, g->members, n * sizeof(*sorted));
+	if (*ret_changed) {
+		r = members_set(&next, sorted, n);
+		if (!r)
+			r = group_swap(ns, id, &next);
+		if (r) {
+			members_free(&next);
+			*ret_changed = false;
+			return r;
+		}
+	}
+	g->refs++;
 	return 0;
 }
 
@@ -563,8 +638,7 @@ static void group_forget(struct nexthops *ns, uint32_t id)
 
 	for (i = 0; i < g->n; i++)
 		info_unuse(ns, g->members[i].nexthop);
-	free(g->members);
-	free(g->live);
+	members_free(g);
 	mark_chunks(ns, &ns->groups[id], CHUNK_WAITING);
 	__atomic_store_n((uint64_t *)&ns->groups[id], 0, __ATOMIC_RELEASE);
 	*g = (struct group){0};

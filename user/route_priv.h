@@ -95,7 +95,16 @@ uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kerne
 /* route_pool.c: the NAT rules' addresses. -ENOMEM. */
 int route_read_pools(struct routes *rs);
 
-/* route_nexthop.c */
+/* route_nexthop.c: a nexthop as whoever asks calls it: by its id, its gateway's address, or a name of the configuration. */
+struct nexthop_which {
+	uint32_t id; /* 0: any of the gateway's */
+	struct addr gateway;
+	uint8_t family; /* 0: by its id, or of no gateway */
+	uint16_t iface; /* 0: any */
+};
+int nexthop_which_parse(const struct routes *rs, const char *text, struct nexthop_which *ret, struct errs *errs);
+bool nexthop_is_which(const struct routes *rs, uint32_t id, const struct nexthop_which *which);
+const char *nexthop_name_of(const struct routes *rs, const struct nexthop *nh); /* the first one; NULL: it has none */
 int route_drains_adopt(struct routes *rs); /* those of the former life, which the nexthops are marked with */
 uint64_t route_drained(const struct routes *rs, const struct nexthop *nh); /* since when, CLOCK_BOOTTIME, seconds; 0: it is not */
 /* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */

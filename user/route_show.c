@@ -45,6 +45,7 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	json_t *o = json_object();
 
 	json_object_set_new(o, "id", json_integer(id));
+	set_text(o, "name", nexthop_name_of(rs, nh));
 	if (nh->type == NEXTHOP_GATEWAY)
 		set_text(o, "via", addr_text(&nh->gateway, text));
 	set_text(o, "interface", nh->iface ? iface_name(rs->sw, nh->iface) : NULL);

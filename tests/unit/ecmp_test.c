@@ -207,7 +207,7 @@ static void alive_test(void **arg)
 
 	for (i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &group), 0);
 	nexthop_settle(s->ns);
 	assert_false(nexthop_settle(s->ns));
 	nexthop_set_alive(s->ns, m[1].nexthop, false);
@@ -234,7 +234,7 @@ static uint32_t drained_group(struct state *s, struct nhg_member m[3])
 
 	for (int i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &group), 0);
 	nexthop_settle(s->ns);
 	nexthop_set_drained(s->ns, m[1].nexthop, 1000);
 	assert_true(nexthop_settle(s->ns));
@@ -332,7 +332,7 @@ static void undrain_test(void **arg)
 
 	for (i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &group), 0);
 	nexthop_settle(s->ns);
 	n = s->groups[group].mask + 1;
 	memcpy(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
@@ -386,7 +386,7 @@ static void held_restart_test(void **arg)
 	reopen(s);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(gateway(s, i), m[i].nexthop);
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &again), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &again), 0);
 	assert_int_equal(again, group);
 	nexthop_set_drained(s->ns, m[1].nexthop, s->nh[m[1].nexthop].drained_s);
 	nexthop_settle(s->ns);
@@ -396,7 +396,7 @@ static void held_restart_test(void **arg)
 	for (uint32_t i = 0; i < n; i++)
 		assert_int_equal(pick(s, group, i, ECMP_ROUTED), was[i]);
 	m[3] = (struct nhg_member){gateway(s, 9), 1};
-	assert_int_equal(nhg_use(s->ns, m, 4, group, &again), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, group, 0, &again), 0);
 	nexthop_settle(s->ns);
 	for (uint32_t i = 0; i < n; i++)
 		if (was[i] == m[1].nexthop)
@@ -414,10 +414,10 @@ static void replace_test(void **arg)
 		m[i] = turned[3 - i] = (struct nhg_member){gateway(s, i), 2};
 	turned[0].weight = 1;
 	turned[4] = turned[0];
-	assert_int_equal(nhg_use(s->ns, m, 4, 0, &a), 0);
-	assert_int_equal(nhg_use(s->ns, turned, 5, 0, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, turned, 5, 0, 0, &b), 0);
 	assert_int_equal(a, b);
-	assert_int_equal(nhg_use(s->ns, m, 3, a, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, a, 0, &b), 0);
 	assert_int_not_equal(a, b);
 	n = s->groups[a].mask + 1;
 	assert_int_equal(s->groups[b].mask + 1, n);
@@ -439,8 +439,8 @@ static void shrink_test(void **arg)
 
 	for (i = 0; i < 5; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 5, 0, &a), 0);
-	assert_int_equal(nhg_use(s->ns, m, 4, a, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 5, 0, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, a, 0, &b), 0);
 	n = s->groups[a].mask + 1;
 	assert_int_equal(n, 128);
 	assert_int_equal(s->groups[b].mask + 1, n);
@@ -450,7 +450,7 @@ static void shrink_test(void **arg)
 	reopen(s);
 	for (i = 0; i < 5; i++)
 		assert_int_equal(gateway(s, i), m[i].nexthop);
-	assert_int_equal(nhg_use(s->ns, m, 4, 0, &again), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 0, &again), 0);
 	assert_int_equal(again, b);
 }
 
@@ -462,7 +462,7 @@ static void small_weight_test(void **arg)
 	const struct nhg_member *got;
 	uint32_t group, shares[2], n;
 
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &group), 0);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &group), 0);
 	nhg_members(s->ns, group, &got, shares, 2);
 	n = s->groups[group].mask + 1;
 	assert_in_range(shares[0] * 29 * 32, n * 31, n * 33);
@@ -479,8 +479,8 @@ static void restart_test(void **arg)
 	assert_non_null(before);
 	for (i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, 40 + i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &b), 0);
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &a), 0);
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
 	nexthop_settle(s->ns);
 	memcpy(before, s, sizeof(*before));
@@ -493,7 +493,7 @@ static void restart_test(void **arg)
 		assert_int_equal(id, m[2 - i].nexthop);
 	}
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &again), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &again), 0);
 	nexthop_settle(s->ns);
 	assert_int_equal(again, a);
 	assert_memory_equal(&before->groups[again], &s->groups[again], sizeof(struct nhg));
@@ -504,7 +504,7 @@ static void restart_test(void **arg)
 	assert_int_equal(s->groups[b].mask, 0);
 	two[0] = m[1];
 	two[1] = m[2];
-	assert_int_equal(nhg_use(s->ns, two, 2, 0, &id), 0);
+	assert_int_equal(nhg_use(s->ns, two, 2, 0, 0, &id), 0);
 	assert_int_not_equal(id, again);
 	free(before);
 }
@@ -521,15 +521,15 @@ static void full_test(void **arg)
 	m[0] = (struct nhg_member){gateway(s, 0), 1};
 	for (i = 1; i < N_GROUPS; i++) {
 		m[1] = (struct nhg_member){gateway(s, i), 1};
-		assert_int_equal(nhg_use(s->ns, m, 2, 0, &ids[i]), 0);
+		assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &ids[i]), 0);
 	}
 	m[1] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), -E2BIG);
 	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | ids[3]);
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), -E2BIG);
 	nexthop_sweep(s->ns);
 	nexthop_sweep(s->ns);
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), 0);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), 0);
 	assert_int_equal(id, ids[3]);
 	for (i = 0; i < N_NH; i++) {
 		k.iface = i;
@@ -547,7 +547,7 @@ static void hash_is_the_data_planes_test(void **arg)
 	struct nhg_member m[3] = {{gateway(s, 1), 1}, {gateway(s, 2), 2}, {gateway(s, 3), 3}};
 	uint32_t id, former, bucket, n, hash;
 
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &id), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &id), 0);
 	for (int i = 0; i < 1000; i++) {
 		struct nhg_flow f;
 		struct tuple t;

@@ -358,6 +358,7 @@ void print_nexthops(const json_t *answer)
 {
 	static const struct column columns[] = {
 		{.title = "ID", .key = "id", .right = true},
+		{.title = "NAME", .key = "name"},
 		{.title = "VIA", .key = "via"},
 		{.title = "INTERFACE", .key = "interface"},
 		{.title = "STATE", .key = "state"},
@@ -371,6 +372,38 @@ void print_nexthops(const json_t *answer)
 	const json_t *rows = page_rows(answer, "nexthops", &next);
 
 	table_print(rows, columns, N(columns), "no nexthops");
+	print_next(next);
+}
+
+static void cell_members(const json_t *row, char *buf, size_t size)
+{
+	const json_t *m;
+	size_t i, len = 0;
+
+	*buf = '\0';
+	json_array_foreach (json_object_get(row, "group"), i, m) {
+		if (len < size)
+			len += (size_t)snprintf(buf + len, size - len, "%s%s,%" JSON_INTEGER_FORMAT, i ? "/" : "",
+						json_string_value(json_object_get(m, "nexthop")),
+						json_integer_value(json_object_get(m, "weight")));
+	}
+}
+
+void print_named(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{.title = "NAME", .key = "name"},
+		{.title = "TYPE", .key = "type"},
+		{.title = "VIA", .key = "via"},
+		{.title = "INTERFACE", .key = "interface"},
+		{.title = "GROUP", .cell = cell_members},
+		{.title = "ROUTES", .key = "routes", .right = true},
+		{.title = "GROUPS", .key = "groups", .right = true},
+	};
+	const char *next;
+	const json_t *rows = page_rows(answer, "nexthops", &next);
+
+	table_print(rows, columns, N(columns), "no named nexthops");
 	print_next(next);
 }
 
