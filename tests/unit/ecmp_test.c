@@ -430,6 +430,47 @@ static void replace_test(void **arg)
 	assert_int_equal(kept, n - n / 4);
 }
 
+/* A group that changes keeps its id, and its choices as far as they are left; who used the old buckets has time. */
+static void change_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[4];
+	uint32_t i, n, id, other, base, was[1024];
+	bool changed;
+
+	for (i = 0; i < 4; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 7, &id), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &other), 0);
+	assert_int_not_equal(id, other);
+	nexthop_settle(s->ns);
+	n = s->groups[id].mask + 1;
+	base = s->groups[id].base;
+	for (i = 0; i < n; i++)
+		was[i] = s->buckets[base + i].nexthop;
+	assert_int_equal(nhg_change(s->ns, id, m, 3, &changed), 0);
+	assert_false(changed);
+	assert_int_equal(nhg_change(s->ns, id, m, 4, &changed), 0);
+	assert_true(changed);
+	assert_int_not_equal(s->groups[id].base, base);
+	assert_int_equal(s->groups[id].mask + 1, n);
+	for (i = 0; i < n; i++) {
+		uint32_t now = s->buckets[s->groups[id].base + i].nexthop;
+
+		assert_true(now == was[i] || now == m[3].nexthop);
+		assert_int_equal(s->buckets[base + i].nexthop, was[i]);
+		assert_int_equal(s->buckets[s->groups[other].base + i].nexthop, was[i]);
+	}
+	/* a new life finds it by its owner */
+	reopen(s);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(gateway(s, i), m[i].nexthop);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 8, &i), 0);
+	assert_int_not_equal(i, id);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 7, &i), 0);
+	assert_int_equal(i, id);
+}
+
 /* Four would do with fewer buckets than five have: then flows of those that stay would move. A new life knows the group again. */
 static void shrink_test(void **arg)
 {
@@ -597,6 +638,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(drain_two_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(held_restart_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(change_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(shrink_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_weight_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),
