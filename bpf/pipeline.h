@@ -72,7 +72,8 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 }
 
 /* To which nexthop. Where the group's bucket is held for a drained one, that depends on whether there will be a flow, which
- * depends on the rules of the interface that the drained one is on. */
+ * depends on the rules of the interface that the drained one is on. verifier: global, or all that follows is followed for each of
+ * the answers. */
 __noinline_global __u32 pipeline_nexthop(struct pkt *p)
 {
 	struct nexthop *former;

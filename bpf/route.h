@@ -231,13 +231,12 @@ static __always_inline bool route_is_broadcast(const struct nexthop *nh)
 	return nh->type == NEXTHOP_BROADCAST && nh->iface;
 }
 
-/* The nexthop for to.daddr; 0: there is no route. `asks` and the answer: see ecmp.h. verifier: global, or all that follows is
- * followed for each of the answers. */
-__noinline_global __u32 route_choose(struct pkt *p, __u32 asks)
+/* The nexthop for to.daddr; 0: there is no route. `asks` and the answer: see ecmp.h. */
+static __always_inline __u32 route_choose(struct pkt *p, __u32 asks)
 {
 	__u32 id = route_find(p, 0);
 
-	return p && id & NEXTHOP_IS_GROUP ? ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, asks) : id;
+	return id & NEXTHOP_IS_GROUP ? ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, asks) : id;
 }
 
 /* Nexthop and egress interface for to.daddr, by what was chosen; TTL and MTU are checked. V_HOST: it is an address of the host,
