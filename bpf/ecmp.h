@@ -80,15 +80,35 @@ static __always_inline bool ecmp_is_tunnel(const struct pkt *p)
 	return (p->flags & (PKT_F_INNER | PKT_F_ICMP_ERROR)) == PKT_F_INNER;
 }
 
-/* A nexthop id; 0: the group is empty. `before`: the one that a flow's entry was decided for, or 0; it is kept where it had this
- * bucket until it was drained. */
-static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool fragment, __u32 group, __u32 before)
+/* What asks. A nexthop id: the one that a flow's entry was decided for; it is kept where it had this bucket until it was drained.
+ */
+#define ECMP_FIRST  0	       /* it is not known whether there will be a flow: see ECMP_FORMER() */
+#define ECMP_ROUTED (1u << 16) /* there is none, and there will be none: every packet asks, until the bucket is idle it stays */
+
+/* Of an answer to ECMP_FIRST: whom those that have no flow take still, to be asked for as ECMP_ROUTED; 0: they take the same. */
+#define ECMP_FORMER(answer) ((answer) >> 16)
+
+/* `b` is one that a drained nexthop has not left: who takes it says so, once between two looks of sluiced's. */
+static __always_inline __u32 ecmp_held(struct nhg_bucket *b, struct nhg_bucket now, __u32 asks)
+{
+	if (asks == ECMP_FIRST)
+		return (__u32)now.former << 16 | now.nexthop;
+	if (asks != ECMP_ROUTED)
+		return asks == now.former ? asks : now.nexthop;
+	if (!(now.bits & NHG_USED))
+		__sync_fetch_and_or(&b->bits, NHG_USED);
+	return now.former ? now.former : now.nexthop;
+}
+
+/* A nexthop id; 0: the group is empty. `asks`: see above. */
+static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool fragment, __u32 group, __u32 asks)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
 	struct nhg_bucket *b;
 	union {
 		struct nhg g;
+		struct nhg_bucket b;
 		__u64 word;
 	} u;
 	__u32 i;
@@ -101,12 +121,15 @@ static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool f
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
 	if (!b)
 		return 0;
-	return before && READ_ONCE(b->former) == before ? before : READ_ONCE(b->nexthop);
+	u.word = READ_ONCE(*(__u64 *)b); /* what sluiced changes in several stores says the same after each */
+	if (unlikely(u.b.bits & NHG_HELD))
+		return ecmp_held(b, u.b, asks);
+	return asks != ECMP_FIRST && u.b.former == asks ? asks : u.b.nexthop;
 }
 
 /* Of a group, for the packet. The tuple is the one that it came in with, so that a choice of NAT moves nothing. verifier: global,
  * for the stack of the programs, which is what others have left. */
-__noinline_global __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
+__noinline_global __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 asks)
 {
 	bool fragment;
 
@@ -114,8 +137,8 @@ __noinline_global __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 before)
 		return 0;
 	fragment = p->flags & PKT_F_FRAGMENT;
 	if (cfg_inner && ecmp_is_tunnel(p))
-		return ecmp_pick(&p->inner, p->inner_proto, fragment, group, before);
-	return ecmp_pick(&p->t, p->l4_proto, fragment, group, before);
+		return ecmp_pick(&p->inner, p->inner_proto, fragment, group, asks);
+	return ecmp_pick(&p->t, p->l4_proto, fragment, group, asks);
 }
 
 #endif

@@ -86,7 +86,7 @@ static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct 
 		return false;
 	id = fib_lookup(p->vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, 0);
+		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, ECMP_ROUTED);
 	return fast_leave(p, id, &t->daddr, len, rules);
 }
 

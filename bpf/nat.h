@@ -422,6 +422,34 @@ static __always_inline void nat_snat_rule(struct pkt *p, struct nat_match *m)
 	nat_match(m);
 }
 
+/* Will there be a flow, if a packet without one leaves by this interface: is its source translated, or those of its answers? What
+ * nat_snat() would find, without doing it. */
+__noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
+{
+	struct nat_match m = {.out_iface = out_iface};
+	struct iface *i;
+
+	if (!p)
+		return false;
+	i = iface_get(out_iface);
+	m.src = p->t.saddr;
+	m.dst = p->to.daddr;
+	m.vrf = p->vrf;
+	m.family = p->family;
+	m.proto = p->l4_proto;
+	nat_match(&m);
+	if (m.action != SNAT_END || (p->flow_flags & FLOW_F_DNAT))
+		return m.action != SNAT_EXEMPT;
+	if (!nat_may_open(p))
+		return false;
+	m.src = p->t.daddr;
+	m.dst = p->t.saddr;
+	m.vrf = i ? i->vrf : p->vrf;
+	m.out_iface = p->in_iface;
+	nat_match(&m);
+	return nat_takes_port(&m);
+}
+
 /* A hash of the remote end, never 0. Two that share one share a mapping, which does no harm. */
 static __always_inline __u32 nat_remote(const struct tuple *to)
 {

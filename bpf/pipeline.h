@@ -75,6 +75,25 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 	return r;
 }
 
+/* To which nexthop. Where the group's bucket is held for a drained one, that depends on whether there will be a flow, which
+ * depends on the rules of the interface that the drained one is on. verifier: global, or all that follows is followed for each of
+ * the answers. */
+__noinline_global __u32 pipeline_nexthop(struct pkt *p)
+{
+	struct nexthop *former;
+	__u32 id;
+
+	if (!p)
+		return 0;
+	id = route_choose(p, cfg_nat ? p->nexthop : ECMP_ROUTED);
+	if (!cfg_nat || likely(!ECMP_FORMER(id)))
+		return id;
+	former = nexthop_get(ECMP_FORMER(id));
+	if (p->flow_stale || !former || nat_tracks(p, former->iface))
+		return id & 0xffff;
+	return route_choose(p, ECMP_ROUTED);
+}
+
 /* Layer 3: the packet is addressed to the gateway. */
 static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
 {
@@ -101,7 +120,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (v != V_NEXT)
 			return v;
 	}
-	v = route_lookup(p);
+	v = route_lookup(p, pipeline_nexthop(p));
 	/* A known flow's packet for the host itself keeps the flow alive like any other. */
 	if (cfg_nat && v == V_HOST && p->flow_stale)
 		return flow_install(p, v);

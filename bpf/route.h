@@ -139,7 +139,7 @@ __noinline_global __u32 route_mtu_back(struct pkt *p)
 		return 0;
 	id = route_find(p, 1);
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, 0); /* all members have the route's */
+		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST) & 0xffff; /* all members have the route's */
 	nh = nexthop_get(id);
 	return id && nh ? nh->mtu : 0;
 }
@@ -232,19 +232,24 @@ static __always_inline bool route_is_broadcast(const struct nexthop *nh)
 	return nh->type == NEXTHOP_BROADCAST && nh->iface;
 }
 
-/* Chooses nexthop and egress interface for to.daddr; TTL and MTU are checked. V_HOST: it is an address of the host, or the host's
- * to route. */
-static __always_inline __verdict enum verdict route_lookup(struct pkt *p)
+/* The nexthop for to.daddr; 0: there is no route. `asks` and the answer: see ecmp.h. */
+static __always_inline __u32 route_choose(struct pkt *p, __u32 asks)
 {
-	__u32 id = route_find(p, 0), before = p->nexthop, mtu;
-	struct nexthop *nh;
+	__u32 id = route_find(p, 0);
+
+	return id & NEXTHOP_IS_GROUP ? ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, asks) : id;
+}
+
+/* Nexthop and egress interface for to.daddr, by what was chosen; TTL and MTU are checked. V_HOST: it is an address of the host,
+ * or the host's to route. */
+static __always_inline __verdict enum verdict route_lookup(struct pkt *p, __u32 id)
+{
+	struct nexthop *nh = nexthop_get(id);
 	enum verdict v;
 	struct iface *i;
+	__u32 mtu;
 
 	p->nexthop = 0;
-	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_choose(p, id & ~NEXTHOP_IS_GROUP, before);
-	nh = nexthop_get(id);
 	if (!id || !nh)
 		return route_refuse(p, NEXTHOP_NONE);
 	if (nh->type == NEXTHOP_LOCAL)

@@ -257,13 +257,18 @@ static int get_nexthops(struct call *c)
 	return nexthop_list(c->api->sw, c->rq, &c->reply->stream, c->errs);
 }
 
+static int get_named(struct call *c)
+{
+	return nexthop_named(c->api->sw, c->rq, &c->reply->stream, c->errs);
+}
+
 static int drain(struct call *c, bool drained)
 {
 	const char *which = http_query(c->rq, "nexthop");
 	int n;
 
 	if (!which)
-		return errs_fail(c->errs, EINVAL, "which one? ?nexthop=ID or ?nexthop=ADDRESS");
+		return errs_fail(c->errs, EINVAL, "which one? ?nexthop=NAME, ID or ADDRESS");
 	n = nexthop_drain(c->api->sw, which, drained, c->errs);
 	return n < 0 ? n : api_answer(c, json_pack("{s:i}", drained ? "drained" : "undrained", n));
 }
@@ -296,8 +301,9 @@ static const struct endpoint endpoints[] = {
 	 "how a packet to ?addr= would go, and why: ?from= ?iif= ?vrf= ?ipproto= ?sport= ?dport="},
 	{"GET", "/v1/routes/audit", get_route_audit, NULL, "the tables of routes compared with each other: what differed"},
 	{"GET", "/v1/nexthops", get_nexthops, NULL,
-	 "gateways and interfaces that routes lead by; ?nexthop=ID|ADDRESS ?via= ?interface= ?state=; ?limit= ?after="},
-	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=ID|ADDRESS"},
+	 "gateways and interfaces that routes lead by; ?nexthop=NAME|ID|ADDRESS ?via= ?interface= ?state=; ?limit= ?after="},
+	{"GET", "/v1/nexthops/named", get_named, NULL, "named nexthops and groups of the configuration; ?name=; ?limit= ?after="},
+	{"POST", "/v1/nexthops/drain", post_drain, NULL, "no new connections by ?nexthop=NAME|ID|ADDRESS"},
 	{"POST", "/v1/nexthops/undrain", post_undrain, NULL, "new connections by it again"},
 	{"GET", "/v1/nat", get_nat, NULL, "NAT rules and pools"},
 	{"GET", "/v1/flows", get_flows, NULL, "tracked connections; ?filter= ?limit= ?format=json|cells"},

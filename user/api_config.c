@@ -177,6 +177,11 @@ static int post_item(struct call *c)
 	return edit(c, c->rq->body, c->rq->body_len, model_add);
 }
 
+static int post_replace(struct call *c)
+{
+	return edit(c, c->rq->body, c->rq->body_len, model_replace);
+}
+
 static int delete_item(struct call *c)
 {
 	const char *item = http_query(c->rq, "item");
@@ -202,6 +207,10 @@ const struct endpoint api_config_endpoints[API_CONFIG_ENDPOINTS] = {
 	{"DELETE", "/v1/interfaces", delete_item, "interfaces", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/vrfs", post_item, "vrfs", "add a VRF; of `default` what it has beside its own"},
 	{"DELETE", "/v1/vrfs", delete_item, "vrfs", "take one away: ?item={\"name\": …}"},
+	{"POST", "/v1/nexthops", post_item, "nexthops", "add a named nexthop or group"},
+	{"POST", "/v1/nexthops/replace", post_replace, "nexthops", "the same, in the place of the one that there may be"},
+	{"DELETE", "/v1/nexthops", delete_item, "nexthops",
+	 "take one away that no route and no group needs: ?item={\"name\": …}"},
 	{"POST", "/v1/routes", post_item, "routes", "add a route"},
 	{"DELETE", "/v1/routes", delete_item, "routes", "take one away: ?item={\"to\": …, \"vrf\": …, \"metric\": …}"},
 	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, after the others"},

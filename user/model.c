@@ -94,6 +94,7 @@ struct model *model_new(void)
 		.fdb_ageing_s = 300,
 		.icmp_rate = 1000,
 		.neighbor_rate = 64,
+		.ecmp_idle_s = 120,
 		.frag_held = FRAG_HELD_MAX,
 		.frag_hold_s = 2,
 		.tcp_established_s = 7440,
@@ -136,7 +137,16 @@ void route_cfg_free(void *item)
 {
 	struct route_cfg *c = item;
 
-	free(c->nexthops);
+	if (!*c->nexthop)
+		free(c->nexthops);
+}
+
+void named_cfg_free(void *item)
+{
+	struct named_cfg *c = item;
+
+	free(c->members);
+	free(c->ways);
 }
 
 void nat_cfg_free(void *item)
@@ -157,12 +167,15 @@ void model_free(struct model *m)
 		iface_cfg_free(&m->ifaces[i]);
 	for (size_t i = 0; i < m->n_routes; i++)
 		route_cfg_free(&m->routes[i]);
+	for (size_t i = 0; i < m->n_nexthops; i++)
+		named_cfg_free(&m->nexthops[i]);
 	for (size_t i = 0; i < m->n_nats; i++)
 		nat_cfg_free(&m->nats[i]);
 	free(m->ports);
 	free(m->vlans);
 	free(m->ifaces);
 	free(m->vrfs);
+	free(m->nexthops);
 	free(m->routes);
 	free(m->nats);
 	free(m->fdbs);
@@ -189,6 +202,19 @@ static bool copy_vrfs(struct model *to, const struct model *from)
 	return true;
 }
 
+static bool copy_named(struct model *to, const struct model *from)
+{
+	if (!list_copy(&to->nexthops, from->nexthops, from->n_nexthops, sizeof(*to->nexthops)))
+		return false;
+	for (size_t i = 0; i < from->n_nexthops; i++, to->n_nexthops++) {
+		to->nexthops[i].ways = NULL;
+		to->nexthops[i].n_ways = 0;
+		if (!COPY(&to->nexthops[i], &from->nexthops[i], members, n_members))
+			return false;
+	}
+	return true;
+}
+
 /* The lists whose elements own memory: n counts only those elements that are whole, so that model_free() may follow. */
 static bool copy_owners(struct model *to, const struct model *from)
 {
@@ -200,7 +226,7 @@ static bool copy_owners(struct model *to, const struct model *from)
 	if (!list_copy(&to->routes, from->routes, from->n_routes, sizeof(*to->routes)))
 		return false;
 	for (size_t i = 0; i < from->n_routes; i++, to->n_routes++)
-		if (!COPY(&to->routes[i], &from->routes[i], nexthops, n_nexthops))
+		if (!*from->routes[i].nexthop && !COPY(&to->routes[i], &from->routes[i], nexthops, n_nexthops))
 			return false;
 	if (!list_copy(&to->nats, from->nats, from->n_nats, sizeof(*to->nats)))
 		return false;
@@ -224,7 +250,8 @@ struct model *model_copy(const struct model *m)
 		return NULL;
 	ret->settings = m->settings;
 	if (COPY(ret, m, ports, n_ports) && COPY(ret, m, vlans, n_vlans) && COPY(ret, m, fdbs, n_fdbs) &&
-	    COPY(ret, m, neighbors, n_neighbors) && copy_vrfs(ret, m) && copy_owners(ret, m))
+	    COPY(ret, m, neighbors, n_neighbors) && copy_vrfs(ret, m) && copy_named(ret, m) && copy_owners(ret, m) &&
+	    !model_link(ret))
 		return ret;
 	model_free(ret);
 	return NULL;
@@ -267,6 +294,14 @@ const struct vrf_cfg *model_vrf(const struct model *m, const char *name)
 	for (size_t i = 0; i < m->n_vrfs; i++)
 		if (!strcmp(m->vrfs[i].name, name))
 			return &m->vrfs[i];
+	return NULL;
+}
+
+const struct named_cfg *model_nexthop(const struct model *m, const char *name)
+{
+	for (size_t i = 0; i < m->n_nexthops; i++)
+		if (!strcmp(m->nexthops[i].name, name))
+			return &m->nexthops[i];
 	return NULL;
 }
 

@@ -85,16 +85,39 @@ struct nexthop_cfg {
 	bool recursive; /* another route leads to the gateway; as long as none does, this one is not in force */
 };
 
-/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink, recursive}], type, vrf, metric, distance, mtu}] */
+/* A member of a named group. */
+struct member_cfg {
+	char name[SLUICE_LABEL];
+	uint16_t weight;	       /* 1..256 */
+	const struct named_cfg *named; /* it (model_link()); NULL: none of this name */
+};
+
+/* nexthops: {NAME: {address, interface, onlink, recursive} | {type: blackhole | unreachable | prohibit} | {group: [NAME |
+ * {nexthop, weight}]}} */
+struct named_cfg {
+	struct where where;
+	char name[SLUICE_LABEL];
+	uint8_t type;		    /* as of a route */
+	struct nexthop_cfg own;	    /* neither a group nor one that leads nowhere: itself */
+	struct member_cfg *members; /* of a group */
+	size_t n_members;
+	struct nexthop_cfg *ways; /* what it means for a route: itself, or its members (model_link()) */
+	size_t n_ways;
+};
+
+/* routes: [{to, via: ADDR | [ADDR | {address, interface, weight, onlink, recursive}] | nexthop: NAME, type, vrf, metric,
+ * distance, mtu}] */
 struct route_cfg {
 	struct where where;
 	struct prefix to;
 	uint8_t type; /* enum nexthop_type: NEXTHOP_GATEWAY, or BLACKHOLE, UNREACHABLE, PROHIBIT */
 	char vrf[SLUICE_LABEL];
 	uint32_t metric;
-	uint8_t distance; /* administrative distance; static: 1 */
-	uint32_t mtu;	  /* of the path; 0: the interface's */
-	struct nexthop_cfg *nexthops;
+	uint8_t distance;	       /* administrative distance; static: 1 */
+	uint32_t mtu;		       /* of the path; 0: the interface's */
+	char nexthop[SLUICE_LABEL];    /* the name of one, or of a group, that the route leads by; "": none */
+	const struct named_cfg *named; /* it (model_link()); NULL: none, or none of this name */
+	struct nexthop_cfg *nexthops;  /* the named one's own, if it leads by one: then not to be freed */
 	size_t n_nexthops;
 };
 
@@ -180,6 +203,8 @@ struct settings_cfg {
 	uint32_t frag_held;			   /* 256: fragments that wait for their first one, at once */
 	uint32_t frag_hold_s;			   /* 2 */
 	uint8_t ecmp_hash;			   /* enum ecmp_hash; ECMP_L4 */
+	uint32_t ecmp_idle_s;			   /* 120: when a drained nexthop's bucket counts as idle */
+	uint32_t ecmp_unbalanced_s;		   /* 0 (never): when it goes in any case */
 	uint32_t tcp_established_s;		   /* 7440 (RFC 5382 REQ-5) */
 	uint32_t tcp_transitory_s;		   /* 240 */
 	uint32_t udp_s;				   /* 300 (RFC 4787 REQ-5) */
@@ -209,6 +234,8 @@ struct model {
 	size_t n_ifaces;
 	struct vrf_cfg *vrfs; /* [0] is always `default` */
 	size_t n_vrfs;
+	struct named_cfg *nexthops;
+	size_t n_nexthops;
 	struct route_cfg *routes;
 	size_t n_routes;
 	struct nat_cfg *nats;
@@ -242,10 +269,12 @@ json_t *model_json(const struct model *m);
 char *model_yaml(const struct model *m);
 
 /* One item of a noun added to or taken from a model (for `sluice route add …`). `noun` is the key of the list in the schema
- * ("ports", "vlans", "interfaces", "routes", "nat", "fdb", "neighbors"); `item` is its JSON in that schema (for the mappings
- * "ports", "vlans", "interfaces": with the key as "name"/"id"). Adding one that exists: -EEXIST; removing one that does not:
- * -ENOENT; both with words. For removal only what identifies the item need be given. Call model_check() afterwards. */
+ * ("ports", "vlans", "interfaces", "nexthops", "routes", "nat", "fdb", "neighbors"); `item` is its JSON in that schema (for the
+ * mappings "ports", "vlans", "interfaces": with the key as "name"/"id"). Adding one that exists: -EEXIST; removing one that does
+ * not: -ENOENT; both with words. For removal only what identifies the item need be given. Call model_check() afterwards. */
 int model_add(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
+/* The same, in the place of the one that there may be. For what has a name. */
+int model_replace(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
 int model_remove(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
 
 /* What leads from one model to the other, in a stable order, in words and as JSON:
@@ -259,6 +288,7 @@ char *model_diff_text(const json_t *diff);
 const struct port_cfg *model_port_for(const struct model *m, const char *netdev, const struct port_cfg **ret_other);
 const struct iface_cfg *model_iface(const struct model *m, const char *name);
 const struct vrf_cfg *model_vrf(const struct model *m, const char *name);
+const struct named_cfg *model_nexthop(const struct model *m, const char *name);
 const char *model_ecmp_hash_name(uint32_t policy); /* enum ecmp_hash, as the configuration writes it */
 /* The VRF of the addresses that a rule gives out or answers for: of a source rule that of the interfaces it names. */
 const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule);

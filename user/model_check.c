@@ -204,6 +204,7 @@ int model_check(const struct model *m, struct errs *errs)
 		iface_check(&c);
 		fdb_check(&c);
 		neighbor_check(&c);
+		named_check(&c);
 		route_check(&c);
 		nat_check(&c);
 	}

@@ -109,13 +109,39 @@ static bool is_default(const struct noun *noun, const struct model *m, const voi
 	return noun->has_default && noun->same(noun_item(noun, m, 0), item);
 }
 
-int model_add(struct model *m, const char *noun_key, const json_t *item, const char *source, struct errs *errs)
+/* The place of an item that is identified as `key`; the number of items: there is none. */
+static size_t find_same(const struct noun *noun, const struct model *m, const void *key)
+{
+	size_t n = noun_n(noun, m), i = noun_first(noun, m);
+
+	while (i < n && !noun->same(noun_item(noun, m, i), key))
+		i++;
+	return i;
+}
+
+/* Where the new item goes; NULL: no memory. */
+static void *place(const struct noun *noun, struct model *m, const void *from, size_t at)
+{
+	void *to;
+
+	/* `default` is there, and has said nothing so far that would be lost */
+	if (is_default(noun, m, from))
+		return (void *)noun_item(noun, m, 0);
+	if (at == noun_n(noun, m))
+		return list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
+	to = (void *)noun_item(noun, m, at);
+	if (noun->free)
+		noun->free(to);
+	return to;
+}
+
+static int put(struct model *m, const char *noun_key, const json_t *item, const char *source, bool replace, struct errs *errs)
 {
 	struct where where = {where_file(source), 0};
 	const struct noun *noun = find_noun(noun_key, where, errs);
 	struct model *one;
-	size_t n, at;
 	void *from, *to;
+	size_t n, at;
 	int err = 0;
 
 	if (!noun)
@@ -123,29 +149,37 @@ int model_add(struct model *m, const char *noun_key, const json_t *item, const c
 	one = read_item(noun, item, source, false, errs);
 	if (!one)
 		return -EINVAL;
-	at = read_at(noun, one);
-	from = (void *)noun_item(noun, one, at);
-	n = noun_n(noun, m);
-	for (size_t i = noun_first(noun, m); !err && i < n; i++) {
-		if (noun->same(noun_item(noun, m, i), from)) {
-			say(noun, from, where, errs, "exists already");
-			err = -EEXIST;
-		}
+	n = read_at(noun, one);
+	from = (void *)noun_item(noun, one, n);
+	at = find_same(noun, m, from);
+	if (at < noun_n(noun, m) && !replace) {
+		say(noun, from, where, errs, "exists already");
+		err = -EEXIST;
+		goto out;
 	}
-	if (!err) {
-		/* `default` is there, and has said nothing so far that would be lost */
-		to = is_default(noun, m, from) ? (void *)noun_item(noun, m, 0)
-					       : list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
-		if (to) {
-			/* What the item owns goes over with it: the model it was read into forgets it. */
-			memcpy(to, from, noun->size);
-			memcpy((char *)one + noun->n, &at, sizeof(at));
-		} else {
-			err = errs_fail(errs, ENOMEM, "out of memory");
-		}
+	to = place(noun, m, from, at);
+	if (!to) {
+		err = errs_fail(errs, ENOMEM, "out of memory");
+		goto out;
 	}
+	/* What the item owns goes over with it: the model it was read into forgets it. */
+	memcpy(to, from, noun->size);
+	memcpy((char *)one + noun->n, &n, sizeof(n));
+	if (model_link(m))
+		err = errs_fail(errs, ENOMEM, "out of memory");
+out:
 	model_free(one);
 	return err;
+}
+
+int model_add(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs)
+{
+	return put(m, noun, item, source, false, errs);
+}
+
+int model_replace(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs)
+{
+	return put(m, noun, item, source, true, errs);
 }
 
 /* Whether an item has what `want` (canonical JSON) says under every key that was given. A route is looked for in the VRF
@@ -208,6 +242,20 @@ static int find_item(const struct noun *noun, const struct model *m, const void 
 	return found ? -EINVAL : -ENOENT;
 }
 
+/* True, with words: the item is needed. */
+static bool in_use(const struct noun *noun, const struct model *m, const void *item, struct where where, struct errs *errs)
+{
+	char *users = noun->users ? noun->users(m, item) : NULL, *words = NULL;
+
+	if (!users)
+		return false;
+	if (asprintf(&words, "is in use by %s", users) >= 0)
+		say(noun, item, where, errs, words);
+	free(words);
+	free(users);
+	return true;
+}
+
 int model_remove(struct model *m, const char *noun_key, const json_t *item, const char *source, struct errs *errs)
 {
 	struct where where = {where_file(source), 0};
@@ -224,6 +272,8 @@ int model_remove(struct model *m, const char *noun_key, const json_t *item, cons
 	if (!one)
 		return -EINVAL;
 	err = find_item(noun, m, noun_item(noun, one, read_at(noun, one)), item, where, errs, &at);
+	if (!err && in_use(noun, m, noun_item(noun, m, at), where, errs))
+		err = -EBUSY;
 	if (!err) {
 		if (noun->free)
 			noun->free((void *)noun_item(noun, m, at));
@@ -231,6 +281,8 @@ int model_remove(struct model *m, const char *noun_key, const json_t *item, cons
 			vrf_make_default((void *)noun_item(noun, m, at));
 		else
 			list_remove((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size, at);
+		if (model_link(m))
+			err = errs_fail(errs, ENOMEM, "out of memory");
 	}
 	model_free(one);
 	return err;

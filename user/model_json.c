@@ -59,7 +59,9 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 	const struct number plain[] = {{"fdb-ageing", s->fdb_ageing_s, d->fdb_ageing_s},
 				       {"hash-seed", s->hash_seed, d->hash_seed},
 				       {"icmp-rate", s->icmp_rate, d->icmp_rate},
-				       {"neighbor-rate", s->neighbor_rate, d->neighbor_rate}};
+				       {"neighbor-rate", s->neighbor_rate, d->neighbor_rate},
+				       {"ecmp-idle-timer", s->ecmp_idle_s, d->ecmp_idle_s},
+				       {"ecmp-unbalanced-timer", s->ecmp_unbalanced_s, d->ecmp_unbalanced_s}};
 	const struct number timeouts[] = {{"tcp-established", s->tcp_established_s, d->tcp_established_s},
 					  {"tcp-transitory", s->tcp_transitory_s, d->tcp_transitory_s},
 					  {"udp", s->udp_s, d->udp_s},

@@ -29,6 +29,16 @@ static const char *vrf_name(const void *item, char buf[16])
 	return ((const struct vrf_cfg *)item)->name;
 }
 
+static const char *named_name(const void *item, char buf[16])
+{
+	return ((const struct named_cfg *)item)->name;
+}
+
+static bool named_same(const void *a, const void *b)
+{
+	return !strcmp(named_name(a, NULL), named_name(b, NULL));
+}
+
 static bool port_same(const void *a, const void *b)
 {
 	return !strcmp(port_name(a, NULL), port_name(b, NULL));
@@ -80,22 +90,26 @@ static const char *const nat_ids[] = {"name", NULL};
 static const char *const fdb_ids[] = {"mac", "vlan", NULL};
 static const char *const neighbor_ids[] = {"address", "interface", NULL};
 
+#define SHORT NULL, NULL
+
 const struct noun nouns[N_NOUNS] = {
-	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), true, vrf_read, vrf_json, vrf_same, vrf_name, vrf_cfg_free, NULL,
+	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), true, vrf_read, vrf_json, vrf_same, vrf_name, vrf_cfg_free, SHORT,
 	 NULL},
-	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), false, port_read, port_json, port_same, port_name, NULL, NULL,
-	 NULL},
-	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), false, vlan_read, vlan_json, vlan_same, vlan_name, NULL, NULL,
+	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), false, port_read, port_json, port_same, port_name, NULL,
+	 SHORT, NULL},
+	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), false, vlan_read, vlan_json, vlan_same, vlan_name, NULL, SHORT,
 	 NULL},
 	{"interfaces", "interface", "name", NULL, true, LIST(ifaces, n_ifaces), false, iface_read, iface_json, iface_same,
-	 iface_name, iface_cfg_free, NULL, NULL},
+	 iface_name, iface_cfg_free, SHORT, NULL},
+	{"nexthops", "nexthop", "name", NULL, true, LIST(nexthops, n_nexthops), false, named_read, named_json, named_same,
+	 named_name, named_cfg_free, SHORT, named_users},
 	{"routes", "route", NULL, route_ids, false, LIST(routes, n_routes), false, route_read, route_json, route_same, NULL,
-	 route_cfg_free, route_order, route_equal},
-	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, NULL, nat_cfg_free, NULL,
+	 route_cfg_free, route_order, route_equal, NULL},
+	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, NULL, nat_cfg_free, SHORT,
 	 NULL},
-	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL, NULL, NULL},
+	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL, SHORT, NULL},
 	{"neighbors", "neighbor", NULL, neighbor_ids, false, LIST(neighbors, n_neighbors), false, neighbor_read, neighbor_json,
-	 neighbor_same, NULL, NULL, NULL, NULL},
+	 neighbor_same, NULL, NULL, SHORT, NULL},
 };
 
 size_t noun_n(const struct noun *noun, const struct model *m)

@@ -20,6 +20,7 @@
 #define AGEING_MAX	  1000000 /* 802.1Q 8.8.3 */
 #define TIMEOUT_MAX	  2592000
 #define ICMP_RATE_MAX	  1000000
+#define IDLE_MAX	  86400
 #define NEIGHBOR_RATE_MAX 1000000
 
 static void timeouts_read(struct reader *r, const struct node *n)
@@ -94,8 +95,9 @@ static int host_netdev_read(struct reader *r, const struct node *n, void *arg)
 
 static void settings_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"fdb-ageing", "hash-seed", "icmp-rate",     "flow-timeouts", "neighbor-rate",
-					   "ecmp-hash",	 "nat-log",   "nat-fragments", "host-netdevs"};
+	static const char *const keys[] = {
+		"fdb-ageing", "hash-seed",     "icmp-rate",    "flow-timeouts",	  "neighbor-rate",	  "ecmp-hash",
+		"nat-log",    "nat-fragments", "host-netdevs", "ecmp-idle-timer", "ecmp-unbalanced-timer"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
@@ -121,6 +123,10 @@ static void settings_read(struct reader *r, const struct node *n)
 			nat_fragments_read(r, v[7]);
 		if (v[8])
 			read_list(r, v[8], host_netdev_read, s);
+		if (v[9])
+			read_seconds(r, v[9], 1, IDLE_MAX, &s->ecmp_idle_s);
+		if (v[10])
+			read_seconds(r, v[10], 0, TIMEOUT_MAX, &s->ecmp_unbalanced_s);
 	}
 	read_pop(r, len);
 }
@@ -202,6 +208,8 @@ struct model *model_parse(const char *text, size_t len, const char *file, struct
 	else
 		model_read(&r, doc_root(d));
 	doc_free(d);
+	if (!r.failed && model_link(r.m))
+		read_oom(&r);
 	if (!r.failed && !model_check(r.m, errs))
 		return r.m;
 	if (errs)

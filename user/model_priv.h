@@ -17,6 +17,7 @@
 #define POOL_PORT_MIN	 1024
 #define POOL_PORT_MAX	 65535
 #define NEXTHOPS_MAX	 256
+#define NAMED_MAX	 4096
 #define MTU_MIN4	 576  /* RFC 1122 3.3.2 */
 #define MTU_MIN6	 1280 /* RFC 8200 5 */
 #define MTU_MAX		 65535
@@ -34,7 +35,12 @@ void list_remove(void *list, size_t *n, size_t size, size_t i);
 void vrf_cfg_free(void *item);
 void iface_cfg_free(void *item);
 void route_cfg_free(void *item);
+void named_cfg_free(void *item);
+/* What routes and groups call by name is put where they look for it. After every change of either, before the checks. -ENOMEM. */
+int model_link(struct model *m);
 void nat_cfg_free(void *item);
+
+#define ROUTE_TYPES 4
 
 /* ---- reading (model_read.c) ---- */
 
@@ -119,9 +125,12 @@ struct noun {
 	 * short */
 	int (*order)(const void *a, const void *b);
 	bool (*equal)(const void *a, const void *b);
+	/* Who needs the item, and so keeps it from being taken away: in words, which the caller frees; NULL: nobody, or none
+	 * ever does */
+	char *(*users)(const struct model *m, const void *item);
 };
 
-#define N_NOUNS 8
+#define N_NOUNS 9
 extern const struct noun nouns[N_NOUNS]; /* in the order of the file */
 size_t noun_n(const struct noun *noun, const struct model *m);
 const void *noun_item(const struct noun *noun, const struct model *m, size_t i);
@@ -139,6 +148,11 @@ void vlan_read(struct reader *r, const struct node *n);
 void iface_read(struct reader *r, const struct node *n);
 void vrf_read(struct reader *r, const struct node *n);
 void route_read(struct reader *r, const struct node *n);
+void named_read(struct reader *r, const struct node *n);
+/* The keys of one nexthop: {address, interface, weight, onlink, recursive}, by their places in `v`; NULL: not given, or not
+ * wanted. */
+int nexthop_values_read(struct reader *r, const struct node *n, const struct node *const v[5], struct nexthop_cfg *h);
+extern const struct word route_types[ROUTE_TYPES];
 void nat_read(struct reader *r, const struct node *n);
 void fdb_read(struct reader *r, const struct node *n);
 void neighbor_read(struct reader *r, const struct node *n);
@@ -191,6 +205,7 @@ void vlan_check(struct checker *c);
 void iface_check(struct checker *c); /* and the addresses: before route, nat and neighbor */
 void vrf_check(struct checker *c);
 void route_check(struct checker *c);
+void named_check(struct checker *c);
 void nat_check(struct checker *c);
 void fdb_check(struct checker *c);
 void neighbor_check(struct checker *c);
@@ -208,6 +223,8 @@ json_t *vrf_json(const void *item);
 void vrf_make_default(struct vrf_cfg *c);
 bool vrf_is_plain(const struct vrf_cfg *c);
 json_t *route_json(const void *item);
+json_t *named_json(const void *item);
+char *named_users(const struct model *m, const void *item);
 json_t *nat_json(const void *item);
 json_t *fdb_json(const void *item);
 json_t *neighbor_json(const void *item);

@@ -8,18 +8,16 @@
 #include <string.h>
 #include "model_priv.h"
 
-static const struct word types[] = {{"gateway", NEXTHOP_GATEWAY},
-				    {"blackhole", NEXTHOP_BLACKHOLE},
-				    {"unreachable", NEXTHOP_UNREACHABLE},
-				    {"prohibit", NEXTHOP_PROHIBIT}};
+const struct word route_types[ROUTE_TYPES] = {{"gateway", NEXTHOP_GATEWAY},
+					      {"blackhole", NEXTHOP_BLACKHOLE},
+					      {"unreachable", NEXTHOP_UNREACHABLE},
+					      {"prohibit", NEXTHOP_PROHIBIT}};
 
-static int nexthop_keys_read(struct reader *r, const struct node *n, struct nexthop_cfg *h)
+int nexthop_values_read(struct reader *r, const struct node *n, const struct node *const v[5], struct nexthop_cfg *h)
 {
-	static const char *const keys[] = {"address", "interface", "weight", "onlink", "recursive"};
-	const struct node *v[N_OF(keys)];
 	uint32_t weight;
 
-	if (read_keys(r, n, keys, N_OF(keys), v) || (v[0] && read_addr(r, v[0], &h->gateway, &h->family)))
+	if (v[0] && read_addr(r, v[0], &h->gateway, &h->family))
 		return -EINVAL;
 	if (v[1])
 		read_netdev(r, v[1], h->iface);
@@ -38,6 +36,14 @@ static int nexthop_keys_read(struct reader *r, const struct node *n, struct next
 	if (v[0] && !v[1] && h->family == 6 && addr_is_link_local(&h->gateway))
 		bad(r, v[0], "a link-local address is on every link: `interface` must say which one is meant");
 	return 0;
+}
+
+static int nexthop_keys_read(struct reader *r, const struct node *n, struct nexthop_cfg *h)
+{
+	static const char *const keys[] = {"address", "interface", "weight", "onlink", "recursive"};
+	const struct node *v[N_OF(keys)];
+
+	return read_keys(r, n, keys, N_OF(keys), v) ? -EINVAL : nexthop_values_read(r, n, v, h);
 }
 
 /* "192.0.2.1", or {address, interface, weight, onlink, recursive}. */
@@ -88,7 +94,9 @@ static void to_read(struct reader *r, const struct node *n, struct route_cfg *c,
 {
 	const char *problem = NULL;
 
-	if (n->kind == NODE_SCALAR && !strcmp(n->text, "default"))
+	if (n->kind == NODE_SCALAR && !strcmp(n->text, "default") && *c->nexthop)
+		; /* its family is that of the named nexthop: model_link() */
+	else if (n->kind == NODE_SCALAR && !strcmp(n->text, "default"))
 		default_read(r, n, c, via_read);
 	else if (!read_prefix(r, n, &c->to) && c->to.len && c->type == NEXTHOP_GATEWAY)
 		problem = host_problem(&c->to.addr);
@@ -105,15 +113,36 @@ static void mtu_read(struct reader *r, const struct node *n, struct route_cfg *c
 		read_u32(r, n, c->to.family == 6 ? MTU_MIN6 : MTU_MIN4, MTU_MAX, &c->mtu);
 }
 
-static const char *const route_keys[] = {"to", "via", "type", "vrf", "metric", "distance", "mtu"};
-enum { R_TO, R_VIA, R_TYPE, R_VRF, R_METRIC, R_DISTANCE, R_MTU };
+static const char *const route_keys[] = {"to", "via", "type", "vrf", "metric", "distance", "mtu", "nexthop"};
+enum { R_TO, R_VIA, R_TYPE, R_VRF, R_METRIC, R_DISTANCE, R_MTU, R_NEXTHOP };
+
+/* Where it leads: `via` or `nexthop`, and `type`. True: gateways, if any, were read. */
+static bool way_read(struct reader *r, const struct node *n, const struct node *const *v, struct route_cfg *c)
+{
+	if (v[R_NEXTHOP] && (v[R_VIA] || v[R_TYPE])) {
+		bad(r, v[R_NEXTHOP], "the named nexthop says where the route leads: `%s` beside it is too much",
+		    v[R_VIA] ? "via" : "type");
+		return false;
+	}
+	if (v[R_NEXTHOP])
+		return !read_label(r, v[R_NEXTHOP], c->nexthop);
+	if (v[R_VIA] && c->type != NEXTHOP_GATEWAY) {
+		bad(r, v[R_VIA], "a route of type %s leads nowhere: it has no `via`", v[R_TYPE]->text);
+		return true;
+	}
+	if (v[R_VIA] && read_list(r, v[R_VIA], nexthop_read, c))
+		return false;
+	if (c->type == NEXTHOP_GATEWAY && !c->n_nexthops)
+		return !read_required(r, n, NULL, "via", "the gateway, or a list of gateways (or `nexthop`: a named one)");
+	return true;
+}
 
 void route_read(struct reader *r, const struct node *n)
 {
 	const struct node *v[N_OF(route_keys)];
 	uint32_t distance = DISTANCE_DEFAULT;
 	int type = NEXTHOP_GATEWAY;
-	bool via_read = true;
+	bool via_read;
 	struct route_cfg *c;
 
 	c = list_add(&r->m->routes, &r->m->n_routes, sizeof(*c));
@@ -124,15 +153,10 @@ void route_read(struct reader *r, const struct node *n)
 	c->where = read_where(r, n);
 	if (read_keys(r, n, route_keys, N_OF(route_keys), v))
 		return;
-	if (v[R_TYPE] && read_word(r, v[R_TYPE], types, N_OF(types), &type))
+	if (v[R_TYPE] && read_word(r, v[R_TYPE], route_types, ROUTE_TYPES, &type))
 		return;
 	c->type = type;
-	if (v[R_VIA] && type != NEXTHOP_GATEWAY)
-		bad(r, v[R_VIA], "a route of type %s leads nowhere: it has no `via`", v[R_TYPE]->text);
-	else if (v[R_VIA])
-		via_read = !read_list(r, v[R_VIA], nexthop_read, c);
-	if (type == NEXTHOP_GATEWAY && !c->n_nexthops)
-		via_read = !read_required(r, n, NULL, "via", "the gateway, or a list of gateways");
+	via_read = way_read(r, n, v, c);
 	if (!read_required(r, n, v[R_TO], "to", "the prefix that the route leads to") && v[R_TO])
 		to_read(r, v[R_TO], c, via_read);
 	read_vrf(r, v[R_VRF], c->vrf);
@@ -261,8 +285,10 @@ bool route_equal(const void *a, const void *b)
 	const struct route_cfg *x = a, *y = b;
 
 	if (x->type != y->type || x->mtu != y->mtu || x->n_nexthops != y->n_nexthops || x->to.family != y->to.family ||
-	    route_cmp(x, y))
+	    route_cmp(x, y) || strcmp(x->nexthop, y->nexthop))
 		return false;
+	if (*x->nexthop)
+		return true; /* what it is, is said where it is named */
 	for (size_t i = 0; i < x->n_nexthops; i++)
 		if (!same_nexthop(&x->nexthops[i], &y->nexthops[i]))
 			return false;
@@ -307,22 +333,66 @@ static void room_check(struct checker *c)
 	}
 }
 
+/* What a named nexthop means for routes of a VRF and family is checked with the first of them. */
+struct named_seen {
+	const struct model *m;
+	uint8_t *families; /* of each named one in each VRF: bit 0 IPv4, bit 1 IPv6 */
+};
+
+static bool named_first(const struct named_seen *seen, const struct route_cfg *route, size_t vrf)
+{
+	uint8_t *at = &seen->families[(size_t)(route->named - seen->m->nexthops) * seen->m->n_vrfs + vrf];
+	uint8_t bit = route->to.family == 6 ? 2 : 1;
+	bool first = !(*at & bit);
+
+	*at |= bit;
+	return first;
+}
+
+static void named_route_check(struct checker *c, const struct named_seen *seen, const struct route_cfg *route, size_t vrf,
+			      const char *key)
+{
+	if (!route->named) {
+		check_bad(c, route->where, key, "no nexthop is called `%s`: list it under `nexthops`", route->nexthop);
+		return;
+	}
+	if (!route->to.family) {
+		check_bad(c, route->where, key,
+			  "the gateways of `%s` do not show the family of `default`: write 0.0.0.0/0 or ::/0", route->nexthop);
+		return;
+	}
+	if (route->mtu && route->type != NEXTHOP_GATEWAY)
+		check_bad(c, route->where, key, "`%s` leads nowhere: the route has no `mtu`", route->nexthop);
+	if (route->mtu && route->to.family == 6 && route->mtu < MTU_MIN6)
+		check_bad(c, route->where, key, "an IPv6 route's `mtu` is %d..%d", MTU_MIN6, MTU_MAX);
+	if (named_first(seen, route, vrf))
+		nexthops_check(c, route, vrf, key);
+}
+
 void route_check(struct checker *c)
 {
 	const struct model *m = c->m;
+	struct named_seen seen = {m, calloc(m->n_nexthops * m->n_vrfs + 1, 1)};
 	char key[40];
 	size_t vrf;
 
+	if (!seen.families) {
+		check_oom(c);
+		return;
+	}
 	room_check(c);
 	for (size_t i = 0; i < m->n_routes; i++) {
 		const struct route_cfg *route = &m->routes[i];
 
 		snprintf(key, sizeof(key), "routes[%zu].vrf", i);
 		vrf = check_vrf(c, route->where, key, route->vrf);
-		snprintf(key, sizeof(key), "routes[%zu].via", i);
-		if (vrf < m->n_vrfs)
+		snprintf(key, sizeof(key), "routes[%zu].%s", i, *route->nexthop ? "nexthop" : "via");
+		if (vrf < m->n_vrfs && *route->nexthop)
+			named_route_check(c, &seen, route, vrf, key);
+		else if (vrf < m->n_vrfs)
 			nexthops_check(c, route, vrf, key);
 	}
+	free(seen.families);
 	doubles_check(c);
 }
 
@@ -356,9 +426,14 @@ json_t *route_json(const void *item)
 
 	if (c->to.family)
 		json_put_text(o, "to", prefix_text(&c->to, prefix));
-	if (c->type != NEXTHOP_GATEWAY)
-		json_put_text(o, "type", word_text(types, N_OF(types), c->type));
-	if (c->n_nexthops == 1 && c->nexthops[0].family && !*c->nexthops[0].iface && c->nexthops[0].weight == 1) {
+	else if (*c->nexthop)
+		json_put_text(o, "to", "default");
+	json_put_text(o, "nexthop", c->nexthop);
+	if (c->type != NEXTHOP_GATEWAY && !*c->nexthop)
+		json_put_text(o, "type", word_text(route_types, ROUTE_TYPES, c->type));
+	if (*c->nexthop) {
+		;
+	} else if (c->n_nexthops == 1 && c->nexthops[0].family && !*c->nexthops[0].iface && c->nexthops[0].weight == 1) {
 		json_object_set_new(o, "via", nexthop_json(&c->nexthops[0]));
 	} else if (c->n_nexthops) {
 		via = json_array();

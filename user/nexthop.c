@@ -1,52 +1,11 @@
-/* nexthop.c: see nexthop.h. The tables are the state; beside them stand counts of users, members of groups, and which ids are
- * free. A nexthop that nobody uses keeps its content until its id is needed for another, so a late packet is not misled.
+/* nexthop.c: see nexthop.h: nexthops by what they are, their ids and users, and the life of the tables. A nexthop that nobody
+ * uses keeps its content until its id is needed for another, so a late packet is not misled.
  */
-#include "nexthop.h"
-#include "fib_grace.h"
-#include "hash.h"
+#include "nexthop_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHUNK	    64u /* buckets are handed out in runs of these, and no group has fewer */
-#define BUCKETS_MAX 16384u
-#define KEEP_SIZE   16u
-
-enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
-
-struct nexthop_info {
-	struct hash_node node; /* in by_key, where the table has a content */
-	uint32_t refs;
-	bool hashed, dead, drained;
-	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
-};
-
-struct group {
-	struct nhg_member *members; /* by nexthop id */
-	uint32_t *live;		    /* indexes of the members that the buckets were made for */
-	uint32_t n, n_live;
-	uint32_t refs;
-	bool known;    /* stands in the table */
-	bool orphan;   /* found at the start, nobody asked for it yet */
-	bool retiring; /* unused at the last sweep: packets have had time to leave it */
-};
-
-struct nexthops {
-	struct nexthop *nh;
-	struct nhg *groups;
-	struct nhg_bucket *buckets;
-	struct nhg_ifaces *ifaces; /* NULL: nobody wants to know */
-	uint32_t n_ifaces;
-	uint32_t n_nh, n_groups, n_chunks;
-	uint32_t end, next, next_group; /* where the search for a free id goes on */
-	struct nexthop_info *info;
-	struct group *group;
-	uint8_t *chunk;
-	bool changed; /* a member came to life or died */
-	bool any_held;
-	struct hash by_key;
-};
 
 static struct nexthop_key key_at(const struct nexthops *ns, uint32_t id)
 {
@@ -134,6 +93,7 @@ static int put_key(struct nexthops *ns, uint32_t id, const struct nexthop_key *k
 	n->mtu = key->mtu;
 	n->gateway = key->gateway;
 	__atomic_store_n(&n->type, key->type, __ATOMIC_RELEASE);
+	n->drained_s = 0;
 	info->drained = false;
 	if (hash_insert(&ns->by_key, &info->node))
 		return -ENOMEM;
@@ -183,75 +143,7 @@ bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uin
 	return true;
 }
 
-/* ---- buckets */
-
-/* With n buckets, is each member's share within 1/32 of its weight's? One that does not come out even may be rounded either way.
- */
-static bool shares_fit(const struct nhg_member *m, size_t n_members, uint64_t total, uint32_t n)
-{
-	uint64_t rest, off;
-
-	for (size_t i = 0; i < n_members; i++) {
-		rest = (uint64_t)n * m[i].weight % total;
-		off = !rest ? 0 : rest > total - rest ? rest : total - rest;
-		if (off * 32 > (uint64_t)n * m[i].weight)
-			return false;
-	}
-	return true;
-}
-
-/* How many buckets: 16 a member, and as many as the weights need to come out, within reason. */
-static uint32_t buckets_for(const struct nhg_member *m, size_t n)
-{
-	uint32_t want = CHUNK;
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < n; i++)
-		total += m[i].weight;
-	while (want < BUCKETS_MAX && (want < 16 * n || !shares_fit(m, n, total, want)))
-		want *= 2;
-	return want;
-}
-
-static uint32_t find_chunks(const struct nexthops *ns, uint32_t n)
-{
-	uint32_t at, i;
-
-	for (at = 0; at + n <= ns->n_chunks; at += n) {
-		for (i = 0; i < n && ns->chunk[at + i] == CHUNK_FREE; i++)
-			;
-		if (i == n)
-			return at;
-	}
-	return UINT32_MAX;
-}
-
-static void mark_chunks(struct nexthops *ns, const struct nhg *g, uint8_t state)
-{
-	memset(ns->chunk + g->base / CHUNK, state, (g->mask + 1) / CHUNK);
-}
-
-/* A run of buckets, by its first. Buckets of a group that is gone are used again after a grace period. */
-static int get_buckets(struct nexthops *ns, uint32_t n, uint32_t *ret)
-{
-	uint32_t i, at = find_chunks(ns, n / CHUNK);
-
-	if (at == UINT32_MAX) {
-		fib_grace_period();
-		for (i = 0; i < ns->n_chunks; i++)
-			if (ns->chunk[i] == CHUNK_WAITING)
-				ns->chunk[i] = CHUNK_FREE;
-		at = find_chunks(ns, n / CHUNK);
-	}
-	if (at == UINT32_MAX)
-		return -E2BIG;
-	*ret = at * CHUNK;
-	return 0;
-}
-
-/* ---- groups */
-
-static void info_unuse(struct nexthops *ns, uint32_t id)
+void nexthop_info_unuse(struct nexthops *ns, uint32_t id)
 {
 	if (--ns->info[id].refs)
 		return;
@@ -259,284 +151,12 @@ static void info_unuse(struct nexthops *ns, uint32_t id)
 	ns->any_held = true;
 }
 
-static int by_nexthop(const void *a, const void *b)
-{
-	const struct nhg_member *x = a, *y = b;
-
-	return x->nexthop < y->nexthop ? -1 : x->nexthop > y->nexthop;
-}
-
-/* Sorted, each nexthop once. */
-static size_t normalise(struct nhg_member *m, size_t n)
-{
-	size_t i, k = 0;
-
-	qsort(m, n, sizeof(*m), by_nexthop);
-	for (i = 1; i < n; i++) {
-		if (m[i].nexthop == m[k].nexthop)
-			m[k].weight += m[i].weight;
-		else
-			m[++k] = m[i];
-	}
-	return k + 1;
-}
-
-static uint32_t find_group(const struct nexthops *ns, const struct nhg_member *m, size_t n)
-{
-	uint32_t id;
-
-	for (id = 1; id < ns->n_groups; id++)
-		if (ns->group[id].known && !ns->group[id].orphan && ns->group[id].n == n &&
-		    !memcmp(ns->group[id].members, m, n * sizeof(*m)))
-			return id;
-	return 0;
-}
-
-/* What a later life recognises the group by: its members and their weights, alive or not. */
-static uint32_t members_hash(const struct nhg_member *m, size_t n)
-{
-	uint64_t s = n;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		s = hash_mix(s, (uint64_t)m[i].nexthop << 32 | m[i].weight);
-	return hash_end(s) | 1;
-}
-
-/* The group of a former life that had these members, with its choices. */
-static uint32_t find_orphan(const struct nexthops *ns, const struct nhg_member *m, size_t n)
-{
-	uint32_t id, hash = members_hash(m, n);
-
-	for (id = 1; id < ns->n_groups; id++)
-		if (ns->group[id].orphan && ns->buckets[ns->groups[id].base].members == hash)
-			return id;
-	return 0;
-}
-
-/* Those that take new connections. When all that are alive are drained, they do. */
-static size_t live_members(const struct nexthops *ns, const struct group *g, struct nhg_member *ret, uint32_t *ret_index)
-{
-	bool drained;
-	size_t i, n = 0;
-
-	for (drained = false;; drained = true) {
-		for (i = 0; i < g->n; i++) {
-			const struct nexthop_info *info = &ns->info[g->members[i].nexthop];
-
-			if (info->dead || (info->drained && !drained))
-				continue;
-			ret_index[n] = i;
-			ret[n++] = g->members[i];
-		}
-		if (n || drained)
-			return n;
-	}
-}
-
-static bool is_member(const struct group *g, uint32_t nexthop)
-{
-	uint32_t i;
-
-	for (i = 0; i < g->n; i++)
-		if (g->members[i].nexthop == nexthop)
-			return true;
-	return false;
-}
-
-/* Before buckets move: what is drained is noted where it stands. A note is good as long as its nexthop works and is a member; one
- * that is not drained any more gets its own buckets back. */
-static void note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, const struct group *g)
-{
-	uint32_t i;
-
-	for (i = 0; i < n; i++) {
-		if (ns->info[b[i].nexthop].drained)
-			__atomic_store_n(&b[i].former, b[i].nexthop, __ATOMIC_RELEASE);
-		else if (b[i].former && (ns->info[b[i].former].dead || !is_member(g, b[i].former)))
-			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
-		else if (b[i].former && !ns->info[b[i].former].drained) {
-			__atomic_store_n(&b[i].nexthop, b[i].former, __ATOMIC_RELEASE);
-			__atomic_store_n(&b[i].former, 0, __ATOMIC_RELEASE);
-		}
-	}
-}
-
-static bool group_settle(struct nexthops *ns, uint32_t id)
-{
-	struct nhg_member live[NHG_MEMBERS];
-	uint32_t index[NHG_MEMBERS];
-	struct group *g = &ns->group[id];
-	size_t n = live_members(ns, g, live, index);
-
-	note_formers(ns, ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, g);
-	if (!n || (n == g->n_live && !memcmp(index, g->live, n * sizeof(*index))))
-		return false;
-	memcpy(g->live, index, n * sizeof(*index));
-	g->n_live = n;
-	return nhg_balance(ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, live, n);
-}
-
-/* Fills a group that nobody can see yet, beginning with the choices of another. */
-static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, const struct group *g, uint32_t like)
-{
-	const struct nhg *from = like && like < ns->n_groups && ns->group[like].known ? &ns->groups[like] : NULL;
-	struct nhg_member live[NHG_MEMBERS];
-	uint32_t i, index[NHG_MEMBERS];
-	size_t n_live = live_members(ns, g, live, index);
-
-	for (i = 0; i < n; i++) {
-		ns->buckets[base + i].nexthop = from ? ns->buckets[from->base + (i & from->mask)].nexthop : 0;
-		ns->buckets[base + i].former = from ? ns->buckets[from->base + (i & from->mask)].former : 0;
-	}
-	note_formers(ns, ns->buckets + base, n, g);
-	if (n_live)
-		nhg_balance(ns->buckets + base, n, live, n_live);
-	else
-		nhg_balance(ns->buckets + base, n, g->members, g->n);
-	ns->buckets[base].members = members_hash(g->members, g->n);
-}
-
-static uint32_t free_group(struct nexthops *ns)
-{
-	uint32_t i, id;
-
-	for (i = 1; i < ns->n_groups; i++) {
-		id = ns->next_group;
-		ns->next_group = ns->next_group + 1 < ns->n_groups ? ns->next_group + 1 : 1;
-		if (!ns->group[id].known)
-			return id;
-	}
-	return 0;
-}
-
-/* With fewer buckets than group `like` has, flows of members that stay would move: a bucket could keep but one of the choices
- * that fall together in it. A group that was very much larger gives up its size all the same. */
-static int place_buckets(struct nexthops *ns, const struct group *g, uint32_t like, uint32_t *ret_base, uint32_t *ret_n)
-{
-	uint32_t want = buckets_for(g->members, g->n), had = 0;
-
-	if (like && like < ns->n_groups && ns->group[like].known)
-		had = ns->groups[like].mask + 1;
-	*ret_n = had > want && had <= want * KEEP_SIZE ? had : want;
-	if (!get_buckets(ns, *ret_n, ret_base))
-		return 0;
-	*ret_n = want;
-	return get_buckets(ns, want, ret_base);
-}
-
-static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint32_t *ret_id)
-{
-	uint32_t base, n, id = find_orphan(ns, g->members, g->n);
-	union {
-		struct nhg g;
-		uint64_t word;
-	} u;
-	int r;
-
-	*ret_id = id;
-	if (id)
-		return 0;
-	id = free_group(ns);
-	if (!id)
-		return -E2BIG;
-	r = place_buckets(ns, g, like, &base, &n);
-	if (r)
-		return r;
-	fill_buckets(ns, base, n, g, like);
-	u.g = (struct nhg){base, n - 1};
-	mark_chunks(ns, &u.g, CHUNK_USED);
-	__atomic_store_n((uint64_t *)&ns->groups[id], u.word, __ATOMIC_RELEASE);
-	*ret_id = id;
-	return 0;
-}
-
-/* By which interfaces it may leave, and so answers come in. Before the FIB names the group. */
-static void group_note_ifaces(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n)
-{
-	struct nhg_ifaces now = {0};
-
-	if (!ns->ifaces || id >= ns->n_ifaces)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		uint16_t iface = ns->nh[m[i].nexthop].iface;
-
-		if (iface < IFACE_MAX)
-			now.bits[iface / 64] |= 1ull << (iface % 64);
-	}
-	for (size_t w = 0; w < sizeof(now.bits) / sizeof(now.bits[0]); w++)
-		__atomic_store_n(&ns->ifaces[id].bits[w], now.bits[w], __ATOMIC_RELAXED);
-}
-
-static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
-{
-	struct group g = {.n = n, .known = true};
-	size_t i;
-	int r;
-
-	g.members = malloc(n * sizeof(*m));
-	g.live = malloc(n * sizeof(*g.live));
-	if (!g.members || !g.live) {
-		r = -ENOMEM;
-		goto out;
-	}
-	memcpy(g.members, m, n * sizeof(*m));
-	r = group_place(ns, &g, like, ret_id);
-	if (r)
-		goto out;
-	for (i = 0; i < n; i++)
-		ns->info[m[i].nexthop].refs++;
-	group_note_ifaces(ns, *ret_id, m, n);
-	ns->group[*ret_id] = g;
-	ns->changed = true;
-	return 0;
-out:
-	free(g.members);
-	free(g.live);
-	return r;
-}
-
-int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id)
-{
-	struct nhg_member sorted[NHG_MEMBERS];
-	uint32_t id;
-	int r;
-
-	if (!n || n > NHG_MEMBERS)
-		return -E2BIG;
-	memcpy(sorted, m, n * sizeof(*m));
-	n = normalise(sorted, n);
-	id = find_group(ns, sorted, n);
-	if (!id) {
-		r = group_new(ns, sorted, n, like, &id);
-		if (r)
-			return r;
-	}
-	ns->group[id].refs++;
-	*ret_id = id;
-	return 0;
-}
-
-static void group_forget(struct nexthops *ns, uint32_t id)
-{
-	struct group *g = &ns->group[id];
-	uint32_t i;
-
-	for (i = 0; i < g->n; i++)
-		info_unuse(ns, g->members[i].nexthop);
-	free(g->members);
-	free(g->live);
-	mark_chunks(ns, &ns->groups[id], CHUNK_WAITING);
-	__atomic_store_n((uint64_t *)&ns->groups[id], 0, __ATOMIC_RELEASE);
-	*g = (struct group){0};
-}
-
 void nexthop_unuse(struct nexthops *ns, uint32_t result)
 {
 	if (result & NEXTHOP_IS_GROUP)
 		ns->group[result & ~NEXTHOP_IS_GROUP].refs--;
 	else if (result)
-		info_unuse(ns, result);
+		nexthop_info_unuse(ns, result);
 }
 
 void nexthop_sweep(struct nexthops *ns)
@@ -552,7 +172,7 @@ void nexthop_sweep(struct nexthops *ns)
 		if (!g->known)
 			continue;
 		if (!g->refs && g->retiring)
-			group_forget(ns, id);
+			nhg_forget(ns, id);
 		else
 			g->retiring = !g->refs;
 	}
@@ -568,26 +188,13 @@ void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive)
 	ns->changed = true;
 }
 
-void nexthop_set_drained(struct nexthops *ns, uint32_t id, bool drained)
+void nexthop_set_drained(struct nexthops *ns, uint32_t id, uint64_t since_s)
 {
-	if (ns->info[id].drained == drained)
+	ns->nh[id].drained_s = since_s;
+	if (ns->info[id].drained == (since_s != 0))
 		return;
-	ns->info[id].drained = drained;
+	ns->info[id].drained = since_s;
 	ns->changed = true;
-}
-
-bool nexthop_settle(struct nexthops *ns)
-{
-	bool moved = false;
-	uint32_t id;
-
-	if (!ns->changed)
-		return false;
-	ns->changed = false;
-	for (id = 1; id < ns->n_groups; id++)
-		if (ns->group[id].known && !ns->group[id].orphan && group_settle(ns, id))
-			moved = true;
-	return moved;
 }
 
 const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id)
@@ -603,37 +210,6 @@ bool nexthop_alive(const struct nexthops *ns, uint32_t id)
 uint32_t nexthop_end(const struct nexthops *ns)
 {
 	return ns->end;
-}
-
-size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max)
-{
-	const struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
-	const struct nhg *table = &ns->groups[group];
-	uint32_t i, k;
-
-	if (!g || !g->known || g->orphan)
-		return 0;
-	*ret = g->members;
-	for (k = 0; ret_buckets && k < g->n && k < max; k++) {
-		ret_buckets[k] = 0;
-		for (i = 0; i <= table->mask; i++)
-			ret_buckets[k] += ns->buckets[table->base + i].nexthop == g->members[k].nexthop;
-	}
-	return g->n;
-}
-
-uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_bucket,
-		    uint32_t *ret_n)
-{
-	const struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
-	const struct nhg_bucket *b;
-
-	if (!g || !g->known)
-		return 0;
-	*ret_n = ns->groups[group].mask + 1;
-	*ret_bucket = hash & ns->groups[group].mask;
-	b = &ns->buckets[ns->groups[group].base + *ret_bucket];
-	return before && b->former == before ? before : b->nexthop;
 }
 
 /* ---- life */
@@ -655,28 +231,6 @@ static void adopt_nexthops(struct nexthops *ns)
 	}
 }
 
-/* Groups whose place makes sense; what overlaps another or lies outside is no group. */
-static void adopt_groups(struct nexthops *ns)
-{
-	const struct nhg *g;
-	uint32_t id, i, n;
-
-	for (id = 1; id < ns->n_groups; id++) {
-		g = &ns->groups[id];
-		n = g->mask + 1;
-		if (n < CHUNK || n > BUCKETS_MAX || (n & (n - 1)) || g->base % CHUNK ||
-		    g->base / CHUNK + n / CHUNK > ns->n_chunks)
-			continue;
-		for (i = 0; i < n / CHUNK && ns->chunk[g->base / CHUNK + i] == CHUNK_FREE; i++)
-			;
-		if (i < n / CHUNK)
-			continue;
-		mark_chunks(ns, g, CHUNK_USED);
-		ns->group[id].known = ns->group[id].orphan = true;
-		ns->next_group = id + 1 < ns->n_groups ? id + 1 : 1;
-	}
-}
-
 int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups, struct nhg_bucket *buckets,
 		 uint32_t n_buckets, struct nexthops **ret)
 {
@@ -690,18 +244,19 @@ int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *grou
 	ns->n_groups = n_groups;
 	ns->buckets = buckets;
 	ns->n_chunks = n_buckets / CHUNK;
-	ns->end = ns->next = ns->next_group = 1;
+	ns->end = ns->next = ns->next_group = ns->idle_at = 1;
 	hash_init(&ns->by_key, hash_of);
 	ns->info = calloc(n_nexthops, sizeof(*ns->info));
 	ns->group = calloc(n_groups, sizeof(*ns->group));
 	ns->chunk = calloc(ns->n_chunks, sizeof(*ns->chunk));
-	if (!ns->info || !ns->group || !ns->chunk) {
+	ns->used_ms = calloc(n_buckets, sizeof(*ns->used_ms));
+	if (!ns->info || !ns->group || !ns->chunk || !ns->used_ms) {
 		nexthop_close(ns);
 		return -ENOMEM;
 	}
 	ns->chunk[0] = CHUNK_USED; /* of no group: an empty element of the table leads here, and finds no nexthop */
 	adopt_nexthops(ns);
-	adopt_groups(ns);
+	nhg_adopt(ns);
 	*ret = ns;
 	return 0;
 }
@@ -726,5 +281,6 @@ void nexthop_close(struct nexthops *ns)
 	free(ns->info);
 	free(ns->group);
 	free(ns->chunk);
+	free(ns->used_ms);
 	free(ns);
 }

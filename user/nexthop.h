@@ -8,6 +8,10 @@
  * a member that leaves gives away its own and no other moves, one that joins takes its share and no more. A member leaves when it
  * is not `alive` (its link is down, its gateway does not answer), unless none is left, for then the last ones are as good as any.
  * Buckets change one at a time, by single stores: a packet sees the old nexthop or the new one.
+ *
+ * Those of a drained nexthop are given to the others at once for what is new and will have a flow entry, which remembers its
+ * nexthop. Packets of which nothing remembers the way have but the bucket: it is held (NHG_HELD) until no such packet came for a
+ * while, as in the kernel's resilient groups (net/ipv4/nexthop.c).
  */
 #ifndef SLUICE_NEXTHOP_H
 #define SLUICE_NEXTHOP_H
@@ -44,9 +48,13 @@ void nexthop_close(struct nexthops *ns); /* takes NULL; the tables stay */
 
 /* A nexthop with this content, for one more user. *ret_new: nobody used it before. -E2BIG: the table is full. */
 int nexthop_use(struct nexthops *ns, const struct nexthop_key *key, uint32_t *ret_id, bool *ret_new);
-/* A group of these (at least two; order and doubles do not matter), for one more user. A new one starts with the buckets of
- * group `like` (0: none), so that flows stay on the members both have. Takes a use of each member. -E2BIG. */
-int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t *ret_id);
+/* A group of these (order and doubles do not matter), for one more user. A new one starts with the buckets of group `like` (0:
+ * none), so that flows stay on the members both have. Takes a use of each member. `owner`: 0, or a number by which a later life
+ * knows the owner of a group that nobody else is given, and that may change. -E2BIG. */
+int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t owner, uint32_t *ret_id);
+/* The group that an owner has gets these members, for whoever uses it and for one more user: in one store, after which no packet
+ * is sent by what it was before. *ret_changed: they are others. -E2BIG, -ENOMEM: nothing is changed. */
+int nhg_change(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n, bool *ret_changed);
 /* One user less, of a FIB result: group or nexthop. The id is free when nexthop_sweep() finds it unused. */
 void nexthop_unuse(struct nexthops *ns, uint32_t result);
 /* After the FIB was committed: what nobody uses may be used for something else; groups at the second call, when no packet that
@@ -57,10 +65,26 @@ void nexthop_sweep(struct nexthops *ns);
 bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uint16_t flags);
 /* Whether groups shall use it; takes effect in nexthop_settle(). */
 void nexthop_set_alive(struct nexthops *ns, uint32_t id, bool alive);
-/* No new connections for it, in groups that have others; flows that know it stay. Takes effect in nexthop_settle(). */
-void nexthop_set_drained(struct nexthops *ns, uint32_t id, bool drained);
+/* No new connections for it, in groups that have others, since then (CLOCK_BOOTTIME, seconds; 0: it is not drained). Flows that
+ * know it stay; its buckets are held for what has no flow. Takes effect in nexthop_settle(). */
+void nexthop_set_drained(struct nexthops *ns, uint32_t id, uint64_t since_s);
 /* Moves the buckets of groups whose members came to life or died. True: some moved. */
 bool nexthop_settle(struct nexthops *ns);
+
+/* When a bucket that is held for a drained nexthop goes to the one that takes what is new: nobody used it for so long (words and
+ * meaning as of the kernel's resilient groups, idle_timer and unbalanced_timer in ip-nexthop(8)). */
+struct nexthop_idle {
+	uint32_t now_ms; /* any clock; it may turn over */
+	uint32_t idle_ms;
+	uint64_t now_s;	       /* CLOCK_BOOTTIME */
+	uint32_t unbalanced_s; /* after the drain began it goes in any case; 0: never */
+};
+
+/* Looks at the buckets that are held, at `max` of them and the rest of a group; those that are idle go. True: at all of them; the
+ * next call begins anew. */
+bool nexthop_idle(struct nexthops *ns, const struct nexthop_idle *idle, uint32_t max);
+bool nexthop_holding(const struct nexthops *ns);	       /* there may be some */
+uint32_t nexthop_held(const struct nexthops *ns, uint32_t id); /* buckets that it has still, in groups in use */
 
 const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NULL: not in use */
 bool nexthop_alive(const struct nexthops *ns, uint32_t id);
@@ -79,9 +103,10 @@ struct nhg_flow {
 uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed);
 /* ECMP_INNER may look into such a packet: the hash is then of what is inside (bpf/tunnel.h). */
 bool nhg_may_be_tunnel(uint8_t proto, __be16 dport);
-/* The nexthop that the hash chooses now; `before`: the one its flow was decided for, or 0. 0: no such group. */
-uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_bucket,
-		    uint32_t *ret_n);
+/* The nexthop that the hash chooses now; `before`: the one its flow was decided for, or 0. 0: no such group. *ret_former: the
+ * drained one that packets without a flow take still; 0: none. */
+uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_former,
+		    uint32_t *ret_bucket, uint32_t *ret_n);
 
 /* The pure part: hands n buckets to the members (sorted by id) by weight, moving as few as can be. True: some moved. */
 bool nhg_balance(struct nhg_bucket *b, uint32_t n, const struct nhg_member *m, size_t n_members);

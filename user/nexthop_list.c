@@ -16,15 +16,16 @@ struct listing {
 	uint8_t via_family; /* 0: any */
 	uint16_t iface;	    /* 0: any */
 	char state[16];	    /* "": any */
-	uint32_t id;	    /* 0: any */
+	bool one;	    /* only those that are `which` */
+	struct nexthop_which which;
 	uint32_t at, end;
 };
 
-static bool wanted(const struct listing *l, const struct nexthop *nh)
+static bool wanted(const struct listing *l, const struct nexthop *nh, uint32_t id)
 {
 	if (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED)
 		return false;
-	if (l->id && nexthop_at(l->rs->ns, l->id) != nh)
+	if (l->one && !nexthop_is_which(l->rs, id, &l->which))
 		return false;
 	if (l->via_family && (nh->type != NEXTHOP_GATEWAY || memcmp(&nh->gateway, &l->via, sizeof(l->via))))
 		return false;
@@ -48,7 +49,7 @@ static int gather(void *arg, struct page *p)
 
 	for (i = 0; i < STEP && l->at < l->end; i++, l->at++) {
 		nh = nexthop_at(l->rs->ns, l->at);
-		if (nh && wanted(l, nh))
+		if (nh && wanted(l, nh, l->at))
 			page_offer(p, &l->at);
 	}
 	return l->at < l->end;
@@ -60,7 +61,7 @@ static json_t *show(void *arg, const void *key)
 	struct listing *l = arg;
 	const struct nexthop *nh = *id < nexthop_end(l->rs->ns) ? nexthop_at(l->rs->ns, *id) : NULL;
 
-	return nh && wanted(l, nh) ? route_show_nexthop(l->rs, *id, 1, -1) : NULL;
+	return nh && wanted(l, nh, *id) ? route_show_nexthop(l->rs, *id, 1, -1) : NULL;
 }
 
 static void cursor_text(const void *key, char buf[PAGE_CURSOR])
@@ -68,20 +69,20 @@ static void cursor_text(const void *key, char buf[PAGE_CURSOR])
 	snprintf(buf, PAGE_CURSOR, "%u", *(const uint32_t *)key);
 }
 
-/* ?nexthop=: an id, or a gateway's address; there must be such a one. */
-static int parse_one(const char *which, struct listing *l, struct errs *errs)
+/* ?nexthop=: there must be such a one. */
+static int parse_one(const char *text, struct listing *l, struct errs *errs)
 {
 	const struct nexthop *nh;
 	uint32_t id;
+	int r = nexthop_which_parse(l->rs, text, &l->which, errs);
 
-	if (u32_parse(which, 1, NEXTHOP_MAX - 1, &l->id) && addr_parse(which, &l->via, &l->via_family))
-		return errs_fail(errs, EINVAL, "'%.64s' is neither the id of a nexthop nor the address of a gateway", which);
-	for (id = 1; id < l->end; id++) {
+	l->one = true;
+	for (id = 1; id < l->end && !r; id++) {
 		nh = nexthop_at(l->rs->ns, id);
-		if (nh && wanted(l, nh))
+		if (nh && wanted(l, nh, id))
 			return 0;
 	}
-	return errs_fail(errs, ENOENT, "there is no nexthop '%.64s'", which);
+	return r ? r : errs_fail(errs, ENOENT, "there is no nexthop '%.64s'", text);
 }
 
 static int parse(struct sw *sw, const struct http_request *rq, struct listing *l, struct errs *errs)
@@ -130,4 +131,130 @@ int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_strea
 	}
 	l->at++;
 	return page_stream(&source, l, limit, l->end, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+}
+
+/* ---- those that have a name in the configuration */
+
+struct named {
+	struct sw *sw;
+	size_t n, at;
+	struct named_row {
+		char name[SLUICE_LABEL];
+		uint32_t routes, groups; /* that need it */
+	} row[];
+};
+
+static int compare_named(const void *x, const void *y)
+{
+	return strcmp(x, y);
+}
+
+static int gather_named(void *arg, struct page *p)
+{
+	struct named *l = arg;
+
+	for (int i = 0; i < STEP && l->at < l->n; i++, l->at++)
+		page_offer(p, l->row[l->at].name);
+	return l->at < l->n;
+}
+
+static json_t *show_members(const struct named_cfg *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->n_members; i++)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i}", "nexthop", c->members[i].name, "weight", c->members[i].weight));
+	return list;
+}
+
+static json_t *show_named(void *arg, const void *key)
+{
+	struct named *l = arg;
+	const struct named_cfg *c = model_nexthop(l->sw->model, key);
+	const struct named_row *row = c ? bsearch(key, l->row, l->n, sizeof(*row), compare_named) : NULL;
+	char text[ADDR_TEXT];
+	json_t *o;
+
+	if (!row)
+		return NULL;
+	o = json_pack("{s:s, s:s}", "name", c->name, "type", c->n_members ? "group" : route_type_name(c->type));
+	if (c->own.family)
+		json_object_set_new(o, "via", json_string(addr_text(&c->own.gateway, text)));
+	if (*c->own.iface)
+		json_object_set_new(o, "interface", json_string(c->own.iface));
+	if (c->n_members)
+		json_object_set_new(o, "group", show_members(c));
+	json_object_set_new(o, "routes", json_integer(row->routes));
+	json_object_set_new(o, "groups", json_integer(row->groups));
+	return o;
+}
+
+static void named_cursor(const void *key, char buf[PAGE_CURSOR])
+{
+	snprintf(buf, PAGE_CURSOR, "%s", (const char *)key);
+}
+
+/* How many need each of them, by its place in the model. */
+static void count_users(const struct model *m, struct named_row *count)
+{
+	const struct named_cfg *c;
+
+	for (size_t i = 0; i < m->n_routes; i++)
+		if (m->routes[i].named)
+			count[m->routes[i].named - m->nexthops].routes++;
+	for (size_t i = 0; i < m->n_nexthops; i++)
+		for (size_t k = 0; k < m->nexthops[i].n_members; k++) {
+			c = m->nexthops[i].members[k].named;
+			if (c)
+				count[c - m->nexthops].groups++;
+		}
+}
+
+/* Those behind `after`, or `name` alone. */
+static struct named *named_open(struct sw *sw, const char *name, const char *after)
+{
+	const struct model *m = sw->model;
+	struct named *l = calloc(1, sizeof(*l) + m->n_nexthops * sizeof(l->row[0]));
+	struct named_row row;
+
+	if (!l)
+		return NULL;
+	l->sw = sw;
+	count_users(m, l->row);
+	for (size_t i = 0; i < m->n_nexthops; i++) {
+		const char *its = m->nexthops[i].name;
+
+		if ((name && strcmp(its, name)) || (after && strcmp(its, after) <= 0))
+			continue;
+		row = l->row[i];
+		snprintf(row.name, sizeof(row.name), "%s", its);
+		l->row[l->n++] = row;
+	}
+	qsort(l->row, l->n, sizeof(l->row[0]), compare_named);
+	return l;
+}
+
+int nexthop_named(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs)
+{
+	static const struct page_source source = {.noun = "nexthops",
+						  .size = SLUICE_LABEL,
+						  .compare = compare_named,
+						  .gather = gather_named,
+						  .show = show_named,
+						  .cursor = named_cursor,
+						  .free = free};
+	const char *name = http_query(rq, "name"), *after;
+	struct named *l;
+	uint32_t limit;
+	int r = page_query(rq, &limit, &after, errs);
+
+	if (r)
+		return r;
+	if (name && !model_nexthop(sw->model, name))
+		return errs_fail(errs, ENOENT, "there is no nexthop named '%.32s'", name);
+	l = named_open(sw, name, after);
+	if (!l)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	return page_stream(&source, l, limit, l->n, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
 }

@@ -544,7 +544,7 @@ void rib_close(struct rib *rib)
 		free_routes(hash_entry(node, struct rib_entry, node));
 	it = (struct hash_iter){0};
 	while ((node = hash_next(&rib->ways, &it)))
-		free(hash_entry(node, struct rib_way, node));
+		rib_way_free(hash_entry(node, struct rib_way, node));
 	rib_imports_free(rib);
 	hash_free(&rib->entries);
 	hash_free(&rib->ways);

@@ -58,6 +58,8 @@ struct rib_route_spec {
 	int outside; /* leaves by this netdev, which is no interface of the switch; 0: none. Behind all others of its prefix */
 	const struct rib_nexthop *nexthops;
 	size_t n;
+	const char
+		*group; /* the name of a group that these are; NULL: of none. What one route of it says, all of them do at once */
 };
 
 /* `usable`: can packets leave by this interface now? `retired` and the tables belong to the caller. */

@@ -26,8 +26,10 @@ struct rib_way {
 	uint32_t result; /* holds one use of it */
 	uint32_t like;	 /* the group that a new one succeeds */
 	const char *reason;
-	size_t n;
-	struct rib_nexthop nexthops[];
+	char group[SLUICE_LABEL]; /* the named group that it is; "": none */
+	size_t n, room;
+	struct rib_nexthop *nexthops; /* `own`, unless a named group has grown */
+	struct rib_nexthop own[];
 };
 
 struct rib_entry;
@@ -158,6 +160,7 @@ uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node);
 /* The way with this content, for one more user. NULL: no memory. */
 struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec);
 void rib_way_put(struct rib *rib, struct rib_way *w);
+void rib_way_free(struct rib_way *w);
 void rib_way_dirty(struct rib *rib, struct rib_way *w);
 /* Works out where it leads; where that is another result than before, its routes are to be told. -ENOMEM. */
 int rib_way_resolve(struct rib *rib, struct rib_way *w);

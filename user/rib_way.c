@@ -7,6 +7,7 @@
 #include "rib_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct way_key {
 	uint32_t mtu;
 	const struct rib_nexthop *nexthops;
 	size_t n;
+	const char *group; /* "": no named one */
 };
 
 /* Field by field: the structs have holes. */
@@ -34,10 +36,12 @@ static bool same_nexthop(const struct rib_nexthop *a, const struct rib_nexthop *
 
 static uint32_t hash_way(const struct hash *h, const struct way_key *k)
 {
-	uint64_t s = hash_mix(h->salt, (uint64_t)k->vrf << 48 | (uint64_t)k->type << 40 | k->n);
+	uint64_t s = hash_mix(h->salt, (uint64_t)k->vrf << 48 | (uint64_t)k->type << 40 | (*k->group ? 0 : k->n));
 	size_t i;
 
 	s = hash_mix(s, k->mtu);
+	if (*k->group)
+		return hash_end(hash_mix_bytes(s, k->group, strlen(k->group)));
 	for (i = 0; i < k->n; i++)
 		s = mix_nexthop(s, &k->nexthops[i]);
 	return hash_end(s);
@@ -45,7 +49,7 @@ static uint32_t hash_way(const struct hash *h, const struct way_key *k)
 
 static struct way_key key_of(const struct rib_way *w)
 {
-	return (struct way_key){w->vrf, w->type, w->mtu, w->nexthops, w->n};
+	return (struct way_key){w->vrf, w->type, w->mtu, w->nexthops, w->n, w->group};
 }
 
 uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node)
@@ -55,18 +59,24 @@ uint32_t rib_way_hash_of(const struct hash *h, const struct hash_node *node)
 	return hash_way(h, &k);
 }
 
+static bool same_nexthops(const struct rib_way *w, const struct rib_nexthop *nexthops, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < w->n && w->n == n; i++)
+		if (!same_nexthop(&w->nexthops[i], &nexthops[i]))
+			return false;
+	return w->n == n;
+}
+
+/* That of a named group stays the same one whatever is in the group. */
 static bool way_equal(const struct hash_node *node, const void *arg)
 {
 	const struct rib_way *w = hash_entry(node, struct rib_way, node);
 	const struct way_key *k = arg;
-	size_t i;
 
-	if (w->vrf != k->vrf || w->type != k->type || w->mtu != k->mtu || w->n != k->n)
-		return false;
-	for (i = 0; i < w->n; i++)
-		if (!same_nexthop(&w->nexthops[i], &k->nexthops[i]))
-			return false;
-	return true;
+	return w->vrf == k->vrf && w->type == k->type && w->mtu == k->mtu && !strcmp(w->group, k->group) &&
+	       (*k->group || same_nexthops(w, k->nexthops, k->n));
 }
 
 void rib_way_dirty(struct rib *rib, struct rib_way *w)
@@ -78,19 +88,64 @@ void rib_way_dirty(struct rib *rib, struct rib_way *w)
 		list_append(&rib->dirty_ways, &w->dirty_link);
 }
 
+/* What leads there, in room for it. */
+static void way_fill(struct rib *rib, struct rib_way *w, const struct rib_route_spec *spec)
+{
+	size_t i;
+
+	rib->n_recursive -= w->recursive;
+	w->recursive = false;
+	w->n = spec->n;
+	for (i = 0; i < spec->n; i++) {
+		w->nexthops[i] = spec->nexthops[i];
+		if (spec->nexthops[i].family && !spec->nexthops[i].iface)
+			w->recursive = true;
+	}
+	rib->n_recursive += w->recursive;
+}
+
+/* A named group as it is now; its routes stay where they are. */
+static int way_change(struct rib *rib, struct rib_way *w, const struct rib_route_spec *spec)
+{
+	struct rib_nexthop *more;
+
+	if (same_nexthops(w, spec->nexthops, spec->n))
+		return 0;
+	if (spec->n > w->room) {
+		more = calloc(spec->n, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		if (w->nexthops != w->own)
+			free(w->nexthops);
+		w->nexthops = more;
+		w->room = spec->n;
+	}
+	way_fill(rib, w, spec);
+	rib_way_dirty(rib, w);
+	return 0;
+}
+
+void rib_way_free(struct rib_way *w)
+{
+	if (w->nexthops != w->own)
+		free(w->nexthops);
+	free(w);
+}
+
 struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec)
 {
-	struct way_key k = {spec->vrf, spec->type, spec->mtu, spec->nexthops, spec->n};
+	struct way_key k = {spec->vrf, spec->type, spec->mtu, spec->nexthops, spec->n, spec->group ? spec->group : ""};
 	struct hash_node *node = hash_find(&rib->ways, hash_way(&rib->ways, &k), way_equal, &k);
 	struct rib_way *w;
-	size_t i;
 
 	if (node) {
 		w = hash_entry(node, struct rib_way, node);
+		if (*k.group && way_change(rib, w, spec))
+			return NULL;
 		w->refs++;
 		return w;
 	}
-	w = calloc(1, sizeof(*w) + spec->n * sizeof(w->nexthops[0]));
+	w = calloc(1, sizeof(*w) + spec->n * sizeof(w->own[0]));
 	if (!w)
 		return NULL;
 	list_init(&w->routes);
@@ -100,17 +155,15 @@ struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec)
 	w->type = spec->type;
 	w->mtu = spec->mtu;
 	w->refs = 1;
-	w->n = spec->n;
-	for (i = 0; i < spec->n; i++) {
-		w->nexthops[i] = spec->nexthops[i];
-		if (spec->nexthops[i].family && !spec->nexthops[i].iface)
-			w->recursive = true;
-	}
+	w->room = spec->n;
+	w->nexthops = w->own;
+	snprintf(w->group, sizeof(w->group), "%s", k.group);
+	way_fill(rib, w, spec);
 	if (hash_insert(&rib->ways, &w->node)) {
+		rib->n_recursive -= w->recursive;
 		free(w);
 		return NULL;
 	}
-	rib->n_recursive += w->recursive;
 	rib_way_dirty(rib, w);
 	return w;
 }
@@ -125,7 +178,7 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 	list_remove(&w->untold);
 	rib->n_recursive -= w->recursive;
 	rib->n_full -= w->full;
-	free(w);
+	rib_way_free(w);
 }
 
 /* ---- working out */
@@ -253,6 +306,25 @@ static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps
 	resolve_nexthops(rib, w, s, 1, 1);
 }
 
+/* Of a named group: the one that it has, with these members now, so that all its routes change with one store; or one of its own.
+ */
+static int use_named(struct rib *rib, const struct rib_way *w, const struct nhg_member *m, size_t n, uint32_t *ret)
+{
+	uint32_t key = w->vrf;
+	bool changed = false;
+	int r;
+
+	for (const char *c = w->group; *c; c++)
+		key = key * 31 + (unsigned char)*c;
+	if (w->result & NEXTHOP_IS_GROUP) {
+		*ret = w->result & ~NEXTHOP_IS_GROUP;
+		r = nhg_change(rib->ns, *ret, m, n, &changed);
+		rib->changed |= changed;
+		return r;
+	}
+	return nhg_use(rib->ns, m, n, w->like, key | 1, ret);
+}
+
 /* One use of the nexthop or group of these steps. */
 static int use_steps(struct rib *rib, const struct rib_way *w, const struct steps *s, uint32_t *ret)
 {
@@ -276,14 +348,14 @@ static int use_steps(struct rib *rib, const struct rib_way *w, const struct step
 		many |= m[n].nexthop != m[0].nexthop;
 		n++;
 	}
-	if (!r && !many) {
+	if (!r && !many && !*w->group) {
 		*ret = m[0].nexthop;
 		for (i = 1; i < n; i++)
 			nexthop_unuse(rib->ns, m[i].nexthop);
 		return 0;
 	}
 	if (!r)
-		r = nhg_use(rib->ns, m, n, like, ret);
+		r = *w->group ? use_named(rib, w, m, n, ret) : nhg_use(rib->ns, m, n, like, 0, ret);
 	if (!r)
 		*ret |= NEXTHOP_IS_GROUP;
 	while (n--)

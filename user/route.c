@@ -11,6 +11,7 @@
 #include <time.h>
 #include "events.h"
 #include "loop.h"
+#include "state.h"
 
 #define SLICE_NS       1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
 #define PROBE_S	       1       /* an unresolved gateway is asked for this often, */
@@ -49,6 +50,7 @@ static bool gateway_update(struct routes *rs, uint32_t id)
 {
 	const struct nexthop *nh = nexthop_at(rs->ns, id);
 	uint16_t flags = 0;
+	uint64_t since_s;
 	uint8_t mac[6];
 	bool changed;
 	int r;
@@ -60,9 +62,10 @@ static bool gateway_update(struct routes *rs, uint32_t id)
 		flags = NEXTHOP_F_RESOLVED;
 	else if (r == -EHOSTUNREACH || (nh->flags & NEXTHOP_F_FAILED))
 		flags = NEXTHOP_F_FAILED;
-	if (route_drained(rs, nh))
+	since_s = route_drained(rs, nh);
+	if (since_s)
 		flags |= NEXTHOP_F_DRAINED;
-	nexthop_set_drained(rs->ns, id, flags & NEXTHOP_F_DRAINED);
+	nexthop_set_drained(rs->ns, id, since_s);
 	changed = nexthop_set_state(rs->ns, id, r == 0 ? mac : NULL, flags);
 	nexthop_set_alive(rs->ns, id, !(flags & NEXTHOP_F_FAILED) && usable(rs, nh->iface));
 	return changed;
@@ -116,6 +119,47 @@ static void on_probe_more(evutil_socket_t fd, short what, void *arg)
 	gateways_probe(arg);
 }
 
+/* ---- buckets of drained nexthops */
+
+#define IDLE_BUCKETS (1 << 17) /* that one turn looks at */
+
+/* Often enough that a bucket goes at most an eighth of the time too late. */
+static void idle_arm(struct routes *rs, bool at_once)
+{
+	uint32_t ms = rs->sw->model->settings.ecmp_idle_s * 1000 / 8;
+	struct timeval tv = {0};
+
+	if (!nexthop_holding(rs->ns) || evtimer_pending(rs->idle, NULL))
+		return;
+	if (!at_once) {
+		tv.tv_sec = ms >= 1000;
+		tv.tv_usec = ms >= 1000 ? 0 : (suseconds_t)ms * 1000;
+	}
+	evtimer_add(rs->idle, &tv);
+}
+
+static void on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct routes *rs = arg;
+	const struct settings_cfg *s = &rs->sw->model->settings;
+	struct nexthop_idle idle = {.now_ms = (uint32_t)(route_now_ns() / 1000000),
+				    .idle_ms = s->ecmp_idle_s * 1000,
+				    .now_s = state_now_s(),
+				    .unbalanced_s = s->ecmp_unbalanced_s};
+
+	loop_doing("buckets of drained nexthops");
+	idle_arm(rs, !nexthop_idle(rs->ns, &idle, IDLE_BUCKETS));
+}
+
+/* True: some buckets moved. */
+static bool settle_groups(struct routes *rs)
+{
+	bool moved = nexthop_settle(rs->ns);
+
+	idle_arm(rs, false);
+	return moved;
+}
+
 static bool gateways_update(struct routes *rs)
 {
 	uint32_t id, end = nexthop_end(rs->ns);
@@ -125,7 +169,7 @@ static bool gateways_update(struct routes *rs)
 		changed |= gateway_update(rs, id);
 	if (!evtimer_pending(rs->probe_more, NULL))
 		gateways_probe(rs);
-	return nexthop_settle(rs->ns) || changed;
+	return settle_groups(rs) || changed;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -158,7 +202,7 @@ void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a)
 			continue;
 		changed |= gateway_update(rs, id);
 	}
-	if (nexthop_settle(rs->ns) || changed)
+	if (settle_groups(rs) || changed)
 		sw_epoch(sw);
 }
 
@@ -396,7 +440,8 @@ int route_open(struct sw *sw, struct errs *errs)
 	sw->rib = rs->rib;
 	rs->timer = event_new(sw->base, -1, EV_PERSIST, on_timer, rs);
 	rs->probe_more = evtimer_new(sw->base, on_probe_more, rs);
-	if (!rs->probe_more || !rs->timer || event_add(rs->timer, &second)) {
+	rs->idle = evtimer_new(sw->base, on_idle, rs);
+	if (!rs->idle || !rs->probe_more || !rs->timer || event_add(rs->timer, &second)) {
 		r = errs_fail(errs, ENOMEM, "routes: no timer");
 		goto out;
 	}
@@ -421,6 +466,8 @@ void route_close(struct sw *sw)
 		event_free(rs->timer);
 	if (rs->probe_more)
 		event_free(rs->probe_more);
+	if (rs->idle)
+		event_free(rs->idle);
 	route_audit_close(rs);
 	route_reread_end(rs);
 	route_statics_end(rs);

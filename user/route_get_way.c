@@ -19,11 +19,20 @@ static const char *hash_needs(const struct route_get *g, uint32_t policy)
 	return NULL;
 }
 
+/* The bucket is held for a drained nexthop: what has no flow, and gets none, takes that still. */
+static bool stays(const struct route_get *g, uint32_t former)
+{
+	const struct nexthop *nh = nexthop_at(g->rs->ns, former);
+
+	return nh && !g->has_flow && !json_object_get(g->o, "nat") &&
+	       !nat_explain_source(g->rs->sw, &g->p, &g->forward, nh->iface).action;
+}
+
 static void choose_member(struct route_get *g, uint32_t group)
 {
 	const struct control *c = g->rs->sw->control;
 	struct nhg_flow f = {g->p.saddr, g->p.daddr, g->p.sport, g->p.dport, g->p.proto};
-	uint32_t hash, bucket = 0, n = 0;
+	uint32_t hash, id, former = 0, bucket = 0, n = 0;
 	const char *needs = hash_needs(g, c->ecmp_hash);
 	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)group, "hash", model_ecmp_hash_name(c->ecmp_hash));
 
@@ -33,14 +42,15 @@ static void choose_member(struct route_get *g, uint32_t group)
 		return;
 	}
 	hash = nhg_hash(&f, c->ecmp_hash, c->hash_seed);
+	id = nhg_choose(g->rs->ns, group, hash, g->has_flow ? g->flow.nexthop : 0, &former, &bucket, &n);
 	if (!g->nexthop)
-		g->nexthop = nhg_choose(g->rs->ns, group, hash, g->has_flow ? g->flow.nexthop : 0, &bucket, &n);
-	else
-		nhg_choose(g->rs->ns, group, hash, 0, &bucket, &n);
+		g->nexthop = stays(g, former) ? former : id;
 	json_object_set_new(o, "value", json_integer(hash));
 	json_object_set_new(o, "bucket", json_integer(bucket));
 	json_object_set_new(o, "buckets", json_integer(n));
 	json_object_set_new(o, "nexthop", json_integer(g->nexthop));
+	if (former)
+		json_object_set_new(o, "held_for", json_integer(former));
 }
 
 enum drop_reason route_get_refusal(uint8_t type)

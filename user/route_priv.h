@@ -18,6 +18,7 @@
 struct drain {
 	struct addr gateway;
 	uint16_t iface;
+	uint64_t since_s; /* CLOCK_BOOTTIME */
 };
 
 /* The kernel's routes being read anew from the mirror, or the static ones from the model. */
@@ -60,6 +61,7 @@ struct routes {
 	uint32_t *probed_s;	  /* when a nexthop's gateway was last asked for; 0: never */
 	uint32_t probe_at;	  /* the nexthop that was looked at last */
 	struct event *probe_more; /* more gateways are due than were asked for */
+	struct event *idle;	  /* drained nexthops have buckets still */
 	struct drain *drains;
 	size_t n_drains;
 	struct hash host_routes;	    /* static routes that the kernel has from us */
@@ -93,9 +95,18 @@ uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kerne
 /* route_pool.c: the NAT rules' addresses. -ENOMEM. */
 int route_read_pools(struct routes *rs);
 
-/* route_nexthop.c */
+/* route_nexthop.c: a nexthop as whoever asks calls it: by its id, its gateway's address, or a name of the configuration. */
+struct nexthop_which {
+	uint32_t id; /* 0: any of the gateway's */
+	struct addr gateway;
+	uint8_t family; /* 0: by its id, or of no gateway */
+	uint16_t iface; /* 0: any */
+};
+int nexthop_which_parse(const struct routes *rs, const char *text, struct nexthop_which *ret, struct errs *errs);
+bool nexthop_is_which(const struct routes *rs, uint32_t id, const struct nexthop_which *which);
+const char *nexthop_name_of(const struct routes *rs, const struct nexthop *nh); /* the first one; NULL: it has none */
 int route_drains_adopt(struct routes *rs); /* those of the former life, which the nexthops are marked with */
-bool route_drained(const struct routes *rs, const struct nexthop *nh);
+uint64_t route_drained(const struct routes *rs, const struct nexthop *nh); /* since when, CLOCK_BOOTTIME, seconds; 0: it is not */
 /* route_show.c: a nexthop in use; `share`: its part of a group's buckets, in percent, or negative. */
 const char *route_nexthop_state(const struct routes *rs, const struct nexthop *nh); /* "resolved", "unresolved", "failed" … */
 json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, double share);

@@ -1,5 +1,6 @@
 /* route_show.c: routes as JSON. Between the RIB with its tables and whoever asks. */
 #include "route_priv.h"
+#include "state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	json_t *o = json_object();
 
 	json_object_set_new(o, "id", json_integer(id));
+	set_text(o, "name", nexthop_name_of(rs, nh));
 	if (nh->type == NEXTHOP_GATEWAY)
 		set_text(o, "via", addr_text(&nh->gateway, text));
 	set_text(o, "interface", nh->iface ? iface_name(rs->sw, nh->iface) : NULL);
@@ -51,6 +53,10 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	set_text(o, "state", route_nexthop_state(rs, nh));
 	if (nh->flags & NEXTHOP_F_RESOLVED)
 		set_text(o, "mac", mac_text(nh->dmac, mac));
+	if (nh->drained_s) {
+		json_object_set_new(o, "drained_s", json_integer((json_int_t)(state_now_s() - nh->drained_s)));
+		json_object_set_new(o, "buckets_in_use", json_integer(nexthop_held(rs->ns, id)));
+	}
 	if (share >= 0)
 		json_object_set_new(o, "share", json_real(share));
 	if (rs->counters)

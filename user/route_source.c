@@ -227,6 +227,7 @@ static int put_static(struct routes *rs, const struct route_cfg *cfg)
 	spec.mtu = cfg->mtu;
 	spec.nexthops = nh;
 	spec.n = cfg->n_nexthops;
+	spec.group = cfg->named && cfg->named->n_members ? cfg->nexthop : NULL;
 	r = rib_put(rs->rib, &spec);
 	free(nh);
 	return r;

@@ -180,6 +180,7 @@ const char *route_protocol_names(char buf[ROUTE_PROTOCOLS]); /* all of them, wit
 /* nexthop_list.c: [{"id", "via", "interface", "state", "mac", "packets", "bytes"}] */
 int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
+int nexthop_named(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
 json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "imported"}: prefixes in force */
 bool route_vrf_empty(const struct sw *sw, uint16_t vrf);   /* the FIB has nothing of it */

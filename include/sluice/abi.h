@@ -230,7 +230,8 @@ struct nexthop {
 	__u16 iface;
 	__u32 mtu; /* path MTU of the route; 0: the interface's */
 	struct addr gateway;
-	__u64 reserved[4];
+	__u64 drained_s; /* sluiced's: since when, CLOCK_BOOTTIME in seconds; 0: it is not drained */
+	__u64 reserved[3];
 };
 _Static_assert(sizeof(struct nexthop) == 64, "struct nexthop");
 
@@ -247,8 +248,11 @@ _Static_assert(sizeof(struct nhg) == 8, "struct nhg");
 struct nhg_bucket {
 	__u16 nexthop; /* nexthop id */
 	__u16 former;  /* one that was drained: flows that were decided for it stay with it. 0: none */
-	__u32 members; /* first bucket of a group: a hash of its members, by which sluiced knows the group again */
+	__u32 bits;    /* NHG_HELD, NHG_USED; first bucket of a group: NHG_MEMBERS_HASH, by which sluiced knows the group again */
 };
+#define NHG_HELD	 (1u << 31) /* what is routed without a flow takes `former` still: sluiced ends it when nobody does */
+#define NHG_USED	 (1u << 30) /* somebody did since sluiced looked last: set by the data plane, cleared by sluiced */
+#define NHG_MEMBERS_HASH (NHG_USED - 1)
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
 /* Map `nhg_ifaces`: group id -> a bit for each interface that a member leaves by, dead members included. Written before the group

@@ -207,7 +207,7 @@ static void alive_test(void **arg)
 
 	for (i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &group), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &group), 0);
 	nexthop_settle(s->ns);
 	assert_false(nexthop_settle(s->ns));
 	nexthop_set_alive(s->ns, m[1].nexthop, false);
@@ -227,6 +227,182 @@ static void alive_test(void **arg)
 	assert_int_equal(shares[0], s->groups[group].mask + 1);
 }
 
+/* A group of three, the second of which is drained: its id. */
+static uint32_t drained_group(struct state *s, struct nhg_member m[3])
+{
+	uint32_t group;
+
+	for (int i = 0; i < 3; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &group), 0);
+	nexthop_settle(s->ns);
+	nexthop_set_drained(s->ns, m[1].nexthop, 1000);
+	assert_true(nexthop_settle(s->ns));
+	return group;
+}
+
+/* What the data plane answers, of bucket i. */
+static uint32_t pick(struct state *s, uint32_t group, uint32_t i, uint32_t asks)
+{
+	struct nhg_bucket *b = &s->buckets[s->groups[group].base + i];
+
+	if (b->bits & NHG_HELD)
+		return ecmp_held(b, *b, asks);
+	return asks && b->former == asks ? asks : b->nexthop;
+}
+
+static bool idle_pass(struct state *s, uint32_t now_ms, uint32_t unbalanced_s)
+{
+	struct nexthop_idle idle = {
+		.now_ms = now_ms, .idle_ms = 10000, .now_s = 1000 + now_ms / 1000, .unbalanced_s = unbalanced_s};
+
+	assert_true(nexthop_idle(s->ns, &idle, UINT32_MAX));
+	return nexthop_holding(s->ns);
+}
+
+/* The buckets of a drained member: what is new goes elsewhere, what has no flow stays until it pauses; the others stay as they
+ * are. */
+static void drain_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_bucket before[N_BUCKETS];
+	struct nhg_member m[3];
+	uint32_t i, group, n, drained, busy = UINT32_MAX, mine = 0;
+
+	group = drained_group(s, m);
+	n = s->groups[group].mask + 1;
+	drained = m[1].nexthop;
+	for (i = 0; i < n; i++) {
+		if (pick(s, group, i, ECMP_ROUTED) != drained) {
+			assert_int_equal(s->buckets[s->groups[group].base + i].former, 0);
+			continue;
+		}
+		mine++;
+		busy = i;
+		assert_int_not_equal(pick(s, group, i, ECMP_FIRST) & 0xffff, drained);
+		assert_int_equal(ECMP_FORMER(pick(s, group, i, ECMP_FIRST)), drained);
+		assert_int_equal(pick(s, group, i, drained), drained);
+		assert_int_not_equal(pick(s, group, i, m[0].nexthop), drained);
+	}
+	assert_in_range(mine, n / 3, n / 3 + 1);
+	assert_int_equal(nexthop_held(s->ns, drained), mine);
+	memcpy(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	assert_true(idle_pass(s, 5000, 0));
+	assert_true(idle_pass(s, 14999, 0));
+	assert_int_equal(nexthop_held(s->ns, drained), mine);
+	pick(s, group, busy, ECMP_ROUTED);
+	assert_true(idle_pass(s, 15000, 0));
+	assert_int_equal(nexthop_held(s->ns, drained), 1);
+	for (i = 0; i < n; i++) {
+		assert_int_equal(pick(s, group, i, ECMP_ROUTED) == drained, i == busy);
+		assert_int_equal(s->buckets[s->groups[group].base + i].nexthop, before[i].nexthop);
+		assert_int_equal(pick(s, group, i, drained) == drained, before[i].former == drained); /* of a flow entry */
+	}
+	assert_true(idle_pass(s, 25000, 0)); /* it was asked for just now */
+	assert_int_equal(nexthop_held(s->ns, drained), 1);
+	assert_false(idle_pass(s, 35000, 0));
+	assert_int_equal(nexthop_held(s->ns, drained), 0);
+}
+
+/* After the time that it may take at most a bucket goes, in use or not. */
+static void overdue_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[3];
+	uint32_t group = drained_group(s, m), n = s->groups[group].mask + 1;
+
+	for (uint32_t now = 0; now < 59000; now += 1000) {
+		for (uint32_t i = 0; i < n; i++)
+			pick(s, group, i, ECMP_ROUTED);
+		assert_true(idle_pass(s, now, 60));
+	}
+	for (uint32_t i = 0; i < n; i++)
+		pick(s, group, i, ECMP_ROUTED);
+	assert_false(idle_pass(s, 60000, 60));
+	assert_int_equal(nexthop_held(s->ns, m[1].nexthop), 0);
+}
+
+/* One that is not drained any more has its buckets again, those that have left it too; one that dies loses them at once. */
+static void undrain_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_bucket before[N_BUCKETS];
+	struct nhg_member m[3];
+	uint32_t group, i, n;
+
+	for (i = 0; i < 3; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &group), 0);
+	nexthop_settle(s->ns);
+	n = s->groups[group].mask + 1;
+	memcpy(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	for (int released = 0; released < 2; released++) {
+		nexthop_set_drained(s->ns, m[1].nexthop, 1000);
+		assert_true(nexthop_settle(s->ns));
+		if (released)
+			assert_false(idle_pass(s, 2000, 1));
+		nexthop_set_drained(s->ns, m[1].nexthop, 0);
+		nexthop_settle(s->ns);
+		assert_memory_equal(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	}
+	nexthop_set_drained(s->ns, m[1].nexthop, 1000);
+	nexthop_settle(s->ns);
+	nexthop_set_alive(s->ns, m[1].nexthop, false);
+	nexthop_settle(s->ns);
+	for (i = 0; i < n; i++)
+		assert_int_not_equal(pick(s, group, i, ECMP_ROUTED), m[1].nexthop);
+	assert_int_equal(nexthop_held(s->ns, m[1].nexthop), 0);
+}
+
+/* Drained one after the other: who was with the first stays there, though its bucket went to the second. */
+static void drain_two_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[3];
+	uint32_t group = drained_group(s, m), n = s->groups[group].mask + 1, was[N_BUCKETS];
+
+	for (uint32_t i = 0; i < n; i++)
+		was[i] = pick(s, group, i, ECMP_ROUTED);
+	nexthop_set_drained(s->ns, m[0].nexthop, 1001);
+	assert_true(nexthop_settle(s->ns));
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(pick(s, group, i, ECMP_ROUTED), was[i]);
+		assert_int_equal(pick(s, group, i, ECMP_FIRST) & 0xffff, m[2].nexthop);
+	}
+}
+
+/* What is held stays so over a restart, and in a group that takes the place of another. */
+static void held_restart_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[4];
+	uint32_t group = drained_group(s, m), n = s->groups[group].mask + 1, again, was[N_BUCKETS], held;
+
+	held = nexthop_held(s->ns, m[1].nexthop);
+	nexthop_set_state(s->ns, m[1].nexthop, NULL, NEXTHOP_F_DRAINED);
+	for (uint32_t i = 0; i < n; i++)
+		was[i] = pick(s, group, i, ECMP_ROUTED);
+	assert_true(idle_pass(s, 1000000, 0));
+	reopen(s);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(gateway(s, i), m[i].nexthop);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &again), 0);
+	assert_int_equal(again, group);
+	nexthop_set_drained(s->ns, m[1].nexthop, s->nh[m[1].nexthop].drained_s);
+	nexthop_settle(s->ns);
+	assert_int_equal(s->nh[m[1].nexthop].drained_s, 1000);
+	assert_true(idle_pass(s, 500, 0)); /* another clock: the time that it is idle began anew */
+	assert_int_equal(nexthop_held(s->ns, m[1].nexthop), held);
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(pick(s, group, i, ECMP_ROUTED), was[i]);
+	m[3] = (struct nhg_member){gateway(s, 9), 1};
+	assert_int_equal(nhg_use(s->ns, m, 4, group, 0, &again), 0);
+	nexthop_settle(s->ns);
+	for (uint32_t i = 0; i < n; i++)
+		if (was[i] == m[1].nexthop)
+			assert_int_equal(pick(s, again, i, ECMP_ROUTED), was[i]);
+}
+
 /* Order and doubles do not make another group; one that replaces another keeps the choices they share. */
 static void replace_test(void **arg)
 {
@@ -238,10 +414,10 @@ static void replace_test(void **arg)
 		m[i] = turned[3 - i] = (struct nhg_member){gateway(s, i), 2};
 	turned[0].weight = 1;
 	turned[4] = turned[0];
-	assert_int_equal(nhg_use(s->ns, m, 4, 0, &a), 0);
-	assert_int_equal(nhg_use(s->ns, turned, 5, 0, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, turned, 5, 0, 0, &b), 0);
 	assert_int_equal(a, b);
-	assert_int_equal(nhg_use(s->ns, m, 3, a, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, a, 0, &b), 0);
 	assert_int_not_equal(a, b);
 	n = s->groups[a].mask + 1;
 	assert_int_equal(s->groups[b].mask + 1, n);
@@ -254,6 +430,47 @@ static void replace_test(void **arg)
 	assert_int_equal(kept, n - n / 4);
 }
 
+/* A group that changes keeps its id, and its choices as far as they are left; who used the old buckets has time. */
+static void change_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[4];
+	uint32_t i, n, id, other, base, was[1024];
+	bool changed;
+
+	for (i = 0; i < 4; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 7, &id), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &other), 0);
+	assert_int_not_equal(id, other);
+	nexthop_settle(s->ns);
+	n = s->groups[id].mask + 1;
+	base = s->groups[id].base;
+	for (i = 0; i < n; i++)
+		was[i] = s->buckets[base + i].nexthop;
+	assert_int_equal(nhg_change(s->ns, id, m, 3, &changed), 0);
+	assert_false(changed);
+	assert_int_equal(nhg_change(s->ns, id, m, 4, &changed), 0);
+	assert_true(changed);
+	assert_int_not_equal(s->groups[id].base, base);
+	assert_int_equal(s->groups[id].mask + 1, n);
+	for (i = 0; i < n; i++) {
+		uint32_t now = s->buckets[s->groups[id].base + i].nexthop;
+
+		assert_true(now == was[i] || now == m[3].nexthop);
+		assert_int_equal(s->buckets[base + i].nexthop, was[i]);
+		assert_int_equal(s->buckets[s->groups[other].base + i].nexthop, was[i]);
+	}
+	/* a new life finds it by its owner */
+	reopen(s);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(gateway(s, i), m[i].nexthop);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 8, &i), 0);
+	assert_int_not_equal(i, id);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 7, &i), 0);
+	assert_int_equal(i, id);
+}
+
 /* Four would do with fewer buckets than five have: then flows of those that stay would move. A new life knows the group again. */
 static void shrink_test(void **arg)
 {
@@ -263,8 +480,8 @@ static void shrink_test(void **arg)
 
 	for (i = 0; i < 5; i++)
 		m[i] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 5, 0, &a), 0);
-	assert_int_equal(nhg_use(s->ns, m, 4, a, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 5, 0, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, a, 0, &b), 0);
 	n = s->groups[a].mask + 1;
 	assert_int_equal(n, 128);
 	assert_int_equal(s->groups[b].mask + 1, n);
@@ -274,7 +491,7 @@ static void shrink_test(void **arg)
 	reopen(s);
 	for (i = 0; i < 5; i++)
 		assert_int_equal(gateway(s, i), m[i].nexthop);
-	assert_int_equal(nhg_use(s->ns, m, 4, 0, &again), 0);
+	assert_int_equal(nhg_use(s->ns, m, 4, 0, 0, &again), 0);
 	assert_int_equal(again, b);
 }
 
@@ -286,7 +503,7 @@ static void small_weight_test(void **arg)
 	const struct nhg_member *got;
 	uint32_t group, shares[2], n;
 
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &group), 0);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &group), 0);
 	nhg_members(s->ns, group, &got, shares, 2);
 	n = s->groups[group].mask + 1;
 	assert_in_range(shares[0] * 29 * 32, n * 31, n * 33);
@@ -303,8 +520,8 @@ static void restart_test(void **arg)
 	assert_non_null(before);
 	for (i = 0; i < 3; i++)
 		m[i] = (struct nhg_member){gateway(s, 40 + i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &b), 0);
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &a), 0);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &b), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &a), 0);
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
 	nexthop_settle(s->ns);
 	memcpy(before, s, sizeof(*before));
@@ -317,7 +534,7 @@ static void restart_test(void **arg)
 		assert_int_equal(id, m[2 - i].nexthop);
 	}
 	nexthop_set_alive(s->ns, m[2].nexthop, false);
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &again), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &again), 0);
 	nexthop_settle(s->ns);
 	assert_int_equal(again, a);
 	assert_memory_equal(&before->groups[again], &s->groups[again], sizeof(struct nhg));
@@ -328,7 +545,7 @@ static void restart_test(void **arg)
 	assert_int_equal(s->groups[b].mask, 0);
 	two[0] = m[1];
 	two[1] = m[2];
-	assert_int_equal(nhg_use(s->ns, two, 2, 0, &id), 0);
+	assert_int_equal(nhg_use(s->ns, two, 2, 0, 0, &id), 0);
 	assert_int_not_equal(id, again);
 	free(before);
 }
@@ -345,15 +562,15 @@ static void full_test(void **arg)
 	m[0] = (struct nhg_member){gateway(s, 0), 1};
 	for (i = 1; i < N_GROUPS; i++) {
 		m[1] = (struct nhg_member){gateway(s, i), 1};
-		assert_int_equal(nhg_use(s->ns, m, 2, 0, &ids[i]), 0);
+		assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &ids[i]), 0);
 	}
 	m[1] = (struct nhg_member){gateway(s, i), 1};
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), -E2BIG);
 	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | ids[3]);
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), -E2BIG);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), -E2BIG);
 	nexthop_sweep(s->ns);
 	nexthop_sweep(s->ns);
-	assert_int_equal(nhg_use(s->ns, m, 2, 0, &id), 0);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), 0);
 	assert_int_equal(id, ids[3]);
 	for (i = 0; i < N_NH; i++) {
 		k.iface = i;
@@ -369,9 +586,9 @@ static void hash_is_the_data_planes_test(void **arg)
 {
 	struct state *s = *arg;
 	struct nhg_member m[3] = {{gateway(s, 1), 1}, {gateway(s, 2), 2}, {gateway(s, 3), 3}};
-	uint32_t id, bucket, n, hash;
+	uint32_t id, former, bucket, n, hash;
 
-	assert_int_equal(nhg_use(s->ns, m, 3, 0, &id), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &id), 0);
 	for (int i = 0; i < 1000; i++) {
 		struct nhg_flow f;
 		struct tuple t;
@@ -382,13 +599,13 @@ static void hash_is_the_data_planes_test(void **arg)
 		for (uint32_t policy = ECMP_L4; policy <= ECMP_SYMMETRIC; policy++) {
 			hash = nhg_hash(&f, policy, i);
 			assert_int_equal(hash, ecmp_hash(&t, f.proto, false, policy, i));
-			assert_int_equal(nhg_choose(s->ns, id, hash, 0, &bucket, &n),
+			assert_int_equal(nhg_choose(s->ns, id, hash, 0, &former, &bucket, &n),
 					 s->buckets[s->groups[id].base + (hash & s->groups[id].mask)].nexthop);
 			assert_int_equal(bucket, hash & s->groups[id].mask);
 			assert_int_equal(n, s->groups[id].mask + 1);
 		}
 	}
-	assert_int_equal(nhg_choose(s->ns, N_GROUPS - 1, 1, 0, &bucket, &n), 0);
+	assert_int_equal(nhg_choose(s->ns, N_GROUPS - 1, 1, 0, &former, &bucket, &n), 0);
 }
 
 static void set_state_test(void **arg)
@@ -415,7 +632,13 @@ int main(void)
 		cmocka_unit_test(hash_symmetric_test),
 		cmocka_unit_test(hash_fragment_test),
 		cmocka_unit_test_setup_teardown(alive_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(drain_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(overdue_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(undrain_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(drain_two_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(held_restart_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(replace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(change_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(shrink_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_weight_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),

@@ -76,9 +76,9 @@ static const struct edit edits[] = {
 	 "- neighbor 10.0.0.9 interface v10 mac 02:00:00:00:00:09\n"},
 	/* ---- what is refused ---- */
 	{"no such noun", false, "port", "{}", -EINVAL,
-	 "cli: `port` is no noun. Allowed are: vrfs, ports, vlans, interfaces, routes, nat, fdb, neighbors\n", ""},
+	 "cli: `port` is no noun. Allowed are: vrfs, ports, vlans, interfaces, nexthops, routes, nat, fdb, neighbors\n", ""},
 	{"no such noun to remove from", true, "settings", "{}", -EINVAL,
-	 "cli: `settings` is no noun. Allowed are: vrfs, ports, vlans, interfaces, routes, nat, fdb, neighbors\n", ""},
+	 "cli: `settings` is no noun. Allowed are: vrfs, ports, vlans, interfaces, nexthops, routes, nat, fdb, neighbors\n", ""},
 	{"no object", false, "ports", "[]", -EINVAL, "cli: port: an object is wanted\n", ""},
 	{"no name", false, "ports", "{\"mode\": \"routed\"}", -EINVAL, "cli: port: `name` is missing: what identifies the port\n",
 	 ""},
@@ -103,8 +103,8 @@ static const struct edit edits[] = {
 	 "cli: port.h2.vlan: VLAN 4095 is not in 1..4094\n", ""},
 	{"bad VLAN id", false, "vlans", "{\"id\": -1}", -EINVAL, "cli: vlan.-1: VLAN -1 is not in 1..4094\n", ""},
 	{"several mistakes", false, "routes", "{\"to\": \"10.0.0.1/8\", \"vai\": \"10.0.0.1\"}", -EINVAL,
-	 "cli: route.vai: unknown key, did you mean `via`? Allowed are: to, via, type, vrf, metric, distance, mtu\n"
-	 "cli: route: `via` is missing: the gateway, or a list of gateways\n"
+	 "cli: route.vai: unknown key, did you mean `via`? Allowed are: to, via, type, vrf, metric, distance, mtu, nexthop\n"
+	 "cli: route: `via` is missing: the gateway, or a list of gateways (or `nexthop`: a named one)\n"
 	 "cli: route.to: 10.0.0.1/8 has bits set behind its length: did you mean 10.0.0.0/8?\n",
 	 ""},
 	{"control characters in a name", false, "ports", "{\"name\": \"a\\u001b[2J\\n\", \"mode\": \"routed\"}", -EINVAL,

@@ -47,7 +47,7 @@ static const struct row rows[] = {
 	{"NUL", "ports: {\"h\\0\": {mode: routed}}\n", "sluice.yaml:1: a NUL character is not allowed\n"},
 	{"unknown section", "port: {}\n",
 	 "sluice.yaml:1: port: unknown key, did you mean `ports`? Allowed are: settings, tables, vrfs, ports, vlans, interfaces, "
-	 "routes, nat, fdb, neighbors\n"},
+	 "nexthops, routes, nat, fdb, neighbors\n"},
 	{"section of wrong kind",
 	 "ports: [h1]\n"
 	 "routes: {to: default}\n",
@@ -60,7 +60,8 @@ static const struct row rows[] = {
 	 "sluice.yaml:3: ports: given twice: in line 1 and in line 3\n"},
 	{"unknown setting", "settings: {fdb-aging: 300}\n",
 	 "sluice.yaml:1: settings.fdb-aging: unknown key, did you mean `fdb-ageing`? Allowed are: fdb-ageing, hash-seed, "
-	 "icmp-rate, flow-timeouts, neighbor-rate, ecmp-hash, nat-log, nat-fragments, host-netdevs\n"},
+	 "icmp-rate, flow-timeouts, neighbor-rate, ecmp-hash, nat-log, nat-fragments, host-netdevs, ecmp-idle-timer, "
+	 "ecmp-unbalanced-timer\n"},
 	{"ageing 0",
 	 "settings:\n"
 	 "  fdb-ageing: 0\n",
@@ -293,7 +294,7 @@ static const struct row rows[] = {
 	{"route no via",
 	 "routes:\n"
 	 "  - {to: 10.0.0.0/8}\n",
-	 "sluice.yaml:2: routes[0]: `via` is missing: the gateway, or a list of gateways\n"},
+	 "sluice.yaml:2: routes[0]: `via` is missing: the gateway, or a list of gateways (or `nexthop`: a named one)\n"},
 	{"route host bits", "routes: [{to: 10.0.0.1/8, type: blackhole}]\n",
 	 "sluice.yaml:1: routes[0].to: 10.0.0.1/8 has bits set behind its length: did you mean 10.0.0.0/8?\n"},
 	{"route default no family", "routes: [{to: default, type: blackhole}]\n",
@@ -429,7 +430,8 @@ static const struct row rows[] = {
 	 "sluice.yaml:2: ports.h1.vlan: VLAN 5000 is not in 1..4094\n"
 	 "sluice.yaml:3: ports.h2.mode: `trnk` is not known, did you mean `trunk`? Allowed are: access, trunk, routed, observe\n"
 	 "sluice.yaml:5: routes[0].via: `nowhere` is not an IPv4 or IPv6 address\n"
-	 "sluice.yaml:6: bogus: unknown key. Allowed are: settings, tables, vrfs, ports, vlans, interfaces, routes, nat, fdb, "
+	 "sluice.yaml:6: bogus: unknown key. Allowed are: settings, tables, vrfs, ports, vlans, interfaces, nexthops, routes, "
+	 "nat, fdb, "
 	 "neighbors\n"},
 };
 

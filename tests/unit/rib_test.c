@@ -666,6 +666,61 @@ static void import_recursion_test(void **arg)
 	assert_int_equal(way(s, 2, "10.0.0.9"), 2);
 }
 
+/* What one route of a named group says, all do, at once and without the FIB being written; a group of the same content is
+ * another. */
+static void named_group_test(void **arg)
+{
+	struct rib_nexthop nh[3] = {via("10.0.0.1", 1, 1), via("10.0.0.2", 2, 1), via("10.0.0.3", 3, 1)};
+	struct rib_route_spec spec = {
+		.source = RIB_STATIC, .distance = 1, .type = NEXTHOP_GATEWAY, .nexthops = nh, .n = 2, .group = "uplinks"};
+	static const char *const to[] = {"10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"};
+	struct state *s = *arg;
+	const struct nhg_member *m;
+	uint32_t was, base;
+
+	for (int i = 0; i < 3; i++) {
+		spec.to = pfx(to[i]);
+		assert_int_equal(rib_put(s->rib, &spec), 0);
+	}
+	spec.to = pfx("10.4.0.0/16");
+	spec.group = "others";
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	settle(s);
+	was = result(s, "10.1.0.1");
+	assert_true(was & NEXTHOP_IS_GROUP);
+	assert_int_equal(result(s, "10.3.0.1"), was);
+	assert_int_not_equal(result(s, "10.4.0.1"), was);
+	base = s->groups[was & ~NEXTHOP_IS_GROUP].base;
+
+	spec.to = pfx("10.2.0.0/16");
+	spec.group = "uplinks";
+	spec.n = 3;
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	assert_true(settle(s)); /* flows decide again */
+	assert_false(settle(s));
+	assert_int_equal(result(s, "10.1.0.1"), was);
+	assert_int_equal(result(s, "10.2.0.1"), was);
+	assert_int_not_equal(s->groups[was & ~NEXTHOP_IS_GROUP].base, base);
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 3);
+	assert_int_equal(nhg_members(s->ns, result(s, "10.4.0.1") & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+	assert_int_equal(view(s, "10.3.0.0/16", RIB_STATIC, 0).n, 3);
+
+	/* one member is a group still; none that can be used is none, and comes back as one */
+	spec.n = 1;
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	settle(s);
+	assert_int_equal(result(s, "10.3.0.1"), was);
+	s->down[1] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(result(s, "10.3.0.1"), 0);
+	s->down[1] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_true(result(s, "10.3.0.1") & NEXTHOP_IS_GROUP);
+	assert_int_equal(result(s, "10.3.0.1"), result(s, "10.1.0.1"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -678,6 +733,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(own_prefix_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_over_many_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),

@@ -23,6 +23,7 @@ enum value_type {
 	VALUE_ONE_OR_LIST,    /* a string, or an array when there are several */
 	VALUE_FILE,	      /* a file's name; `-` is stdin */
 	VALUE_MEMBERS,	      /* K=V,K=V: an object, numbers as numbers */
+	VALUE_GROUP,	      /* NAME,WEIGHT/NAME: members of a group of nexthops */
 	VALUE_TIME,	      /* 60, 60s, 5m, 2h: of a confirmation */
 };
 
@@ -172,6 +173,7 @@ void print_next(const char *next);
 void print_audit(const json_t *answer);
 void print_route_get(const json_t *answer);
 void print_nexthops(const json_t *answer);
+void print_named(const json_t *answer);
 void print_nat(const json_t *answer);
 void print_flow_count(const json_t *answer);
 void print_fdb(const json_t *answer);

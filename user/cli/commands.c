@@ -114,6 +114,11 @@ static const struct param route_add[] = {
 	{.key = "onlink", .json = "onlink", .flags = PARAM_HOP, .help = "the gateway is there, whatever the addresses say"},
 	{.key = "recursive", .json = "recursive", .flags = PARAM_HOP, .help = "another route leads to the gateway, or will"},
 	{.key = "nexthop", .flags = PARAM_NEW_HOP, .help = "another way out begins: via … dev … weight …"},
+	{.key = "nhid",
+	 .value = "NAME",
+	 .json = "nexthop",
+	 .names = "/v1/nexthops/named",
+	 .help = "instead: by a named nexthop or group"},
 	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
 	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
 	{.key = "prohibit", .json = "type", .fixed = "prohibit", .help = "drop, and say prohibited"},
@@ -169,6 +174,39 @@ static const struct param nexthop_show[] = {
 	END,
 };
 
+/* What a named nexthop is. */
+static const struct param nexthop_add[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/nexthops/named", .help = "a word of one's own"},
+	{.key = "id", .value = "NAME", .json = "name", .names = "/v1/nexthops/named", .help = "the same"},
+	{.key = "via", .value = "ADDR", .json = "address", .help = "the gateway"},
+	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "interface", .names = "/v1/interfaces"},
+	{.key = "onlink", .json = "onlink", .help = "the gateway is there, whatever the addresses say"},
+	{.key = "recursive", .json = "recursive", .help = "another route leads to the gateway, or will"},
+	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
+	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
+	{.key = "prohibit", .json = "type", .fixed = "prohibit", .help = "drop, and say prohibited"},
+	{.key = "group",
+	 .value = "NAME[,WEIGHT][/…]",
+	 .json = "group",
+	 .type = VALUE_GROUP,
+	 .help = "of these, each with its weight 1..256 (1)"},
+	CHANGE,
+	END,
+};
+
+static const struct param nexthop_delete[] = {
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/nexthops/named"},
+	{.key = "id", .value = "NAME", .json = "name", .names = "/v1/nexthops/named", .help = "the same"},
+	CHANGE,
+	END,
+};
+
+static const struct param nexthop_named[] = {
+	{.value = "NAME", .json = "?name", .names = "/v1/nexthops/named"},
+	PAGE,
+	END,
+};
+
 static const struct param neighbor_show[] = {
 	{.value = "PREFIX", .json = "?to", .help = "within this prefix, or of this address"},
 	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
@@ -208,7 +246,7 @@ static const struct param vrf_get[] = {
 };
 
 static const struct param nexthop_get[] = {
-	{.value = "ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
+	{.value = "NAME|ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
 	END,
 };
 
@@ -235,7 +273,7 @@ static const struct param route_get[] = {
 };
 
 static const struct param nexthop_drain[] = {
-	{.value = "ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
+	{.value = "NAME|ID|ADDR", .json = "?nexthop", .flags = PARAM_REQUIRED, .help = "as `nexthop show` has it"},
 	END,
 };
 
@@ -528,8 +566,15 @@ const struct command commands[] = {
 
 	GET("nexthop show", "/v1/nexthops", print_nexthops, nexthop_show, "gateways, their state and counters"),
 	GET("nexthop get", "/v1/nexthops", print_nexthops, nexthop_get, "one of them, or those of a gateway"),
+	GET("nexthop named", "/v1/nexthops/named", print_named, nexthop_named, "those of the configuration, groups among them"),
+	ADD("nexthop add", "/v1/nexthops", nexthop_add, "give a nexthop, or a group of them, a name",
+	    "sluice nexthop add uplinks group isp1,3/isp2"),
+	ADD("nexthop replace", "/v1/nexthops/replace", nexthop_add,
+	    "the same, also of a name that there is: all its routes follow",
+	    "sluice nexthop replace uplinks group isp1/isp2/isp3"),
+	DELETE("nexthop delete", "/v1/nexthops", nexthop_delete, "take a named one away that no route and no group needs"),
 	DO("nexthop drain", "/v1/nexthops/drain", run_request, print_members, nexthop_drain,
-	   "no new connections by it; those that NAT tracks stay"),
+	   "no new connections by it; those that are there stay"),
 	DO("nexthop undrain", "/v1/nexthops/undrain", run_request, print_members, nexthop_drain, "new connections by it again"),
 
 	GET("nat show", "/v1/nat", print_nat, NULL, "rules, and how full their pools are"),

@@ -337,6 +337,26 @@ static json_t *members_of(const char *word)
 	return o;
 }
 
+/* "a,3/b": [{"nexthop": "a", "weight": 3}, "b"], as the configuration has it. NULL: not of the form. */
+static json_t *group_of(const char *word)
+{
+	char *copy = strdup(word), *at = copy, *item, *weight;
+	json_t *list = json_array(), *one;
+
+	while (copy && list && (item = strsep(&at, "/"))) {
+		weight = strchr(item, ',');
+		if (weight)
+			*weight++ = '\0';
+		one = weight ? json_pack("{s:s, s:o}", "nexthop", item, "weight", number_or_text(weight)) : json_string(item);
+		if (!*item || (weight && !*weight) || json_array_append_new(list, one)) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	free(copy);
+	return list;
+}
+
 static json_t *value_of(const struct param *param, const char *word)
 {
 	switch (param->type) {
@@ -347,6 +367,8 @@ static json_t *value_of(const struct param *param, const char *word)
 		return list_of(word, true);
 	case VALUE_MEMBERS:
 		return members_of(word);
+	case VALUE_GROUP:
+		return group_of(word);
 	case VALUE_ONE_OR_LIST:
 		return strchr(word, ',') ? list_of(word, false) : json_string(word);
 	default:

@@ -338,24 +338,6 @@ void print_fdb(const json_t *answer)
 	table_print(answer, columns, N(columns), "no stations");
 }
 
-void print_nexthops(const json_t *answer)
-{
-	static const struct column columns[] = {
-		{.title = "ID", .key = "id", .right = true},
-		{.title = "VIA", .key = "via"},
-		{.title = "INTERFACE", .key = "interface"},
-		{.title = "STATE", .key = "state"},
-		{.title = "MAC", .key = "mac"},
-		{.title = "PACKETS", .key = "packets", .right = true},
-		{.title = "BYTES", .key = "bytes", .right = true},
-	};
-	const char *next;
-	const json_t *rows = page_rows(answer, "nexthops", &next);
-
-	table_print(rows, columns, N(columns), "no nexthops");
-	print_next(next);
-}
-
 void print_neighbors(const json_t *answer)
 {
 	static const struct column columns[] = {

@@ -1,4 +1,4 @@
-/* show_route.c: what is told of routes besides the routes themselves, for people: the audit; pages of listings. */
+/* show_route.c: what is told of routes besides the routes themselves, for people: the audit; nexthops; pages of listings. */
 #include "cli.h"
 
 const json_t *page_rows(const json_t *answer, const char *noun, const char **ret_next)
@@ -60,4 +60,73 @@ void print_audit(const json_t *answer)
 	       number(answer, "differences"), number(answer, "repaired"), number(answer, "passing"));
 	if (json_array_size(found))
 		table_print(found, columns, sizeof(columns) / sizeof(columns[0]), "");
+}
+
+/* "2h05m", "5m07s", "7s" */
+static void cell_drained(const json_t *row, char *buf, size_t size)
+{
+	const json_t *v = json_object_get(row, "drained_s");
+	long long s = json_integer_value(v);
+
+	if (!v)
+		*buf = '\0';
+	else if (s >= 3600)
+		snprintf(buf, size, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else if (s >= 60)
+		snprintf(buf, size, "%lldm%02llds", s / 60, s % 60);
+	else
+		snprintf(buf, size, "%llds", s);
+}
+
+void print_nexthops(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{.title = "ID", .key = "id", .right = true},
+		{.title = "NAME", .key = "name"},
+		{.title = "VIA", .key = "via"},
+		{.title = "INTERFACE", .key = "interface"},
+		{.title = "STATE", .key = "state"},
+		{.title = "DRAINED FOR", .key = "drained_s", .cell = cell_drained, .right = true},
+		{.title = "BUCKETS IN USE", .key = "buckets_in_use", .right = true},
+		{.title = "MAC", .key = "mac"},
+		{.title = "PACKETS", .key = "packets", .right = true},
+		{.title = "BYTES", .key = "bytes", .right = true},
+	};
+	const char *next;
+	const json_t *rows = page_rows(answer, "nexthops", &next);
+
+	table_print(rows, columns, sizeof(columns) / sizeof(columns[0]), "no nexthops");
+	print_next(next);
+}
+
+static void cell_members(const json_t *row, char *buf, size_t size)
+{
+	const json_t *m;
+	size_t i, len = 0;
+
+	*buf = '\0';
+	json_array_foreach (json_object_get(row, "group"), i, m) {
+		if (len < size)
+			len += (size_t)snprintf(buf + len, size - len, "%s%s,%" JSON_INTEGER_FORMAT, i ? "/" : "",
+						json_string_value(json_object_get(m, "nexthop")),
+						json_integer_value(json_object_get(m, "weight")));
+	}
+}
+
+void print_named(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{.title = "NAME", .key = "name"},
+		{.title = "TYPE", .key = "type"},
+		{.title = "VIA", .key = "via"},
+		{.title = "INTERFACE", .key = "interface"},
+		{.title = "GROUP", .cell = cell_members},
+		{.title = "ROUTES", .key = "routes", .right = true},
+		{.title = "GROUPS", .key = "groups", .right = true},
+	};
+	const char *next;
+	const json_t *rows = page_rows(answer, "nexthops", &next);
+
+	table_print(rows, columns, sizeof(columns) / sizeof(columns[0]), "no named nexthops");
+	print_next(next);
 }

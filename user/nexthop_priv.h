@@ -1,0 +1,70 @@
+/* nexthop_priv.h: what the files of the table of nexthops share: nexthop.c (nexthops, life), nhg.c (groups and their buckets),
+ * nhg_drain.c (buckets that drained nexthops have not left). The tables are the state; beside them stand counts of users, members
+ * of groups, and which ids are free.
+ */
+#ifndef SLUICE_NEXTHOP_PRIV_H
+#define SLUICE_NEXTHOP_PRIV_H
+
+#include "hash.h"
+#include "nexthop.h"
+
+#define CHUNK 64u /* buckets are handed out in runs of these, and no group has fewer */
+
+enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
+
+struct nexthop_info {
+	struct hash_node node; /* in by_key, where the table has a content */
+	uint32_t refs;
+	bool hashed, dead, drained;
+	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
+};
+
+struct group {
+	struct nhg_member *members; /* by nexthop id */
+	uint32_t *live;		    /* indexes of the members that the buckets were made for */
+	uint32_t n, n_live;
+	uint32_t n_held; /* buckets with NHG_HELD */
+	uint32_t owner;	 /* 0: whoever wants these members may have it */
+	uint32_t refs;
+	bool known;    /* stands in the table */
+	bool orphan;   /* found at the start, nobody asked for it yet */
+	bool retiring; /* unused at the last sweep: packets have had time to leave it */
+};
+
+struct nexthops {
+	struct nexthop *nh;
+	struct nhg *groups;
+	struct nhg_bucket *buckets;
+	struct nhg_ifaces *ifaces; /* NULL: nobody wants to know */
+	uint32_t n_ifaces;
+	uint32_t n_nh, n_groups, n_chunks;
+	uint32_t end, next, next_group; /* where the search for a free id goes on */
+	struct nexthop_info *info;
+	struct group *group;
+	uint8_t *chunk;
+	bool changed; /* a member came to life or died */
+	bool any_held;
+	uint32_t *used_ms; /* of each bucket that is held: when it was seen in use */
+	uint32_t idle_at;  /* the group that is looked at next */
+	bool holding;	   /* some bucket may be held */
+	bool held_seen;	   /* one was, since the groups were looked at from the first on */
+	struct hash by_key;
+};
+
+/* nexthop.c: one user less. */
+void nexthop_info_unuse(struct nexthops *ns, uint32_t id);
+
+/* nhg.c */
+bool nhg_is_member(const struct group *g, uint32_t nexthop);
+void nhg_members_free(struct group *g);
+/* No user and no late packet is left. */
+void nhg_forget(struct nexthops *ns, uint32_t id);
+/* The groups of a former life whose place makes sense. */
+void nhg_adopt(struct nexthops *ns);
+
+/* nhg_drain.c. Before buckets move: what is drained is noted where it stands. */
+void nhg_note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, struct group *g);
+/* Of a former life: how long the buckets that are held have been idle is not known, it begins anew. */
+void nhg_adopt_held(struct nhg_bucket *b, uint32_t n);
+
+#endif
