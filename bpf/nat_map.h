@@ -55,9 +55,9 @@ struct {
 /* ---- access to the tables, and to the next ones as far as there are such */
 
 /* *ret_at: for nat_mapping_insert(). */
-static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key, struct nattab_place *ret_at)
+static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
-	struct nattab_place at;
+	struct bucket_place at;
 	__u32 i = nattab_find(key, ret_at);
 
 	if (i)
@@ -71,7 +71,7 @@ static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapp
 /* Its port stays taken until the sweep. */
 static __always_inline void nat_mapping_delete(const struct nat_mapping_key *key)
 {
-	struct nattab_place at;
+	struct bucket_place at;
 	__u32 i = nattab_find(key, &at);
 
 	if (i)
@@ -86,7 +86,7 @@ static __always_inline void nat_mapping_delete(const struct nat_mapping_key *key
 /* As flow_insert_next(): who is in the next table before it holds. */
 static __always_inline int nat_mapping_insert_next(const struct pkt *p, const struct nat_mapping_key *key)
 {
-	struct nattab_place at;
+	struct bucket_place at;
 	__u32 i = nattab_find_next(key, &at);
 	struct nat_mapping *there;
 	int err = -EEXIST;
@@ -108,7 +108,7 @@ static __always_inline int nat_mapping_insert_next(const struct pkt *p, const st
 }
 
 static __always_inline int nat_mapping_insert(const struct pkt *p, const struct nat_mapping_key *key,
-					      const struct nattab_place *at)
+					      const struct bucket_place *at)
 {
 	int err = nattab_insert(p, key, at);
 
@@ -298,7 +298,7 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
-static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct nattab_place *at,
+static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
 						struct pool_search *s)
 {
 	struct pool_ports *b;
@@ -357,7 +357,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
 	struct nat_mapping_key key;
-	struct nattab_place at;
+	struct bucket_place at;
 	struct nat_mapping *m;
 
 	if (!pool_id || !pool || !c)

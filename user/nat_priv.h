@@ -121,8 +121,6 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];
 }
-/* POOL_CLASSES: ports of this protocol are not given out. */
-unsigned nat_class(uint8_t proto);
 
 /* ---- nat_sweep.c: who holds a port is a flow, by its mapping. Once in a pass of flow.c over the flows:
  *

@@ -5,7 +5,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow_priv.h"
@@ -48,20 +47,6 @@ void nat_sweep_close(struct nat *nat)
 	free(nat->sweep->unclaimed);
 	free(nat->sweep);
 	nat->sweep = NULL;
-}
-
-unsigned nat_class(uint8_t proto)
-{
-	switch (proto) {
-	case IPPROTO_TCP:
-		return 0;
-	case IPPROTO_UDP:
-		return 1;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return 2;
-	}
-	return POOL_CLASSES;
 }
 
 /* The port first, then the hint that its word is full: the order that pool_word_full() of the data plane relies on. */

@@ -14,7 +14,7 @@ struct table;
 
 struct nattab {
 	const struct flow_table *head;
-	struct nat_bucket *bucket;
+	struct bucket *bucket;
 	struct nat_mapping *entry;
 	struct nat_line *line;
 	uint32_t n, n_lines; /* slots */
@@ -35,10 +35,12 @@ bool nattab_read(const struct nattab *t, uint32_t i, struct nat_mapping *ret, ui
 uint32_t nattab_lookup(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret);
 uint32_t nattab_lookup_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret);
 uint32_t nattab_way(const struct nat_mapping *m);
+/* Of a way: as pool_class() of the data plane. POOL_CLASSES: ports of this protocol are not given out. */
+unsigned nat_class(uint8_t proto);
 
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
-/* See flowtab_free_locks(). */
+/* See bucket_free_locks(). */
 unsigned nattab_free_locks(struct nattab *t);
 /* Ends the mapping `m`, as it was read, whose word was `word`; its slot is free again after the grace period. False: it had
  * ended. */

@@ -29,8 +29,8 @@ static unsigned live(void)
 	unsigned n = 0;
 
 	for (__u32 b = 0; b < 16; b++)
-		for (__u32 i = 0; i < FLOW_SLOTS; i++)
-			n += (flowtab_bucket(4, b)->word[i] & FLOW_WORD_STATE) == FLOW_WORD_LIVE;
+		for (__u32 i = 0; i < BUCKET_SLOTS; i++)
+			n += (flowtab_bucket(4, b)->word[i] & WORD_STATE) == WORD_LIVE;
 	return n;
 }
 
@@ -450,15 +450,15 @@ static void full_table_leaves_nothing_behind(void **state)
 
 	add_rule(0, 0, 0, SNAT_POOL, POOL, 0);
 	flowtab_get(4)->buckets4 = 1;
-	for (unsigned i = 1; i < FLOW_SLOTS; i++) /* the reply fits, the forward entry does not */
+	for (unsigned i = 1; i < BUCKET_SLOTS; i++) /* the reply fits, the forward entry does not */
 		assert_true(flowtab_insert4(&(struct flow_key4){.saddr = i}, &(struct flow){0}) > 0);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
 	assert_int_equal(p.drop, DROP_FLOW_FULL);
-	assert_int_equal(live(), FLOW_SLOTS - 1);
+	assert_int_equal(live(), BUCKET_SLOTS - 1);
 	flowtab_get(4)->buckets4 = 16;
 	nattab_head(false)->nat_buckets = 1;
-	for (unsigned i = 0; i < NAT_SLOTS; i++)
-		nattab_bucket(false, 0)->word[i] = FLOW_WORD_BUSY;
+	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+		nattab_bucket(false, 0)->word[i] = WORD_BUSY;
 	p = packet(IPPROTO_UDP, HOST2, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
 	assert_int_equal(p.drop, DROP_NAT_FULL);

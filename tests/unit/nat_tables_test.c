@@ -33,18 +33,18 @@ static struct table tables[] = {
 	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
 	{"nat_filter", 4, sizeof(struct nat_filter), 1, 0, NULL, true, 0},
 	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
-	{"nat_words", 4, sizeof(struct nat_bucket), BUCKETS, 0, NULL, true, 0},
-	{"nat_mappings", 4, sizeof(struct nat_mapping), BUCKETS *NAT_SLOTS, 0, NULL, true, 0},
+	{"nat_words", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
+	{"nat_mappings", 4, sizeof(struct nat_mapping), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
 	{"nat_ways", 4, sizeof(struct nat_line), BUCKETS, 0, NULL, true, 0},
 	{"nat_peers", sizeof(struct nat_peer_key), sizeof(struct nat_peer), 100, 0, NULL, false, 0},
 	{"nat_statics", sizeof(struct nat_static_key), sizeof(struct nat_static), 100, 0, NULL, false, 0},
 	{"nat_used", sizeof(struct nat_host_key), sizeof(struct nat_used), 100, 0, NULL, false, 0},
 	{"nat_counted", sizeof(struct nat_host_key), sizeof(struct nat_counted), 100, 0, NULL, false, 0},
 	{"flow_table", 4, sizeof(struct flow_table), 1, 0, NULL, true, 0},
-	{"flow_words4", 4, sizeof(struct flow_bucket), BUCKETS, 0, NULL, true, 0},
-	{"flow_words6", 4, sizeof(struct flow_bucket), BUCKETS, 0, NULL, true, 0},
-	{"flows4", 4, sizeof(struct flow), BUCKETS *FLOW_SLOTS, 0, NULL, true, 0},
-	{"flows6", 4, sizeof(struct flow6), BUCKETS *FLOW_SLOTS, 0, NULL, true, 0},
+	{"flow_words4", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
+	{"flow_words6", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
+	{"flows4", 4, sizeof(struct flow), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
+	{"flows6", 4, sizeof(struct flow6), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
 };
 
 struct table *table_get(struct datapath *dp, const char *map)
@@ -511,7 +511,7 @@ static size_t n_of(const char *table)
 	}
 	if (!strcmp(table, "nat_mappings")) {
 		for (uint32_t i = 0; i < sw.nat->tab.n; i++)
-			live += flowtab_is_live(sw.nat->tab.bucket[i / NAT_SLOTS].word[i % NAT_SLOTS]);
+			live += flowtab_is_live(sw.nat->tab.bucket[i / BUCKET_SLOTS].word[i % BUCKET_SLOTS]);
 		return live;
 	}
 	return table_get(NULL, table)->n;
