@@ -226,7 +226,6 @@ static __always_inline bool nat_mapping_is_of(const struct nat_mapping *m, const
 __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u32 pool_addr, __u32 port)
 {
 	struct nat_mapping *m;
-	struct pool_ports *b;
 	__u32 class, i;
 
 	if (!inside || cfg_resize)
@@ -234,9 +233,8 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	class = pool_class(inside->proto);
 	i = nattab_find_way(NAT_WAY(pool_addr, class, port));
 	m = i ? nattab_at(false, i - 1) : NULL;
-	b = pool_ports_get(pool_addr, class);
 	/* A shared port's mapping may be another source's, or of this one towards another remote end. */
-	if (!m || !b || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) || m->inside.pool != inside->pool ||
+	if (!m || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) || m->inside.pool != inside->pool ||
 	    (m->inside.remote && m->inside.remote != inside->remote))
 		return 0;
 	if (__sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
@@ -244,7 +242,7 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	nattab_kill(i - 1, true);
 	/* verifier: on 6.1 it does not see that the port is one, and the compiler, which does, would leave the bound out. */
 	asm volatile("" : "+r"(port));
-	pool_port_release(b, port);
+	pool_port_release(pool_addr, class, port);
 	return 1;
 }
 
@@ -301,7 +299,6 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
 						struct pool_search *s)
 {
-	struct pool_ports *b;
 	struct nat_mapping *won;
 	enum verdict v;
 
@@ -314,9 +311,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
 	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
 		return V_NEXT;
-	b = pool_ports_get(s->pool_addr, s->class);
-	if (b)
-		pool_port_release(b, s->port);
+	pool_port_release(s->pool_addr, s->class, s->port);
 	if (v != V_NEXT)
 		return v;
 	won = nat_mapping_get(key, at);

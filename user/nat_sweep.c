@@ -192,6 +192,21 @@ int nat_sweep_peers(struct nat *nat, void **cursor, size_t max)
 	return err;
 }
 
+/* What is unclaimed of one address and protocol. */
+static void free_unclaimed(struct nat *nat, uint32_t i)
+{
+	const struct pool_ports *trace = &nat->ports[POOL_TRACE(i)];
+	uint64_t left;
+
+	for (unsigned w = 0; w < POOL_WORDS; w++) {
+		if (!nat->sweep->unclaimed[i][w])
+			continue;
+		left = nat->sweep->unclaimed[i][w] & ~__atomic_load_n(&trace->used[w], __ATOMIC_SEQ_CST);
+		for (; left; left &= left - 1)
+			nat_port_free(&nat->ports[i], w * 64 + (unsigned)__builtin_ctzll(left));
+	}
+}
+
 void nat_sweep_end(struct nat *nat)
 {
 	struct nat_sweep *s = nat->sweep;
@@ -204,9 +219,9 @@ void nat_sweep_end(struct nat *nat)
 		/* One that came and went meanwhile holds nothing of what was noted. */
 		if (!s->noted[slot] || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
 			continue;
-		for (unsigned class = 0; class < POOL_CLASSES; class ++)
-			for (unsigned w = 0; w < POOL_WORDS; w++)
-				for (uint64_t left = s->unclaimed[slot * POOL_CLASSES + class][w]; left; left &= left - 1)
-					nat_port_free(nat_ports(nat, slot, class), w * 64 + (unsigned)__builtin_ctzll(left));
+		for (uint32_t class = 0; class < POOL_CLASSES; class ++)
+			free_unclaimed(nat, slot * POOL_CLASSES + class);
 	}
+	for (uint32_t i = 0; i < POOL_TRACES; i++)
+		memset(nat->ports[POOL_TRACE(i)].used, 0, sizeof(nat->ports->used));
 }

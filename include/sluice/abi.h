@@ -616,12 +616,18 @@ struct pool_addr {
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
 
 /* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of
- * `used` that has no free port left: it is a hint, and set late rather than early. */
+ * `used` that has no free port left: it is a hint, and set late rather than early.
+ *
+ * Behind those stand POOL_TRACES elements more, in which `used` says what the data plane has given back since sluiced wiped them:
+ * a port may have another holder since. Element i has its bits in element POOL_TRACE(i), with others. */
 struct pool_ports {
 	__u64 full[POOL_WORDS / 64];
 	__u64 used[POOL_WORDS];
 };
 _Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
+#define POOL_TRACES    16
+#define POOL_PORTS_MAX (POOL_ADDR_MAX * POOL_CLASSES + POOL_TRACES)
+#define POOL_TRACE(i)  (POOL_ADDR_MAX * POOL_CLASSES + (i) % POOL_TRACES)
 
 /* What an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1; unless the rule wants it otherwise,
  * see `remote`). A mapping holds its port; sluiced takes it away when no flow has used it for a while. */
