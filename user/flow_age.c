@@ -95,7 +95,7 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 		return true;
 	note_due(note, flows->now_ns + RECHECK_NS);
 	flow_tuple_peer(key, f, &peer);
-	if (!flow_lookup(flows, &peer, &forward) && flow_is_pair(key, &peer, &forward))
+	if (!flow_lookup(flows, &peer, &forward) && !(forward.flags & FLOW_F_REPLY) && flow_is_pair(key, &peer, &forward))
 		return true;
 	flow_delete(flows, key);
 	return false;
