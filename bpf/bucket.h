@@ -103,6 +103,17 @@ static __always_inline bool bucket_may_have(const struct bucket *b, __u32 word)
 	return zero & 0x8000000080000000ull;
 }
 
+/* `x`, a pointer or an index, in a way that what it leads to is read after `value` was: the address depends on it, which every
+ * CPU heeds. BPF has no load that would order those after it on all kernels, and a locked instruction costs more than the search.
+ */
+#define bucket_after(x, value)                                                                                                   \
+	({                                                                                                                       \
+		__u32 none_ = 0;                                                                                                 \
+                                                                                                                                 \
+		asm volatile("" : "+r"(none_));                                                                                  \
+		(x) + ((value) & none_);                                                                                         \
+	})
+
 /* Is entry `i` of a table the key's? */
 typedef bool bucket_key_is(__u8 table, __u32 i, const void *key);
 

@@ -86,11 +86,12 @@ static __always_inline bool nattab_key_is(__u8 next, __u32 i, const void *key)
 static __always_inline __u32 nattab_search(bool next, const struct bucket_place *at, struct bucket *first, __u32 lock,
 					   const struct nat_mapping_key *key)
 {
-	__u32 i = bucket_search(first, at->first, at->word, nattab_key_is, next, key);
+	__u32 i = bucket_search(first, at->first, at->word, nattab_key_is, next, key), second;
 
 	if (i || !(lock & BUCKET_SPILLED))
 		return i;
-	return bucket_search(nattab_bucket(next, at->second), at->second, at->word, nattab_key_is, next, key);
+	second = bucket_after(at->second, lock);
+	return bucket_search(nattab_bucket(next, second), second, at->word, nattab_key_is, next, key);
 }
 
 static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
@@ -98,7 +99,7 @@ static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_
 	struct flow_table *t = nattab_head(next);
 	struct bucket_place at;
 	struct bucket *b;
-	__u32 i;
+	__u32 word, i;
 
 	if (!key || !ret_at || !t)
 		return 0;
@@ -108,8 +109,11 @@ static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_
 		return 0;
 	at.lock = READ_ONCE(b->lock);
 	*ret_at = at;
-	i = at.first * BUCKET_SLOTS + at.home;
-	if (READ_ONCE(b->word[at.home & 15]) == at.word && nattab_key_is(next, i, key))
+	/* What was inserted before the lock said so is seen: nattab_insert() relies on it. */
+	b = bucket_after(b, at.lock);
+	word = READ_ONCE(b->word[at.home & 15]);
+	i = bucket_after(at.first * BUCKET_SLOTS + at.home, word);
+	if (word == at.word && nattab_key_is(next, i, key))
 		return i + 1;
 	return nattab_search(next, &at, b, at.lock, key);
 }
