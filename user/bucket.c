@@ -1,4 +1,4 @@
-/* bucket.c: see bucket.h: what was left behind by a process that was killed. */
+/* bucket.c: see bucket.h: what is left behind by a process that was killed. */
 #include <time.h>
 #include "bucket.h"
 
@@ -28,4 +28,16 @@ unsigned bucket_free_locks(struct bucket *b, uint32_t n)
 		if (__atomic_load_n(&b[i].lock, __ATOMIC_RELAXED) & BUCKET_HELD)
 			freed += free_lock(&b[i].lock);
 	return freed;
+}
+
+bool bucket_is_stuck(const struct bucket *b, uint32_t slot)
+{
+	struct timespec ms = {.tv_nsec = 1000000};
+
+	for (int i = 0; i < LOCK_LOOKS; i++) {
+		if (bucket_word(b, slot) != WORD_BUSY)
+			return false;
+		nanosleep(&ms, NULL);
+	}
+	return true;
 }

@@ -167,5 +167,7 @@ static inline void bucket_unlock(struct bucket *b)
 /* Gives back the locks of `n` buckets that a sluiced held when it was killed; else what hashes to them would be refused from then
  * on. To be called by who takes the table over, before it inserts. How many there were. */
 unsigned bucket_free_locks(struct bucket *b, uint32_t n);
+/* Is a slot BUSY for longer than anything takes? Such a one is left by a sluiced that was killed. */
+bool bucket_is_stuck(const struct bucket *b, uint32_t slot);
 
 #endif

@@ -138,7 +138,12 @@ int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uin
 
 unsigned flowtab_free_locks(struct flowtab *t)
 {
-	return bucket_free_locks(t->bucket, t->n / BUCKET_SLOTS);
+	unsigned freed = bucket_free_locks(t->bucket, t->n / BUCKET_SLOTS);
+
+	for (uint32_t i = 0; i < t->n; i++)
+		if (flowtab_word(t, i) == WORD_BUSY && bucket_is_stuck(t->bucket, i))
+			freed += bucket_swap(t->bucket, i, WORD_BUSY, WORD_EMPTY);
+	return freed;
 }
 
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns)

@@ -49,7 +49,7 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 void flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns);
-/* See bucket_free_locks(). */
+/* Gives back locks and slots that a sluiced held when it was killed, see bucket_free_locks(). */
 unsigned flowtab_free_locks(struct flowtab *t);
 /* Ends the entry whose word was `word`; its slot is free again after the grace period. False: it had ended. */
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns);

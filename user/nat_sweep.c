@@ -9,6 +9,7 @@
 #include <string.h>
 #include "flow_priv.h"
 #include "nat_priv.h"
+#include "spill.h"
 
 /* The data plane writes used_ns once a second, by a clock of ticks. */
 #define MAPPING_GRACE_NS 2000000000ull
@@ -23,6 +24,7 @@ struct nat_sweep {
 	bool scarce;		     /* an address has hardly a port left */
 	bool peers_due;		     /* mappings have gone since `nat_peers` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
+	struct spill spill;
 };
 
 int nat_sweep_open(struct nat *nat)
@@ -44,6 +46,7 @@ void nat_sweep_close(struct nat *nat)
 		return;
 	nat_limit_close(nat);
 	nat_top_close(nat);
+	spill_free(&nat->sweep->spill);
 	free(nat->sweep->unclaimed);
 	free(nat->sweep);
 	nat->sweep = NULL;
@@ -157,7 +160,7 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max)
 {
-	return nattab_each_some(&nat->tab, at, max, sweep_mapping, nat);
+	return nattab_sweep_some(&nat->tab, &nat->sweep->spill, at, max, sweep_mapping, nat);
 }
 
 /* An entry whose mapping is gone, or is another host's now. */

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include "bucket.h"
 #include "nattab.h"
+#include "spill.h"
 #include "table.h"
 
 #define KEY_WORDS 7
@@ -193,9 +194,18 @@ int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns)
 	return err;
 }
 
+/* A slot that was never LIVE may have its way already. */
 unsigned nattab_free_locks(struct nattab *t)
 {
-	return bucket_free_locks(t->bucket, t->n / BUCKET_SLOTS);
+	unsigned freed = bucket_free_locks(t->bucket, t->n / BUCKET_SLOTS);
+
+	for (uint32_t i = 0; i < t->n; i++) {
+		if (bucket_word(t->bucket, i) != WORD_BUSY || !bucket_is_stuck(t->bucket, i))
+			continue;
+		way_clear(t, (uint64_t)(i + 1) << 32 | nattab_way(&t->entry[i]));
+		freed += bucket_swap(t->bucket, i, WORD_BUSY, WORD_EMPTY);
+	}
+	return freed;
 }
 
 /* ---- ending */
@@ -210,15 +220,26 @@ bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, const struct nat_ma
 	return bucket_end(t->bucket, i, word, now_ns);
 }
 
-int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
+/* `spill`: NULL: SPILLED is not looked after. */
+static int each_some(const struct nattab *t, struct spill *spill, uint32_t *at, uint32_t max,
 		     int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg)
 {
-	uint32_t end = t->n - *at > max ? *at + max : t->n, word;
+	uint32_t end = t->n - *at > max ? *at + max : t->n, word, first;
 	struct nat_mapping m;
 
 	for (; *at < end; ++*at) {
-		int r = nattab_read(t, *at, &m, &word) ? fn(*at, word, &m, arg) : 0;
+		int r;
 
+		if (spill && *at % BUCKET_SLOTS == 0)
+			spill_visit(spill, t->bucket, *at / BUCKET_SLOTS);
+		if (!nattab_read(t, *at, &m, &word))
+			continue;
+		if (spill && spill->noted) {
+			first = place_of(t, &m.inside).bucket[0];
+			if (first != *at / BUCKET_SLOTS)
+				spill_seen(spill, first);
+		}
+		r = fn(*at, word, &m, arg);
 		if (r)
 			return r;
 	}
@@ -226,4 +247,22 @@ int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
 		return 1;
 	*at = 0;
 	return 0;
+}
+
+int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
+		     int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg)
+{
+	return each_some(t, NULL, at, max, fn, arg);
+}
+
+int nattab_sweep_some(struct nattab *t, struct spill *spill, uint32_t *at, uint32_t max,
+		      int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg)
+{
+	int r;
+
+	if (!*at)
+		spill_begin(spill, t->n / BUCKET_SLOTS);
+	r = each_some(t, spill->lock ? spill : NULL, at, max, fn, arg);
+	spill->whole = !r;
+	return r;
 }

@@ -138,6 +138,41 @@ static void fills_before_it_refuses(void **state)
 	}
 }
 
+#define LARGE 65536
+#define SEEDS 200
+
+/* The same of a large table, where the fullest of many buckets decides: none refuses below the size that was
+ * promised. */
+static void large_ones_fill_before_they_refuse(void **state)
+{
+	uint32_t buckets = flowtab_buckets(LARGE), whole = 0;
+
+	stub_reset();
+	add_map(&flow_table, sizeof(struct flow_table), 1);
+	add_map(&flow_words4, sizeof(struct bucket), buckets);
+	add_map(&flows4, sizeof(struct flow), buckets * BUCKET_SLOTS);
+	for (uint32_t seed = 1; seed <= SEEDS; seed++) {
+		uint32_t n = 0;
+
+		memset(stub_find(&flow_words4)->array, 0, buckets * sizeof(struct bucket));
+		memset(stub_find(&flows4)->array, 0, (size_t)buckets * BUCKET_SLOTS * sizeof(struct flow));
+		flowtab_get(4)->buckets4 = buckets;
+		flowtab_seed(flowtab_get(4), seed);
+		while (n < LARGE) {
+			struct flow_key4 key = make4(n);
+			struct flow f = {.created_ns = stub_now_ns};
+
+			if (flowtab_insert4(&key, &f) < 0)
+				break;
+			n++;
+		}
+		assert_in_range(n, LARGE * 9 / 10, LARGE);
+		whole += n == LARGE;
+	}
+	print_message("%u of %u seeds fill a table of %u to its size\n", whole, SEEDS, LARGE);
+	assert_int_equal(whole, SEEDS);
+}
+
 static bool stands_first(const struct flow_key4 *key, uint32_t at)
 {
 	const __u64 *raw = (const __u64 *)key;
@@ -193,6 +228,9 @@ static void locks_of_the_dead_are_free(void **state)
 	for (uint32_t b = 0; b < tab[0].n / BUCKET_SLOTS; b++)
 		assert_int_equal(tab[0].bucket[b].lock, was);
 	assert_int_equal(flowtab_free_locks(&tab[0]), 0);
+	*(uint32_t *)&tab[0].bucket[1].word[4] = WORD_BUSY; /* and with a slot */
+	assert_int_equal(flowtab_free_locks(&tab[0]), 1);
+	assert_int_equal(tab[0].bucket[1].word[4], WORD_EMPTY);
 }
 
 /* A slot that ended is nobody's for the grace period, and then the next one's; a key comes back at once, elsewhere. */
@@ -328,9 +366,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same),		TEST(fills_before_it_refuses),	  TEST(most_stand_in_two_slots),
-		TEST(recent_counts_are_read),		TEST(locks_of_the_dead_are_free), TEST(ended_slots_wait),
-		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice),	  TEST(readers_see_their_own),
+		TEST(both_sides_find_the_same), TEST(fills_before_it_refuses),		TEST(large_ones_fill_before_they_refuse),
+		TEST(most_stand_in_two_slots),	TEST(recent_counts_are_read),		TEST(locks_of_the_dead_are_free),
+		TEST(ended_slots_wait),		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice),
+		TEST(readers_see_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

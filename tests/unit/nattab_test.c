@@ -11,6 +11,7 @@
 #include "../../bpf/nattab.h"
 #include "../../user/flowtab.h"
 #include "../../user/nattab.h"
+#include "../../user/spill.h"
 
 const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace, cfg_resize;
 
@@ -185,6 +186,97 @@ static void a_lock_of_the_dead_is_free(void **state)
 	assert_int_equal(*lock, was);
 }
 
+/* A sluiced that was killed while it inserted leaves a slot that nobody has, and a way to it. */
+static void a_slot_of_the_dead_is_free(void **state)
+{
+	uint32_t at;
+
+	assert_int_equal(put_by_sluiced(1), 0);
+	assert_int_equal(put(2), 0);
+	at = at_of(1) - 1;
+	tab.bucket[at / BUCKET_SLOTS].word[at % BUCKET_SLOTS] = WORD_BUSY;
+	assert_int_equal(nattab_free_locks(&tab), 1);
+	assert_int_equal(tab.bucket[at / BUCKET_SLOTS].word[at % BUCKET_SLOTS], WORD_EMPTY);
+	assert_int_equal(ways(), 1);
+	assert_int_equal(nattab_find_way(way_of(2)), at_of(2));
+}
+
+static int nothing(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
+{
+	return 0;
+}
+
+/* The sweep's walk, of which `until` slots are gone over. */
+static void walk(struct spill *s, uint32_t *at, uint32_t until)
+{
+	while (*at < until && nattab_sweep_some(&tab, s, at, until - *at < 7 ? until - *at : 7, nothing, NULL))
+		;
+}
+
+static unsigned spilled(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t b = 0; b < tab.n / BUCKET_SLOTS; b++)
+		n += (tab.bucket[b].lock & BUCKET_SPILLED) != 0;
+	return n;
+}
+
+/* A bucket says that a key stands elsewhere as long as one does; it is always found. */
+static void spilled_is_taken_back(void **state)
+{
+	struct spill s = {0};
+	uint32_t n = 0, at = 0, home[MAPPINGS];
+	bool away[MAPPINGS] = {false};
+	struct bucket_place place;
+	unsigned were, still = 0;
+
+	while (n < MAPPINGS && put(n) == 0)
+		n++;
+	were = spilled();
+	assert_in_range(were, 10, tab.n / BUCKET_SLOTS);
+	for (int i = 0; i < 3; i++)
+		walk(&s, &at, tab.n);
+	for (uint32_t i = 0; i < n; i++) {
+		struct nat_mapping_key key = make(i);
+
+		assert_int_not_equal(nattab_find(&key, &place), 0);
+		home[i] = place.first;
+		away[i] = (at_of(i) - 1) / BUCKET_SLOTS != place.first;
+	}
+	/* Of those that have gone, one comes back behind the cursor. */
+	for (uint32_t i = 0; i < n; i++)
+		if (away[i] && i % 2)
+			end_by_sluiced(i);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n / 2);
+	stub_now_ns += 3 * SECOND;
+	for (uint32_t i = 1; i < n; i += 2)
+		if (away[i] && home[i] >= tab.n / BUCKET_SLOTS / 2)
+			assert_int_equal(put(i), 0);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n);
+	for (uint32_t i = 0; i < n; i++)
+		assert_true(at_of(i) || (i % 2 && away[i] && home[i] < tab.n / BUCKET_SLOTS / 2));
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t in = at_of(i) ? (at_of(i) - 1) / BUCKET_SLOTS : home[i];
+
+		still += at_of(i) && in != home[i];
+		assert_true(in == home[i] || tab.bucket[home[i]].lock & BUCKET_SPILLED);
+	}
+	assert_in_range(still, 1, n);
+	assert_in_range(spilled(), 1, were - 1);
+	/* And with nothing anywhere nobody says so. */
+	for (uint32_t i = 0; i < n; i++)
+		if (at_of(i))
+			end_by_sluiced(i);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n);
+	assert_int_equal(spilled(), 0);
+	spill_free(&s);
+}
+
 /* Neither its source nor its port leads there any more; its slot is nobody's for the grace period. */
 static void ended_slots_wait(void **state)
 {
@@ -279,10 +371,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same),	   TEST(fills_before_it_refuses),
-		TEST(a_lock_of_the_dead_is_free),  TEST(ended_slots_wait),
-		TEST(a_way_leads_to_its_own),	   TEST(a_look_that_is_out_of_date),
-		TEST(the_same_source_never_twice),
+		TEST(both_sides_find_the_same),	  TEST(fills_before_it_refuses),    TEST(a_lock_of_the_dead_is_free),
+		TEST(a_slot_of_the_dead_is_free), TEST(spilled_is_taken_back),	    TEST(ended_slots_wait),
+		TEST(a_way_leads_to_its_own),	  TEST(a_look_that_is_out_of_date), TEST(the_same_source_never_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
