@@ -167,6 +167,22 @@ static __always_inline __u32 bucket_free(const struct bucket *b, __u32 stamp)
 	return mask;
 }
 
+/* How many words are LIVE or BUSY. Two at once, and without a clock: a quarter of what counting those that are free costs. */
+static __always_inline __u32 bucket_live(const struct bucket *b)
+{
+	typedef __u64 __attribute__((may_alias)) two;
+	const two *pair = (const two *)b->word;
+	__u64 sum = 0, x;
+
+	BUCKET_UNROLL
+	for (__u32 i = 0; i < BUCKET_SLOTS / 2; i++) {
+		x = READ_ONCE(pair[i]);
+		sum += (x ^ x >> 1) & 0x0000000100000001ull;
+	}
+	x = READ_ONCE(b->word[BUCKET_SLOTS - 1]);
+	return (__u32)sum + (sum >> 32) + ((x ^ x >> 1) & 1);
+}
+
 /* True: the slot was free, and is BUSY now. */
 static __always_inline bool bucket_claim(struct bucket *b, __u32 slot, __u32 stamp)
 {
@@ -196,9 +212,7 @@ __noinline_global __u32 bucket_take(const struct bucket_place *at, struct bucket
 	slot = at->home & 15;
 	if (!bucket_is_slot(&slot))
 		return 0;
-	/* Two words tell most of the time that the first bucket is not full yet, without counting. */
-	if (!(READ_ONCE(first->word[BUCKET_SLOTS / 2]) && READ_ONCE(first->word[BUCKET_SLOTS - 1])) &&
-	    bucket_claim(first, slot, stamp))
+	if (bucket_live(first) < BUCKET_FIRST_USED && bucket_claim(first, slot, stamp))
 		return at->first * BUCKET_SLOTS + slot + 1;
 	for (int i = 0; i < BUCKET_SLOT_TRIES; i++) {
 		b = first;
