@@ -157,12 +157,14 @@ static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
 
 	if ((p->smac[0] & 1) || !(m[0] | m[1] | m[2]))
 		return pkt_drop(p, DROP_FDB_BAD_SOURCE);
+	p->settled = 1;
 	if (!p->vlan)
 		return V_NEXT;
 	key = fdb_key(p->smac, p->vlan);
 	f = fdb_found_slot(key);
 	if (likely(f && fdb_found_is(p, f, key) && f->port == p->in_port))
 		return V_NEXT;
+	p->settled = 0;
 	return fdb_meet(p, key);
 }
 

@@ -491,26 +491,31 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 		return parse_bad(p, DROP_PARSE_IP6_EXT_CHAIN);
 }
 
-/* What the stages of layer 2 read before anybody has written it. */
+/* What the stages read before anybody has written it. */
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
-	struct control *c = control_get();
-
-	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
-	p->now_ns = 0;
-	p->epoch = c ? READ_ONCE(c->epoch) : 0;
 	p->flags = 0;
-	p->tpid = 0;
-	p->tci = 0;
 	p->family = 0;
-	p->tagged = 0;
 	p->drop = 0;
 	p->reply_type = 0;
 	p->todo = 0;
-	p->vlan = p->vrf = 0;
-	p->in_iface = p->out_iface = p->out_port = p->out_vlan = 0;
+	p->out_iface = p->out_port = p->out_vlan = 0;
 	p->nexthop = 0;
+}
+
+/* What those of layer 2 read. */
+static __always_inline void parse_reset_l2(struct pkt *p, ctx_t *ctx)
+{
+	parse_reset(p, ctx);
+	p->len = ctx_len(ctx);
+	p->now_ns = 0;
+	p->epoch = control_epoch();
+	p->tpid = 0;
+	p->tci = 0;
+	p->tagged = 0;
+	p->settled = 0;
+	p->vlan = p->vrf = p->in_iface = 0;
 }
 
 /* What the stages of layer 3 read. */
@@ -535,7 +540,7 @@ static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 	struct ethhdr *eth = data;
 	struct vlan_tag *tag = data + sizeof(*eth);
 
-	parse_reset(p, ctx);
+	parse_reset_l2(p, ctx);
 	p->l3_off = sizeof(*eth);
 	if ((void *)(eth + 1) > end)
 		return pkt_drop(p, DROP_PARSE_ETH_SHORT);

@@ -6,6 +6,9 @@
  *                                                              └no→ dnat → route, ecmp, mtu → snat → neighbor
  *                                                                    → install the flow pair ──────↗
  *
+ * The first line is walked once a second for each two stations: arrival.h remembers what it said. What is ordinary behind it
+ * takes the short way of fast.h.
+ *
  * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
  */
 #ifndef SLUICE_PIPELINE_H
@@ -14,6 +17,7 @@
 #include "pkt.h"
 #include "parse.h"
 #include "port.h"
+#include "arrival.h"
 #include "vlan.h"
 #include "fdb.h"
 #include "vrf.h"
@@ -122,9 +126,10 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	return v;
 }
 
-/* `in`: port_in(). `parsed`: what parse() said. An observed port's frames are the kernel's, the malformed ones too: the port is
- * asked first. */
-static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p, const struct port *in, enum verdict parsed)
+/* Layer 2, of a frame that arrival_find() does not know. `in`: port_in(). `parsed`: what parse() said. An observed port's frames
+ * are the kernel's, the malformed ones too: the port is asked first. */
+static __always_inline __verdict enum verdict pipeline_arrive(ctx_t *ctx, struct pkt *p, const struct port *in,
+							      enum verdict parsed)
 {
 	enum verdict v;
 
@@ -141,27 +146,34 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 	v = fdb_learn(p);
 	if (v != V_NEXT)
 		return v;
-	if (cfg_l3) {
+	if (cfg_l3)
 		v = iface_ingress(p);
-		if (v != V_NEXT)
-			return v;
-		if (p->in_iface) {
-			if (HOOK_XDP || cfg_nat) {
-				v = fast(ctx, p);
-				if (v != V_NEXT)
-					return v;
-			}
-			v = parse_l3(ctx, p);
-			if (cfg_inner)
-				tunnel_look(ctx, p);
-			if (v == V_NEXT)
-				v = pipeline_route(ctx, p);
-			if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
-				v = frag_leave(p, v);
-			if (cfg_mss)
-				mss_decide(p, v);
-			return v;
+	if (v == V_NEXT)
+		arrival_note(ctx, p);
+	return v;
+}
+
+/* A frame that layer 2 has let pass: to the router, or to another station. */
+static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p)
+{
+	enum verdict v;
+
+	if (cfg_l3 && p->in_iface) {
+		if (HOOK_XDP || cfg_nat) {
+			v = fast(ctx, p);
+			if (v != V_NEXT)
+				return v;
 		}
+		v = parse_l3(ctx, p);
+		if (cfg_inner)
+			tunnel_look(ctx, p);
+		if (v == V_NEXT)
+			v = pipeline_route(ctx, p);
+		if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
+			v = frag_leave(p, v);
+		if (cfg_mss)
+			mss_decide(p, v);
+		return v;
 	}
 	/* How large are the segments? */
 	if (unlikely(p->segs > 1)) {

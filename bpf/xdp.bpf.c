@@ -29,11 +29,20 @@ static __always_inline int xdp_dropped(struct pkt *p)
 	return XDP_DROP;
 }
 
+/* Rewritten; `len`: bytes that leave. */
+static __always_inline int xdp_out(struct pkt *p, __u32 len)
+{
+	count_rx_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_tx(p, p->out_port, len);
+	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
+}
+
 static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 {
 	struct port *port = port_get(p->out_port);
-	__u16 tci = 0;
-	__be16 tpid;
+	__u32 tag;
 
 	if (unlikely(!port || !(port->flags & PORT_F_XDP))) {
 		/* It was there a moment ago. The short way has rewritten layer 3, so tc cannot begin again. */
@@ -43,16 +52,12 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		}
 		return xdp_up();
 	}
-	tpid = egress_tag(p, port, &tci);
-	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci)) {
+	tag = egress_tag(p, port, p->out_vlan);
+	if (rewrite(ctx, p, tag)) {
 		p->drop = DROP_REWRITE_FAILED;
 		return xdp_dropped(p);
 	}
-	count_rx_forwarded(p);
-	if (p->nexthop)
-		nexthop_count(p);
-	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
-	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
+	return xdp_out(p, count_tx_bytes(p, tag));
 }
 
 SEC("xdp.frags")
@@ -64,12 +69,19 @@ int sluice_xdp(struct xdp_md *ctx)
 
 	if (!p)
 		return XDP_ABORTED;
-	v = parse(ctx, p);
-	port = port_in(p, ctx_ifindex(ctx));
-	/* The driver may have taken a tag out of the data: only tc sees the truth. */
-	if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
-		return xdp_up();
-	v = pipeline(ctx, p, port, v);
+	v = V_NEXT;
+	if (!arrival_find(ctx, p)) {
+		v = parse(ctx, p);
+		port = port_in(p, ctx_ifindex(ctx));
+		/* The driver may have taken a tag out of the data: only tc sees the truth. */
+		if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
+			return xdp_up();
+		v = pipeline_arrive(ctx, p, port, v);
+	}
+	if (v == V_NEXT)
+		v = pipeline(ctx, p);
+	if (v == V_READY)
+		return xdp_out(p, p->out_len);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

@@ -92,6 +92,14 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 	return find(t, &at, key);
 }
 
+void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2])
+{
+	struct bucket_place at = place_of(t, key);
+
+	ret[0] = at.bucket[0] * BUCKET_SLOTS;
+	ret[1] = at.bucket[1] * BUCKET_SLOTS;
+}
+
 void flowtab_prefetch(const struct flowtab *t, const void *key)
 {
 	struct bucket_place at = place_of(t, key);
