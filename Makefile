@@ -73,7 +73,8 @@ $(B)/sluice: $(CLI_OBJ) $(B)/libsluice.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(CLI_LIBS)
 
-$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a
+# Of the data plane's headers some are compiled into them.
+$(B)/tests/%: tests/unit/%.c $(B)/libsluice.a $(wildcard tests/unit/*.h tests/unit/bpf/*.h bpf/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Itests/unit $< $(B)/libsluice.a -o $@ $(LIBS) $(shell pkg-config --libs cmocka)

@@ -370,16 +370,62 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	}
 }
 
-/* The forward entry could not be put in: another CPU was first with the same connection, whose translation then is the valid
- * one; or the table is full. */
-static __always_inline enum verdict flow_lost(struct pkt *p, const struct tuple *reply, __u16 reply_vrf, bool own_reply,
-					      enum verdict v)
+/* The pair is there. `reply`: index of its reply entry + 1, or PKT_FLOW_ELSE. */
+static __always_inline enum verdict flow_made(struct pkt *p, __u32 reply, enum verdict v)
+{
+	count_stat(STAT_FLOW_NEW, 1);
+	p->flow_new = reply;
+	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
+		nat_event(p, NAT_EVENT_SESSION_CREATE);
+	return v;
+}
+
+/* Of two inside hosts that send to each other the one that comes first; both CPUs agree about that. */
+static __always_inline bool flow_comes_first(const struct pkt *p)
+{
+	const __u64 *a = p->t.saddr.a64, *b = p->to.daddr.a64;
+
+	if (a[0] != b[0])
+		return a[0] < b[0];
+	if (a[1] != b[1])
+		return a[1] < b[1];
+	return p->t.sport <= p->to.dport;
+}
+
+/* A reply entry becomes `f`, a forward one that leaves as the same. */
+static __always_inline void flow_turn(struct flow *reply, const struct flow *f)
+{
+	reply->dest_addr = f->dest_addr;
+	reply->rule = f->rule;
+	reply->pool = f->pool;
+	reply->pool_addr = f->pool_addr;
+	reply->in_iface = f->in_iface;
+	reply->created_ns = f->created_ns;
+	reply->ack = f->ack;
+	WRITE_ONCE(reply->seen, READ_ONCE(reply->seen) | f->seen);
+	__sync_fetch_and_add(&reply->packets, f->packets);
+	__sync_fetch_and_add(&reply->bytes, f->bytes);
+	WRITE_ONCE(reply->flags, (f->flags & ~FLOW_F_ROUTED) | (reply->flags & FLOW_F_ROUTED));
+}
+
+/* The forward entry, `f`, could not be put in: another CPU was first with the same connection, whose translation then is the
+ * valid one; or the table is full. `own`: the reply entry's index + 1, if it was made for this packet.
+ *
+ * Or two inside hosts reach each other by their outside addresses in the same instant (hairpinning): the reply entry of either
+ * stands where the other's forward entry was to go, and both CPUs come here. One connection, whose forward entry is that of the
+ * host that comes first: who has it turns what the other CPU made, and leaves its own as the reply. */
+static __always_inline enum verdict flow_lost(struct pkt *p, const struct flow *f, const struct tuple *reply, __u16 reply_vrf,
+					      __u32 own, enum verdict v)
 {
 	struct flow *won = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
 
-	if (won && flow_leaves_as(won, p->family, &p->to.saddr, &p->to.daddr, p->to.sport, p->to.dport))
-		return v;
-	if (own_reply)
+	if (won && flow_leaves_as(won, p->family, &p->to.saddr, &p->to.daddr, p->to.sport, p->to.dport)) {
+		if (!own || !(won->flags & FLOW_F_REPLY) || !flow_comes_first(p))
+			return v;
+		flow_turn(won, f);
+		return flow_made(p, own, v);
+	}
+	if (own)
 		flow_delete(p->family, reply, p->l4_proto, reply_vrf, false);
 	if (!won) {
 		count_stat(STAT_FLOW_FULL, 1);
@@ -398,7 +444,6 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	__u16 reply_vrf = i ? i->vrf : p->vrf;
 	struct tuple reply;
 	struct flow *other;
-	bool own = true;
 	long at;
 
 	pkt_now(p);
@@ -407,7 +452,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	flow_fill_reply(f, p, reply_vrf);
 	at = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
 	if (at < 0) {
-		own = false;
+		at = 0;
 		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
 		if (!other) {
 			count_stat(STAT_FLOW_FULL, 1);
@@ -419,12 +464,8 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	}
 	flow_fill_forward(f, p, reply_vrf, v);
 	if (flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f) < 0)
-		return flow_lost(p, &reply, reply_vrf, own, v);
-	count_stat(STAT_FLOW_NEW, 1);
-	p->flow_new = own ? at : PKT_FLOW_ELSE;
-	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK))
-		nat_event(p, NAT_EVENT_SESSION_CREATE);
-	return v;
+		return flow_lost(p, f, &reply, reply_vrf, at, v);
+	return flow_made(p, at ? at : PKT_FLOW_ELSE, v);
 }
 
 /* `v`: what shall become of the packet, V_FORWARD, V_FLOOD, V_NEIGH or V_HOST; returned unchanged unless the flow it needs

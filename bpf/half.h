@@ -37,7 +37,7 @@ struct {
 
 struct half_turn {
 	__u32 next;  /* the first line that no CPU has taken in this round */
-	__u32 stamp; /* flowtab_stamp() when `left` was begun */
+	__u32 stamp; /* bucket_stamp() when `left` was begun */
 	__s32 left;  /* lines that may make room in this unit of time */
 	__u32 pad[13];
 };
@@ -271,7 +271,7 @@ static long half_reclaim_step(__u64 n, void *arg)
 	return s->ended > 0;
 }
 
-/* Of the lines, in a unit of flowtab_stamp(). */
+/* Of the lines, in a unit of bucket_stamp(). */
 #define HALF_RECLAIM_PART 32
 
 /* A slot of a table that is full is not free at once when its pair ends, so the newcomer gains nothing by it, and those that come
@@ -279,7 +279,7 @@ static long half_reclaim_step(__u64 n, void *arg)
 static __always_inline bool half_may_end(void)
 {
 	struct flow_table *t = flowtab_get(4);
-	__u32 zero = 0, now = flowtab_stamp(), then;
+	__u32 zero = 0, now = bucket_stamp(), then;
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
 	if (!t || !turn)
@@ -316,7 +316,7 @@ __noinline_global __u32 half_choose(__u32 at, __u32 stamp, __u32 tried)
 
 	if (!line)
 		return 0;
-	FLOWTAB_UNROLL
+	BUCKET_UNROLL
 	for (__u32 i = 0; i < HALF_SLOTS; i++) {
 		__u64 place = READ_ONCE(line->slot[i]);
 		__u32 age = (stamp - (__u32)(place >> 32)) & 0x0fffffff, mask = (tried >> i & 1) - 1, rank;

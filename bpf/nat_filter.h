@@ -11,19 +11,11 @@
 #include "pkt.h"
 
 /* Written by sluiced, read here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct nat_filter);
-} nat_filter SEC(".maps");
+SHARED_ARRAY(nat_filter, struct nat_filter, 1);
 
 static __always_inline struct nat_filter *nat_filter_get(void)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&nat_filter, &zero);
+	return shared_one(&nat_filter);
 }
 
 #define NAT_FILTER_ALL 0xffffffff

@@ -55,9 +55,9 @@ struct {
 /* ---- access to the tables, and to the next ones as far as there are such */
 
 /* *ret_at: for nat_mapping_insert(). */
-static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key, struct nattab_place *ret_at)
+static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
-	struct nattab_place at;
+	struct bucket_place at;
 	__u32 i = nattab_find(key, ret_at);
 
 	if (i)
@@ -71,7 +71,7 @@ static __always_inline struct nat_mapping *nat_mapping_get(const struct nat_mapp
 /* Its port stays taken until the sweep. */
 static __always_inline void nat_mapping_delete(const struct nat_mapping_key *key)
 {
-	struct nattab_place at;
+	struct bucket_place at;
 	__u32 i = nattab_find(key, &at);
 
 	if (i)
@@ -86,7 +86,7 @@ static __always_inline void nat_mapping_delete(const struct nat_mapping_key *key
 /* As flow_insert_next(): who is in the next table before it holds. */
 static __always_inline int nat_mapping_insert_next(const struct pkt *p, const struct nat_mapping_key *key)
 {
-	struct nattab_place at;
+	struct bucket_place at;
 	__u32 i = nattab_find_next(key, &at);
 	struct nat_mapping *there;
 	int err = -EEXIST;
@@ -108,7 +108,7 @@ static __always_inline int nat_mapping_insert_next(const struct pkt *p, const st
 }
 
 static __always_inline int nat_mapping_insert(const struct pkt *p, const struct nat_mapping_key *key,
-					      const struct nattab_place *at)
+					      const struct bucket_place *at)
 {
 	int err = nattab_insert(p, key, at);
 
@@ -226,7 +226,6 @@ static __always_inline bool nat_mapping_is_of(const struct nat_mapping *m, const
 __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u32 pool_addr, __u32 port)
 {
 	struct nat_mapping *m;
-	struct pool_ports *b;
 	__u32 class, i;
 
 	if (!inside || cfg_resize)
@@ -234,9 +233,8 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	class = pool_class(inside->proto);
 	i = nattab_find_way(NAT_WAY(pool_addr, class, port));
 	m = i ? nattab_at(false, i - 1) : NULL;
-	b = pool_ports_get(pool_addr, class);
 	/* A shared port's mapping may be another source's, or of this one towards another remote end. */
-	if (!m || !b || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) || m->inside.pool != inside->pool ||
+	if (!m || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) || m->inside.pool != inside->pool ||
 	    (m->inside.remote && m->inside.remote != inside->remote))
 		return 0;
 	if (__sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
@@ -244,7 +242,7 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	nattab_kill(i - 1, true);
 	/* verifier: on 6.1 it does not see that the port is one, and the compiler, which does, would leave the bound out. */
 	asm volatile("" : "+r"(port));
-	pool_port_release(b, port);
+	pool_port_release(pool_addr, class, port);
 	return 1;
 }
 
@@ -298,10 +296,9 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
-static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct nattab_place *at,
+static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
 						struct pool_search *s)
 {
-	struct pool_ports *b;
 	struct nat_mapping *won;
 	enum verdict v;
 
@@ -314,9 +311,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
 	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
 		return V_NEXT;
-	b = pool_ports_get(s->pool_addr, s->class);
-	if (b)
-		pool_port_release(b, s->port);
+	pool_port_release(s->pool_addr, s->class, s->port);
 	if (v != V_NEXT)
 		return v;
 	won = nat_mapping_get(key, at);
@@ -357,7 +352,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
 	struct nat_mapping_key key;
-	struct nattab_place at;
+	struct bucket_place at;
 	struct nat_mapping *m;
 
 	if (!pool_id || !pool || !c)

@@ -225,19 +225,31 @@ struct pkt {
 	__u64 tick, tick_ns;
 };
 
+/* A map of `n` elements that sluiced has in its memory by mmap. Of tables whose size is a setting it says how many before it
+ * loads the programs. */
+#define SHARED_ARRAY(name, type_, n)                                                                                             \
+	struct {                                                                                                                 \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                                \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                                               \
+		__uint(max_entries, n);                                                                                          \
+		__type(key, __u32);                                                                                              \
+		__type(value, type_);                                                                                            \
+	} name SEC(".maps")
+
+/* The element of a map that has one. */
+static __always_inline void *shared_one(void *map)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(map, &zero);
+}
+
 /* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct control);
-} control SEC(".maps");
+SHARED_ARRAY(control, struct control, 1);
 
 static __always_inline struct control *control_get(void)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&control, &zero);
+	return shared_one(&control);
 }
 
 static __always_inline __u32 control_epoch(void)

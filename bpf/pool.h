@@ -38,13 +38,7 @@ struct {
 } pool_addrs SEC(".maps");
 
 /* Bits are set here, and cleared by sluiced. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, POOL_ADDR_MAX *POOL_CLASSES);
-	__type(key, __u32);
-	__type(value, struct pool_ports);
-} pool_ports SEC(".maps");
+SHARED_ARRAY(pool_ports, struct pool_ports, POOL_PORTS_MAX);
 
 enum pool_class { POOL_TCP = 0, POOL_UDP = 1, POOL_ICMP = 2 };
 
@@ -96,11 +90,17 @@ static __always_inline bool pool_port_take(struct pool_ports *b, __u32 port)
 	return true;
 }
 
-static __always_inline void pool_port_release(struct pool_ports *b, __u32 port)
+/* The trace first: who sees the port taken anew sees that it has been given back before. */
+static __always_inline void pool_port_release(__u32 pool_addr, __u32 class, __u32 port)
 {
-	__u32 w = (port >> 6) % POOL_WORDS;
+	__u32 i = pool_addr * POOL_CLASSES + class, at = POOL_TRACE(i), w = (port >> 6) % POOL_WORDS;
+	struct pool_ports *b = bpf_map_lookup_elem(&pool_ports, &i), *trace = bpf_map_lookup_elem(&pool_ports, &at);
+	__u64 bit = 1ULL << (port & 63);
 
-	__sync_fetch_and_and(&b->used[w], ~(1ULL << (port & 63)));
+	if (!b || !trace)
+		return;
+	__sync_fetch_and_or(&trace->used[w], bit);
+	__sync_fetch_and_and(&b->used[w], ~bit);
 	__sync_fetch_and_and(&b->full[w >> 6], ~(1ULL << (w & 63)));
 }
 

@@ -163,7 +163,7 @@ int flow_tab_open(struct flowtab *t, int family, struct table *head, struct tabl
 	t->head = table_map(head);
 	t->bucket = table_map(words);
 	t->entry = table_map(entries);
-	t->n = table_capacity(words) * FLOW_SLOTS;
+	t->n = table_capacity(words) * BUCKET_SLOTS;
 	return t->head && t->bucket && t->entry && table_capacity(entries) == t->n ? 0 : -EINVAL;
 }
 

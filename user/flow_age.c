@@ -70,12 +70,12 @@ static uint64_t recheck_ns(struct flows *flows, uint8_t proto, uint16_t rule)
 
 static uint32_t now_units(const struct flows *flows)
 {
-	return (uint32_t)(flows->now_ns >> FLOW_DEAD_SHIFT);
+	return (uint32_t)(flows->now_ns >> WORD_DEAD_SHIFT);
 }
 
 static void note_due(struct flow_note *note, uint64_t ns)
 {
-	note->due = (uint32_t)(ns >> FLOW_DEAD_SHIFT) + 1;
+	note->due = (uint32_t)(ns >> WORD_DEAD_SHIFT) + 1;
 }
 
 /* Neither direction's VRF is gone. */
@@ -95,7 +95,7 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 		return true;
 	note_due(note, flows->now_ns + RECHECK_NS);
 	flow_tuple_peer(key, f, &peer);
-	if (!flow_lookup(flows, &peer, &forward) && flow_is_pair(key, &peer, &forward))
+	if (!flow_lookup(flows, &peer, &forward) && !(forward.flags & FLOW_F_REPLY) && flow_is_pair(key, &peer, &forward))
 		return true;
 	flow_delete(flows, key);
 	return false;
@@ -178,14 +178,14 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 
 /* Two buckets of other words have the same sum once in 2^32 times. What comes of it: an entry is looked at as late as the one
  * that was there before it would have been, in ten minutes at most. */
-static uint32_t sum_of(const uint32_t word[FLOW_SLOTS])
+static uint32_t sum_of(const uint32_t word[BUCKET_SLOTS])
 {
-	static const uint32_t odd[FLOW_SLOTS] = {0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x165667b1,
-						 0xd3a2646d, 0xfd7046c5, 0xb55a4f09, 0x7feb352d, 0x846ca68b,
-						 0x68e31da5, 0xb5297a4d, 0x1b56c4e9, 0x2c1b3c6d, 0x297a2d39};
+	static const uint32_t odd[BUCKET_SLOTS] = {0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x165667b1,
+						   0xd3a2646d, 0xfd7046c5, 0xb55a4f09, 0x7feb352d, 0x846ca68b,
+						   0x68e31da5, 0xb5297a4d, 0x1b56c4e9, 0x2c1b3c6d, 0x297a2d39};
 	uint32_t sum = 1;
 
-	for (int i = 0; i < FLOW_SLOTS; i++)
+	for (int i = 0; i < BUCKET_SLOTS; i++)
 		sum += (word[i] ^ word[i] >> 15) * odd[i];
 	return sum;
 }
@@ -218,20 +218,20 @@ static void count(struct flows *flows, const struct flowtab *tab, const struct f
 /* Returns how many entries were looked at. */
 static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow_note *note, struct flow_quiet *quiet, uint32_t b)
 {
-	uint32_t word[FLOW_SLOTS], sum;
+	uint32_t word[BUCKET_SLOTS], sum;
 	unsigned looks = 0;
 
 	if (!flows->fresh && quiet->due > now_units(flows)) {
 		count(flows, tab, quiet);
 		return 0;
 	}
-	for (int i = 0; i < FLOW_SLOTS; i++)
-		word[i] = flowtab_word(tab, b * FLOW_SLOTS + (uint32_t)i);
+	for (int i = 0; i < BUCKET_SLOTS; i++)
+		word[i] = flowtab_word(tab, b * BUCKET_SLOTS + (uint32_t)i);
 	sum = sum_of(word);
 	if (flows->sweeping || flows->all || sum != quiet->sum || quiet->due <= now_units(flows)) {
 		*quiet = (struct flow_quiet){.sum = sum, .due = UINT32_MAX};
-		for (uint32_t i = 0; i < FLOW_SLOTS; i++) {
-			age_slot(flows, tab, b * FLOW_SLOTS + i, word[i], &note[i], &looks);
+		for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
+			age_slot(flows, tab, b * BUCKET_SLOTS + i, word[i], &note[i], &looks);
 			if (note[i].word && note[i].due < quiet->due)
 				quiet->due = note[i].due;
 			quiet->forwards += note[i].word && note[i].flags & FLOW_NOTE_FORWARD;
@@ -244,12 +244,13 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 /* Some buckets of a table. False: there are no more. */
 static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *notes)
 {
-	uint32_t buckets = tab->n / FLOW_SLOTS, end = buckets - flows->next_bucket > CHUNK ? flows->next_bucket + CHUNK : buckets;
+	uint32_t buckets = tab->n / BUCKET_SLOTS,
+		 end = buckets - flows->next_bucket > CHUNK ? flows->next_bucket + CHUNK : buckets;
 	struct flow_quiet *quiet = (struct flow_quiet *)(notes + tab->n);
 	unsigned looks = 0;
 
 	for (; flows->next_bucket < end && looks < CHUNK_LOOKS; flows->next_bucket++)
-		looks += age_bucket(flows, tab, &notes[(size_t)flows->next_bucket * FLOW_SLOTS], &quiet[flows->next_bucket],
+		looks += age_bucket(flows, tab, &notes[(size_t)flows->next_bucket * BUCKET_SLOTS], &quiet[flows->next_bucket],
 				    flows->next_bucket);
 	return flows->next_bucket < buckets;
 }
@@ -406,7 +407,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 
 static struct flow_note *notes_new(uint32_t slots)
 {
-	return calloc(1, slots * sizeof(struct flow_note) + slots / FLOW_SLOTS * sizeof(struct flow_quiet));
+	return calloc(1, slots * sizeof(struct flow_note) + slots / BUCKET_SLOTS * sizeof(struct flow_quiet));
 }
 
 int flow_age_prepare(struct flows *flows, const struct flowtab tab[2], struct flow_note *ret[2])

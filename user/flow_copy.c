@@ -174,8 +174,8 @@ static int make_place(struct flow_copy *c, unsigned tab, const struct flow_key6 
 		return 0;
 	}
 	flowtab_buckets_of(&c->to[tab], raw, bucket);
-	for (uint32_t i = 0; i < 2 * FLOW_SLOTS; i++) {
-		uint32_t slot = bucket[i / FLOW_SLOTS] + i % FLOW_SLOTS;
+	for (uint32_t i = 0; i < 2 * BUCKET_SLOTS; i++) {
+		uint32_t slot = bucket[i / BUCKET_SLOTS] + i % BUCKET_SLOTS;
 
 		later = end_waiting(c, tab, slot) || !flowtab_is_live(flowtab_word(&c->to[tab], slot)) || later;
 	}

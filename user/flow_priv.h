@@ -13,7 +13,7 @@ enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_PEERS, PHASE
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {
 	uint32_t word; /* the slot's when it was looked at; 0: never, or it has ended */
-	uint32_t due;  /* when to look again, in units of 2^FLOW_DEAD_SHIFT ns */
+	uint32_t due;  /* when to look again, in units of 2^WORD_DEAD_SHIFT ns */
 	uint32_t pool_addr;
 	uint16_t port;
 	uint8_t proto;

@@ -141,9 +141,40 @@ static void count_host(struct restore *x, const struct flow_record *r, const str
 		table_insert(x->sw->nat->used, &key, &none);
 }
 
+static int is_own(const struct link_addr *l, void *arg)
+{
+	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
+}
+
+/* A flow that has outlived its rule: somebody here must answer for its outside address. Where that is one that NAT gives out, the
+ * flow holds its port there; without, it is an interface's. */
+static int find_kept(struct restore *x, const struct flow_record *r, struct ids *ids)
+{
+	const struct nat *nat = x->sw->nat;
+	struct addr a = r->to_src;
+	char text[ADDR_TEXT];
+
+	if (!(r->flags & FLOW_F_KEEP))
+		return refuse(x, "it has no rule");
+	if (!r->shared)
+		return 0;
+	for (uint32_t slot = 0; slot < POOL_ADDR_MAX && !ids->pool; slot++) {
+		if (memcmp(&nat->addrs[slot].addr, &a, sizeof(a)) || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
+			continue;
+		ids->slot = slot;
+		for (uint16_t id = 1; id < POOL_MAX && !ids->pool; id++)
+			if (nat_pool_has(nat, id, slot))
+				ids->pool = id;
+	}
+	if (!ids->pool && !mirror_each_addr(x->sw->mirror, 0, is_own, &a))
+		return refuse(x, "its rule is gone, and nobody here has %s", addr_text(&a, text));
+	return 0;
+}
+
 static int find_ids(struct restore *x, const struct flow_record *r, struct ids *ids)
 {
-	int err = find_rule(x, r->rule, &ids->rule);
+	bool kept = r->kind == RECORD_FLOW && !*r->rule;
+	int err = kept ? find_kept(x, r, ids) : find_rule(x, r->rule, &ids->rule);
 
 	if (!err)
 		err = find_vrf(x, r->vrf, &ids->vrf);
@@ -239,7 +270,7 @@ static int check_mappings(struct restore *x, const struct flow_record *r, const 
 	    (nattab_lookup(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->slot ||
 	     m.port != htons(r->to_sport)))
 		return refuse(x, "its mapping is not there");
-	if (r->shared && (!ids->pool || class == POOL_CLASSES))
+	if (r->shared && *r->rule && (!ids->pool || class == POOL_CLASSES))
 		return refuse(x, "it shares a port, and has no pool");
 	*ret_dest = 0;
 	if (!r->inbound)
@@ -363,9 +394,9 @@ static int restore_flow(struct restore *x, const struct flow_record *r)
 	err = insert_pair(x, key, f);
 	if (err)
 		return err;
-	if (ids.pool)
+	if (ids.pool && ids.rule)
 		count_host(x, r, &ids);
-	if (r->shared)
+	if (r->shared && ids.pool)
 		__atomic_fetch_or(&nat_ports(x->sw->nat, ids.slot, nat_class(r->proto))->used[r->to_sport / 64],
 				  1ull << r->to_sport % 64, __ATOMIC_SEQ_CST);
 	return DONE;

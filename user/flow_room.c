@@ -133,7 +133,7 @@ int flow_room_begin(struct sw *sw, const struct settings_cfg *to, uint32_t next_
 	if (!r)
 		return -ENOMEM;
 	for (int i = 0; i < 2; i++) {
-		bool is = flowtab_buckets(2 * size[i]) < sw->flows->tab[i].n / FLOW_SLOTS;
+		bool is = flowtab_buckets(2 * size[i]) < sw->flows->tab[i].n / BUCKET_SLOTS;
 
 		r->size[i] = is ? size[i] : UINT32_MAX;
 		smaller = smaller || is;

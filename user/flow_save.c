@@ -117,6 +117,7 @@ static void find_mapping(const struct save *s, const struct flow_tuple *key, con
 	r->shared = false;
 }
 
+/* One that outlives its rule has no name of that, nor of a pool, and its port is not a mapping's any more. */
 static void save_flow(struct save *s, const struct flow_tuple *key, const struct flow *f)
 {
 	struct flow_record r = {.kind = RECORD_FLOW, .proto = key->proto, .src = key->saddr, .dst = key->daddr};
@@ -126,7 +127,8 @@ static void save_flow(struct save *s, const struct flow_tuple *key, const struct
 
 	flow_tuple_to(key, f, &to);
 	flow_tuple_peer(key, f, &peer_key);
-	if (!rule || flow_lookup(s->sw->flows, &peer_key, &peer) || !flow_is_pair(key, &peer_key, &peer))
+	if ((!rule && !nat_holds(s->sw, f, &to.saddr)) || flow_lookup(s->sw->flows, &peer_key, &peer) ||
+	    !flow_is_pair(key, &peer_key, &peer))
 		return;
 	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);
 	r.to_src = to.saddr;
@@ -136,11 +138,15 @@ static void save_flow(struct save *s, const struct flow_tuple *key, const struct
 	r.to_sport = ntohs(to.sport);
 	r.to_dport = ntohs(to.dport);
 	r.inbound = f->dest_addr != 0;
-	if (f->pool)
-		find_mapping(s, key, f, &r);
 	set_vrf(s, r.vrf, key->vrf);
 	set_vrf(s, r.to_vrf, f->peer_vrf);
-	set_pool(s, r.pool, f->pool);
+	if (!rule) {
+		r.flags |= FLOW_F_KEEP;
+		r.shared = f->pool && nat_class(key->proto) != POOL_CLASSES;
+	} else if (f->pool) {
+		find_mapping(s, key, f, &r);
+		set_pool(s, r.pool, f->pool);
+	}
 	set_name(r.rule, sizeof(r.rule), rule);
 	set_name(r.in, sizeof(r.in), iface_name(s->sw, f->in_iface));
 	set_name(r.out, sizeof(r.out), iface_name(s->sw, peer.in_iface));

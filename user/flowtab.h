@@ -14,15 +14,14 @@
 struct flowtab {
 	int family;
 	struct flow_table *head;
-	struct flow_bucket *bucket;
+	struct bucket *bucket;
 	void *entry; /* struct flow or struct flow6 */
 	uint32_t n;  /* slots */
 };
 
 #define FLOWTAB_NONE UINT32_MAX
 
-/* How many buckets a table of `entries` has: a quarter more slots than entries, because a key has the choice of two buckets only
- * and the first pair of full ones is a refusal (seen at 104 % of `entries`). */
+/* How many buckets a table of `entries` has. */
 uint32_t flowtab_buckets(uint32_t entries);
 /* The numbers that hashes are made with, from a seed for tests (not 0), or from the kernel's random numbers. -errno. */
 int flowtab_seed(struct flow_table *head, uint32_t seed);
@@ -30,12 +29,12 @@ int flowtab_seed(struct flow_table *head, uint32_t seed);
 /* The word of slot `i`: EMPTY, BUSY, LIVE or DEAD, see abi.h. */
 static inline uint32_t flowtab_word(const struct flowtab *t, uint32_t i)
 {
-	return __atomic_load_n(&t->bucket[i / FLOW_SLOTS].word[i % FLOW_SLOTS], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&t->bucket[i / BUCKET_SLOTS].word[i % BUCKET_SLOTS], __ATOMIC_ACQUIRE);
 }
 
 static inline bool flowtab_is_live(uint32_t word)
 {
-	return (word & FLOW_WORD_STATE) == FLOW_WORD_LIVE;
+	return (word & WORD_STATE) == WORD_LIVE;
 }
 
 /* The entry itself and its key (struct flow_key4 or flow_key6), which change under the reader's hands. */
@@ -52,12 +51,8 @@ void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2
 void flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns);
-/* Gives back the locks that a sluiced held when it was killed; else what hashes to their buckets would be refused from then on.
- * To be called by who takes the table over, before it inserts. How many there were. */
+/* Gives back locks and slots that a sluiced held when it was killed, see bucket_free_locks(). */
 unsigned flowtab_free_locks(struct flowtab *t);
-/* Frees a lock, whose bit `held` says so, if nobody works under it: it is held for longer than anything takes. The data plane
- * lets go after microseconds, or, where a hypervisor has stopped its CPU, after that; 50 ms are waited. */
-bool flowtab_free_lock(uint32_t *lock, uint32_t held);
 /* Ends the entry whose word was `word`; its slot is free again after the grace period. False: it had ended. */
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns);
 

@@ -48,12 +48,12 @@ static uint32_t words6(const struct settings_cfg *s)
 
 static uint32_t flows4(const struct settings_cfg *s)
 {
-	return words4(s) * FLOW_SLOTS;
+	return words4(s) * BUCKET_SLOTS;
 }
 
 static uint32_t flows6(const struct settings_cfg *s)
 {
-	return words6(s) * FLOW_SLOTS;
+	return words6(s) * BUCKET_SLOTS;
 }
 
 /* A pair has one mapping at most, and one remote end. */
@@ -69,7 +69,7 @@ static uint32_t nat_words(const struct settings_cfg *s)
 
 static uint32_t mappings(const struct settings_cfg *s)
 {
-	return nat_words(s) * NAT_SLOTS;
+	return nat_words(s) * BUCKET_SLOTS;
 }
 
 static uint32_t nat_ways(const struct settings_cfg *s)

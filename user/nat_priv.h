@@ -30,7 +30,7 @@ struct nat {
 	struct pool *pools;	     /* mmap-ed, POOL_MAX */
 	struct pool_member *members; /* mmap-ed, two banks of POOL_MEMBER_MAX */
 	struct pool_addr *addrs;     /* mmap-ed, POOL_ADDR_MAX */
-	struct pool_ports *ports;    /* mmap-ed, POOL_ADDR_MAX * POOL_CLASSES */
+	struct pool_ports *ports;    /* mmap-ed, POOL_PORTS_MAX */
 	struct snat_rule *snat;	     /* mmap-ed, two banks of SNAT_RULE_MAX */
 	struct nat_filter *filter;   /* mmap-ed */
 	struct nattab tab;	     /* the mappings */
@@ -122,19 +122,18 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];
 }
-/* POOL_CLASSES: ports of this protocol are not given out. */
-unsigned nat_class(uint8_t proto);
 
 /* ---- nat_sweep.c: who holds a port is a flow, by its mapping. Once in a pass of flow.c over the flows:
  *
  *   begin   notes which ports are held
  *   flow    (every flow) its port, and that of the mapping it goes to, is held rightly; one that was not marked as held is marked
  * again mapping (every mapping) one that a flow uses, or that was used just now, stays; else it goes. Either way its port stays
- *   end     what is left of the note is free again: neither a flow nor a mapping has it
+ *   end     what is left of the note is free again: neither a flow nor a mapping has it. But for what the data plane has given
+ *           back meanwhile: it may be somebody's anew, whose mapping was made behind the cursor
  *
  * So a port returns a pass after its mapping went, when no packet can still be using the mapping, and whatever was left over
- * by a crash returns as well. Between begin and end there must be some milliseconds: a port that the data plane took just
- * before begin has its mapping by then. */
+ * by a crash returns as well. Between begin and end, and between end and begin, there must be some milliseconds: a port that the
+ * data plane took, or began to give back, just before either has its mapping, or is free, by the other. */
 int nat_sweep_open(struct nat *nat);
 void nat_sweep_close(struct nat *nat);
 void nat_sweep_begin(struct nat *nat, uint64_t now_ns);

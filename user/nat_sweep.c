@@ -5,12 +5,12 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow_priv.h"
 #include "flow_sum.h"
 #include "nat_priv.h"
+#include "spill.h"
 
 /* The data plane writes used_ns once a second, by a clock of ticks. */
 #define MAPPING_GRACE_NS 2000000000ull
@@ -25,6 +25,7 @@ struct nat_sweep {
 	bool scarce;		     /* an address has hardly a port left */
 	bool peers_due;		     /* mappings have gone since `nat_peers` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
+	struct spill spill;
 };
 
 int nat_sweep_open(struct nat *nat)
@@ -46,23 +47,10 @@ void nat_sweep_close(struct nat *nat)
 		return;
 	nat_limit_close(nat);
 	nat_top_close(nat);
+	spill_free(&nat->sweep->spill);
 	free(nat->sweep->unclaimed);
 	free(nat->sweep);
 	nat->sweep = NULL;
-}
-
-unsigned nat_class(uint8_t proto)
-{
-	switch (proto) {
-	case IPPROTO_TCP:
-		return 0;
-	case IPPROTO_UDP:
-		return 1;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return 2;
-	}
-	return POOL_CLASSES;
 }
 
 /* The port first, then the hint that its word is full: the order that pool_word_full() of the data plane relies on. */
@@ -203,7 +191,7 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max)
 {
-	return nattab_each_some(&nat->tab, at, max, sweep_mapping, nat);
+	return nattab_sweep_some(&nat->tab, &nat->sweep->spill, at, max, sweep_mapping, nat);
 }
 
 /* An entry whose mapping is gone, or is another host's now. */
@@ -238,6 +226,21 @@ int nat_sweep_peers(struct nat *nat, void **cursor, size_t max)
 	return err;
 }
 
+/* What is unclaimed of one address and protocol. */
+static void free_unclaimed(struct nat *nat, uint32_t i)
+{
+	const struct pool_ports *trace = &nat->ports[POOL_TRACE(i)];
+	uint64_t left;
+
+	for (unsigned w = 0; w < POOL_WORDS; w++) {
+		if (!nat->sweep->unclaimed[i][w])
+			continue;
+		left = nat->sweep->unclaimed[i][w] & ~__atomic_load_n(&trace->used[w], __ATOMIC_SEQ_CST);
+		for (; left; left &= left - 1)
+			nat_port_free(&nat->ports[i], w * 64 + (unsigned)__builtin_ctzll(left));
+	}
+}
+
 void nat_sweep_end(struct nat *nat)
 {
 	struct nat_sweep *s = nat->sweep;
@@ -250,9 +253,9 @@ void nat_sweep_end(struct nat *nat)
 		/* One that came and went meanwhile holds nothing of what was noted. */
 		if (!s->noted[slot] || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
 			continue;
-		for (unsigned class = 0; class < POOL_CLASSES; class ++)
-			for (unsigned w = 0; w < POOL_WORDS; w++)
-				for (uint64_t left = s->unclaimed[slot * POOL_CLASSES + class][w]; left; left &= left - 1)
-					nat_port_free(nat_ports(nat, slot, class), w * 64 + (unsigned)__builtin_ctzll(left));
+		for (uint32_t class = 0; class < POOL_CLASSES; class ++)
+			free_unclaimed(nat, slot * POOL_CLASSES + class);
 	}
+	for (uint32_t i = 0; i < POOL_TRACES; i++)
+		memset(nat->ports[POOL_TRACE(i)].used, 0, sizeof(nat->ports->used));
 }

@@ -1,27 +1,21 @@
 /* nattab.c: NAT's mappings in shared memory: found, read, ended, and for restored flows inserted. The steps and their order are
  * those of bpf/nattab.h; tests/unit/nattab_test.c holds the two against each other. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
-#include <stddef.h>
-#include <string.h>
-#include "flowtab.h"
+#include "bucket.h"
 #include "nattab.h"
+#include "spill.h"
 #include "table.h"
 
-#define LOCK_TRIES 100000
-#define KEY_WORDS  7
-#define FIRST_USED 10
-#define LINE_USED  6
+#define KEY_WORDS 7
+#define LINE_USED 6
 
-/* A quarter more slots than mappings, as for flows; and twice as many places for ways, since a line has few. */
 uint32_t nattab_buckets(uint32_t mappings)
 {
-	uint64_t buckets = ((uint64_t)mappings * 5 / 4 + NAT_SLOTS - 1) / NAT_SLOTS;
-
-	return buckets < 2 ? 2 : (uint32_t)buckets;
+	return buckets_for(mappings);
 }
 
+/* Twice as many places for ways as mappings, since a line has few. */
 uint32_t nattab_lines(uint32_t mappings)
 {
 	uint64_t lines = ((uint64_t)mappings * 2 + NAT_WAYS - 1) / NAT_WAYS;
@@ -40,78 +34,39 @@ int nattab_open(struct nattab *t, struct table *head, struct table *words, struc
 	t->line = table_map(ways);
 	if (!t->head || !t->bucket || !t->entry || !t->line)
 		return -ENOENT;
-	t->n = table_capacity(words) * NAT_SLOTS;
+	t->n = table_capacity(words) * BUCKET_SLOTS;
 	t->n_lines = table_capacity(ways);
 	return table_capacity(entries) == t->n && t->n_lines ? 0 : -EINVAL;
 }
 
 /* ---- where a mapping stands */
 
-struct place {
-	uint32_t first, second, word, home;
-};
-
-static uint64_t mix(uint64_t h)
+static struct bucket_place place_of(const struct nattab *t, const struct nat_mapping_key *key)
 {
-	h ^= h >> 32;
-	h *= 0x9e3779b97f4a7c15ull;
-	return h ^ h >> 32;
-}
-
-static uint32_t first_of(uint64_t hash, uint32_t n)
-{
-	return (uint32_t)((hash >> 32) * n >> 32);
-}
-
-static uint32_t second_of(uint64_t hash, uint32_t n)
-{
-	uint32_t low = (uint32_t)hash;
-
-	return (uint32_t)((uint64_t)((low ^ low >> 15) * 0x2c1b3c6du) * n >> 32);
-}
-
-static struct place place_of(const struct nattab *t, const struct nat_mapping_key *key)
-{
-	uint32_t words[sizeof(*key) / 4], buckets = t->n / NAT_SLOTS;
-	uint64_t h = t->head->hash_key[0];
-
-	memcpy(words, key, sizeof(words));
-	for (size_t i = 0; i < KEY_WORDS; i++)
-		h += t->head->hash_key[i + 1] * words[i];
-	h = mix(h);
-	return (struct place){
-		.first = first_of(h, buckets),
-		.second = second_of(h, buckets),
-		.word = (uint32_t)h << 2 | FLOW_WORD_LIVE,
-		.home = ((uint32_t)h & 0xffff) * NAT_SLOTS >> 16,
-	};
-}
-
-static uint32_t *word_at(const struct nattab *t, uint32_t i)
-{
-	return &t->bucket[i / NAT_SLOTS].word[i % NAT_SLOTS];
+	return bucket_place(t->head, key, KEY_WORDS, t->n / BUCKET_SLOTS);
 }
 
 bool nattab_read(const struct nattab *t, uint32_t i, struct nat_mapping *ret, uint32_t *ret_word)
 {
-	uint32_t word = __atomic_load_n(word_at(t, i), __ATOMIC_ACQUIRE);
+	uint32_t word = bucket_word(t->bucket, i);
 
-	if ((word & FLOW_WORD_STATE) != FLOW_WORD_LIVE)
+	if ((word & WORD_STATE) != WORD_LIVE)
 		return false;
 	memcpy(ret, &t->entry[i], sizeof(*ret));
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	*ret_word = word;
-	return __atomic_load_n(word_at(t, i), __ATOMIC_RELAXED) == word;
+	return bucket_word(t->bucket, i) == word;
 }
 
-static uint32_t find(const struct nattab *t, const struct place *at, const struct nat_mapping_key *key, struct nat_mapping *ret)
+static uint32_t find(const struct nattab *t, const struct bucket_place *at, const struct nat_mapping_key *key,
+		     struct nat_mapping *ret)
 {
 	uint32_t word;
 
-	for (unsigned i = 0; i < 2 * NAT_SLOTS; i++) {
-		uint32_t slot = (i < NAT_SLOTS ? at->first : at->second) * NAT_SLOTS + i % NAT_SLOTS;
+	for (unsigned i = 0; i < 2 * BUCKET_SLOTS; i++) {
+		uint32_t slot = at->bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
-		if (__atomic_load_n(word_at(t, slot), __ATOMIC_ACQUIRE) == at->word && nattab_read(t, slot, ret, &word) &&
+		if (bucket_word(t->bucket, slot) == at->word && nattab_read(t, slot, ret, &word) &&
 		    !memcmp(&ret->inside, key, sizeof(*key)))
 			return slot;
 	}
@@ -120,15 +75,14 @@ static uint32_t find(const struct nattab *t, const struct place *at, const struc
 
 uint32_t nattab_lookup(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret)
 {
-	struct place at = place_of(t, key);
+	struct bucket_place at = place_of(t, key);
 
 	return find(t, &at, key, ret);
 }
 
 /* ---- ways */
 
-/* As pool_class() of the data plane. */
-static uint32_t class_of(uint8_t proto)
+unsigned nat_class(uint8_t proto)
 {
 	switch (proto) {
 	case IPPROTO_TCP:
@@ -144,18 +98,18 @@ static uint32_t class_of(uint8_t proto)
 
 uint32_t nattab_way(const struct nat_mapping *m)
 {
-	return NAT_WAY(m->pool_addr, class_of(m->inside.proto), ntohs(m->port));
+	return NAT_WAY(m->pool_addr, nat_class(m->inside.proto), ntohs(m->port));
 }
 
 static uint64_t way_hash(const struct nattab *t, uint32_t way)
 {
-	return mix(t->head->hash_key[0] + t->head->hash_key[1] * way);
+	return bucket_mix(t->head->hash_key[0] + t->head->hash_key[1] * way);
 }
 
 uint32_t nattab_lookup_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret)
 {
 	uint64_t h = way_hash(t, way);
-	const struct nat_line *line[] = {&t->line[first_of(h, t->n_lines)], &t->line[second_of(h, t->n_lines)]};
+	const struct nat_line *line[] = {&t->line[bucket_first(h, t->n_lines)], &t->line[bucket_second(h, t->n_lines)]};
 	uint32_t word;
 
 	for (unsigned i = 0; i < 2 * NAT_WAYS; i++) {
@@ -180,7 +134,7 @@ static unsigned count_ways(const struct nat_line *l)
 static void way_set(struct nattab *t, uint64_t way)
 {
 	uint64_t h = way_hash(t, (uint32_t)way);
-	struct nat_line *l = &t->line[first_of(h, t->n_lines)], *second = &t->line[second_of(h, t->n_lines)];
+	struct nat_line *l = &t->line[bucket_first(h, t->n_lines)], *second = &t->line[bucket_second(h, t->n_lines)];
 	unsigned used = count_ways(l);
 
 	if (used >= LINE_USED && count_ways(second) < used)
@@ -196,7 +150,7 @@ static void way_set(struct nattab *t, uint64_t way)
 static void way_clear(struct nattab *t, uint64_t way)
 {
 	uint64_t h = way_hash(t, (uint32_t)way);
-	struct nat_line *line[] = {&t->line[first_of(h, t->n_lines)], &t->line[second_of(h, t->n_lines)]};
+	struct nat_line *line[] = {&t->line[bucket_first(h, t->n_lines)], &t->line[bucket_second(h, t->n_lines)]};
 
 	for (unsigned i = 0; i < 2 * NAT_WAYS; i++) {
 		__u64 now = way;
@@ -209,96 +163,49 @@ static void way_clear(struct nattab *t, uint64_t way)
 
 /* ---- inserting */
 
-static uint32_t stamp(uint64_t now_ns)
-{
-	return (uint32_t)(now_ns >> FLOW_DEAD_SHIFT);
-}
-
-static bool is_free(uint32_t word, uint32_t now)
-{
-	if ((word & FLOW_WORD_STATE) != FLOW_WORD_DEAD)
-		return word == FLOW_WORD_EMPTY;
-	return !((now - FLOW_GRACE - (word >> 2)) >> 29 & 1);
-}
-
-static unsigned count_used(const struct nattab *t, uint32_t bucket, uint32_t now)
-{
-	unsigned used = 0;
-
-	for (uint32_t i = 0; i < NAT_SLOTS; i++)
-		used += !is_free(__atomic_load_n(&t->bucket[bucket].word[i], __ATOMIC_RELAXED), now);
-	return used;
-}
-
-static bool claim(struct nattab *t, uint32_t slot, uint32_t now)
-{
-	uint32_t word = __atomic_load_n(word_at(t, slot), __ATOMIC_ACQUIRE);
-
-	return is_free(word, now) &&
-	       __atomic_compare_exchange_n(word_at(t, slot), &word, FLOW_WORD_BUSY, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-/* A free slot, made BUSY; NATTAB_NONE: there is none. */
-static uint32_t take(struct nattab *t, const struct place *at, uint32_t now)
-{
-	unsigned used;
-	uint32_t b;
-
-	used = count_used(t, at->first, now);
-	b = used >= FIRST_USED && count_used(t, at->second, now) < used ? at->second : at->first;
-	if (b == at->first && claim(t, b * NAT_SLOTS + at->home, now))
-		return b * NAT_SLOTS + at->home;
-	for (uint32_t i = 0; i < NAT_SLOTS; i++)
-		if (claim(t, b * NAT_SLOTS + i, now))
-			return b * NAT_SLOTS + i;
-	return NATTAB_NONE;
-}
-
 /* The entry, its way, then its word: nobody finds one that is not whole. */
-static int insert_locked(struct nattab *t, const struct place *at, const struct nat_mapping *m, uint32_t now)
+static int insert_locked(struct nattab *t, const struct bucket_place *at, const struct nat_mapping *m, uint64_t now_ns)
 {
 	struct nat_mapping there;
 	uint32_t i;
 
 	if (find(t, at, &m->inside, &there) != NATTAB_NONE)
 		return -EEXIST;
-	i = take(t, at, now);
-	if (i == NATTAB_NONE)
+	i = bucket_take(t->bucket, at, now_ns);
+	if (i == BUCKET_NONE)
 		return -E2BIG;
-	if (i / NAT_SLOTS != at->first)
-		__atomic_fetch_or(&t->bucket[at->first].lock, NAT_LOCK_SPILLED, __ATOMIC_SEQ_CST);
+	bucket_note(t->bucket, at->bucket[0], i);
 	memcpy(&t->entry[i], m, sizeof(*m));
 	way_set(t, (uint64_t)(i + 1) << 32 | nattab_way(m));
-	__atomic_store_n(word_at(t, i), at->word, __ATOMIC_SEQ_CST);
+	__atomic_store_n(bucket_at(t->bucket, i), at->word, __ATOMIC_SEQ_CST);
 	return 0;
 }
 
 int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns)
 {
-	struct place at = place_of(t, &m->inside);
-	uint32_t *lock = &t->bucket[at.first].lock, open = __atomic_load_n(lock, __ATOMIC_RELAXED);
+	struct bucket_place at = place_of(t, &m->inside);
+	struct bucket *first = &t->bucket[at.bucket[0]];
 	int err;
 
-	for (int n = 0; open & NAT_LOCK_HELD || !__atomic_compare_exchange_n(lock, &open, open | NAT_LOCK_HELD, false,
-									     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	     n++) {
-		if (n == LOCK_TRIES)
-			return -EBUSY;
-		open = __atomic_load_n(lock, __ATOMIC_RELAXED);
-	}
-	err = insert_locked(t, &at, m, stamp(now_ns));
-	__atomic_fetch_add(lock, NAT_LOCK_STEP - NAT_LOCK_HELD, __ATOMIC_SEQ_CST);
+	if (bucket_lock(first))
+		return -EBUSY;
+	err = insert_locked(t, &at, m, now_ns);
+	bucket_unlock(first);
 	return err;
 }
 
+/* A slot that was never LIVE may have its way already. */
 unsigned nattab_free_locks(struct nattab *t)
 {
-	unsigned n = 0;
+	unsigned freed = bucket_free_locks(t->bucket, t->n / BUCKET_SLOTS);
 
-	for (uint32_t b = 0; b < t->n / NAT_SLOTS; b++)
-		if (__atomic_load_n(&t->bucket[b].lock, __ATOMIC_RELAXED) & NAT_LOCK_HELD)
-			n += flowtab_free_lock(&t->bucket[b].lock, NAT_LOCK_HELD);
-	return n;
+	for (uint32_t i = 0; i < t->n; i++) {
+		if (bucket_word(t->bucket, i) != WORD_BUSY || !bucket_is_stuck(t->bucket, i))
+			continue;
+		way_clear(t, (uint64_t)(i + 1) << 32 | nattab_way(&t->entry[i]));
+		freed += bucket_swap(t->bucket, i, WORD_BUSY, WORD_EMPTY);
+	}
+	return freed;
 }
 
 /* ---- ending */
@@ -307,22 +214,32 @@ unsigned nattab_free_locks(struct nattab *t)
  * read: another one may have the slot by now. */
 bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, const struct nat_mapping *m, uint64_t now_ns)
 {
-	if ((word & FLOW_WORD_STATE) != FLOW_WORD_LIVE)
+	if ((word & WORD_STATE) != WORD_LIVE)
 		return false;
 	way_clear(t, (uint64_t)(i + 1) << 32 | nattab_way(m));
-	return __atomic_compare_exchange_n(word_at(t, i), &word, stamp(now_ns) << 2 | FLOW_WORD_DEAD, false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_SEQ_CST);
+	return bucket_end(t->bucket, i, word, now_ns);
 }
 
-int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
+/* `spill`: NULL: SPILLED is not looked after. */
+static int each_some(const struct nattab *t, struct spill *spill, uint32_t *at, uint32_t max,
 		     int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg)
 {
-	uint32_t end = t->n - *at > max ? *at + max : t->n, word;
+	uint32_t end = t->n - *at > max ? *at + max : t->n, word, first;
 	struct nat_mapping m;
 
 	for (; *at < end; ++*at) {
-		int r = nattab_read(t, *at, &m, &word) ? fn(*at, word, &m, arg) : 0;
+		int r;
 
+		if (spill && *at % BUCKET_SLOTS == 0)
+			spill_visit(spill, t->bucket, *at / BUCKET_SLOTS);
+		if (!nattab_read(t, *at, &m, &word))
+			continue;
+		if (spill && spill->noted) {
+			first = place_of(t, &m.inside).bucket[0];
+			if (first != *at / BUCKET_SLOTS)
+				spill_seen(spill, first);
+		}
+		r = fn(*at, word, &m, arg);
 		if (r)
 			return r;
 	}
@@ -330,4 +247,22 @@ int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
 		return 1;
 	*at = 0;
 	return 0;
+}
+
+int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
+		     int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg)
+{
+	return each_some(t, NULL, at, max, fn, arg);
+}
+
+int nattab_sweep_some(struct nattab *t, struct spill *spill, uint32_t *at, uint32_t max,
+		      int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg)
+{
+	int r;
+
+	if (!*at)
+		spill_begin(spill, t->n / BUCKET_SLOTS);
+	r = each_some(t, spill->lock ? spill : NULL, at, max, fn, arg);
+	spill->whole = !r;
+	return r;
 }

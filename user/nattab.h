@@ -10,11 +10,12 @@
 #include <stdint.h>
 #include <sluice/abi.h>
 
+struct spill;
 struct table;
 
 struct nattab {
 	const struct flow_table *head;
-	struct nat_bucket *bucket;
+	struct bucket *bucket;
 	struct nat_mapping *entry;
 	struct nat_line *line;
 	uint32_t n, n_lines; /* slots */
@@ -35,10 +36,12 @@ bool nattab_read(const struct nattab *t, uint32_t i, struct nat_mapping *ret, ui
 uint32_t nattab_lookup(const struct nattab *t, const struct nat_mapping_key *key, struct nat_mapping *ret);
 uint32_t nattab_lookup_way(const struct nattab *t, uint32_t way, struct nat_mapping *ret);
 uint32_t nattab_way(const struct nat_mapping *m);
+/* Of a way: as pool_class() of the data plane. POOL_CLASSES: ports of this protocol are not given out. */
+unsigned nat_class(uint8_t proto);
 
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
-/* See flowtab_free_locks(). */
+/* Gives back locks and slots that a sluiced held when it was killed, see bucket_free_locks(). */
 unsigned nattab_free_locks(struct nattab *t);
 /* Ends the mapping `m`, as it was read, whose word was `word`; its slot is free again after the grace period. False: it had
  * ended. */
@@ -47,5 +50,9 @@ bool nattab_end(struct nattab *t, uint32_t i, uint32_t word, const struct nat_ma
 /* Walks `max` slots from *at on: 1: there are more; 0: that was all, and *at is 0 again; else what `fn` has returned. */
 int nattab_each_some(const struct nattab *t, uint32_t *at, uint32_t max,
 		     int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg);
+/* The same for who walks over all of them again and again: what the buckets say of keys elsewhere is taken back when it is out of
+ * date. */
+int nattab_sweep_some(struct nattab *t, struct spill *spill, uint32_t *at, uint32_t max,
+		      int (*fn)(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg), void *arg);
 
 #endif

@@ -404,9 +404,9 @@ void resize_close(struct sw *sw)
 
 static json_t *show_table(const struct sw *sw, int family)
 {
-	uint32_t slots = table_capacity(table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6")) * FLOW_SLOTS;
-	double slot = (double)sizeof(struct flow_bucket) / FLOW_SLOTS +
-		      (double)(family == 4 ? sizeof(struct flow) : sizeof(struct flow6));
+	uint32_t slots = table_capacity(table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6")) * BUCKET_SLOTS;
+	double slot =
+		(double)sizeof(struct bucket) / BUCKET_SLOTS + (double)(family == 4 ? sizeof(struct flow) : sizeof(struct flow6));
 	const struct settings_cfg *s = &sw->model->settings;
 	uint32_t size = family == 4 ? s->max_flows : s->max_flows6;
 

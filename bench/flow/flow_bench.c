@@ -44,15 +44,16 @@ static double run(uint32_t what, uint32_t first, uint32_t n, uint32_t mask, uint
 
 static void load(const char *path, uint32_t capacity)
 {
-	uint32_t buckets = (uint32_t)(((uint64_t)capacity * 5 / 4 + FLOW_SLOTS - 1) / FLOW_SLOTS);
+	uint32_t buckets = (uint32_t)(((uint64_t)capacity * 5 / 4 + BUCKET_SLOTS - 1) / BUCKET_SLOTS);
 	struct flow_table *t;
 	struct flow_key6 *k;
 
 	obj = bpf_object__open(path);
 	if (!obj || bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flow_words4"), buckets) ||
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flow_words6"), buckets) ||
-	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows4"), buckets * FLOW_SLOTS) ||
-	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows6"), buckets * FLOW_SLOTS) || bpf_object__load(obj))
+	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows4"), buckets * BUCKET_SLOTS) ||
+	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows6"), buckets * BUCKET_SLOTS) ||
+	    bpf_object__load(obj))
 		bpfkit_die("load");
 	t = bpfkit_map_memory(obj, "flow_table", sizeof(*t));
 	for (int i = 0; i < FLOW_HASH_KEYS; i++)

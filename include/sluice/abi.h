@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 5
+#define SLUICE_ABI_VERSION 6
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -368,34 +368,40 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 #define FLOW_SEEN_RST	 (1 << 4)
 #define FLOW_SEEN_ANY	 (1 << 5)
 
-/* The flow table: for each family an array of entries (maps `flows4`, `flows6`) and one of buckets (`flow_words4`,
- * `flow_words6`), written by the data plane and by sluiced through mmap. A key may stand in two buckets, by two halves of its
- * hash. Entry bucket * FLOW_SLOTS + i belongs to word[i], whose low two bits say what becomes of it:
+/* Buckets, in which the flow table and that of NAT's mappings keep what stands where: written by the data plane and by sluiced
+ * through mmap. A key may stand in two buckets, by two halves of its hash. Entry bucket * BUCKET_SLOTS + i of the array beside
+ * them belongs to word[i], whose low two bits say what becomes of it:
  *
  *   EMPTY  nothing was ever here
  *   BUSY   a CPU fills the entry
  *   LIVE   the other bits are those of the key's hash
- *   DEAD   the other bits are when it ended, in units of 2^FLOW_DEAD_SHIFT ns of CLOCK_MONOTONIC. A packet that found the entry
- *          before may still read it; after FLOW_GRACE units it is free again. What gave way has an earlier time there
+ *   DEAD   the other bits are when it ended, in units of 2^WORD_DEAD_SHIFT ns of CLOCK_MONOTONIC. A packet that found the entry
+ *          before may still read it; after WORD_GRACE units it is free again. What gave way has an earlier time there
  */
-#define FLOW_SLOTS	 15
-#define FLOW_WORD_EMPTY	 0
-#define FLOW_WORD_BUSY	 1
-#define FLOW_WORD_LIVE	 2
-#define FLOW_WORD_DEAD	 3
-#define FLOW_WORD_STATE	 3
-#define FLOW_DEAD_SHIFT	 26
-#define FLOW_GRACE	 16 /* 1.07 s: beyond what a packet spends in a program */
-#define FLOW_GRACE_EARLY 2  /* 67 to 134 ms, for who gives way: in a flood what has ended must not fill the table */
+#define BUCKET_SLOTS	 15
+#define WORD_EMPTY	 0
+#define WORD_BUSY	 1
+#define WORD_LIVE	 2
+#define WORD_DEAD	 3
+#define WORD_STATE	 3
+#define WORD_DEAD_SHIFT	 26
+#define WORD_GRACE	 16 /* 1.07 s: beyond what a packet spends in a program */
+#define WORD_GRACE_EARLY 2  /* 67 to 134 ms, for who gives way: in a flood what has ended must not fill the table */
 /* Up to so many used slots a key goes into its first bucket, beyond into the emptier one: most are found at once, and the table
  * fills evenly. */
-#define FLOW_FIRST_USED 10
+#define BUCKET_FIRST_USED 10
 
-struct flow_bucket {
-	__u32 word[FLOW_SLOTS];
-	__u32 lock; /* held while a key with this first bucket is inserted: the same key is never inserted twice */
+struct bucket {
+	__u32 word[BUCKET_SLOTS];
+	__u32 lock; /* BUCKET_*, and from BUCKET_STEP on how many keys with this first bucket have been inserted */
 };
-_Static_assert(sizeof(struct flow_bucket) == 64, "struct flow_bucket");
+#define BUCKET_HELD    1 /* a key with this first bucket is being inserted: the same key is never inserted twice */
+#define BUCKET_SPILLED 2 /* such a key has gone into its second bucket: who does not find one looks there, too */
+#define BUCKET_STEP    4
+_Static_assert(sizeof(struct bucket) == 64, "struct bucket");
+
+/* The flow table: for each family an array of entries (maps `flows4`, `flows6`) and one of buckets (`flow_words4`,
+ * `flow_words6`). */
 
 /* Map `flow_table`: one element. Secret random numbers, so that nobody can choose keys that meet in a bucket. */
 #define FLOW_HASH_KEYS 11 /* one more than a key has words of 32 bits */
@@ -623,12 +629,18 @@ struct pool_addr {
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
 
 /* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of
- * `used` that has no free port left: it is a hint, and set late rather than early. */
+ * `used` that has no free port left: it is a hint, and set late rather than early.
+ *
+ * Behind those stand POOL_TRACES elements more, in which `used` says what the data plane has given back since sluiced wiped them:
+ * a port may have another holder since. Element i has its bits in element POOL_TRACE(i), with others. */
 struct pool_ports {
 	__u64 full[POOL_WORDS / 64];
 	__u64 used[POOL_WORDS];
 };
 _Static_assert(sizeof(struct pool_ports) == 8320, "struct pool_ports");
+#define POOL_TRACES    16
+#define POOL_PORTS_MAX (POOL_ADDR_MAX * POOL_CLASSES + POOL_TRACES)
+#define POOL_TRACE(i)  (POOL_ADDR_MAX * POOL_CLASSES + (i) % POOL_TRACES)
 
 /* What an inside address and port look like outside, whoever is talked to (RFC 4787 REQ-1; unless the rule wants it otherwise,
  * see `remote`). A mapping holds its port; sluiced takes it away when no flow has used it for a while. */
@@ -645,19 +657,7 @@ struct nat_mapping_key {
 _Static_assert(sizeof(struct nat_mapping_key) == 32, "struct nat_mapping_key");
 
 /* The mappings: an array of entries (map `nat_mappings`), found from inside by buckets (`nat_words`), from outside by ways
- * (`nat_ways`); all are written by the data plane and by sluiced through mmap. A key may stand in two buckets, by two halves of
- * its hash; entry bucket * NAT_SLOTS + i belongs to word[i], which says what becomes of it as a flow's does (FLOW_WORD_*). */
-#define NAT_SLOTS 15
-
-struct nat_bucket {
-	__u32 word[NAT_SLOTS];
-	__u32 lock; /* NAT_LOCK_*, and from NAT_LOCK_STEP on how many keys with this first bucket have been inserted */
-};
-#define NAT_LOCK_HELD	 1 /* a key with this first bucket is being inserted: the same key is never inserted twice */
-#define NAT_LOCK_SPILLED 2 /* such a key has gone into its second bucket: who does not find one looks there, too */
-#define NAT_LOCK_STEP	 4
-_Static_assert(sizeof(struct nat_bucket) == 64, "struct nat_bucket");
-
+ * (`nat_ways`); all are written by the data plane and by sluiced through mmap. */
 struct nat_mapping {
 	struct nat_mapping_key inside;
 	__u64 used_ns;	 /* CLOCK_MONOTONIC: a flow was opened through it, to a second */

@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 	t.head = map_of(argv[1], "flow_table", &one);
 	t.bucket = map_of(argv[1], t.family == 4 ? "flow_words4" : "flow_words6", &buckets);
 	t.entry = map_of(argv[1], t.family == 4 ? "flows4" : "flows6", &entries);
-	t.n = buckets * FLOW_SLOTS;
+	t.n = buckets * BUCKET_SLOTS;
 	n = (uint32_t)strtoul(argv[2], NULL, 10);
 	begin = now_ns();
 	for (uint32_t i = 0; i < n; i++)

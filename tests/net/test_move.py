@@ -209,6 +209,33 @@ def test_a_kept_connection_outlives_its_rule_after_the_move(pair, tmp_path):
     web.join()
 
 
+def test_a_connection_that_has_outlived_its_rule_moves(pair, tmp_path):
+    """`on-delete: keep`, and the rule is gone when the flows are saved: to a gateway that has the outside address, and to none else."""
+    keep = CONFIG.replace('to: "10.0.10.11:80"}', 'to: "10.0.10.11:80", on-delete: keep}').replace("out: wan, to: 203.0.113.4/31,", "out: wan, to: 203.0.113.4/31, on-delete: keep,")
+    gone = "\n".join(x.replace("name: out,", "name: anew,") for x in CONFIG.splitlines() if "name: web," not in x) + "\n"
+
+    def use(i, name, text):
+        pair.gws[i].cli(["apply", pair.world.write(f"{name}{i}.yaml", text.format(others=OTHERS[i], other_rules=OTHER_RULES[i]))])
+
+    use(1, "keep", keep)
+    for family, port, ns in ((socket.AF_INET, 80, pair.inside), (socket.AF_INET, 9000, pair.outside)):
+        talk.tcp_server(ns, family, port, serve_words)
+    with talk.tcp_connect(pair.outside, VIP, 8080) as to, talk.tcp_connect(pair.inside, OUTSIDE, 9000) as out:
+        for s in (to, out):
+            say(s, b"one.")
+        use(1, "gone", gone)
+        use(2, "gone", gone)
+        assert pair.move(str(tmp_path / "f")).returncode == 0
+        for n in range(12):  # several passes over the flows
+            for s in (to, out):
+                say(s, b"%4d" % n)
+            time.sleep(0.1)
+        use(2, "without", gone.replace("203.0.113.4/31", "203.0.113.6"))
+        pair.gws[2].cli("flow flush all")
+        refused = pair.gws[2].cli(["flow", "restore", str(tmp_path / "f")], check=False)
+        assert "nobody here has 203.0.113." in refused.stdout
+
+
 def test_resets_before_and_after_the_move(pair, tmp_path):
     """A connection that was reset is so at the other gateway, too; one that goes on there can be reset by its own ends alone."""
     def abort(s):

@@ -131,7 +131,7 @@ static void table_make(struct flowtab *t, int family, uint32_t pairs)
 {
 	uint32_t buckets = flowtab_buckets(2 * pairs);
 
-	*t = (struct flowtab){.family = family, .head = &head, .n = buckets * FLOW_SLOTS};
+	*t = (struct flowtab){.family = family, .head = &head, .n = buckets * BUCKET_SLOTS};
 	t->bucket = calloc(buckets, sizeof(*t->bucket));
 	t->entry = calloc(t->n, family == 4 ? sizeof(struct flow) : sizeof(struct flow6));
 	assert_true(t->bucket && t->entry);

@@ -102,7 +102,7 @@ static void table_make(struct flowtab *t, int family, uint32_t entries)
 
 	t->family = family;
 	t->head = &head;
-	t->n = buckets * FLOW_SLOTS;
+	t->n = buckets * BUCKET_SLOTS;
 	t->bucket = calloc(buckets, sizeof(*t->bucket));
 	t->entry = calloc(t->n, family == 4 ? sizeof(struct flow) : sizeof(struct flow6));
 	assert_true(t->bucket && t->entry);

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <pthread.h>
 #include <sched.h>
+#include "race.h"
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/flowtab.h"
 #include "../../user/flowtab.h"
@@ -30,16 +30,16 @@ static int setup(void **state)
 
 	stub_reset();
 	add_map(&flow_table, sizeof(struct flow_table), 1);
-	add_map(&flow_words4, sizeof(struct flow_bucket), buckets);
-	add_map(&flow_words6, sizeof(struct flow_bucket), buckets);
-	add_map(&flows4, sizeof(struct flow), buckets * FLOW_SLOTS);
-	add_map(&flows6, sizeof(struct flow6), buckets * FLOW_SLOTS);
+	add_map(&flow_words4, sizeof(struct bucket), buckets);
+	add_map(&flow_words6, sizeof(struct bucket), buckets);
+	add_map(&flows4, sizeof(struct flow), buckets * BUCKET_SLOTS);
+	add_map(&flows6, sizeof(struct flow6), buckets * BUCKET_SLOTS);
 	head = flowtab_get(4);
 	head->buckets4 = head->buckets6 = buckets;
 	tab[0] = (struct flowtab){4, head, (void *)stub_find(&flow_words4)->array, stub_find(&flows4)->array,
-				  buckets * FLOW_SLOTS};
+				  buckets * BUCKET_SLOTS};
 	tab[1] = (struct flowtab){6, head, (void *)stub_find(&flow_words6)->array, stub_find(&flows6)->array,
-				  buckets * FLOW_SLOTS};
+				  buckets * BUCKET_SLOTS};
 	return flowtab_seed(head, 77);
 }
 
@@ -66,7 +66,7 @@ static unsigned live(const struct flowtab *t)
 static int put4(uint32_t i)
 {
 	struct flow_key4 key = make4(i);
-	struct flow f = {.epoch = i, .packets = ~(uint64_t)i};
+	struct flow f = {.epoch = i, .packets = ~(uint64_t)i, .created_ns = stub_now_ns};
 	int r = flowtab_insert4(&key, &f);
 
 	if (r > 0)
@@ -138,6 +138,41 @@ static void fills_before_it_refuses(void **state)
 	}
 }
 
+#define LARGE 65536
+#define SEEDS 200
+
+/* The same of a large table, where the fullest of many buckets decides: none refuses below the size that was
+ * promised. */
+static void large_ones_fill_before_they_refuse(void **state)
+{
+	uint32_t buckets = flowtab_buckets(LARGE), whole = 0;
+
+	stub_reset();
+	add_map(&flow_table, sizeof(struct flow_table), 1);
+	add_map(&flow_words4, sizeof(struct bucket), buckets);
+	add_map(&flows4, sizeof(struct flow), buckets * BUCKET_SLOTS);
+	for (uint32_t seed = 1; seed <= SEEDS; seed++) {
+		uint32_t n = 0;
+
+		memset(stub_find(&flow_words4)->array, 0, buckets * sizeof(struct bucket));
+		memset(stub_find(&flows4)->array, 0, (size_t)buckets * BUCKET_SLOTS * sizeof(struct flow));
+		flowtab_get(4)->buckets4 = buckets;
+		flowtab_seed(flowtab_get(4), seed);
+		while (n < LARGE) {
+			struct flow_key4 key = make4(n);
+			struct flow f = {.created_ns = stub_now_ns};
+
+			if (flowtab_insert4(&key, &f) < 0)
+				break;
+			n++;
+		}
+		assert_in_range(n, LARGE * 9 / 10, LARGE);
+		whole += n == LARGE;
+	}
+	print_message("%u of %u seeds fill a table of %u to its size\n", whole, SEEDS, LARGE);
+	assert_int_equal(whole, SEEDS);
+}
+
 static bool stands_first(const struct flow_key4 *key, uint32_t at)
 {
 	const __u64 *raw = (const __u64 *)key;
@@ -185,12 +220,17 @@ static void recent_counts_are_read(void **state)
 /* Whoever was killed with a lock in his hands refuses nobody any more. */
 static void locks_of_the_dead_are_free(void **state)
 {
-	for (uint32_t b = 0; b < tab[0].n / FLOW_SLOTS; b++)
-		tab[0].bucket[b].lock = b % 32 == 3;
-	assert_int_equal(flowtab_free_locks(&tab[0]), (tab[0].n / FLOW_SLOTS + 28) / 32);
-	for (uint32_t b = 0; b < tab[0].n / FLOW_SLOTS; b++)
-		assert_int_equal(tab[0].bucket[b].lock, 0);
+	uint32_t was = 7 * BUCKET_STEP | BUCKET_SPILLED;
+
+	for (uint32_t b = 0; b < tab[0].n / BUCKET_SLOTS; b++)
+		tab[0].bucket[b].lock = was | (b % 32 == 3 ? BUCKET_HELD : 0);
+	assert_int_equal(flowtab_free_locks(&tab[0]), (tab[0].n / BUCKET_SLOTS + 28) / 32);
+	for (uint32_t b = 0; b < tab[0].n / BUCKET_SLOTS; b++)
+		assert_int_equal(tab[0].bucket[b].lock, was);
 	assert_int_equal(flowtab_free_locks(&tab[0]), 0);
+	*(uint32_t *)&tab[0].bucket[1].word[4] = WORD_BUSY; /* and with a slot */
+	assert_int_equal(flowtab_free_locks(&tab[0]), 1);
+	assert_int_equal(tab[0].bucket[1].word[4], WORD_EMPTY);
 }
 
 /* A slot that ended is nobody's for the grace period, and then the next one's; a key comes back at once, elsewhere. */
@@ -200,10 +240,10 @@ static void ended_slots_wait(void **state)
 	uint32_t n = 0, at, word;
 
 	tab[0].head->buckets4 = 1;
-	tab[0].n = FLOW_SLOTS;
+	tab[0].n = BUCKET_SLOTS;
 	while (put4(n) == 0)
 		n++;
-	assert_int_equal(n, FLOW_SLOTS);
+	assert_int_equal(n, BUCKET_SLOTS);
 	at = flowtab_find(&tab[0], &key, &word);
 	end4(5);
 	assert_false(flowtab_end(&tab[0], at, word, stub_now_ns));
@@ -234,69 +274,42 @@ static void a_clock_ahead_ends_nothing_early(void **state)
 	uint32_t word, at;
 
 	tab[0].head->buckets4 = 1;
-	tab[0].n = FLOW_SLOTS;
-	for (uint32_t i = 0; i < FLOW_SLOTS; i++)
+	tab[0].n = BUCKET_SLOTS;
+	for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
 		assert_int_equal(put4(i), 0);
 	at = flowtab_find(&tab[0], &key, &word);
-	assert_true(flowtab_end(&tab[0], at, word, stub_now_ns + (1ull << FLOW_DEAD_SHIFT)));
+	assert_true(flowtab_end(&tab[0], at, word, stub_now_ns + (1ull << WORD_DEAD_SHIFT)));
 	assert_int_equal(put4(100), -E2BIG);
 }
 
 /* ---- many at once */
 
-#define THREADS 4
-
-static unsigned inserted[THREADS], wrong;
-static pthread_barrier_t barrier;
-
-/* All threads insert the same keys; each key may succeed once. */
-static void *insert_same(void *arg)
+static int race_put(uint32_t i, bool first)
 {
-	unsigned *mine = arg;
+	return put4(i);
+}
 
-	pthread_barrier_wait(&barrier);
-	for (uint32_t i = 0; i < ENTRIES * 8 / 10; i++) {
-		struct flow_key4 key = make4(i);
-		uint32_t at;
-		int err = put4(i);
+static bool is_there(uint32_t i)
+{
+	struct flow_key4 key = make4(i);
+	uint32_t at = flowtab_find4(&key);
 
-		*mine += !err;
-		at = flowtab_find4(&key);
-		/* -EBUSY: the one who holds the lock was stopped by the scheduler. */
-		if ((err && err != -EEXIST && err != -EBUSY) || (err != -EBUSY && (!at || flowtab_at(4, at - 1)->epoch != i)))
-			__atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
-	}
-	return NULL;
+	return at && flowtab_at(4, at - 1)->epoch == i;
 }
 
 static void the_same_key_never_twice(void **state)
 {
 	for (int round = 0; round < 20; round++) {
-		pthread_t t[THREADS];
-		unsigned sum = 0;
-
 		setup(NULL);
-		wrong = 0;
-		pthread_barrier_init(&barrier, NULL, THREADS);
-		for (int i = 0; i < THREADS; i++) {
-			inserted[i] = 0;
-			assert_int_equal(pthread_create(&t[i], NULL, insert_same, &inserted[i]), 0);
-		}
-		for (int i = 0; i < THREADS; i++) {
-			pthread_join(t[i], NULL);
-			sum += inserted[i];
-		}
-		pthread_barrier_destroy(&barrier);
-		assert_int_equal(wrong, 0);
-		assert_int_equal(live(&tab[0]), sum);
-		assert_int_equal(sum, ENTRIES * 8 / 10);
-		for (uint32_t b = 0; b < tab[0].n / FLOW_SLOTS; b++)
-			assert_int_equal(tab[0].bucket[b].lock, 0);
+		assert_int_equal(race(race_put, is_there, ENTRIES * 8 / 10), ENTRIES * 8 / 10);
+		assert_int_equal(live(&tab[0]), ENTRIES * 8 / 10);
+		for (uint32_t b = 0; b < tab[0].n / BUCKET_SLOTS; b++)
+			assert_int_equal(tab[0].bucket[b].lock & BUCKET_HELD, 0);
 	}
 }
 
 static bool stop;
-static unsigned reads;
+static unsigned reads, wrong;
 
 /* Reads one key over and over: whatever it finds is that key's. */
 static void *read_one(void *arg)
@@ -330,7 +343,7 @@ static void readers_see_their_own(void **state)
 	unsigned made = 0;
 
 	tab[0].head->buckets4 = 1;
-	tab[0].n = FLOW_SLOTS;
+	tab[0].n = BUCKET_SLOTS;
 	wrong = 0;
 	stop = false;
 	assert_int_equal(pthread_create(&t, NULL, read_one, NULL), 0);
@@ -353,9 +366,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same),		TEST(fills_before_it_refuses),	  TEST(most_stand_in_two_slots),
-		TEST(recent_counts_are_read),		TEST(locks_of_the_dead_are_free), TEST(ended_slots_wait),
-		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice),	  TEST(readers_see_their_own),
+		TEST(both_sides_find_the_same), TEST(fills_before_it_refuses),		TEST(large_ones_fill_before_they_refuse),
+		TEST(most_stand_in_two_slots),	TEST(recent_counts_are_read),		TEST(locks_of_the_dead_are_free),
+		TEST(ended_slots_wait),		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice),
+		TEST(readers_see_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,8 +29,8 @@ static unsigned live(void)
 	unsigned n = 0;
 
 	for (__u32 b = 0; b < 16; b++)
-		for (__u32 i = 0; i < FLOW_SLOTS; i++)
-			n += (flowtab_bucket(4, b)->word[i] & FLOW_WORD_STATE) == FLOW_WORD_LIVE;
+		for (__u32 i = 0; i < BUCKET_SLOTS; i++)
+			n += (flowtab_bucket(4, b)->word[i] & WORD_STATE) == WORD_LIVE;
 	return n;
 }
 
@@ -289,6 +289,85 @@ static void rfc5382_hairpin(void **state)
 	leaves_as(&back, GW, 80, HOST2, 4000);
 }
 
+/* The first half of what flow_new() does, on another CPU. */
+static void reply_entry_of(struct pkt *p)
+{
+	struct flow f = {0};
+	struct tuple reply;
+
+	pkt_now(p);
+	flow_swap(&p->to, &reply);
+	flow_fill_reply(&f, p, 0);
+	assert_true(flow_insert(4, &reply, p->l4_proto, 0, &f) > 0);
+}
+
+/* And the second. */
+static enum verdict forward_entry_of(struct pkt *p)
+{
+	struct flow f = {0};
+	struct tuple reply;
+
+	flow_swap(&p->to, &reply);
+	flow_fill_forward(&f, p, 0, V_FORWARD);
+	assert_int_equal(flow_insert(4, &p->t, p->l4_proto, 0, &f), -EEXIST);
+	return flow_lost(p, &f, &reply, 0, flow_find(4, false, &reply, p->l4_proto, 0), V_FORWARD);
+}
+
+static void to_pool(struct pkt *p)
+{
+	p->epoch = 1;
+	p->in_iface = LAN;
+	assert_int_equal(flow_lookup(p), V_NEXT);
+	assert_int_equal(nat_dnat(p), V_NEXT);
+	p->out_iface = LAN;
+	assert_int_equal(nat_snat(p), V_NEXT);
+	reply_entry_of(p);
+}
+
+/* Two hosts inside whose first packets to each other's outside address meet: each CPU has its reply entry in when it comes to
+ * the forward one. One connection comes of it, whichever CPU goes on first, that either host may have begun. */
+static void rfc4787_hairpins_that_cross(void **state)
+{
+	for (unsigned first = 0; first < 2; first++) {
+		struct dnat_key mark = {.proto = DNAT_PROTO_MARK};
+		struct dnat_rule pool = {.pool_addr = 20 + 1};
+		struct pkt p[2] = {packet(IPPROTO_UDP, HOST, 5000, PUB, 6000), packet(IPPROTO_UDP, HOST2, 6000, PUB, 5000)}, out;
+		struct flow *f[2];
+
+		setup(NULL);
+		add_rule(0, 0x0a000000, 96 + 8, SNAT_POOL, POOL, WAN);
+		addr_from4(&mark.daddr, A(PUB));
+		bpf_map_update_elem(&dnat_rules, &mark, &pool, BPF_ANY);
+		out = packet(IPPROTO_UDP, HOST, 5000, REMOTE, 53);
+		assert_int_equal(run(&out, LAN, WAN), V_FORWARD);
+		out = packet(IPPROTO_UDP, HOST2, 6000, REMOTE, 53);
+		assert_int_equal(run(&out, LAN, WAN), V_FORWARD);
+		to_pool(&p[0]);
+		to_pool(&p[1]);
+		assert_int_equal(forward_entry_of(&p[first]), V_FORWARD);
+		assert_int_equal(forward_entry_of(&p[!first]), V_FORWARD);
+		leaves_as(&p[0], PUB, 5000, HOST2, 6000);
+		leaves_as(&p[1], PUB, 6000, HOST, 5000);
+		assert_int_equal(live(), 4 + 2);
+		f[0] = flow_get(4, &p[0].t, IPPROTO_UDP, 0);
+		f[1] = flow_get(4, &p[1].t, IPPROTO_UDP, 0);
+		assert_int_equal(!(f[0]->flags & FLOW_F_REPLY) + !(f[1]->flags & FLOW_F_REPLY), 1);
+		assert_int_equal(!!p[0].flow_new + !!p[1].flow_new, 1);
+		for (int i = 0; i < 2; i++) {
+			bool forward = !(f[i]->flags & FLOW_F_REPLY);
+
+			assert_int_equal(f[i]->pool, forward ? POOL : 0);
+			assert_int_equal(f[i]->dest_addr, forward ? 20 + 1 : 0);
+			assert_int_equal(f[i]->packets, forward);
+			if (forward)
+				assert_ptr_equal(flowtab_at(4, p[i].flow_new - 1), f[!i]);
+			p[i] = packet(IPPROTO_UDP, i ? HOST2 : HOST, i ? 6000 : 5000, PUB, i ? 5000 : 6000);
+			assert_int_equal(run(&p[i], LAN, LAN), V_FORWARD);
+		}
+		assert_int_equal(live(), 4 + 2);
+	}
+}
+
 static void what_may_open_a_flow(void **state)
 {
 	static const struct {
@@ -450,15 +529,15 @@ static void full_table_leaves_nothing_behind(void **state)
 
 	add_rule(0, 0, 0, SNAT_POOL, POOL, 0);
 	flowtab_get(4)->buckets4 = 1;
-	for (unsigned i = 1; i < FLOW_SLOTS; i++) /* the reply fits, the forward entry does not */
+	for (unsigned i = 1; i < BUCKET_SLOTS; i++) /* the reply fits, the forward entry does not */
 		assert_true(flowtab_insert4(&(struct flow_key4){.saddr = i}, &(struct flow){0}) > 0);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
 	assert_int_equal(p.drop, DROP_FLOW_FULL);
-	assert_int_equal(live(), FLOW_SLOTS - 1);
+	assert_int_equal(live(), BUCKET_SLOTS - 1);
 	flowtab_get(4)->buckets4 = 16;
 	nattab_head(false)->nat_buckets = 1;
-	for (unsigned i = 0; i < NAT_SLOTS; i++)
-		nattab_bucket(false, 0)->word[i] = FLOW_WORD_BUSY;
+	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+		nattab_bucket(false, 0)->word[i] = WORD_BUSY;
 	p = packet(IPPROTO_UDP, HOST2, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, WAN), V_DROP);
 	assert_int_equal(p.drop, DROP_NAT_FULL);
@@ -529,6 +608,7 @@ int main(void)
 		TEST(first_match_and_exemption),
 		TEST(dnat_both_ways),
 		TEST(rfc5382_hairpin),
+		TEST(rfc4787_hairpins_that_cross),
 		TEST(what_may_open_a_flow),
 		TEST(without_ports),
 		TEST(rfc5508_errors),

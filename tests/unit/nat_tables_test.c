@@ -28,23 +28,23 @@ static struct table tables[] = {
 	{"pools", 4, sizeof(struct pool), POOL_MAX, 0, NULL, true, 0},
 	{"pool_members", 4, 8, 2 * POOL_MEMBER_MAX, 0, NULL, true, 0},
 	{"pool_addrs", 4, sizeof(struct pool_addr), POOL_ADDR_MAX, 0, NULL, true, 0},
-	{"pool_ports", 4, sizeof(struct pool_ports), POOL_ADDR_MAX *POOL_CLASSES, 0, NULL, true, 0},
+	{"pool_ports", 4, sizeof(struct pool_ports), POOL_PORTS_MAX, 0, NULL, true, 0},
 	{"snat_rules", 4, sizeof(struct snat_rule), 2 * SNAT_RULE_MAX, 0, NULL, true, 0},
 	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
 	{"nat_filter", 4, sizeof(struct nat_filter), 1, 0, NULL, true, 0},
 	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
-	{"nat_words", 4, sizeof(struct nat_bucket), BUCKETS, 0, NULL, true, 0},
-	{"nat_mappings", 4, sizeof(struct nat_mapping), BUCKETS *NAT_SLOTS, 0, NULL, true, 0},
+	{"nat_words", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
+	{"nat_mappings", 4, sizeof(struct nat_mapping), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
 	{"nat_ways", 4, sizeof(struct nat_line), BUCKETS, 0, NULL, true, 0},
 	{"nat_peers", sizeof(struct nat_peer_key), sizeof(struct nat_peer), 100, 0, NULL, false, 0},
 	{"nat_statics", sizeof(struct nat_static_key), sizeof(struct nat_static), 100, 0, NULL, false, 0},
 	{"nat_used", sizeof(struct nat_host_key), sizeof(struct nat_used), 100, 0, NULL, false, 0},
 	{"nat_counted", sizeof(struct nat_host_key), sizeof(struct nat_counted), 100, 0, NULL, false, 0},
 	{"flow_table", 4, sizeof(struct flow_table), 1, 0, NULL, true, 0},
-	{"flow_words4", 4, sizeof(struct flow_bucket), BUCKETS, 0, NULL, true, 0},
-	{"flow_words6", 4, sizeof(struct flow_bucket), BUCKETS, 0, NULL, true, 0},
-	{"flows4", 4, sizeof(struct flow), BUCKETS *FLOW_SLOTS, 0, NULL, true, 0},
-	{"flows6", 4, sizeof(struct flow6), BUCKETS *FLOW_SLOTS, 0, NULL, true, 0},
+	{"flow_words4", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
+	{"flow_words6", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
+	{"flows4", 4, sizeof(struct flow), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
+	{"flows6", 4, sizeof(struct flow6), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
 };
 
 struct table *table_get(struct datapath *dp, const char *map)
@@ -511,7 +511,7 @@ static size_t n_of(const char *table)
 	}
 	if (!strcmp(table, "nat_mappings")) {
 		for (uint32_t i = 0; i < sw.nat->tab.n; i++)
-			live += flowtab_is_live(sw.nat->tab.bucket[i / NAT_SLOTS].word[i % NAT_SLOTS]);
+			live += flowtab_is_live(sw.nat->tab.bucket[i / BUCKET_SLOTS].word[i % BUCKET_SLOTS]);
 		return live;
 	}
 	return table_get(NULL, table)->n;
@@ -565,6 +565,20 @@ static void half_pairs_end(void **state)
 	assert_int_equal(n_of("flows4"), 0);
 }
 
+static struct flow *forward_entry(void)
+{
+	return flowtab_entry(&sw.flows->tab[0], flowtab_find(&sw.flows->tab[0], &forward_key, NULL));
+}
+
+/* Neither keeps the other alive. */
+static void two_replies_are_no_pair(void **state)
+{
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	forward_entry()->flags |= FLOW_F_REPLY;
+	pass();
+	assert_int_equal(n_of("flows4"), 0);
+}
+
 static void crashes_heal(void **state)
 {
 	/* A port without a flow, and a flow without its port. */
@@ -588,6 +602,44 @@ static void fresh_mappings_stay(void **state)
 	pass();
 	assert_int_equal(n_of("nat_mappings"), 1);
 	assert_true(port_is_held(1));
+}
+
+/* As the data plane does when somebody gives way. */
+static void give_back(uint32_t i, unsigned port)
+{
+	__atomic_fetch_or(&sw.nat->ports[POOL_TRACE(i)].used[port / 64], 1ull << port % 64, __ATOMIC_SEQ_CST);
+	nat_port_free(&sw.nat->ports[i], port);
+}
+
+/* Held when the pass began, given back, and taken by another source whose mapping was made behind the cursor. */
+static void a_port_that_changed_hands_stays(void **state)
+{
+	struct nat_mapping m = {.port = htons(5000)};
+	uint32_t at = 0, i;
+
+	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
+	i = slot * POOL_CLASSES + 1;
+	m.inside = (struct nat_mapping_key){
+		.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
+	m.pool_addr = slot;
+	m.used_ns = flow_now_ns();
+	nat_sweep_begin(sw.nat, flow_now_ns());
+	drop_entry(&forward_key);
+	drop_entry(&reply_key);
+	drop_mapping(&m.inside);
+	give_back(i, 5000);
+	while (nat_sweep_mappings(sw.nat, &at, 16))
+		;
+	m.inside.port = htons(6000);
+	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
+	sw.nat->ports[i].used[5000 / 64] |= 1ull << 5000 % 64;
+	nat_sweep_end(sw.nat);
+	assert_true(port_is_held(1));
+	pass();
+	assert_true(port_is_held(1));
+	drop_mapping(&m.inside);
+	pass();
+	assert_false(port_is_held(1));
 }
 
 static void flows_of_a_gone_rule_end(void **state)
@@ -678,11 +730,6 @@ static void masquerade_follows_the_interface(void **state)
 	assert_int_not_equal(sw.nat->members[p->first4].pool_addr, old);
 	assert_int_equal(sw.nat->addrs[sw.nat->members[p->first4].pool_addr].addr.a32[3], wan4);
 	assert_false(nat_pool_has(sw.nat, id, old));
-}
-
-static struct flow *forward_entry(void)
-{
-	return flowtab_entry(&sw.flows->tab[0], flowtab_find(&sw.flows->tab[0], &forward_key, NULL));
 }
 
 static json_t *whole(struct http_stream *s)
@@ -841,7 +888,9 @@ int main(void)
 		TEST(rfc5382_established_outlives_opening),
 		TEST(half_pairs_end),
 		TEST(crashes_heal),
+		TEST(two_replies_are_no_pair),
 		TEST(fresh_mappings_stay),
+		TEST(a_port_that_changed_hands_stays),
 		TEST(flows_of_a_gone_rule_end),
 		TEST(flows_on_a_gone_address_end),
 		TEST(flows_of_a_gone_vrf_end),

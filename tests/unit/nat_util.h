@@ -40,18 +40,18 @@ static void nat_maps(void)
 	stub_map(pool_ports);
 	stub_map(snat_rules);
 	stub_map(dnat_rules);
-	nat_array(&nat_words, sizeof(struct nat_bucket), NAT_BUCKETS);
-	nat_array(&nat_mappings, sizeof(struct nat_mapping), NAT_BUCKETS * NAT_SLOTS);
+	nat_array(&nat_words, sizeof(struct bucket), NAT_BUCKETS);
+	nat_array(&nat_mappings, sizeof(struct nat_mapping), NAT_BUCKETS * BUCKET_SLOTS);
 	nat_array(&nat_ways, sizeof(struct nat_line), NAT_BUCKETS);
 	stub_map(nat_peers);
 	stub_map(nat_used);
 	stub_map(nat_counted);
 	stub_map(nat_statics);
 	stub_map(flow_table);
-	nat_array(&flow_words4, sizeof(struct flow_bucket), FLOW_BUCKETS);
-	nat_array(&flow_words6, sizeof(struct flow_bucket), FLOW_BUCKETS);
-	nat_array(&flows4, sizeof(struct flow), FLOW_BUCKETS * FLOW_SLOTS);
-	nat_array(&flows6, sizeof(struct flow6), FLOW_BUCKETS * FLOW_SLOTS);
+	nat_array(&flow_words4, sizeof(struct bucket), FLOW_BUCKETS);
+	nat_array(&flow_words6, sizeof(struct bucket), FLOW_BUCKETS);
+	nat_array(&flows4, sizeof(struct flow), FLOW_BUCKETS * BUCKET_SLOTS);
+	nat_array(&flows6, sizeof(struct flow6), FLOW_BUCKETS * BUCKET_SLOTS);
 	stub_map(scratch);
 	stub_map(half_open);
 	stub_map(half_turn);
@@ -75,7 +75,7 @@ static unsigned mappings(void)
 {
 	unsigned n = 0;
 
-	for (__u32 i = 0; i < NAT_BUCKETS * NAT_SLOTS; i++)
+	for (__u32 i = 0; i < NAT_BUCKETS * BUCKET_SLOTS; i++)
 		n += nattab_is_live(false, i);
 	return n;
 }

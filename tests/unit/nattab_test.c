@@ -6,11 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <pthread.h>
+#include "race.h"
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include "../../bpf/nattab.h"
 #include "../../user/flowtab.h"
 #include "../../user/nattab.h"
+#include "../../user/spill.h"
 
 const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace, cfg_resize;
 
@@ -33,8 +34,8 @@ static int setup(void **state)
 	stub_map(stats);
 	stub_map(ifaces);
 	add_map(&flow_table, sizeof(struct flow_table), 1);
-	add_map(&nat_words, sizeof(struct nat_bucket), buckets);
-	add_map(&nat_mappings, sizeof(struct nat_mapping), buckets * NAT_SLOTS);
+	add_map(&nat_words, sizeof(struct bucket), buckets);
+	add_map(&nat_mappings, sizeof(struct nat_mapping), buckets * BUCKET_SLOTS);
 	add_map(&nat_ways, sizeof(struct nat_line), lines);
 	head = nattab_head(false);
 	head->nat_buckets = buckets;
@@ -43,7 +44,7 @@ static int setup(void **state)
 			      .bucket = (void *)stub_find(&nat_words)->array,
 			      .entry = (void *)stub_find(&nat_mappings)->array,
 			      .line = (void *)stub_find(&nat_ways)->array,
-			      .n = buckets * NAT_SLOTS,
+			      .n = buckets * BUCKET_SLOTS,
 			      .n_lines = lines};
 	return flowtab_seed(head, 77);
 }
@@ -77,7 +78,7 @@ static int put(uint32_t i)
 	struct nat_mapping_key key = make(i);
 	struct nat_mapping m = whole(i);
 	struct pkt p = {.now_ns = stub_now_ns, .l4_proto = key.proto, .pool_addr = m.pool_addr, .to = {.sport = m.port}};
-	struct nattab_place at;
+	struct bucket_place at;
 
 	return nattab_find(&key, &at) ? -EEXIST : nattab_insert(&p, &key, &at);
 }
@@ -92,7 +93,7 @@ static int put_by_sluiced(uint32_t i)
 static uint32_t at_of(uint32_t i)
 {
 	struct nat_mapping_key key = make(i);
-	struct nattab_place at;
+	struct bucket_place at;
 
 	return nattab_find(&key, &at);
 }
@@ -176,13 +177,104 @@ static void end_by_sluiced(uint32_t i)
 /* What else the lock's word says stays: how many were inserted, and whether some stand in the second bucket. */
 static void a_lock_of_the_dead_is_free(void **state)
 {
-	uint32_t *lock = &tab.bucket[1].lock, was = 5 * NAT_LOCK_STEP | NAT_LOCK_SPILLED;
+	uint32_t *lock = &tab.bucket[1].lock, was = 5 * BUCKET_STEP | BUCKET_SPILLED;
 
-	*lock = was | NAT_LOCK_HELD;
+	*lock = was | BUCKET_HELD;
 	assert_int_equal(nattab_free_locks(&tab), 1);
 	assert_int_equal(*lock, was);
 	assert_int_equal(nattab_free_locks(&tab), 0);
 	assert_int_equal(*lock, was);
+}
+
+/* A sluiced that was killed while it inserted leaves a slot that nobody has, and a way to it. */
+static void a_slot_of_the_dead_is_free(void **state)
+{
+	uint32_t at;
+
+	assert_int_equal(put_by_sluiced(1), 0);
+	assert_int_equal(put(2), 0);
+	at = at_of(1) - 1;
+	tab.bucket[at / BUCKET_SLOTS].word[at % BUCKET_SLOTS] = WORD_BUSY;
+	assert_int_equal(nattab_free_locks(&tab), 1);
+	assert_int_equal(tab.bucket[at / BUCKET_SLOTS].word[at % BUCKET_SLOTS], WORD_EMPTY);
+	assert_int_equal(ways(), 1);
+	assert_int_equal(nattab_find_way(way_of(2)), at_of(2));
+}
+
+static int nothing(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
+{
+	return 0;
+}
+
+/* The sweep's walk, of which `until` slots are gone over. */
+static void walk(struct spill *s, uint32_t *at, uint32_t until)
+{
+	while (*at < until && nattab_sweep_some(&tab, s, at, until - *at < 7 ? until - *at : 7, nothing, NULL))
+		;
+}
+
+static unsigned spilled(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t b = 0; b < tab.n / BUCKET_SLOTS; b++)
+		n += (tab.bucket[b].lock & BUCKET_SPILLED) != 0;
+	return n;
+}
+
+/* A bucket says that a key stands elsewhere as long as one does; it is always found. */
+static void spilled_is_taken_back(void **state)
+{
+	struct spill s = {0};
+	uint32_t n = 0, at = 0, home[MAPPINGS];
+	bool away[MAPPINGS] = {false};
+	struct bucket_place place;
+	unsigned were, still = 0;
+
+	while (n < MAPPINGS && put(n) == 0)
+		n++;
+	were = spilled();
+	assert_in_range(were, 10, tab.n / BUCKET_SLOTS);
+	for (int i = 0; i < 3; i++)
+		walk(&s, &at, tab.n);
+	for (uint32_t i = 0; i < n; i++) {
+		struct nat_mapping_key key = make(i);
+
+		assert_int_not_equal(nattab_find(&key, &place), 0);
+		home[i] = place.first;
+		away[i] = (at_of(i) - 1) / BUCKET_SLOTS != place.first;
+	}
+	/* Of those that have gone, one comes back behind the cursor. */
+	for (uint32_t i = 0; i < n; i++)
+		if (away[i] && i % 2)
+			end_by_sluiced(i);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n / 2);
+	stub_now_ns += 3 * SECOND;
+	for (uint32_t i = 1; i < n; i += 2)
+		if (away[i] && home[i] >= tab.n / BUCKET_SLOTS / 2)
+			assert_int_equal(put(i), 0);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n);
+	for (uint32_t i = 0; i < n; i++)
+		assert_true(at_of(i) || (i % 2 && away[i] && home[i] < tab.n / BUCKET_SLOTS / 2));
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t in = at_of(i) ? (at_of(i) - 1) / BUCKET_SLOTS : home[i];
+
+		still += at_of(i) && in != home[i];
+		assert_true(in == home[i] || tab.bucket[home[i]].lock & BUCKET_SPILLED);
+	}
+	assert_in_range(still, 1, n);
+	assert_in_range(spilled(), 1, were - 1);
+	/* And with nothing anywhere nobody says so. */
+	for (uint32_t i = 0; i < n; i++)
+		if (at_of(i))
+			end_by_sluiced(i);
+	walk(&s, &at, tab.n);
+	walk(&s, &at, tab.n);
+	assert_int_equal(spilled(), 0);
+	spill_free(&s);
 }
 
 /* Neither its source nor its port leads there any more; its slot is nobody's for the grace period. */
@@ -191,10 +283,10 @@ static void ended_slots_wait(void **state)
 	uint32_t n = 0, at;
 
 	nattab_head(false)->nat_buckets = 1;
-	tab.n = NAT_SLOTS;
+	tab.n = BUCKET_SLOTS;
 	while (put(n) == 0)
 		n++;
-	assert_int_equal(n, NAT_SLOTS);
+	assert_int_equal(n, BUCKET_SLOTS);
 	at = at_of(5);
 	end_by_sluiced(5);
 	nattab_kill(at_of(6) - 1, false);
@@ -202,7 +294,7 @@ static void ended_slots_wait(void **state)
 		assert_int_equal(at_of(i), 0);
 		assert_int_equal(nattab_find_way(way_of(i)), 0);
 	}
-	assert_int_equal(ways(), NAT_SLOTS - 2);
+	assert_int_equal(ways(), BUCKET_SLOTS - 2);
 	assert_int_equal(nattab_at(false, at - 1)->inside.port, make(5).port); /* for who had found it */
 	assert_int_equal(put(n), -E2BIG);
 	stub_now_ns += SECOND * 9 / 10;
@@ -237,68 +329,41 @@ static void a_look_that_is_out_of_date(void **state)
 	struct nat_mapping_key key = make(1);
 	struct nat_mapping m = whole(1);
 	struct pkt p = {.now_ns = stub_now_ns, .l4_proto = key.proto, .pool_addr = m.pool_addr, .to = {.sport = m.port}};
-	struct nattab_place at;
+	struct bucket_place at;
 
 	nattab_head(false)->nat_buckets = 1;
-	tab.n = NAT_SLOTS;
+	tab.n = BUCKET_SLOTS;
 	assert_int_equal(nattab_find(&key, &at), 0);
 	assert_int_equal(put(2), 0);
 	assert_int_equal(nattab_insert(&p, &key, &at), 0);
 	assert_int_equal(nattab_insert(&p, &key, &at), -EEXIST);
 	assert_int_equal(live(), 2);
-	assert_int_equal(tab.bucket[0].lock & NAT_LOCK_HELD, 0);
-	tab.bucket[0].lock |= NAT_LOCK_HELD; /* by a CPU that stands still */
+	assert_int_equal(tab.bucket[0].lock & BUCKET_HELD, 0);
+	tab.bucket[0].lock |= BUCKET_HELD; /* by a CPU that stands still */
 	assert_int_equal(put(3), -EBUSY);
 }
 
 /* ---- many at once */
 
-#define THREADS 4
-
-static unsigned inserted[THREADS], wrong;
-static pthread_barrier_t barrier;
-
-/* All threads make the same mappings, one of them as sluiced; each may succeed once. */
-static void *insert_same(void *arg)
+static int race_put(uint32_t i, bool first)
 {
-	unsigned *mine = arg;
+	return first ? put_by_sluiced(i) : put(i);
+}
 
-	pthread_barrier_wait(&barrier);
-	for (uint32_t i = 0; i < MAPPINGS * 8 / 10; i++) {
-		int err = mine == inserted ? put_by_sluiced(i) : put(i);
-
-		*mine += !err;
-		/* -EBUSY: the one who holds the lock was stopped by the scheduler. */
-		if ((err && err != -EEXIST && err != -EBUSY) || (err != -EBUSY && nattab_find_way(way_of(i)) != at_of(i)))
-			__atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
-	}
-	return NULL;
+static bool leads_there(uint32_t i)
+{
+	return at_of(i) && nattab_find_way(way_of(i)) == at_of(i);
 }
 
 static void the_same_source_never_twice(void **state)
 {
 	for (int round = 0; round < 20; round++) {
-		pthread_t t[THREADS];
-		unsigned sum = 0;
-
 		setup(NULL);
-		wrong = 0;
-		pthread_barrier_init(&barrier, NULL, THREADS);
-		for (int i = 0; i < THREADS; i++) {
-			inserted[i] = 0;
-			assert_int_equal(pthread_create(&t[i], NULL, insert_same, &inserted[i]), 0);
-		}
-		for (int i = 0; i < THREADS; i++) {
-			pthread_join(t[i], NULL);
-			sum += inserted[i];
-		}
-		pthread_barrier_destroy(&barrier);
-		assert_int_equal(wrong, 0);
-		assert_int_equal(live(), sum);
-		assert_int_equal(ways(), sum);
-		assert_int_equal(sum, MAPPINGS * 8 / 10);
-		for (uint32_t b = 0; b < tab.n / NAT_SLOTS; b++)
-			assert_int_equal(tab.bucket[b].lock & NAT_LOCK_HELD, 0);
+		assert_int_equal(race(race_put, leads_there, MAPPINGS * 8 / 10), MAPPINGS * 8 / 10);
+		assert_int_equal(live(), MAPPINGS * 8 / 10);
+		assert_int_equal(ways(), MAPPINGS * 8 / 10);
+		for (uint32_t b = 0; b < tab.n / BUCKET_SLOTS; b++)
+			assert_int_equal(tab.bucket[b].lock & BUCKET_HELD, 0);
 	}
 }
 
@@ -306,10 +371,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same),	   TEST(fills_before_it_refuses),
-		TEST(a_lock_of_the_dead_is_free),  TEST(ended_slots_wait),
-		TEST(a_way_leads_to_its_own),	   TEST(a_look_that_is_out_of_date),
-		TEST(the_same_source_never_twice),
+		TEST(both_sides_find_the_same),	  TEST(fills_before_it_refuses),    TEST(a_lock_of_the_dead_is_free),
+		TEST(a_slot_of_the_dead_is_free), TEST(spilled_is_taken_back),	    TEST(ended_slots_wait),
+		TEST(a_way_leads_to_its_own),	  TEST(a_look_that_is_out_of_date), TEST(the_same_source_never_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

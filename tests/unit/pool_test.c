@@ -90,14 +90,11 @@ static void odd_ranges(void **state)
 
 static void released_ones_come_back(void **state)
 {
-	struct pool_ports *b;
-
 	setup_pool(1, 1024, 65535);
 	while (search(0).found)
 		;
-	b = ports_of(POOL_UDP);
 	for (unsigned port = 1024; port <= 65535; port += 997) {
-		pool_port_release(b, port);
+		pool_port_release(7, POOL_UDP, port);
 		assert_int_equal(search(0).port, port);
 		assert_false(search(0).found);
 	}
@@ -135,9 +132,26 @@ static void late_hints_cost_nothing(void **state)
 	for (int i = 0; i < POOL_WORDS / 64; i++)
 		assert_int_equal(b->full[i], ~0ULL);
 	/* The word was full when it was looked at, and then a port of it was released before the hint was set. */
-	pool_port_release(b, 64 * 70 + 3);
+	pool_port_release(7, POOL_UDP, 64 * 70 + 3);
 	pool_word_full(b, 70);
 	assert_int_equal(b->full[1], ~(1ULL << 6));
+}
+
+/* sluiced learns which ports may have had two holders since it wiped the trace, however they are held now. */
+static void what_is_given_back_leaves_a_trace(void **state)
+{
+	__u32 at = POOL_TRACE(7 * POOL_CLASSES + POOL_UDP);
+	struct pool_ports *trace;
+
+	setup_pool(1, 1024, 65535);
+	trace = bpf_map_lookup_elem(&pool_ports, &at);
+	assert_int_equal(search(4097).port, 4097);
+	assert_int_equal(search(4098).port, 4098);
+	assert_int_equal(trace->used[64], 0);
+	pool_port_release(7, POOL_UDP, 4097);
+	assert_int_equal(trace->used[64], 1 << 1);
+	assert_int_equal(search(4097).port, 4097);
+	assert_int_equal(trace->used[64], 1 << 1);
 }
 
 /* CPUs that take and release at once: never the same port twice at a time, and in the end every port is there to be had. */
@@ -148,8 +162,6 @@ static int doubles;
 
 static void *one_cpu(void *arg)
 {
-	struct pool_ports *b = ports_of(POOL_UDP);
-
 	for (int i = 0; i < 20000; i++) {
 		struct pool_search s = search(0);
 
@@ -158,7 +170,7 @@ static void *one_cpu(void *arg)
 		if (__atomic_exchange_n(&owner[s.port], 1, __ATOMIC_SEQ_CST))
 			__atomic_fetch_add(&doubles, 1, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&owner[s.port], 0, __ATOMIC_SEQ_CST);
-		pool_port_release(b, s.port);
+		pool_port_release(7, POOL_UDP, s.port);
 	}
 	return NULL;
 }
@@ -172,7 +184,7 @@ static void cpus_never_share_a_port(void **state)
 	setup_pool(1, 1024, 1024 + CPUS + 1);
 	memset(ports_of(POOL_UDP)->used, 0xff, sizeof(struct pool_ports) - offsetof(struct pool_ports, used));
 	for (unsigned port = 1024; port <= 1024 + CPUS + 1; port++)
-		pool_port_release(ports_of(POOL_UDP), port);
+		pool_port_release(7, POOL_UDP, port);
 	for (int i = 0; i < CPUS; i++)
 		assert_int_equal(pthread_create(&cpu[i], NULL, one_cpu, NULL), 0);
 	for (int i = 0; i < CPUS; i++)
@@ -210,10 +222,15 @@ static void pairing_is_steady_and_spread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_port_once_then_refusal), cmocka_unit_test(odd_ranges),
-		cmocka_unit_test(released_ones_come_back),	cmocka_unit_test(port_is_preserved_if_free),
-		cmocka_unit_test(addresses_in_order),		cmocka_unit_test(late_hints_cost_nothing),
-		cmocka_unit_test(cpus_never_share_a_port),	cmocka_unit_test(classes_are_apart),
+		cmocka_unit_test(every_port_once_then_refusal),
+		cmocka_unit_test(odd_ranges),
+		cmocka_unit_test(released_ones_come_back),
+		cmocka_unit_test(port_is_preserved_if_free),
+		cmocka_unit_test(what_is_given_back_leaves_a_trace),
+		cmocka_unit_test(addresses_in_order),
+		cmocka_unit_test(late_hints_cost_nothing),
+		cmocka_unit_test(cpus_never_share_a_port),
+		cmocka_unit_test(classes_are_apart),
 		cmocka_unit_test(pairing_is_steady_and_spread),
 	};
 
