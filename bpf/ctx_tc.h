@@ -112,6 +112,23 @@ static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const
 	return ctx_store(ctx, off + 8, to, sizeof(*to));
 }
 
+/* One hop: `word` in place of TTL, protocol and checksum of the IPv4 header at `off`, 8 bytes from it. */
+static __always_inline int ctx_hop4(ctx_t *ctx, void *head, __u32 off, __u32 word)
+{
+	return ctx_store(ctx, off + 8, &word, sizeof(word));
+}
+
+/* The same of the IPv6 header at `off`, whose hop limit becomes `hop`, and which has no checksum that makes up for it. */
+static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 proto, __u8 hop)
+{
+	__u8 old[2] = {proto, hop + 1}, new[2] = {proto, hop};
+
+	if (ctx_store(ctx, off + 7, &hop, 1))
+		return -1;
+	ctx_csum_complete(ctx, csum_delta16(*(__be16 *)old, *(__be16 *)new));
+	return 0;
+}
+
 /* Makes the outer tag `tpid`/`tci`; tpid 0: none. `has`: there is one that is the port's. Offsets are void afterwards. */
 static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
 {

@@ -133,6 +133,20 @@ static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const
 	return 0;
 }
 
+/* One hop: `word` in place of TTL, protocol and checksum of the IPv4 header at `head`, 8 bytes from it. */
+static __always_inline int ctx_hop4(ctx_t *ctx, void *head, __u32 off, __u32 word)
+{
+	*(__u32 *)(head + 8) = word;
+	return 0;
+}
+
+/* The same of the IPv6 header `head`, whose hop limit becomes `hop`. */
+static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 proto, __u8 hop)
+{
+	*(__u8 *)(head + 7) = hop;
+	return 0;
+}
+
 static __always_inline int xdp_tag_write(ctx_t *ctx, __be16 tpid, __u16 tci)
 {
 	__be16 *tag = ctx_data(ctx) + 2 * ETH_ALEN;

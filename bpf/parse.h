@@ -491,26 +491,29 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 		return parse_bad(p, DROP_PARSE_IP6_EXT_CHAIN);
 }
 
-/* What the stages of layer 2 read before anybody has written it. */
+/* What the stages of layer 2 read before anybody has written it. Comes before parse(). */
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
 	struct control *c = control_get();
+	__u64 epoch = c ? READ_ONCE(c->epoch) : 0;
 
 	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
+	p->stamp = epoch | (__u64)pkt_moment() << 32;
 	p->now_ns = 0;
-	p->epoch = c ? READ_ONCE(c->epoch) : 0;
 	p->flags = 0;
 	p->tpid = 0;
 	p->tci = 0;
-	p->family = 0;
 	p->tagged = 0;
+	p->family = 0;
 	p->drop = 0;
 	p->reply_type = 0;
 	p->todo = 0;
 	p->vlan = p->vrf = 0;
 	p->in_iface = p->out_iface = p->out_port = p->out_vlan = 0;
 	p->nexthop = 0;
+	p->out_known = p->source_known = 0;
+	p->out_tpid = 0;
 }
 
 /* What the stages of layer 3 read. */
@@ -535,15 +538,13 @@ static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 	struct ethhdr *eth = data;
 	struct vlan_tag *tag = data + sizeof(*eth);
 
-	parse_reset(p, ctx);
 	p->l3_off = sizeof(*eth);
 	if ((void *)(eth + 1) > end)
 		return pkt_drop(p, DROP_PARSE_ETH_SHORT);
-	mac_copy(p->dmac, eth->h_dest);
-	mac_copy(p->smac, eth->h_source);
+	mac_copy_both(p->dmac, *(const __u64 *)data, *(const __u32 *)(data + 8));
 	if (p->dmac[0] & 1)
 		p->flags |= PKT_F_L2_MULTICAST;
-	p->proto = eth->h_proto;
+	p->proto = *(const __u16 *)(data + 12);
 	if (ctx_hidden_tag(ctx, &p->tpid, &p->tci)) {
 		p->flags |= PKT_F_TAG_HW;
 	} else if (parse_is_vlan(p->proto)) {

@@ -27,6 +27,7 @@
 #include "own.h"
 #include "fast.h"
 #include "half.h"
+#include "known.h"
 #include "egress.h"
 #include "mss.h"
 #include "tunnel.h"
@@ -122,9 +123,10 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	return v;
 }
 
-/* `in`: port_in(). `parsed`: what parse() said. An observed port's frames are the kernel's, the malformed ones too: the port is
- * asked first. */
-static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p, const struct port *in, enum verdict parsed)
+/* To where it is known whether the frame is for the gateway; in_iface says so. `in`: port_in(). `parsed`: what parse() said. An
+ * observed port's frames are the kernel's, the malformed ones too: the port is asked first. */
+static __always_inline __verdict enum verdict pipeline_ingress(ctx_t *ctx, struct pkt *p, const struct port *in,
+							       enum verdict parsed)
 {
 	enum verdict v;
 
@@ -141,27 +143,33 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 	v = fdb_learn(p);
 	if (v != V_NEXT)
 		return v;
-	if (cfg_l3) {
-		v = iface_ingress(p);
+	if (!cfg_l3)
+		return V_NEXT;
+	v = iface_ingress(p);
+	if (v == V_NEXT && p->in_iface)
+		known_note(ctx, p, 0);
+	return v;
+}
+
+/* From there on. */
+static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p)
+{
+	enum verdict v;
+
+	if (cfg_l3 && p->in_iface) {
+		v = fast(ctx, p);
 		if (v != V_NEXT)
 			return v;
-		if (p->in_iface) {
-			if (HOOK_XDP || cfg_nat) {
-				v = fast(ctx, p);
-				if (v != V_NEXT)
-					return v;
-			}
-			v = parse_l3(ctx, p);
-			if (cfg_inner)
-				tunnel_look(ctx, p);
-			if (v == V_NEXT)
-				v = pipeline_route(ctx, p);
-			if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
-				v = frag_leave(p, v);
-			if (cfg_mss)
-				mss_decide(p, v);
-			return v;
-		}
+		v = parse_l3(ctx, p);
+		if (cfg_inner)
+			tunnel_look(ctx, p);
+		if (v == V_NEXT)
+			v = pipeline_route(ctx, p);
+		if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
+			v = frag_leave(p, v);
+		if (cfg_mss)
+			mss_decide(p, v);
+		return v;
 	}
 	/* How large are the segments? */
 	if (unlikely(p->segs > 1)) {

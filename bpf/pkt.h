@@ -117,18 +117,42 @@ struct pkt {
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
 	__u16 in_port;
-	__u32 zero;   /* always 0, and the verifier does not know: see pkt_zero() */
-	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+	__u32 zero; /* always 0, and the verifier does not know: see pkt_zero() */
+	union {
+		struct {
+			__u32 epoch;  /* control.epoch before the tables were asked: what a flow entry is decided under */
+			__u32 moment; /* see pkt_moment() */
+		};
+		__u64 stamp; /* both: how long what found.h keeps is good for */
+	};
 
-	/* ---- parse: layer 2 */
-	__u8 dmac[6];
-	__u8 smac[6];
-	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
+	/* ---- set to 0 for every frame, in words */
+	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
 	__u16 flags;  /* PKT_F_* */
 	__be16 tpid;  /* outer tag; 0: none */
 	__u16 tci;    /* outer tag, host order */
-	/* ---- parse: layer 3 and 4. `family` 0: not IP. Offsets in the data, from the Ethernet header. */
-	__u8 family; /* 4, 6 */
+	__u8 tagged;  /* vlan.h: the outer tag is the port's, and not payload */
+	__u8 family;  /* 4, 6; 0: not IP */
+	__u8 drop;	 /* enum drop_reason of V_DROP */
+	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
+	__u16 todo;	 /* DO_* */
+	__u16 vlan;	 /* bridge domain it came in on; 0: routed port */
+	__u16 vrf;
+	__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
+	__u16 out_iface;
+	__u16 out_port;
+	__u16 out_vlan;
+	__u32 nexthop;	  /* nexthop id */
+	__u8 out_known;	  /* out_tpid and out_tci hold, and the port takes it */
+	__u8 source_known; /* fdb.h: the source is a station of in_port */
+	__be16 out_tpid;  /* the tag that it leaves with; 0: none */
+
+	/* ---- parse: layer 2 */
+	__u8 dmac[6] __attribute__((aligned(8)));
+	__u8 smac[6];
+	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
+	__u16 out_tci;
+	/* ---- parse: layer 3 and 4. Offsets in the data, from the Ethernet header. */
 	__u8 l4_proto;
 	__u8 ttl;
 	__u8 tos; /* TOS or traffic class */
@@ -148,24 +172,14 @@ struct pkt {
 	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header; IPv6 fragments: the same in IPv4's form */
 	__be16 ip_check;    /* IPv4 header checksum as it came in */
 	__u8 truncated;	    /* parsing ended where the linear data does */
-	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
 	__u16 inner_l3_off;
 	__u16 inner_l4_off;
 	__u8 inner_proto;
 	__u8 tcp_options; /* bytes of TCP options */
 
 	/* ---- decided by the stages */
-	__u8 drop;	 /* enum drop_reason of V_DROP */
-	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
 	__u8 reply_code;
 	__u32 reply_info; /* its second word, host order: the MTU of 'packet too big' */
-	__u16 todo;	  /* DO_* */
-	__u16 vlan;	  /* bridge domain it came in on; 0: routed port */
-	__u16 vrf;
-	__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
-	__u16 out_iface;
-	__u16 out_port;
-	__u16 out_vlan;
 	__u16 nat_pool;	  /* pool whose port was allocated for this packet; 0: none */
 	__u16 nat_rule;	  /* id of the rule that decided the rewrite */
 	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
@@ -180,9 +194,7 @@ struct pkt {
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
 	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
-	__u32 nexthop;	       /* nexthop id */
 	__u32 pool_addr;
-	__u32 epoch;	    /* control.epoch before the tables were asked: what a flow entry is decided under */
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
@@ -222,6 +234,14 @@ static __always_inline __u64 pkt_now(struct pkt *p)
 	if (!p->now_ns)
 		p->now_ns = bpf_ktime_get_coarse_ns();
 	return p->now_ns;
+}
+
+#define PKT_MOMENT_SHIFT 7
+
+/* Changes every second or more often: 2^7 ticks of a clock of 100 to 1000 a second. */
+static __always_inline __u32 pkt_moment(void)
+{
+	return bpf_jiffies64() >> PKT_MOMENT_SHIFT;
 }
 
 /* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that
@@ -287,6 +307,16 @@ static __always_inline __u64 mac_word(const void *mac_and_2)
 	typedef __u64 __attribute__((may_alias)) word;
 
 	return *(const word *)mac_and_2 & 0xffffffffffff;
+}
+
+/* What begins with both addresses: its first 8 bytes, and the 4 after them. */
+static __always_inline void mac_copy_both(void *to, __u64 first, __u32 rest)
+{
+	typedef __u64 __attribute__((may_alias)) word;
+	typedef __u32 __attribute__((may_alias)) half;
+
+	*(word *)to = first;
+	*(half *)(to + 8) = rest;
 }
 
 /* Both addresses, by mac_word(), in the words in which they are loaded. */

@@ -72,6 +72,11 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 		return tc_drop(ctx, p);
 	}
 	tpid = egress_tag(p, port, &tci);
+	if (!p->in_iface && !p->out_known && p->segs == 1 && !p->todo) {
+		p->out_tpid = tpid;
+		p->out_tci = tci;
+		known_note(ctx, p, port->mtu);
+	}
 	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci))
 		return tc_failed(ctx, p);
 	if (to_host || port->mode == PORT_HOST)
@@ -213,10 +218,15 @@ int sluice_tc(struct __sk_buff *ctx)
 
 	if (!p)
 		return TC_ACT_SHOT;
-	v = parse(ctx, p);
-	port = port_in(p, ctx_ifindex(ctx));
+	parse_reset(p, ctx);
+	if (!known_look(ctx, p, &v)) {
+		v = parse(ctx, p);
+		port = port_in(p, ctx_ifindex(ctx));
+		v = pipeline_ingress(ctx, p, port, v);
+	}
 	count_rx(p);
-	v = pipeline(ctx, p, port, v);
+	if (v == V_NEXT)
+		v = pipeline(ctx, p);
 	switch (v) {
 	case V_FORWARD:
 		return tc_send(ctx, p, false);

@@ -29,12 +29,27 @@ static __always_inline int xdp_dropped(struct pkt *p)
 	return XDP_DROP;
 }
 
+/* The tag is in `p`, and the port is one of XDP's. */
+static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
+{
+	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, p->out_tpid, p->out_tci)) {
+		p->drop = DROP_REWRITE_FAILED;
+		return xdp_dropped(p);
+	}
+	count_rx_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_tx(p, p->out_port, count_tx_bytes(p, p->out_tpid));
+	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
+}
+
 static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 {
-	struct port *port = port_get(p->out_port);
-	__u16 tci = 0;
-	__be16 tpid;
+	struct port *port;
 
+	if (p->out_known)
+		return xdp_leave(ctx, p);
+	port = port_get(p->out_port);
 	if (unlikely(!port || !(port->flags & PORT_F_XDP))) {
 		/* It was there a moment ago. The short way has rewritten layer 3, so tc cannot begin again. */
 		if (p->in_iface && p->todo == DO_L2) {
@@ -43,16 +58,10 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		}
 		return xdp_up();
 	}
-	tpid = egress_tag(p, port, &tci);
-	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci)) {
-		p->drop = DROP_REWRITE_FAILED;
-		return xdp_dropped(p);
-	}
-	count_rx_forwarded(p);
-	if (p->nexthop)
-		nexthop_count(p);
-	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
-	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
+	p->out_tpid = egress_tag(p, port, &p->out_tci);
+	if (!p->in_iface)
+		known_note(ctx, p, port->mtu);
+	return xdp_leave(ctx, p);
 }
 
 SEC("xdp.frags")
@@ -64,12 +73,17 @@ int sluice_xdp(struct xdp_md *ctx)
 
 	if (!p)
 		return XDP_ABORTED;
-	v = parse(ctx, p);
-	port = port_in(p, ctx_ifindex(ctx));
-	/* The driver may have taken a tag out of the data: only tc sees the truth. */
-	if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
-		return xdp_up();
-	v = pipeline(ctx, p, port, v);
+	parse_reset(p, ctx);
+	if (!known_look(ctx, p, &v)) {
+		v = parse(ctx, p);
+		port = port_in(p, ctx_ifindex(ctx));
+		/* The driver may have taken a tag out of the data: only tc sees the truth. */
+		if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
+			return xdp_up();
+		v = pipeline_ingress(ctx, p, port, v);
+	}
+	if (v == V_NEXT)
+		v = pipeline(ctx, p);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

@@ -181,6 +181,11 @@ static inline uint32_t bpf_get_smp_processor_id(void)
 	return 0;
 }
 
+static inline uint64_t bpf_jiffies64(void)
+{
+	return stub_now_ns / 4000000;
+}
+
 static inline uint64_t bpf_ktime_get_coarse_ns(void)
 {
 	return stub_now_ns;
