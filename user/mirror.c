@@ -41,6 +41,9 @@ int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
 		return mirror_link_message(m, nlh);
+	case RTM_NEWQDISC:
+	case RTM_DELQDISC:
+		return mirror_qdisc_message(m, nlh);
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
 		return mirror_addr_message(m, nlh);
@@ -103,7 +106,7 @@ void mirror_plan_everything(struct mirror *m)
 
 static bool doubtful(const struct doubt *d)
 {
-	return d->n_links || d->all[0] || d->all[1] || d->table[0] || d->table[1] || d->nexthops || d->memory;
+	return d->n_links || d->all[0] || d->all[1] || d->table[0] || d->table[1] || d->nexthops || d->links_qdisc || d->memory;
 }
 
 /* What became doubtful is compared with the kernel's view. */
@@ -117,6 +120,8 @@ static void plan_audit(struct mirror *m)
 	}
 	m->doubt = (struct doubt){};
 	m->plan.n = 0;
+	if (d.links_qdisc)
+		plan_add(m, JOB_LINKS, 0, 0, 0);
 	if (d.nexthops)
 		plan_add(m, JOB_NEXTHOPS, 0, 0, 0);
 	for (int i = 0; i < 2; i++) {
@@ -461,7 +466,7 @@ static int socket_open(struct mnl_socket **ret, int receive_buffer)
 static int subscribe(struct mnl_socket *s)
 {
 	static const int groups[] = {RTNLGRP_LINK,	 RTNLGRP_NEIGH,	     RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP};
+				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP,	  RTNLGRP_TC};
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int group = groups[i];

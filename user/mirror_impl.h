@@ -117,7 +117,8 @@ struct doubt {
 	bool all[2];	   /* every route of IPv4, of IPv6 */
 	uint32_t table[2]; /* every route of this table; 0: none */
 	bool nexthops;
-	bool memory; /* something could not be stored */
+	bool links_qdisc; /* a link's own qdisc is gone: what stands in its place is not told */
+	bool memory;	  /* something could not be stored */
 };
 
 struct mirror {
@@ -174,6 +175,7 @@ int af_of_family(uint8_t family);
 void mirror_links_init(struct mirror *m);
 void mirror_links_free(struct mirror *m);
 int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh);
+int mirror_qdisc_message(struct mirror *m, const struct nlmsghdr *nlh);
 int mirror_addr_message(struct mirror *m, const struct nlmsghdr *nlh);
 void mirror_links_sweep(struct mirror *m);
 void mirror_addrs_sweep(struct mirror *m, uint8_t family);

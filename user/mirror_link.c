@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <linux/if_link.h>
 #include <linux/if_addr.h>
+#include <linux/pkt_sched.h>
 #include <sys/socket.h>
 #include <stdio.h>
 #include "mirror_impl.h"
@@ -182,6 +183,11 @@ static void link_gone(struct mirror *m, struct link_entry *e)
 	free(e);
 }
 
+static bool qdisc_is_none(const struct nlattr *kind)
+{
+	return kind && strncmp(mnl_attr_get_payload(kind), "noqueue", mnl_attr_get_payload_len(kind)) == 0;
+}
+
 /* IFLA_LINK names the peer, unless IFLA_LINK_NETNSID says that it lives elsewhere. */
 static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, struct link *l)
 {
@@ -210,8 +216,7 @@ static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, str
 	if (strcmp(l->kind, "veth") == 0 && !tb[IFLA_LINK_NETNSID])
 		l->peer_ifindex = attr_u32(tb[IFLA_LINK]);
 	l->peer_away = (strcmp(l->kind, "veth") == 0 || strcmp(l->kind, "netkit") == 0) && tb[IFLA_LINK_NETNSID];
-	l->queueless = tb[IFLA_QDISC] &&
-		       strncmp(mnl_attr_get_payload(tb[IFLA_QDISC]), "noqueue", mnl_attr_get_payload_len(tb[IFLA_QDISC])) == 0;
+	l->queueless = qdisc_is_none(tb[IFLA_QDISC]);
 }
 
 static int link_store(struct mirror *m, const struct link *l)
@@ -271,6 +276,31 @@ int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh)
 		return 0;
 	link_parse(nlh, tb, &l);
 	return link_store(m, &l);
+}
+
+/* A qdisc that comes to a link's root or goes from it is told by itself, not as news of the link. */
+int mirror_qdisc_message(struct mirror *m, const struct nlmsghdr *nlh)
+{
+	const struct tcmsg *tcm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *tb[TCA_KIND + 1];
+	struct link_entry *e;
+	struct link old;
+
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*tcm) || tcm->tcm_parent != TC_H_ROOT)
+		return 0;
+	e = link_find(m, tcm->tcm_ifindex);
+	if (!e)
+		return 0;
+	if (nlh->nlmsg_type == RTM_DELQDISC) {
+		m->doubt.links_qdisc = true;
+		return 0;
+	}
+	attrs_parse(nlh, sizeof(*tcm), tb, TCA_KIND);
+	old = e->l;
+	e->l.queueless = qdisc_is_none(tb[TCA_KIND]);
+	if (e->l.queueless != old.queueless)
+		link_told(m, &e->l, &old);
+	return 0;
 }
 
 void mirror_links_sweep(struct mirror *m)

@@ -2,7 +2,6 @@
 import http.client
 import json
 import socket
-import time
 
 import pytest
 
@@ -51,40 +50,41 @@ def net(shared_world):
     return w
 
 
-def slowest_while(w, method, url):
-    """The answer, how long it took, and how long the slowest of the small questions asked meanwhile did."""
-    def work():
-        begin = time.monotonic()
-        return Connection(w.swc).ask(method, url), time.monotonic() - begin
-    slowest, small = 0, Connection(w.swc)
+def ask_while_asked(w, method, url):
+    """The answer; small questions are asked while it is made."""
+    small = Connection(w.swc)
     small.ask("GET", "/v1")
-    thread = talk.Thread(work)
+    thread = talk.Thread(lambda: Connection(w.swc).ask(method, url))
     while thread.is_alive():
-        begin = time.monotonic()
         assert small.ask("GET", "/v1/flows/count")[0] == 200
-        slowest = max(slowest, time.monotonic() - begin)
     small.close()
-    (status, text), took = thread.join()
+    status, text = thread.join()
     assert status == 200
-    return json.loads(text), took, slowest
+    return json.loads(text)
+
+
+def longest_turn(w):
+    """Of sluiced's event loop since its start, on the processor: what others take from it does not count. All of the stations in one
+    turn would be 30 ms."""
+    return w.swc.json("status")["loop"]["cpu"]
 
 
 def test_stations_are_listed_in_pieces(net):
     learn(net)
-    listed, took, slowest = slowest_while(net, "GET", "/v1/fdb")
+    listed = ask_while_asked(net, "GET", "/v1/fdb")
     macs = {x["mac"] for x in listed}
     assert len(macs) == len(listed) >= STATIONS
     assert all(x["port"] in ("e0", "e1") and x["vlan"] == 10 for x in listed)
-    assert slowest < took / 4, f"{took:.3f} s in all, and somebody waited {slowest:.3f} s"
+    assert longest_turn(net)["max_ms"] < 10, longest_turn(net)
     assert len(net.swc.json("fdb show")) >= STATIONS
 
 
 def test_stations_are_forgotten_in_pieces(net):
     learn(net)
     net.h1.send("eth0", bytes.fromhex("ffffffffffff 020001000000 88b5") + bytes(46))
-    answer, took, slowest = slowest_while(net, "POST", "/v1/fdb/flush?port=e0")
+    answer = ask_while_asked(net, "POST", "/v1/fdb/flush?port=e0")
     assert answer["flushed"] >= STATIONS
-    assert slowest < max(took / 2, 0.02), f"{took:.3f} s in all, and somebody waited {slowest:.3f} s"
+    assert longest_turn(net)["max_ms"] < 10, longest_turn(net)
     left = [x for x in net.swc.json("fdb show") if x["mac"].startswith(("02:00:00", "02:00:01"))]
     assert [x["mac"] for x in left] == ["02:00:01:00:00:00"]
 
