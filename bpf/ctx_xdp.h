@@ -147,43 +147,26 @@ static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 prot
 	return 0;
 }
 
-static __always_inline int xdp_tag_write(ctx_t *ctx, __be16 tpid, __u16 tci)
+/* Addresses (new ones where DO_L2 says so) and tag as the frame is to leave; `has`: there is a tag that goes. */
+static __always_inline int ctx_leave(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
 {
-	__be16 *tag = ctx_data(ctx) + 2 * ETH_ALEN;
+	const __u32 *macs = p->todo & DO_L2 ? p->new_macs : (const __u32 *)p->dmac;
+	__u32 *data;
 
-	if ((void *)(tag + 2) > ctx_data_end(ctx))
-		return -1;
-	tag[0] = tpid;
-	tag[1] = bpf_htons(tci);
-	return 0;
-}
-
-static __always_inline int xdp_tag_move(ctx_t *ctx, int by)
-{
-	__u8 macs[2 * ETH_ALEN] __attribute__((aligned(4)));
-	void *data = ctx_data(ctx);
-
-	if (data + sizeof(macs) > ctx_data_end(ctx))
-		return -1;
-	xdp_copy(macs, data, sizeof(macs));
-	if (bpf_xdp_adjust_head(ctx, by))
+	if (has != !!tpid && bpf_xdp_adjust_head(ctx, tpid ? -4 : 4))
 		return -1;
 	data = ctx_data(ctx);
-	if (data + sizeof(macs) > ctx_data_end(ctx))
+	if ((void *)(data + 3) > ctx_data_end(ctx))
 		return -1;
-	xdp_copy(data, macs, sizeof(macs));
-	return 0;
-}
-
-static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
-{
-	if (!has && !tpid)
+	data[0] = macs[0];
+	data[1] = macs[1];
+	data[2] = macs[2];
+	if (!tpid)
 		return 0;
-	if (has && !tpid)
-		return xdp_tag_move(ctx, 4);
-	if (!has && xdp_tag_move(ctx, -4))
+	if ((void *)(data + 4) > ctx_data_end(ctx))
 		return -1;
-	return xdp_tag_write(ctx, tpid, tci);
+	data[3] = csum_pair(tpid, bpf_htons(tci));
+	return 0;
 }
 
 #endif

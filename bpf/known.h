@@ -27,14 +27,10 @@ struct known_head {
 struct known {
 	struct known_head head;
 	__u64 stamp;
-	__u16 in_port, vlan, in_iface, vrf;
-	__u16 out_port; /* 0: it is in_iface's */
-	__u16 out_vlan;
-	__u16 out_tci;
-	__be16 out_tpid;
-	__u16 len; /* the longest that out_port takes, without the port's tag */
-	__u8 tagged;
-	__u8 pad[5];
+	__u64 place[3]; /* of struct pkt; out_port 0: it is in_iface's */
+	__u16 len;	/* the longest that out_port takes */
+	__u16 l3_off;
+	__u32 pad;
 };
 
 static __always_inline struct known *known_slot(const struct known_head *h)
@@ -45,10 +41,11 @@ static __always_inline struct known *known_slot(const struct known_head *h)
 }
 
 /* False: it is too short to be looked for. */
-static __always_inline bool known_read(ctx_t *ctx, struct known_head *h, __be16 *ret_tpid, __u16 *ret_tci)
+static __always_inline bool known_read(ctx_t *ctx, struct known_head *h)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
-	__be16 proto;
+	__be16 proto, tpid;
+	__u16 tci;
 
 	if (data + sizeof(struct ethhdr) + sizeof(struct vlan_tag) > end)
 		return false;
@@ -56,12 +53,10 @@ static __always_inline bool known_read(ctx_t *ctx, struct known_head *h, __be16 
 	h->rest = *(const __u64 *)(data + 8);
 	proto = h->rest >> 32;
 	h->where = (HOOK_XDP ? 0 : KNOWN_TC) | ctx_ifindex(ctx);
-	if (ctx_hidden_tag(ctx, ret_tpid, ret_tci)) {
-		h->rest = (__u32)h->rest | (__u64)*ret_tpid << 32 | (__u64)*ret_tci << 48;
+	if (ctx_hidden_tag(ctx, &tpid, &tci)) {
+		h->rest = (__u32)h->rest | (__u64)tpid << 32 | (__u64)tci << 48;
 		h->where |= KNOWN_TAG_HW;
 	} else if (parse_is_vlan(proto)) {
-		*ret_tpid = proto;
-		*ret_tci = bpf_ntohs(h->rest >> 48);
 		proto = *(const __be16 *)(data + 16);
 	} else {
 		h->rest &= 0xffffffffffff;
@@ -76,67 +71,50 @@ static __always_inline bool known_look(ctx_t *ctx, struct pkt *p, enum verdict *
 {
 	struct known_head h;
 	struct known *k;
-	__be16 tpid = 0;
-	__u16 tci = 0;
 
-	if (!known_read(ctx, &h, &tpid, &tci))
+	if (!known_read(ctx, &h))
 		return false;
 	k = known_slot(&h);
 	if (!k || k->stamp != p->stamp || k->head.macs != h.macs || k->head.rest != h.rest || k->head.where != h.where)
 		return false;
-	if (k->out_port && (p->segs > 1 || p->len - (k->tagged && !(h.where & KNOWN_TAG_HW) ? 4 : 0) > k->len))
-		return false;
+	p->place[0] = k->place[0];
+	p->place[1] = k->place[1];
+	p->place[2] = k->place[2];
+	*ret = V_NEXT;
+	if (p->out_known) {
+		if (p->segs > 1 || p->len > k->len)
+			return false;
+		*ret = V_FORWARD;
+	}
 	mac_copy_both(p->dmac, h.macs, h.rest);
 	p->proto = h.where >> 32;
-	p->flags = h.where & KNOWN_TAG_HW ? PKT_F_TAG_HW : 0;
-	p->tagged = k->tagged;
-	p->tpid = tpid;
-	p->tci = tci;
-	p->l3_off = sizeof(struct ethhdr) + (k->tagged && !(h.where & KNOWN_TAG_HW) ? sizeof(struct vlan_tag) : 0);
-	p->in_port = k->in_port;
-	p->vlan = k->vlan;
-	p->vrf = k->vrf;
-	p->in_iface = k->in_iface;
-	*ret = V_NEXT;
-	if (!k->out_port)
-		return true;
-	p->out_port = k->out_port;
-	p->out_vlan = k->out_vlan;
-	p->out_tpid = k->out_tpid;
-	p->out_tci = k->out_tci;
-	p->out_known = 1;
-	*ret = V_FORWARD;
+	p->l3_off = k->l3_off;
 	return true;
 }
 
-/* The frame is for in_iface; or goes, as it came, out of out_port, which takes `len` bytes of layer 3 and this tag. */
-__noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 len)
+/* The frame is for in_iface; or goes, as it came, out of out_port, which takes `mtu` bytes of layer 3, with this tag. */
+__noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
 {
 	struct known_head h;
 	struct known *k;
-	__be16 tpid;
-	__u16 tci;
 
 	/* A tag that is not the port's, or another one in it, says more than is asked here. */
 	if (!p || !p->source_known || (p->tpid && !p->tagged) || parse_is_vlan(p->proto) || (p->flags & PKT_F_L2_MULTICAST))
 		return 0;
-	if (!known_read(ctx, &h, &tpid, &tci))
+	if (!known_read(ctx, &h))
 		return 0;
 	k = known_slot(&h);
 	if (!k)
 		return 0;
+	p->out_known = mtu != 0;
 	k->head = h;
 	k->stamp = p->stamp;
-	k->in_port = p->in_port;
-	k->vlan = p->vlan;
-	k->in_iface = p->in_iface;
-	k->vrf = p->vrf;
-	k->tagged = p->tagged;
-	k->out_port = p->out_port;
-	k->out_vlan = p->out_vlan;
-	k->out_tci = p->out_tci;
-	k->out_tpid = p->out_tpid;
-	k->len = len + EGRESS_SLACK < 0xffff ? len + EGRESS_SLACK : 0xffff;
+	k->place[0] = p->place[0];
+	k->place[1] = p->place[1];
+	k->place[2] = p->place[2];
+	mtu += EGRESS_SLACK + p->l3_off - sizeof(struct ethhdr);
+	k->len = mtu < 0xffff ? mtu : 0xffff;
+	k->l3_off = p->l3_off;
 	return 0;
 }
 

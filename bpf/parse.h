@@ -501,19 +501,11 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 	p->segs = ctx_segs(ctx);
 	p->stamp = epoch | (__u64)pkt_moment() << 32;
 	p->now_ns = 0;
-	p->flags = 0;
-	p->tpid = 0;
-	p->tci = 0;
-	p->tagged = 0;
-	p->family = 0;
-	p->drop = 0;
-	p->reply_type = 0;
-	p->todo = 0;
-	p->vlan = p->vrf = 0;
-	p->in_iface = p->out_iface = p->out_port = p->out_vlan = 0;
 	p->nexthop = 0;
-	p->out_known = p->source_known = 0;
-	p->out_tpid = 0;
+	p->drop = p->reply_type = 0;
+	p->todo = 0;
+	p->out_iface = 0;
+	p->family = p->source_known = 0;
 }
 
 /* What the stages of layer 3 read. */
@@ -538,6 +530,7 @@ static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 	struct ethhdr *eth = data;
 	struct vlan_tag *tag = data + sizeof(*eth);
 
+	p->place[0] = p->place[1] = p->place[2] = 0;
 	p->l3_off = sizeof(*eth);
 	if ((void *)(eth + 1) > end)
 		return pkt_drop(p, DROP_PARSE_ETH_SHORT);

@@ -116,7 +116,6 @@ struct pkt {
 	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
-	__u16 in_port;
 	__u32 zero; /* always 0, and the verifier does not know: see pkt_zero() */
 	union {
 		struct {
@@ -126,37 +125,44 @@ struct pkt {
 		__u64 stamp; /* both: how long what found.h keeps is good for */
 	};
 
-	/* ---- set to 0 for every frame, in words */
-	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
-	__u16 flags;  /* PKT_F_* */
-	__be16 tpid;  /* outer tag; 0: none */
-	__u16 tci;    /* outer tag, host order */
-	__u8 tagged;  /* vlan.h: the outer tag is the port's, and not payload */
-	__u8 family;  /* 4, 6; 0: not IP */
-	__u8 drop;	 /* enum drop_reason of V_DROP */
-	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
-	__u16 todo;	 /* DO_* */
-	__u16 vlan;	 /* bridge domain it came in on; 0: routed port */
-	__u16 vrf;
-	__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
+	/* ---- what a frame like it came to (known.h), in words; 0 before anybody has decided */
+	union {
+		struct {
+			__u16 flags;	/* PKT_F_* */
+			__be16 tpid;	/* outer tag; 0: none */
+			__u16 tci;	/* outer tag, host order */
+			__u8 tagged;	/* vlan.h: the outer tag is the port's, and not payload */
+			__u8 out_known; /* out_tpid and out_tci hold, and the port takes it */
+			__u16 in_port;
+			__u16 vlan; /* bridge domain it came in on; 0: routed port */
+			__u16 vrf;
+			__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
+			__u16 out_port;
+			__u16 out_vlan;
+			__u16 out_tci;
+			__be16 out_tpid; /* the tag that it leaves with; 0: none */
+		};
+		__u64 place[3];
+	};
+	/* ---- 0 for every frame */
+	__u64 now_ns;	   /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+	__u32 nexthop;	   /* nexthop id */
+	__u8 drop;	   /* enum drop_reason of V_DROP */
+	__u8 reply_type;   /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
+	__u16 todo;	   /* DO_* */
 	__u16 out_iface;
-	__u16 out_port;
-	__u16 out_vlan;
-	__u32 nexthop;	  /* nexthop id */
-	__u8 out_known;	  /* out_tpid and out_tci hold, and the port takes it */
+	__u8 family;	   /* 4, 6; 0: not IP */
 	__u8 source_known; /* fdb.h: the source is a station of in_port */
-	__be16 out_tpid;  /* the tag that it leaves with; 0: none */
 
 	/* ---- parse: layer 2 */
+	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
+	__u16 l3_off;
 	__u8 dmac[6] __attribute__((aligned(8)));
 	__u8 smac[6];
-	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
-	__u16 out_tci;
 	/* ---- parse: layer 3 and 4. Offsets in the data, from the Ethernet header. */
 	__u8 l4_proto;
 	__u8 ttl;
 	__u8 tos; /* TOS or traffic class */
-	__u16 l3_off;
 	__u16 l4_off;
 	__u16 l3_len;	/* layer 3 bytes by the IP header; of a GSO packet, its whole */
 	__u8 bad;	/* enum drop_reason: malformed above layer 2. Switched all the same, never routed */

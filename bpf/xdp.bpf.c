@@ -32,7 +32,7 @@ static __always_inline int xdp_dropped(struct pkt *p)
 /* The tag is in `p`, and the port is one of XDP's. */
 static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
 {
-	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, p->out_tpid, p->out_tci)) {
+	if (((p->todo & ~DO_L2) && rewrite_l3(ctx, p)) || ctx_leave(ctx, p, p->tagged, p->out_tpid, p->out_tci)) {
 		p->drop = DROP_REWRITE_FAILED;
 		return xdp_dropped(p);
 	}
