@@ -63,21 +63,18 @@ static __always_inline int tc_peer(ctx_t *ctx, __u32 ifindex)
 static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 {
 	struct port *port = port_get(p->out_port);
-	__u16 tci = 0;
-	__be16 tpid;
 
 	if (!port || !port->ifindex) {
 		p->drop = DROP_EGRESS_PORT_GONE;
 		p->reply_type = 0;
 		return tc_drop(ctx, p);
 	}
-	tpid = egress_tag(p, port, &tci);
-	if (!p->in_iface && !p->out_known && p->segs == 1 && !p->todo) {
-		p->out_tpid = tpid;
-		p->out_tci = tci;
-		known_note(ctx, p, port->mtu);
+	if (!p->out_known) {
+		p->out_tpid = egress_tag(p, port, &p->out_tci);
+		if (!p->in_iface && !p->todo && p->segs == 1)
+			known_note(ctx, p, port->mtu);
 	}
-	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, tpid, tci))
+	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, p->out_tpid, p->out_tci))
 		return tc_failed(ctx, p);
 	if (to_host || port->mode == PORT_HOST)
 		count_to_host(p);
@@ -85,7 +82,7 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 		count_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
-	count_tx(p, p->out_port, count_tx_bytes(p, tpid));
+	count_tx(p, p->out_port, count_tx_bytes(p, p->out_tpid));
 	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
 	if (port->flags & PORT_F_PEER)
 		return tc_peer(ctx, port->ifindex);
