@@ -138,10 +138,10 @@ cost-ready:
 
 cost-build: $(BENCH_BPF) $(B)/bench/cost_guest $(B)/bench/cost_line $(B)/bench/cost_symbols $(B)/bench/cost_plugin.so $(B)/bench/tcp_line
 
-$(B)/bench/cost_%: bench/cost/cost_%.c
+$(B)/bench/cost_%: bench/cost/cost_%.c bench/cost/cost.h
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ -lbpf
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $< -o $@ -lbpf
 
 # The version of the interface that this qemu speaks: what the plugin uses is the same in all of them.
 $(B)/bench/cost_plugin.so: bench/cost/cost_plugin.c
@@ -197,7 +197,7 @@ clean: ## removes build/ and build-san/
 
 # ---- the house: dependencies, tests, lint, demo. What installs comes first, then a make of its own: variables above (the
 # compiler found, the multiarch directory) are worked out when a Makefile is read.
-.PHONY: help deps check unit-build unit-check prog-check net-check nat-property kernels soak lint demo demo-clean
+.PHONY: help deps check unit-build unit-check prog-check net-check nat-property fuzz kernels soak lint demo demo-clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-12s %s\n' "$$t" "$$d"; done
@@ -226,6 +226,10 @@ soak: all soak-build ## what takes too long for every day: routes flipped under 
 	@scripts/install-deps.sh build run test
 	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
 	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py
+
+fuzz: ## hostile configurations, saved flows and filters by libFuzzer, FUZZ_S seconds each (60)
+	@scripts/install-deps.sh build fuzz
+	@B='$(B)' CLANG='$(CLANG)' FUZZ_S='$(or $(FUZZ_S),60)' tests/fuzz/run.sh
 
 kernels: ## the data plane on Debian's kernels 6.1 and 6.12 under qemu: verified, attached, packets; about ten minutes. Needs root
 	@scripts/install-deps.sh build run test kernels

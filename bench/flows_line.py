@@ -40,8 +40,8 @@ class NoJob:
 class Switch(pf.Sluice):
     """Tables for the million."""
 
-    def make(self):
-        text = (
+    def config(self):
+        return (
             "tables: {flows: 1310720, half-open: 1310720}\n"
             f"ports: {{d0: {{mode: routed, xdp: {self.xdp}}}, d1: {{mode: routed, xdp: {self.xdp}}}}}\n"
             "interfaces: {d0: {port: d0, addresses: [10.0.0.1/24]}, d1: {port: d1, addresses: [192.0.2.1/30]}}\n"
@@ -49,12 +49,6 @@ class Switch(pf.Sluice):
             "routes: [{to: 198.51.100.0/24, via: 192.0.2.2}, {to: 203.0.113.0/24, via: 192.0.2.2}]\n"
             "nat: [{name: out, type: snat, out: [d1], to: masquerade}]\n"
         )
-        self.path = f"/tmp/{self.dut.full}.yaml"
-        with open(self.path, "w", encoding="ascii") as f:
-            f.write(text)
-        self.switch = self.lab.switch(self.dut, self.path)
-        self.switch.start()
-        self.switch.attached("d0", "d1")
 
     def count(self):
         """(connections, those whose handshake is done)"""

@@ -170,7 +170,7 @@ def kernel_has_flowtable():
 class Sluice(Device):
     name, xdp = "sluice, XDP", "native"
 
-    def make(self):
+    def config(self):
         kind, ways = self.job.kind(), range(1, self.job.ways + 1)
         if kind == "switch":
             text = "".join(f"  {d}: {{mode: access, vlan: 10, xdp: {self.xdp}}}\n" for d in ("d0", "d1"))
@@ -185,9 +185,12 @@ class Sluice(Device):
             text += f"routes: [{{to: 198.51.100.0/24, via: [{', '.join(f'192.0.2.{4 * i - 2}' for i in ways)}]}}]\n"
         if kind == "SNAT":
             text += "nat: [{name: out, type: snat, out: [d1], to: masquerade}]\n"
+        return text
+
+    def make(self):
         self.path = f"/tmp/{self.dut.full}.yaml"
         with open(self.path, "w", encoding="ascii") as f:
-            f.write(text)
+            f.write(self.config())
         self.switch = self.lab.switch(self.dut, self.path)
         self.switch.start()
         self.switch.attached("d0", "d1")

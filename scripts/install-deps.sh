@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# install-deps.sh [build] [run] [test] [lint] [kernels] [bench]: installs what this machine lacks for that.
+# install-deps.sh [build] [run] [test] [lint] [fuzz] [kernels] [bench]: installs what this machine lacks for that.
 #
 # Stands between the Makefile and the distribution's package manager. Every need is tested first (a program that runs, a
 # library that pkg-config knows, a Python module); apt is asked only when something is missing, so a second run costs
-# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups but `kernels`
-# and `bench`.
+# nothing, needs no root and no network. Knows Debian 12 and 13 and Ubuntu 24.04. Without arguments: all groups but `fuzz`,
+# `kernels` and `bench`.
 set -euo pipefail
 
 groups=("$@")
@@ -36,7 +36,19 @@ have_versioned() {
 	return 1
 }
 
-# One line per need: group, how to test for it, its packages on Debian, on Ubuntu ("=": the same; "@clang": newest_clang).
+# libFuzzer comes in a package beside the compiler.
+have_fuzzer() {
+	local v
+	for v in 19 21 20 18 17 16; do
+		have "clang-$v" || continue
+		echo 'int LLVMFuzzerTestOneInput(const char *p, long n) { return 0; }' |
+			"clang-$v" -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null
+		return
+	done
+	return 1
+}
+
+# One line per need: group, how to test for it, its packages on Debian, on Ubuntu ("=": the same; "@clang", "@rt": of newest_clang).
 needs() {
 	cat <<-'END'
 	build cmd:gcc              gcc                   =
@@ -81,6 +93,7 @@ needs() {
 	lint  versioned:clang-format @clang-format       =
 	lint  cmd:shellcheck       shellcheck            =
 	lint  py:pyflakes          python3-pyflakes      =
+	fuzz  fuzzer               @rt                   =
 	kernels cmd:qemu-system-x86_64 qemu-system-x86   =
 	kernels file:/usr/lib/qemu/virtiofsd qemu-system-common virtiofsd
 	kernels cmd:busybox        busybox-static        =
@@ -99,6 +112,7 @@ present() {
 	py:*) "$python" -c "import ${1#py:}" >/dev/null 2>&1 ;;
 	versioned:*) have_versioned "${1#versioned:}" ;;
 	bpftool) have_bpftool ;;
+	fuzzer) have_fuzzer ;;
 	*) die "no test for '$1'" ;;
 	esac
 }
@@ -131,7 +145,7 @@ newest_clang() { # 1: "clang" or "clang-format": 19 where there is one, else the
 }
 
 for g in "${groups[@]}"; do
-	case $g in build | run | test | lint | kernels | bench) ;; *) die "unknown group '$g': build, run, test, lint, kernels, bench" ;; esac
+	case $g in build | run | test | lint | fuzz | kernels | bench) ;; *) die "unknown group '$g': build, run, test, lint, fuzz, kernels, bench" ;; esac
 done
 
 family=debian
@@ -157,6 +171,7 @@ apt-get update -qq || echo "install-deps: apt-get update failed: trying with the
 packages=()
 for p in "$@"; do
 	case $p in
+	@rt) p=lib$(newest_clang clang) p=${p/clang/clang-rt}-dev ;;
 	@*) p=$(newest_clang "${p#@}") ;;
 	esac
 	packages+=("$p")

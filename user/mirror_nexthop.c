@@ -225,7 +225,7 @@ static void set_dirty(struct mirror *m, struct nexthop_set *s)
 	m->dirty = true;
 }
 
-void nexthops_link_changed(struct mirror *m, int ifindex)
+static void sets_each(struct mirror *m, void (*fn)(struct mirror *m, struct nexthop_set *s, int ifindex), int ifindex)
 {
 	struct hash *tables[] = {&m->sets, &m->objects};
 
@@ -233,19 +233,26 @@ void nexthops_link_changed(struct mirror *m, int ifindex)
 		struct hash_iter it = {};
 		struct hash_node *node;
 
-		while ((node = hash_next(tables[i], &it))) {
-			struct nexthop_set *s = hash_entry(node, struct nexthop_set, node);
-
-			for (size_t j = 0; j < s->n; j++) {
-				bool dead = way_dead(m, &s->nh[j]);
-
-				if (s->nh[j].ifindex != ifindex || s->nh[j].dead == dead)
-					continue;
-				s->nh[j].dead = dead;
-				set_dirty(m, s);
-			}
-		}
+		while ((node = hash_next(tables[i], &it)))
+			fn(m, hash_entry(node, struct nexthop_set, node), ifindex);
 	}
+}
+
+static void set_link_changed(struct mirror *m, struct nexthop_set *s, int ifindex)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		bool dead = way_dead(m, &s->nh[i]);
+
+		if (s->nh[i].ifindex != ifindex || s->nh[i].dead == dead)
+			continue;
+		s->nh[i].dead = dead;
+		set_dirty(m, s);
+	}
+}
+
+void nexthops_link_changed(struct mirror *m, int ifindex)
+{
+	sets_each(m, set_link_changed, ifindex);
 }
 
 /* Puts new ways into an object; takes over `nh`. */
@@ -423,22 +430,17 @@ void mirror_nexthops_sweep(struct mirror *m)
 	}
 }
 
+static void set_audit(struct mirror *m, struct nexthop_set *s, int ifindex)
+{
+	if (nexthop_set_uses(s, ifindex))
+		s->flags |= SET_AUDIT;
+}
+
 void nexthops_walk_begin(struct mirror *m)
 {
-	struct hash *tables[] = {&m->sets, &m->objects};
-
-	for (size_t i = 0; i < 2; i++) {
-		struct hash_iter it = {};
-		struct hash_node *node;
-
-		while ((node = hash_next(tables[i], &it))) {
-			struct nexthop_set *s = hash_entry(node, struct nexthop_set, node);
-
-			for (size_t j = 0; j < m->plan.n; j++) {
-				if (m->plan.job[j].oif && nexthop_set_uses(s, m->plan.job[j].oif))
-					s->flags |= SET_AUDIT;
-			}
-		}
+	for (size_t i = 0; i < m->plan.n; i++) {
+		if (m->plan.job[i].oif)
+			sets_each(m, set_audit, m->plan.job[i].oif);
 	}
 }
 

@@ -53,6 +53,29 @@ void *sorted_pointers(const void *list, size_t n, size_t size, int (*cmp)(const 
 	return v;
 }
 
+/* Of one name the first one listed is the lesser. */
+static int cmp_named(const void *a, const void *b)
+{
+	const struct named *x = *(const struct named *const *)a, *y = *(const struct named *const *)b;
+	int d = strcmp(x->name, y->name);
+
+	return d ? d : (x > y) - (x < y);
+}
+
+void names_check(struct checker *c, const void *list, size_t n, size_t size,
+		 void (*twice)(struct checker *c, const struct named *later, const struct named *first))
+{
+	const struct named **v = sorted_pointers(list, n, size, cmp_named);
+
+	if (!v && n)
+		check_oom(c);
+	for (size_t i = 1; v && i < n; i++) {
+		if (!strcmp(v[i]->name, v[i - 1]->name))
+			twice(c, v[i], v[i - 1]);
+	}
+	free(v);
+}
+
 size_t check_vrf(struct checker *c, struct where where, const char *key, const char *name)
 {
 	const struct vrf_cfg *vrf = model_vrf(c->m, name);

@@ -197,28 +197,12 @@ static void iface_kind_check(struct checker *c, const struct iface_cfg *iface, c
 			  same_vlan->name, line_text(same_vlan->where, line));
 }
 
-static int cmp_ifaces(const void *a, const void *b)
+static void iface_twice(struct checker *c, const struct named *later, const struct named *first)
 {
-	const struct iface_cfg *x = *(const struct iface_cfg *const *)a, *y = *(const struct iface_cfg *const *)b;
-	int d = strcmp(x->name, y->name);
-
-	return d ? d : (x > y) - (x < y);
-}
-
-static void iface_names_check(struct checker *c)
-{
-	const struct iface_cfg **v = sorted_pointers(c->m->ifaces, c->m->n_ifaces, sizeof(*c->m->ifaces), cmp_ifaces);
 	char line[LINE_TEXT], key[64];
 
-	if (!v && c->m->n_ifaces)
-		check_oom(c);
-	for (size_t i = 1; v && i < c->m->n_ifaces; i++) {
-		if (strcmp(v[i]->name, v[i - 1]->name))
-			continue;
-		snprintf(key, sizeof(key), "interfaces.%s", v[i]->name);
-		check_bad(c, v[i]->where, key, "the same interface is listed twice%s", line_text(v[i - 1]->where, line));
-	}
-	free(v);
+	snprintf(key, sizeof(key), "interfaces.%s", later->name);
+	check_bad(c, later->where, key, "the same interface is listed twice%s", line_text(first->where, line));
 }
 
 /* Says of the later of two interfaces that `a` and `b` cannot both be. */
@@ -263,7 +247,7 @@ void iface_check(struct checker *c)
 			  IFACE_MAX - 1);
 		return;
 	}
-	iface_names_check(c);
+	names_check(c, c->m->ifaces, c->m->n_ifaces, sizeof(*c->m->ifaces), iface_twice);
 	for (size_t i = 0; i < m->n_ifaces; i++) {
 		const struct iface_cfg *iface = &m->ifaces[i];
 

@@ -15,29 +15,12 @@ static void key_of(const struct checker *c, const struct nat_cfg *rule, const ch
 	snprintf(buf, 64, "nat[%zu].%s", (size_t)(rule - c->m->nats), sub);
 }
 
-static int cmp_names(const void *a, const void *b)
+static void rule_twice(struct checker *c, const struct named *later, const struct named *first)
 {
-	const struct nat_cfg *x = *(const struct nat_cfg *const *)a, *y = *(const struct nat_cfg *const *)b;
-	int d = strcmp(x->name, y->name);
-
-	return d ? d : (x > y) - (x < y);
-}
-
-static void names_check(struct checker *c)
-{
-	const struct nat_cfg **v = sorted_pointers(c->m->nats, c->m->n_nats, sizeof(*c->m->nats), cmp_names);
 	char key[64], line[LINE_TEXT];
 
-	if (!v && c->m->n_nats)
-		check_oom(c);
-	for (size_t i = 1; v && i < c->m->n_nats; i++) {
-		if (strcmp(v[i]->name, v[i - 1]->name))
-			continue;
-		key_of(c, v[i], "name", key);
-		check_bad(c, v[i]->where, key, "another rule is called `%s` already%s", v[i]->name,
-			  line_text(v[i - 1]->where, line));
-	}
-	free(v);
+	key_of(c, (const struct nat_cfg *)later, "name", key);
+	check_bad(c, later->where, key, "another rule is called `%s` already%s", later->name, line_text(first->where, line));
 }
 
 /* One rule, one family: that of its prefixes, its pool, and of ICMP's two versions. */
@@ -408,7 +391,7 @@ void nat_check(struct checker *c)
 		check_bad(c, m->nats[0].where, "nat", "%zu rules, and room for %d", m->n_nats, UINT16_MAX - 1);
 		return;
 	}
-	names_check(c);
+	names_check(c, c->m->nats, c->m->n_nats, sizeof(*c->m->nats), rule_twice);
 	for (size_t i = 0; i < m->n_nats; i++) {
 		const struct nat_cfg *rule = &m->nats[i];
 

@@ -204,28 +204,12 @@ void fdb_read(struct reader *r, const struct node *n)
 
 /* ---- checks ---- */
 
-static int cmp_ports(const void *a, const void *b)
+static void port_twice(struct checker *c, const struct named *later, const struct named *first)
 {
-	const struct port_cfg *x = *(const struct port_cfg *const *)a, *y = *(const struct port_cfg *const *)b;
-	int d = strcmp(x->name, y->name);
-
-	return d ? d : (x > y) - (x < y);
-}
-
-static void port_names_check(struct checker *c)
-{
-	const struct port_cfg **v = sorted_pointers(c->m->ports, c->m->n_ports, sizeof(*c->m->ports), cmp_ports);
 	char line[LINE_TEXT], key[64];
 
-	if (!v && c->m->n_ports)
-		check_oom(c);
-	for (size_t i = 1; v && i < c->m->n_ports; i++) {
-		if (strcmp(v[i]->name, v[i - 1]->name))
-			continue;
-		snprintf(key, sizeof(key), "ports.%s", v[i]->name);
-		check_bad(c, v[i]->where, key, "the same port is listed twice%s", line_text(v[i - 1]->where, line));
-	}
-	free(v);
+	snprintf(key, sizeof(key), "ports.%s", later->name);
+	check_bad(c, later->where, key, "the same port is listed twice%s", line_text(first->where, line));
 }
 
 /* Two globs that one netdev's name could match leave open which of them it gets. One collision a glob is enough to say. */
@@ -260,7 +244,7 @@ void port_check(struct checker *c)
 			  "%zu ports, and room for %zu (%d less one for each VLAN interface)", c->m->n_ports, room, PORT_MAX - 1);
 		return;
 	}
-	port_names_check(c);
+	names_check(c, c->m->ports, c->m->n_ports, sizeof(*c->m->ports), port_twice);
 	globs_check(c);
 }
 

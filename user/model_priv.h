@@ -173,6 +173,13 @@ int check_oom(struct checker *c);
 const char *line_text(struct where where, char buf[LINE_TEXT]); /* " (line 12)", or "" */
 /* The list's elements sorted, as pointers to them (caller frees); NULL: out of memory, or an empty list. */
 void *sorted_pointers(const void *list, size_t n, size_t size, int (*cmp)(const void *, const void *));
+/* Calls `twice` for each element whose name an earlier one has. An element begins as a `struct named`. */
+struct named {
+	struct where where;
+	char name[];
+};
+void names_check(struct checker *c, const void *list, size_t n, size_t size,
+		 void (*twice)(struct checker *c, const struct named *later, const struct named *first));
 size_t check_vrf(struct checker *c, struct where where, const char *key, const char *name); /* index; n_vrfs: said unknown */
 /* The smallest subnet of the VRF that holds the address, and the interface's own address that equals it; NULL: none. */
 const struct subnet *check_subnet(const struct checker *c, size_t vrf, const struct addr *a);

@@ -16,7 +16,8 @@
 #define DOUBTS	  64		/* differences waiting for their second look: the round waits for them when there are more */
 #define FOUND	  32		/* the last ones are kept, to be shown */
 #define LOGGED	  8		/* of one round; the others are counted */
-#define ASK_EVERY 16		/* each so many routes the kernel is asked as well, */
+#define ASK_EVERY 16		/* of a large table each so many routes the kernel is asked as well, */
+#define ASK_ALL	  100		/* of one of so many at most each, */
 #define ASK_SLICE 4		/* but no more often in a slice: it answers under a lock, which others may hold */
 #define LOOK_NS	  1000000000ull /* the kernel is asked again after so long: its events are on the way until then */
 #define LOOKS	  3		/* so often it must differ in the same way */
@@ -283,12 +284,24 @@ static void ask(struct audit *au, uint16_t vrf, const struct addr *a)
 		doubt(au, AUDIT_KERNEL, vrf, a, &l);
 }
 
+/* Of a short table each route in each round. */
+static bool asks_all(const struct audit *au)
+{
+	return au->rounds && au->last.routes <= ASK_ALL;
+}
+
+static bool ask_due(const struct audit *au)
+{
+	return asks_all(au) || au->now.routes % ASK_EVERY == au->rounds % ASK_EVERY;
+}
+
 /* The first and the last address, one anywhere between, and in turns one before or behind; the kernel is asked for one of them,
  * for others in each round. */
 static int audit_one(const struct rib_view *v, void *arg)
 {
 	struct audit *au = arg;
 	struct addr a[4];
+	bool asked = false;
 	int i, n = 3;
 
 	if (!v->active)
@@ -300,11 +313,12 @@ static int audit_one(const struct rib_view *v, void *arg)
 		n++;
 	for (i = 0; i < n; i++)
 		sample(au, v->vrf, &a[i]);
-	if (au->asks && audit_can_ask(au->rs, v->vrf) && au->now.routes % ASK_EVERY == au->rounds % ASK_EVERY)
+	asked = au->asks && audit_can_ask(au->rs, v->vrf) && ask_due(au);
+	if (asked)
 		ask(au, v->vrf, &a[rnd(au) % (unsigned)n]);
 	au->now.routes++;
 out:
-	return au->n_doubts > DOUBTS - 8 || route_now_ns() > au->end_ns;
+	return au->n_doubts > DOUBTS - 8 || route_now_ns() > au->end_ns || (asked && !au->asks && asks_all(au));
 }
 
 static void round_end(struct audit *au)

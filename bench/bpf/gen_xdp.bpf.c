@@ -6,6 +6,7 @@
 #include "parse.h"
 #include "scratch.h"
 #include "gen.h"
+#include "bench_maps.h"
 
 /* What is measured: 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with a tag's length taken off, 4 one
  * look-up. */
@@ -36,13 +37,7 @@ struct decision {
 	__u64 pad[6];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, GEN_SEQ);
-	__type(key, struct connection);
-	__type(value, struct decision);
-} connections SEC(".maps");
+KERNEL_HASH(connections, GEN_SEQ, struct connection, struct decision);
 
 /* Frames that came in. */
 struct {

@@ -8,13 +8,8 @@
  * own, and the least of its repeats is the one that no interrupt fell into. What the same packet costs with a program that does
  * nothing is subtracted. Prints a line for each job, with one packet before and after.
  */
-#include <errno.h>
 #include <net/if.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -23,20 +18,14 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
+#include "cost.h"
+
 #define ALONE_REPEATS 5
 #define PACKETS_MAX   1024
 #define PROFILED      1024
-#define FRAME	      98
 #define FRAME_MAX     256
-#define SEQ	      (1 << 20)
 
 enum { BARE, REAL, FLOOR };
-
-/* The front of bench/bpf/gen.h's struct gen; the rest is bytes here. */
-struct gen {
-	uint32_t flags, target, next, mask;
-	uint8_t rest[4080];
-};
 
 struct hook {
 	const char *name;
@@ -45,12 +34,6 @@ struct hook {
 	uint64_t *seq;
 	int run_fd;
 };
-
-static _Noreturn void die(const char *what, const char *which)
-{
-	printf("cost_guest: %s %s: %s\n", what, which, strerror(errno));
-	exit(1);
-}
 
 /* For the profile: a page of empty functions at an address that cost_plugin.c knows. Who calls number N begins phase N of the
  * counting there; 0 ends it. NULL: there is no profile.
@@ -143,22 +126,6 @@ static void set_way_out(const struct hook *h, const char *netdev)
 
 	if (bpf_map_update_elem(map_fd(h, "out"), &slot, &v, BPF_ANY))
 		die("way out", netdev);
-}
-
-/* Bytes of JOBS-directory/NAME.SUFFIX into `to`; how many. */
-static size_t read_file(const char *dir, const char *name, const char *suffix, void *to, size_t room)
-{
-	char path[256];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s.%s", dir, name, suffix);
-	f = fopen(path, "rb");
-	if (!f)
-		die("cannot read", path);
-	n = fread(to, 1, room, f);
-	fclose(f);
-	return n;
 }
 
 /* The sequence of one of the job's files; positions start anew. How many values it has: a power of two. */

@@ -7,42 +7,25 @@
  *work of a packet is done on the one CPU before the system call returns, so the time that the kernel says it took is that of the
  *whole way. Prints the least of several runs, how many frames came out at the far end, and some of them.
  */
-#include <errno.h>
 #include <net/if.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 
+#include "cost.h"
+
 #define PINS	"/sys/fs/bpf/gen"
 #define RUNS	5
 #define BATCH	64
-#define FRAME	98
-#define SEQ	(1 << 20)
 #define SAMPLES 64
-
-/* The front of bench/bpf/gen.h's struct gen; the rest is bytes here. */
-struct gen {
-	uint32_t flags, target, next, mask;
-	uint8_t rest[4080];
-};
 
 /* As gen_xdp.bpf.c has it. */
 struct sample {
 	uint32_t len;
 	uint8_t head[96];
 };
-
-static _Noreturn void die(const char *what, const char *which)
-{
-	printf("cost_line: %s %s: %s\n", what, which, strerror(errno));
-	exit(1);
-}
 
 static int pinned(const char *name)
 {
@@ -63,21 +46,6 @@ static void *mapped(const char *name, size_t size)
 	if (m == MAP_FAILED)
 		die("mmap", name);
 	return m;
-}
-
-static size_t read_file(const char *dir, const char *name, const char *suffix, void *to, size_t room)
-{
-	char path[256];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s.%s", dir, name, suffix);
-	f = fopen(path, "rb");
-	if (!f)
-		die("cannot read", path);
-	n = fread(to, 1, room, f);
-	fclose(f);
-	return n;
 }
 
 /* Instructions for one of `n` frames. */

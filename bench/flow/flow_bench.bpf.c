@@ -4,6 +4,7 @@
 #include "pkt.h"
 #include "config.h"
 #include "flowtab.h"
+#include "../bpf/bench_maps.h"
 
 #define TARGETS (1u << 21)
 
@@ -15,21 +16,8 @@ struct {
 	__type(value, struct flow_key6);
 } targets SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, TARGETS);
-	__type(key, struct flow_key4);
-	__type(value, struct flow);
-} hash4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, TARGETS);
-	__type(key, struct flow_key6);
-	__type(value, struct flow);
-} hash6 SEC(".maps");
+KERNEL_HASH(hash4, TARGETS, struct flow_key4, struct flow);
+KERNEL_HASH(hash6, TARGETS, struct flow_key6, struct flow);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -1,39 +1,10 @@
 /* flow_file_fuzz.c: a libFuzzer harness for the reader of saved flows: any text, line by line, against the real source.
  *
  * What is read must come back the same from what is printed of it; what is refused must say why, without control characters.
- *
- *   clang-19 -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -std=gnu11 -Iinclude -Iuser tests/fuzz/flow_file_fuzz.c \
- *      user/err.c user/text.c user/flow_file.c -ljansson -o build/flow_file_fuzz
- *   mkdir -p build/flows && sluice flow save build/flows/one; build/flow_file_fuzz -max_total_time=120 build/flows
+ * `make fuzz` builds and runs it.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "flow_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(x)                                                                                                                  \
-	do {                                                                                                                     \
-		if (!(x)) {                                                                                                      \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                  \
-			abort();                                                                                                 \
-		}                                                                                                                \
-	} while (0)
-
-static void errors(struct errs *errs)
-{
-	for (size_t i = 0; i < errs->n; i++) {
-		char *text = err_text(&errs->v[i]);
-
-		MUST(text && *text);
-		for (const char *p = text; *p; p++)
-			MUST((unsigned char)*p >= 0x20 && *p != 0x7f);
-		free(text);
-	}
-	errs_free(errs);
-}
+#include "fuzz.h"
 
 static void one_line(const char *line, size_t len)
 {

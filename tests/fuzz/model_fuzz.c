@@ -3,26 +3,10 @@
  * What is read must survive the way through YAML, JSON and a copy unchanged; what is refused must say why; adding or removing an
  * item that is refused must leave the model as it was. An input that begins with a digit below the number of nouns is an item in
  * JSON (add: an even letter behind it, remove: an odd one); everything else is a configuration.
- *
- *   clang-19 -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -std=gnu11 -Iinclude -Iuser tests/fuzz/model_fuzz.c \
- *      user/err.c user/text.c user/parse.c user/globs.c user/model*.c -lyaml -ljansson -o build/model_fuzz
- *   cp -r examples build/corpus; build/model_fuzz -max_total_time=120 build/corpus
+ * `make fuzz` builds and runs it.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "model.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(x)                                                                                                                  \
-	do {                                                                                                                     \
-		if (!(x)) {                                                                                                      \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                  \
-			abort();                                                                                                 \
-		}                                                                                                                \
-	} while (0)
+#include "fuzz.h"
 
 static const char *const nouns[] = {"vrfs", "ports", "vlans", "interfaces", "routes", "nat", "fdb", "neighbors"};
 
@@ -35,20 +19,6 @@ static const char base[] =
 	"nat: [{name: a, type: snat, to: 192.0.2.0/30}, {name: b, type: dnat, destination: 192.0.2.9, to: 10.0.0.5}]\n"
 	"fdb: [{mac: \"02:00:00:00:00:01\", vlan: 10, port: h1}]\n"
 	"neighbors: [{address: 10.0.0.9, mac: \"02:00:00:00:00:09\", interface: w10}]\n";
-
-/* Every message is made, has words, and no control characters but those of UTF-8. */
-static void errors(struct errs *errs)
-{
-	for (size_t i = 0; i < errs->n; i++) {
-		char *text = err_text(&errs->v[i]);
-
-		MUST(text && *text);
-		for (const char *p = text; *p; p++)
-			MUST((unsigned char)*p >= 0x20 && *p != 0x7f);
-		free(text);
-	}
-	errs_free(errs);
-}
 
 static void same(const struct model *a, const struct model *b)
 {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fib.h"
+#include "fib_memory.h"
 
 #define UNITS (FIB_FIRST + 32768)
 #define N_REF 3000
@@ -22,9 +22,7 @@ struct ref {
 };
 
 struct state {
-	struct fib_unit *units;
-	struct fib_root *roots;
-	struct fib *fib;
+	struct fib_memory m;
 	struct ref ref[N_REF];
 	uint64_t seed;
 };
@@ -42,13 +40,8 @@ static int setup(void **arg)
 	struct state *s = calloc(1, sizeof(*s));
 
 	assert_non_null(s);
-	s->units = aligned_alloc(64, UNITS * sizeof(*s->units));
-	s->roots = calloc(VRF_MAX, sizeof(*s->roots));
-	assert_non_null(s->units);
-	assert_non_null(s->roots);
-	memset(s->units, 0, UNITS * sizeof(*s->units));
+	fib_memory_open(&s->m, UNITS);
 	s->seed = 88172645463325252ull;
-	assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, NULL), 0);
 	*arg = s;
 	return 0;
 }
@@ -57,9 +50,7 @@ static int teardown(void **arg)
 {
 	struct state *s = *arg;
 
-	fib_close(s->fib);
-	free(s->units);
-	free(s->roots);
+	fib_memory_close(&s->m);
 	free(s);
 	return 0;
 }
@@ -78,7 +69,7 @@ static uint32_t look(struct state *s, uint16_t vrf, const char *text)
 	uint8_t family;
 
 	assert_int_equal(addr_parse(text, &a, &family), 0);
-	return fib_lookup(s->fib, vrf, &a);
+	return fib_lookup(s->m.fib, vrf, &a);
 }
 
 /* Addresses from a small space, so that prefixes nest and repeat: every byte is one of a few values. */
@@ -141,17 +132,17 @@ static void mutate(struct state *s)
 	}
 	if (rnd(s) % 5 < 2 || free_slot < 0) { /* delete: this one, or any */
 		if (have < 0) {
-			assert_int_equal(fib_delete(s->fib, vrf, &p), -ENOENT);
+			assert_int_equal(fib_delete(s->m.fib, vrf, &p), -ENOENT);
 			have = rnd(s) % N_REF;
 			if (!s->ref[have].value)
 				return;
 		}
-		assert_int_equal(fib_get(s->fib, s->ref[have].vrf, &s->ref[have].p), s->ref[have].value);
-		assert_int_equal(fib_delete(s->fib, s->ref[have].vrf, &s->ref[have].p), 0);
+		assert_int_equal(fib_get(s->m.fib, s->ref[have].vrf, &s->ref[have].p), s->ref[have].value);
+		assert_int_equal(fib_delete(s->m.fib, s->ref[have].vrf, &s->ref[have].p), 0);
 		s->ref[have].value = 0;
 		return;
 	}
-	assert_int_equal(fib_set(s->fib, vrf, &p, value), 0);
+	assert_int_equal(fib_set(s->m.fib, vrf, &p, value), 0);
 	s->ref[have >= 0 ? have : free_slot] = (struct ref){p, vrf, value};
 }
 
@@ -165,7 +156,7 @@ static void compare(struct state *s, int n)
 		family = rnd(s) % 2 ? 4 : 6;
 		vrf = rnd(s) % 3;
 		a = random_addr(s, family);
-		assert_int_equal(fib_lookup(s->fib, vrf, &a), reference(s, vrf, &a, family));
+		assert_int_equal(fib_lookup(s->m.fib, vrf, &a), reference(s, vrf, &a, family));
 	}
 }
 
@@ -177,20 +168,20 @@ static void random_changes_test(void **arg)
 	for (round = 0; round < 300; round++) {
 		for (i = rnd(s) % 40; i >= 0; i--)
 			mutate(s);
-		assert_int_equal(fib_commit(s->fib), 0);
+		assert_int_equal(fib_commit(s->m.fib), 0);
 		compare(s, 200);
 	}
 	/* all gone: nothing but the fixed tables is left */
 	for (i = 0; i < N_REF; i++)
 		if (s->ref[i].value) {
-			assert_int_equal(fib_delete(s->fib, s->ref[i].vrf, &s->ref[i].p), 0);
+			assert_int_equal(fib_delete(s->m.fib, s->ref[i].vrf, &s->ref[i].p), 0);
 			s->ref[i].value = 0;
 		}
-	assert_int_equal(fib_commit(s->fib), 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
 	compare(s, 200);
-	assert_int_equal(fib_size(s->fib).units, FIB_FIRST);
-	assert_int_equal(fib_size(s->fib).routes4, 0);
-	assert_int_equal(fib_size(s->fib).routes6, 0);
+	assert_int_equal(fib_size(s->m.fib).units, FIB_FIRST);
+	assert_int_equal(fib_size(s->m.fib).routes4, 0);
+	assert_int_equal(fib_size(s->m.fib).routes6, 0);
 }
 
 /* Nothing is seen before the commit; the edges of lengths. */
@@ -200,25 +191,25 @@ static void edges_test(void **arg)
 	struct prefix p;
 
 	p = pfx("0.0.0.0/0");
-	assert_int_equal(fib_set(s->fib, 0, &p, 1), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 1), 0);
 	assert_int_equal(look(s, 0, "192.0.2.1"), 0);
-	assert_int_equal(fib_commit(s->fib), 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
 	assert_int_equal(look(s, 0, "192.0.2.1"), 1);
 	assert_int_equal(look(s, 0, "0.0.0.0"), 1);
 	assert_int_equal(look(s, 0, "255.255.255.255"), 1);
 	assert_int_equal(look(s, 0, "2001:db8::1"), 0);
 	assert_int_equal(look(s, 1, "192.0.2.1"), 0);
 	p = pfx("255.255.255.255/32");
-	assert_int_equal(fib_set(s->fib, 0, &p, 2), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 2), 0);
 	p = pfx("255.255.128.0/17");
-	assert_int_equal(fib_set(s->fib, 0, &p, 3), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 3), 0);
 	p = pfx("255.255.0.0/16");
-	assert_int_equal(fib_set(s->fib, 0, &p, 4), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 4), 0);
 	p = pfx("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128");
-	assert_int_equal(fib_set(s->fib, 255, &p, 5), 0);
+	assert_int_equal(fib_set(s->m.fib, 255, &p, 5), 0);
 	p = pfx("::/0");
-	assert_int_equal(fib_set(s->fib, 255, &p, 6), 0);
-	assert_int_equal(fib_commit(s->fib), 0);
+	assert_int_equal(fib_set(s->m.fib, 255, &p, 6), 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
 	assert_int_equal(look(s, 0, "255.255.255.255"), 2);
 	assert_int_equal(look(s, 0, "255.255.255.254"), 3);
 	assert_int_equal(look(s, 0, "255.255.127.255"), 4);
@@ -233,22 +224,22 @@ static void refusals_test(void **arg)
 	struct state *s = *arg;
 	struct prefix p = pfx("10.0.0.0/8");
 
-	assert_int_equal(fib_set(s->fib, 0, &p, 0), -EINVAL);
-	assert_int_equal(fib_set(s->fib, 0, &p, 1u << 31), -EINVAL);
-	assert_int_equal(fib_set(s->fib, VRF_MAX, &p, 1), -EINVAL);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 0), -EINVAL);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 1u << 31), -EINVAL);
+	assert_int_equal(fib_set(s->m.fib, VRF_MAX, &p, 1), -EINVAL);
 	p.len = 33;
-	assert_int_equal(fib_set(s->fib, 0, &p, 1), -EINVAL);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 1), -EINVAL);
 	p.family = 0;
-	assert_int_equal(fib_set(s->fib, 0, &p, 1), -EINVAL);
-	fib_limit(s->fib, 1, 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 1), -EINVAL);
+	fib_limit(s->m.fib, 1, 0);
 	p = pfx("10.0.0.0/24");
-	assert_int_equal(fib_set(s->fib, 0, &p, 7), 0);
-	assert_int_equal(fib_set(s->fib, 0, &p, 8), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 7), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 8), 0);
 	p = pfx("10.0.1.0/24");
-	assert_int_equal(fib_set(s->fib, 0, &p, 9), -E2BIG);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 9), -E2BIG);
 	p = pfx("2001:db8::/32");
-	assert_int_equal(fib_set(s->fib, 0, &p, 9), -E2BIG);
-	assert_int_equal(fib_commit(s->fib), 0);
+	assert_int_equal(fib_set(s->m.fib, 0, &p, 9), -E2BIG);
+	assert_int_equal(fib_commit(s->m.fib), 0);
 	assert_int_equal(look(s, 0, "10.0.0.1"), 8);
 	assert_int_equal(look(s, 0, "10.0.1.1"), 0);
 }
@@ -268,24 +259,24 @@ static void full_test(void **arg)
 			p.addr.a8[i] = rnd(s);
 		p.addr.a8[0] = 0x20;
 		set[n] = p.addr;
-		r = fib_set(s->fib, 1, &p, n + 1);
+		r = fib_set(s->m.fib, 1, &p, n + 1);
 	} while (r == 0 && ++n < UNITS);
 	assert_int_equal(r, -E2BIG);
-	assert_int_equal(fib_size(s->fib).routes6, n);
-	assert_int_equal(fib_commit(s->fib), 0);
+	assert_int_equal(fib_size(s->m.fib).routes6, n);
+	assert_int_equal(fib_commit(s->m.fib), 0);
 	for (i = 0; i < n; i++)
-		assert_int_equal(fib_lookup(s->fib, 1, &set[i]), i + 1);
-	assert_int_equal(fib_lookup(s->fib, 1, &set[n]), 0);
+		assert_int_equal(fib_lookup(s->m.fib, 1, &set[i]), i + 1);
+	assert_int_equal(fib_lookup(s->m.fib, 1, &set[n]), 0);
 	for (i = 0; i < n; i++) {
 		p.addr = set[i];
-		assert_int_equal(fib_delete(s->fib, 1, &p), 0);
+		assert_int_equal(fib_delete(s->m.fib, 1, &p), 0);
 	}
-	assert_int_equal(fib_commit(s->fib), 0);
-	assert_int_equal(fib_size(s->fib).units, FIB_FIRST);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	assert_int_equal(fib_size(s->m.fib).units, FIB_FIRST);
 	p.addr = set[n];
-	assert_int_equal(fib_set(s->fib, 1, &p, 5), 0);
-	assert_int_equal(fib_commit(s->fib), 0);
-	assert_int_equal(fib_lookup(s->fib, 1, &set[n]), 5);
+	assert_int_equal(fib_set(s->m.fib, 1, &p, 5), 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	assert_int_equal(fib_lookup(s->m.fib, 1, &set[n]), 5);
 	free(set);
 }
 
@@ -299,32 +290,32 @@ static void adopt_test(void **arg)
 
 	for (i = 0; i < 4000; i++)
 		mutate(s);
-	assert_int_equal(fib_commit(s->fib), 0);
-	fib_close(s->fib);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	fib_close(s->m.fib);
 	before = malloc(UNITS * sizeof(*before));
 	assert_non_null(before);
-	memcpy(before, s->units, UNITS * sizeof(*before));
+	memcpy(before, s->m.units, UNITS * sizeof(*before));
 
-	assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, &damaged), 0);
+	assert_int_equal(fib_open(s->m.units, UNITS, s->m.roots, &s->m.fib, &damaged), 0);
 	assert_false(damaged);
 	compare(s, 1000);
 	for (i = 0; i < N_REF; i++)
 		if (s->ref[i].value)
-			assert_int_equal(fib_set(s->fib, s->ref[i].vrf, &s->ref[i].p, s->ref[i].value), 0);
-	assert_int_equal(fib_commit(s->fib), 0);
-	assert_memory_equal(before, s->units, UNITS * sizeof(*before));
+			assert_int_equal(fib_set(s->m.fib, s->ref[i].vrf, &s->ref[i].p, s->ref[i].value), 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	assert_memory_equal(before, s->m.units, UNITS * sizeof(*before));
 
-	fib_close(s->fib);
-	assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, &damaged), 0);
+	fib_close(s->m.fib);
+	assert_int_equal(fib_open(s->m.units, UNITS, s->m.roots, &s->m.fib, &damaged), 0);
 	for (i = 0; i < N_REF; i++) {
 		if (i % 3 == 0)
 			s->ref[i].value = 0;
 		if (s->ref[i].value)
-			assert_int_equal(fib_set(s->fib, s->ref[i].vrf, &s->ref[i].p, s->ref[i].value), 0);
+			assert_int_equal(fib_set(s->m.fib, s->ref[i].vrf, &s->ref[i].p, s->ref[i].value), 0);
 	}
 	for (i = 0; i < 100; i++)
 		mutate(s);
-	assert_int_equal(fib_commit(s->fib), 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
 	compare(s, 5000);
 	free(before);
 }
@@ -340,19 +331,19 @@ static void damaged_test(void **arg)
 	for (round = 0; round < 40; round++) {
 		for (i = 0; i < 300; i++)
 			mutate(s);
-		assert_int_equal(fib_commit(s->fib), 0);
-		fib_close(s->fib);
+		assert_int_equal(fib_commit(s->m.fib), 0);
+		fib_close(s->m.fib);
 		for (i = 0; i < 20; i++)
-			s->units[FIB_FIRST + rnd(s) % 512].word[rnd(s) % FIB_UNIT_WORDS] ^= 1u << (rnd(s) % 32);
-		assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, &damaged), 0);
+			s->m.units[FIB_FIRST + rnd(s) % 512].word[rnd(s) % FIB_UNIT_WORDS] ^= 1u << (rnd(s) % 32);
+		assert_int_equal(fib_open(s->m.units, UNITS, s->m.roots, &s->m.fib, &damaged), 0);
 		seen += damaged;
 		memset(s->ref, 0, sizeof(s->ref));
-		assert_int_equal(fib_set(s->fib, 0, &p, 77), 0);
-		assert_int_equal(fib_commit(s->fib), 0);
+		assert_int_equal(fib_set(s->m.fib, 0, &p, 77), 0);
+		assert_int_equal(fib_commit(s->m.fib), 0);
 		assert_int_equal(look(s, 0, "10.1.2.3"), 77);
 		assert_int_equal(look(s, 0, "10.1.3.3"), 0);
-		assert_int_equal(fib_delete(s->fib, 0, &p), 0);
-		assert_int_equal(fib_commit(s->fib), 0);
+		assert_int_equal(fib_delete(s->m.fib, 0, &p), 0);
+		assert_int_equal(fib_commit(s->m.fib), 0);
 		compare(s, 100);
 	}
 	assert_true(seen > 0);
@@ -372,24 +363,24 @@ static void repair_test(void **arg)
 	for (round = 0; round < 60; round++) {
 		for (i = 0; i < 100; i++)
 			mutate(s);
-		assert_int_equal(fib_commit(s->fib), 0);
+		assert_int_equal(fib_commit(s->m.fib), 0);
 		for (i = 0; i < 40; i++)
-			s->units[FIB_FIRST + rnd(s) % 4096].word[rnd(s) % FIB_UNIT_WORDS] =
+			s->m.units[FIB_FIRST + rnd(s) % 4096].word[rnd(s) % FIB_UNIT_WORDS] =
 				rnd(s) % 2 ? rnd(s) << 16 ^ rnd(s) : 0;
 		for (i = 0; i < 2; i++)
-			s->units[(i ? FIB_DIRECT4 : FIB_DIRECT6) + 2].word[rnd(s) % FIB_UNIT_WORDS] =
+			s->m.units[(i ? FIB_DIRECT4 : FIB_DIRECT6) + 2].word[rnd(s) % FIB_UNIT_WORDS] =
 				FIB_NODE | (rnd(s) << 16 ^ rnd(s));
 		for (i = 0; i < 2000; i++) {
 			family = rnd(s) % 2 ? 4 : 6;
 			vrf = rnd(s) % 3;
 			a = random_addr(s, family);
 			k = reference(s, vrf, &a, family);
-			if (fib_lookup(s->fib, vrf, &a) == k)
+			if (fib_lookup(s->m.fib, vrf, &a) == k)
 				continue;
 			found++;
-			assert_int_equal(fib_repair(s->fib, vrf, &a), 0);
-			assert_int_equal(fib_commit(s->fib), 0);
-			assert_int_equal(fib_lookup(s->fib, vrf, &a), k);
+			assert_int_equal(fib_repair(s->m.fib, vrf, &a), 0);
+			assert_int_equal(fib_commit(s->m.fib), 0);
+			assert_int_equal(fib_lookup(s->m.fib, vrf, &a), k);
 		}
 	}
 	assert_true(found > 20);

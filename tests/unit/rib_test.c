@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "rib.h"
+#include "fib_memory.h"
 
 #define UNITS	  (FIB_FIRST + 4096)
 #define N_NH	  64
@@ -21,12 +22,10 @@
 #define N_BUCKETS 8192
 
 struct state {
-	struct fib_unit *units;
-	struct fib_root *roots;
+	struct fib_memory m;
 	struct nexthop nh[N_NH];
 	struct nhg groups[N_GROUPS];
 	struct nhg_bucket buckets[N_BUCKETS];
-	struct fib *fib;
 	struct nexthops *ns;
 	struct rib *rib;
 	bool down[10];
@@ -42,14 +41,9 @@ static int setup(void **arg)
 	struct state *s = calloc(1, sizeof(*s));
 
 	assert_non_null(s);
-	s->units = aligned_alloc(64, UNITS * sizeof(*s->units));
-	s->roots = calloc(VRF_MAX, sizeof(*s->roots));
-	assert_non_null(s->units);
-	assert_non_null(s->roots);
-	memset(s->units, 0, UNITS * sizeof(*s->units));
-	assert_int_equal(fib_open(s->units, UNITS, s->roots, &s->fib, NULL), 0);
+	fib_memory_open(&s->m, UNITS);
 	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
-	assert_int_equal(rib_open(s->fib, s->ns, usable, s, &s->rib), 0);
+	assert_int_equal(rib_open(s->m.fib, s->ns, usable, s, &s->rib), 0);
 	*arg = s;
 	return 0;
 }
@@ -60,9 +54,7 @@ static int teardown(void **arg)
 
 	rib_close(s->rib);
 	nexthop_close(s->ns);
-	fib_close(s->fib);
-	free(s->units);
-	free(s->roots);
+	fib_memory_close(&s->m);
 	free(s);
 	return 0;
 }
@@ -125,7 +117,7 @@ static uint32_t result(struct state *s, const char *text)
 	uint8_t family;
 
 	assert_int_equal(addr_parse(text, &a, &family), 0);
-	return fib_lookup(s->fib, 0, &a);
+	return fib_lookup(s->m.fib, 0, &a);
 }
 
 /* The gateway and interface that an address leaves by. */
@@ -191,7 +183,7 @@ static void preference_test(void **arg)
 	settle(s);
 	assert_int_equal(result(s, "10.9.1.1"), 0);
 	assert_int_equal(rib_count(s->rib), 0);
-	assert_int_equal(fib_size(s->fib).routes4, 0);
+	assert_int_equal(fib_size(s->m.fib).routes4, 0);
 }
 
 static void types_test(void **arg)
@@ -432,7 +424,7 @@ static void fib_full_test(void **arg)
 	struct errs errs = {0};
 	struct state *s = *arg;
 
-	fib_limit(s->fib, 1, 10);
+	fib_limit(s->m.fib, 1, 10);
 	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
 	settle(s);
 	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
@@ -512,7 +504,7 @@ static int way(struct state *s, uint16_t vrf, const char *text)
 	uint32_t id;
 
 	assert_int_equal(addr_parse(text, &a, &family), 0);
-	id = fib_lookup(s->fib, vrf, &a);
+	id = fib_lookup(s->m.fib, vrf, &a);
 	if (!id)
 		return 0;
 	return nexthop_at(s->ns, id)->type == NEXTHOP_LOCAL ? -1 : nexthop_at(s->ns, id)->iface;
