@@ -2,11 +2,11 @@
  *
  * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
  * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
- * way out was decided under this epoch; without one (XDP alone), nothing that fast_route.h leaves alone. Anything else, the
- * malformed included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result
- * for ordinary packets too: tests/prog/test_fast.py and test_fast_route.py compare them, and tc knows no other for routes. What
- * that asks before it looks for a flow (martians, sources) was asked of the flow's first packet, whose addresses were the same;
- * interfaces that check reverse paths are left to it.
+ * way out was decided under this epoch; without one, nothing that fast_route.h leaves alone. Anything else, the malformed
+ * included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result for
+ * ordinary packets too: tests/prog/test_fast.py and test_fast_route.py compare them. What that asks before it looks for a flow
+ * (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check reverse paths
+ * are left to it.
  */
 #ifndef SLUICE_FAST_H
 #define SLUICE_FAST_H

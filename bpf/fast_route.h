@@ -1,8 +1,8 @@
-/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (XDP; TCP and UDP).
+/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (TCP and UDP).
  *
- * Stands between fast.h, which has told by the headers that a packet is ordinary, and the tables of route.h, neighbor.h and
- * egress.h. What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason,
- * goes there as it came, and of those that it does forward the tests ask both, since tc knows only the long one.
+ * Stands between fast.h, which has told by the headers that a packet is ordinary, and route.h and way.h, which say where it goes.
+ * What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason, goes there
+ * as it came, and of those that it does forward the tests ask both.
  */
 #ifndef SLUICE_FAST_ROUTE_H
 #define SLUICE_FAST_ROUTE_H

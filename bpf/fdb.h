@@ -22,7 +22,8 @@ struct {
 
 #define FDB_REFRESH_NS 1000000000ull
 
-/* A station that this CPU found in `fdb` lately, see found.h: a look into the kernel's hash costs 15 ns, and every frame needs two. */
+/* A station that this CPU found in `fdb` lately, see found.h: a look into the kernel's hash costs 15 ns, and every frame needs
+ * two. */
 struct fdb_found {
 	__u64 key; /* 0: nothing */
 	__u64 stamp;

@@ -1,10 +1,10 @@
 /* found.h: what this CPU found lately and need not look for again: stations (fdb.h), frames as they came in (known.h), ways out
  * (way.h).
  *
- * Stands between these and the tables that they ask. What is kept here holds while pkt.stamp is the same: under one epoch, so that
- * a change of the configuration, of a route, a neighbour or a station's port ends it as it ends what flows know; and for a moment, a
- * second or less, so that who is talked to is still noted in the tables once a second. One map for all, since a program may use no
- * more than 64.
+ * Stands between these and the tables that they ask. What is kept here holds while pkt.stamp is the same: under one epoch, so
+ * that a change of the configuration, of a route, a neighbour or a station's port ends it as it ends what flows know; and for a
+ * moment, a second or less, so that who is talked to is still noted in the tables once a second. One map for all, since a program
+ * may use no more than 64.
  */
 #ifndef SLUICE_FOUND_H
 #define SLUICE_FOUND_H

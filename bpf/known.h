@@ -1,10 +1,10 @@
 /* known.h: frames like one that came in lately: where they belong, and where they go when they are only switched.
  *
  * Stands before parse.h and the stages of layer 2. Of a frame whose addresses, tag and ethertype were seen on the same netdev a
- * moment ago these stages say the same again: port, VLAN, a source that is behind this port, an interface that it is addressed to or
- * the port that its destination is behind. So it is written down (known_note) where they have said so, and looked up first. Nothing
- * is noted of what is dropped, flooded or passed, or whose source was not at its place in the FDB. What found.h says of how long
- * that holds holds here; a station that moves is met on another port, whose frames are others.
+ * moment ago these stages say the same again: port, VLAN, a source that is behind this port, an interface that it is addressed to
+ * or the port that its destination is behind. So it is written down (known_note) where they have said so, and looked up first.
+ * Nothing is noted of what is dropped, flooded or passed, or whose source was not at its place in the FDB. What found.h says of
+ * how long that holds holds here; a station that moves is met on another port, whose frames are others.
  */
 #ifndef SLUICE_KNOWN_H
 #define SLUICE_KNOWN_H

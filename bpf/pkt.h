@@ -116,7 +116,7 @@ struct pkt {
 	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
-	__u32 zero; /* always 0, and the verifier does not know: see pkt_zero() */
+	__u32 zero;    /* always 0, and the verifier does not know: see pkt_zero() */
 	union {
 		struct {
 			__u32 epoch;  /* control.epoch before the tables were asked: what a flow entry is decided under */
@@ -145,11 +145,11 @@ struct pkt {
 		__u64 place[3];
 	};
 	/* ---- 0 for every frame */
-	__u64 now_ns;	   /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
-	__u32 nexthop;	   /* nexthop id */
-	__u8 drop;	   /* enum drop_reason of V_DROP */
-	__u8 reply_type;   /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
-	__u16 todo;	   /* DO_* */
+	__u64 now_ns;	 /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+	__u32 nexthop;	 /* nexthop id */
+	__u8 drop;	 /* enum drop_reason of V_DROP */
+	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
+	__u16 todo;	 /* DO_* */
 	__u16 out_iface;
 	__u8 family;	   /* 4, 6; 0: not IP */
 	__u8 source_known; /* fdb.h: the source is a station of in_port */

@@ -1,8 +1,8 @@
 /* way.h: the way out by a nexthop, all that a routed packet needs of it at once.
  *
  * Stands between fast_route.h, which has chosen the nexthop, and the tables of neighbor.h, iface.h, fdb.h and egress.h, which say
- * which MACs, which port and which tag that means; what they said is kept for a CPU, as long as found.h says. Ways to gateways are
- * found by the nexthop alone, those to the stations of a connected prefix by the station too.
+ * which MACs, which port and which tag that means; what they said is kept for a CPU, as long as found.h says. Ways to gateways
+ * are found by the nexthop alone, those to the stations of a connected prefix by the station too.
  */
 #ifndef SLUICE_WAY_H
 #define SLUICE_WAY_H
@@ -60,8 +60,8 @@ static __always_inline __u64 way_mac(struct pkt *p, const struct nexthop *nh, co
 	return nh->type == NEXTHOP_CONNECTED ? neighbor_mac(p, nh->iface, daddr) : 0;
 }
 
-static __always_inline void way_fill(struct way *w, const struct pkt *p, const struct nexthop *nh, const struct iface *i, __u64 dmac,
-				     const struct port *port)
+static __always_inline void way_fill(struct way *w, const struct pkt *p, const struct nexthop *nh, const struct iface *i,
+				     __u64 dmac, const struct port *port)
 {
 	__u16 tci;
 
