@@ -1,7 +1,7 @@
 """compare.py BUILD BUILD [REGEXP]: two builds of sluice against each other: `python3 bench/compare.py build build-old 'xdp: switch'`.
 
 Both switches stand side by side, and each case is measured by turns, so that what else the machine does falls on both alike. For
-somebody who changes the packet path: cases with one flow, whose differences are instructions.
+somebody who changes the packet path: cases with one flow, whose differences are instructions; or with as many as FLOWS says.
 """
 import os
 import re
@@ -15,6 +15,7 @@ from gen import BARE, REAL, Bench, flows, template
 import bpf
 
 ROUNDS, RUNS = 25, 60_000
+FLOWS = flows(int(os.environ.get("FLOWS", "1")))
 
 
 class Side:
@@ -24,7 +25,7 @@ class Side:
         self.lab = labs.DatapathLab(name, flows=65536, nat=nat)
 
     def cases(self, hook, nat):
-        got = pd.switching(hook) + (pd.translating(self.lab, [flows(1)]) if nat else pd.routing(self.lab))
+        got = pd.switching(hook) + (pd.translating(self.lab, [FLOWS]) if nat else pd.routing(self.lab))
         return [c for c in got if c.target == REAL]
 
 
@@ -34,7 +35,8 @@ def one(bench, side, hook, case):
         prog = bpf.Prog(f"{side.lab.pins}/progs/{hook}")
         bench.target(REAL, prog)
         bench.set(template(case.frame, hook, **case.vary))
-        bench.order(flows(1).order)
+        pd.warm(bench, case, ifindex, FLOWS.all())
+        bench.order(FLOWS.order)
         bench.run(REAL, ifindex, 1000)
         ns = bench.run(REAL, ifindex, RUNS) - bench.run(BARE, ifindex, RUNS)
         out = bench.once(REAL, ifindex).retval
@@ -75,8 +77,9 @@ def main(argv):
     for series in dict.fromkeys(s for s, _ in report.samples):
         pairs = [a - b for a, b in zip(*(report.samples[(series, x)] for x in argv[:2]))]
         middle, width = kit.spread(pairs)
-        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{middle:+.1f} ±{width:.1f}"))
-    kit.table("ns, generator subtracted, changes of length included", ("case", *argv[:2], "difference, by pairs"), rows)
+        least = [kit.round_up(min(report.samples[(series, x)])) for x in argv[:2]]
+        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{middle:+.1f} ±{width:.1f}", *least))
+    kit.table(f"ns, {FLOWS.name}, generator subtracted, changes of length included", ("case", *argv[:2], "difference, by pairs", "least", "least"), rows)
     report.write()
 
 

@@ -38,10 +38,16 @@ static __always_inline struct port_counters *count_port(__u32 port)
 	return bpf_map_lookup_elem(&port_counters, &port);
 }
 
+/* On the wire. XDP knows no packets of several segments. */
+static __always_inline __u32 count_packets(const struct pkt *p)
+{
+	return HOOK_XDP ? 1 : p->segs;
+}
+
 /* Bytes as they are on the wire: a tag that the stack keeps beside the data counts. */
 static __always_inline __u32 count_rx_bytes(const struct pkt *p)
 {
-	return p->flags & PKT_F_TAG_HW ? p->len + COUNT_TAG_BYTES : p->len;
+	return !HOOK_XDP && p->flags & PKT_F_TAG_HW ? p->len + COUNT_TAG_BYTES : p->len;
 }
 
 /* The same frame as it leaves, with the port's tag taken off or another put on. */
@@ -56,7 +62,7 @@ static __always_inline void count_rx(const struct pkt *p)
 
 	if (!c)
 		return;
-	c->rx_packets += p->segs;
+	c->rx_packets += count_packets(p);
 	c->rx_bytes += count_rx_bytes(p);
 }
 
@@ -67,10 +73,10 @@ static __always_inline void count_rx_forwarded(const struct pkt *p)
 
 	if (!c)
 		return;
-	c->rx_packets += p->segs;
+	c->rx_packets += count_packets(p);
 	c->rx_bytes += count_rx_bytes(p);
-	c->forwarded += p->segs;
-	c->xdp += p->segs;
+	c->forwarded += count_packets(p);
+	c->xdp += count_packets(p);
 }
 
 /* It comes in anew, in pieces. */
@@ -80,7 +86,7 @@ static __always_inline void count_rx_back(const struct pkt *p)
 
 	if (!c)
 		return;
-	c->rx_packets -= p->segs;
+	c->rx_packets -= count_packets(p);
 	c->rx_bytes -= count_rx_bytes(p);
 }
 
@@ -89,7 +95,7 @@ static __always_inline void count_forwarded(const struct pkt *p)
 	struct port_counters *c = count_port(p->in_port);
 
 	if (c)
-		c->forwarded += p->segs;
+		c->forwarded += count_packets(p);
 }
 
 static __always_inline void count_to_host(const struct pkt *p)
@@ -97,7 +103,7 @@ static __always_inline void count_to_host(const struct pkt *p)
 	struct port_counters *c = count_port(p->in_port);
 
 	if (c)
-		c->to_host += p->segs;
+		c->to_host += count_packets(p);
 }
 
 static __always_inline void count_dropped(const struct pkt *p)
@@ -107,9 +113,9 @@ static __always_inline void count_dropped(const struct pkt *p)
 	__u64 *n = bpf_map_lookup_elem(&drop_counters, &i);
 
 	if (c)
-		c->dropped += p->segs;
+		c->dropped += count_packets(p);
 	if (n)
-		*n += p->segs;
+		*n += count_packets(p);
 }
 
 static __always_inline void count_tx(const struct pkt *p, __u32 port, __u32 len)
@@ -118,7 +124,7 @@ static __always_inline void count_tx(const struct pkt *p, __u32 port, __u32 len)
 
 	if (!c)
 		return;
-	c->tx_packets += p->segs;
+	c->tx_packets += count_packets(p);
 	c->tx_bytes += len;
 }
 

@@ -16,11 +16,26 @@ static __always_inline __u16 csum_fold(__u32 sum)
 	return sum;
 }
 
+/* Of two words of 32 bits and some of 16. */
+static __always_inline __u16 csum_fold33(__u64 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return csum_fold(sum);
+}
+
 static __always_inline __u16 csum_fold64(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	return csum_fold(sum);
+}
+
+/* Is a sum of words of 16 or 32 bits, of which one is not 0, the one that a right checksum gives? It is then a multiple of
+ * 0xffff, and only such a multiple becomes this small by the inverse of 0xffff modulo 2^64: one multiplication instead of the
+ * folding. */
+static __always_inline bool csum_is_right(__u64 sum)
+{
+	return sum * 0xfffefffefffeffffull <= 0x0001000100010001ull;
 }
 
 /* Two 16-bit words as they follow each other in memory. */

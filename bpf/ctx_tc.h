@@ -100,18 +100,6 @@ static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 	bpf_csum_update(ctx, delta);
 }
 
-/* Puts `to` in place of bytes 8 to 23 of an IPv4 header without options at `off`, and applies the deltas of the addresses and of
- * the ports to the checksum that stands `check_at` bytes behind it. */
-static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct ctx_head4 *to, __u32 check_at,
-					__u16 addrs, __u16 ports, bool zero_is_none)
-{
-	if (csum_changes(addrs) && ctx_csum_l4(ctx, off + check_at, addrs, true, zero_is_none))
-		return -1;
-	if (csum_changes(ports) && ctx_csum_l4(ctx, off + check_at, ports, false, zero_is_none))
-		return -1;
-	return ctx_store(ctx, off + 8, to, sizeof(*to));
-}
-
 /* One hop: `word` in place of TTL, protocol and checksum of the IPv4 header at `off`, 8 bytes from it. */
 static __always_inline int ctx_hop4(ctx_t *ctx, void *head, __u32 off, __u32 word)
 {
@@ -129,16 +117,59 @@ static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 prot
 	return 0;
 }
 
-/* Makes the outer tag `tpid`/`tci`; tpid 0: none. `has`: there is one that is the port's. Offsets are void afterwards. */
-static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
+/* Makes the port's tag `tag`, as it stands in a frame; 0: none. `has`: there is one. Offsets are void afterwards. */
+static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
 {
+	__be16 tpid = tag;
+	__u16 tci = bpf_ntohs(tag >> 16);
+
 	if (has && tpid == p->tpid && tci == p->tci)
 		return 0;
 	if (has && bpf_skb_vlan_pop(ctx) < 0)
 		return -1;
-	if (tpid && bpf_skb_vlan_push(ctx, tpid, tci) < 0)
+	if (tag && bpf_skb_vlan_push(ctx, tpid, tci) < 0)
 		return -1;
 	return 0;
+}
+
+/* Both MACs, as the frame begins, and the tag. */
+static __always_inline int ctx_set_l2(ctx_t *ctx, const struct pkt *p, const __u32 *macs, bool has, __u32 tag)
+{
+	if (ctx_store(ctx, 0, macs, 2 * ETH_ALEN))
+		return -1;
+	return ctx_set_tag(ctx, p, has, tag);
+}
+
+/* Rewrites a packet, whose IPv4 header without options is at `head`, `off` bytes behind the frame's begin, to the last byte.
+ * Where no tag stands between them, all that changes is stored in one go, with what is between. */
+static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *head, __u32 off, const struct ctx_leave4 *to)
+{
+	bool udp = *(__u8 *)(head + 9) == IPPROTO_UDP;
+	__u16 ports = csum_fold33((__u64)to->ports + (__u32) ~*(__u32 *)(head + 20));
+	__u32 w[10], check_at = off + (udp ? 26 : 36);
+
+	w[0] = to->macs[0] << 16;
+	w[1] = to->macs[0] >> 16 | to->macs[1] << 16;
+	w[2] = to->macs[1] >> 16 | to->macs[2] << 16;
+	w[3] = to->macs[2] >> 16 | (__u32)bpf_htons(ETH_P_IP) << 16;
+	w[4] = *(__u32 *)head;
+	w[5] = *(__u32 *)(head + 4);
+	w[6] = to->ttl;
+	w[7] = to->addrs;
+	w[8] = to->addrs >> 32;
+	w[9] = to->ports;
+	if (csum_changes(to->delta) && ctx_csum_l4(ctx, check_at, to->delta, true, udp))
+		return -1;
+	if (csum_changes(ports) && ctx_csum_l4(ctx, check_at, ports, false, udp))
+		return -1;
+	if (likely(off == sizeof(struct ethhdr))) {
+		if (ctx_store(ctx, 0, (const __u8 *)w + 2, sizeof(w) - 2))
+			return -1;
+		return ctx_set_tag(ctx, p, p->tagged, to->tag);
+	}
+	if (ctx_store(ctx, off + 8, w + 6, 16))
+		return -1;
+	return ctx_set_l2(ctx, p, to->macs, p->tagged, to->tag);
 }
 
 #endif

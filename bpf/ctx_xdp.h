@@ -114,25 +114,6 @@ static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 {
 }
 
-/* Puts `to` in place of bytes 8 to 23 at `head`, an IPv4 header without options at `off`, and applies the deltas of the addresses
- * and of the ports to the checksum that stands `check_at` bytes behind it. */
-static __always_inline int ctx_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct ctx_head4 *to, __u32 check_at,
-					__u16 addrs, __u16 ports, bool zero_is_none)
-{
-	__u16 *l4 = head + check_at, check = *l4;
-
-	*(__u16 *)(head + 8) = to->ttl_proto;
-	*(__u16 *)(head + 10) = to->check;
-	*(__u32 *)(head + 12) = to->saddr;
-	*(__u32 *)(head + 16) = to->daddr;
-	*(__u32 *)(head + 20) = to->ports;
-	if (zero_is_none && !check)
-		return 0;
-	check = csum_apply(check, csum_add(addrs, ports));
-	*l4 = zero_is_none && !check ? 0xffff : check;
-	return 0;
-}
-
 /* One hop: `word` in place of TTL, protocol and checksum of the IPv4 header at `head`, 8 bytes from it. */
 static __always_inline int ctx_hop4(ctx_t *ctx, void *head, __u32 off, __u32 word)
 {
@@ -147,26 +128,52 @@ static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 prot
 	return 0;
 }
 
-/* Addresses (new ones where DO_L2 says so) and tag as the frame is to leave; `has`: there is a tag that goes. */
-static __always_inline int ctx_leave(ctx_t *ctx, const struct pkt *p, bool has, __be16 tpid, __u16 tci)
+/* Both MACs, as the frame begins, and the tag: written once, where they are to stand. */
+static __always_inline int ctx_set_l2(ctx_t *ctx, const struct pkt *p, const __u32 *macs, bool has, __u32 tag)
 {
-	const __u32 *macs = p->todo & DO_L2 ? p->new_macs : (const __u32 *)p->dmac;
-	__u32 *data;
+	__u32 *to;
 
-	if (has != !!tpid && bpf_xdp_adjust_head(ctx, tpid ? -4 : 4))
+	if (!has && tag && bpf_xdp_adjust_head(ctx, -4))
 		return -1;
-	data = ctx_data(ctx);
-	if ((void *)(data + 3) > ctx_data_end(ctx))
+	to = ctx_data(ctx);
+	if ((void *)(to + 4) > ctx_data_end(ctx))
 		return -1;
-	data[0] = macs[0];
-	data[1] = macs[1];
-	data[2] = macs[2];
-	if (!tpid)
-		return 0;
-	if ((void *)(data + 4) > ctx_data_end(ctx))
-		return -1;
-	data[3] = csum_pair(tpid, bpf_htons(tci));
-	return 0;
+	if (tag)
+		to[3] = tag;
+	else if (has)
+		to++;
+	to[0] = macs[0];
+	to[1] = macs[1];
+	to[2] = macs[2];
+	return has && !tag && bpf_xdp_adjust_head(ctx, 4) ? -1 : 0;
+}
+
+/* The tag alone, of a frame whose MACs are those that it came with. */
+static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
+{
+	return has || tag ? ctx_set_l2(ctx, p, p->macs, has, tag) : 0;
+}
+
+/* Rewrites a packet, whose IPv4 header without options is at `head`, `off` bytes behind the frame's begin, to the last byte. */
+static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *head, __u32 off, const struct ctx_leave4 *to)
+{
+	typedef __u64 __attribute__((may_alias)) word;
+	bool udp = *(__u8 *)(head + 9) == IPPROTO_UDP;
+	__u16 *l4 = head + (udp ? 26 : 36);
+	__u32 old = ~*(__u32 *)(head + 20);
+	__u16 check = *l4, new;
+
+	*(__u32 *)(head + 8) = to->ttl;
+	*(word *)(head + 12) = to->addrs;
+	*(__u32 *)(head + 20) = to->ports;
+	if (likely(to->delta | (to->ports ^ ~old))) {
+		new = ~csum_fold33((__u64)to->ports + old + to->delta + (__u16)~check);
+		if (likely(check && new) || !udp)
+			*l4 = new;
+		else if (check)
+			*l4 = 0xffff;
+	}
+	return ctx_set_l2(ctx, p, to->macs, p->tagged, to->tag);
 }
 
 #endif

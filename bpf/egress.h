@@ -3,6 +3,7 @@
 #define SLUICE_EGRESS_H
 
 #include "pkt.h"
+#include "csum.h"
 #include "port.h"
 #include "vlan.h"
 #include "fdb.h"
@@ -74,13 +75,12 @@ static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 	return p->out_port ? egress_check(p) : V_FLOOD;
 }
 
-/* The tag on this port: its ethertype, or 0 for none; *ret_tci in host order, with the priority the frame came in with. */
-static __always_inline __be16 egress_tag(const struct pkt *p, const struct port *port, __u16 *ret_tci)
+/* The tag on this port, as it stands in a frame, with the priority that the frame came in with; 0: none. */
+static __always_inline __u32 egress_tag(const struct pkt *p, const struct port *port, __u32 vlan)
 {
-	if (!p->out_vlan || port->mode != PORT_TRUNK || port->native == p->out_vlan)
+	if (!vlan || port->mode != PORT_TRUNK || port->native == vlan)
 		return 0;
-	*ret_tci = p->out_vlan | (p->tagged ? p->tci & VLAN_PRIO : 0);
-	return port->tpid;
+	return csum_pair(port->tpid, bpf_htons(vlan | (p->tagged ? p->tci & VLAN_PRIO : 0)));
 }
 
 #endif

@@ -16,6 +16,7 @@
 #include <linux/udp.h>
 #include "pkt.h"
 #include "csum.h"
+#include "egress.h"
 #include "fast_route.h"
 #include "flow.h"
 #include "iface.h"
@@ -23,6 +24,8 @@
 
 #define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
 #define FAST_HEAD6 (sizeof(struct ipv6hdr) + 14) /* to the flags of TCP */
+
+typedef __u64 __attribute__((may_alias)) word;
 
 /* The headers in words, as they stand in memory. */
 struct fast4 {
@@ -48,26 +51,26 @@ static __always_inline __u8 fast_seen(const void *tcp)
 static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 {
 	const __u32 *w = head;
-	const __u16 *port = head + sizeof(struct iphdr);
+	const __u16 *half = head;
 	__u8 offset;
 	__u16 len;
 
 	h->ip[0] = w[0];
 	h->ip[1] = w[1];
-	h->ip[2] = *(const __u16 *)(head + 8) | (__u32) * (const __u16 *)(head + 10) << 16;
-	h->addrs = w[3] | (__u64)w[4] << 32;
-	h->ports = port[0] | (__u32)port[1] << 16;
+	h->ip[2] = w[2];
+	h->addrs = *(const word *)(w + 3);
+	h->ports = w[5];
 	h->total = bpf_ntohs(h->ip[0] >> 16);
 	h->proto = h->ip[2] >> 8;
 	if ((h->ip[0] & 0xff) != 0x45 || h->ip[1] & bpf_htonl(0x3fff) || (h->ip[2] & 0xff) <= 1 ||
-	    csum_fold64((__u64)h->ip[0] + h->ip[1] + h->ip[2] + w[3] + w[4]) != 0xffff)
+	    !csum_is_right((__u64)h->ip[0] + h->ip[1] + h->ip[2] + (__u32)h->addrs + (h->addrs >> 32)))
 		return false;
 	if (h->proto == IPPROTO_TCP) {
 		offset = *(const __u8 *)(head + 32) >> 4;
 		h->seen = fast_seen(head + sizeof(struct iphdr));
 		return offset >= 5 && sizeof(struct iphdr) + offset * 4u <= h->total;
 	}
-	len = bpf_ntohs(port[2]);
+	len = bpf_ntohs(half[12]);
 	h->seen = FLOW_SEEN_ANY;
 	return h->proto == IPPROTO_UDP && len >= 8 && sizeof(struct iphdr) + len <= h->total;
 }
@@ -95,37 +98,45 @@ static __always_inline struct flow *fast_find4(const struct pkt *p, const struct
 	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
-/* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. */
-static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __u32 len)
+/* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. `len`:
+ * layer 3 bytes. */
+static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __u32 len, struct ctx_leave4 *to)
 {
-	__u32 epoch = READ_ONCE(f->epoch);
-	__u32 mtu;
+	struct iface *i;
+	struct port *port;
+	__u64 next, smac;
+	__u32 vlan, mtu;
 
+	if (unlikely(READ_ONCE(f->epoch) != p->epoch))
+		return false;
 	p->out_port = f->out_port;
-	p->out_vlan = f->out_vlan;
-	flow_next(p, f);
+	i = iface_get(f->out_iface);
+	port = port_get(f->out_port);
+	vlan = f->out_vlan;
+	next = READ_ONCE(*(const __u64 *)f->dmac); /* with the nexthop */
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
-	return epoch == p->epoch && READ_ONCE(f->epoch) == epoch && len <= mtu && port_finishes(p, V_FORWARD);
+	if (unlikely(READ_ONCE(f->epoch) != p->epoch || len > mtu || !i || !port || (HOOK_XDP && !(port->flags & PORT_F_XDP))))
+		return false;
+	p->nexthop = next >> 48;
+	smac = *(const word *)i->mac;
+	to->macs[0] = next;
+	to->macs[1] = (__u32)(smac << 16) | (__u16)(next >> 32);
+	to->macs[2] = smac >> 16;
+	to->tag = egress_tag(p, port, vlan);
+	return true;
 }
 
-/* Bytes 8 to 23 from the IPv4 header on, TTL to ports, and the checksum of layer 4. 0, or -1: see rewrite(). */
-static __always_inline int fast_rewrite4(ctx_t *ctx, void *head, __u32 off, const struct fast4 *h, const struct flow *f)
+/* TTL to ports of the packet at `head`. */
+static __always_inline void fast_rewrite4(const void *head, const struct flow *f, struct ctx_leave4 *to)
 {
-	__u16 l3 = f->l3_delta, check = h->ip[2] >> 16, l4;
-	__u32 ports = f->ports, old = ~h->ports;
-	bool udp = h->proto == IPPROTO_UDP;
-	struct ctx_head4 to;
+	__u32 ttl = *(const __u32 *)(head + 8);
 
+	to->delta = f->l3_delta;
 	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
-	to.ttl_proto = h->ip[2] - 1;
-	to.check = ~csum_fold((__u32)(__u16)~check + l3 + 0xfffe);
-	to.saddr = f->saddr4;
-	to.daddr = f->daddr4;
-	to.ports = ports;
-	/* Made here, since the entry has it in its second line. */
-	l4 = csum_fold((ports & 0xffff) + (ports >> 16) + (old & 0xffff) + (old >> 16));
-	return ctx_rewrite4(ctx, head, off, &to, udp ? 26 : 36, l3, l4, udp);
+	to->ttl = csum_pair(ttl - 1, ~csum_fold((__u16) ~(ttl >> 16) + to->delta + 0xfffe));
+	to->addrs = *(const word *)&f->saddr4;
+	to->ports = f->ports;
 }
 
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
@@ -148,16 +159,21 @@ static __always_inline bool fast_checks_path(const struct pkt *p)
 static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h,
 							 struct flow *f)
 {
-	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, fast_len(ctx, p, head, h)))
+	struct ctx_leave4 to;
+
+	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, fast_len(ctx, p, head, h), &to))
 		return V_NEXT;
+	/* Read again: what is kept across look-ups has to be written and read, too. */
+	asm volatile("" : "+r"(head));
 	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
-	if (fast_rewrite4(ctx, head, off, h, f))
+	fast_rewrite4(head, f, &to);
+	p->out_len = count_tx_bytes(p, to.tag);
+	if (ctx_leave4(ctx, p, head, off, &to))
 		return pkt_drop(p, DROP_REWRITE_FAILED);
-	p->todo = DO_L2;
 	flow_use(p, f);
 	flow_count(p, f);
-	count_stat(STAT_FLOW_HIT, HOOK_XDP ? 1 : p->segs);
-	return V_FORWARD;
+	count_stat(STAT_FLOW_HIT, count_packets(p));
+	return V_READY;
 }
 
 /* By its route. */

@@ -55,8 +55,7 @@ static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct add
 	p->new_macs[1] = w->macs[1];
 	p->new_macs[2] = w->macs[2];
 	p->out_port = w->port;
-	p->out_tci = w->vlan | (p->tagged ? p->tci & VLAN_PRIO : 0);
-	p->out_tpid = w->tpid;
+	p->out_tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | (p->tagged ? p->tci & VLAN_PRIO : 0))) : 0;
 	p->out_known = 1;
 	p->nexthop = id;
 	return true;

@@ -155,7 +155,7 @@ static __always_inline void flow_count_on(const struct pkt *p, struct flow *f, _
 static __always_inline void flow_count(const struct pkt *p, struct flow *f)
 {
 	__u32 recent = READ_ONCE(f->recent), cpu = bpf_get_smp_processor_id() & FLOW_RECENT_CPU;
-	__u64 sum = recent + ((__u64)p->len << FLOW_RECENT_BYTES) + ((__u64)p->segs << FLOW_RECENT_PACKETS);
+	__u64 sum = recent + ((__u64)p->len << FLOW_RECENT_BYTES) + ((__u64)count_packets(p) << FLOW_RECENT_PACKETS);
 
 	/* One comparison says that nothing ran over and that the CPU is the same. XDP knows no packets of several segments. */
 	if (likely(!((sum ^ cpu) & ~(__u64)FLOW_RECENT_COUNTS) && (HOOK_XDP || p->segs <= FLOW_RECENT_SEGS)))

@@ -494,12 +494,9 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 /* What the stages of layer 2 read before anybody has written it. Comes before parse(). */
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
-	struct control *c = control_get();
-	__u64 epoch = c ? READ_ONCE(c->epoch) : 0;
-
 	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
-	p->stamp = epoch | (__u64)pkt_moment() << 32;
+	p->stamp = control_epoch() | (__u64)pkt_moment() << 32;
 	p->now_ns = 0;
 	p->nexthop = 0;
 	p->drop = p->reply_type = 0;

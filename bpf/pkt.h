@@ -59,6 +59,7 @@ enum verdict {
 	V_UP = 8,	/* XDP only: not decided, for tc to do */
 	V_HOLD = 9,	/* a fragment that must wait for its datagram's first one (tc only) */
 	V_RELEASE = 10, /* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
+	V_READY = 11,	/* V_FORWARD, and rewritten to the last byte: `out_len` bytes, to be counted and sent */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -92,11 +93,14 @@ struct tuple {
 /* What is known before layer 3 is read. */
 #define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW | PKT_F_NO_FLOW)
 
-/* An IPv4 header from the TTL on, and the ports behind it: what ctx_rewrite4() writes. As it stands in memory. */
-struct ctx_head4 {
-	__u16 ttl_proto, check;
-	__be32 saddr, daddr;
-	__u32 ports; /* as they stand in the header */
+/* What ctx_leave4() makes of a packet of TCP or UDP over IPv4. All as it stands in memory. */
+struct ctx_leave4 {
+	__u32 ttl;   /* TTL, protocol, checksum */
+	__u16 delta; /* of the addresses (csum.h) */
+	__u64 addrs; /* source, destination */
+	__u32 ports;
+	__u32 macs[3]; /* as the frame begins */
+	__u32 tag;     /* to wear; 0: none */
 };
 
 /* The reply entry was there: another CPU has made it, or it was left over. */
@@ -116,7 +120,7 @@ struct pkt {
 	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
-	__u32 zero;    /* always 0, and the verifier does not know: see pkt_zero() */
+	__u32 zero;    /* always 0, and the verifier does not know: see pkt_zero(). Stands in the same place in every version */
 	union {
 		struct {
 			__u32 epoch;  /* control.epoch before the tables were asked: what a flow entry is decided under */
@@ -132,15 +136,14 @@ struct pkt {
 			__be16 tpid;	/* outer tag; 0: none */
 			__u16 tci;	/* outer tag, host order */
 			__u8 tagged;	/* vlan.h: the outer tag is the port's, and not payload */
-			__u8 out_known; /* out_tpid and out_tci hold, and the port takes it */
+			__u8 out_known; /* out_tag holds, and the port takes it */
 			__u16 in_port;
 			__u16 vlan; /* bridge domain it came in on; 0: routed port */
 			__u16 vrf;
 			__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
 			__u16 out_port;
 			__u16 out_vlan;
-			__u16 out_tci;
-			__be16 out_tpid; /* the tag that it leaves with; 0: none */
+			__u32 out_tag; /* the tag that it leaves with, as it stands in a frame; 0: none */
 		};
 		__u64 place[3];
 	};
@@ -157,8 +160,13 @@ struct pkt {
 	/* ---- parse: layer 2 */
 	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
 	__u16 l3_off;
-	__u8 dmac[6] __attribute__((aligned(8)));
-	__u8 smac[6];
+	union {
+		struct {
+			__u8 dmac[6];
+			__u8 smac[6];
+		};
+		__u32 macs[3]; /* as the frame begins */
+	} __attribute__((aligned(8)));
 	/* ---- parse: layer 3 and 4. Offsets in the data, from the Ethernet header. */
 	__u8 l4_proto;
 	__u8 ttl;
@@ -200,6 +208,7 @@ struct pkt {
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
 	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
+	__u32 out_len;	       /* V_READY: bytes that leave, as count_tx() has them */
 	__u32 pool_addr;
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
@@ -217,6 +226,8 @@ struct pkt {
 	__u32 nat_remote; /* nat_mapping_key.remote */
 	__u32 nat_random; /* where the search for a shared port began */
 	struct addr next_addr;
+	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then. */
+	__u64 tick, tick_ns;
 };
 
 /* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
@@ -234,12 +245,30 @@ static __always_inline struct control *control_get(void)
 	return bpf_map_lookup_elem(&control, &zero);
 }
 
-/* CLOCK_MONOTONIC in ns, to a tick: ageing needs no more. */
+static __always_inline __u32 control_epoch(void)
+{
+	struct control *c = control_get();
+
+	return c ? READ_ONCE(c->epoch) : 0;
+}
+
+/* CLOCK_MONOTONIC in ns, to a tick: ageing needs no more. The coarse clock goes on with the ticks, whose number the JIT compiler
+ * reads in place, so it is called once in each. */
+static __always_inline __u64 pkt_clock(struct pkt *p)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (unlikely(p->tick != tick)) {
+		p->tick = tick;
+		p->tick_ns = bpf_ktime_get_coarse_ns();
+	}
+	p->now_ns = p->tick_ns;
+	return p->tick_ns;
+}
+
 static __always_inline __u64 pkt_now(struct pkt *p)
 {
-	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
-	return p->now_ns;
+	return p->now_ns ? p->now_ns : pkt_clock(p);
 }
 
 #define PKT_MOMENT_SHIFT 7

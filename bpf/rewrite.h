@@ -243,11 +243,6 @@ __noinline_global int rewrite_mss(ctx_t *ctx, struct pkt *p)
 	return csum_changes(delta) ? ctx_csum_l4(ctx, p->l4_off + 16, delta, false, false) : 0;
 }
 
-static __always_inline int rewrite_l2(ctx_t *ctx, struct pkt *p)
-{
-	return ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs));
-}
-
 /* Layers 3 and 4. verifier: global, so that what it needs of the stack is not added to what the stages need. */
 __noinline_global int rewrite_l3(ctx_t *ctx, struct pkt *p)
 {
@@ -274,11 +269,19 @@ __noinline_global int rewrite_l3(ctx_t *ctx, struct pkt *p)
 }
 
 /* All but the tag. 0, or -1: the kernel would not have it, and the packet is half written: drop it. */
-static __always_inline int rewrite(ctx_t *ctx, struct pkt *p)
+static __always_inline int rewrite_headers(ctx_t *ctx, struct pkt *p)
 {
 	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
 		return -1;
-	return p->todo & DO_L2 ? rewrite_l2(ctx, p) : 0;
+	return p->todo & DO_L2 ? ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs)) : 0;
+}
+
+/* All. `tag`: to wear, as it stands in a frame; 0: none. */
+static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, __u32 tag)
+{
+	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
+		return -1;
+	return p->todo & DO_L2 ? ctx_set_l2(ctx, p, p->new_macs, p->tagged, tag) : ctx_set_tag(ctx, p, p->tagged, tag);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #define SLUICE_ROUTE_H
 
 #include "pkt.h"
+#include "counter.h"
 #include "iface.h"
 #include "fib.h"
 #include "ecmp.h"
@@ -68,7 +69,7 @@ static __always_inline void nexthop_count(struct pkt *p)
 
 	if (!c)
 		return;
-	c->packets += p->segs;
+	c->packets += count_packets(p);
 	c->bytes += p->len;
 }
 

@@ -60,6 +60,22 @@ static __always_inline int tc_peer(ctx_t *ctx, __u32 ifindex)
 	return bpf_redirect_peer(ifindex, 0);
 }
 
+/* Rewritten; `len`: bytes that leave. */
+static __always_inline int tc_out(ctx_t *ctx, struct pkt *p, const struct port *port, __u32 len, bool to_host)
+{
+	if (to_host || port->mode == PORT_HOST)
+		count_to_host(p);
+	else
+		count_forwarded(p);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_tx(p, p->out_port, len);
+	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
+	if (port->flags & PORT_F_PEER)
+		return tc_peer(ctx, port->ifindex);
+	return bpf_redirect(port->ifindex, 0);
+}
+
 static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 {
 	struct port *port = port_get(p->out_port);
@@ -70,23 +86,24 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 		return tc_drop(ctx, p);
 	}
 	if (!p->out_known) {
-		p->out_tpid = egress_tag(p, port, &p->out_tci);
+		p->out_tag = egress_tag(p, port, p->out_vlan);
 		if (!p->in_iface && !p->todo && p->segs == 1)
 			known_note(ctx, p, port->mtu);
 	}
-	if (rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, p->out_tpid, p->out_tci))
+	if (rewrite(ctx, p, p->out_tag))
 		return tc_failed(ctx, p);
-	if (to_host || port->mode == PORT_HOST)
-		count_to_host(p);
-	else
-		count_forwarded(p);
-	if (p->nexthop)
-		nexthop_count(p);
-	count_tx(p, p->out_port, count_tx_bytes(p, p->out_tpid));
-	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
-	if (port->flags & PORT_F_PEER)
-		return tc_peer(ctx, port->ifindex);
-	return bpf_redirect(port->ifindex, 0);
+	return tc_out(ctx, p, port, count_tx_bytes(p, p->out_tag), to_host);
+}
+
+static __always_inline int tc_ready(ctx_t *ctx, struct pkt *p)
+{
+	struct port *port = port_get(p->out_port);
+
+	if (!port || !port->ifindex) {
+		p->drop = DROP_EGRESS_PORT_GONE;
+		return tc_drop(ctx, p);
+	}
+	return tc_out(ctx, p, port, p->out_len, false);
 }
 
 /* What the host makes of the packet, its answers among it, belongs into the VRF that it came in by. */
@@ -114,7 +131,7 @@ __noinline_global int tc_host(struct __sk_buff *ctx, struct pkt *p)
 		p->out_port = i->port;
 		return tc_send(ctx, p, true);
 	}
-	if (rewrite(ctx, p))
+	if (rewrite_headers(ctx, p))
 		return tc_failed(ctx, p);
 	count_to_host(p);
 	tc_trace(ctx, V_HOST, 0);
@@ -133,7 +150,7 @@ __noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
 	i = iface_get(p->out_iface);
 	__builtin_memset(&to, 0, sizeof(to));
 	p->todo &= ~DO_L2;
-	if (!i || rewrite(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0, 0))
+	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0))
 		return tc_failed(ctx, p);
 	to.nh_family = p->next_family == 4 ? 2 : 10; /* AF_INET, AF_INET6 */
 	if (p->next_family == 4)
@@ -156,7 +173,7 @@ __noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
 
 	if (!p)
 		return TC_ACT_SHOT;
-	if (rewrite(ctx, p))
+	if (rewrite_headers(ctx, p))
 		return tc_failed(ctx, p);
 	ifindex = flood(ctx, p);
 	if (!ifindex)
@@ -225,6 +242,8 @@ int sluice_tc(struct __sk_buff *ctx)
 	if (v == V_NEXT)
 		v = pipeline(ctx, p);
 	switch (v) {
+	case V_READY:
+		return tc_ready(ctx, p);
 	case V_FORWARD:
 		return tc_send(ctx, p, false);
 	case V_FLOOD:

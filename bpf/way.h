@@ -63,8 +63,6 @@ static __always_inline __u64 way_mac(struct pkt *p, const struct nexthop *nh, co
 static __always_inline void way_fill(struct way *w, const struct pkt *p, const struct nexthop *nh, const struct iface *i,
 				     __u64 dmac, const struct port *port)
 {
-	__u16 tci;
-
 	w->stamp = p->stamp;
 	w->macs[0] = dmac;
 	w->macs[1] = dmac >> 32 | mac_word(i->mac) << 16;
@@ -72,7 +70,7 @@ static __always_inline void way_fill(struct way *w, const struct pkt *p, const s
 	w->iface = nh->iface;
 	w->port = p->out_port;
 	w->vlan = i->vlan;
-	w->tpid = egress_tag(p, port, &tci);
+	w->tpid = egress_tag(p, port, i->vlan);
 	w->mtu = nh->mtu && nh->mtu < i->mtu ? nh->mtu : i->mtu;
 	w->frame = port->mtu;
 }

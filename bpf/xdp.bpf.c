@@ -29,18 +29,24 @@ static __always_inline int xdp_dropped(struct pkt *p)
 	return XDP_DROP;
 }
 
-/* The tag is in `p`, and the port is one of XDP's. */
-static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
+/* Rewritten; `len`: bytes that leave. */
+static __always_inline int xdp_out(struct pkt *p, __u32 len)
 {
-	if (((p->todo & ~DO_L2) && rewrite_l3(ctx, p)) || ctx_leave(ctx, p, p->tagged, p->out_tpid, p->out_tci)) {
-		p->drop = DROP_REWRITE_FAILED;
-		return xdp_dropped(p);
-	}
 	count_rx_forwarded(p);
 	if (p->nexthop)
 		nexthop_count(p);
-	count_tx(p, p->out_port, count_tx_bytes(p, p->out_tpid));
+	count_tx(p, p->out_port, len);
 	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
+}
+
+/* out_tag is known, and the port is one of XDP's. */
+static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
+{
+	if (rewrite(ctx, p, p->out_tag)) {
+		p->drop = DROP_REWRITE_FAILED;
+		return xdp_dropped(p);
+	}
+	return xdp_out(p, count_tx_bytes(p, p->out_tag));
 }
 
 static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
@@ -58,7 +64,7 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		}
 		return xdp_up();
 	}
-	p->out_tpid = egress_tag(p, port, &p->out_tci);
+	p->out_tag = egress_tag(p, port, p->out_vlan);
 	if (!p->in_iface)
 		known_note(ctx, p, port->mtu);
 	return xdp_leave(ctx, p);
@@ -84,6 +90,8 @@ int sluice_xdp(struct xdp_md *ctx)
 	}
 	if (v == V_NEXT)
 		v = pipeline(ctx, p);
+	if (v == V_READY)
+		return xdp_out(p, p->out_len);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

@@ -31,16 +31,17 @@ unit() {
 	[ "$n" -gt 0 ] || failed+=("unit: there is no test")
 }
 
-with_pytest() { # 1: suite
-	local log=$logs/$1.log
+with_pytest() { # 1: suite; 2: what to call this run of it; from 3 on: pytest's arguments
+	local suite=$1 name=$2 log=$logs/${2// /-}.log
+	shift 2
 	if [ "$(id -u)" -ne 0 ]; then
-		failed+=("$1: needs root (sudo make check)")
-		closing+=("$1: not run: needs root")
+		failed+=("$name: needs root (sudo make check)")
+		closing+=("$name: not run: needs root")
 		return
 	fi
-	echo "== $1"
-	timeout 1800 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "tests/$1" 2>&1 | tee "$log" || failed+=("$1")
-	closing+=("$1:")
+	echo "== $name"
+	timeout 1800 "$PYTHON" -m pytest -p no:cacheprovider -q --tb=short --durations=5 "$@" "tests/$suite" 2>&1 | tee "$log" || failed+=("$name")
+	closing+=("$name:")
 	mapfile -O ${#closing[@]} -t closing < <(grep -E '^(verified instructions|measured: )' "$log")
 	closing+=("$(grep -E '(passed|failed|error|no tests ran).* in [0-9.]+s' "$log" | tail -1)")
 }
@@ -48,7 +49,11 @@ with_pytest() { # 1: suite
 for suite in "$@"; do
 	case $suite in
 	unit) unit ;;
-	prog | net) with_pytest "$suite" ;;
+	prog) with_pytest prog prog ;;
+	net) # mostly waits: two files at once; then, on a quiet machine, what judges how long something takes
+		with_pytest net net -n 2 --dist loadfile -m 'not alone'
+		with_pytest net 'net alone' -m alone
+		;;
 	*)
 		echo "check: unknown suite '$suite': unit, prog, net" >&2
 		exit 2

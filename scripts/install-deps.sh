@@ -85,6 +85,7 @@ needs() {
 	test  cmd:vtysh            frr                   =
 	test  cmd:bird             bird2                 =
 	test  py:pytest            python3-pytest        =
+	test  py:xdist             python3-pytest-xdist  =
 	test  py:scapy             python3-scapy         =
 	test  py:yaml              python3-yaml          =
 	bench cmd:gnuplot          gnuplot-nox           =

@@ -101,14 +101,12 @@ GEN_INLINE void gen_copy32(void *data, const struct gen *g, __u32 from, __u32 to
 GEN_INLINE void gen_macs(__u16 *data, struct gen *g, __u64 v)
 {
 	__u32 d = gen_value(&g->dmac, v), s = gen_value(&g->smac, v);
+	__u64 dmac, smac;
 
-	data[0] = g->head[0];
-	data[1] = bpf_htons(d >> 16);
-	data[2] = bpf_htons(d);
-	data[3] = g->head[3];
-	data[4] = bpf_htons(s >> 16);
-	data[5] = bpf_htons(s);
-	data[6] = g->head[6];
+	dmac = g->head[0] | (__u64)bpf_htonl(d) << 16;
+	smac = g->head[3] | (__u64)bpf_htonl(s) << 16;
+	*(__u64 *)data = dmac | smac << 48;
+	*(__u32 *)(data + 4) = smac >> 16;
 }
 
 /* Ports and checksum; the sum holds the addresses already. */
@@ -134,10 +132,8 @@ GEN_INLINE void gen_ip4(void *data, const struct gen *g, __u64 v, __u32 off)
 	__u64 addrs = (__u64)saddr + daddr;
 
 	gen_copy32(data, g, off, off + 8);
-	*(__u16 *)(data + off + 8) = g->head[(off + 8) / 2];
-	*(__u16 *)(data + off + 10) = gen_check(g->l3_sum + addrs);
-	*(__u32 *)(data + off + 12) = saddr;
-	*(__u32 *)(data + off + 16) = daddr;
+	*(__u32 *)(data + off + 8) = g->head[(off + 8) / 2] | (__u32)gen_check(g->l3_sum + addrs) << 16;
+	*(__u64 *)(data + off + 12) = saddr | (__u64)daddr << 32;
 	gen_l4(data, g, v, off + 20, addrs);
 }
 
@@ -169,8 +165,8 @@ GEN_INLINE int gen_write(void *data, void *end, struct gen *g)
 		return -1;
 	v = gen_next(g);
 	gen_macs(data, g, v);
+	*(__u32 *)(data + 12) = *(const __u32 *)&g->head[6];
 	if (g->flags & GEN_F_TAG) {
-		*(__u16 *)(data + 14) = g->head[7];
 		*(__u16 *)(data + 16) = g->head[8];
 		if (g->flags & GEN_F_IP6)
 			gen_ip6(data, g, v, 18);

@@ -12,10 +12,22 @@ import netlab  # noqa: E402  (beside this file)
 _number = itertools.count()
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: judges how long something takes: not beside another test (scripts/check.sh)")
     # A test run that is ended by a signal must take its namespaces down as well.
     # SystemExit would count as one failed test, and the run would go on.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Files are spread over processes (pytest-xdist): what was measured in one is told here."""
+    netlab.FIGURES += getattr(node, "workeroutput", {}).get("figures", [])
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = netlab.FIGURES
 
 
 def pytest_terminal_summary(terminalreporter):

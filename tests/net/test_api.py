@@ -7,6 +7,8 @@ import pytest
 
 import talk
 
+pytestmark = pytest.mark.alone
+
 STATIONS = 30000
 CONFIG = """\
 ports:

@@ -11,6 +11,8 @@ import netlab
 import talk
 from nlsocket import events_socket
 
+pytestmark = pytest.mark.alone
+
 COUNT = int(os.environ.get("SLUICE_ROUTES", "200000"))
 BURST = 200000
 CONFIG = """ports:

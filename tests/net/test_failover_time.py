@@ -14,6 +14,8 @@ import pytest
 import netlab
 import talk
 
+pytestmark = pytest.mark.alone
+
 LIMIT_S = 0.1
 SO_TIMESTAMPNS, MARK, PORT = 35, b"failover", 7300
 NET4, NET6 = "198.51.100.0/24", "2001:db8:ffff::/64"

@@ -12,6 +12,8 @@ import netlab
 import talk
 from test_api import Connection
 
+pytestmark = pytest.mark.alone
+
 FLOWS = int(os.environ.get("SLUICE_FLOWS", "1000000"))
 TURN_MS = 10
 CONFIG = """ports:

@@ -5,6 +5,8 @@ import pytest
 
 import netlab
 
+pytestmark = pytest.mark.alone
+
 N = 40000
 CONFIG = """ports:
   a1: {mode: access, vlan: 10}

@@ -10,6 +10,8 @@ import pytest
 import netlab
 import talk
 
+pytestmark = pytest.mark.alone
+
 COUNT = int(os.environ.get("SLUICE_STATICS", "20000"))
 BASE = """ports:
   up1: {mode: routed}
