@@ -250,7 +250,7 @@ C_FILES     := $(sort $(wildcard include/sluice/*.h bpf/*.h bpf/*.c user/*.h use
 BPF_HEADERS := $(wildcard bpf/*.h)
 USER_HEADERS := $(wildcard include/sluice/*.h user/*.h user/*/*.h)
 SCRIPTS     := $(wildcard scripts/*.sh .ci/run tests/*/*.sh bench/*.sh)
-PY_FILES    := scripts/demo $(wildcard tests/*/*.py tests/*.py bench/*.py)
+PY_FILES    := scripts/demo scripts/lint-docs.py $(wildcard tests/*/*.py tests/*.py bench/*.py)
 CLANG_WARN  := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -Wundef -Wloop-analysis \
 	-Wunreachable-code -Wunused-macros -Wextra-semi -Wheader-hygiene -Wstrict-prototypes -Wmissing-prototypes \
 	-Wmissing-variable-declarations -Wvla -Wno-unused-parameter \
@@ -287,8 +287,9 @@ lint-headers: $(SKELS)
 		$(CC) $(CFLAGS_ALL) -fsyntax-only -include $$h -x c /dev/null || { echo "$$h does not compile alone"; exit 1; }; done
 
 lint-scripts:
-	@echo "  SCRIPTS includes, shellcheck, pyflakes"
+	@echo "  SCRIPTS includes, documents, shellcheck, pyflakes"
 	$(Q)scripts/lint-includes.sh
+	$(Q)B='$(B)' $(PYTHON) scripts/lint-docs.py
 	$(Q)shellcheck $(SCRIPTS)
 	$(Q)$(PYTHON) -m pyflakes $(PY_FILES)
 

@@ -200,7 +200,7 @@ static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt
 	return V_FORWARD;
 }
 
-/* IPv4, addressed to in_iface. V_FORWARD: layers 3 and 4 are rewritten already. */
+/* IPv4, addressed to in_iface. V_READY: by its flow's entry; V_FORWARD: by its route, layer 3 is rewritten already. */
 __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;

@@ -60,10 +60,6 @@ struct half_work {
 	__u32 family;
 };
 
-/* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
- * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
-#define HALF_STEADY_AFTER (2000000000ull >> FLOW_USED_SHIFT)
-#define HALF_STEADY_FOR	  (16000000000ull >> FLOW_USED_SHIFT)
 /* So many of a line's places they keep from newcomers, so that those of a flood are bounded still. */
 #define HALF_SPARED (HALF_SLOTS / 2)
 

@@ -89,7 +89,9 @@ static json_t *stats_json(struct sw *sw)
 
 	for (uint32_t i = 0; i < STAT_COUNT; i++)
 		if (!table_sum(table_get(sw->dp, "stats"), i, &n, 1))
-			json_object_set_new(o, stat_names[i], json_integer((json_int_t)n));
+			json_object_set_new(
+				o, stat_names[i],
+				json_integer((json_int_t)(n + (i == STAT_FLOW_GAVE_WAY ? sw->control->gave_way : 0))));
 	return o;
 }
 

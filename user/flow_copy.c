@@ -1,16 +1,30 @@
 /* flow_copy.c: entries and NAT's mappings, one by one; see flow_copy.h. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow_copy.h"
 #include "flow_priv.h"
+#include "flow_room.h"
 #include "nat_priv.h"
 
 #define SLICE_NS 3000000ull
 #define CHUNK	 512  /* slots, or mappings, between looks at the clock */
-#define TRIES	 1000 /* slices in which a CPU may hold a bucket's lock */
+#define TRIES	 1000 /* slices in which a CPU may hold a bucket's lock, or a slot may rest */
+#define LATE	 4096
 
-enum part { PART_MAPPINGS, PART_PEERS, PART_FLOWS4, PART_FLOWS6, PART_AGAIN4, PART_AGAIN6, PART_END };
+enum part {
+	PART_FIRST4,
+	PART_FIRST6,
+	PART_FIRST_MAPPINGS,
+	PART_MAPPINGS,
+	PART_PEERS,
+	PART_FLOWS4,
+	PART_FLOWS6,
+	PART_AGAIN4,
+	PART_AGAIN6,
+	PART_END
+};
 
 /* How much of what an entry has counted its copy has. */
 struct counted {
@@ -27,10 +41,16 @@ struct flow_copy {
 	struct table *next_peers;
 	__u64 *half; /* places of the next half_open */
 	uint32_t half_lines;
+	bool smaller;		      /* one of the tables becomes: who waits for an answer need not go in */
+	uint64_t (*held)[POOL_WORDS]; /* ports of those that are answered, [pool_addr * POOL_CLASSES + class]; memory only for
+					 some */
 	enum part part;
 	uint32_t at; /* slot */
 	void *cursor;
 	unsigned tries;
+	uint32_t late[LATE]; /* slots that have found no place yet */
+	uint32_t n_late;
+	bool walked; /* all slots; those are left */
 };
 
 static int open_tabs(struct flow_copy *c, struct next *n)
@@ -64,6 +84,12 @@ int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 		c->from[i] = sw->flows->tab[i];
 		c->counted[i] = calloc(c->from[i].n, sizeof(*c->counted[i]));
 		err = c->counted[i] ? 0 : -ENOMEM;
+		c->smaller = c->smaller || c->to[i].n < c->from[i].n;
+	}
+	c->part = c->smaller ? PART_FIRST4 : PART_MAPPINGS;
+	if (!err && c->smaller) {
+		c->held = calloc((size_t)POOL_ADDR_MAX * POOL_CLASSES, sizeof(*c->held));
+		err = c->held ? 0 : -ENOMEM;
 	}
 	if (!err)
 		err = flow_age_prepare(sw->flows, c->to, c->note);
@@ -91,6 +117,7 @@ void flow_copy_free(struct flow_copy *c)
 	if (!c)
 		return;
 	table_cursor_free(c->cursor);
+	free(c->held);
 	for (int i = 0; i < 2; i++) {
 		free(c->counted[i]);
 		free(c->note[i]);
@@ -113,6 +140,48 @@ static bool read_entry(const struct flowtab *t, uint32_t i, uint32_t word, void 
 	return true;
 }
 
+/* A pair that waits for its first answer, which newcomers have brought into the next table, and stands where this key shall: it
+ * gives way. Its slots are free after the time that they rest. */
+static bool end_waiting(struct flow_copy *c, unsigned tab, uint32_t i)
+{
+	struct flowtab *to = &c->to[tab];
+	uint32_t word = flowtab_word(to, i);
+	struct flow_tuple key, forward;
+	struct flow_key6 raw;
+	struct flow f, at;
+
+	if (!flowtab_read(to, i, word, &raw, &f))
+		return false;
+	flow_tuple_from_key(to->family, &raw, &key);
+	/* Who waits is noted in the former table's entries. */
+	if (flow_lookup(c->flows, &key, &f) || flow_waits(c->flows, &key, &f, &forward, &at) <= 0)
+		return false;
+	flow_give_way(c->flows, &forward, &at);
+	return true;
+}
+
+/* There is no place for the entry (key, f). 0: there need not be one any more; -EBUSY: there will be one; -E2BIG. */
+static int make_place(struct flow_copy *c, unsigned tab, const struct flow_key6 *raw, const struct flow *f)
+{
+	struct flow_tuple key, forward;
+	uint32_t bucket[2];
+	struct flow at;
+	bool later = false;
+
+	flow_tuple_from_key(c->from[tab].family, raw, &key);
+	if (flow_waits(c->flows, &key, f, &forward, &at) > 0) {
+		flow_give_way(c->flows, &forward, &at);
+		return 0;
+	}
+	flowtab_buckets_of(&c->to[tab], raw, bucket);
+	for (uint32_t i = 0; i < 2 * FLOW_SLOTS; i++) {
+		uint32_t slot = bucket[i / FLOW_SLOTS] + i % FLOW_SLOTS;
+
+		later = end_waiting(c, tab, slot) || !flowtab_is_live(flowtab_word(&c->to[tab], slot)) || later;
+	}
+	return later ? -EBUSY : -E2BIG;
+}
+
 static int copy_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 {
 	uint32_t word = flowtab_word(&c->from[tab], i);
@@ -123,12 +192,25 @@ static int copy_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 	if (!flowtab_is_live(word) || !read_entry(&c->from[tab], i, word, &key, &f))
 		return 0;
 	err = flowtab_insert(&c->to[tab], &key, &f, flow_now_ns());
+	if (err == -E2BIG)
+		return make_place(c, tab, &key, &f);
 	/* The data plane's own copy begins with nothing counted. */
 	if (err == -EEXIST)
 		return 0;
 	if (!err)
 		c->counted[tab][i] = (struct counted){.packets = f.packets, .bytes = f.bytes};
 	return err;
+}
+
+/* Who has to wait for his place holds up nobody else. */
+static int copy_or_later(struct flow_copy *c, unsigned tab, uint32_t i)
+{
+	int err = copy_slot(c, tab, i);
+
+	if (err != -EBUSY || c->n_late == LATE)
+		return err;
+	c->late[c->n_late++] = i;
+	return 0;
 }
 
 /* `fn` for some slots. 1: there are more. */
@@ -148,6 +230,67 @@ static int walk_slots(struct flow_copy *c, unsigned tab, int (*fn)(struct flow_c
 	return 0;
 }
 
+/* All slots, and then those that had to wait. As walk_slots(). */
+static int copy_slots(struct flow_copy *c, unsigned tab)
+{
+	uint32_t n = 0;
+	int err;
+
+	if (!c->walked) {
+		err = walk_slots(c, tab, copy_or_later);
+		if (err)
+			return err;
+		c->walked = true;
+	}
+	for (uint32_t i = 0; i < c->n_late; i++) {
+		err = copy_slot(c, tab, c->late[i]);
+		if (err == -EBUSY)
+			c->late[n++] = c->late[i];
+		else if (err)
+			return err;
+	}
+	if (n < c->n_late)
+		c->tries = 0;
+	c->n_late = n;
+	c->walked = n > 0;
+	return n ? -EBUSY : 0;
+}
+
+static uint64_t *held_word(struct flow_copy *c, uint32_t pool_addr, uint8_t proto, uint16_t port)
+{
+	unsigned class = nat_class(proto);
+
+	return pool_addr < POOL_ADDR_MAX && class < POOL_CLASSES ? &c->held[pool_addr * POOL_CLASSES + class][port / 64] : NULL;
+}
+
+static void hold(struct flow_copy *c, uint32_t pool_addr, uint8_t proto, uint16_t port)
+{
+	uint64_t *w = held_word(c, pool_addr, proto, port);
+
+	if (w)
+		*w |= 1ull << port % 64;
+}
+
+/* The entries of pairs that are answered, with their mappings. The others' turn comes later. */
+static int first_slot(struct flow_copy *c, unsigned tab, uint32_t i)
+{
+	uint32_t word = flowtab_word(&c->from[tab], i);
+	struct flow_tuple key, forward;
+	struct flow_key6 raw;
+	struct flow f, at;
+
+	if (!flowtab_is_live(word) || !flowtab_read(&c->from[tab], i, word, &raw, &f))
+		return 0;
+	flow_tuple_from_key(c->from[tab].family, &raw, &key);
+	if (flow_waits(c->flows, &key, &f, &forward, &at))
+		return 0;
+	if (!(f.flags & FLOW_F_REPLY) && f.pool)
+		hold(c, f.pool_addr, key.proto, ntohs(f.sport));
+	if (!(f.flags & FLOW_F_REPLY) && f.dest_addr)
+		hold(c, f.dest_addr - 1u, key.proto, ntohs(key.dport));
+	return copy_slot(c, tab, i);
+}
+
 /* Whether more flows were opened through it meanwhile is not known here: sluiced ends it. */
 static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
 {
@@ -157,7 +300,18 @@ static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 
 	copy.opened = 2;
 	err = nattab_add(&c->mappings, &copy, flow_now_ns());
+	/* All that are needed are there. Without it a connection that was answered a moment ago goes on by its entries; the next
+	 * one of its source gets another port. */
+	if (err == -E2BIG && c->smaller && c->part == PART_MAPPINGS)
+		return 0;
 	return err == -EEXIST ? 0 : err;
+}
+
+static int first_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
+{
+	const uint64_t *w = held_word(arg, m->pool_addr, m->inside.proto, ntohs(m->port));
+
+	return w && *w >> ntohs(m->port) % 64 & 1 ? copy_mapping(i, word, m, arg) : 0;
 }
 
 static int copy_peer(const void *key, void *value, void *arg)
@@ -178,13 +332,18 @@ static int copy_peers(struct flow_copy *c)
 static int copy_part(struct flow_copy *c)
 {
 	switch (c->part) {
+	case PART_FIRST4:
+	case PART_FIRST6:
+		return walk_slots(c, c->part - PART_FIRST4, first_slot);
+	case PART_FIRST_MAPPINGS:
+		return nattab_each_some(&c->nat->tab, &c->at, CHUNK, first_mapping, c);
 	case PART_MAPPINGS:
 		return nattab_each_some(&c->nat->tab, &c->at, CHUNK, copy_mapping, c);
 	case PART_PEERS:
 		return copy_peers(c);
 	case PART_FLOWS4:
 	case PART_FLOWS6:
-		return walk_slots(c, c->part - PART_FLOWS4, copy_slot);
+		return copy_slots(c, c->part - PART_FLOWS4);
 	case PART_AGAIN4:
 	case PART_AGAIN6:
 	case PART_END:
@@ -209,6 +368,11 @@ static int work(struct flow_copy *c, enum part end, int (*step)(struct flow_copy
 			c->part++;
 	}
 	return c->part < end;
+}
+
+int flow_copy_first(struct flow_copy *c)
+{
+	return work(c, PART_MAPPINGS, copy_part);
 }
 
 int flow_copy_some(struct flow_copy *c)
@@ -237,9 +401,9 @@ void flow_copy_switch(struct flow_copy *c)
 
 #define NOTE_LINES 4
 
-/* The pair that waits for its answer is noted anew, by the place that its reply entry has now. Who finds none free lives until
- * its timeout. */
-static void move_note(struct flow_copy *c, unsigned tab, const struct flow *f, struct flow *now, uint32_t at)
+/* The pair that waits for its answer is noted anew, by the place that its reply entry has now. False: none is free, newcomers
+ * have them. */
+static bool move_note(struct flow_copy *c, unsigned tab, const struct flow *f, struct flow *now, uint32_t at)
 {
 	uint64_t place = (f->created_ns >> HALF_STAMP_SHIFT) << 32 | (tab ? HALF_IP6 : 0) | (at + 1);
 	uint32_t line = (f->half - 1) / HALF_SLOTS;
@@ -251,8 +415,22 @@ static void move_note(struct flow_copy *c, unsigned tab, const struct flow *f, s
 		if (!__atomic_compare_exchange_n(&c->half[n], &none, place, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		__atomic_store_n(&now->half, n + 1, __ATOMIC_RELAXED);
-		return;
+		return true;
 	}
+	return false;
+}
+
+/* `now`: the pair's reply entry; `half`: where it was noted, which one that the data plane has brought over does not know. */
+static void unnoted(struct flow_copy *c, const struct flowtab *t, const struct flow_key6 *raw, const struct flow *now,
+		    uint32_t half)
+{
+	struct flow_tuple key, forward;
+	struct flow copy = *now, f;
+
+	copy.half = half;
+	flow_tuple_from_key(t->family, raw, &key);
+	if (flow_waits(c->flows, &key, &copy, &forward, &f) > 0)
+		flow_give_way(c->flows, &forward, &f);
 }
 
 /* What the former entry counted since it was copied. A connection that was closed and opened anew within this second is taken for
@@ -277,8 +455,8 @@ static int settle_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 		*had = (struct counted){.packets = f.packets, .bytes = f.bytes};
 	}
 	__atomic_fetch_or(&now->seen, f.seen, __ATOMIC_RELAXED);
-	if (c->part < PART_AGAIN4 && f.flags & FLOW_F_REPLY && f.half)
-		move_note(c, tab, &f, now, at);
+	if (c->part < PART_AGAIN4 && f.flags & FLOW_F_REPLY && f.half && !move_note(c, tab, &f, now, at))
+		unnoted(c, &c->to[tab], &key, now, f.half);
 	if ((int32_t)(f.used - now->used) > 0)
 		__atomic_store_n(&now->used, f.used, __ATOMIC_RELAXED);
 	return 0;

@@ -13,6 +13,9 @@ struct flow_copy;
 
 /* Ageing stands still from here on, until flow_copy_end(). */
 int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret);
+/* Before next_both(), and only where a table becomes smaller: what is answered has its place before newcomers can take it. As
+ * flow_copy_some(). */
+int flow_copy_first(struct flow_copy *c);
 /* Some milliseconds' work. 1: there is more; 0: all is there; -E2BIG: they do not fit; -errno. */
 int flow_copy_some(struct flow_copy *c);
 /* next_commit() has been: the tables in force are the next ones. */

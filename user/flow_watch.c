@@ -163,13 +163,13 @@ void flow_watch_end(struct flows *flows, struct flow_pair *p, enum flow_why why)
 			tell(w, p, p->now_ns, "end", why_text(why));
 }
 
-/* Pairs that gave way were ended by the data plane: there is nothing but their number. */
+/* Pairs that gave way were ended by the data plane, as a rule: there is nothing but their number. */
 static uint64_t gave_way(const struct flows *flows)
 {
 	uint64_t n = 0;
 
-	if (flows->sw->dp)
-		table_sum(table_get(flows->sw->dp, "stats"), STAT_FLOW_GAVE_WAY, &n, 1);
+	if (flows->sw->dp && !table_sum(table_get(flows->sw->dp, "stats"), STAT_FLOW_GAVE_WAY, &n, 1))
+		n += flows->sw->control->gave_way;
 	return n;
 }
 

@@ -118,6 +118,14 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 	return find(t, &at, key);
 }
 
+void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2])
+{
+	struct place at = place_of(t, key);
+
+	ret[0] = at.bucket[0] * FLOW_SLOTS;
+	ret[1] = at.bucket[1] * FLOW_SLOTS;
+}
+
 void flowtab_prefetch(const struct flowtab *t, const void *key)
 {
 	struct place at = place_of(t, key);

@@ -46,6 +46,8 @@ bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_
 
 /* The slot of a key, or FLOWTAB_NONE; *ret_word (may be NULL) is its word. */
 uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_word);
+/* The first slots of the two buckets that a key may stand in. */
+void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2]);
 /* Has the memory fetched where a key that will be looked for soon most likely stands. */
 void flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */

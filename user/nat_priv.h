@@ -145,6 +145,9 @@ int nat_sweep_peers(struct nat *nat, void **cursor, size_t max);
 /* Is the address still the one that the slot (index + 1) stands for? */
 bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a);
 void nat_sweep_peers_soon(struct nat *nat); /* in this pass, whenever it was done last */
+/* Where the flow, which has just ended, was the only one that was ever opened through its mapping, that ends too, and its port is
+ * free at once: as for who gives way in the data plane. Not while there are two tables. */
+void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f);
 void nat_sweep_end(struct nat *nat);
 bool nat_ports_scarce(const struct nat *nat); /* an address had hardly a port left when the last pass began */
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "flow_priv.h"
+#include "flow_sum.h"
 #include "nat_priv.h"
 
 /* The data plane writes used_ns once a second, by a clock of ticks. */
@@ -144,6 +145,31 @@ static void mapping_end(struct nat *nat, uint32_t i, uint32_t word, const struct
 {
 	nattab_end(&nat->tab, i, word, m, flow_now_ns());
 	nat->sweep->peers_due = nat->sweep->peers_due || nat->has_remotes;
+}
+
+void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f)
+{
+	unsigned class = nat_class(forward->proto);
+	struct flow_tuple to;
+	struct nat_mapping m;
+	__u32 one = 1, *opened;
+	uint32_t i, word;
+
+	flow_tuple_to(forward, f, &to);
+	if (f->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES)
+		return;
+	i = nattab_lookup_way(&nat->tab, NAT_WAY(f->pool_addr, class, ntohs(to.sport)), &m);
+	if (i == NATTAB_NONE || !nattab_read(&nat->tab, i, &m, &word) || m.inside.pool != f->pool ||
+	    memcmp(&m.inside.addr, &forward->saddr, sizeof(m.inside.addr)) || m.inside.port != forward->sport ||
+	    m.inside.vrf != forward->vrf || (m.inside.remote && m.inside.remote != flow_sum_remote(&to.daddr, to.dport)))
+		return;
+	opened = &nat->tab.entry[i].opened;
+	if (!__atomic_compare_exchange_n(opened, &one, NAT_MAPPING_ENDS, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return;
+	/* Another one stands there only if this process was stopped for longer than slots rest; at worst that one takes no
+	 * further flows. */
+	if (nattab_end(&nat->tab, i, word, &m, flow_now_ns()))
+		nat_port_free(nat_ports(nat, f->pool_addr, class), ntohs(to.sport));
 }
 
 /* After the flows: what is unclaimed here has no flow. */

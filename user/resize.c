@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "flow_copy.h"
+#include "flow_room.h"
 #include "flowtab.h"
 #include "job.h"
 #include "log.h"
@@ -18,6 +19,7 @@
 enum step {
 	STEP_NONE,
 	STEP_MAKE,   /* a thread makes maps and loads programs; then nobody else may write flows */
+	STEP_ROOM,   /* where they become smaller: who waits for an answer gives way, and the others are copied */
 	STEP_WAIT,   /* those are in force; until no CPU is in the former ones */
 	STEP_COPY,   /* what the tables hold */
 	STEP_LEAVE,  /* the next tables are in force; until no CPU is in programs that use the former */
@@ -32,7 +34,9 @@ struct resize {
 	struct event *timer;
 	struct next *next, *leftover;
 	struct flow_copy *copy, *copied;
-	struct errs errs; /* of the thread */
+	struct flow_room *room;
+	uint64_t gave_way; /* how many had when it began; afterwards, how many did for it */
+	struct errs errs;  /* of the thread */
 	int err;
 	char error[256]; /* why the last one did not come to its end; "": it did */
 };
@@ -66,11 +70,12 @@ int resize_check(const struct sw *sw, const struct settings_cfg *from, const str
 
 	for (int i = 0; i < 2; i++) {
 		uint64_t pairs = v[i].is < v[i].was ? flow_count_of(sw, v[i].family) : 0;
+		uint64_t waiting = pairs > v[i].is ? flow_waiting(sw, v[i].family) : 0;
 
-		if (pairs > v[i].is)
+		if (pairs > v[i].is + waiting)
 			r = errs_add(errs, v[i].where, v[i].key,
 				     "%u is too small: there are %llu IPv%d flows now (`sluice flow flush all` would end them)",
-				     v[i].is, (unsigned long long)pairs, v[i].family);
+				     v[i].is, (unsigned long long)(pairs - waiting), v[i].family);
 	}
 	return r;
 }
@@ -108,7 +113,10 @@ static void give_away(struct resize *r)
 static void leave(struct resize *r)
 {
 	event_del(r->timer);
+	flow_room_end(r->room);
+	r->room = NULL;
 	flow_copy_end(r->copy);
+	r->gave_way = r->sw->control->gave_way - r->gave_way;
 	r->step = STEP_NONE;
 	give_away(r);
 }
@@ -126,7 +134,7 @@ static void give_up(struct resize *r)
 
 	job_join(r->job);
 	r->job = NULL;
-	if (r->step > STEP_MAKE && next_back(r->next, &errs))
+	if (r->step > STEP_ROOM && next_back(r->next, &errs))
 		log_errs("programs", &errs);
 	errs_free(&errs);
 	errs_free(&r->errs);
@@ -186,6 +194,8 @@ static void switch_over(struct resize *r)
 		fail(r, &errs);
 		return;
 	}
+	flow_room_end(r->room);
+	r->room = NULL;
 	flow_copy_switch(r->copy);
 	r->step = STEP_LEAVE;
 	wait_for_cpus(r);
@@ -200,7 +210,8 @@ static void finish(struct resize *r)
 		keep_error(r, &errs);
 	errs_free(&errs);
 	leave(r);
-	log_info("the tables have room for %u IPv4 and %u IPv6 flows", r->sizes.max_flows, r->sizes.max_flows6);
+	log_info("the tables have room for %u IPv4 and %u IPv6 flows; %llu that nobody had answered gave way", r->sizes.max_flows,
+		 r->sizes.max_flows6, (unsigned long long)r->gave_way);
 	resize_reconcile(r->sw, NULL);
 }
 
@@ -217,23 +228,56 @@ static void begin_copy(struct resize *r)
 		return;
 	}
 	r->step = STEP_WAIT;
-	r->err = flow_copy_begin(r->sw, r->next, &r->copy);
-	if (r->err) {
-		errs_fail(&errs, -r->err, "tables.flows: %s", strerror(-r->err));
+	wait_for_cpus(r);
+}
+
+/* -E2BIG as from flow_room_some() and flow_copy_some(). */
+static void no_room(struct resize *r, int err)
+{
+	struct errs errs = {0};
+
+	errs_fail(&errs, -err, "tables.flows: what the tables hold does not go into those of the new size: %s",
+		  err == -E2BIG ? "there are more flows now" : strerror(-err));
+	fail(r, &errs);
+}
+
+static void make_room(struct resize *r)
+{
+	int more = r->room ? flow_room_some(r->room) : 0;
+
+	if (!more && !r->copy)
+		more = flow_copy_begin(r->sw, r->next, &r->copy);
+	if (!more)
+		more = flow_copy_first(r->copy);
+	if (more > 0)
+		slice_soon(r);
+	else if (more)
+		no_room(r, more);
+	else
+		begin_copy(r);
+}
+
+static void begin_room(struct resize *r)
+{
+	struct errs errs = {0};
+	int err = flow_room_begin(r->sw, &r->sizes, table_capacity(next_table(r->next, "half_open")), &r->room);
+
+	if (err) {
+		errs_fail(&errs, -err, "tables.flows: %s", strerror(-err));
 		fail(r, &errs);
 		return;
 	}
-	wait_for_cpus(r);
+	r->step = STEP_ROOM;
+	make_room(r);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct errs errs = {0};
 	struct resize *r = arg;
 	int more;
 
-	if (r->step == STEP_MAKE) {
-		begin_copy(r);
+	if (r->step == STEP_ROOM) {
+		make_room(r);
 		return;
 	}
 	if (r->step == STEP_SETTLE) {
@@ -244,15 +288,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	more = flow_copy_some(r->copy);
-	if (more > 0) {
+	if (more > 0)
 		slice_soon(r);
-	} else if (!more) {
+	else if (!more)
 		switch_over(r);
-	} else {
-		errs_fail(&errs, -more, "tables.flows: what the tables hold does not go into those of the new size: %s",
-			  more == -E2BIG ? "there are more flows now" : strerror(-more));
-		fail(r, &errs);
-	}
+	else
+		no_room(r, more);
 }
 
 static void make_job(void *arg)
@@ -270,7 +311,7 @@ static void made(void *arg)
 	if (r->err)
 		fail(r, &r->errs);
 	else
-		begin_copy(r);
+		begin_room(r);
 }
 
 static int start(struct resize *r, struct errs *errs)
@@ -283,8 +324,10 @@ static int start(struct resize *r, struct errs *errs)
 	r->error[0] = 0;
 	r->step = STEP_MAKE;
 	err = job_start(r->sw->base, make_job, made, r, &r->job);
-	if (!err)
+	if (!err) {
+		r->gave_way = r->sw->control->gave_way;
 		return 0;
+	}
 	r->step = STEP_NONE;
 	return errs_fail(errs, -err, "tables.flows: no thread to change the size in: %s", strerror(-err));
 }
@@ -316,7 +359,7 @@ bool resize_yield(struct sw *sw)
 
 bool resize_is_busy(const struct sw *sw)
 {
-	return sw->resize->step > STEP_MAKE;
+	return sw->resize->step > STEP_ROOM;
 }
 
 /* ---- life */
@@ -374,14 +417,17 @@ static json_t *show_table(const struct sw *sw, int family)
 
 json_t *resize_show(const struct sw *sw)
 {
-	static const char *const names[] = {[STEP_NONE] = "none", [STEP_MAKE] = "make",	  [STEP_WAIT] = "wait",
-					    [STEP_COPY] = "copy", [STEP_LEAVE] = "leave", [STEP_SETTLE] = "settle"};
+	static const char *const names[] = {
+		[STEP_NONE] = "none", [STEP_MAKE] = "make",   [STEP_ROOM] = "room",    [STEP_WAIT] = "wait",
+		[STEP_COPY] = "copy", [STEP_LEAVE] = "leave", [STEP_SETTLE] = "settle"};
 	const struct resize *r = sw->resize;
 	json_t *resizing = json_null();
 
 	if (r->step != STEP_NONE)
 		resizing = json_pack("{s:s, s:i}", "step", names[r->step], "percent",
 				     r->step == STEP_COPY ? (int)flow_copy_percent(r->copy) : 0);
-	return json_pack("{s:o, s:o, s:o, s:s?}", "flows", show_table(sw, 4), "flows6", show_table(sw, 6), "resizing", resizing,
-			 "error", *r->error ? r->error : NULL);
+	return json_pack("{s:o, s:o, s:o, s:I, s:s?}", "flows", show_table(sw, 4), "flows6", show_table(sw, 6), "resizing",
+			 resizing, "gave_way",
+			 (json_int_t)(r->step == STEP_NONE ? r->gave_way : sw->control->gave_way - r->gave_way), "error",
+			 *r->error ? r->error : NULL);
 }

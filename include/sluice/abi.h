@@ -54,7 +54,8 @@ struct control {
 	__u32 frag_held;     /* fragments that are held at once until their first one comes, 0..FRAG_HELD_MAX */
 	__u32 frag_hold_ms;  /* for how long */
 	__u32 host_switches; /* sluiced's: which of the host's sysctls it has set, and sets back */
-	__u64 reserved[10];
+	__u64 gave_way; /* sluiced's: pairs that it has ended to make room, beside those in `stats` that the data plane has */
+	__u64 reserved[9];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -470,6 +471,11 @@ _Static_assert(sizeof(struct flow) == 128, "struct flow");
 #define HALF_SLOTS	 8
 #define HALF_STAMP_SHIFT 20 /* 1.05 ms; a slot of the table is not given to another pair for longer than that */
 #define HALF_IP6	 0x80000000u
+
+/* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
+ * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
+#define HALF_STEADY_AFTER (2000000000ull >> FLOW_USED_SHIFT)
+#define HALF_STEADY_FOR	  (16000000000ull >> FLOW_USED_SHIFT)
 
 struct half_line {
 	__u64 slot[HALF_SLOTS];

@@ -43,13 +43,19 @@ class Bird:
 class Frr:
     """zebra, bgpd, bfdd and staticd, with the configuration read by vtysh as a whole."""
 
-    def __init__(self, ns, config):
+    @staticmethod
+    def directory():
+        """For their sockets: of the user frr, whom pytest's directories are closed to."""
+        path = tempfile.mkdtemp(prefix="sluice-frr-")
+        shutil.chown(path, "frr", "frr")
+        return path
+
+    def __init__(self, ns, config, directory=None, daemons=("zebra", "staticd", "bfdd", "bgpd")):
         self.ns = ns
-        self.dir = tempfile.mkdtemp(prefix="sluice-frr-")  # of the user frr, whom pytest's directories are closed to
-        shutil.chown(self.dir, "frr", "frr")
+        self.dir = directory or self.directory()
         self.processes = {}
         try:
-            for name in ("zebra", "staticd", "bfdd", "bgpd"):
+            for name in daemons:
                 self.daemon(name)
             netlab.wait_for("vtysh reads the configuration", lambda: self.vtysh("-f", config).returncode == 0, timeout=20)
         except Exception:

@@ -67,7 +67,7 @@ def tcp_connect(ns, address, port):
     except OSError:
         s.close()
         raise
-    s.settimeout(90)
+    s.settimeout(30)
     return s
 
 

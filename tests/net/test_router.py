@@ -70,9 +70,13 @@ def test_large_pings_are_cut(router, size):
     assert fragments(seen) and max(f.wire_len for f in seen if f[12:14] == IPV4) <= 1414
 
 
+def wrong_checksums(ns):
+    return int(re.search(r"UdpInCsumErrors +(\d+)", ns.run("nstat -asz UdpInCsumErrors").stdout)[1])
+
+
 def test_datagrams_without_df_are_cut(router):
     """From a veth that leaves checksums to the device: the receiver must find them whole."""
-    payloads = [os.urandom(1460 - i) for i in range(10)]
+    payloads, wrong = [os.urandom(1460 - i) for i in range(10)], wrong_checksums(router.h3)
     with talk.UdpEcho(router.h3, 7100) as echo, router.h3.sniff("eth0") as s:
         with router.h1.socket(kind=socket.SOCK_DGRAM) as u:
             u.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
@@ -81,6 +85,7 @@ def test_datagrams_without_df_are_cut(router):
                 assert u.recv(65535) == payload
         cut = fragments(s.frames(0.2))
     assert len(cut) == 20 and len(echo.peers) == 10
+    assert wrong_checksums(router.h3) == wrong
     netlab.counters_hold(router.gw)
 
 
