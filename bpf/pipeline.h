@@ -6,7 +6,7 @@
  *                                                              └no→ dnat → route, ecmp, mtu → snat → neighbor
  *                                                                    → install the flow pair ──────↗
  *
- * The first line is walked once a second for each two stations: arrival.h remembers what it said. What is ordinary behind it
+ * The first line is walked once a second for each two stations: known.h remembers what it said. What is ordinary behind it
  * takes the short way of fast.h.
  *
  * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
