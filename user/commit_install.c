@@ -1,7 +1,8 @@
 /* commit_install.c: one model into force, or the former one again: programs and nouns in their order. Between commit.c, which
  * decides and keeps the record, and the nouns.
  *
- * Everything here is done by the event loop (beside.h), the reconciliation in as many turns as a noun wants.
+ * Everything here is done by the event loop (beside.h), the reconciliation in as many turns as a noun wants; but programs go into
+ * the kernel beside it.
  */
 #include <errno.h>
 #include <string.h>
@@ -59,45 +60,102 @@ static bool same_features(const struct datapath_features *a, const struct datapa
 	       a->mss == b->mss && a->inner == b->inner && a->trace == b->trace;
 }
 
-static int load_features(struct commit *c, const struct datapath_features *f, struct errs *errs)
+/* Programs on their way. */
+struct load {
+	struct commit *c;
+	struct datapath_features f;
+	struct datapath_programs *programs; /* NULL: what is loaded is what is needed */
+	struct errs *errs;
+};
+
+static int open_turn(void *arg)
 {
+	struct load *l = arg;
+
+	loop_doing("opening programs");
+	l->programs = NULL;
+	if (same_features(&l->f, &l->c->loaded))
+		return 0;
+	l->c->yielded |= resize_yield(l->c->sw);
+	return datapath_programs_open(l->c->sw->dp, &l->f, &l->programs, l->errs);
+}
+
+static int use_turn(void *arg)
+{
+	struct load *l = arg;
 	int r;
 
-	if (same_features(f, &c->loaded))
-		return 0;
-	c->yielded |= resize_yield(c->sw);
-	r = datapath_reload(c->sw->dp, f, errs);
+	loop_doing("exchanging programs");
+	l->c->yielded |= resize_yield(l->c->sw); /* it may have begun since */
+	r = datapath_programs_use(l->c->sw->dp, l->programs, l->errs);
 	if (!r)
-		c->loaded = *f;
+		l->c->loaded = l->f;
+	return r;
+}
+
+/* The verifier's time is nobody's but the change's. */
+static int load_features(struct load *l)
+{
+	bool again;
+	int r;
+
+	do {
+		r = beside_loop(l->c->beside, open_turn, l);
+		if (r || !l->programs)
+			return r;
+		r = datapath_programs_load(l->programs, l->errs);
+		again = !r;
+		if (!r)
+			r = beside_loop(l->c->beside, use_turn, l);
+		again &= r == -EAGAIN;
+		datapath_programs_free(l->programs);
+	} while (again);
 	return r;
 }
 
 /* Before a reconciliation: what is loaded and what `m` needs, both. */
-static int features_grow(struct commit *c, const struct model *m, struct errs *errs)
+int commit_grow(struct commit *c, const struct model *m, struct errs *errs)
 {
-	struct datapath_features f = commit_features(m, false, c->loaded.trace);
+	struct load l = {.c = c, .f = commit_features(m, false, c->loaded.trace), .errs = errs};
 
-	f.ipv6 |= c->loaded.ipv6;
-	f.l3 |= c->loaded.l3;
-	f.nat |= c->loaded.nat;
-	f.nat_log |= c->loaded.nat_log;
-	f.rpf |= c->loaded.rpf;
-	f.mss |= c->loaded.mss;
-	f.inner |= c->loaded.inner;
-	return load_features(c, &f, errs);
+	l.f.ipv6 |= c->loaded.ipv6;
+	l.f.l3 |= c->loaded.l3;
+	l.f.nat |= c->loaded.nat;
+	l.f.nat_log |= c->loaded.nat_log;
+	l.f.rpf |= c->loaded.rpf;
+	l.f.mss |= c->loaded.mss;
+	l.f.inner |= c->loaded.inner;
+	return load_features(&l);
+}
+
+static int needed_turn(void *arg)
+{
+	struct load *l = arg;
+
+	l->f = commit_features(l->c->sw->model, flow_count(l->c->sw) > 0, l->c->loaded.trace);
+	return 0;
+}
+
+static int resume_turn(void *arg)
+{
+	struct load *l = arg;
+
+	if (l->c->yielded && resize_reconcile(l->c->sw, l->errs))
+		log_errs("table sizes", l->errs);
+	l->c->yielded = false;
+	return 0;
 }
 
 /* After it: no more than is needed. Programs that can more than they must are no failure, only slower. */
 static void features_shrink(struct commit *c)
 {
-	struct datapath_features f = commit_features(c->sw->model, flow_count(c->sw) > 0, c->loaded.trace);
 	struct errs errs = {0};
+	struct load l = {.c = c, .errs = &errs};
 
-	if (load_features(c, &f, &errs))
+	beside_loop(c->beside, needed_turn, &l);
+	if (load_features(&l))
 		log_errs("the former programs stay loaded", &errs);
-	if (c->yielded && resize_reconcile(c->sw, &errs))
-		log_errs("table sizes", &errs);
-	c->yielded = false;
+	beside_loop(c->beside, resume_turn, &l);
 	errs_free(&errs);
 }
 
@@ -148,35 +206,13 @@ static int pass_turn(void *arg)
 	return 0;
 }
 
-static int grow_turn(void *arg)
-{
-	struct pass *p = arg;
-
-	loop_doing("loading programs");
-	return features_grow(p->c, p->m, p->errs);
-}
-
-static int shrink_turn(void *arg)
-{
-	loop_doing("loading programs");
-	features_shrink(arg);
-	return 0;
-}
-
-int commit_grow(struct commit *c, const struct model *m, struct errs *errs)
-{
-	struct pass p = {.c = c, .m = (struct model *)m, .errs = errs};
-
-	return beside_loop(c->beside, grow_turn, &p);
-}
-
 int commit_reconcile(struct commit *c, struct model *m, struct errs *errs)
 {
 	struct pass p = {.c = c, .m = m, .errs = errs};
 	int r = beside_loop(c->beside, pass_turn, &p);
 
 	if (!r)
-		beside_loop(c->beside, shrink_turn, c);
+		features_shrink(c);
 	return r;
 }
 
@@ -186,7 +222,7 @@ void commit_back(struct commit *c, struct model *old)
 	struct pass p = {.c = c, .m = old, .errs = &errs, .back = true};
 
 	beside_loop(c->beside, pass_turn, &p);
-	beside_loop(c->beside, shrink_turn, c);
+	features_shrink(c);
 	if (errs.n)
 		log_errs("while going back to the former configuration", &errs);
 	errs_free(&errs);

@@ -18,7 +18,7 @@
 static const char *const prog_names[PROGS] = {"sluice_xdp", "sluice_tc"};
 static const char *const prog_pins[PROGS] = {"xdp", "tc"};
 
-static char last_words[1024];
+static _Thread_local char last_words[1024]; /* two threads may load programs */
 
 static int keep_words(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
@@ -288,28 +288,65 @@ int load_reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *
 	return 0;
 }
 
-int datapath_reload(struct datapath *dp, const struct datapath_features *features, struct errs *errs)
-{
+struct datapath_programs {
 	struct load l;
+	struct datapath_features features;
+	unsigned exchanges; /* of tables, when it was opened */
+};
+
+int datapath_programs_open(struct datapath *dp, const struct datapath_features *features, struct datapath_programs **ret,
+			   struct errs *errs)
+{
+	struct datapath_programs *p = calloc(1, sizeof(*p));
 	int err;
 
-	err = load_begin(&l, features, false, errs);
-	for (int p = 0; !err && p < PROGS; p++)
-		err = load_reuse_tables(dp, l.objs[p], errs);
-	for (int p = PROGS - 1; !err && p >= 0; p--)
-		err = load_one(&l, p, errs);
-	if (!err) {
-		swap_progs(dp, &l);
-		err = attach_swap(dp, l.progs, errs);
-		if (err)
-			swap_progs(dp, &l);
-		else
-			err = datapath_pin_progs(dp, dp->progs, errs);
-	}
-	if (!err)
-		dp->features = *features;
-	load_done(&l);
+	*ret = NULL;
+	if (!p)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	p->features = *features;
+	p->exchanges = dp->exchanges;
+	err = load_begin(&p->l, features, false, errs);
+	for (int i = 0; !err && i < PROGS; i++)
+		err = load_reuse_tables(dp, p->l.objs[i], errs);
+	if (err)
+		datapath_programs_free(p);
+	else
+		*ret = p;
 	return err;
+}
+
+int datapath_programs_load(struct datapath_programs *p, struct errs *errs)
+{
+	int err = 0;
+
+	for (int i = PROGS - 1; !err && i >= 0; i--)
+		err = load_one(&p->l, i, errs);
+	return err;
+}
+
+int datapath_programs_use(struct datapath *dp, struct datapath_programs *p, struct errs *errs)
+{
+	int err;
+
+	if (p->exchanges != dp->exchanges)
+		return -EAGAIN;
+	swap_progs(dp, &p->l);
+	err = attach_swap(dp, p->l.progs, errs);
+	if (err)
+		swap_progs(dp, &p->l);
+	else
+		err = datapath_pin_progs(dp, dp->progs, errs);
+	if (!err)
+		dp->features = p->features;
+	return err;
+}
+
+void datapath_programs_free(struct datapath_programs *p)
+{
+	if (!p)
+		return;
+	load_done(&p->l);
+	free(p);
 }
 
 /* The kernel's id of the pinned map `control`; 0: there is none. */

@@ -28,8 +28,15 @@ int datapath_open(const char *instance, const struct settings_cfg *sizes, const 
 void datapath_close(struct datapath *dp);
 /* Detaches every link and removes every pin of the instance: the switch is gone. */
 int datapath_destroy(const char *instance, struct errs *errs);
-/* Reloads the programs with other features and swaps them in by link update. */
-int datapath_reload(struct datapath *dp, const struct datapath_features *features, struct errs *errs);
+/* Programs with other features, in three steps: opened for the tables as they are; into the kernel, which verifies them for half
+ * a second or more, wherefore this step touches nothing of the datapath's and may be done in a thread; in force, in place of
+ * those of now, by link update. The last one: -EAGAIN without words when the tables have been exchanged meanwhile. */
+struct datapath_programs;
+int datapath_programs_open(struct datapath *dp, const struct datapath_features *features, struct datapath_programs **ret,
+			   struct errs *errs);
+int datapath_programs_load(struct datapath_programs *p, struct errs *errs);
+int datapath_programs_use(struct datapath *dp, struct datapath_programs *p, struct errs *errs);
+void datapath_programs_free(struct datapath_programs *p); /* takes NULL; those of before when they are in force, without them */
 
 enum attach_kind { ATTACHED_NONE = 0, ATTACHED_TCX, ATTACHED_CLSACT, ATTACHED_XDP_NATIVE, ATTACHED_XDP_GENERIC };
 

@@ -43,6 +43,7 @@ struct datapath {
 	uint32_t control_id; /* kernel's id of map `control`: a program that uses it is ours */
 	struct settings_cfg sizes;
 	struct datapath_features features; /* of the programs */
+	unsigned exchanges;		   /* how often tables took the places of others */
 };
 
 /* ---- datapath.c: the two objects on their way into the kernel. */

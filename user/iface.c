@@ -29,6 +29,7 @@ static int read_slot(const void *key, void *value, void *arg)
 		snprintf(is->slot[id].name, sizeof(is->slot[id].name), "%.15s", i->name);
 		is->slot[id].is_vlan = i->vlan != 0;
 		is->slot[id].host_ifindex = (int)i->host_ifindex;
+		is->slot[id].valid_mark = i->flags & IFACE_F_VALID_MARK;
 	}
 	return 0;
 }
@@ -92,8 +93,10 @@ static void find_routed(struct sw *sw, struct iface_slot *s, const struct iface_
 	const struct link *l = mirror_link_by_name(sw->mirror, cfg->port);
 	int ifindex = l ? l->ifindex : 0;
 
-	if (ifindex != s->host_ifindex)
+	if (ifindex != s->host_ifindex) {
+		iface_valid_mark(sw, s, false);
 		iface_addrs_own(s, NULL);
+	}
 	s->host_ifindex = ifindex;
 	s->switch_ifindex = 0;
 	s->is_vlan = false;
@@ -109,8 +112,10 @@ int iface_netdevs(struct sw *sw, struct errs *errs)
 		r = assign(sw, &m->ifaces[i], &s, errs);
 		if (!r && m->ifaces[i].vlan) {
 			/* What it was before as a routed port's interface is not its pair's. */
-			if (!s->is_vlan)
+			if (!s->is_vlan) {
+				iface_valid_mark(sw, s, false);
 				s->host_ifindex = 0;
+			}
 			r = iface_pair_set(sw, s, &m->ifaces[i], errs);
 		} else if (!r) {
 			find_routed(sw, s, &m->ifaces[i]);
@@ -144,6 +149,8 @@ static void build(struct sw *sw, const struct iface_slot *s, const struct iface_
 	memcpy(e->mac, l ? l->mac : s->mac, 6);
 	/* A pair that was made a moment ago is not in the mirror yet; it was set up. */
 	e->flags = (l ? l->flags & IFF_UP : cfg->vlan) ? IFACE_F_UP : 0;
+	if (s->valid_mark)
+		e->flags |= IFACE_F_VALID_MARK;
 	if (cfg->rpf)
 		e->flags |= cfg->rpf == RPF_STRICT ? IFACE_F_RPF_STRICT : IFACE_F_RPF_LOOSE;
 	e->mss = cfg->mss;
@@ -194,6 +201,7 @@ static int remove_gone(struct sw *sw, bool *ret_changed, struct errs *errs)
 		if (cfg_of(sw, s)) {
 			r = iface_addrs_remove(sw, s, cfg_of(sw, s), errs);
 		} else {
+			iface_valid_mark(sw, s, false);
 			r = put(sw, id, NULL, ret_changed, errs);
 			/* Of a pair that a former life made nothing is known here: the sweep finds it by its mark. */
 			if (!r)
@@ -250,6 +258,32 @@ int iface_reconcile(struct sw *sw, struct errs *errs)
 	if (changed)
 		sw_epoch(sw);
 	return err;
+}
+
+/* ---- the kernel's check of the reverse path */
+
+void iface_note_valid_mark(struct sw *sw, struct iface_slot *s, bool on)
+{
+	struct table *t = table_get(sw->dp, "ifaces");
+	uint32_t key = (uint32_t)(s - sw->ifaces->slot);
+	struct iface e;
+
+	s->valid_mark = on;
+	if (table_lookup(t, &key, &e))
+		return;
+	e.flags = (uint16_t)(on ? e.flags | IFACE_F_VALID_MARK : e.flags & ~IFACE_F_VALID_MARK);
+	table_set(t, &key, &e);
+}
+
+void iface_valid_marks(struct sw *sw, bool any)
+{
+	for (uint16_t id = 1; id < IFACE_MAX; id++) {
+		struct iface_slot *s = &sw->ifaces->slot[id];
+		const struct iface_cfg *cfg = s->host_ifindex && (any || s->valid_mark) ? cfg_of(sw, s) : NULL;
+
+		if (cfg)
+			iface_valid_mark(sw, s, vrf_mark_get(sw, vrf_id(sw, cfg->vrf)) != 0);
+	}
 }
 
 /* ---- what others ask */

@@ -54,36 +54,48 @@ int iface_addrs_own(struct iface_slot *s, const struct iface_cfg *cfg)
 	return 0;
 }
 
+/* The kernel's own routes for the prefixes of VRFs stand in the table main: behind those of the same prefix that belong there.
+ * (In a VRF device they stand in its table, where they belong.) */
+#define VRF_METRIC  4000000000u
+#define IPV6_METRIC 256 /* its own; it takes 0 for that of a new address alone */
+
 struct seek {
 	const struct prefix *p;
+	const struct link_addr *found;
 };
 
 static int is_there(const struct link_addr *a, void *arg)
 {
-	return same(&a->addr, ((struct seek *)arg)->p);
+	struct seek *s = arg;
+
+	s->found = same(&a->addr, s->p) ? a : NULL;
+	return s->found != NULL;
 }
 
-/* The kernel's own routes for the prefixes of VRFs stand in the table main: behind those of the same prefix that belong there.
- * What VRFs it has an address was put under in an earlier life, nobody knows: such ones are told again. */
-#define VRF_METRIC 4000000000u
+/* Whatever other metric somebody gives an address outside of VRFs is his. */
+static int addr_add(struct sw *sw, int ifindex, const struct prefix *p, bool in_vrf, struct errs *errs)
+{
+	struct seek s = {.p = p};
+	uint32_t metric = in_vrf ? VRF_METRIC : 0;
+
+	mirror_each_addr(sw->mirror, ifindex, is_there, &s);
+	if (s.found && (s.found->metric == VRF_METRIC) == in_vrf)
+		return 0;
+	if (s.found && !in_vrf && p->family == 6)
+		metric = IPV6_METRIC;
+	return netlink_addr_add(sw->nl, ifindex, p, metric, errs);
+}
 
 int iface_addrs_add(struct sw *sw, struct iface_slot *s, const struct iface_cfg *cfg, struct errs *errs)
 {
-	uint32_t metric = strcmp(cfg->vrf, "default") != 0 ? VRF_METRIC : 0;
-	bool again = metric != s->metric;
+	bool in_vrf = strcmp(cfg->vrf, "default") != 0 && !vrf_device_has(sw, s->host_ifindex);
 	int err;
 
 	err = iface_addrs_own(s, cfg);
 	if (err)
 		return errs_fail(errs, -err, "out of memory");
-	for (size_t i = 0; !err && i < cfg->n_addrs; i++) {
-		struct seek seek = {&cfg->addrs[i]};
-
-		if (again || !mirror_each_addr(sw->mirror, s->host_ifindex, is_there, &seek))
-			err = netlink_addr_add(sw->nl, s->host_ifindex, &cfg->addrs[i], metric, errs);
-	}
-	if (!err)
-		s->metric = metric;
+	for (size_t i = 0; !err && i < cfg->n_addrs; i++)
+		err = addr_add(sw, s->host_ifindex, &cfg->addrs[i], in_vrf, errs);
 	return err;
 }
 

@@ -7,12 +7,11 @@
  * make the kernel a second station on the VLAN, in duplicate address detection with itself.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "iface_priv.h"
+#include "sysctl.h"
 
 #define ALIAS_SIZE 128
 
@@ -39,21 +38,6 @@ static void derive_mac(const struct sw *sw, const char *iface, uint8_t mac[6])
 	mac[0] = 0x02;
 	for (int i = 1; i < 6; i++)
 		mac[i] = (uint8_t)(h >> (8 * i));
-}
-
-/* `family`: "ipv4" or "ipv6". Best effort: a kernel without IPv6 has no such file. */
-static void set_sysctl(const char *family, const char *netdev, const char *key, const char *value)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, netdev, key);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (write(fd, value, strlen(value)) < 0)
-		(void)errno;
-	close(fd);
 }
 
 static bool is_ours(const struct sw *sw, int ifindex, const char *iface)
@@ -100,6 +84,8 @@ static int find_pair(struct sw *sw, struct iface_slot *s, const struct iface_cfg
 	sw_end = (int)if_nametoindex(other);
 	if (host && host == s->host_ifindex && sw_end == s->switch_ifindex)
 		return 0;
+	if (host != s->host_ifindex)
+		iface_valid_mark(sw, s, false);
 	s->host_ifindex = s->switch_ifindex = 0;
 	if (host && !is_ours(sw, host, cfg->name))
 		return refuse_foreign(cfg, cfg->name, errs);
@@ -123,10 +109,11 @@ static int make_pair(struct sw *sw, struct iface_slot *s, const char *name, stru
 	err = netlink_veth_add(sw->nl, name, other, s->mac, s->mtu, errs);
 	if (err)
 		return err;
-	set_sysctl("ipv6", other, "disable_ipv6", "1");
-	set_sysctl("ipv6", name, "accept_ra", "0");
+	/* A kernel without IPv6 has no such switches. */
+	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", other);
+	sysctl_set("0", "ipv6/conf/%s/accept_ra", name);
 	/* Taking away one address must not take others of its subnet with it. */
-	set_sysctl("ipv4", name, "promote_secondaries", "1");
+	sysctl_set("1", "ipv4/conf/%s/promote_secondaries", name);
 	s->host_ifindex = (int)if_nametoindex(name);
 	s->switch_ifindex = (int)if_nametoindex(other);
 	s->raised = false;
@@ -165,6 +152,24 @@ int iface_pair_delete(struct sw *sw, struct iface_slot *s, struct errs *errs)
 
 	s->host_ifindex = s->switch_ifindex = 0;
 	return err;
+}
+
+void iface_valid_mark(struct sw *sw, struct iface_slot *s, bool on)
+{
+	char netdev[IFNAMSIZ];
+
+	if (!s->valid_mark && !on)
+		return;
+	if (if_indextoname((unsigned)s->host_ifindex, netdev)) {
+		/* Set by somebody else, it stays. */
+		if (on && !s->valid_mark && sysctl_get("ipv4/conf/%s/src_valid_mark", netdev) != '0')
+			return;
+		if (on)
+			iface_note_valid_mark(sw, s, true);
+		sysctl_set(on ? "1" : "0", "ipv4/conf/%s/src_valid_mark", netdev);
+	}
+	if (!on)
+		iface_note_valid_mark(sw, s, false);
 }
 
 struct sweep {

@@ -13,7 +13,7 @@ struct iface_slot {
 	int host_ifindex;    /* the netdev that bears the addresses; 0: not there */
 	int switch_ifindex;  /* VLAN interfaces: the other end of the pair */
 	bool is_vlan;
-	uint32_t metric;      /* of the kernel's routes for the prefixes, as set in this life; 0: its own */
+	bool valid_mark;      /* IFACE_F_VALID_MARK: sluiced has set the netdev's src_valid_mark */
 	bool raised;	      /* set up once in this life; an administrator may set it down afterwards */
 	uint8_t mac[6];	      /* VLAN interfaces: as it was set */
 	uint32_t mtu;	      /* likewise */
@@ -35,6 +35,9 @@ int iface_pair_delete(struct sw *sw, struct iface_slot *s, struct errs *errs);
 int iface_pairs_sweep(struct sw *sw, struct errs *errs);
 /* A netdev's state with MAC and MTU; zeros: unchanged. */
 int iface_link_set(struct sw *sw, int ifindex, bool raise, const uint8_t *mac, uint32_t mtu, struct errs *errs);
+/* The netdev's src_valid_mark: the kernel's check of the reverse path looks where the packet's mark leads. On where it was off,
+ * or off again where it was set here. */
+void iface_valid_mark(struct sw *sw, struct iface_slot *s, bool on);
 
 /* ---- iface_addr.c */
 /* Takes away what sluiced put on the netdev and `cfg` (NULL: nothing) does not have. */
@@ -50,5 +53,7 @@ json_t *iface_addrs_show(const struct sw *sw, int ifindex);
 /* iface.c: one as JSON; "up", "down" or "absent". */
 json_t *iface_show_one(struct sw *sw, const struct iface_cfg *cfg);
 const char *iface_state(const struct sw *sw, const struct iface_cfg *cfg);
+/* In the slot, and in the table, where a later life finds it. */
+void iface_note_valid_mark(struct sw *sw, struct iface_slot *s, bool on);
 
 #endif

@@ -40,6 +40,7 @@ struct link_addr {
 	struct prefix addr; /* host bits kept */
 	uint8_t scope;	    /* RT_SCOPE_* */
 	uint32_t flags;	    /* IFA_F_*: tentative, permanent … */
+	uint32_t metric;    /* of the kernel's own route for the prefix; 0: the family's own */
 };
 
 struct neigh {

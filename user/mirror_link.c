@@ -344,7 +344,7 @@ static void addr_gone(struct mirror *m, struct addr_entry *e)
 static bool addr_parse_message(const struct nlmsghdr *nlh, struct link_addr *a)
 {
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *tb[IFA_FLAGS + 1];
+	const struct nlattr *tb[IFA_RT_PRIORITY + 1];
 	uint8_t family;
 
 	memset(a, 0, sizeof(*a));
@@ -353,7 +353,7 @@ static bool addr_parse_message(const struct nlmsghdr *nlh, struct link_addr *a)
 	family = family_of_af(ifa->ifa_family);
 	if (!family || ifa->ifa_prefixlen > (family == 4 ? 32 : 128))
 		return false;
-	attrs_parse(nlh, sizeof(*ifa), tb, IFA_FLAGS);
+	attrs_parse(nlh, sizeof(*ifa), tb, IFA_RT_PRIORITY);
 	/* point to point: IFA_ADDRESS is the other end */
 	if (!attr_addr(tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS], family, &a->addr.addr))
 		return false;
@@ -362,6 +362,7 @@ static bool addr_parse_message(const struct nlmsghdr *nlh, struct link_addr *a)
 	a->addr.len = ifa->ifa_prefixlen;
 	a->scope = ifa->ifa_scope;
 	a->flags = tb[IFA_FLAGS] ? attr_u32(tb[IFA_FLAGS]) : ifa->ifa_flags;
+	a->metric = attr_u32(tb[IFA_RT_PRIORITY]);
 	return true;
 }
 
@@ -382,7 +383,7 @@ int mirror_addr_message(struct mirror *m, const struct nlmsghdr *nlh)
 	}
 	if (e) {
 		e->gen = m->gen;
-		if (e->a.flags == a.flags && e->a.scope == a.scope)
+		if (e->a.flags == a.flags && e->a.scope == a.scope && e->a.metric == a.metric)
 			return 0;
 		e->a = a;
 		addr_told(m, MIRROR_NEW, &e->a);

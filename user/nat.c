@@ -209,6 +209,8 @@ int nat_open(struct sw *sw, struct errs *errs)
 	if (!err)
 		err = nat_sweep_open(nat);
 	if (!err)
+		err = nat_own_open(nat);
+	if (!err)
 		err = nat_log_open(sw);
 	if (err) {
 		nat_close(sw);
@@ -222,6 +224,7 @@ void nat_close(struct sw *sw)
 	if (!sw->nat)
 		return;
 	nat_log_close(sw->nat);
+	nat_own_close(sw->nat);
 	nat_sweep_close(sw->nat);
 	free(sw->nat->rules);
 	free(sw->nat);

@@ -41,6 +41,38 @@ static bool find_rule(const struct nat *nat, const struct nat_packet *p, struct 
 	return !table_lookup(nat->dnat, &key, ret);
 }
 
+/* The first rule that takes this source on the way to `dst` out of an interface; NULL: none does. */
+static const struct snat_rule *find_source(const struct sw *sw, const struct nat_packet *p, const struct addr *dst,
+					   uint16_t out_iface)
+{
+	const struct snat_rule *r = &sw->nat->snat[sw->control->snat_bank ? SNAT_RULE_MAX : 0];
+
+	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++)
+		if (r[i].vrf == p->vrf && (!r[i].family || r[i].family == p->family) && (!r[i].proto || r[i].proto == p->proto) &&
+		    (!r[i].out_iface || r[i].out_iface == out_iface) && holds(&r[i].src, r[i].src_len, &p->saddr) &&
+		    holds(&r[i].dst, r[i].dst_len, dst))
+			return &r[i];
+	return NULL;
+}
+
+/* A packet from inside to an address outside that a rule or a mapping leads in again: would its source be translated, had it left
+ * by this interface? */
+static void find_hairpin(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface, struct nat_found *ret)
+{
+	const struct snat_rule *r;
+	struct iface in;
+
+	if (!out_iface || !(p->saddr.a64[0] | p->saddr.a64[1]) || p->iface == out_iface)
+		return;
+	if (p->iface && (iface_get(sw, p->iface, &in) || in.nat_flags & IFACE_NAT_OUTSIDE))
+		return;
+	r = find_source(sw, p, &p->daddr, out_iface);
+	if (!r || (r->action != SNAT_POOL && r->action != SNAT_MASQUERADE))
+		return;
+	ret->may_hairpin = !p->iface;
+	ret->hairpin = p->iface ? out_iface : 0;
+}
+
 /* An address that NAT answers for, and no rule forwards: a mapping may let the packet in. */
 static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, const struct dnat_rule *mark)
 {
@@ -55,15 +87,21 @@ static struct nat_found find_mapping(const struct sw *sw, const struct nat_packe
 	key.way = NAT_WAY(mark->pool_addr - 1u, nat_class(p->proto), ntohs(p->dport));
 	if (!mark->pool_addr || nattab_lookup_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
 		return f;
-	if (m.filtering == NAT_FILTER_ADDRESS_PORT ||
-	    (m.filtering == NAT_FILTER_ADDRESS &&
-	     (table_lookup(sw->nat->peers, &key, &sent) || memcmp(&sent.addr, &m.inside.addr, sizeof(sent.addr)) ||
-	      sent.port != m.inside.port || sent.vrf != m.inside.vrf))) {
+	find_hairpin(sw, p, m.out_iface, &f);
+	if (!f.hairpin && (m.filtering == NAT_FILTER_ADDRESS_PORT ||
+			   (m.filtering == NAT_FILTER_ADDRESS &&
+			    (table_lookup(sw->nat->peers, &key, &sent) || memcmp(&sent.addr, &m.inside.addr, sizeof(sent.addr)) ||
+			     sent.port != m.inside.port || sent.vrf != m.inside.vrf)))) {
 		if (p->proto == IPPROTO_TCP)
 			f.action = "filtered";
 		return f;
 	}
-	return (struct nat_found){nat_rule_name(sw, m.rule), "mapping", m.inside.addr, m.inside.port, m.inside.vrf};
+	f.rule = nat_rule_name(sw, m.rule);
+	f.action = "mapping";
+	f.addr = m.inside.addr;
+	f.port = m.inside.port;
+	f.vrf = m.inside.vrf;
+	return f;
 }
 
 struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p)
@@ -76,9 +114,13 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 	bool marked = !table_lookup(sw->nat->dnat, &mark_key, &mark);
 
 	if (marked && find_rule(sw->nat, p, &rule)) {
-		bool ports = p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP;
-
-		return (struct nat_found){nat_rule_name(sw, rule.rule), "dnat", rule.to, ports ? rule.to_port : 0, rule.vrf};
+		f.rule = nat_rule_name(sw, rule.rule);
+		f.action = "dnat";
+		f.addr = rule.to;
+		f.port = p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP ? rule.to_port : 0;
+		f.vrf = rule.vrf;
+		find_hairpin(sw, p, mark.rule, &f);
+		return f;
 	}
 	if (sw->control->nat_statics && !table_lookup(sw->nat->statics, &static_key, &s)) {
 		f.rule = nat_rule_name(sw, s.rule);
@@ -89,23 +131,27 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 	return marked ? find_mapping(sw, p, &mark) : f;
 }
 
-struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface)
+struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, const struct nat_found *to,
+				    uint16_t out_iface)
 {
 	static const char *const actions[] = {
 		[SNAT_POOL] = "pool", [SNAT_MASQUERADE] = "masquerade", [SNAT_EXEMPT] = "none", [SNAT_STATIC] = "static"};
-	const struct snat_rule *r = &sw->nat->snat[sw->control->snat_bank ? SNAT_RULE_MAX : 0];
+	const struct addr *dst = to->hairpin || !to->action ? &p->daddr : &to->addr;
+	const struct snat_rule *r = find_source(sw, p, dst, to->hairpin ? to->hairpin : out_iface);
 	struct nat_found f = {.vrf = p->vrf};
+	struct iface out;
 
-	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++) {
-		if (r[i].vrf != p->vrf || (r[i].family && r[i].family != p->family) || (r[i].proto && r[i].proto != p->proto) ||
-		    (r[i].out_iface && r[i].out_iface != out_iface) || !holds(&r[i].src, r[i].src_len, &p->saddr) ||
-		    !holds(&r[i].dst, r[i].dst_len, &p->daddr))
-			continue;
-		f.rule = nat_rule_name(sw, r[i].rule);
-		f.action = r[i].action < sizeof(actions) / sizeof(actions[0]) ? actions[r[i].action] : NULL;
-		if (r[i].action == SNAT_STATIC)
-			f.addr = moved(&r[i].to, r[i].src_len, &p->saddr);
+	if (r) {
+		f.rule = nat_rule_name(sw, r->rule);
+		f.action = r->action < sizeof(actions) / sizeof(actions[0]) ? actions[r->action] : NULL;
+		if (r->action == SNAT_STATIC)
+			f.addr = moved(&r->to, r->src_len, &p->saddr);
 		return f;
+	}
+	/* Back to where it came from, the answer would go past the gateway: nat_snat(). */
+	if (to->action && p->iface == out_iface && !iface_get(sw, out_iface, &out) && out.masq_pool) {
+		f.rule = to->rule;
+		f.action = "masquerade";
 	}
 	return f;
 }

@@ -3,15 +3,41 @@
  * Stands between the kernel's lists of sockets (/proc/net/{tcp,udp}{,6} of sluiced's network namespace, where the addresses are)
  * and the sweep, which keeps a port that somebody holds. Where a rule lets others in than those a flow has sent to, an answer to
  * the host's own UDP socket could be taken for such a one; there the ports that the kernel chooses for sockets are kept as well.
+ *
+ * The kernel goes over all its buckets for connections to show the few there are, some 20 ms each for a quarter of a million: so
+ * a thread reads the lists, now and then. A sweep goes by what was read last, which may be some seconds old: the data plane
+ * itself looks whether a port is a socket's before it gives it out (bpf/own.h).
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "flow_priv.h"
+#include "job.h"
 #include "nat_priv.h"
 
-#define OWN_LINES 65536 /* of one list: beyond it a machine is no gateway, and the event loop has other work */
+#define OWN_LINES 65536		/* of one list: beyond it a machine is no gateway */
+#define EVERY_NS  1000000000ull /* from the end of one reading to the next, at least, */
+#define SHARE	  50		/* and this many times what that one took */
+
+/* No hole in it: such are compared byte by byte. */
+struct own_port {
+	struct addr addr;
+	uint16_t port, proto;
+};
+
+struct own_list {
+	struct own_port *v; /* sorted, each once */
+	size_t n, room;
+};
+
+struct nat_own {
+	struct job *job;	   /* reads; NULL: nobody does */
+	struct own_list now, next; /* what was read last; the job's */
+	bool known, failed;	   /* it was read; the job had no memory */
+	uint64_t took_ns, due_ns;  /* by the job; when it is to be read again */
+};
 
 /* The address as /proc/net has it: words of wire order, printed as numbers of this machine. */
 static int own_addr(const char *hex, struct addr *ret)
@@ -30,35 +56,108 @@ static int own_addr(const char *hex, struct addr *ret)
 	return 0;
 }
 
-static void own_port(struct nat *nat, const struct addr *a, uint8_t proto, uint16_t port)
+static int own_add(struct own_list *l, const struct own_port *o)
 {
-	static const struct addr any6;
-	const struct addr any4 = addr_v4(0);
-	bool all6 = !memcmp(a, &any6, sizeof(any6)), all4 = all6 || !memcmp(a, &any4, sizeof(any4));
+	struct own_port *v;
 
-	/* A socket on :: mostly takes IPv4 as well. */
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
-		const struct addr *s = &nat->addrs[slot].addr;
-
-		if (nat->own[slot] && ((addr_family(s) == 4 ? all4 : all6) || !memcmp(s, a, sizeof(*a))))
-			nat_sweep_flow(nat, slot, proto, port);
+	if (l->n == l->room) {
+		v = realloc(l->v, (l->room + 1024) * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->room += 1024;
 	}
+	l->v[l->n++] = *o;
+	return 0;
 }
 
-static void own_sockets(struct nat *nat, const char *path, uint8_t proto)
+static int own_read(struct own_list *l, const char *path, uint8_t proto)
 {
 	FILE *f = fopen(path, "re");
 	char line[512], hex[33];
 	unsigned port;
 	struct addr a;
+	int err = 0;
 
 	/* No such protocol: no socket of it. */
 	if (!f)
-		return;
-	for (unsigned n = 0; n < OWN_LINES && fgets(line, sizeof(line), f); n++)
+		return 0;
+	for (unsigned n = 0; !err && n < OWN_LINES && fgets(line, sizeof(line), f); n++)
 		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x", hex, &port) == 2 && port && !own_addr(hex, &a))
-			own_port(nat, &a, proto, (uint16_t)port);
+			err = own_add(l, &(struct own_port){a, (uint16_t)port, proto});
 	fclose(f);
+	return err;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct own_port));
+}
+
+/* In a thread. */
+static void read_all(void *arg)
+{
+	struct nat_own *o = arg;
+	struct own_list *l = &o->next;
+	uint64_t begin_ns = flow_now_ns();
+	size_t n = 0;
+
+	l->n = 0;
+	o->failed = own_read(l, "/proc/net/tcp", IPPROTO_TCP) || own_read(l, "/proc/net/tcp6", IPPROTO_TCP) ||
+		    own_read(l, "/proc/net/udp", IPPROTO_UDP) || own_read(l, "/proc/net/udp6", IPPROTO_UDP);
+	if (l->n)
+		qsort(l->v, l->n, sizeof(*l->v), compare);
+	for (size_t i = 0; i < l->n; i++)
+		if (!n || compare(&l->v[n - 1], &l->v[i]))
+			l->v[n++] = l->v[i];
+	l->n = n;
+	o->took_ns = flow_now_ns() - begin_ns;
+}
+
+static void was_read(void *arg)
+{
+	struct nat_own *o = arg;
+	struct own_list was = o->now;
+
+	o->job = NULL;
+	o->due_ns = flow_now_ns() + (o->took_ns * SHARE > EVERY_NS ? o->took_ns * SHARE : EVERY_NS);
+	if (o->failed)
+		return;
+	o->now = o->next;
+	o->next = was;
+	o->known = true;
+}
+
+int nat_own_open(struct nat *nat)
+{
+	nat->sockets = calloc(1, sizeof(*nat->sockets));
+	return nat->sockets ? 0 : -ENOMEM;
+}
+
+void nat_own_close(struct nat *nat)
+{
+	struct nat_own *o = nat->sockets;
+
+	if (!o)
+		return;
+	job_join(o->job);
+	free(o->now.v);
+	free(o->next.v);
+	free(o);
+	nat->sockets = NULL;
+}
+
+/* ---- into a sweep */
+
+/* A socket on :: mostly takes IPv4 as well. */
+static void own_port(struct nat *nat, uint32_t slot, const struct own_port *o)
+{
+	static const struct addr any6;
+	const struct addr any4 = addr_v4(0), *s = &nat->addrs[slot].addr;
+	bool all6 = !memcmp(&o->addr, &any6, sizeof(any6)), all4 = all6 || !memcmp(&o->addr, &any4, sizeof(any4));
+
+	if ((addr_family(s) == 4 ? all4 : all6) || !memcmp(s, &o->addr, sizeof(*s)))
+		nat_sweep_flow(nat, slot, (uint8_t)o->proto, o->port);
 }
 
 static void own_chosen(struct nat *nat)
@@ -77,16 +176,23 @@ static void own_chosen(struct nat *nat)
 
 void nat_own_hold(struct nat *nat)
 {
+	struct nat_own *o = nat->sockets;
 	bool any = false;
 
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++)
-		any = any || nat->own[slot];
+	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
+		if (!nat->own[slot])
+			continue;
+		any = true;
+		if (!o->known)
+			nat_sweep_hold(nat, slot);
+		for (size_t i = 0; i < o->now.n; i++)
+			own_port(nat, slot, &o->now.v[i]);
+	}
 	if (!any)
 		return;
-	own_sockets(nat, "/proc/net/tcp", IPPROTO_TCP);
-	own_sockets(nat, "/proc/net/tcp6", IPPROTO_TCP);
-	own_sockets(nat, "/proc/net/udp", IPPROTO_UDP);
-	own_sockets(nat, "/proc/net/udp6", IPPROTO_UDP);
 	if (nat->own_is_open)
 		own_chosen(nat);
+	/* One that cannot be begun is tried at the next sweep. */
+	if (!o->job && flow_now_ns() >= o->due_ns)
+		job_start(nat->sw->base, read_all, was_read, o, &o->job);
 }

@@ -47,7 +47,8 @@ struct nat {
 	struct nat_sweep *sweep;
 	struct nat_log *log;
 	struct nat_top *top;
-	uint32_t changes; /* how often it was reconciled: flows may have lost their rule or address */
+	struct nat_own *sockets; /* the host's own */
+	uint32_t changes;	 /* how often it was reconciled: flows may have lost their rule or address */
 };
 
 /* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */
@@ -138,6 +139,7 @@ int nat_sweep_open(struct nat *nat);
 void nat_sweep_close(struct nat *nat);
 void nat_sweep_begin(struct nat *nat, uint64_t now_ns);
 void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port /* host order */);
+void nat_sweep_hold(struct nat *nat, uint32_t pool_addr); /* what is held of the address now stays so in this pass */
 /* Some slots of the mappings' table from *at on. True: there are more. */
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max);
 /* table_each_some() over `nat_peers`, when mappings have gone: entries that lead to none go too. *cursor NULL: the end. */
@@ -175,7 +177,10 @@ void nat_log_close(struct nat *nat);
 int nat_log_reconcile(struct sw *sw, struct errs *errs);
 json_t *nat_log_show(const struct nat *nat);
 
-/* ---- nat_own.c: between begin and end of a sweep: the host's own ports on shared addresses are held. */
+/* ---- nat_own.c */
+int nat_own_open(struct nat *nat); /* -ENOMEM */
+void nat_own_close(struct nat *nat);
+/* Between begin and end of a sweep: the host's own ports on shared addresses are held. */
 void nat_own_hold(struct nat *nat);
 
 /* Frees a port in the bitmaps; as pool.h's. */

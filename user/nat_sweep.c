@@ -135,6 +135,11 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 		__atomic_fetch_or(used, bit, __ATOMIC_SEQ_CST);
 }
 
+void nat_sweep_hold(struct nat *nat, uint32_t pool_addr)
+{
+	memset(nat->sweep->unclaimed[pool_addr * POOL_CLASSES], 0, POOL_CLASSES * sizeof(*nat->sweep->unclaimed));
+}
+
 void nat_sweep_peers_soon(struct nat *nat)
 {
 	nat->sweep->peers_due = true;

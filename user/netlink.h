@@ -7,6 +7,7 @@
 #ifndef SLUICE_NETLINK_H
 #define SLUICE_NETLINK_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "err.h"
@@ -59,15 +60,18 @@ int netlink_neigh_probe(struct netlink *nl, int ifindex, const struct addr *addr
 int netlink_neigh_set(struct netlink *nl, int ifindex, const struct addr *addr, const uint8_t mac[6], struct errs *errs);
 int netlink_neigh_delete(struct netlink *nl, int ifindex, const struct addr *addr, struct errs *errs);
 
-/* netlink_rule.c: a routing rule (`ip rule`) of protocol RTPROT_SLUICE for packets with a mark. */
+/* netlink_rule.c: a routing rule (`ip rule`) of protocol RTPROT_SLUICE for packets with a mark, or of sockets bound to a netdev.
+ */
 struct nl_rule {
 	uint8_t family; /* 4 or 6 */
 	uint32_t priority, mark, mask;
-	uint32_t table;	  /* 0: unreachable */
-	struct prefix to; /* its family 0: any */
+	char oif[IFNAMSIZ]; /* "": any; of the others the mark and its mask are 0 */
+	uint32_t table;	    /* 0: unreachable */
+	struct prefix to;   /* its family 0: any */
 };
 
-/* Every rule of the family that has a mark, with `own` for those of that protocol. Stops at a non-zero return, and returns it. */
+/* Every rule of the family that has a mark or an `oif`, with `own` for those of that protocol. Stops at a non-zero return, and
+ * returns it. */
 int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg);
 int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
 int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);

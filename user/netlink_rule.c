@@ -1,7 +1,9 @@
-/* netlink_rule.c: routing rules (`ip rule`) by which packets with a mark find a table. Declared in netlink.h.
+/* netlink_rule.c: routing rules (`ip rule`) by which packets with a mark, or of sockets bound to a netdev, find a table. Declared
+ * in netlink.h.
  */
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "mirror_impl.h"
@@ -27,7 +29,10 @@ static int rule_see(const struct nlmsghdr *nlh, void *arg)
 	rule.priority = attr_u32(tb[FRA_PRIORITY]);
 	rule.mark = attr_u32(tb[FRA_FWMARK]);
 	rule.mask = attr_u32(tb[FRA_FWMASK]);
-	if (!rule.mark)
+	if (tb[FRA_OIFNAME])
+		snprintf(rule.oif, sizeof(rule.oif), "%.*s", (int)mnl_attr_get_payload_len(tb[FRA_OIFNAME]),
+			 (const char *)mnl_attr_get_payload(tb[FRA_OIFNAME]));
+	if (!rule.mark && !*rule.oif)
 		return 0;
 	if (h->action == FR_ACT_TO_TBL)
 		rule.table = tb[FRA_TABLE] ? attr_u32(tb[FRA_TABLE]) : h->table;
@@ -66,8 +71,12 @@ static int rule_send(struct netlink *nl, uint16_t type, uint16_t flags, const st
 	if (rule->table)
 		mnl_attr_put_u32(q.nlh, FRA_TABLE, rule->table);
 	mnl_attr_put_u32(q.nlh, FRA_PRIORITY, rule->priority);
-	mnl_attr_put_u32(q.nlh, FRA_FWMARK, rule->mark);
-	mnl_attr_put_u32(q.nlh, FRA_FWMASK, rule->mask);
+	if (*rule->oif) {
+		mnl_attr_put_strz(q.nlh, FRA_OIFNAME, rule->oif);
+	} else {
+		mnl_attr_put_u32(q.nlh, FRA_FWMARK, rule->mark);
+		mnl_attr_put_u32(q.nlh, FRA_FWMASK, rule->mask);
+	}
 	mnl_attr_put_u8(q.nlh, FRA_PROTOCOL, RTPROT_SLUICE);
 	return nl_request_send(nl, &q, NULL, NULL);
 }
@@ -76,14 +85,12 @@ int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs
 {
 	int r = rule_send(nl, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule);
 
-	return r && r != -EEXIST ? nl_fail(nl, r, errs, "adding the routing rule %u for mark %#x", rule->priority, rule->mark)
-				 : 0;
+	return r && r != -EEXIST ? nl_fail(nl, r, errs, "adding the routing rule %u of VRFs", rule->priority) : 0;
 }
 
 int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs)
 {
 	int r = rule_send(nl, RTM_DELRULE, 0, rule);
 
-	return r && r != -ENOENT ? nl_fail(nl, r, errs, "deleting the routing rule %u for mark %#x", rule->priority, rule->mark)
-				 : 0;
+	return r && r != -ENOENT ? nl_fail(nl, r, errs, "deleting the routing rule %u of VRFs", rule->priority) : 0;
 }

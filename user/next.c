@@ -232,6 +232,7 @@ static void exchange_tables(struct next *n)
 		*t = n->tables[i];
 		n->tables[i] = tmp;
 	}
+	n->dp->exchanges++;
 }
 
 int next_commit(struct next *n, struct errs *errs)

@@ -1,7 +1,7 @@
 /* route_priv.h: what the files of the noun `route` share: route.c (life, gateways, the timer), route_source.c (from the model,
  * the addresses and the kernel into the RIB), route_pool.c (the
  * addresses of NAT), route_host.c (static routes and pools into the kernel), route_nexthop.c (gateways as their own noun: list,
- * drain), route_audit.c (the tables compared with each other, all the time), route_show.c (words and JSON), route_get.c and
+ * drain), route_audit.c (the tables compared with each other, all the time), route_show.c (words and JSON), route_get*.c and
  * route_why.c (which way a packet would go, and why).
  */
 #ifndef SLUICE_ROUTE_PRIV_H

@@ -95,6 +95,7 @@ void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark);
 /* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. */
 int vrf_host_reconcile(struct sw *sw, struct errs *errs);
 void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX]); /* which they are, by id */
+bool vrf_device_has(const struct sw *sw, int ifindex);	     /* is the netdev in a VRF device of the kernel's? */
 /* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */
 bool vrf_draining(const struct sw *sw);
 void vrf_pass_begin(struct sw *sw);
@@ -122,6 +123,8 @@ bool iface_usable(const struct sw *sw, uint16_t id);		    /* netdev there, up, w
 /* What an earlier configuration put on netdevs (addresses) is sluiced's to take away: called after iface_open() and before the
  * first reconciliation when the switch starts with another model than it ran with. */
 void iface_adopt(struct sw *sw, const struct model *former);
+/* A check of the reverse path, where the administrator has one, looks into the tables of VRFs that have a mark, if any. */
+void iface_valid_marks(struct sw *sw, bool any);
 /* The switch's end of a VLAN interface's veth pair: its ifindex, its name and MTU; 0: there is none. */
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu);
 /* The VLAN interfaces' switch ends are ports that no configuration lists: name of it, and its interface. */
@@ -208,6 +211,7 @@ struct nat_packet {
 	struct addr saddr, daddr;
 	__be16 sport, dport;
 	uint16_t vrf;
+	uint16_t iface;	       /* by which it comes in; 0: not said */
 	uint8_t family, proto; /* proto 0: not said */
 };
 struct nat_found {
@@ -217,10 +221,15 @@ struct nat_found {
 	struct addr addr; /* the new address, where it is known beforehand */
 	__be16 port;	  /* likewise; 0: it stays */
 	uint16_t vrf;	  /* where the new destination is */
+	/* Of a destination outside that leads in again: the interface by which a packet from inside would have left; its source
+	 * is translated as if it had (hairpin). 0: it is none such. `may_hairpin`: by where it came in, which was not said. */
+	uint16_t hairpin;
+	bool may_hairpin;
 };
 struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_packet *p);
-/* `p` with the destination that it leaves with. */
-struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, uint16_t out_iface);
+/* `to`: what was found of the destination. */
+struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, const struct nat_found *to,
+				    uint16_t out_iface);
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 /* May the flow go on: is what it was made by still in force, its rule and the address of its pool; or shall it outlive the rule?

@@ -55,7 +55,8 @@ struct control {
 	__u32 frag_hold_ms;  /* for how long */
 	__u32 host_switches; /* sluiced's: which of the host's sysctls it has set, and sets back */
 	__u64 gave_way; /* sluiced's: pairs that it has ended to make room, beside those in `stats` that the data plane has */
-	__u64 reserved[9];
+	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
+	__u64 reserved[5];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -119,6 +120,8 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 #define IFACE_F_UP	   (1 << 0)
 #define IFACE_F_RPF_LOOSE  (1 << 1) /* sources must have a route, */
 #define IFACE_F_RPF_STRICT (1 << 2) /* and the route must lead to this interface (RFC 3704) */
+
+#define IFACE_F_VALID_MARK (1 << 3) /* sluiced's: it has set the netdev's src_valid_mark, and sets it back */
 
 #define IFACE_MSS_CLAMP 0xffff /* `mss` follows the MTU */
 

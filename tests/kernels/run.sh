@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit
 
 kernels=("$@")
 [ ${#kernels[@]} -gt 0 ] || kernels=(6.1 6.12)
-tests=${KERNEL_TESTS:-tests/prog/test_verifier.py tests/prog/test_l2.py tests/prog/test_nat.py tests/net/test_vlan.py}
+tests=${KERNEL_TESTS:-tests/prog/test_verifier.py tests/prog/test_l2.py tests/prog/test_nat.py tests/net/test_vlan.py tests/net/vrf_device.py}
 
 failed=0 passed=0
 for k in "${kernels[@]}"; do
@@ -15,8 +15,8 @@ for k in "${kernels[@]}"; do
 	tests/kernels/fetch.sh "$k" || { failed=$((failed + 1)); continue; }
 	# About one boot in twenty under TCG ends early: 125, once more.
 	for attempt in 1 2; do
-		VM_SECONDS=${VM_SECONDS:-900} bash tests/kernels/vm.sh "build/kernels/$k" \
-			"uname -r; /usr/bin/python3 -m pytest -q -p no:cacheprovider $tests 2>&1 | tail -n 40; exit \${PIPESTATUS[0]}"
+		VM_SECONDS=${VM_SECONDS:-1500} bash tests/kernels/vm.sh "build/kernels/$k" \
+			"uname -r; READY_S=300 /usr/bin/python3 -m pytest -q -p no:cacheprovider $tests 2>&1 | tail -n 40; exit \${PIPESTATUS[0]}"
 		status=$?
 		if [ "$status" -ne 125 ] || [ "$attempt" -eq 2 ]; then break; fi
 	done

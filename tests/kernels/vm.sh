@@ -56,7 +56,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb
 mount -t tracefs t /sys/kernel/tracing 2>/dev/null
 mount -t cgroup2 c /sys/fs/cgroup 2>/dev/null
 ip link set lo up
-for m in veth sch_ingress cls_bpf tun bridge nf_tables nft_chain_nat nft_masq; do modprobe \$m 2>/dev/null; done
+for m in veth vrf sch_ingress cls_bpf tun bridge nf_tables nft_chain_nat nft_masq; do modprobe \$m 2>/dev/null; done
 cd '$PWD' || exit
 ( $command ) >/dev/ttyS1 2>&1
 echo "status \$?" >/dev/ttyS2

@@ -266,6 +266,9 @@ class Sniffer:
         self.close()
 
 
+READY_S = float(os.environ.get("READY_S", "30"))  # in an emulated machine the verifier takes its time
+
+
 class Switch:
     """A sluiced in a namespace, and the CLI that speaks to it."""
 
@@ -281,7 +284,7 @@ class Switch:
         self.ready()
         return self
 
-    def ready(self, timeout=30):
+    def ready(self, timeout=READY_S):
         def ask():
             if self.process.poll() is not None:
                 raise Failure(f"sluiced ended with {self.process.returncode}:\n{self.messages()}")

@@ -124,6 +124,21 @@ def test_the_gateways_own_ports_are_never_given_out(w):
         assert heard(own) == (b"to the host", (OUT, 7000))
 
 
+def test_the_gateways_sockets_hold_nobody_up(w):
+    """The kernel shows them by going over all its buckets for connections: what sluiced does meanwhile waits for nothing."""
+    before = w.sw.json("status")["loop"]["turns"]
+    with udp(w.gw, "203.0.113.1", 5007):
+        netlab.wait_for("it is held", lambda: used(w, "masq:wan") >= 1)
+        w.sw.cli(f"apply {w.write('same.yaml', CONFIG + '# again')}")
+        w.gw.addr("wan", "203.0.113.77/32")
+        time.sleep(2.5)
+    w.gw.run("ip addr del 203.0.113.77/32 dev wan")
+    loop = w.sw.json("status")["loop"]
+    netlab.figure(f"{loop['turns'] - before} turns with the gateway's sockets read in between: the longest of all {loop['cpu']['max_ms']:.1f} ms on "
+                  f"the processor ({loop['cpu']['longest']})")
+    assert loop["cpu"]["longest"] not in ("nat", "ageing flows") or loop["cpu"]["max_ms"] <= 15
+
+
 def test_what_waits_while_the_tables_change_their_size(w):
     """A fragment whose first one has not come, a question without its answer, a socket of the gateway's: all is as before afterwards."""
     def resize(flows):

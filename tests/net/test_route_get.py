@@ -1,4 +1,5 @@
 """`sluice route get` against packets: what it says becomes of one is what becomes of it."""
+import ipaddress
 import socket
 import time
 
@@ -176,6 +177,72 @@ def test_destination_translated(w):
     assert found["out"]["port"] == "h1" and found["out"]["interface"] == "vlan10" and found["out"]["neighbor"]["state"] in ("resolved", "stale")
     assert found["reverse_path"] == {**found["reverse_path"], "mode": "loose", "verdict": "pass", "to": "0.0.0.0/0"}
     assert get(w, netlab.FORWARDED, from_=INET4, iif="up1", ipproto="tcp", sport=4000, dport=8081)["drop"] == "nat_filtered"
+
+
+def connect(w, client, here, sport):
+    """The source that the server behind the forward sees."""
+    with w.h1.socket() as server, w.namespaces[client].socket() as s:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("10.0.10.11", 80))
+        server.listen()
+        server.settimeout(3)
+        s.settimeout(3)
+        s.bind((here, sport))
+        s.connect((netlab.FORWARDED, 8080))
+        peer, address = server.accept()
+        peer.close()
+        return address[0]
+
+
+@pytest.mark.parametrize("client,here,iif", [("h2", "10.0.10.12", "vlan10"), ("h3", "10.0.20.13", "vlan20")], ids=["same VLAN", "another VLAN"])
+def test_hairpin_to_a_port_forward(w, client, here, iif):
+    """RFC 4787 REQ-9: from inside to an outside address that leads in again: the source becomes an outside one, by the rule that would
+    have taken it outside; and so it does."""
+    q = dict(from_=here, ipproto="tcp", sport=4001, dport=8080)
+    said = get(w, netlab.FORWARDED, iif=iif, **q)
+    assert said["verdict"] == "forward" and said["out"]["port"] == "h1"
+    assert said["nat"] == {"destination": {"action": "dnat", "rule": "web", "address": "10.0.10.11", "port": 80},
+                           "hairpin": said["nat"]["hairpin"], "source": {"action": "pool", "rule": "internet"}}
+    assert said["nat"]["hairpin"] in ("up1", "up2")
+    assert said["text"] == "203.0.113.1 (to 10.0.10.11) is a neighbour on vlan10 by route 10.0.10.0/24"
+    text = w.gw.cli(f"route get {netlab.FORWARDED} iif {iif} " + " ".join(f"{k.rstrip('_')} {v}" for k, v in q.items())).stdout
+    assert f"hairpin: its source becomes what it would be, left it by {said['nat']['hairpin']}" in text
+    assert get(w, netlab.FORWARDED, **q)["nat"]["source"] == {"needs": "iif"}  # from outside it would be another matter
+    assert "source: to tell it give iif" in w.gw.cli(f"route get {netlab.FORWARDED} from {here} ipproto tcp sport 4001 dport 8080").stdout
+    assert ipaddress.ip_address(connect(w, client, here, 4001)) in ipaddress.ip_network("203.0.113.0/28")
+
+
+def test_forward_to_the_sender_s_own_interface_without_a_rule_for_him(w):
+    """Whom no rule would translate outside, but whose server is beside him: he is masqueraded there, or the answer would go past."""
+    w.gw.cli(["apply", w.write("few.yaml", open(f"{w.directory}/rpf.yaml").read().replace("source: 10.0.0.0/16,", "source: 10.0.10.11/32,"))])
+    try:
+        said = {h: get(w, netlab.FORWARDED, from_=here, iif=iif, ipproto="tcp", sport=4002, dport=8080)["nat"]
+                for h, here, iif in (("h2", "10.0.10.12", "vlan10"), ("h3", "10.0.20.13", "vlan20"))}
+        assert said["h2"]["source"] == {"action": "masquerade", "rule": "web"} and "hairpin" not in said["h2"]
+        assert "source" not in said["h3"] and "hairpin" not in said["h3"]
+        assert connect(w, "h2", "10.0.10.12", 4002) == "10.0.10.1"
+        assert connect(w, "h3", "10.0.20.13", 4002) == "10.0.20.13"
+    finally:
+        w.gw.cli(["apply", f"{w.directory}/rpf.yaml"])
+
+
+def test_hairpin_to_a_mapping(w):
+    """One inside reaches another by the outside address and port that it has, whatever the filtering is of those outside."""
+    with w.h1.socket(kind=socket.SOCK_DGRAM) as server, w.h2.socket(kind=socket.SOCK_DGRAM) as client:
+        server.bind(("10.0.10.11", 22000))
+        client.bind(("10.0.10.12", 22001))
+        server.settimeout(3)
+        server.sendto(b"x", (INET4, 9))
+        flow = netlab.wait_for("the mapping", lambda: [f for f in w.gw.json("flow list") if f["forward"]["sport"] == 22000])[0]
+        there = (flow["forward"]["to-src"], flow["reply"]["dport"])
+        q = dict(ipproto="udp", dport=there[1])
+        assert get(w, there[0], from_=INET4, iif="up1", sport=10, **q)["drop"] == "nat_filtered"
+        said = get(w, there[0], from_="10.0.10.12", iif="vlan10", sport=22001, **q)
+        assert said["nat"]["destination"] == {"action": "mapping", "rule": "internet", "address": "10.0.10.11", "port": 22000}
+        assert said["nat"]["hairpin"] == flow["out"] and said["nat"]["source"] == {"action": "pool", "rule": "internet"}
+        client.sendto(b"hairpin", there)
+        seen = server.recvfrom(100)
+        assert seen[0] == b"hairpin" and ipaddress.ip_address(seen[1][0]) in ipaddress.ip_network("203.0.113.0/28")
 
 
 def test_candidates_and_why_they_lost(w):

@@ -103,6 +103,16 @@ def test_no_turn_of_the_event_loop_is_long(w):
     assert not in_kernel(w) and status(w)["routes"]["known"] < 20
 
 
+def test_programs_are_verified_beside_the_loop(w):
+    """A change that needs other programs: the verifier takes what it takes, and nobody but the change waits for it."""
+    with Asker(w) as asker:
+        took, _ = timed(w, ["apply", w.write("rpf.yaml", BASE.replace("/24]}", "/24], rpf: strict}"))])
+        n, took2 = asker.n, timed(w, "rollback")[0]
+    no_long_turn(w, f"other programs, and back: {took * 1000:.0f} and {took2 * 1000:.0f} ms; status asked {asker.n} times meanwhile, the slowest "
+                 f"took {asker.slowest * 1000:.0f} ms")
+    assert n > 2
+
+
 def in_force(w):
     return {r["to"]: r["nexthops"][0]["via"] for r in w.gw.json("route show protocol static") if r["active"]}
 

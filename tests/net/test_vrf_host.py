@@ -25,10 +25,12 @@ interfaces:
 routes:
 """ + "".join("  - {to: %s, via: '%s', vrf: %s}\n" % (to, via, vrf) for vrf in ("red", "blue", "default", "green")
               for to, via in (("198.51.100.0/24", "10.0.1.5"), ("2001:db8:77::/48", "2001:db8:1::5")))
+SWAPPED = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
 # What each host has: a neighbour of the gateway, and somebody behind it.
 NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
 GATEWAY = {4: "10.0.1.1", 6: "2001:db8:1::1"}
 AF = {4: socket.AF_INET, 6: socket.AF_INET6}
+IP_PKTINFO = 8  # the socket module of Python 3.11 does not know it
 SWITCHES = ("ipv4/fwmark_reflect", "ipv4/tcp_fwmark_accept", "ipv6/fwmark_reflect")
 
 
@@ -105,6 +107,61 @@ def test_tcp_to_the_gateway_in_each_vrf(w, family, source):
                         t.join()
 
 
+NETDEV = {**{n: n for n in PORTS}, "v1": "vlan10"}
+
+
+def ask(w, name, family, source, port):
+    """A question over UDP; the answer, or None."""
+    with w.namespaces[name].socket(AF[family], socket.SOCK_DGRAM) as s:
+        s.bind((source[family], 0))
+        s.settimeout(1)
+        s.sendto(name.encode(), (GATEWAY[family], port))
+        try:
+            return s.recv(100)
+        except OSError:
+            return None
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("source", [NEAR, FAR], ids=["near", "far"])
+def test_udp_by_a_socket_for_each_vrf(w, family, source):
+    """Bound to the interface's netdev: what it sends finds the VRF's routes, also what nobody has asked for."""
+    for name in PORTS:
+        with w.sw.socket(AF[family], socket.SOCK_DGRAM) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, NETDEV[name].encode() + b"\0")
+            server.bind(("::" if family == 6 else "0.0.0.0", 9002))
+            server.settimeout(3)
+
+            def answer(server=server):
+                data, address = server.recvfrom(100)
+                server.sendto(b"answer to " + data, address)
+            t = talk.Thread(answer)
+            assert ask(w, name, family, source, 9002) == b"answer to " + name.encode(), name
+            t.join()
+        assert w.sw.ping(source[family], extra=f"-I {NETDEV[name]}")[1] == 3, name
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("source", [NEAR, FAR], ids=["near", "far"])
+def test_udp_by_one_socket_that_says_the_interface(w, family, source):
+    """It hears of each datagram's interface and names that of the answer. Who does not, answers by the table main, to somebody else."""
+    level, hear, info = (socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO) if family == 4 else (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO)
+    with w.sw.socket(AF[family], socket.SOCK_DGRAM) as server:
+        server.bind(("::" if family == 6 else "0.0.0.0", 9003))
+        server.setsockopt(level, hear, 1)
+        server.settimeout(3)
+
+        def answer(tell):
+            data, control, _, address = server.recvmsg(100, 200)
+            server.sendmsg([b"answer to " + data], [(level, info, c[2]) for c in control if c[1] == info] if tell else [], 0, address)
+        for tell in (True, False):
+            for name in PORTS:
+                t = talk.Thread(answer, tell)
+                got = ask(w, name, family, source, 9003)
+                t.join()
+                assert got == (b"answer to " + name.encode() if tell or name == "d1" else None), (name, tell)
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_nobody_listens(w, family):
     """The reset finds back as well."""
@@ -154,11 +211,45 @@ def test_with_the_kernel_s_own_check_of_the_reverse_path(w, rp_filter):
         w.sw.sysctl("net.ipv4.conf.all.rp_filter", 0)
 
 
+def test_src_valid_mark_is_set_back(w):
+    """Where sluiced has set it, in this life or before, and when the VRF, the interface or the switch goes; nowhere else."""
+    def on():
+        return [n for n in ("r1", "b1", "d1", "vlan10") if w.sw.run(f"cat /proc/sys/net/ipv4/conf/{n}/src_valid_mark", check=False).stdout.strip() == "1"]
+
+    assert on() == ["r1", "b1", "vlan10"]
+    w.gw.cli(["apply", w.write("other.yaml", SWAPPED)])
+    assert on() == ["b1", "d1", "vlan10"]
+    w.gw.stop(9)
+    w.sw.sysctl("net.ipv4.conf.r1.src_valid_mark", 1)
+    w.gw.start()
+    w.gw.attached(*PORTS)
+    w.gw.cli(["apply", w.write("again.yaml", CONFIG)])
+    assert on() == ["r1", "b1", "vlan10"]
+    w.gw.cli(["apply", w.write("less.yaml", "".join(x for x in CONFIG.splitlines(True) if not re.search("r1|b1|red|blue", x)))])
+    assert on() == ["r1", "vlan10"]
+    w.sw.sysctl("net.ipv4.conf.r1.src_valid_mark", 0)
+
+
 def test_an_interface_changes_its_vrf(w):
-    text = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
-    w.gw.cli(["apply", w.write("other.yaml", text)])
+    w.gw.cli(["apply", w.write("other.yaml", SWAPPED)])
     for name in PORTS:
         assert pings(w, name, 4, NEAR) == 3 and pings(w, name, 6, FAR) == 3, name
+
+
+def test_an_interface_changes_its_vrf_between_two_lives(w):
+    """The kernel's own routes of its prefixes are behind others only as long as it is in a VRF."""
+    def metrics(dev):
+        return [next(r.get("metric", 0) for r in json.loads(w.sw.run(f"ip -j {f} route show dev {dev} proto kernel").stdout) if r["dst"] == to)
+                for f, to in (("-4", "10.0.1.0/24"), ("-6", "2001:db8:1::/64"))]
+
+    for text, first, behind in ((SWAPPED, "r1", "d1"), (CONFIG, "d1", "r1")):
+        w.gw.stop()
+        with open(w.gw.config, "w") as f:
+            f.write(text)
+        w.gw.start()
+        w.gw.attached(*PORTS)
+        assert (metrics(first), metrics(behind)) == ([0, 256], [4000000000] * 2)
+        assert pings(w, first, 4, NEAR) == 3 and pings(w, behind, 6, NEAR) == 3
 
 
 def test_the_kernel_s_tables(w):

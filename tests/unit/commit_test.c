@@ -85,10 +85,44 @@ uint64_t flow_count(struct sw *sw)
 	return flows;
 }
 
-int datapath_reload(struct datapath *dp, const struct datapath_features *f, struct errs *errs)
+/* Programs on their way into the kernel. */
+struct datapath_programs {
+	struct datapath_features f;
+	bool loaded;
+};
+
+static unsigned programs, exchanged; /* there are now; how often the tables are others when they shall be used */
+
+int datapath_programs_open(struct datapath *dp, const struct datapath_features *f, struct datapath_programs **ret,
+			   struct errs *errs)
 {
-	seen[n_seen++] = (struct step){f->nat ? "reload nat" : f->l3 ? "reload l3" : "reload", 0};
+	*ret = calloc(1, sizeof(**ret));
+	(*ret)->f = *f;
+	programs++;
+	return 0;
+}
+
+int datapath_programs_load(struct datapath_programs *p, struct errs *errs)
+{
+	seen[n_seen++] = (struct step){p->f.nat ? "reload nat" : p->f.l3 ? "reload l3" : "reload", 0};
+	p->loaded = true;
 	return fail_reload ? errs_fail(errs, EINVAL, "the verifier refuses") : 0;
+}
+
+int datapath_programs_use(struct datapath *dp, struct datapath_programs *p, struct errs *errs)
+{
+	assert_true(p->loaded);
+	if (exchanged) {
+		exchanged--;
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+void datapath_programs_free(struct datapath_programs *p)
+{
+	programs -= p != NULL;
+	free(p);
 }
 
 static const char *const order[] = {
@@ -294,6 +328,19 @@ static void test_refused_programs_change_nothing(void **state)
 	assert_ptr_equal(f->sw.model, old);
 	assert_int_equal(n_seen, 1);
 	assert_string_equal(f->errs.v[0].text, "the verifier refuses");
+}
+
+/* While they were being verified a change of the tables' size ended: those programs know the former tables. */
+static void test_programs_for_former_tables_are_loaded_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	exchanged = 2;
+	assert_int_equal(apply(f, routed(), 0), 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(seen[i].name, "reload nat");
+	assert_steps(3, STEPS, f->sw.model->n_vlans);
+	assert_int_equal(programs, 0);
 }
 
 static void test_dry_run(void **state)
@@ -638,6 +685,7 @@ int main(void)
 		TEST(test_failing_step_rolls_back),
 		TEST(test_features_before_and_after),
 		TEST(test_refused_programs_change_nothing),
+		TEST(test_programs_for_former_tables_are_loaded_anew),
 		TEST(test_dry_run),
 		TEST(test_table_sizes_are_fixed),
 		TEST(test_flow_tables_change_unless_flows_do_not_fit),

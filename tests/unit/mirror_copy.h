@@ -92,7 +92,7 @@ static inline bool copy_addr(struct copy *c, enum mirror_op op, const struct lin
 	char key[128], text[64], prefix[PREFIX_TEXT];
 
 	snprintf(key, sizeof(key), "addr %d %s", a->ifindex, prefix_text(&a->addr, prefix));
-	snprintf(text, sizeof(text), "scope %d flags %x", a->scope, a->flags);
+	snprintf(text, sizeof(text), "scope %d flags %x metric %u", a->scope, a->flags, a->metric);
 	return copy_put(c, op, key, text);
 }
 

@@ -281,8 +281,13 @@ static void addresses_and_neighbours_test(void **state)
 	assert_string_equal(shown, "absent"); /* the host answers for it: no neighbour */
 	shown = copy_shown("neigh %d 2001:db8:1::9", w.v0);
 	assert_string_equal(shown, "family 6 state 80 flags 0 mac 02:00:00:00:00:09");
-	assert_string_equal(copy_shown("addr %d 10.1.0.1/24", w.v0), "scope 0 flags 80");
-	assert_string_equal(copy_shown("addr %d 10.2.0.1/32", w.v1), "scope 0 flags 80");
+	assert_string_equal(copy_shown("addr %d 10.1.0.1/24", w.v0), "scope 0 flags 80 metric 0");
+	assert_string_equal(copy_shown("addr %d 10.2.0.1/32", w.v1), "scope 0 flags 80 metric 0");
+	ip("addr change 10.1.0.1/24 metric 4000000000 dev v0");
+	ip("addr change 2001:db8:1::1/64 metric 77 dev v0");
+	expect_equal();
+	assert_string_equal(copy_shown("addr %d 10.1.0.1/24", w.v0), "scope 0 flags 80 metric 4000000000");
+	assert_string_equal(copy_shown("addr %d 2001:db8:1::1/64", w.v0), "scope 0 flags 80 metric 77");
 	ip("neigh change 10.1.0.9 lladdr 02:00:00:00:00:0a dev v0");
 	ip("neigh del 2001:db8:1::9 dev v0");
 	ip("addr del 10.2.0.1 peer 10.2.0.2/32 dev v1");

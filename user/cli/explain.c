@@ -78,6 +78,10 @@ static void print_rewrite(const char *what, const json_t *found)
 {
 	if (!found)
 		return;
+	if (*text(found, "needs")) {
+		printf("  nat           %s: to tell it give %s\n", what, text(found, "needs"));
+		return;
+	}
 	printf("  nat           %s: %s", what, text(found, "action"));
 	if (*text(found, "rule"))
 		printf(" by rule %s", text(found, "rule"));
@@ -117,6 +121,8 @@ void print_route_get(const json_t *answer)
 	print_rewrite("destination", json_object_get(nat, "destination"));
 	print_choice(answer);
 	print_group(json_object_get(answer, "group"));
+	if (*text(nat, "hairpin"))
+		printf("  nat           hairpin: its source becomes what it would be, left it by %s\n", text(nat, "hairpin"));
 	print_rewrite("source", json_object_get(nat, "source"));
 	print_out(json_object_get(answer, "out"));
 }

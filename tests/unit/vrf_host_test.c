@@ -1,0 +1,288 @@
+/* vrf_host_test.c: the routing rules and switches of the host's part of VRFs, when sluiced is killed between any two steps or the
+ * kernel refuses one. The kernel and the maps are memory of the test's own; a new life finds both as the former one left them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../user/vrf_host.c"
+#include "model_util.h"
+
+#define KERNEL_RULES 64
+#define FOREIGN	     0x05000000u /* another instance's mark */
+
+static struct {
+	struct nl_rule rule[KERNEL_RULES];
+	size_t n;
+	char on[3]; /* the switches */
+} kernel;
+
+static struct vrf slots[VRF_MAX];
+static struct control control;
+static struct sw sw;
+static int steps_left, refuse_left; /* 0: no end */
+static jmp_buf killed;
+
+static void step(void)
+{
+	if (steps_left && !--steps_left)
+		longjmp(killed, 1);
+}
+
+/* ---- what vrf_host.c calls */
+
+int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < kernel.n && !r; i++)
+		if (kernel.rule[i].family == family)
+			r = fn(&kernel.rule[i], true, arg);
+	return r;
+}
+
+int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs *errs)
+{
+	step();
+	if (refuse_left && !--refuse_left)
+		return errs_fail(errs, ENOBUFS, "the kernel refuses");
+	for (size_t i = 0; i < kernel.n; i++)
+		assert_false(same(&kernel.rule[i], rule));
+	assert_true(kernel.n < KERNEL_RULES);
+	kernel.rule[kernel.n++] = *rule;
+	return 0;
+}
+
+int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs)
+{
+	step();
+	for (size_t i = 0; i < kernel.n; i++) {
+		if (same(&kernel.rule[i], rule)) {
+			kernel.rule[i] = kernel.rule[--kernel.n];
+			return 0;
+		}
+	}
+	fail_msg("a rule is deleted that is not there");
+	return 0;
+}
+
+uint16_t vrf_id(const struct sw *s, const char *name)
+{
+	return !strcmp(name, "red") ? 1 : !strcmp(name, "blue") ? 2 : 0;
+}
+
+uint32_t vrf_mark_get(const struct sw *s, uint16_t id)
+{
+	return slots[id].mark;
+}
+
+void vrf_mark_set(struct sw *s, uint16_t id, uint32_t mark)
+{
+	step();
+	slots[id].mark = mark;
+}
+
+static size_t switch_of(const char *fmt, va_list ap)
+{
+	char path[64];
+	size_t i = 0;
+
+	vsnprintf(path, sizeof(path), fmt, ap);
+	while (strcmp(switches[i], path))
+		assert_true(++i < sizeof(kernel.on));
+	return i;
+}
+
+char sysctl_get(const char *fmt, ...)
+{
+	va_list ap;
+	size_t i;
+
+	va_start(ap, fmt);
+	i = switch_of(fmt, ap);
+	va_end(ap);
+	return kernel.on[i];
+}
+
+bool sysctl_set(const char *value, const char *fmt, ...)
+{
+	va_list ap;
+
+	step();
+	va_start(ap, fmt);
+	kernel.on[switch_of(fmt, ap)] = *value;
+	step();
+	va_end(ap);
+	return true;
+}
+
+void iface_valid_marks(struct sw *s, bool any)
+{
+	step();
+}
+
+uint16_t iface_id(const struct sw *s, const char *name)
+{
+	return !strcmp(name, "r1") ? 1 : !strcmp(name, "b1") ? 2 : 0;
+}
+
+int iface_host_ifindex(const struct sw *s, uint16_t id)
+{
+	return id;
+}
+
+const struct link *mirror_link(const struct mirror *m, int ifindex)
+{
+	static const struct link links[] = {{0}, {.name = "r1"}, {.name = "b1"}};
+
+	return ifindex ? &links[ifindex] : NULL;
+}
+
+/* ---- */
+
+#define PORTS "ports: {r1: {mode: routed}, b1: {mode: routed}}\n"
+static const char *const both = "vrfs: {red: {table: 101}, blue: {table: [102, 112]}}\n" PORTS
+				"interfaces: {r1: {port: r1, vrf: red}, b1: {port: b1, vrf: blue}}\n";
+static const char *const other = "vrfs: {blue: {table: 102}}\n" PORTS "interfaces: {r1: {port: r1}, b1: {port: b1, vrf: blue}}\n";
+static const char *const none = "vrfs: {red: {}}\n" PORTS "interfaces: {r1: {port: r1, vrf: red}}\n";
+
+/* A life of sluiced with this configuration, killed before the step-th step (0: not). True: it came to its end. */
+static bool live(const char *text, int until)
+{
+	struct errs errs = {0};
+	struct model *m = must_parse(text);
+
+	sw = (struct sw){.model = m, .control = &control};
+	steps_left = until;
+	if (setjmp(killed)) {
+		steps_left = 0;
+		return false; /* what it had allocated went with it */
+	}
+	assert_int_equal(vrf_host_reconcile(&sw, &errs), 0);
+	steps_left = 0;
+	model_free(m);
+	return true;
+}
+
+static int setup(void **state)
+{
+	memset(slots, 0, sizeof(slots));
+	memset(&control, 0, sizeof(control));
+	memset(&kernel, 0, sizeof(kernel));
+	memcpy(kernel.on, "010", 3); /* the second one is the administrator's */
+	kernel.rule[kernel.n++] = (struct nl_rule){.family = 4, .mark = FOREIGN, .mask = VRF_MARK_MASK, .table = 7};
+	return 0;
+}
+
+/* Of the mark's rules those that there are. */
+static size_t rules_of(uint32_t mark)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < kernel.n; i++)
+		n += mark_of(&kernel.rule[i]) == mark;
+	return n;
+}
+
+static void expect_none(void)
+{
+	assert_int_equal(kernel.n, 1);
+	assert_int_equal(kernel.rule[0].mark, FOREIGN);
+	assert_memory_equal(kernel.on, "010", 3);
+	assert_false(any_noted(&sw));
+	assert_int_equal(control.host_switches, 0);
+}
+
+/* Each VRF's own tables and unreachable; of IPv6 what is link-local; and the same for the netdev, but for unreachable. */
+static void expect_both(void)
+{
+	assert_int_equal(rules_of(slots[1].mark), 2 + 3 + 1 + 2);
+	assert_int_equal(rules_of(slots[2].mark), 3 + 4 + 2 + 3);
+	assert_int_equal(kernel.n, 1 + 8 + 12);
+	assert_memory_equal(kernel.on, "111", 3);
+	assert_true(slots[1].mark != slots[2].mark && slots[1].mark != FOREIGN && slots[2].mark != FOREIGN);
+}
+
+static void begin_test(void **state)
+{
+	assert_true(live(both, 0));
+	expect_both();
+	assert_true(live(other, 0));
+	assert_int_equal(kernel.n, 1 + 8);
+	assert_true(live(none, 0));
+	expect_none();
+}
+
+/* The next life knows every rule and every switch that the one that was killed has made, whatever it shall be itself. */
+static void killed_anywhere_test(void **state)
+{
+	static const char *const *const before[] = {&none, &both, &other};
+	bool through = false;
+	int at;
+
+	for (size_t b = 0; b < 3; b++) {
+		for (size_t to = 0; to < 3; to++) {
+			for (at = 1, through = false; !through; at++) {
+				assert_true(at < 200);
+				setup(NULL);
+				live(*before[b], 0);
+				through = live(*before[to], at);
+				live(both, 0);
+				expect_both();
+				setup(NULL);
+				live(*before[b], 0);
+				live(*before[to], at);
+				live(none, 0);
+				expect_none();
+			}
+			assert_true(b == to || at > 8);
+		}
+	}
+}
+
+/* A rule that the kernel refuses leaves everything as it was, and another instance may have the mark afterwards. */
+static void refused_test(void **state)
+{
+	struct errs errs = {0};
+	struct control was;
+	struct model *m;
+
+	for (int at = 1; at <= 12; at++) {
+		setup(NULL);
+		live(other, 0);
+		was = control;
+		m = must_parse(both);
+		sw = (struct sw){.model = m, .control = &control};
+		refuse_left = at;
+		assert_int_equal(vrf_host_reconcile(&sw, &errs), -ENOBUFS);
+		assert_int_equal(refuse_left, 0);
+		assert_memory_equal(&control, &was, sizeof(was));
+		assert_int_equal(kernel.n, 1 + 8);
+		model_free(m);
+		errs_free(&errs);
+	}
+}
+
+/* The version before had nothing but the marks of VRFs. */
+static void former_version_test(void **state)
+{
+	live(both, 0);
+	memset(control.host_marks, 0, sizeof(control.host_marks));
+	live(none, 0);
+	expect_none();
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(begin_test, setup),
+		cmocka_unit_test_setup(killed_anywhere_test, setup),
+		cmocka_unit_test_setup(refused_test, setup),
+		cmocka_unit_test_setup(former_version_test, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
