@@ -100,6 +100,23 @@ static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 	bpf_csum_update(ctx, delta);
 }
 
+/* One hop: `word` in place of TTL, protocol and checksum of the IPv4 header at `off`, 8 bytes from it. */
+static __always_inline int ctx_hop4(ctx_t *ctx, void *head, __u32 off, __u32 word)
+{
+	return ctx_store(ctx, off + 8, &word, sizeof(word));
+}
+
+/* The same of the IPv6 header at `off`, whose hop limit becomes `hop`, and which has no checksum that makes up for it. */
+static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 proto, __u8 hop)
+{
+	__u8 old[2] = {proto, hop + 1}, new[2] = {proto, hop};
+
+	if (ctx_store(ctx, off + 7, &hop, 1))
+		return -1;
+	ctx_csum_complete(ctx, csum_delta16(*(__be16 *)old, *(__be16 *)new));
+	return 0;
+}
+
 /* Makes the port's tag `tag`, as it stands in a frame; 0: none. `has`: there is one. Offsets are void afterwards. */
 static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
 {

@@ -114,42 +114,18 @@ static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 {
 }
 
-static __always_inline int xdp_tag_write(ctx_t *ctx, __u32 tag)
+/* One hop: `word` in place of TTL, protocol and checksum of the IPv4 header at `head`, 8 bytes from it. */
+static __always_inline int ctx_hop4(ctx_t *ctx, void *head, __u32 off, __u32 word)
 {
-	void *data = ctx_data(ctx);
-
-	if (data + 2 * ETH_ALEN + sizeof(tag) > ctx_data_end(ctx))
-		return -1;
-	*(__u32 *)(data + 2 * ETH_ALEN) = tag;
+	*(__u32 *)(head + 8) = word;
 	return 0;
 }
 
-static __always_inline int xdp_tag_move(ctx_t *ctx, int by)
+/* The same of the IPv6 header `head`, whose hop limit becomes `hop`. */
+static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 proto, __u8 hop)
 {
-	__u8 macs[2 * ETH_ALEN] __attribute__((aligned(4)));
-	void *data = ctx_data(ctx);
-
-	if (data + sizeof(macs) > ctx_data_end(ctx))
-		return -1;
-	xdp_copy(macs, data, sizeof(macs));
-	if (bpf_xdp_adjust_head(ctx, by))
-		return -1;
-	data = ctx_data(ctx);
-	if (data + sizeof(macs) > ctx_data_end(ctx))
-		return -1;
-	xdp_copy(data, macs, sizeof(macs));
+	*(__u8 *)(head + 7) = hop;
 	return 0;
-}
-
-static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
-{
-	if (!has && !tag)
-		return 0;
-	if (has && !tag)
-		return xdp_tag_move(ctx, 4);
-	if (!has && xdp_tag_move(ctx, -4))
-		return -1;
-	return xdp_tag_write(ctx, tag);
 }
 
 /* Both MACs, as the frame begins, and the tag: written once, where they are to stand. */
@@ -170,6 +146,12 @@ static __always_inline int ctx_set_l2(ctx_t *ctx, const struct pkt *p, const __u
 	to[1] = macs[1];
 	to[2] = macs[2];
 	return has && !tag && bpf_xdp_adjust_head(ctx, 4) ? -1 : 0;
+}
+
+/* The tag alone, of a frame whose MACs are those that it came with. */
+static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
+{
+	return has || tag ? ctx_set_l2(ctx, p, p->macs, has, tag) : 0;
 }
 
 /* Rewrites a packet, whose IPv4 header without options is at `head`, `off` bytes behind the frame's begin, to the last byte. */

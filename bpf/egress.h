@@ -12,7 +12,7 @@
 #define EGRESS_SLACK (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
 
 /* Would the kernel take the frame? Of a GSO packet every segment must fit; the kernel cuts it up. */
-static __always_inline bool egress_fits(const struct pkt *p, const struct port *port)
+static __always_inline bool egress_fits(const struct pkt *p, __u32 mtu)
 {
 	__u32 len = p->len;
 
@@ -20,7 +20,7 @@ static __always_inline bool egress_fits(const struct pkt *p, const struct port *
 		len = p->seg_len + ETH_HLEN;
 	else if (p->tagged && !(p->flags & PKT_F_TAG_HW))
 		len -= 4;
-	return len <= port->mtu + EGRESS_SLACK;
+	return len <= mtu + EGRESS_SLACK;
 }
 
 /* A frame of a trunk's native VLAN leaves without a tag. If its payload began with a tag of this trunk, the other side would take
@@ -30,8 +30,8 @@ static __always_inline bool egress_hops(const struct pkt *p, const struct port *
 	return port->mode == PORT_TRUNK && port->native == p->out_vlan && p->proto == port->tpid;
 }
 
-/* Why a frame may not leave by this port on out_vlan; DROP_NONE: it may. */
-static __always_inline enum drop_reason egress_refuses(const struct pkt *p, const struct port *port)
+/* Why no frame of its ethertype may leave by this port on out_vlan; DROP_NONE: it may, if it is not too long. */
+static __always_inline enum drop_reason egress_closed(const struct pkt *p, const struct port *port)
 {
 	if (!port || !port->ifindex)
 		return DROP_EGRESS_PORT_GONE;
@@ -41,9 +41,15 @@ static __always_inline enum drop_reason egress_refuses(const struct pkt *p, cons
 		return DROP_EGRESS_VLAN;
 	if (p->out_vlan && egress_hops(p, port))
 		return DROP_EGRESS_DOUBLE_TAG;
-	if (!egress_fits(p, port))
-		return DROP_EGRESS_MTU;
 	return DROP_NONE;
+}
+
+/* Why a frame may not leave by this port on out_vlan; DROP_NONE: it may. */
+static __always_inline enum drop_reason egress_refuses(const struct pkt *p, const struct port *port)
+{
+	enum drop_reason why = egress_closed(p, port);
+
+	return !why && !egress_fits(p, port->mtu) ? DROP_EGRESS_MTU : why;
 }
 
 static __always_inline __verdict enum verdict egress_check(struct pkt *p)

@@ -2,11 +2,11 @@
  *
  * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
  * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
- * way out was decided under this epoch; without one (XDP alone), nothing that fast_route.h leaves alone. Anything else, the
- * malformed included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result
- * for ordinary packets too: tests/prog/test_fast.py and test_fast_route.py compare them, and tc knows no other for routes. What
- * that asks before it looks for a flow (martians, sources) was asked of the flow's first packet, whose addresses were the same;
- * interfaces that check reverse paths are left to it.
+ * way out was decided under this epoch; without one, nothing that fast_route.h leaves alone. Anything else, the malformed
+ * included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result for
+ * ordinary packets too: tests/prog/test_fast.py and test_fast_route.py compare them. What that asks before it looks for a flow
+ * (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check reverse paths
+ * are left to it.
  */
 #ifndef SLUICE_FAST_H
 #define SLUICE_FAST_H
@@ -177,7 +177,7 @@ static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt 
 }
 
 /* By its route. */
-static __always_inline bool fast_route4(struct pkt *p, void *head, const struct fast4 *h)
+static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h)
 {
 	__be32 s = h->addrs, d = h->addrs >> 32;
 	struct tuple t = {.ports = h->ports};
@@ -185,16 +185,19 @@ static __always_inline bool fast_route4(struct pkt *p, void *head, const struct 
 	__u32 rules = 0;
 
 	if (!fast_plain4(s) || !fast_plain4(d) || s == d)
-		return false;
+		return V_NEXT;
 	addr_from4(&t.saddr, s);
 	addr_from4(&t.daddr, d);
 	if (cfg_nat)
 		rules = nat_filter_rules(p->in_iface, 4, &t);
-	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, h->total, rules))
-		return false;
-	*(__u16 *)(head + 8) = h->ip[2] - 1;
-	*(__u16 *)(head + 10) = ~csum_fold((__u32)(__u16)~check + 0xfffe);
-	return true;
+	p->seg_len = fast_len(ctx, p, head, h);
+	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, rules))
+		return V_NEXT;
+	check = csum_fold((__u32)(__u16)~check + 0xfffe);
+	if (ctx_hop4(ctx, head, off, (__u16)(h->ip[2] - 1) | (__u32)(__u16)~check << 16))
+		return pkt_drop(p, DROP_REWRITE_FAILED);
+	p->todo = DO_L2;
+	return V_FORWARD;
 }
 
 /* IPv4, addressed to in_iface. V_READY: by its flow's entry; V_FORWARD: by its route, layer 3 is rewritten already. */
@@ -220,10 +223,7 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 	if (cfg_resize)
 		return V_NEXT;
 	p->flags |= PKT_F_NO_FLOW;
-	if (!HOOK_XDP || !fast_route4(p, head, &h))
-		return V_NEXT;
-	p->todo = DO_L2;
-	return V_FORWARD;
+	return fast_route4(ctx, p, head, off, &h);
 }
 
 /* Has the packet, of IPv6, a flow? */
@@ -247,17 +247,28 @@ static __always_inline bool fast_plain_l4(const void *head, __u8 proto, __u32 le
 	return proto == IPPROTO_UDP && need >= 8 && need <= len;
 }
 
+/* Layer 3 bytes of the largest packet on the wire. `len`: behind the IPv6 header. */
+static __always_inline __u32 fast_len6(ctx_t *ctx, const struct pkt *p, const struct ipv6hdr *ip, __u32 len)
+{
+	const __u8 *l4 = (const __u8 *)(ip + 1);
+
+	if (HOOK_XDP || likely(p->segs == 1))
+		return sizeof(*ip) + len;
+	return ctx_gso_size(ctx) + sizeof(*ip) + (ip->nexthdr == IPPROTO_TCP ? (l4[12] >> 4) * 4u : sizeof(struct udphdr));
+}
+
 /* IPv6, addressed to in_iface: without extension headers and without a flow. V_FORWARD: layer 3 is rewritten already. */
 __noinline_global __verdict enum verdict fast6(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	struct ipv6hdr *ip;
+	__u8 hop, proto;
 	struct tuple t;
 	__u32 off, len;
 
 	if (!p || cfg_resize || (cfg_rpf && fast_checks_path(p)))
 		return V_NEXT;
-	off = p->tagged ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
 	ip = data + off;
 	if ((void *)ip + FAST_HEAD6 > end || ip->version != 6 || ip->hop_limit <= 1)
 		return V_NEXT;
@@ -272,9 +283,13 @@ __noinline_global __verdict enum verdict fast6(ctx_t *ctx, struct pkt *p)
 	/* Rules are not told apart by their way out: it costs too much to look for a flow that there most likely is. */
 	if (cfg_nat && (nat_filter_rules(p->in_iface, 6, &t) || fast_has_flow6(&t, ip->nexthdr, p->vrf)))
 		return V_NEXT;
-	if (!fast_route(p, 6, &t, ip->nexthdr, len + sizeof(*ip), 0))
+	hop = ip->hop_limit;
+	proto = ip->nexthdr;
+	p->seg_len = fast_len6(ctx, p, ip, len);
+	if (!fast_route(p, 6, &t, proto, 0))
 		return V_NEXT;
-	ip->hop_limit--;
+	if (ctx_hop6(ctx, ip, off, proto, hop - 1))
+		return pkt_drop(p, DROP_REWRITE_FAILED);
 	p->todo = DO_L2;
 	return V_FORWARD;
 }
@@ -283,7 +298,7 @@ static __always_inline __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
 {
 	if (p->proto == bpf_htons(ETH_P_IP))
 		return fast4(ctx, p);
-	return HOOK_XDP && cfg_ipv6 && p->proto == bpf_htons(ETH_P_IPV6) ? fast6(ctx, p) : V_NEXT;
+	return cfg_ipv6 && p->proto == bpf_htons(ETH_P_IPV6) ? fast6(ctx, p) : V_NEXT;
 }
 
 #endif

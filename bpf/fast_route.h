@@ -1,8 +1,8 @@
-/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (XDP; TCP and UDP).
+/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (TCP and UDP).
  *
- * Stands between fast.h, which has told by the headers that a packet is ordinary, and the tables of route.h, neighbor.h and
- * egress.h. What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason,
- * goes there as it came, and of those that it does forward the tests ask both, since tc knows only the long one.
+ * Stands between fast.h, which has told by the headers that a packet is ordinary, and route.h and way.h, which say where it goes.
+ * What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason, goes there
+ * as it came, and of those that it does forward the tests ask both.
  */
 #ifndef SLUICE_FAST_ROUTE_H
 #define SLUICE_FAST_ROUTE_H
@@ -11,9 +11,8 @@
 #include "egress.h"
 #include "iface.h"
 #include "nat_filter.h"
-#include "neighbor.h"
-#include "port.h"
 #include "route.h"
+#include "way.h"
 
 /* Nothing that route_martians4() or route_lookup() has a word about, by its first byte: not 0, not 127, below 224, and not
  * link-local. */
@@ -45,40 +44,26 @@ static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
 }
 
-/* To whom the packet goes next; 0: that is for the long way to find out, or it is not to leave at all. */
-static __always_inline __u64 fast_next_mac(struct pkt *p, const struct nexthop *nh, const struct addr *daddr)
+/* By a nexthop whose MAC is known, out of a port that the hook serves. `rules`: see nat_filter.h. */
+static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct addr *daddr, __u32 rules)
 {
-	__u64 word = READ_ONCE(*(const __u64 *)nh); /* MAC and flags change in one store */
+	struct way *w = way_get(p, id, daddr);
 
-	if (nh->type == NEXTHOP_GATEWAY)
-		return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;
-	return nh->type == NEXTHOP_CONNECTED ? neighbor_mac(p, nh->iface, daddr) : 0;
-}
-
-/* By a nexthop whose MAC is known, out of a port that XDP serves. `len`: layer 3 bytes; `rules`: see nat_filter.h. */
-static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct addr *daddr, __u32 len, __u32 rules)
-{
-	struct nexthop *nh = nexthop_get(id);
-	struct iface *i;
-	__u64 dmac;
-
-	if (!id || !nh || (cfg_nat && nat_filter_leaves(rules, nh->iface)))
+	if (!w || p->seg_len > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !egress_fits(p, w->frame))
 		return false;
-	dmac = fast_next_mac(p, nh, daddr);
-	i = iface_get(nh->iface);
-	if (!dmac || !i || !i->port || len > i->mtu || (nh->mtu && len > nh->mtu))
-		return false;
-	p->out_iface = nh->iface;
-	pkt_set_macs(p, dmac, mac_word(i->mac));
-	if (egress_routed(p) != V_FORWARD || !port_finishes(p, V_FORWARD))
-		return false;
+	p->new_macs[0] = w->macs[0];
+	p->new_macs[1] = w->macs[1];
+	p->new_macs[2] = w->macs[2];
+	p->out_port = w->port;
+	p->out_tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | (p->tagged ? p->tci & VLAN_PRIO : 0))) : 0;
+	p->out_known = 1;
 	p->nexthop = id;
 	return true;
 }
 
-/* `t`, `proto`, `len`: of the packet, which has no flow, a TTL larger than 1, and is no fragment; `rules`: the source rules that
- * may concern it. True: the way out and both MACs are in `p`; layer 3 is left to the caller. */
-static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 len, __u32 rules)
+/* `t`, `proto`: of the packet, which has no flow, a TTL larger than 1, is no fragment, and whose seg_len is known; `rules`: the
+ * source rules that may concern it. True: the way out and both MACs are in `p`; layer 3 is left to the caller. */
+static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 rules)
 {
 	__u32 id;
 
@@ -87,7 +72,7 @@ static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct 
 	id = fib_lookup(p->vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
 		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, ECMP_ROUTED);
-	return fast_leave(p, id, &t->daddr, len, rules);
+	return fast_leave(p, id, &t->daddr, rules);
 }
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "pkt.h"
 #include "counter.h"
+#include "found.h"
 
 /* Written here (learned) and by sluiced (static, own, ageing). */
 struct {
@@ -21,27 +22,14 @@ struct {
 
 #define FDB_REFRESH_NS 1000000000ull
 
-/* What this CPU found in `fdb` last, for as long as the configuration is the same and no longer than a second: a look into the
- * kernel's hash costs 15 ns, and every frame needs two. */
+/* A station that this CPU found in `fdb` lately, see found.h: a look into the kernel's hash costs 15 ns, and every frame needs
+ * two. */
 struct fdb_found {
 	__u64 key; /* 0: nothing */
-	__u32 epoch;
-	__u32 second; /* in units of 2^FDB_FOUND_SHIFT ns */
+	__u64 stamp;
 	__u16 port;
 	__u16 pad[3];
 };
-
-#define FDB_FOUND	4096
-#define FDB_FOUND_BITS	12
-#define FDB_FOUND_SHIFT 30
-
-/* Written and read here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FDB_FOUND);
-	__type(key, __u32);
-	__type(value, struct fdb_found);
-} fdb_found SEC(".maps");
 
 /* A key made in a register and stored at once: hashing loads it in words, which would wait for smaller stores. */
 static __always_inline __u64 fdb_key(const __u8 *mac, __u16 vlan)
@@ -57,21 +45,18 @@ static __always_inline __u64 fdb_key(const __u8 *mac, __u16 vlan)
 
 static __always_inline struct fdb_found *fdb_found_slot(__u64 key)
 {
-	__u32 i = key * 0x9e3779b97f4a7c15ull >> (64 - FDB_FOUND_BITS);
-
-	return bpf_map_lookup_elem(&fdb_found, &i);
+	return found_get(found_at(FOUND_STATIONS, FOUND_STATION_BITS, key), struct fdb_found);
 }
 
-static __always_inline bool fdb_found_is(struct pkt *p, const struct fdb_found *f, __u64 key)
+static __always_inline bool fdb_found_is(const struct pkt *p, const struct fdb_found *f, __u64 key)
 {
-	return f->key == key && f->epoch == p->epoch && f->second == (__u32)(pkt_now(p) >> FDB_FOUND_SHIFT);
+	return f->key == key && f->stamp == p->stamp;
 }
 
-static __always_inline void fdb_found_set(struct pkt *p, struct fdb_found *f, __u64 key, __u16 port)
+static __always_inline void fdb_found_set(const struct pkt *p, struct fdb_found *f, __u64 key, __u16 port)
 {
 	f->key = key;
-	f->epoch = p->epoch;
-	f->second = pkt_now(p) >> FDB_FOUND_SHIFT;
+	f->stamp = p->stamp;
 	f->port = port;
 }
 
@@ -157,14 +142,14 @@ static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
 
 	if ((p->smac[0] & 1) || !(m[0] | m[1] | m[2]))
 		return pkt_drop(p, DROP_FDB_BAD_SOURCE);
-	p->settled = 1;
+	p->source_known = 1;
 	if (!p->vlan)
 		return V_NEXT;
 	key = fdb_key(p->smac, p->vlan);
 	f = fdb_found_slot(key);
 	if (likely(f && fdb_found_is(p, f, key) && f->port == p->in_port))
 		return V_NEXT;
-	p->settled = 0;
+	p->source_known = 0;
 	return fdb_meet(p, key);
 }
 

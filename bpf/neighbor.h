@@ -24,41 +24,10 @@ struct {
 	__type(value, struct neighbor);
 } neighbors SEC(".maps");
 
-/* A station that this CPU found in `neighbors` last, for as long as the configuration is the same and no longer than a second:
- * the same as fdb_found, for the hash of the stations of connected prefixes. */
-struct neighbor_found {
-	struct addr addr;
-	__u32 iface; /* 0: nothing */
-	__u32 epoch;
-	__u64 second; /* in units of 2^NEIGHBOR_FOUND_SHIFT ns */
-	__u64 mac;    /* mac_word() */
-};
-
-#define NEIGHBOR_FOUND	     1024
-#define NEIGHBOR_FOUND_BITS  10
-#define NEIGHBOR_FOUND_SHIFT 30
-
-/* Written and read here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, NEIGHBOR_FOUND);
-	__type(key, __u32);
-	__type(value, struct neighbor_found);
-} neighbor_found SEC(".maps");
-
-static __always_inline struct neighbor_found *neighbor_found_slot(__u32 iface, const struct addr *a)
-{
-	__u64 h = (a->a64[0] ^ iface) * 0x9fb21c651e98df25ull + a->a64[1];
-	__u32 i = h * 0x9e3779b97f4a7c15ull >> (64 - NEIGHBOR_FOUND_BITS);
-
-	return bpf_map_lookup_elem(&neighbor_found, &i);
-}
-
-/* Of one that was not found lately. */
-__noinline_global __u64 neighbor_find(struct pkt *p, __u32 iface, const struct addr *a)
+/* The MAC of a station that answers; 0: it does not, or nobody knows. */
+__noinline_global __u64 neighbor_mac(struct pkt *p, __u32 iface, const struct addr *a)
 {
 	struct neighbor_key key = {.iface = iface};
-	struct neighbor_found *f;
 	struct neighbor *n;
 
 	if (!p || !a)
@@ -69,28 +38,7 @@ __noinline_global __u64 neighbor_find(struct pkt *p, __u32 iface, const struct a
 		return 0;
 	if (pkt_now(p) - READ_ONCE(n->used_ns) > NEIGHBOR_USED_NS)
 		WRITE_ONCE(n->used_ns, pkt_now(p));
-	if (!HOOK_XDP)
-		return mac_word(n->mac);
-	f = neighbor_found_slot(iface, &key.addr);
-	if (f) {
-		f->addr = key.addr;
-		f->iface = iface;
-		f->epoch = p->epoch;
-		f->second = pkt_now(p) >> NEIGHBOR_FOUND_SHIFT;
-		f->mac = mac_word(n->mac);
-	}
 	return mac_word(n->mac);
-}
-
-/* The MAC of a station that answers; 0: it does not, or nobody knows. */
-static __always_inline __u64 neighbor_mac(struct pkt *p, __u32 iface, const struct addr *a)
-{
-	struct neighbor_found *f = HOOK_XDP ? neighbor_found_slot(iface, a) : NULL;
-
-	if (likely(f && f->iface == iface && addr_equal(&f->addr, a) && f->epoch == p->epoch &&
-		   f->second == pkt_now(p) >> NEIGHBOR_FOUND_SHIFT))
-		return f->mac;
-	return neighbor_find(p, iface, a);
 }
 
 /* Somebody who scans a connected prefix would fill the kernel's neighbour table, and drive out of it the stations that are there:

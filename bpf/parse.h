@@ -491,31 +491,18 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 		return parse_bad(p, DROP_PARSE_IP6_EXT_CHAIN);
 }
 
-/* What the stages read before anybody has written it. */
+/* What the stages of layer 2 read before anybody has written it. Comes before parse(). */
 static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 {
-	p->segs = ctx_segs(ctx);
-	p->flags = 0;
-	p->family = 0;
-	p->drop = 0;
-	p->reply_type = 0;
-	p->todo = 0;
-	p->out_iface = p->out_port = p->out_vlan = 0;
-	p->nexthop = 0;
-}
-
-/* What those of layer 2 read. */
-static __always_inline void parse_reset_l2(struct pkt *p, ctx_t *ctx)
-{
-	parse_reset(p, ctx);
 	p->len = ctx_len(ctx);
+	p->segs = ctx_segs(ctx);
+	p->stamp = control_epoch() | (__u64)pkt_moment() << 32;
 	p->now_ns = 0;
-	p->epoch = control_epoch();
-	p->tpid = 0;
-	p->tci = 0;
-	p->tagged = 0;
-	p->settled = 0;
-	p->vlan = p->vrf = p->in_iface = 0;
+	p->nexthop = 0;
+	p->drop = p->reply_type = 0;
+	p->todo = 0;
+	p->out_iface = 0;
+	p->family = p->source_known = 0;
 }
 
 /* What the stages of layer 3 read. */
@@ -540,15 +527,14 @@ static __always_inline __verdict enum verdict parse(ctx_t *ctx, struct pkt *p)
 	struct ethhdr *eth = data;
 	struct vlan_tag *tag = data + sizeof(*eth);
 
-	parse_reset_l2(p, ctx);
+	p->place[0] = p->place[1] = p->place[2] = 0;
 	p->l3_off = sizeof(*eth);
 	if ((void *)(eth + 1) > end)
 		return pkt_drop(p, DROP_PARSE_ETH_SHORT);
-	mac_copy(p->dmac, eth->h_dest);
-	mac_copy(p->smac, eth->h_source);
+	mac_copy_both(p->dmac, *(const __u64 *)data, *(const __u32 *)(data + 8));
 	if (p->dmac[0] & 1)
 		p->flags |= PKT_F_L2_MULTICAST;
-	p->proto = eth->h_proto;
+	p->proto = *(const __u16 *)(data + 12);
 	if (ctx_hidden_tag(ctx, &p->tpid, &p->tci)) {
 		p->flags |= PKT_F_TAG_HW;
 	} else if (parse_is_vlan(p->proto)) {

@@ -6,7 +6,7 @@
  *                                                              └no→ dnat → route, ecmp, mtu → snat → neighbor
  *                                                                    → install the flow pair ──────↗
  *
- * The first line is walked once a second for each two stations: arrival.h remembers what it said. What is ordinary behind it
+ * The first line is walked once a second for each two stations: known.h remembers what it said. What is ordinary behind it
  * takes the short way of fast.h.
  *
  * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
@@ -17,7 +17,6 @@
 #include "pkt.h"
 #include "parse.h"
 #include "port.h"
-#include "arrival.h"
 #include "vlan.h"
 #include "fdb.h"
 #include "vrf.h"
@@ -31,6 +30,7 @@
 #include "own.h"
 #include "fast.h"
 #include "half.h"
+#include "known.h"
 #include "egress.h"
 #include "mss.h"
 #include "tunnel.h"
@@ -145,10 +145,10 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	return v;
 }
 
-/* Layer 2, of a frame that arrival_find() does not know. `in`: port_in(). `parsed`: what parse() said. An observed port's frames
- * are the kernel's, the malformed ones too: the port is asked first. */
-static __always_inline __verdict enum verdict pipeline_arrive(ctx_t *ctx, struct pkt *p, const struct port *in,
-							      enum verdict parsed)
+/* To where it is known whether the frame is for the gateway; in_iface says so. `in`: port_in(). `parsed`: what parse() said. An
+ * observed port's frames are the kernel's, the malformed ones too: the port is asked first. */
+static __always_inline __verdict enum verdict pipeline_ingress(ctx_t *ctx, struct pkt *p, const struct port *in,
+							       enum verdict parsed)
 {
 	enum verdict v;
 
@@ -165,24 +165,23 @@ static __always_inline __verdict enum verdict pipeline_arrive(ctx_t *ctx, struct
 	v = fdb_learn(p);
 	if (v != V_NEXT)
 		return v;
-	if (cfg_l3)
-		v = iface_ingress(p);
-	if (v == V_NEXT)
-		arrival_note(ctx, p);
+	if (!cfg_l3)
+		return V_NEXT;
+	v = iface_ingress(p);
+	if (v == V_NEXT && p->in_iface)
+		known_note(ctx, p, 0);
 	return v;
 }
 
-/* A frame that layer 2 has let pass: to the router, or to another station. */
+/* From there on. */
 static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p)
 {
 	enum verdict v;
 
 	if (cfg_l3 && p->in_iface) {
-		if (HOOK_XDP || cfg_nat) {
-			v = fast(ctx, p);
-			if (v != V_NEXT)
-				return v;
-		}
+		v = fast(ctx, p);
+		if (v != V_NEXT)
+			return v;
 		v = parse_l3(ctx, p);
 		if (cfg_inner)
 			tunnel_look(ctx, p);

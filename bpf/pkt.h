@@ -115,48 +115,62 @@ struct ctx_leave4 {
 
 #define TUNNEL_VXLAN_PORT 4789 /* RFC 7348 8: whose payload may choose the way, see `inner` */
 
-/* Where a packet is: what the stages of layer 2 decide. In one word. */
-struct pkt_place {
-	__u16 in_port;
-	__u16 vlan; /* bridge domain it came in on; 0: routed port */
-	__u16 vrf;
-	__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
-} __attribute__((aligned(8)));
-
 struct pkt {
 	/* ---- entry */
 	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
 	__u32 seg_len; /* layer 3 bytes of the largest packet on the wire (GSO: of one segment) */
 	__u16 segs;    /* packets on the wire, at least 1 */
-	__u8 settled;  /* fdb.h: the source was found here lately */
-	__u8 pad;
-	__u32 zero;   /* always 0, and the verifier does not know: see pkt_zero(). Stands in the same place in every version */
-	__u64 now_ns; /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+	__u32 zero;    /* always 0, and the verifier does not know: see pkt_zero(). Stands in the same place in every version */
 	union {
-		struct pkt_place place;
 		struct {
-			__u16 in_port, vlan, vrf, in_iface;
+			__u32 epoch;  /* control.epoch before the tables were asked: what a flow entry is decided under */
+			__u32 moment; /* see pkt_moment() */
 		};
+		__u64 stamp; /* both: how long what found.h keeps is good for */
 	};
 
+	/* ---- what a frame like it came to (known.h), in words; 0 before anybody has decided */
+	union {
+		struct {
+			__u16 flags;	/* PKT_F_* */
+			__be16 tpid;	/* outer tag; 0: none */
+			__u16 tci;	/* outer tag, host order */
+			__u8 tagged;	/* vlan.h: the outer tag is the port's, and not payload */
+			__u8 out_known; /* out_tag holds, and the port takes it */
+			__u16 in_port;
+			__u16 vlan; /* bridge domain it came in on; 0: routed port */
+			__u16 vrf;
+			__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
+			__u16 out_port;
+			__u16 out_vlan;
+			__u32 out_tag; /* the tag that it leaves with, as it stands in a frame; 0: none */
+		};
+		__u64 place[3];
+	};
+	/* ---- 0 for every frame */
+	__u64 now_ns;	 /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
+	__u32 nexthop;	 /* nexthop id */
+	__u8 drop;	 /* enum drop_reason of V_DROP */
+	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
+	__u16 todo;	 /* DO_* */
+	__u16 out_iface;
+	__u8 family;	   /* 4, 6; 0: not IP */
+	__u8 source_known; /* fdb.h: the source is a station of in_port */
+
 	/* ---- parse: layer 2 */
+	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
+	__u16 l3_off;
 	union {
 		struct {
 			__u8 dmac[6];
 			__u8 smac[6];
 		};
 		__u32 macs[3]; /* as the frame begins */
-	};
-	__be16 proto; /* ethertype after the outer tag; vlan.h: after the port's own tag */
-	__u16 flags;  /* PKT_F_* */
-	__be16 tpid;  /* outer tag; 0: none */
-	__u16 tci;    /* outer tag, host order */
-	/* ---- parse: layer 3 and 4. `family` 0: not IP. Offsets in the data, from the Ethernet header. */
-	__u8 family; /* 4, 6 */
+	} __attribute__((aligned(8)));
+	/* ---- parse: layer 3 and 4. Offsets in the data, from the Ethernet header. */
 	__u8 l4_proto;
 	__u8 ttl;
 	__u8 tos; /* TOS or traffic class */
-	__u16 l3_off;
 	__u16 l4_off;
 	__u16 l3_len;	/* layer 3 bytes by the IP header; of a GSO packet, its whole */
 	__u8 bad;	/* enum drop_reason: malformed above layer 2. Switched all the same, never routed */
@@ -172,21 +186,14 @@ struct pkt {
 	__be16 ip_frag;	    /* IPv4: flags and offset, as they stand in the header; IPv6 fragments: the same in IPv4's form */
 	__be16 ip_check;    /* IPv4 header checksum as it came in */
 	__u8 truncated;	    /* parsing ended where the linear data does */
-	__u8 tagged;	    /* vlan.h: the outer tag is the port's, and not payload */
 	__u16 inner_l3_off;
 	__u16 inner_l4_off;
 	__u8 inner_proto;
 	__u8 tcp_options; /* bytes of TCP options */
 
 	/* ---- decided by the stages */
-	__u8 drop;	 /* enum drop_reason of V_DROP */
-	__u8 reply_type; /* V_DROP: ICMP error to send, by family; 0: none (no error has type 0) */
 	__u8 reply_code;
 	__u32 reply_info; /* its second word, host order: the MTU of 'packet too big' */
-	__u16 todo;	  /* DO_* */
-	__u16 out_iface;
-	__u16 out_port;
-	__u16 out_vlan;
 	__u16 nat_pool;	  /* pool whose port was allocated for this packet; 0: none */
 	__u16 nat_rule;	  /* id of the rule that decided the rewrite */
 	__u16 flow_flags; /* FLOW_F_* of the entry to make or found */
@@ -201,10 +208,8 @@ struct pkt {
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
 	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
-	__u32 nexthop;	       /* nexthop id */
 	__u32 out_len;	       /* V_READY: bytes that leave, as count_tx() has them */
 	__u32 pool_addr;
-	__u32 epoch;	    /* control.epoch before the tables were asked: what a flow entry is decided under */
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
@@ -278,6 +283,14 @@ static __always_inline __u64 pkt_now(struct pkt *p)
 	return p->now_ns ? p->now_ns : pkt_clock(p);
 }
 
+#define PKT_MOMENT_SHIFT 7
+
+/* Changes every second or more often: 2^7 ticks of a clock of 100 to 1000 a second. */
+static __always_inline __u32 pkt_moment(void)
+{
+	return bpf_jiffies64() >> PKT_MOMENT_SHIFT;
+}
+
 /* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that
  * stand on the stack before the loop; a branch that a known value rules out is taken out of the program, though a later turn
  * needs it. */
@@ -341,6 +354,16 @@ static __always_inline __u64 mac_word(const void *mac_and_2)
 	typedef __u64 __attribute__((may_alias)) word;
 
 	return *(const word *)mac_and_2 & 0xffffffffffff;
+}
+
+/* What begins with both addresses: its first 8 bytes, and the 4 after them. */
+static __always_inline void mac_copy_both(void *to, __u64 first, __u32 rest)
+{
+	typedef __u64 __attribute__((may_alias)) word;
+	typedef __u32 __attribute__((may_alias)) half;
+
+	*(word *)to = first;
+	*(half *)(to + 8) = rest;
 }
 
 /* Both addresses, by mac_word(), in the words in which they are loaded. */

@@ -79,17 +79,20 @@ static __always_inline int tc_out(ctx_t *ctx, struct pkt *p, const struct port *
 static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 {
 	struct port *port = port_get(p->out_port);
-	__u32 tag;
 
 	if (!port || !port->ifindex) {
 		p->drop = DROP_EGRESS_PORT_GONE;
 		p->reply_type = 0;
 		return tc_drop(ctx, p);
 	}
-	tag = egress_tag(p, port, p->out_vlan);
-	if (rewrite(ctx, p, tag))
+	if (!p->out_known) {
+		p->out_tag = egress_tag(p, port, p->out_vlan);
+		if (!p->in_iface && !p->todo && p->segs == 1)
+			known_note(ctx, p, port->mtu);
+	}
+	if (rewrite(ctx, p, p->out_tag))
 		return tc_failed(ctx, p);
-	return tc_out(ctx, p, port, count_tx_bytes(p, tag), to_host);
+	return tc_out(ctx, p, port, count_tx_bytes(p, p->out_tag), to_host);
 }
 
 static __always_inline int tc_ready(ctx_t *ctx, struct pkt *p)
@@ -229,15 +232,13 @@ int sluice_tc(struct __sk_buff *ctx)
 
 	if (!p)
 		return TC_ACT_SHOT;
-	v = V_NEXT;
-	if (arrival_find(ctx, p)) {
-		count_rx(p);
-	} else {
+	parse_reset(p, ctx);
+	if (!known_look(ctx, p, &v)) {
 		v = parse(ctx, p);
 		port = port_in(p, ctx_ifindex(ctx));
-		count_rx(p);
-		v = pipeline_arrive(ctx, p, port, v);
+		v = pipeline_ingress(ctx, p, port, v);
 	}
+	count_rx(p);
 	if (v == V_NEXT)
 		v = pipeline(ctx, p);
 	switch (v) {

@@ -39,11 +39,23 @@ static __always_inline int xdp_out(struct pkt *p, __u32 len)
 	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
 }
 
+/* out_tag is known, and the port is one of XDP's. */
+static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
+{
+	if (rewrite(ctx, p, p->out_tag)) {
+		p->drop = DROP_REWRITE_FAILED;
+		return xdp_dropped(p);
+	}
+	return xdp_out(p, count_tx_bytes(p, p->out_tag));
+}
+
 static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 {
-	struct port *port = port_get(p->out_port);
-	__u32 tag;
+	struct port *port;
 
+	if (p->out_known)
+		return xdp_leave(ctx, p);
+	port = port_get(p->out_port);
 	if (unlikely(!port || !(port->flags & PORT_F_XDP))) {
 		/* It was there a moment ago. The short way has rewritten layer 3, so tc cannot begin again. */
 		if (p->in_iface && p->todo == DO_L2) {
@@ -52,12 +64,10 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 		}
 		return xdp_up();
 	}
-	tag = egress_tag(p, port, p->out_vlan);
-	if (rewrite(ctx, p, tag)) {
-		p->drop = DROP_REWRITE_FAILED;
-		return xdp_dropped(p);
-	}
-	return xdp_out(p, count_tx_bytes(p, tag));
+	p->out_tag = egress_tag(p, port, p->out_vlan);
+	if (!p->in_iface)
+		known_note(ctx, p, port->mtu);
+	return xdp_leave(ctx, p);
 }
 
 SEC("xdp.frags")
@@ -69,14 +79,14 @@ int sluice_xdp(struct xdp_md *ctx)
 
 	if (!p)
 		return XDP_ABORTED;
-	v = V_NEXT;
-	if (!arrival_find(ctx, p)) {
+	parse_reset(p, ctx);
+	if (!known_look(ctx, p, &v)) {
 		v = parse(ctx, p);
 		port = port_in(p, ctx_ifindex(ctx));
 		/* The driver may have taken a tag out of the data: only tc sees the truth. */
 		if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
 			return xdp_up();
-		v = pipeline_arrive(ctx, p, port, v);
+		v = pipeline_ingress(ctx, p, port, v);
 	}
 	if (v == V_NEXT)
 		v = pipeline(ctx, p);

@@ -60,7 +60,10 @@ int gen_floor(struct __sk_buff *ctx)
 {
 	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 
-	if (!p || parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
+	if (!p)
+		return TC_ACT_SHOT;
+	parse_reset(p, ctx);
+	if (parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
 		return TC_ACT_SHOT;
 	return bpf_redirect(ctx->ifindex, 0);
 }

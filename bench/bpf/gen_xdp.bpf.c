@@ -99,7 +99,10 @@ int gen_floor(struct xdp_md *ctx)
 {
 	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
 
-	if (!p || parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
+	if (!p)
+		return XDP_ABORTED;
+	parse_reset(p, ctx);
+	if (parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
 		return XDP_ABORTED;
 	return bpf_redirect_map(&out, 0, 0);
 }

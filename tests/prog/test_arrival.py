@@ -1,4 +1,4 @@
-"""What layer 2 has said about a frame is remembered (bpf/arrival.h): frames that come again fare as the first one did, and what is
+"""What layer 2 has said about a frame is remembered (bpf/known.h): frames that come again fare as the first one did, and what is
 remembered holds for no other port and no other tag, under no other configuration, and for no longer than a second."""
 import struct
 import time

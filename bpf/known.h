@@ -1,0 +1,121 @@
+/* known.h: frames like one that came in lately: where they belong, and where they go when they are only switched.
+ *
+ * Stands before parse.h and the stages of layer 2. Of a frame whose addresses, tag and ethertype were seen on the same netdev a
+ * moment ago these stages say the same again: port, VLAN, a source that is behind this port, an interface that it is addressed to
+ * or the port that its destination is behind. So it is written down (known_note) where they have said so, and looked up first.
+ * Nothing is noted of what is dropped, flooded or passed, or whose source was not at its place in the FDB. What found.h says of
+ * how long that holds holds here; a station that moves is met on another port, whose frames are others.
+ */
+#ifndef SLUICE_KNOWN_H
+#define SLUICE_KNOWN_H
+
+#include "pkt.h"
+#include "egress.h"
+#include "found.h"
+#include "parse.h"
+
+#define KNOWN_TC     (1ull << 63) /* each hook has its own: they may not send to the same ports */
+#define KNOWN_TAG_HW (1ull << 62)
+
+/* The frame as it came. */
+struct known_head {
+	__u64 macs;  /* destination, and 2 bytes of the source */
+	__u64 rest;  /* the source's others, and the tag or the ethertype */
+	__u64 where; /* ifindex, the ethertype behind the tag, KNOWN_* */
+};
+
+struct known {
+	struct known_head head;
+	__u64 stamp;
+	__u64 place[3]; /* of struct pkt; out_port 0: it is in_iface's */
+	__u16 len;	/* the longest that out_port takes */
+	__u16 l3_off;
+	__u32 pad;
+};
+
+static __always_inline struct known *known_slot(const struct known_head *h)
+{
+	__u64 hash = h->macs ^ h->rest * 0xd6e8feb86659fd93ull ^ h->where;
+
+	return found_get(found_at(FOUND_FRAMES, FOUND_FRAME_BITS, hash), struct known);
+}
+
+/* False: it is too short to be looked for. */
+static __always_inline bool known_read(ctx_t *ctx, struct known_head *h)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+	__be16 proto, tpid;
+	__u16 tci;
+
+	if (data + sizeof(struct ethhdr) + sizeof(struct vlan_tag) > end)
+		return false;
+	h->macs = *(const __u64 *)data;
+	h->rest = *(const __u64 *)(data + 8);
+	proto = h->rest >> 32;
+	h->where = (HOOK_XDP ? 0 : KNOWN_TC) | ctx_ifindex(ctx);
+	if (ctx_hidden_tag(ctx, &tpid, &tci)) {
+		h->rest = (__u32)h->rest | (__u64)tpid << 32 | (__u64)tci << 48;
+		h->where |= KNOWN_TAG_HW;
+	} else if (parse_is_vlan(proto)) {
+		proto = *(const __be16 *)(data + 16);
+	} else {
+		h->rest &= 0xffffffffffff;
+	}
+	h->where |= (__u64)proto << 32;
+	return true;
+}
+
+/* What parse() and the stages of layer 2 would leave in `p`, where a frame like it is known. False: it is not. V_FORWARD: to
+ * out_port; V_NEXT: it is for in_iface. */
+static __always_inline bool known_look(ctx_t *ctx, struct pkt *p, enum verdict *ret)
+{
+	struct known_head h;
+	struct known *k;
+
+	if (!known_read(ctx, &h))
+		return false;
+	k = known_slot(&h);
+	if (!k || k->stamp != p->stamp || k->head.macs != h.macs || k->head.rest != h.rest || k->head.where != h.where)
+		return false;
+	p->place[0] = k->place[0];
+	p->place[1] = k->place[1];
+	p->place[2] = k->place[2];
+	*ret = V_NEXT;
+	if (p->out_known) {
+		if (p->segs > 1 || p->len > k->len)
+			return false;
+		*ret = V_FORWARD;
+	}
+	mac_copy_both(p->dmac, h.macs, h.rest);
+	p->proto = h.where >> 32;
+	p->l3_off = k->l3_off;
+	return true;
+}
+
+/* The frame is for in_iface; or goes, as it came, out of out_port, which takes `mtu` bytes of layer 3, with this tag. */
+__noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
+{
+	struct known_head h;
+	struct known *k;
+
+	/* A tag that is not the port's, or another one in it, says more than is asked here. */
+	if (!p || !p->source_known || (p->tpid && !p->tagged) || parse_is_vlan(p->proto) || (p->flags & PKT_F_L2_MULTICAST))
+		return 0;
+	if (!known_read(ctx, &h))
+		return 0;
+	k = known_slot(&h);
+	if (!k)
+		return 0;
+	p->out_known = mtu != 0;
+	k->head = h;
+	k->stamp = p->stamp;
+	k->place[0] = p->place[0];
+	k->place[1] = p->place[1];
+	k->place[2] = p->place[2];
+	mtu += EGRESS_SLACK + p->l3_off - sizeof(struct ethhdr);
+	k->len = mtu < 0xffff ? mtu : 0xffff;
+	k->l3_off = p->l3_off;
+	return 0;
+}
+
+#endif
