@@ -50,9 +50,12 @@ class Switch(pf.Sluice):
             "nat: [{name: out, type: snat, out: [d1], to: masquerade}]\n"
         )
 
+    def total(self):
+        return self.switch.json("flow count")["flows"]
+
     def count(self):
         """(connections, those whose handshake is done)"""
-        return tuple(self.switch.json(f"flow count {f}")["flows"] for f in ("", "state established"))
+        return self.total(), self.switch.json("flow count state established")["flows"]
 
     def flush(self, what="all"):
         """CPU ns of sluiced and of who asks it."""
@@ -89,8 +92,11 @@ class Masquerade(pf.Masquerade):
         # Payloads that come again and again are out of the window.
         self.dut.sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", 1)
 
+    def total(self):
+        return int(self.dut.run("conntrack -C").stdout.split()[-1])
+
     def count(self):
-        n = int(self.dut.run("conntrack -C").stdout.split()[-1])
+        n = self.total()
         listed = self.dut.run("conntrack -L -p tcp --state ESTABLISHED").stdout if n <= SIZES[1] else ""
         return n, listed.count("[ASSURED]") if listed else n
 
@@ -228,39 +234,37 @@ def there_are(line, device, first, n):
     kit.need(False, words)
 
 
-def newcomers(report, line, devices, size, i):
-    """A round of new connections, of ports that nobody had lately."""
+def sent(report, line, devices, n, i, what, flags):
+    """Yields (device, ns a packet, the bare redirect's taken off) for the devices by turns; `what` is proved in the first round."""
     bare = None
     for device in devices:
-        line.load(outward("S", NEWCOMER, OTHERS, 20000 + i * STEP), {"sport": (0, STEP - 1)}, array.array("Q", range(STEP)))
         line.sample()
-        ns, arrived = line.send(device, STEP)
-        kit.need(arrived >= LEAST * STEP, f"{device.name}: {arrived} of {STEP} first packets arrived")
+        ns, arrived = line.send(device, n)
+        kit.need(arrived >= LEAST * n, f"{device.name}: {arrived} of {n} packets arrived ({what})")
         if i == 0:
-            prove(report, line, device, f"first packet beside {size:,}", "S", MASQUERADED)
+            prove(report, line, device, what, flags, MASQUERADED)
         bare = ns if bare is None else bare
         if device.name != pf.Device.name:
-            report.add(f"first packet of a connection, beside {size:,}", device.name, (ns - bare) * STEP / arrived)
-            # Among a million they take few places, and to find them takes long.
-            if size < SIZES[-1]:
-                device.forget_newcomer()
-            elif i == ROUNDS - 1:
-                kit.need(*all_there(device, size, ROUNDS * STEP))
+            yield device, (ns - bare) * n / arrived
+
+
+def newcomers(report, line, devices, size, i):
+    """A round of new connections, of ports that nobody had lately."""
+    line.load(outward("S", NEWCOMER, OTHERS, 20000 + i * STEP), {"sport": (0, STEP - 1)}, array.array("Q", range(STEP)))
+    for device, ns in sent(report, line, devices, STEP, i, f"first packet beside {size:,}", "S"):
+        report.add(f"first packet of a connection, beside {size:,}", device.name, ns)
+        # Among a million they take few places, and to find them takes long.
+        if size < SIZES[-1]:
+            device.forget_newcomer()
+        elif i == ROUNDS - 1:
+            kit.need(*all_there(device, size, ROUNDS * STEP))
 
 
 def established(report, line, devices, size, i):
     """A round of packets of established connections."""
     line.load(outward("A"), PORTS, flows(size).order)
-    bare = None
-    for device in devices:
-        line.sample()
-        ns, arrived = line.send(device, PACKETS)
-        kit.need(arrived >= LEAST * PACKETS, f"{device.name}: {arrived} of {PACKETS} packets arrived")
-        if i == 0:
-            prove(report, line, device, f"established, {size:,}", "A", MASQUERADED)
-        bare = ns if bare is None else bare
-        if device.name != pf.Device.name:
-            report.add(f"packet of an established connection, of {size:,}", device.name, (ns - bare) * PACKETS / arrived)
+    for device, ns in sent(report, line, devices, PACKETS, i, f"established, {size:,}", "A"):
+        report.add(f"packet of an established connection, of {size:,}", device.name, ns)
 
 
 def slab_bytes():
@@ -280,7 +284,7 @@ def fill(report, line, devices, first, size):
 
 def end_all(report, devices, size):
     for device in devices[1:]:
-        n = device.count()[0]
+        n = device.total()
         report.add(f"end of a connection, of {size:,}", device.name, device.flush() / n)
 
 
