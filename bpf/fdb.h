@@ -28,7 +28,8 @@ struct fdb_found {
 	__u64 key; /* 0: nothing */
 	__u64 stamp;
 	__u16 port;
-	__u16 pad[3];
+	__u16 met; /* its own frames have told, not those to it: its entry's time was looked after */
+	__u16 pad[2];
 };
 
 /* A key made in a register and stored at once: hashing loads it in words, which would wait for smaller stores. */
@@ -53,11 +54,12 @@ static __always_inline bool fdb_found_is(const struct pkt *p, const struct fdb_f
 	return f->key == key && f->stamp == p->stamp;
 }
 
-static __always_inline void fdb_found_set(const struct pkt *p, struct fdb_found *f, __u64 key, __u16 port)
+static __always_inline void fdb_found_set(const struct pkt *p, struct fdb_found *f, __u64 key, __u16 port, bool met)
 {
 	f->key = key;
 	f->stamp = p->stamp;
 	f->port = port;
+	f->met = met;
 }
 
 /* The port that the station of a key was not found behind lately; 0: nobody knows. */
@@ -69,7 +71,7 @@ __noinline_global __u32 fdb_ask(struct pkt *p, __u64 key)
 	if (!p || !e)
 		return 0;
 	if (f)
-		fdb_found_set(p, f, key, e->port);
+		fdb_found_set(p, f, key, e->port, false);
 	return e->port;
 }
 
@@ -130,7 +132,7 @@ __noinline_global __verdict enum verdict fdb_meet(struct pkt *p, __u64 key)
 	if (now - e->seen_ns > FDB_REFRESH_NS)
 		e->seen_ns = now;
 	if (f)
-		fdb_found_set(p, f, key, e->port);
+		fdb_found_set(p, f, key, e->port, true);
 	return V_NEXT;
 }
 
@@ -147,7 +149,7 @@ static __always_inline __verdict enum verdict fdb_learn(struct pkt *p)
 		return V_NEXT;
 	key = fdb_key(p->smac, p->vlan);
 	f = fdb_found_slot(key);
-	if (likely(f && fdb_found_is(p, f, key) && f->port == p->in_port))
+	if (likely(f && fdb_found_is(p, f, key) && f->met && f->port == p->in_port))
 		return V_NEXT;
 	p->source_known = 0;
 	return fdb_meet(p, key);

@@ -431,6 +431,8 @@ __noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
 
 	if (!p)
 		return false;
+	if (p->flow_flags & FLOW_F_DNAT)
+		return true;
 	i = iface_get(out_iface);
 	m.src = p->t.saddr;
 	m.dst = p->to.daddr;
@@ -438,7 +440,7 @@ __noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
 	m.family = p->family;
 	m.proto = p->l4_proto;
 	nat_match(&m);
-	if (m.action != SNAT_END || (p->flow_flags & FLOW_F_DNAT))
+	if (m.action != SNAT_END)
 		return m.action != SNAT_EXEMPT;
 	if (!nat_may_open(p))
 		return false;

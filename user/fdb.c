@@ -83,28 +83,33 @@ uint16_t fdb_port_of(const struct sw *sw, const uint8_t mac[6], uint16_t vlan)
 struct ageing {
 	struct table *t;
 	uint64_t now, limit_ns;
+	bool ended; /* somebody's entry */
 };
 
 static int age_one(const void *key, void *value, void *arg)
 {
 	const struct fdb_entry *e = value;
-	const struct ageing *a = arg;
+	struct ageing *a = arg;
 
 	if (is_learned(e) && e->seen_ns < a->now && a->now - e->seen_ns > a->limit_ns)
-		table_delete(a->t, key);
+		a->ended |= !table_delete(a->t, key);
 	return 0;
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sw *sw = arg;
-	struct ageing a = {sw->fdb->t, now_ns(), (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
+	struct ageing a = {
+		.t = sw->fdb->t, .now = now_ns(), .limit_ns = (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
 	size_t slice = table_capacity(a.t) / AGEING_ROUND_S;
 
 	loop_doing("ageing stations");
 	/* A walk that fails begins again at the next tick. */
 	if (a.limit_ns)
 		table_each_some(a.t, &sw->fdb->cursor, slice > SLICE_MIN ? slice : SLICE_MIN, age_one, &a);
+	/* Flows name the port: a station that comes back elsewhere is new then, and not known to have moved. */
+	if (a.ended)
+		sw_epoch(sw);
 }
 
 int fdb_open(struct sw *sw, struct errs *errs)

@@ -159,7 +159,8 @@ static int find_kept(struct restore *x, const struct flow_record *r, struct ids 
 	if (!r->shared)
 		return 0;
 	for (uint32_t slot = 0; slot < POOL_ADDR_MAX && !ids->pool; slot++) {
-		if (memcmp(&nat->addrs[slot].addr, &a, sizeof(a)) || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
+		if (memcmp(&nat->addrs[slot].addr, &a, sizeof(a)) || nat->addrs[slot].vrf != ids->to_vrf ||
+		    !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
 			continue;
 		ids->slot = slot;
 		for (uint16_t id = 1; id < POOL_MAX && !ids->pool; id++)
@@ -174,12 +175,12 @@ static int find_kept(struct restore *x, const struct flow_record *r, struct ids 
 static int find_ids(struct restore *x, const struct flow_record *r, struct ids *ids)
 {
 	bool kept = r->kind == RECORD_FLOW && !*r->rule;
-	int err = kept ? find_kept(x, r, ids) : find_rule(x, r->rule, &ids->rule);
+	int err = find_vrf(x, r->vrf, &ids->vrf);
 
 	if (!err)
-		err = find_vrf(x, r->vrf, &ids->vrf);
-	if (!err)
 		err = find_vrf(x, r->to_vrf, &ids->to_vrf);
+	if (!err)
+		err = kept ? find_kept(x, r, ids) : find_rule(x, r->rule, &ids->rule);
 	if (!err)
 		err = find_iface(x, r->in, &ids->in);
 	if (!err)
@@ -270,7 +271,7 @@ static int check_mappings(struct restore *x, const struct flow_record *r, const 
 	    (nattab_lookup(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->slot ||
 	     m.port != htons(r->to_sport)))
 		return refuse(x, "its mapping is not there");
-	if (r->shared && *r->rule && (!ids->pool || class == POOL_CLASSES))
+	if (r->shared && (class == POOL_CLASSES || (*r->rule && !ids->pool)))
 		return refuse(x, "it shares a port, and has no pool");
 	*ret_dest = 0;
 	if (!r->inbound)

@@ -192,7 +192,8 @@ static bool matches(const struct noun *noun, const json_t *have, const json_t *w
 	json_object_foreach ((json_t *)given, key, v) {
 		a = json_object_get(have, key);
 		b = json_object_get(want, key);
-		to = !strcmp(key, "to") && !b && json_is_string(v) ? json_string_value(a) : NULL;
+		to = !strcmp(key, "to") && json_is_string(v) && !strcmp(json_string_value(v), "default") ? json_string_value(a)
+													 : NULL;
 		if (to && (!strcmp(to, "0.0.0.0/0") || !strcmp(to, "::/0")))
 			continue;
 		if (a && b ? !json_equal(a, b) : a != b)

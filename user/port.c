@@ -46,7 +46,7 @@ static void set_entry(struct sw *sw, uint16_t id, const struct port *e)
 		return;
 	s->e = *e;
 	write_entry(sw, id, e);
-	sw->ports->changed = true;
+	sw_epoch(sw); /* what packets have remembered of it ends with it */
 }
 
 static void set_flags(struct sw *sw, uint16_t id, uint8_t clear, uint8_t set)
@@ -84,6 +84,13 @@ static int set_xdp_target(struct sw *sw, uint16_t id, int ifindex, bool devmap)
 	if (devmap && !table_lookup(t, &key, &have) && have.ifindex == to.ifindex)
 		return 0;
 	return devmap ? table_set(t, &key, &to) : table_delete(t, &key);
+}
+
+/* First nobody is sent there any more, nor by what was found before: a frame that finds no target is lost without a reason. */
+static void end_xdp_target(struct sw *sw, uint16_t id)
+{
+	set_flags(sw, id, PORT_F_XDP, 0);
+	set_xdp_target(sw, id, 0, false);
 }
 
 /* ---- what is wanted */
@@ -243,7 +250,7 @@ static void detach(struct sw *sw, uint16_t id)
 	/* A netdev that is in another namespace by now is as it was made: remembered, in case it comes back. */
 	if (e.flags & PORT_F_PROMISC && set_promisc(ifindex, false) != -ENODEV)
 		e.flags &= (uint8_t)~PORT_F_PROMISC;
-	set_xdp_target(sw, id, 0, false);
+	end_xdp_target(sw, id);
 	table_delete(table_get(sw->dp, "port_ids"), &ifindex);
 	e.ifindex = 0;
 	e.flags &= PORT_F_PROMISC;
@@ -390,9 +397,10 @@ static int attach(struct sw *sw, const struct port_want *w, struct errs *errs)
 	native = s->att.xdp == ATTACHED_XDP_NATIVE;
 	if (native && set_xdp_target(sw, w->id, w->ifindex, true))
 		native = false;
-	if (!native)
-		set_xdp_target(sw, w->id, 0, false);
-	set_flags(sw, w->id, PORT_F_XDP, native ? PORT_F_XDP : 0);
+	if (native)
+		set_flags(sw, w->id, PORT_F_XDP, PORT_F_XDP);
+	else
+		end_xdp_target(sw, w->id);
 	settle_tags(sw, w);
 	settle_promisc(sw, w);
 	if (s->e.mode != PORT_OBSERVE)
@@ -490,7 +498,6 @@ int port_reconcile(struct sw *sw, struct errs *errs)
 	int err, r;
 
 	ps->n_refused = 0;
-	ps->changed = false;
 	err = mirror_each_link(sw->mirror, want_link, &w);
 	if (!err)
 		err = want_hosts(&w);
@@ -512,8 +519,6 @@ int port_reconcile(struct sw *sw, struct errs *errs)
 	for (uint16_t id = 1; id < PORT_MAX; id++)
 		ps->slot[id].want = NULL;
 	free(w.v);
-	if (ps->changed)
-		sw_epoch(sw);
 	return err;
 }
 

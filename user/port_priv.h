@@ -40,7 +40,6 @@ struct ports {
 	struct port_slot slot[PORT_MAX];
 	struct port_refusal *refused;
 	size_t n_refused;
-	bool changed;
 	bool swept; /* links of a former life that nobody knows are gone */
 };
 

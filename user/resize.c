@@ -245,6 +245,11 @@ static void make_room(struct resize *r)
 {
 	int more = r->room ? flow_room_some(r->room) : 0;
 
+	/* The copy stops the ageing: it waits for who reads the tables now, and others wait for it (resize_is_busy()). */
+	if (!more && !r->copy && flow_users(r->sw, 0)) {
+		slice_soon(r);
+		return;
+	}
 	if (!more && !r->copy)
 		more = flow_copy_begin(r->sw, r->next, &r->copy);
 	if (!more)
@@ -359,7 +364,7 @@ bool resize_yield(struct sw *sw)
 
 bool resize_is_busy(const struct sw *sw)
 {
-	return sw->resize->step > STEP_ROOM;
+	return sw->resize->step >= STEP_ROOM;
 }
 
 /* ---- life */

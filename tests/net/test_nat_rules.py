@@ -124,6 +124,7 @@ def test_the_gateways_own_ports_are_never_given_out(w):
         assert heard(own) == (b"to the host", (OUT, 7000))
 
 
+@pytest.mark.alone
 def test_the_gateways_sockets_hold_nobody_up(w):
     """The kernel shows them by going over all its buckets for connections: what sluiced does meanwhile waits for nothing."""
     before = w.sw.json("status")["loop"]["turns"]
@@ -136,7 +137,7 @@ def test_the_gateways_sockets_hold_nobody_up(w):
     loop = w.sw.json("status")["loop"]
     netlab.figure(f"{loop['turns'] - before} turns with the gateway's sockets read in between: the longest of all {loop['cpu']['max_ms']:.1f} ms on "
                   f"the processor ({loop['cpu']['longest']})")
-    assert loop["cpu"]["longest"] not in ("nat", "ageing flows") or loop["cpu"]["max_ms"] <= 15
+    assert loop["cpu"]["max_ms"] < 10, loop["cpu"]
 
 
 def test_what_waits_while_the_tables_change_their_size(w):

@@ -39,17 +39,20 @@ def test_row(switch, row, hook):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_station_that_goes_on_is_not_forgotten(switch, hook):
-    """Its time in the FDB is renewed within two seconds."""
+@pytest.mark.parametrize("asked_for", [False, True], ids=["by itself", "answers alone"])
+def test_a_station_that_goes_on_is_not_forgotten(switch, hook, asked_for):
+    """Its time in the FDB is renewed within two seconds, also where somebody has just asked for it."""
     switch.forget()
     for _ in range(AGAIN):
         travel(switch, hook, "acc50", XY)
+    frames = [*(Y_KNOWN if asked_for else []), ("acc50", XY)]
 
     def seen():
         return struct.unpack_from("=Q", switch.map("fdb").lookup(fdb_key(X, 50)), 8)[0]
 
     first, until = seen(), time.monotonic() + 2.3
     while seen() == first and time.monotonic() < until:
-        travel(switch, hook, "acc50", XY)
+        for port, frame in frames:
+            travel(switch, hook, port, frame)
         time.sleep(0.05)
     assert seen() > first

@@ -10,6 +10,9 @@ from harness import HOOKS, send
 from test_ecmp import way
 
 IDLE_S = 1
+NAT = """nat:
+  - {name: far, type: dnat, destination: 192.0.2.1, protocol: udp, port: 9999, to: 10.99.9.5}
+"""
 PORTS = range(1000, 1012)
 
 
@@ -20,7 +23,8 @@ def drained(switch):
 @pytest.fixture
 def gateway(switch):
     """192.0.2.254 and its IPv6 sister are drained by drain(); the time after which a bucket is idle is short."""
-    switch.control.apply(topo.config(f", ecmp-idle-timer: {IDLE_S}s"))
+    routes = f"  - {{to: 10.99.9.0/24, via: [{W1.ip4}, {W2.ip4}]}}\n"
+    switch.control.apply(topo.config(f", ecmp-idle-timer: {IDLE_S}s", routes).replace("nat:\n", NAT))
     switch.reopen()
     switch.forget()
     yield switch
@@ -89,6 +93,32 @@ def test_new_flow_of_nat_goes_elsewhere_though_its_bucket_is_held(gateway, hook)
         way(gateway, hook, FLOWS["IPv4 UDP"](sport))
     assert {port_of(sport) for sport in range(2000, 2032)} == {W2.port}
     assert {sport: port_of(sport) for sport in PORTS} == old
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_new_flows_of_nat_hold_no_bucket(gateway, hook):
+    """They leave by the other one, however many come: the drained gateway becomes idle."""
+    drain(gateway)
+    sport, until = 3000, time.monotonic() + 3 * IDLE_S
+    while time.monotonic() < until:
+        for _ in range(32):
+            ((port, _),) = send(gateway, hook, D.port, octets(from_to(D, "10.50.0.1", udp(sport, 53)))).out()
+            assert port == W2.port
+            sport += 1
+        time.sleep(IDLE_S / 5)
+    assert drained(gateway)[W1.ip4]["buckets_in_use"] == 0
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_flow_by_its_destination_alone_goes_elsewhere(gateway, hook):
+    """The destination is translated, the source is exempt: a flow all the same."""
+    def port_of(sport):
+        ((port, _),) = send(gateway, hook, D.port, octets(from_to(D, "192.0.2.1", udp(sport, 9999)))).out()
+        return port
+
+    assert {port_of(sport) for sport in PORTS} == {W1.port, W2.port}
+    drain(gateway)
+    assert {port_of(sport) for sport in range(2000, 2032)} == {W2.port}
 
 
 def test_undrained_gateway_has_its_buckets_again(gateway):

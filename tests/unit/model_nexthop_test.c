@@ -146,6 +146,18 @@ static int change(struct model *m, int (*fn)(struct model *, const char *, const
 	return r;
 }
 
+static void default_route_goes_by_its_name_test(void **state)
+{
+	struct model *m = must_parse(BASE NAMED "routes: [{to: default, nexthop: both}, {to: 10.0.0.0/8, nexthop: both}]\n");
+
+	assert_int_equal(change(m, model_remove, "routes", "{\"to\": \"default\", \"nexthop\": \"isp1\"}",
+				"cli: no route is there with to default nexthop isp1\n"),
+			 -ENOENT);
+	assert_int_equal(change(m, model_remove, "routes", "{\"to\": \"default\", \"nexthop\": \"both\"}", ""), 0);
+	assert_int_equal(m->n_routes, 1);
+	model_free(m);
+}
+
 static void edit_test(void **state)
 {
 	struct model *m = must_parse(BASE NAMED "routes: [{to: default, nexthop: both}, {to: 10.0.0.0/8, nexthop: both}]\n"),
@@ -191,6 +203,7 @@ int main(void)
 	struct CMUnitTest tests[N_OF_ROWS(rows) + 3] = {
 		cmocka_unit_test(many_members_test),
 		cmocka_unit_test(route_gets_members_test),
+		cmocka_unit_test(default_route_goes_by_its_name_test),
 		cmocka_unit_test(edit_test),
 	};
 

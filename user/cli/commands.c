@@ -133,6 +133,11 @@ static const struct param route_add[] = {
 static const struct param route_delete[] = {
 	{.value = "PREFIX", .json = "to", .flags = PARAM_REQUIRED},
 	{.key = "via", .value = "ADDR", .json = "via", .help = "the gateway, where several routes are there"},
+	{.key = "nhid",
+	 .value = "NAME",
+	 .json = "nexthop",
+	 .names = "/v1/nexthops/named",
+	 .help = "the named one that it leads by"},
 	{.key = "distance", .value = "N", .json = "distance", .type = VALUE_NUMBER},
 	{.key = "metric", .value = "N", .json = "metric", .type = VALUE_NUMBER},
 	VRF,
