@@ -117,8 +117,9 @@ int main(int argc, char **argv)
 	 * that call takes 10 ms of a turn of the loop. Joined when they are freed, they cost no more than before, a little at a
 	 * time. */
 	mallopt(M_MXFAST, 0);
-	/* Likewise the heap's end is given back to the kernel when enough of it is free, at once: 20 ms when many routes have gone.
-	 * It is kept for the next ones; and what is large comes out of it too, as it would after a while (glibc's own limit). */
+	/* Likewise the heap's end is given back to the kernel when enough of it is free, at once: 20 ms when many routes have
+	 * gone. It is kept for the next ones; and what is large comes out of it too, as it would after a while (glibc's own
+	 * limit). */
 	mallopt(M_TRIM_THRESHOLD, -1);
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	switch (parse(argc, argv, &o, &stop)) {
