@@ -61,15 +61,13 @@ static __always_inline int ctx_load(ctx_t *ctx, __u32 off, void *to, __u32 n)
  * Packets may be accessed unaligned wherever XDP runs. `n`: a constant. */
 static __always_inline void xdp_copy(void *to, const void *from, __u32 n)
 {
-	typedef __u32 __attribute__((may_alias)) word;
-	typedef __u16 __attribute__((may_alias)) half;
 	__u32 i = 0;
 
 #pragma unroll
 	for (; i + 4 <= n; i += 4)
-		*(word *)(to + i) = *(const word *)(from + i);
+		*(bytes4 *)(to + i) = *(const bytes4 *)(from + i);
 	if (n & 2) {
-		*(half *)(to + i) = *(const half *)(from + i);
+		*(bytes2 *)(to + i) = *(const bytes2 *)(from + i);
 		i += 2;
 	}
 	if (n & 1)
@@ -157,14 +155,13 @@ static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has
 /* Rewrites a packet, whose IPv4 header without options is at `head`, `off` bytes behind the frame's begin, to the last byte. */
 static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *head, __u32 off, const struct ctx_leave4 *to)
 {
-	typedef __u64 __attribute__((may_alias)) word;
 	bool udp = *(__u8 *)(head + 9) == IPPROTO_UDP;
 	__u16 *l4 = head + (udp ? 26 : 36);
 	__u32 old = ~*(__u32 *)(head + 20);
 	__u16 check = *l4, new;
 
 	*(__u32 *)(head + 8) = to->ttl;
-	*(word *)(head + 12) = to->addrs;
+	*(bytes8 *)(head + 12) = to->addrs;
 	*(__u32 *)(head + 20) = to->ports;
 	if (likely(to->delta | (to->ports ^ ~old))) {
 		new = ~csum_fold33((__u64)to->ports + old + to->delta + (__u16)~check);

@@ -25,8 +25,6 @@
 #define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
 #define FAST_HEAD6 (sizeof(struct ipv6hdr) + 14) /* to the flags of TCP */
 
-typedef __u64 __attribute__((may_alias)) word;
-
 /* The headers in words, as they stand in memory. */
 struct fast4 {
 	__u32 ip[3]; /* version to checksum */
@@ -58,7 +56,7 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 	h->ip[0] = w[0];
 	h->ip[1] = w[1];
 	h->ip[2] = w[2];
-	h->addrs = *(const word *)(w + 3);
+	h->addrs = *(const bytes8 *)(w + 3);
 	h->ports = w[5];
 	h->total = bpf_ntohs(h->ip[0] >> 16);
 	h->proto = h->ip[2] >> 8;
@@ -104,7 +102,7 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 {
 	struct iface *i;
 	struct port *port;
-	__u64 next, smac;
+	__u64 next;
 	__u32 vlan, mtu;
 
 	if (unlikely(READ_ONCE(f->epoch) != p->epoch))
@@ -119,10 +117,7 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 	if (unlikely(READ_ONCE(f->epoch) != p->epoch || len > mtu || !i || !port || (HOOK_XDP && !(port->flags & PORT_F_XDP))))
 		return false;
 	p->nexthop = next >> 48;
-	smac = *(const word *)i->mac;
-	to->macs[0] = next;
-	to->macs[1] = (__u32)(smac << 16) | (__u16)(next >> 32);
-	to->macs[2] = smac >> 16;
+	macs_set(to->macs, next, *(const bytes8 *)i->mac);
 	to->tag = egress_tag(p, port, vlan);
 	return true;
 }
@@ -135,7 +130,7 @@ static __always_inline void fast_rewrite4(const void *head, const struct flow *f
 	to->delta = f->l3_delta;
 	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
 	to->ttl = csum_pair(ttl - 1, ~csum_fold((__u16) ~(ttl >> 16) + to->delta + 0xfffe));
-	to->addrs = *(const word *)&f->saddr4;
+	to->addrs = *(const bytes8 *)&f->saddr4;
 	to->ports = f->ports;
 }
 

@@ -186,7 +186,7 @@ static __always_inline void flow_next(struct pkt *p, const struct flow *f)
 	struct iface *i = iface_get(f->out_iface);
 
 	p->nexthop = word >> 48;
-	pkt_set_macs(p, word & 0xffffffffffff, i ? mac_word(i->mac) : 0);
+	macs_set(p->new_macs, word, i ? mac_word(i->mac) : 0);
 }
 
 /* By the way out that the entry knows, if it was decided under this epoch. The epoch is read before and after, and

@@ -10,6 +10,7 @@
 #define SLUICE_KNOWN_H
 
 #include "pkt.h"
+#include "counter.h"
 #include "egress.h"
 #include "found.h"
 #include "parse.h"
@@ -116,6 +117,14 @@ __noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
 	k->len = mtu < 0xffff ? mtu : 0xffff;
 	k->l3_off = p->l3_off;
 	return 0;
+}
+
+/* The tag that it leaves `port` with; what is only switched, and is one packet, is known from now on. */
+static __always_inline void known_tag(ctx_t *ctx, struct pkt *p, const struct port *port)
+{
+	p->out_tag = egress_tag(p, port, p->out_vlan);
+	if (!p->in_iface && !p->todo && count_packets(p) == 1)
+		known_note(ctx, p, port->mtu);
 }
 
 #endif

@@ -267,11 +267,23 @@ static __always_inline bool nat_dnat_static(struct pkt *p)
 	return true;
 }
 
+/* Asks for the source as it came in. `dst`: as the packet leaves, or would. */
+static __always_inline void nat_match_source(struct nat_match *m, const struct pkt *p, const struct addr *dst, __u32 out_iface)
+{
+	m->src = p->t.saddr;
+	m->dst = *dst;
+	m->vrf = p->vrf;
+	m->out_iface = out_iface;
+	m->family = p->family;
+	m->proto = p->l4_proto;
+	nat_match(m);
+}
+
 /* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
  * and what it asks for is hairpinning. verifier: a global function, since two places ask. */
 __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
-	struct nat_match m = {.out_iface = out_iface};
+	struct nat_match m = {};
 	struct iface *in;
 
 	if (!p || !out_iface || p->in_iface == out_iface)
@@ -279,12 +291,7 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 	in = iface_get(p->in_iface);
 	if (!in || in->nat_flags & IFACE_NAT_OUTSIDE)
 		return false;
-	m.src = p->t.saddr;
-	m.dst = p->t.daddr;
-	m.vrf = p->vrf;
-	m.family = p->family;
-	m.proto = p->l4_proto;
-	nat_match(&m);
+	nat_match_source(&m, p, &p->t.daddr, out_iface);
 	return nat_takes_port(&m);
 }
 
@@ -389,20 +396,27 @@ static __always_inline bool nat_is_inside(const struct pkt *p)
 	return bpf_map_lookup_elem(&dnat_rules, &key);
 }
 
-/* A packet from outside that no rule touches (`m`: was asked in vain), whose answers a rule would: it gets a pair of entries that
- * rewrite nothing, so that the answers leave with the address they were asked under. */
-static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_match *m)
+/* Would a rule translate the answers to a packet that none touches (`m`: was asked in vain), which come in on `i`? */
+static __always_inline bool nat_match_answers(struct nat_match *m, const struct pkt *p, const struct iface *i)
 {
-	if (unlikely(nat_lacks_ports(p)))
-		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
 	if ((p->flags & (PKT_F_ICMP_ERROR | PKT_F_LATER_FRAGMENT)) || !nat_may_open(p))
-		return V_NEXT;
+		return false;
 	m->src = p->t.daddr;
 	m->dst = p->t.saddr;
+	m->vrf = i ? i->vrf : p->vrf;
 	m->out_iface = p->in_iface;
 	m->action = SNAT_END;
 	nat_match(m);
-	if (nat_takes_port(m)) {
+	return nat_takes_port(m);
+}
+
+/* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so that
+ * the answers leave with the address they were asked under. `m`, `i`: as for nat_match_answers(). */
+static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_match *m, const struct iface *i)
+{
+	if (unlikely(nat_lacks_ports(p)))
+		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
+	if (nat_match_answers(m, p, i)) {
 		p->flow_flags |= FLOW_F_TRACK;
 		p->nat_rule = m->rule;
 	}
@@ -413,43 +427,26 @@ static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_m
  * an outside address is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
 static __always_inline void nat_snat_rule(struct pkt *p, struct nat_match *m)
 {
-	m->src = p->t.saddr;
-	m->dst = p->hairpin ? p->t.daddr : p->to.daddr;
-	m->vrf = p->vrf;
-	m->out_iface = p->hairpin ? p->hairpin : p->out_iface;
-	m->family = p->family;
-	m->proto = p->l4_proto;
-	nat_match(m);
+	if (p->hairpin)
+		nat_match_source(m, p, &p->t.daddr, p->hairpin);
+	else
+		nat_match_source(m, p, &p->to.daddr, p->out_iface);
 }
 
 /* Will there be a flow, if a packet without one leaves by this interface: is its source translated, or those of its answers? What
  * nat_snat() would find, without doing it. */
 __noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
 {
-	struct nat_match m = {.out_iface = out_iface};
-	struct iface *i;
+	struct nat_match m = {};
 
 	if (!p)
 		return false;
 	if (p->flow_flags & FLOW_F_DNAT)
 		return true;
-	i = iface_get(out_iface);
-	m.src = p->t.saddr;
-	m.dst = p->to.daddr;
-	m.vrf = p->vrf;
-	m.family = p->family;
-	m.proto = p->l4_proto;
-	nat_match(&m);
+	nat_match_source(&m, p, &p->to.daddr, out_iface);
 	if (m.action != SNAT_END)
 		return m.action != SNAT_EXEMPT;
-	if (!nat_may_open(p))
-		return false;
-	m.src = p->t.daddr;
-	m.dst = p->t.saddr;
-	m.vrf = i ? i->vrf : p->vrf;
-	m.out_iface = p->in_iface;
-	nat_match(&m);
-	return nat_takes_port(&m);
+	return nat_match_answers(&m, p, iface_get(out_iface));
 }
 
 /* A hash of the remote end, never 0. Two that share one share a mapping, which does no harm. */
@@ -508,10 +505,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (m.action == SNAT_END) {
 		struct iface *i = iface_get(p->out_iface);
 
-		if (!(p->flow_flags & FLOW_F_DNAT)) {
-			m.vrf = i ? i->vrf : p->vrf; /* where the answers come in */
-			return nat_snat_answers(p, &m);
-		}
+		if (!(p->flow_flags & FLOW_F_DNAT))
+			return nat_snat_answers(p, &m, i);
 		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
 			return V_NEXT;
 		m.pool = i->masq_pool;

@@ -59,20 +59,24 @@ static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p)
 	return V_NEIGH;
 }
 
-/* The gateway's MAC, where the nexthop has it; 0: it has not. MAC and flags change in one store. */
+/* Of a gateway, where it is known; 0: it is not. MAC and flags change in one store. */
+static __always_inline __u64 neighbor_of_gateway(const struct nexthop *nh)
+{
+	__u64 word = READ_ONCE(*(const __u64 *)nh);
+
+	return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;
+}
+
+/* The MAC that the nexthop has itself; 0: none. */
 static __always_inline __u64 neighbor_of_nexthop(struct pkt *p)
 {
 	struct nexthop *nh = nexthop_get(p->nexthop);
-	__u64 word;
 
 	if (!nh)
 		return 0;
 	if (unlikely(nh->type == NEXTHOP_BROADCAST))
 		return NEIGHBOR_ALL;
-	if (nh->type != NEXTHOP_GATEWAY)
-		return 0;
-	word = READ_ONCE(*(__u64 *)nh);
-	return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;
+	return nh->type == NEXTHOP_GATEWAY ? neighbor_of_gateway(nh) : 0;
 }
 
 /* Sets the MACs. V_FORWARD; V_NEIGH: the kernel is to resolve next_addr on out_iface. */
@@ -86,7 +90,7 @@ static __always_inline __verdict enum verdict neighbor_lookup(struct pkt *p)
 	dmac = neighbor_of_nexthop(p);
 	if (!dmac)
 		dmac = neighbor_mac(p, p->out_iface, &p->next_addr);
-	pkt_set_macs(p, dmac, i ? mac_word(i->mac) : 0);
+	macs_set(p->new_macs, dmac, i ? mac_word(i->mac) : 0);
 	if (likely(dmac))
 		return V_FORWARD;
 	key.addr = p->next_addr;

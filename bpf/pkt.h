@@ -85,7 +85,6 @@ struct tuple {
 #define PKT_F_OPTIONS	     (1 << 8)  /* IPv4 options */
 #define PKT_F_UDP_NO_CSUM    (1 << 9)  /* UDP over IPv4 with checksum 0: stays 0 */
 #define PKT_F_L2_MULTICAST   (1 << 10) /* group bit of the destination MAC */
-#define PKT_F_L2_BROADCAST   (1 << 11)
 #define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
 #define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
 #define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
@@ -348,30 +347,30 @@ static __always_inline bool mac_equal(const __u8 *x, const __u8 *y)
 	       *(const __u16 *)(x + 4) == *(const __u16 *)(y + 4);
 }
 
+/* Bytes of a header, of whatever type, in one load or store. */
+typedef __u64 __attribute__((may_alias)) bytes8;
+typedef __u32 __attribute__((may_alias)) bytes4;
+typedef __u16 __attribute__((may_alias)) bytes2;
+
 /* Six bytes with two that follow them, in one word. */
 static __always_inline __u64 mac_word(const void *mac_and_2)
 {
-	typedef __u64 __attribute__((may_alias)) word;
-
-	return *(const word *)mac_and_2 & 0xffffffffffff;
+	return *(const bytes8 *)mac_and_2 & 0xffffffffffff;
 }
 
 /* What begins with both addresses: its first 8 bytes, and the 4 after them. */
 static __always_inline void mac_copy_both(void *to, __u64 first, __u32 rest)
 {
-	typedef __u64 __attribute__((may_alias)) word;
-	typedef __u32 __attribute__((may_alias)) half;
-
-	*(word *)to = first;
-	*(half *)(to + 8) = rest;
+	*(bytes8 *)to = first;
+	*(bytes4 *)(to + 8) = rest;
 }
 
-/* Both addresses, by mac_word(), in the words in which they are loaded. */
-static __always_inline void pkt_set_macs(struct pkt *p, __u64 dmac, __u64 smac)
+/* Both addresses as a frame begins, in the words in which they are loaded; what stands above their 48 bits does not count. */
+static __always_inline void macs_set(__u32 *to, __u64 dmac, __u64 smac)
 {
-	p->new_macs[0] = dmac;
-	p->new_macs[1] = dmac >> 32 | smac << 16;
-	p->new_macs[2] = smac >> 16;
+	to[0] = dmac;
+	to[1] = (__u32)(smac << 16) | (__u16)(dmac >> 32);
+	to[2] = smac >> 16;
 }
 
 static __always_inline void mac_copy(__u8 *to, const __u8 *from)

@@ -76,20 +76,26 @@ static __always_inline int tc_out(ctx_t *ctx, struct pkt *p, const struct port *
 	return bpf_redirect(port->ifindex, 0);
 }
 
-static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
+/* The port that it leaves by; NULL: that is gone, and the packet is to be dropped. */
+static __always_inline struct port *tc_port(struct pkt *p)
 {
 	struct port *port = port_get(p->out_port);
 
-	if (!port || !port->ifindex) {
-		p->drop = DROP_EGRESS_PORT_GONE;
-		p->reply_type = 0;
+	if (port && port->ifindex)
+		return port;
+	p->drop = DROP_EGRESS_PORT_GONE;
+	p->reply_type = 0;
+	return NULL;
+}
+
+static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
+{
+	struct port *port = tc_port(p);
+
+	if (!port)
 		return tc_drop(ctx, p);
-	}
-	if (!p->out_known) {
-		p->out_tag = egress_tag(p, port, p->out_vlan);
-		if (!p->in_iface && !p->todo && p->segs == 1)
-			known_note(ctx, p, port->mtu);
-	}
+	if (!p->out_known)
+		known_tag(ctx, p, port);
 	if (rewrite(ctx, p, p->out_tag))
 		return tc_failed(ctx, p);
 	return tc_out(ctx, p, port, count_tx_bytes(p, p->out_tag), to_host);
@@ -97,12 +103,10 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 
 static __always_inline int tc_ready(ctx_t *ctx, struct pkt *p)
 {
-	struct port *port = port_get(p->out_port);
+	struct port *port = tc_port(p);
 
-	if (!port || !port->ifindex) {
-		p->drop = DROP_EGRESS_PORT_GONE;
+	if (!port)
 		return tc_drop(ctx, p);
-	}
 	return tc_out(ctx, p, port, p->out_len, false);
 }
 

@@ -53,10 +53,8 @@ static __always_inline __u16 way_port(struct pkt *p, const struct iface *i, __u6
 /* The MAC of the nexthop itself, or of the station; 0: nobody knows, or it is none that forwards. */
 static __always_inline __u64 way_mac(struct pkt *p, const struct nexthop *nh, const struct addr *daddr)
 {
-	__u64 word = READ_ONCE(*(const __u64 *)nh); /* MAC and flags change in one store */
-
 	if (nh->type == NEXTHOP_GATEWAY)
-		return word >> 48 & NEXTHOP_F_RESOLVED ? mac_word(&word) : 0;
+		return neighbor_of_gateway(nh);
 	return nh->type == NEXTHOP_CONNECTED ? neighbor_mac(p, nh->iface, daddr) : 0;
 }
 
@@ -64,9 +62,7 @@ static __always_inline void way_fill(struct way *w, const struct pkt *p, const s
 				     __u64 dmac, const struct port *port)
 {
 	w->stamp = p->stamp;
-	w->macs[0] = dmac;
-	w->macs[1] = dmac >> 32 | mac_word(i->mac) << 16;
-	w->macs[2] = mac_word(i->mac) >> 16;
+	macs_set(w->macs, dmac, mac_word(i->mac));
 	w->iface = nh->iface;
 	w->port = p->out_port;
 	w->vlan = i->vlan;

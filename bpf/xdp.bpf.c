@@ -56,17 +56,9 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 	if (p->out_known)
 		return xdp_leave(ctx, p);
 	port = port_get(p->out_port);
-	if (unlikely(!port || !(port->flags & PORT_F_XDP))) {
-		/* It was there a moment ago. The short way has rewritten layer 3, so tc cannot begin again. */
-		if (p->in_iface && p->todo == DO_L2) {
-			p->drop = DROP_EGRESS_PORT_GONE;
-			return xdp_dropped(p);
-		}
+	if (unlikely(!port || !(port->flags & PORT_F_XDP)))
 		return xdp_up();
-	}
-	p->out_tag = egress_tag(p, port, p->out_vlan);
-	if (!p->in_iface)
-		known_note(ctx, p, port->mtu);
+	known_tag(ctx, p, port);
 	return xdp_leave(ctx, p);
 }
 

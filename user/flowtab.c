@@ -47,11 +47,6 @@ static void *key_at(const struct flowtab *t, uint32_t i)
 	return t->family == 4 ? (void *)&((struct flow *)t->entry)[i].key4 : (void *)&((struct flow6 *)t->entry)[i].key;
 }
 
-const void *flowtab_key(const struct flowtab *t, uint32_t i)
-{
-	return key_at(t, i);
-}
-
 bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_key, struct flow *ret)
 {
 	if (!flowtab_is_live(word))

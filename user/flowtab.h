@@ -37,9 +37,8 @@ static inline bool flowtab_is_live(uint32_t word)
 	return (word & WORD_STATE) == WORD_LIVE;
 }
 
-/* The entry itself and its key (struct flow_key4 or flow_key6), which change under the reader's hands. */
+/* The entry itself, which changes under the reader's hands. */
 struct flow *flowtab_entry(const struct flowtab *t, uint32_t i);
-const void *flowtab_key(const struct flowtab *t, uint32_t i);
 /* A copy of the entry whose word was `word`. False: it has ended meanwhile. `ret_key`: room for a struct flow_key6. */
 bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_key, struct flow *ret);
 

@@ -202,11 +202,6 @@ const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id)
 	return id && id < ns->n_nh && ns->info[id].refs ? &ns->nh[id] : NULL;
 }
 
-bool nexthop_alive(const struct nexthops *ns, uint32_t id)
-{
-	return !ns->info[id].dead;
-}
-
 uint32_t nexthop_end(const struct nexthops *ns)
 {
 	return ns->end;

@@ -87,8 +87,7 @@ bool nexthop_holding(const struct nexthops *ns);	       /* there may be some */
 uint32_t nexthop_held(const struct nexthops *ns, uint32_t id); /* buckets that it has still, in groups in use */
 
 const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NULL: not in use */
-bool nexthop_alive(const struct nexthops *ns, uint32_t id);
-uint32_t nexthop_end(const struct nexthops *ns); /* ids in use are below */
+uint32_t nexthop_end(const struct nexthops *ns);			  /* ids in use are below */
 /* The members of a group, and in ret_buckets (may be NULL) how many buckets each has. 0: no such group. */
 size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max);
 

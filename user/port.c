@@ -568,14 +568,6 @@ uint16_t port_id(const struct sw *sw, const char *netdev)
 	return id && sw->ports->slot[id].e.ifindex ? id : 0;
 }
 
-uint16_t port_id_by_ifindex(const struct sw *sw, int ifindex)
-{
-	for (uint16_t id = 1; ifindex > 0 && id < PORT_MAX; id++)
-		if (sw->ports->slot[id].e.ifindex == (uint32_t)ifindex)
-			return id;
-	return 0;
-}
-
 const char *port_name(const struct sw *sw, uint16_t id)
 {
 	const struct port *e = port_entry(sw, id);

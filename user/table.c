@@ -75,19 +75,9 @@ struct table *table_get(struct datapath *dp, const char *map)
 	return NULL;
 }
 
-const char *table_name(const struct table *t)
-{
-	return t->name;
-}
-
 uint32_t table_capacity(const struct table *t)
 {
 	return t->max_entries;
-}
-
-size_t table_value_size(const struct table *t)
-{
-	return t->value_size;
 }
 
 int table_lookup(struct table *t, const void *key, void *ret_value)

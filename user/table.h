@@ -14,9 +14,7 @@ struct table;
 
 /* The table of a map; owned by the datapath. NULL when the map does not exist (then the programs know no such map either). */
 struct table *table_get(struct datapath *dp, const char *map);
-const char *table_name(const struct table *t);
 uint32_t table_capacity(const struct table *t);
-size_t table_value_size(const struct table *t);
 
 int table_lookup(struct table *t, const void *key, void *ret_value);
 int table_set(struct table *t, const void *key, const void *value);    /* insert or replace */
