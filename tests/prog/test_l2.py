@@ -1,5 +1,6 @@
 """Switching: learning, moving, flooding, and what is never forwarded (IEEE 802.1Q 8.6 to 8.8)."""
 import struct
+import time
 
 from scapy.layers.l2 import ARP
 
@@ -69,10 +70,10 @@ def not_learned(mac, vlan):
 
 
 def fdb_points(mac, vlan, port_id):
-    """`setup` of a row: a learned entry that names a port by number."""
+    """`setup` of a row: an entry, learned just now (the daemon ages what is old), that names a port by number."""
 
     def write(switch):
-        switch.edit("fdb", fdb_key(mac, vlan), struct.pack("=HHIQ", port_id(switch), 0, 0, 0))
+        switch.edit("fdb", fdb_key(mac, vlan), struct.pack("=HHIQ", port_id(switch), 0, 0, time.monotonic_ns()))
 
     return write
 
