@@ -147,7 +147,7 @@ def test_all_are_listed_as_they_come(big):
           f"{big.loop_before:.1f} ms")
     assert memory < 64 and memory_json < 64
     assert slowest < max(plain / 4, 0.1)
-    assert longest < max(5 * TURN_MS, big.loop_before)
+    assert longest < TURN_MS
 
 
 def test_counts_and_groups_are_exact(big):
@@ -174,7 +174,7 @@ def test_counts_and_groups_are_exact(big):
     longest = loop_max(big)
     print(f"\n{FLOWS} flows counted in {plain:.2f} s, by 250 sources in {grouped:.2f} s, by {min(FLOWS, 65536)} destinations in "
           f"{most:.2f} s; longest turn of the event loop {longest:.1f} ms")
-    assert longest < max(5 * TURN_MS, big.loop_before)
+    assert longest < TURN_MS
 
 
 def test_clients_that_go_or_stop_reading_hurt_nobody(big):
@@ -231,7 +231,7 @@ def test_some_and_then_all_are_flushed(big):
     longest = loop_max(big)
     print(f"\n{n} flows ended in {some:.2f} s, {FLOWS - n} in {every:.2f} s; {asked} questions meanwhile, the slowest "
           f"{slowest * 1000:.0f} ms; longest turn of the event loop {longest:.1f} ms")
-    assert longest < max(5 * TURN_MS, big.loop_before)
+    assert longest < TURN_MS
 
 
 # ---- by real traffic
