@@ -106,7 +106,10 @@ static void end_half(struct flows *flows, const struct flow_tuple *key, const st
 	struct flow_pair pair;
 	bool watched = flow_watch_before_end(flows, key, f, &pair);
 
-	if (!flow_delete(flows, key) && watched)
+	if (flow_delete(flows, key))
+		return;
+	nat_log_end(flows->sw, key, f);
+	if (watched)
 		flow_watch_end(flows, &pair, FLOW_WHY_HALF);
 }
 
@@ -356,7 +359,6 @@ static void pass_end(struct flows *flows)
 	flows->is_counted = true;
 	if (flows->fresh)
 		flows->whole_ns = flows->begun_ns;
-	flow_watch_pass(flows);
 	flows->phase = PHASE_REST;
 }
 

@@ -1,5 +1,5 @@
 /* flow_priv.h: what the files of the flows share: flow.c has the entries, flow_age.c ends them by time, flow_walk.c by order, and
- * lists and counts them, flow_watch.c tells who watches, flow_copy.c takes them
+ * lists and counts them, flow_watch.c tells who watches, flow_told.c finds out who gave way, flow_copy.c takes them
  * into tables of another size. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
@@ -33,10 +33,11 @@ struct flow_quiet {
 
 /* Why a connection ended. */
 enum flow_why {
-	FLOW_WHY_TIMEOUT, /* it was silent for long enough */
-	FLOW_WHY_RULE,	  /* its rule, its address or its VRF is gone */
-	FLOW_WHY_FLUSH,	  /* by order */
-	FLOW_WHY_HALF,	  /* one direction was missing */
+	FLOW_WHY_TIMEOUT,  /* it was silent for long enough */
+	FLOW_WHY_RULE,	   /* its rule, its address or its VRF is gone */
+	FLOW_WHY_FLUSH,	   /* by order */
+	FLOW_WHY_HALF,	   /* one direction was missing */
+	FLOW_WHY_GAVE_WAY, /* nobody had answered it, and others needed its place */
 };
 
 struct flow_watcher;
@@ -74,6 +75,7 @@ struct flows {
 	uint64_t counted, counted6;
 	bool is_counted;
 	struct flow_watcher *watchers;
+	struct flow_tolds *told; /* of flow_told.c */
 };
 
 uint64_t flow_now_ns(void); /* CLOCK_MONOTONIC */

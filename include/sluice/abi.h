@@ -479,11 +479,14 @@ _Static_assert(sizeof(struct flow) == 128, "struct flow");
  *
  *   63..32  the entry's created_ns >> HALF_STAMP_SHIFT: another pair in the same slot of the table has another one
  *   31      IPv6
- *   30..0   the entry's index + 1; 0: the place is free
+ *   30      sluiced was told of the session's beginning: so it is of its end
+ *   29..0   the entry's index + 1; 0: the place is free
  */
 #define HALF_SLOTS	 8
 #define HALF_STAMP_SHIFT 20 /* 1.05 ms; a slot of the table is not given to another pair for longer than that */
 #define HALF_IP6	 0x80000000u
+#define HALF_TOLD	 0x40000000u
+#define HALF_ENTRY	 0x3fffffffu /* mask */
 
 /* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
  * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
