@@ -341,6 +341,18 @@ static __always_inline void nat_unmap(struct pkt *p)
 	nat_mapping_delete(&key);
 }
 
+/* The packet that was translated opens no flow: there is no room for it, or no way. A mapping that was made for it ends, and its
+ * port is free at once; one that others have used stays. */
+__noinline_global int nat_give_back(struct pkt *p)
+{
+	struct nat_mapping_key key;
+
+	if (!p || !p->nat_pool || !(p->flow_flags & FLOW_F_SNAT))
+		return 0;
+	nat_mapping_key(p, p->nat_pool, &key);
+	return nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport));
+}
+
 /* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
  * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
  * and what tells the two apart is the remote address (flow_install() refuses exact doubles).

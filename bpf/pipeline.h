@@ -142,6 +142,8 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
 			half_reclaim(p, 0);
 	}
+	if (cfg_nat && unlikely(v == V_DROP))
+		nat_give_back(p);
 	return v;
 }
 
