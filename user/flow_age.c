@@ -144,6 +144,14 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 	return true;
 }
 
+static uint32_t first_bucket(const struct flowtab *tab, const struct flow_key6 *key)
+{
+	uint32_t slot[2];
+
+	flowtab_buckets_of(tab, key, slot);
+	return slot[0] / BUCKET_SLOTS;
+}
+
 static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note)
 {
 	struct flow_tuple t;
@@ -157,6 +165,8 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 		lives = f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &f, note) : look_at_forward(flows, &t, &f, note);
 		if (lives && !known && !(f.flags & FLOW_F_REPLY))
 			flow_watch_begin(flows, &t, &f);
+		if (first_bucket(tab, &key) != i / BUCKET_SLOTS)
+			note->flags |= FLOW_NOTE_SECOND;
 	}
 	note->word = lives ? word : 0;
 }
@@ -177,6 +187,17 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 		nat_limit_add(nat, f.rule, &t.saddr, t.vrf, false);
 	if (f.dest_addr)
 		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
+}
+
+/* An entry that is not in its first bucket: that one goes on saying so. If another one came into the slot unnoticed, since 30 bits
+ * of its hash are the former's (a chance of 10^-9), it is not found there until it is used for the next time, and made anew. */
+static void sweep_second(struct flowtab *tab, struct spill *spill, uint32_t i, uint32_t word)
+{
+	struct flow_key6 key;
+	struct flow f;
+
+	if (spill->noted && flowtab_read(tab, i, word, &key, &f))
+		spill_seen(spill, first_bucket(tab, &key));
 }
 
 /* Two buckets of other words have the same sum once in 2^32 times. What comes of it: an entry is looked at as late as the one
@@ -204,7 +225,11 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 		look(flows, tab, i, word, note);
 		++*looks;
 	}
-	if (!flows->sweeping || !note->word || !(note->flags & FLOW_NOTE_FORWARD))
+	if (!flows->sweeping || !note->word)
+		return;
+	if (note->flags & FLOW_NOTE_SECOND)
+		sweep_second(tab, &flows->spill[tab->family == 6], i, word);
+	if (!(note->flags & FLOW_NOTE_FORWARD))
 		return;
 	if (note->flags & FLOW_NOTE_PORT)
 		nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
@@ -228,6 +253,8 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 		count(flows, tab, quiet);
 		return 0;
 	}
+	if (flows->sweeping && flows->spill[tab->family == 6].lock)
+		spill_visit(&flows->spill[tab->family == 6], tab->bucket, b);
 	for (int i = 0; i < BUCKET_SLOTS; i++)
 		word[i] = flowtab_word(tab, b * BUCKET_SLOTS + (uint32_t)i);
 	sum = sum_of(word);
@@ -250,12 +277,18 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 	uint32_t buckets = tab->n / BUCKET_SLOTS,
 		 end = buckets - flows->next_bucket > CHUNK ? flows->next_bucket + CHUNK : buckets;
 	struct flow_quiet *quiet = (struct flow_quiet *)(notes + tab->n);
+	struct spill *spill = &flows->spill[tab->family == 6];
 	unsigned looks = 0;
 
+	if (flows->sweeping && !flows->next_bucket)
+		spill_begin(spill, buckets);
 	for (; flows->next_bucket < end && looks < CHUNK_LOOKS; flows->next_bucket++)
 		looks += age_bucket(flows, tab, &notes[(size_t)flows->next_bucket * BUCKET_SLOTS], &quiet[flows->next_bucket],
 				    flows->next_bucket);
-	return flows->next_bucket < buckets;
+	if (flows->next_bucket < buckets)
+		return true;
+	spill->whole = spill->whole || flows->sweeping;
+	return false;
 }
 
 /* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
@@ -443,6 +476,8 @@ void flow_age_close(struct flows *flows)
 	table_cursor_free(flows->cursor);
 	for (int i = 0; i < 2; i++)
 		free(flows->note[i]);
+	for (int i = 0; i < 2; i++)
+		spill_free(&flows->spill[i]);
 }
 
 void flow_age_soon(struct flows *flows)
@@ -466,6 +501,10 @@ void flow_age_pause(struct flows *flows)
 	flows->cursor = NULL;
 	flows->next_bucket = 0;
 	flows->phase = PHASE_REST;
+	/* The next pass may be over other tables. */
+	for (int i = 0; i < 2; i++)
+		flows->spill[i].whole = false;
+	nat_sweep_stop(flows->sw->nat);
 }
 
 void flow_age_resume(struct flows *flows)

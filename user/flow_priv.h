@@ -6,6 +6,7 @@
 
 #include "flow_pair.h"
 #include "flowtab.h"
+#include "spill.h"
 #include "sw.h"
 
 enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_PEERS, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
@@ -30,6 +31,7 @@ struct flow_quiet {
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
+#define FLOW_NOTE_SECOND  (1 << 3) /* stands in its key's second bucket */
 
 /* Why a connection ended. */
 enum flow_why {
@@ -47,6 +49,7 @@ struct flows {
 	struct flowtab tab[2];	   /* flows4, flows6 */
 	struct flowtab next[2];	   /* tables that are being filled; what ends, ends there too. family 0: there are none */
 	struct flow_note *note[2]; /* of each slot; behind them a struct flow_quiet of each bucket */
+	struct spill spill[2];	   /* of the passes that sweep, which come by every slot */
 	struct event *timer;
 	bool paused;
 	int users; /* of flow_users() */

@@ -141,6 +141,7 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 void nat_sweep_hold(struct nat *nat, uint32_t pool_addr); /* what is held of the address now stays so in this pass */
 /* Some slots of the mappings' table from *at on. True: there are more. */
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max);
+void nat_sweep_stop(struct nat *nat); /* the pass is given up; the next one may be over another table */
 /* table_each_some() over `nat_peers`, when mappings have gone: entries that lead to none go too. *cursor NULL: the end. */
 int nat_sweep_peers(struct nat *nat, void **cursor, size_t max);
 /* Is the address still the one that the slot (index + 1) stands for? */

@@ -194,6 +194,11 @@ bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max)
 	return nattab_sweep_some(&nat->tab, &nat->sweep->spill, at, max, sweep_mapping, nat);
 }
 
+void nat_sweep_stop(struct nat *nat)
+{
+	nat->sweep->spill.whole = false;
+}
+
 /* An entry whose mapping is gone, or is another host's now. */
 static int sweep_peer(const void *key, void *value, void *arg)
 {
