@@ -297,6 +297,19 @@ def test_rfc8158_sessions_and_refusals_are_logged(w, tmp_path):
     assert shown["written"] == 7 and shown["lost"] == 0
 
 
+def test_what_mappings_take_is_told(w):
+    """As flows are: room for one for each pair of both families, and the memory, from the start."""
+    with udp(w.h1, "10.0.0.5", 6000) as s:
+        s.sendto(b"x", (OUT, 7000))
+    netlab.wait_for("the mapping is counted", lambda: w.sw.json("flow tables")["mappings"]["mappings"] == 1)
+    shown = w.sw.json("flow tables")
+    mappings = shown["mappings"]
+    assert mappings["size"] == shown["flows"]["size"] + shown["flows6"]["size"] and mappings["slots"] >= mappings["size"] * 1.25
+    assert abs(mappings["bytes"] - mappings["size"] * 101) < mappings["size"]
+    assert mappings["bytes_per_mapping"] == 101
+    assert "bytes_per_mapping" in w.sw.cli("flow tables").stdout
+
+
 @pytest.mark.parametrize("word, lives", [("end", False), ("keep", True)])
 @pytest.mark.parametrize("rule", ["open", "to-blue"])
 def test_what_becomes_of_connections_when_their_rule_goes(w, rule, word, lives):
