@@ -189,8 +189,9 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
 }
 
-/* An entry that is not in its first bucket: that one goes on saying so. If another one came into the slot unnoticed, since 30 bits
- * of its hash are the former's (a chance of 10^-9), it is not found there until it is used for the next time, and made anew. */
+/* An entry that is not in its first bucket: that one goes on saying so. If another one came into the slot unnoticed, since 30
+ * bits of its hash are the former's (a chance of 10^-9), it is not found there until it is used for the next time, and made anew.
+ */
 static void sweep_second(struct flowtab *tab, struct spill *spill, uint32_t i, uint32_t word)
 {
 	struct flow_key6 key;
@@ -295,19 +296,25 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
  * sweep: what was not walked must not be taken for unused. */
 static void step(struct flows *flows)
 {
+	int tab = flows->phase == PHASE_FLOWS6;
+
 	switch (flows->phase) {
+	case PHASE_NOTE:
+		if (!flows->sweeping || !nat_sweep_note(flows->sw->nat))
+			flows->phase++;
+		return;
 	case PHASE_FLOWS4:
 	case PHASE_FLOWS6:
-		if (age(flows, &flows->tab[flows->phase], flows->note[flows->phase]))
+		if (age(flows, &flows->tab[tab], flows->note[tab]))
 			return;
 		/* Seven eighths of what the setting says; the table has a quarter more slots. */
-		if ((flows->seen - flows->seen_before) * 20 > flows->tab[flows->phase].n * 7ull)
+		if ((flows->seen - flows->seen_before) * 20 > flows->tab[tab].n * 7ull)
 			flows->crowded = true;
 		flows->seen_before = flows->seen;
 		flows->next_bucket = 0;
 		flows->phase++;
 		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
-			flows->phase = PHASE_END;
+			flows->phase = PHASE_WAIT;
 		return;
 	case PHASE_MAPPINGS:
 		if (!nat_sweep_mappings(flows->sw->nat, &flows->next_bucket, MAPPINGS))
@@ -317,14 +324,19 @@ static void step(struct flows *flows)
 		if (nat_sweep_peers(flows->sw->nat, &flows->cursor, ELEMENTS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
-			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_END;
+			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_WAIT;
 		return;
 	case PHASE_FRAGMENTS:
 		if (vrf_pass_fragments(flows->sw, &flows->cursor, ELEMENTS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
+			flows->phase = PHASE_WAIT;
+		return;
+	case PHASE_PORTS:
+		if (!flows->sweeping || !nat_sweep_end(flows->sw->nat))
 			flows->phase = PHASE_END;
 		return;
+	case PHASE_WAIT:
 	case PHASE_END:
 	case PHASE_REST:
 		return;
@@ -349,7 +361,7 @@ static unsigned passes_blind(struct flows *flows)
 
 static void pass_begin(struct flows *flows)
 {
-	flows->phase = PHASE_FLOWS4;
+	flows->phase = PHASE_NOTE;
 	flows->begun_ns = flows->now_ns;
 	flows->seen_before = 0;
 	flows->crowded = false;
@@ -378,7 +390,6 @@ static void pass_end(struct flows *flows)
 
 	flows->pressed = flows->crowded || nat_ports_scarce(flows->sw->nat);
 	if (flows->sweeping) {
-		nat_sweep_end(flows->sw->nat);
 		rest = flows->work_ns * (flows->pressed ? SHARE_PRESSED : SHARE);
 		/* Somebody who watches has passes follow closely; those over the mappings come no more often for it. */
 		if (rest <= PERIOD_NS)
@@ -422,6 +433,11 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
+static bool has_work(const struct flows *flows)
+{
+	return flows->phase < PHASE_WAIT || flows->phase == PHASE_PORTS;
+}
+
 /* The end comes at the earliest one tick after the beginning, as nat_sweep.c needs it. */
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -430,12 +446,14 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 
 	loop_doing("ageing flows");
 	flows->now_ns = flow_now_ns();
-	if (flows->phase == PHASE_END)
-		pass_end(flows);
+	if (flows->phase == PHASE_WAIT)
+		flows->phase = PHASE_PORTS;
 	else if (flows->phase == PHASE_REST)
 		pass_begin(flows);
-	while (flows->phase < PHASE_END && flow_now_ns() - flows->now_ns < SLICE_NS)
+	while (has_work(flows) && flow_now_ns() - flows->now_ns < SLICE_NS)
 		step(flows);
+	if (flows->phase == PHASE_END)
+		pass_end(flows);
 	flows->work_ns += cpu_ns() - before;
 	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? rest_ns(flows) : TICK_NS);
 }

@@ -9,7 +9,18 @@
 #include "spill.h"
 #include "sw.h"
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_PEERS, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
+enum flow_phase {
+	PHASE_NOTE, /* which ports are held */
+	PHASE_FLOWS4,
+	PHASE_FLOWS6,
+	PHASE_MAPPINGS,
+	PHASE_PEERS,
+	PHASE_FRAGMENTS,
+	PHASE_WAIT,  /* for the next slice */
+	PHASE_PORTS, /* given back */
+	PHASE_END,
+	PHASE_REST
+};
 
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {

@@ -15,6 +15,10 @@
 /* The data plane writes used_ns once a second, by a clock of ticks. */
 #define MAPPING_GRACE_NS 2000000000ull
 #define PEERS_EVERY_NS	 30000000000ull
+/* At once, between looks at the clock; of each address 24 KiB are noted, or 64512 ports given back. */
+#define NOTE_ADDRS 4
+#define END_PORTS  2
+#define HOSTS	   256
 
 struct nat_sweep {
 	uint64_t begin_ns, peers_ns; /* of this pass; before which `nat_peers` is not walked again */
@@ -22,6 +26,7 @@ struct nat_sweep {
 	 * touched for addresses in use alone. */
 	uint64_t (*unclaimed)[POOL_WORDS];
 	bool noted[POOL_ADDR_MAX];
+	uint32_t at;		     /* which address is noted next, or whose ports are given back */
 	bool scarce;		     /* an address has hardly a port left */
 	bool peers_due;		     /* mappings have gone since `nat_peers` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
@@ -83,20 +88,37 @@ void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
 
 	s->begin_ns = now_ns;
 	s->scarce = false;
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
-		uint32_t flags = nat->addrs[slot].flags;
-
-		s->noted[slot] = flags & POOL_ADDR_F_USED;
-		s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
-		for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++) {
-			memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used,
-			       sizeof(*s->unclaimed));
-			s->scarce = s->scarce || is_scarce(nat_ports(nat, slot, class));
-		}
-	}
+	s->at = 0;
 	nat_limit_begin(nat);
 	nat_top_begin(nat);
-	nat_own_hold(nat);
+	nat_own_begin(nat);
+}
+
+/* Of one address. */
+static void note(struct nat *nat, uint32_t slot)
+{
+	struct nat_sweep *s = nat->sweep;
+	uint32_t flags = nat->addrs[slot].flags;
+
+	s->noted[slot] = flags & POOL_ADDR_F_USED;
+	s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
+	for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++) {
+		memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used, sizeof(*s->unclaimed));
+		s->scarce = s->scarce || is_scarce(nat_ports(nat, slot, class));
+	}
+	nat_own_hold(nat, slot);
+}
+
+bool nat_sweep_note(struct nat *nat)
+{
+	struct nat_sweep *s = nat->sweep;
+
+	for (uint32_t end = s->at + NOTE_ADDRS; s->at < end && s->at < POOL_ADDR_MAX; s->at++)
+		note(nat, s->at);
+	if (s->at < POOL_ADDR_MAX || nat_limit_note(nat, HOSTS))
+		return true;
+	s->at = 0;
+	return false;
 }
 
 /* True: the port was among those nobody had claimed yet. */
@@ -196,6 +218,7 @@ bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max)
 
 void nat_sweep_stop(struct nat *nat)
 {
+	nat_limit_stop(nat);
 	nat->sweep->spill.whole = false;
 }
 
@@ -246,21 +269,30 @@ static void free_unclaimed(struct nat *nat, uint32_t i)
 	}
 }
 
-void nat_sweep_end(struct nat *nat)
+/* One address and protocol, or, behind those, a trace: what all of them left there has been looked at by then. */
+static void end_one(struct nat *nat, uint32_t i)
+{
+	uint32_t slot = i / POOL_CLASSES, flags = nat->addrs[slot % POOL_ADDR_MAX].flags;
+	struct nat_sweep *s = nat->sweep;
+
+	if (slot >= POOL_ADDR_MAX) {
+		memset(nat->ports[i].used, 0, sizeof(nat->ports->used));
+		return;
+	}
+	/* One that came and went meanwhile holds nothing of what was noted. */
+	if (s->noted[slot] && flags & POOL_ADDR_F_USED)
+		free_unclaimed(nat, i);
+	if (i % POOL_CLASSES == 0 && s->drained[slot] && flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
+		memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
+}
+
+bool nat_sweep_end(struct nat *nat)
 {
 	struct nat_sweep *s = nat->sweep;
 
-	nat_limit_end(nat);
-	nat_top_end(nat);
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
-		if (s->drained[slot] && nat->addrs[slot].flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
-			memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
-		/* One that came and went meanwhile holds nothing of what was noted. */
-		if (!s->noted[slot] || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
-			continue;
-		for (uint32_t class = 0; class < POOL_CLASSES; class ++)
-			free_unclaimed(nat, slot * POOL_CLASSES + class);
-	}
-	for (uint32_t i = 0; i < POOL_TRACES; i++)
-		memset(nat->ports[POOL_TRACE(i)].used, 0, sizeof(nat->ports->used));
+	if (!s->at)
+		nat_top_end(nat);
+	for (uint32_t end = s->at + END_PORTS; s->at < end && s->at < POOL_PORTS_MAX; s->at++)
+		end_one(nat, s->at);
+	return s->at < POOL_PORTS_MAX || nat_limit_end(nat, HOSTS);
 }

@@ -334,6 +334,20 @@ def test_rfc8158_no_beginning_in_the_log_is_without_its_end(flooded, tmp_path):
     assert written(4) + lost == f.stat("flow_new") and 0 < sum(e.get("eventsLost", 0) for e in events) <= lost
 
 
+def test_a_thousand_addresses_are_swept_in_slices(flooded):
+    """What the loop says of itself while it goes over the ports of 1024 addresses."""
+    f = flooded(pool="198.18.0.0/22")
+    f.run("lan", f.out("S", src="10.0.128.0"), 1 << 16, saddr=(0, 0x7FFF), sport=(15, 1))
+    wait_for("a sweep has come to its end", lambda: f.switch.json("flow tables")["mappings"]["mappings"] > 60000, 10)
+    loop = f.switch.json("status")["loop"]
+    print(loop)
+    assert loop["cpu"]["max_ms"] < 5.5, loop  # a slice is two milliseconds
+    for _ in range(5):
+        f.switch.json("nat show")
+    loop = f.switch.json("status")["loop"]
+    assert loop["cpu"]["over_10ms"] == 0, loop
+
+
 def test_port_scan(flooded):
     """A host inside scans 64000 ports of another, from ports of its own, and is told by a RST (where its port is its own outside as well). It uses
     up the ports of the pool's one address, and everybody else connects all the same."""

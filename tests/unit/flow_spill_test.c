@@ -71,8 +71,14 @@ void nat_sweep_peers_soon(struct nat *n)
 {
 }
 
-void nat_sweep_end(struct nat *n)
+bool nat_sweep_note(struct nat *n)
 {
+	return false;
+}
+
+bool nat_sweep_end(struct nat *n)
+{
+	return false;
 }
 
 bool nat_ports_scarce(const struct nat *n)
