@@ -92,7 +92,7 @@ static void put_event(const struct nat_log *log, const struct nat_event *e, stru
 	}
 	if (e->event == NAT_EVENT_QUOTA)
 		put_number(l, ",\"natQuotaExceededEvent\":", 3);
-	if (e->pool)
+	if (e->pool && e->pool != POOL_KEPT)
 		put_number(l, ",\"natPoolID\":", e->pool);
 	put_number(l, ",\"ingressVRFID\":", e->vrf);
 	line_put(l, ",\"vrf\":");

@@ -451,7 +451,7 @@ struct flow {
 	__u16 flags;	  /* FLOW_F_* */
 	__u16 l4_delta;	  /* one's complement delta of the ports or the echo identifier alone */
 	__u16 in_iface;	  /* where the first packet of this direction came in */
-	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 pool;	  /* the pool whose port is held; 0: none; POOL_KEPT. Only in the first direction, like pool_addr */
 	union {
 		__u32 pool_addr; /* index in `pool_addrs` */
 		__u32 half;	 /* FLOW_F_REPLY: the pair's place in `half_open` + 1; 0: it is in none */
@@ -538,12 +538,13 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 
 /* ---- nat ---- */
 
-#define SNAT_RULE_MAX	256  /* a bank; two banks, see control.snat_bank */
-#define POOL_MAX	1024 /* pool ids 1.. */
-#define POOL_ADDR_MAX	1024 /* addresses of all pools together; one that several pools name counts once */
-#define POOL_MEMBER_MAX 4096 /* a bank of `pool_members`; two banks */
-#define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
-#define POOL_WORDS	1024 /* 65536 ports */
+#define SNAT_RULE_MAX	256	 /* a bank; two banks, see control.snat_bank */
+#define POOL_MAX	1024	 /* pool ids 1.. */
+#define POOL_KEPT	POOL_MAX /* of a flow: no pool has its outside address, but an interface; pool_addr is POOL_ADDR_MAX */
+#define POOL_ADDR_MAX	1024	 /* addresses of all pools together; one that several pools name counts once */
+#define POOL_MEMBER_MAX 4096	 /* a bank of `pool_members`; two banks */
+#define POOL_CLASSES	3	 /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
+#define POOL_WORDS	1024	 /* 65536 ports */
 #define DNAT_PROTO_MARK                                                                                                          \
 	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
 #define DNAT_MARK_INSIDE                                                                                                         \
