@@ -134,6 +134,9 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
 	if (!held || end <= flows->now_ns) {
 		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
+		/* An address that comes back before the next sweep has its ports free again. */
+		if (!held && f->pool)
+			nat_mapping_end(flows->sw->nat, key, f);
 		return false;
 	}
 	note_due(note, end < recheck ? end : recheck);

@@ -162,6 +162,13 @@ static void mapping_end(struct nat *nat, uint32_t i, uint32_t word, const struct
 	nat->sweep->peers_due = nat->sweep->peers_due || nat->has_remotes;
 }
 
+/* In the midst of a pass, as the data plane does it: the trace first. */
+static void give_back(struct nat *nat, uint32_t i, unsigned port)
+{
+	__atomic_fetch_or(&nat->ports[POOL_TRACE(i)].used[port / 64], 1ull << port % 64, __ATOMIC_SEQ_CST);
+	nat_port_free(&nat->ports[i], port);
+}
+
 void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f)
 {
 	unsigned class = nat_class(forward->proto);
@@ -184,7 +191,7 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 	/* Another one stands there only if this process was stopped for longer than slots rest; at worst that one takes no
 	 * further flows. */
 	if (nattab_end(&nat->tab, i, word, &m, flow_now_ns()))
-		nat_port_free(nat_ports(nat, f->pool_addr, class), ntohs(to.sport));
+		give_back(nat, f->pool_addr * POOL_CLASSES + class, ntohs(to.sport));
 }
 
 /* After the flows: what is unclaimed here has no flow. */

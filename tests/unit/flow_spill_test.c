@@ -49,6 +49,10 @@ void nat_sweep_stop(struct nat *n)
 {
 }
 
+void nat_mapping_end(struct nat *n, const struct flow_tuple *forward, const struct flow *f)
+{
+}
+
 void nat_log_end(struct sw *s, const struct flow_tuple *key, const struct flow *f)
 {
 }

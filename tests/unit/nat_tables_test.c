@@ -666,6 +666,38 @@ static void flows_on_a_gone_address_end(void **state)
 	assert_int_equal(sw.nat->addrs[slot].flags, 0);
 }
 
+/* In the midst of the pass that ended its flows: whoever held a port there may have it again. */
+static void an_address_that_comes_back_has_its_ports(void **state)
+{
+	struct nat_mapping_key k = {
+		.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
+	struct nat_mapping m;
+	uint32_t i;
+
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	i = nattab_lookup(&sw.nat->tab, &k, &m);
+	assert_int_not_equal(i, NATTAB_NONE);
+	sw.nat->tab.entry[i].opened = 1;
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	sw.flows->now_ns = flow_now_ns();
+	sw.flows->soon = true;
+	pass_begin(sw.flows);
+	while (sw.flows->phase < PHASE_MAPPINGS)
+		step(sw.flows);
+	assert_int_equal(n_of("flows4"), 0);
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_true(sw.nat->addrs[slot].flags & POOL_ADDR_F_USED);
+	assert_false(port_is_held(1));
+	/* It is somebody's anew, and the pass, which has noted it, leaves it to him. */
+	sw.nat->ports[slot * POOL_CLASSES + 1].used[5000 / 64] |= 1ull << 5000 % 64;
+	pass();
+	assert_true(port_is_held(1));
+	pass();
+	assert_false(port_is_held(1));
+}
+
 /* The other direction's VRF goes, the rule stays: pair and mapping end, and the pass says that it looked. */
 static void flows_of_a_gone_vrf_end(void **state)
 {
@@ -896,6 +928,7 @@ int main(void)
 		TEST(a_port_that_changed_hands_stays),
 		TEST(flows_of_a_gone_rule_end),
 		TEST(flows_on_a_gone_address_end),
+		TEST(an_address_that_comes_back_has_its_ports),
 		TEST(flows_of_a_gone_vrf_end),
 		TEST(slots_are_of_one_vrf),
 		TEST(masquerade_follows_the_interface),
