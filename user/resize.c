@@ -425,12 +425,12 @@ static json_t *show_mappings(const struct sw *sw)
 {
 	uint64_t buckets = table_capacity(table_get(sw->dp, "nat_words")), lines = table_capacity(table_get(sw->dp, "nat_ways"));
 	uint64_t size = (uint64_t)sw->model->settings.max_flows + sw->model->settings.max_flows6;
-	uint64_t bytes = buckets * (sizeof(struct bucket) + BUCKET_SLOTS * sizeof(struct nat_mapping)) +
-			 lines * sizeof(struct nat_line);
+	uint64_t bytes =
+		buckets * (sizeof(struct bucket) + BUCKET_SLOTS * sizeof(struct nat_mapping)) + lines * sizeof(struct nat_line);
 
 	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "mappings", (json_int_t)nat_mappings(sw), "size", (json_int_t)size, "slots",
-			 (json_int_t)(buckets * BUCKET_SLOTS), "bytes_per_mapping", (json_int_t)((bytes + size / 2) / size), "bytes",
-			 (json_int_t)bytes);
+			 (json_int_t)(buckets * BUCKET_SLOTS), "bytes_per_mapping", (json_int_t)((bytes + size / 2) / size),
+			 "bytes", (json_int_t)bytes);
 }
 
 json_t *resize_show(const struct sw *sw)

@@ -662,7 +662,8 @@ const struct command commands[] = {
 	 .params = flow_file,
 	 .help = "take over what another gateway has saved",
 	 .example = "sluice flow restore flows.jsonl"},
-	GET("flow tables", "/v1/flows/tables", print_members, NULL, "how large their tables are, and what a flow and a mapping take"),
+	GET("flow tables", "/v1/flows/tables", print_members, NULL,
+	    "how large their tables are, and what a flow and a mapping take"),
 
 	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
 	ADD("fdb add", "/v1/fdb", fdb_add, "a station that neither moves nor ages",
