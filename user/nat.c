@@ -252,6 +252,11 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 
 /* ---- listing */
 
+static bool none_of_eight(const __u64 *used)
+{
+	return !(used[0] | used[1] | used[2] | used[3] | used[4] | used[5] | used[6] | used[7]);
+}
+
 /* Ports in [min, max] that are held. */
 static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 {
@@ -260,9 +265,11 @@ static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 	for (unsigned w = min / 64; w <= max / 64; w++) {
 		uint64_t bits = p->used[w];
 
-		/* Most words of a thousand addresses: counting bits takes ten times as long. */
-		if (!bits)
+		/* Most of a thousand addresses, of which there are 24 MB. */
+		if (w % 8 == 0 && none_of_eight(&p->used[w])) {
+			w += 7;
 			continue;
+		}
 		if (w == min / 64)
 			bits &= ~0ull << min % 64;
 		if (w == max / 64)
