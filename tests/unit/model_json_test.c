@@ -68,6 +68,7 @@ static void reference_is_whole_test(void **state)
 		"hash-seed",
 		"icmp-rate",
 		"tcp-established",
+		"tcp-opening",
 		"tcp-transitory",
 		"udp",
 		"icmp",
