@@ -2,12 +2,13 @@
 
 import struct
 
+import pytest
 from scapy.layers.inet import ICMP, IP, UDP, IPOption_EOL, IPOption_RR, checksum
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
 
-from frames import A, D, PAYLOAD, T20, W1, WAN, echo, echo6, from_to, from_to6, octets, tagged, tcp, udp
-from harness import Drop, Forward, Row, check
+from frames import A, D, PAYLOAD, T20, W1, W3, WAN, echo, echo6, from_to, from_to6, octets, patch, tagged, tcp, udp
+from harness import Drop, Forward, Row, check, send_wire, travel
 from nat_frames import (
     FAR,
     FAR6,
@@ -26,6 +27,8 @@ from nat_frames import (
     out4,
     out6,
 )
+from nat_packets import inet, ones
+from topo import sh
 
 
 def quote4(src, dst, layer4, ttl=60, length=None):
@@ -310,3 +313,48 @@ ROWS += [
 
 def test_row(switch, row, hook):
     check(switch, row, hook)
+
+
+# ---- checksums that are not finished
+
+SOL_PACKET, PACKET_VNET_HDR, VNET_NEEDS_CSUM = 263, 15, 1
+
+
+@pytest.fixture
+def offloading(switch):
+    """Frames to `wan3` may be sent with a checksum that is left to the device, as a VM's (struct virtio_net_hdr): sends one."""
+    link = ["nsenter", f"--net={switch.ns.path(switch.ns.peers)}", "ethtool", "-K", "p-wan3", "tx"]
+    sock = switch.wire.socket("wan3")
+    sh(*link, "on")
+    sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    yield lambda frame, start, flags=VNET_NEEDS_CSUM: send_wire(
+        switch, "wan3", struct.pack("=BBHHHH", flags, 0, 0, 0, start, 2) + frame
+    )
+    sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 0)
+    sh(*link, "off")
+
+
+def pseudo(src, dst, length):
+    """What stands in the field of an ICMPv6 checksum that is not finished; of ICMP there is no pseudo header."""
+    return struct.pack("!H", ones(inet(src) + inet(dst) + struct.pack("!II", length, 58)))
+
+
+def test_an_unfinished_checksum_is_not_wrong(switch, offloading):
+    """CHECKSUM_PARTIAL: passed on unfinished, with the new addresses in it. Without the mark the same frame is spoilt."""
+    four = [octets(f) for f in (in4(W3, ROUTER, POOL, unreachable(quote4(POOL, FAR, udp()))),
+                                out4(D, ROUTER, D.ip4, unreachable(quote4(D.ip4, FAR, udp()))))]  # fmt: skip
+    six = [octets(f) for f in (in6(W3, ROUTER6, POOL6, ICMPv6DestUnreach(code=4) / Raw(quote6(POOL6, FAR6, udp()))),
+                               out6(D, ROUTER6, D.ip6, ICMPv6DestUnreach(code=4) / Raw(quote6(D.ip6, FAR6, udp()))))]  # fmt: skip
+    length = len(six[0]) - 54
+    for (came, left), at, fields in (
+        (four, 34, (b"\0\0", b"\0\0")),
+        (six, 54, (pseudo(ROUTER6, POOL6, length), pseudo(ROUTER6, D.ip6, length))),
+    ):
+        switch.forget()
+        for sent in (*from_inside(udp()), ("acc20", UDP6_OUT)):
+            travel(switch, "tc", *sent)
+        came, left = patch(came, at + 2, fields[0]), patch(left, at + 2, fields[1])
+        seen = offloading(came, at)
+        assert seen.emitted == [("acc20", left)], seen.words()
+        seen = offloading(came, at, flags=0)
+        assert seen.drops == {"nat_icmp_checksum": 1} and not seen.emitted, seen.words()
