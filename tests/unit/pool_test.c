@@ -44,7 +44,7 @@ static struct pool_search search_class(unsigned class, unsigned want)
 {
 	__u32 id = 1;
 	struct pool *p = bpf_map_lookup_elem(&pools, &id);
-	struct pool_search s = {.class = class, .want = want};
+	struct pool_search s = {.class = class, .want = want, .parity = POOL_PARITY_WORDS};
 
 	s.count = pool_family(p, 4, &s.first);
 	s.random = bpf_get_prandom_u32();
@@ -150,6 +150,13 @@ static void identifiers_have_no_sides(void **state)
 	for (unsigned i = 0; i < 24; i++)
 		high += search_class(POOL_ICMP, 80).port >= 1024;
 	assert_int_not_equal(high, 0);
+}
+
+static void rfc4787_req4_parity(void **state)
+{
+	setup_pool(1, 1024, 65535);
+	for (unsigned i = 0; i < 200; i++)
+		assert_int_equal(search(40000 + i % 2).port % 2, i % 2);
 }
 
 /* RFC 4787 REQ-2: the next address only when the first one's ports are gone. */
@@ -273,6 +280,7 @@ int main(void)
 		cmocka_unit_test(what_is_given_back_leaves_a_trace),
 		cmocka_unit_test(rfc4787_req3a_sides_of_1024),
 		cmocka_unit_test(identifiers_have_no_sides),
+		cmocka_unit_test(rfc4787_req4_parity),
 		cmocka_unit_test(addresses_in_order),
 		cmocka_unit_test(late_hints_cost_nothing),
 		cmocka_unit_test(cpus_never_share_a_port),
