@@ -95,6 +95,7 @@ class Model:
         self.asked = set()  # (proto, address, port, whom it has sent to)
         self.sessions = collections.Counter()  # (host, rule's name)
         self.ident = 0
+        self.crowd = rng.choice(list(SNAT))  # where many go, so that limits are reached, and ports run out
 
     # ---- one packet
 
@@ -265,7 +266,8 @@ class Model:
     def outward(self):
         """From inside to the Internet."""
         rng, source = self.rng, self.rng.choice((D, D, D, T20, T20, T20, T30))
-        remote = rng.choice(list(SNAT) if source is not T30 else FAR + FAR6) + str(rng.randint(1, 3))
+        remote = self.crowd if rng.random() < 0.4 else rng.choice(list(SNAT))
+        remote = (remote if source is not T30 else rng.choice(FAR + FAR6)) + str(rng.randint(1, 3))
         src = source.ip6 if ":" in remote else source.ip4
         proto = rng.choice((TCP_, UDP_, ICMP_) if source is not T30 else (TCP_, UDP_, ICMP_, GRE))
         self.offer(proto, source, src, rng.choice((4000, 4001, 4002, 53, 2000, 65535, 3000)), remote, rng.choice((80, 4000)))
