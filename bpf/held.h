@@ -28,6 +28,12 @@ SHARED_ARRAY(held, struct held_unit, HELD_NOTES + HELD_LINES);
 #define HELD_ASK_SYN	  HELD_ASK_FLAGS(0x02)
 #define HELD_ASK_ENDS	  HELD_ASK_FLAGS(0x05) /* FIN, RST */
 
+#ifdef __clang__
+#define HELD_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define HELD_LOOP
+#endif
+
 #define HELD_YOUNG 8 /* units: for so long a SYN keeps its place without anything behind it. Four seconds: it comes anew sooner */
 
 static __always_inline struct held_unit *held_at(__u32 i)
@@ -90,12 +96,12 @@ static __always_inline __u32 held_rank(__u64 note, __u32 now, __u32 idle, __u32 
 	return (none >> 31) * HELD_FREE | (late >> 31) * HELD_LATE | (HELD_GIVES_WAY >> kind & needed) * HELD_YIELD;
 }
 
-/* The same of a line's places, each shifted by its number. */
+/* The same of a line's places, each shifted by its number. verifier: a loop, which needs less stack than eight at once. */
 static __always_inline __u32 held_ranks(const struct held_unit *u, __u32 now, __u32 idle, __u32 needed)
 {
 	__u32 ranks = 0;
 
-	BUCKET_UNROLL
+	HELD_LOOP
 	for (__u32 i = 0; i < HELD_WORDS; i++)
 		ranks |= held_rank(READ_ONCE(u->note[i]), now, idle, needed) << i;
 	return ranks;
