@@ -19,7 +19,7 @@
 #include "ecmp_hash.h"
 
 /* Notes are written here, and taken away by sluiced; all else is written by sluiced, but for `refused`. */
-SHARED_ARRAY(held, struct held_unit, HELD_NOTES + HELD_LINES);
+SHARED_ARRAY(held_flows, struct held_unit, HELD_NOTES + HELD_LINES);
 
 /* How a flow is asked for: its protocol, and HELD_ASK_*. */
 #define HELD_ASK_FRAGMENT (1u << 8)
@@ -38,7 +38,7 @@ SHARED_ARRAY(held, struct held_unit, HELD_NOTES + HELD_LINES);
 
 static __always_inline struct held_unit *held_at(__u32 i)
 {
-	return bpf_map_lookup_elem(&held, &i);
+	return bpf_map_lookup_elem(&held_flows, &i);
 }
 
 static __always_inline __u64 held_note(__u32 hash, __u32 kind, __u32 now, __u32 nexthop)
@@ -239,7 +239,7 @@ static __always_inline __u64 held_hash(const struct tuple *t, __u32 how, __u32 v
 __noinline_global __u32 held_choose(struct pkt *p, const struct tuple *t, __u32 how, __u32 group, __u64 bucket)
 {
 	struct held_unit *head = held_at(HELD_HEAD), *a, *b;
-	struct control *control = control_get();
+	struct control *ctl = control_get();
 	union {
 		__u64 word;
 		struct nhg_bucket b;
@@ -248,11 +248,11 @@ __noinline_global __u32 held_choose(struct pkt *p, const struct tuple *t, __u32 
 	__u64 hash, *at, old = 0, note;
 	__u32 now, policy;
 
-	if (!p || !t || !head || !control)
+	if (!p || !t || !head || !ctl)
 		return u.b.former;
 	c.now = u.b;
 	held_group_get(&c, group);
-	policy = READ_ONCE(control->ecmp_hash);
+	policy = READ_ONCE(ctl->ecmp_hash);
 	hash = held_hash(t, how, p->vrf, policy, &c, head->secret);
 	a = held_at(HELD_NOTES + (hash >> 49));
 	b = held_at(HELD_NOTES + (hash >> 34) % HELD_LINES);

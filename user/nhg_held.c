@@ -1,4 +1,4 @@
-/* nhg_held.c: see nexthop.h: flows whose bucket is held for a drained nexthop: sluiced's part of the table `held`.
+/* nhg_held.c: see nexthop.h: flows whose bucket is held for a drained nexthop: sluiced's part of the table `held_flows`.
  *
  * bpf/held.h notes flows; here it is told which nexthops of a group are drained and how long flows are learned, and what is noted
  * is counted and taken away when it is over.

@@ -255,7 +255,7 @@ struct nhg_bucket {
 #define NHG_MEMBERS_HASH (NHG_USED - 1)
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
-/* Map `held`: what is remembered of flows whose bucket is held (NHG_HELD), that is of drained nexthops: which flows were there
+/* Map `held_flows`: what is remembered of flows whose bucket is held (NHG_HELD), that is of drained nexthops: which flows were there
  * before, and which began after. Units of a cache line: HELD_HEAD, from HELD_GROUPS on a word for each group, from HELD_NOTES on
  * lines of notes. Groups are written by sluiced, notes by the data plane; sluiced takes away old ones. A flow's note stands in one
  * of two lines, by two parts of its hash:
