@@ -38,7 +38,6 @@ static __always_inline bool ecmp_is_tunnel(const struct pkt *p)
  */
 #define ECMP_FIRST  0	       /* it is not known whether there will be a flow: see ECMP_FORMER() */
 #define ECMP_ROUTED (1u << 16) /* there is none, and there will be none: every packet asks */
-#define ECMP_PLAIN  (2u << 16) /* the same, and of TCP it is no SYN, FIN or RST; `p` has not been parsed */
 
 /* Of an answer to ECMP_FIRST: the bucket is held for this drained nexthop, and those that have no flow are to ask as ECMP_ROUTED
  * which one they take; 0: they take the same. */
@@ -56,7 +55,7 @@ static __always_inline __u32 ecmp_held(struct pkt *p, const struct tuple *t, __u
 
 	if (asks == ECMP_FIRST)
 		return (__u32)u.b.former << 16 | u.b.nexthop;
-	if (!(asks & (ECMP_ROUTED | ECMP_PLAIN)))
+	if (asks != ECMP_ROUTED)
 		return asks == u.b.former ? asks : u.b.nexthop;
 	id = held_choose(p, t, how, group, bucket);
 	if (id != u.b.nexthop && !(u.b.bits & NHG_USED))

@@ -186,7 +186,7 @@ static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt
 	if (cfg_nat)
 		rules = nat_filter_rules(p->in_iface, 4, &t);
 	p->seg_len = fast_len(ctx, p, head, h);
-	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, h->seen != FAST_NEWS, rules))
+	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, rules))
 		return V_NEXT;
 	check = csum_fold((__u32)(__u16)~check + 0xfffe);
 	if (ctx_hop4(ctx, head, off, (__u16)(h->ip[2] - 1) | (__u32)(__u16)~check << 16))
@@ -281,7 +281,7 @@ __noinline_global __verdict enum verdict fast6(ctx_t *ctx, struct pkt *p)
 	hop = ip->hop_limit;
 	proto = ip->nexthdr;
 	p->seg_len = fast_len6(ctx, p, ip, len);
-	if (!fast_route(p, 6, &t, proto, proto != IPPROTO_TCP, 0))
+	if (!fast_route(p, 6, &t, proto, 0))
 		return V_NEXT;
 	if (ctx_hop6(ctx, ip, off, proto, hop - 1))
 		return pkt_drop(p, DROP_REWRITE_FAILED);

@@ -61,10 +61,9 @@ static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct add
 	return true;
 }
 
-/* `t`, `proto`: of the packet, which has no flow, a TTL larger than 1, is no fragment, and whose seg_len is known; `plain`: it is
- * surely no SYN, FIN or RST; `rules`: the source rules that may concern it. True: the way out and both MACs are in `p`; layer 3 is
- * left to the caller. */
-static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, bool plain, __u32 rules)
+/* `t`, `proto`: of the packet, which has no flow, a TTL larger than 1, is no fragment, and whose seg_len is known; `rules`: the
+ * source rules that may concern it. True: the way out and both MACs are in `p`; layer 3 is left to the caller. */
+static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 rules)
 {
 	__u32 id;
 
@@ -72,9 +71,8 @@ static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct 
 		return false;
 	id = fib_lookup(p->vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_pick(p, t, proto == IPPROTO_TCP ? HELD_ASK_TCP | proto : proto, id & ~NEXTHOP_IS_GROUP,
-			       plain && !rules ? ECMP_PLAIN : ECMP_FIRST);
-	/* Whether it takes a drained way depends on the rules, and on what it begins. */
+		id = ecmp_pick(p, t, proto, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST);
+	/* Whether it takes a drained way depends on the rules, and on what was noted of its flow. */
 	if (unlikely(ECMP_FORMER(id)))
 		return false;
 	return fast_leave(p, id, &t->daddr, rules);

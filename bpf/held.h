@@ -1,14 +1,15 @@
 /* held.h: who of those whose bucket is held was at the drained nexthop, and who began after the drain.
  *
- * Stands beside ecmp.h, which asks here for packets that no flow's entry speaks for, and only where their bucket is held; all others
- * never come here. What is noted of a flow is in abi.h; user/nhg_held.c says which nexthops of a group are drained, and for how long
- * flows are learned. Of TCP a SYN, or the SYN and ACK of the other side, tells that a connection begins: it is noted, and takes the
- * nexthop that the bucket will get. Whoever is not noted was there. What is not TCP has no beginning: all that is seen while flows
- * are learned was there, and is noted; whoever comes after that begins, as does who paused for longer than the idle timer.
+ * Stands beside ecmp.h, which asks here for packets that no flow's entry speaks for, and only where their bucket is held; all
+ * others never come here. What is noted of a flow is in abi.h; user/nhg_held.c says which nexthops of a group are drained, and
+ * for how long flows are learned. Of TCP a SYN, or the SYN and ACK of the other side, tells that a connection begins: it is
+ * noted, and takes the nexthop that the bucket will get. Whoever is not noted was there. What is not TCP has no beginning: all
+ * that is seen while flows are learned was there, and is noted; whoever comes after that begins, as does who paused for longer
+ * than the idle timer.
  *
- * A note never gives way to one that is needed less. Without room for it a flow stays with the bucket, as if nothing were noted here.
- * Two CPUs that note one flow at once may note it twice, and say the same; the worst that a race, or two flows with one hash (once in
- * 10^8 flows in a full table), can do is that a flow takes the other one of the two nexthops.
+ * A note never gives way to one that is needed less. Without room for it a flow stays with the bucket, as if nothing were noted
+ * here. Two CPUs that note one flow at once may note it twice, and say the same; the worst that a race, or two flows with one
+ * hash (once in 10^8 flows in a full table), can do is that a flow takes the other one of the two nexthops.
  */
 #ifndef SLUICE_HELD_H
 #define SLUICE_HELD_H
@@ -34,7 +35,8 @@ SHARED_ARRAY(held_flows, struct held_unit, HELD_NOTES + HELD_LINES);
 #define HELD_LOOP
 #endif
 
-#define HELD_YOUNG 8 /* units: for so long a SYN keeps its place without anything behind it. Four seconds: it comes anew sooner */
+#define HELD_YOUNG 8 /* units: for so long a SYN keeps its place without anything behind it. Four seconds: it comes anew sooner  \
+		      */
 
 static __always_inline struct held_unit *held_at(__u32 i)
 {
@@ -107,8 +109,8 @@ static __always_inline __u32 held_ranks(const struct held_unit *u, __u32 now, __
 	return ranks;
 }
 
-/* A place for `note` in one of its two lines. `idle`: what counts as idle, and in its highest bit, whether the note is needed: one
- * that is not displaces none. 0: there is none. */
+/* A place for `note` in one of its two lines. `idle`: what counts as idle, and in its highest bit, whether the note is needed:
+ * one that is not displaces none. 0: there is none. */
 __noinline_global __u32 held_insert(struct held_unit *a, struct held_unit *b, __u64 note, __u32 idle)
 {
 	__u32 now = HELD_SEEN(note), needed = idle >> 31, ranks, other;
@@ -277,7 +279,7 @@ __noinline_global __u32 held_choose(struct pkt *p, const struct tuple *t, __u32 
 	if (at) {
 		if (old != note)
 			__sync_val_compare_and_swap(at, old, note);
-	} else if (!held_insert(a, b, note, head->idle | (__u32)!(1 << c.kind & HELD_GIVES_WAY) << 31)) {
+	} else if (!held_insert(a, b, note, head->idle | (__u32) !(1 << c.kind & HELD_GIVES_WAY) << 31)) {
 		return held_full(&c, head);
 	}
 	return c.id;

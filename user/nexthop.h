@@ -114,8 +114,8 @@ bool nhg_may_be_tunnel(uint8_t proto, __be16 dport);
 uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_former,
 		    uint32_t *ret_bucket, uint32_t *ret_n);
 
-/* Of a flow whose bucket is held for `former`, and goes to `next`: which of the two (or of others that were drained in their turn)
- * takes it, unless it begins now; `now_ns`: CLOCK_MONOTONIC. */
+/* Of a flow whose bucket is held for `former`, and goes to `next`: which of the two (or of others that were drained in their
+ * turn) takes it, unless it begins now; `now_ns`: CLOCK_MONOTONIC. */
 uint32_t nhg_held_choose(const struct nexthops *ns, uint32_t group, const struct nhg_flow *f, uint16_t vrf, uint8_t policy,
 			 uint32_t former, uint32_t next, uint64_t now_ns);
 

@@ -1,6 +1,6 @@
 /* nexthop_priv.h: what the files of the table of nexthops share: nexthop.c (nexthops, life), nhg.c (groups and their buckets),
- * nhg_drain.c (buckets that drained nexthops have not left), nhg_held.c (what is noted of flows there). The tables are the state; beside them stand counts of users, members
- * of groups, and which ids are free.
+ * nhg_drain.c (buckets that drained nexthops have not left), nhg_held.c (what is noted of flows there). The tables are the state;
+ * beside them stand counts of users, members of groups, and which ids are free.
  */
 #ifndef SLUICE_NEXTHOP_PRIV_H
 #define SLUICE_NEXTHOP_PRIV_H
@@ -17,17 +17,17 @@ struct nexthop_info {
 	uint32_t refs;
 	bool hashed, dead, drained;
 	uint32_t old_flows; /* that were noted at it as it was drained, and have not been idle since */
-	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
+	bool held;	    /* the FIB or a packet may still name it: not for another content until the next sweep */
 };
 
 struct group {
 	struct nhg_member *members; /* by nexthop id */
 	uint32_t *live;		    /* indexes of the members that the buckets were made for */
 	uint32_t n, n_live;
-	uint32_t n_held; /* buckets with NHG_HELD */
+	uint32_t n_held;		 /* buckets with NHG_HELD */
 	uint32_t learn_ms[HELD_DRAINED]; /* since when flows are learned, of those in learns */
 	uint8_t learns;			 /* bits like HELD_LEARNS() */
-	uint32_t owner;	 /* 0: whoever wants these members may have it */
+	uint32_t owner;			 /* 0: whoever wants these members may have it */
 	uint32_t refs;
 	bool known;    /* stands in the table */
 	bool orphan;   /* found at the start, nobody asked for it yet */
@@ -47,12 +47,12 @@ struct nexthops {
 	uint8_t *chunk;
 	bool changed; /* a member came to life or died */
 	bool any_held;
-	uint32_t *used_ms; /* of each bucket that is held: when it was seen in use */
-	uint32_t idle_at;  /* the group that is looked at next */
-	bool holding;	   /* some bucket may be held */
-	bool held_seen;	   /* one was, since the groups were looked at from the first on */
+	uint32_t *used_ms;	/* of each bucket that is held: when it was seen in use */
+	uint32_t idle_at;	/* the group that is looked at next */
+	bool holding;		/* some bucket may be held */
+	bool held_seen;		/* one was, since the groups were looked at from the first on */
 	struct held_unit *held; /* notes of flows; NULL: nobody wants to know */
-	bool refused;	   /* some flow could not be noted, before they were looked at */
+	bool refused;		/* some flow could not be noted, before they were looked at */
 	struct hash by_key;
 };
 

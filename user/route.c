@@ -394,7 +394,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 static int open_tables(struct routes *rs, struct errs *errs)
 {
-	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets", "nhg_ifaces", "own_filter", "held_flows"};
+	static const char *const names[] = {"fib",	   "fib_roots",	 "nexthops",   "nhgs",
+					    "nhg_buckets", "nhg_ifaces", "own_filter", "held_flows"};
 	enum { N = sizeof(names) / sizeof(names[0]) };
 	struct table *t[N];
 	void *mem[N];

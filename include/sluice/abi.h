@@ -255,10 +255,10 @@ struct nhg_bucket {
 #define NHG_MEMBERS_HASH (NHG_USED - 1)
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
-/* Map `held_flows`: what is remembered of flows whose bucket is held (NHG_HELD), that is of drained nexthops: which flows were there
- * before, and which began after. Units of a cache line: HELD_HEAD, from HELD_GROUPS on a word for each group, from HELD_NOTES on
- * lines of notes. Groups are written by sluiced, notes by the data plane; sluiced takes away old ones. A flow's note stands in one
- * of two lines, by two parts of its hash:
+/* Map `held_flows`: what is remembered of flows whose bucket is held (NHG_HELD), that is of drained nexthops: which flows were
+ * there before, and which began after. Units of a cache line: HELD_HEAD, from HELD_GROUPS on a word for each group, from
+ * HELD_NOTES on lines of notes. Groups are written by sluiced, notes by the data plane; sluiced takes away old ones. A flow's
+ * note stands in one of two lines, by two parts of its hash:
  *
  *   63..32  another part of the hash
  *   31..29  enum held_kind; the whole word is 0: free
@@ -293,7 +293,8 @@ enum held_kind {
 #define HELD_DRAINED 3 /* nexthops of a group; of more than these what is not TCP is not told apart */
 
 /* The drained nexthops that are alive. HELD_LEARNS(i): what is not TCP and not noted was there; not set: it was not, for longer
- * than flows may pause it would have been noted. HELD_TURN(): another number for each time that a nexthop comes to stand there. */
+ * than flows may pause it would have been noted. HELD_TURN(): another number for each time that a nexthop comes to stand there.
+ */
 struct held_group {
 	__u16 drained[HELD_DRAINED];
 	__u16 state;
@@ -912,7 +913,7 @@ struct nexthop_counters {
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
 	X(NAT_FRAG_HELD, "nat_frag_held", "fragments held until their first one came, or did not")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
-	X(DRAIN_FULL, "drain_full", "flows of drained nexthops that were not noted, no room: they stay with their bucket")        \
+	X(DRAIN_FULL, "drain_full", "flows of drained nexthops that were not noted, no room: they stay with their bucket")       \
 	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
 	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \

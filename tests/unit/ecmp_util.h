@@ -71,8 +71,11 @@ static uint32_t pick_for(struct state *s, uint32_t group, uint32_t i, const stru
 
 static bool idle_pass(struct state *s, uint32_t now_ms, uint32_t unbalanced_s)
 {
-	struct nexthop_idle idle = {
-		.now_ms = now_ms, .idle_ms = 10000, .now_s = 1000 + now_ms / 1000, .unbalanced_s = unbalanced_s, .now_ns = stub_now_ns};
+	struct nexthop_idle idle = {.now_ms = now_ms,
+				    .idle_ms = 10000,
+				    .now_s = 1000 + now_ms / 1000,
+				    .unbalanced_s = unbalanced_s,
+				    .now_ns = stub_now_ns};
 
 	assert_true(nexthop_idle(s->ns, &idle, UINT32_MAX));
 	return nexthop_holding(s->ns);

@@ -123,7 +123,8 @@ static uint64_t full_count(void)
 	return *(uint64_t *)bpf_map_lookup_elem(&stats, &i);
 }
 
-/* A connection that begins goes elsewhere with all its packets; one that was there stays, and a SYN in its midst moves nothing. */
+/* A connection that begins goes elsewhere with all its packets; one that was there stays, and a SYN in its midst moves nothing.
+ */
 static void tcp_test(void **arg)
 {
 	struct drain d = begin(*arg);
@@ -226,7 +227,8 @@ static void fill(uint32_t kind)
 {
 	for (uint32_t i = 0; i < HELD_LINES; i++)
 		for (uint32_t k = 0; k < HELD_WORDS; k++)
-			held_at(HELD_NOTES + i)->note[k] = held_note(0xffffffff, kind, stub_now_ns >> HELD_SHIFT & HELD_AGE_MASK, 9);
+			held_at(HELD_NOTES + i)->note[k] =
+				held_note(0xffffffff, kind, stub_now_ns >> HELD_SHIFT & HELD_AGE_MASK, 9);
 }
 
 /* Without room it is as before there were notes: all stay with their bucket, and learning takes until there is room. */
