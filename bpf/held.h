@@ -35,8 +35,8 @@ SHARED_ARRAY(held_flows, struct held_unit, HELD_NOTES + HELD_LINES);
 #define HELD_LOOP
 #endif
 
-#define HELD_YOUNG 8 /* units: for so long a SYN keeps its place without anything behind it. Four seconds: it comes anew sooner  \
-		      */
+/* Units: for so long a SYN keeps its place without anything behind it. It would come anew sooner. */
+#define HELD_YOUNG 8
 
 static __always_inline struct held_unit *held_at(__u32 i)
 {
