@@ -13,7 +13,10 @@ import socket
 import struct
 import time
 
+import bpf
 import kit
+import session
+from gen import REAL, Bench
 from netlab import Lab, wait_for
 
 GW_MAC, HOST_MAC = "02:00:00:00:10:01", "02:00:00:00:10:99"
@@ -73,8 +76,8 @@ def config(flows, nat):
 class DatapathLab:
     """A switch with pinned programs to be run; `close` takes it down."""
 
-    def __init__(self, name="bench-dp", flows=4194304, nat=True):
-        self.lab = Lab(name)
+    def __init__(self, name="dp", flows=4194304, nat=True):
+        self.lab = Lab(session.name(name))
         try:
             self._make(flows, nat)
         except BaseException:
@@ -104,6 +107,19 @@ class DatapathLab:
         """The rules, and with them other programs."""
         self._write(True)
         self.switch.cli(["apply", self.path], timeout=120)
+
+    @contextlib.contextmanager
+    def generator(self, hook="xdp"):
+        """A Bench whose target REAL is the program that the switch has pinned now; meanwhile this thread is in the switch's namespace."""
+        bench = Bench(hook, session.name("gen"))
+        try:
+            real = bpf.Prog(f"{self.pins}/progs/{hook}")
+            bench.target(REAL, real)
+            with self.ns.entered():
+                yield bench
+            real.close()
+        finally:
+            bench.close()
 
     def close(self):
         self.lab.close()

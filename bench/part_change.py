@@ -10,6 +10,7 @@ import time
 
 import bpf
 import kit
+import session
 from gen import LIVE_FRAMES, Bench, Ether, run_repeat
 from netlab import Lab
 from part_forward import CPU, Line, Sluice, SluiceTc, jobs
@@ -110,11 +111,12 @@ def without_nat(report, stream, changes, name):
 
 
 def run(report):
-    bench, lab = Bench("xdp", "bench-ch"), Lab("bench-ch")
+    bench, lab = Bench("xdp", session.name("ch")), Lab(session.name("ch"))
     devices = []
     try:
         for i, (job_name, kind, all_changes) in enumerate((("SNAT, 1 flow", Sluice, with_snat), ("SNAT, 1 flow", SluiceTc, with_snat),
                                                            ("route", Sluice, without_nat), ("route", SluiceTc, without_nat))):  # fmt: skip
+            report.step(f"{kind.name}, {job_name}")
             job = next(j for j in jobs() if j.name == job_name)
             devices.append(kind(lab, f"{i}", job, bench))
             stream, changes = Stream(bench, devices[-1]), Changes(devices[-1])

@@ -14,7 +14,7 @@ import re
 
 import kit
 import lab as labs
-from gen import (BARE, FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, TAGGING, TCP, UDP, Bench, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+from gen import (BARE, FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
                  template)  # fmt: skip
 import bpf
 
@@ -207,25 +207,19 @@ def length_change(bench, ifindex):
 
 
 def measure(report, lab, hook, table_of_cases):
-    bench = Bench(hook, "bench-gen")
-    try:
-        real = bpf.Prog(f"{lab.pins}/progs/{hook}")
-        bench.target(REAL, real)
-        with lab.ns.entered(), kit.Quiet():
-            if hook == "xdp":
-                bench.way_out(lab.ifindex["wan1"])
-            for case in table_of_cases:
-                ifindex = lab.ifindex[case.port]
-                bench.set(template(case.frame, hook, **case.vary))
-                tag_ns = length_change(bench, ifindex)
-                for size in case.sizes:
-                    warm(bench, case, ifindex, size.all())
-                    bench.order(size.order)
-                    look(report, bench, case, lab, hook)
-                    rounds(report, bench, case, ifindex, f"{hook}: {case.name}", size.name, RUNS, tag_ns)
-        real.close()
-    finally:
-        bench.close()
+    with lab.generator(hook) as bench, kit.Quiet():
+        if hook == "xdp":
+            bench.way_out(lab.ifindex["wan1"])
+        for case in table_of_cases:
+            report.step(f"{hook}: {case.name}")
+            ifindex = lab.ifindex[case.port]
+            bench.set(template(case.frame, hook, **case.vary))
+            tag_ns = length_change(bench, ifindex)
+            for size in case.sizes:
+                warm(bench, case, ifindex, size.all())
+                bench.order(size.order)
+                look(report, bench, case, lab, hook)
+                rounds(report, bench, case, ifindex, f"{hook}: {case.name}", size.name, RUNS, tag_ns)
 
 
 def show(report, hooks_cases):
@@ -260,13 +254,14 @@ def run(report):
         done.append((hook, table_of_cases))
         measure(report, lab, hook, table_of_cases)
 
-    lab = labs.DatapathLab("bench-dp", flows=262144, nat=True)
+    lab = labs.DatapathLab("dp", flows=262144, nat=True)
     try:
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
             at(lab, hook, switching(hook) + (one_lookup([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
     finally:
         lab.close()
-    lab = labs.DatapathLab("bench-dr", flows=4194304, nat=False)
+    report.step("a switch without NAT")
+    lab = labs.DatapathLab("dr", flows=4194304, nat=False)
     try:
         for hook in ("xdp", "tc"):
             at(lab, hook, routing(lab))
@@ -278,10 +273,12 @@ def run(report):
 
 
 def full_tables(report, lab, at):
+    report.step("full tables")
     prefixes = fill(report, lab, [(4, 1_000_000), (6, 200_000)])
     dst4, dst6 = (labs.addresses_in(prefixes[f], f, SEQ) for f in (4, 6))
     for hook in ("xdp", "tc"):
         at(lab, hook, routing(lab, dst4, dst6))
+    report.step("NAT into full tables")
     lab.with_nat()
     for hook, sizes in (("xdp", [flows(1), flows(16384), flows(MANY), flows(MANY, 1.1)]), ("tc", [flows(MANY)])):
         at(lab, hook, translating(lab, sizes, ", full tables"))

@@ -18,6 +18,7 @@ import time
 
 import bpf
 import kit
+import session
 from gen import IP, LIVE_FRAMES, UDP, Bench, Ether, flows, run_repeat, template
 from netlab import Lab, wait_for
 from ovs import OpenVswitch
@@ -334,7 +335,7 @@ def prove(report, line, device, job):
 
 
 def one_job(report, bench, job):
-    lab, devices = Lab("bench-fw"), []
+    lab, devices = Lab(session.name("fw")), []
     try:
         for i, kind in enumerate(DEVICES[job.kind()]):
             device = kind.__new__(kind)
@@ -344,6 +345,7 @@ def one_job(report, bench, job):
         line = Line(bench, job)
         for device in devices:
             prove(report, line, device, job)
+        report.step(f"{job.name}: measured")
         for i in range(ROUNDS):
             bare = None
             for device in devices:
@@ -378,9 +380,9 @@ def run(report):
         report.facts["flowtable"] = "this kernel has no nftables flowtable"
         kit.say(report.facts["flowtable"])
     for job in jobs():
-        bench = Bench("xdp", "bench-fw")
+        bench = Bench("xdp", session.name("fw"))
         try:
-            kit.say(f"{job.name}; what came out:")
+            report.step(f"{job.name}: namespaces; what came out:")
             one_job(report, bench, job)
         finally:
             bench.close()

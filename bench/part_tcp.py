@@ -14,6 +14,7 @@ import subprocess
 import time
 
 import kit
+import session
 from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
 
@@ -157,7 +158,7 @@ def counted(net):
 
 
 def run(report):
-    lab = Lab("bench-tcp")
+    lab = Lab(session.name("tcp"))
     try:
         nets = [Net(lab, "s-"), Kernel(lab, "k-")]
         kit.say("what came out:")
@@ -165,6 +166,7 @@ def run(report):
             look(report, net, "container to container", B, net.b)
             look(report, net, "container to outside", O, net.o)
         for i in range(ROUNDS):
+            report.step(f"round {i + 1} of {ROUNDS}")
             for where, target, far in (("container to container", B, "b"), ("container to outside", O, "o")):
                 for net in nets[:: -1 if i % 2 else 1]:
                     one_cpu(report, net, where, target, getattr(net, far))
