@@ -12,11 +12,10 @@ import contextlib
 import resource
 import time
 
-import bpf
 import kit
 import part_forward as pf
 import session
-from gen import IP, LIVE_FRAMES, TCP, Bench, Ether, flows, run_repeat, template
+from gen import IP, TCP, Bench, Ether, flows, template
 from netlab import Lab, wait_for
 
 # A run of live frames waits for all other CPUs (26 ms) when it ends: so as many at once as ksoftirqd leaves nothing of.
@@ -154,7 +153,7 @@ class Line(pf.Line):
     """Frames of this part by part_forward's generator."""
 
     def __init__(self, bench):
-        self.bench, self.prog, self.received = bench, bench.prog("gen_send"), bench.map("received")
+        self.bench, self.received = bench, bench.map("received")
 
     def load(self, frame, vary, order):
         self.bench.set(template(frame, **vary))
@@ -174,7 +173,7 @@ class Line(pf.Line):
 
     def _slice(self, ifindex, n):
         """What ksoftirqd was left with is done before more comes: the veth's queue is short."""
-        spent = run_repeat(self.prog.fd, bpf.XDP_MD.pack(0, 98, 0, ifindex, 0, 0), n, LIVE_FRAMES, 64)
+        spent = self.bench.live(ifindex, n)
         time.sleep(0.0005)
         return spent
 

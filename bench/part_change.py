@@ -8,27 +8,25 @@ import signal
 import threading
 import time
 
-import bpf
 import kit
 import session
-from gen import LIVE_FRAMES, Bench, Ether, run_repeat
+from gen import Bench, Ether
 from netlab import Lab
 from part_forward import CPU, Line, Sluice, SluiceTc, jobs
 
-ROUNDS, BURST, BATCH, MIN_SECONDS = 3, 16384, 64, 0.5
+ROUNDS, BURST, MIN_SECONDS = 3, 16384, 0.5
 
 
 class Stream:
     """Frames, from entering to leaving the context, out of g0."""
 
     def __init__(self, bench, device):
-        self.bench, self.device, self.prog = bench, device, bench.prog("gen_send")
+        self.bench, self.device = bench, device
 
     def _send(self):
-        context = bpf.XDP_MD.pack(0, 98, 0, self.device.ifindex, 0, 0)
         with self.device.gen.entered(), kit.Quiet(CPU, urgent=False):
             while not self.stop:
-                run_repeat(self.prog.fd, context, BURST, LIVE_FRAMES, BATCH)
+                self.bench.live(self.device.ifindex, BURST)
                 self.sent += BURST
 
     def during(self, change):

@@ -16,10 +16,9 @@ import struct
 import subprocess
 import time
 
-import bpf
 import kit
 import session
-from gen import IP, LIVE_FRAMES, UDP, Bench, Ether, flows, run_repeat, template
+from gen import IP, UDP, Bench, Ether, flows, template
 from netlab import Lab, wait_for
 from ovs import OpenVswitch
 
@@ -280,18 +279,15 @@ class Line:
     """The generator and receiver of one bench, for whatever device is to be measured."""
 
     def __init__(self, bench, job):
-        self.bench, self.prog, self.received = bench, bench.prog("gen_send"), bench.map("received")
+        self.bench, self.received = bench, bench.map("received")
         bench.set(template(job.frame, **job.vary))
         bench.order(job.sequence.order)
-
-    def _send(self, device, n):
-        return run_repeat(self.prog.fd, bpf.XDP_MD.pack(0, 98, 0, device.ifindex, 0, 0), n, LIVE_FRAMES, 64)
 
     def _bursts(self, device, n):
         """A device in a process of its own is kept busy, and asked what a packet costs it, not how many it loses."""
         spent = 0
         for _ in range(n // device.burst):
-            spent += self._send(device, device.burst)
+            spent += self.bench.live(device.ifindex, device.burst)
             time.sleep(device.pause)
         return spent
 
@@ -301,7 +297,7 @@ class Line:
         n = PACKETS_OVS if other else PACKETS
         with device.gen.entered(), kit.Quiet(CPU, urgent=not other), device.awake():
             before, cpu, soft = self.received.sum(0)[0], device.cpu_ns(), softirq_ns()
-            spent = self._bursts(device, n) if other else self._send(device, n)
+            spent = self._bursts(device, n) if other else self.bench.live(device.ifindex, n)
             time.sleep(0.01)
             arrived = self.received.sum(0)[0] - before
             spent += softirq_ns() - soft
@@ -334,30 +330,37 @@ def prove(report, line, device, job):
     report.packet(f"{job.name}: {device.name}", frames[-1] + bytes(2))
 
 
-def one_job(report, bench, job):
+def one_job(report, line, devices, job):
+    report.step(f"{job.name}; what came out:")
+    for device in devices:
+        prove(report, line, device, job)
+    for i in range(ROUNDS):
+        bare = None
+        for device in devices:
+            if isinstance(device, Ovs) and i >= ROUNDS_OVS:
+                continue
+            ns, sent, arrived = line.measure(device)
+            kit.need(ns, f"{job.name}: {device.name}: nothing arrived")
+            report.add(job.name, device.name + " (whole way)", ns)
+            report.add(job.name, device.name + " (lost)", 100 * (sent - arrived) / sent, "%")
+            bare = ns if bare is None else bare
+            if device.name != Device.name:
+                report.add(job.name, device.name, ns - bare)
+
+
+def same_kind(report, bench, some):
+    """Jobs that differ by their number of flows alone, by the same devices."""
+    report.step(f"{some[0].kind()}: namespaces")
     lab, devices = Lab(session.name("fw")), []
     try:
-        for i, kind in enumerate(DEVICES[job.kind()]):
+        for i, kind in enumerate(DEVICES[some[0].kind()]):
             device = kind.__new__(kind)
             devices.append(device)
-            device.__init__(lab, f"{i}", job, bench)
+            device.__init__(lab, f"{i}", some[0], bench)
         wait_for("links are up", lambda: all("state UP" in d.dut.run("ip -o link show d1").stdout for d in devices))
-        line = Line(bench, job)
-        for device in devices:
-            prove(report, line, device, job)
-        report.step(f"{job.name}: measured")
-        for i in range(ROUNDS):
-            bare = None
-            for device in devices:
-                if isinstance(device, Ovs) and i >= ROUNDS_OVS:
-                    continue
-                ns, sent, arrived = line.measure(device)
-                kit.need(ns, f"{job.name}: {device.name}: nothing arrived")
-                report.add(job.name, device.name + " (whole way)", ns)
-                report.add(job.name, device.name + " (lost)", 100 * (sent - arrived) / sent, "%")
-                bare = ns if bare is None else bare
-                if device.name != Device.name:
-                    report.add(job.name, device.name, ns - bare)
+        for job in some:
+            one_job(report, Line(bench, job), devices, job)
+            show(report, job)
     finally:
         for device in devices:
             device.close()
@@ -379,11 +382,9 @@ def run(report):
         DEVICES["SNAT"] = tuple(d for d in DEVICES["SNAT"] if d is not Flowtable)
         report.facts["flowtable"] = "this kernel has no nftables flowtable"
         kit.say(report.facts["flowtable"])
-    for job in jobs():
+    for kind in DEVICES:
         bench = Bench("xdp", session.name("fw"))
         try:
-            report.step(f"{job.name}: namespaces; what came out:")
-            one_job(report, bench, job)
+            same_kind(report, bench, [j for j in jobs() if j.kind() == kind])
         finally:
             bench.close()
-        show(report, job)

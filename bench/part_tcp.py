@@ -18,7 +18,7 @@ import session
 from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
 
-ROUNDS, SECONDS = 5, 1
+ROUNDS, SECONDS = 4, 1
 CLIENT, SERVER = os.cpu_count() - 1, 0  # CPUs
 ONE_CPU = {"stream": (1000, "64 KiB of a stream"), "ask": (3000, "request and response"), "connect": (1000, "connection")}
 ONE_CPU_PORT = 11113

@@ -84,7 +84,8 @@ class Progress:
 
     def __init__(self, plan):
         self.plan, self.began, self.part = dict(plan), time.monotonic(), None
-        self.usual = self.spent = 0.0  # of the parts that are done
+        # Of the parts that are done. At first the load tells.
+        self.usual, self.spent = 1.0, max(1.0, os.getloadavg()[0] / os.cpu_count())
 
     def start(self, part):
         self.part, self.part_began = part, time.monotonic()
@@ -96,7 +97,7 @@ class Progress:
 
     def left(self):
         """Seconds."""
-        pace = self.spent / self.usual if self.usual else 1.0
+        pace = self.spent / self.usual
         gone = time.monotonic() - self.part_began if self.part else 0.0
         return sum(max(s * pace - gone, 0) if p == self.part else s * pace for p, s in self.plan.items())
 
