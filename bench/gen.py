@@ -21,7 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
-BARE, REAL, FLOOR, TAGGING, LOOKUP = range(5)
+BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU = range(8)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
 
@@ -130,12 +130,7 @@ class Bench:
     def __init__(self, hook, name):
         self.hook, self.pins = hook, f"/sys/fs/bpf/{name}-{hook}"
         subprocess.run(["rm", "-rf", self.pins], check=True)
-        os.makedirs(self.pins + "/maps")
-        done = subprocess.run(
-            ["bpftool", "prog", "loadall", f"{kit.OUT}/gen_{hook}.bpf.o", self.pins + "/progs", "pinmaps", self.pins + "/maps"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        kit.need(done.returncode == 0, f"gen_{hook}.bpf.o does not load:\n{done.stdout}{done.stderr}")
+        self._load(f"gen_{hook}", self.pins)
         self.progs, self._maps = {}, {}
         gen_map = bpf.obj_get(self.pins + "/maps/gen")
         self._gen_mem = mmap.mmap(gen_map, 4096)
@@ -146,6 +141,23 @@ class Bench:
         self.target(TAGGING, self.prog("gen_untag" if hook == "xdp" else "gen_tag"))
         if hook == "xdp":
             self.target(LOOKUP, self.prog("gen_lookup"))
+            self.target(SWAP, self.prog("gen_swap"))
+
+    def _load(self, name, pins):
+        os.makedirs(pins + "/maps")
+        done = subprocess.run(
+            ["bpftool", "prog", "loadall", f"{kit.OUT}/{name}.bpf.o", pins + "/progs", "pinmaps", pins + "/maps"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        kit.need(done.returncode == 0, f"{name}.bpf.o does not load:\n{done.stdout}{done.stderr}")
+
+    def first_packets(self, ifindex):
+        """Targets FIRST_PLAIN and FIRST_LRU, which send to this netdev."""
+        pins = self.pins + "/first"
+        self._load("first_xdp", pins)
+        bpf.Map(f"{pins}/maps/out").update(0, struct.pack("=Ii", ifindex, 0))
+        self.target(FIRST_PLAIN, bpf.Prog(f"{pins}/progs/first_plain"))
+        self.target(FIRST_LRU, bpf.Prog(f"{pins}/progs/first_lru"))
 
     def prog(self, name):
         if name not in self.progs:

@@ -12,9 +12,10 @@ For work on the packet path: CASES=REGEXP measures the cases that match, EMPTY=1
 import os
 import re
 
+import goals
 import kit
 import lab as labs
-from gen import (BARE, FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+from gen import (BARE, FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
                  template)  # fmt: skip
 import bpf
 
@@ -121,12 +122,17 @@ def switching(hook):
     ]  # fmt: skip
 
 
-def one_lookup(sizes):
+LOOK_UP = "one look-up in the kernel's hash, redirect"
+
+
+def yardsticks(sizes):
     """What a connection costs that is found in one hash of the kernel, and nothing else is done: beside SNAT and DNAT, in the same
-    minute and the same memory."""
+    minute and the same memory. And a program of a few lines."""
+    connection = INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP_ACK
     return [
-        Case("one look-up in the kernel's hash, redirect", "in1", INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP_ACK, CLIENTS,
-             sizes, lambda o, b: None if o[-80:] == b[-80:] else "changed", target=LOOKUP),
+        Case("parse, swap MACs", "in1", connection, {}, [flows(1)], lambda o, b: None if o == b[6:12] + b[:6] + b[12:] else "not swapped",
+             target=SWAP),
+        Case(LOOK_UP, "in1", connection, CLIENTS, sizes, lambda o, b: None if o[-80:] == b[-80:] else "changed", target=LOOKUP),
     ]  # fmt: skip
 
 
@@ -181,7 +187,7 @@ def look(report, bench, case, lab, hook):
         prog.close()
         kit.need((alone.retval, alone.data) == (out.retval, out.data), f"{case.name}: the program alone says {alone.retval} "
                  f"{alone.data.hex()}, behind the generator {out.retval} {out.data.hex()}")  # fmt: skip
-    want = bpf.XDP_REDIRECT if hook == "xdp" else bpf.TC_ACT_REDIRECT
+    want = bpf.TC_ACT_REDIRECT if hook == "tc" else bpf.XDP_TX if case.target == SWAP else bpf.XDP_REDIRECT
     kit.need(out.retval == want, f"{case.name} at {hook}: verdict {out.retval}")
     data = out.data
     wrong = case.check(data, before)
@@ -227,11 +233,15 @@ def show(report, hooks_cases):
     for hook, table_of_cases in hooks_cases:
         for c in table_of_cases:
             for s in c.sizes:
-                m, goal = report.median(f"{hook}: {c.name}", s.name), c.to_reach.get(s.name) if hook == "xdp" else None
-                least = min(report.samples[(f"{hook}: {c.name}", s.name)])
-                rows.append((f"{hook}: {c.name}", s.name, report.cell(f"{hook}: {c.name}", s.name), kit.round_up(least), goal or "",
-                             f"{m / goal:.2f}" if goal else ""))  # fmt: skip
-    kit.table(f"ns per packet, {FRAME}-byte frames, generator subtracted", ("case", "flows or destinations", "ns", "least", "to reach", "ratio"), rows)
+                series, goal = f"{hook}: {c.name}", c.to_reach.get(s.name) if hook == "xdp" else None
+                about = goals.cells(report.median(series, s.name), goal, len(s.values), report.median(f"xdp: {LOOK_UP}", s.name))
+                rows.append((series, s.name, report.cell(series, s.name), kit.round_up(min(report.samples[(series, s.name)])), *about))
+                if goal:
+                    report.facts.setdefault("goals", []).append((series, s.name, *about))
+    kit.table(f"ns per packet, {FRAME}-byte frames, generator subtracted", ("case", "flows or destinations", "ns", "least", *goals.HEAD), rows)
+    there = ", ".join(f"{report.median(f'xdp: {LOOK_UP}', flows(n).name) or 0:.0f} with {n:,} (there {ns})" for n, ns in goals.THERE.items())
+    swap = report.median("xdp: parse, swap MACs", flows(1).name) or 0
+    kit.say(f"scaled: × the look-up here ÷ on the goals' machine, in ns: {there}; swapping MACs: {swap:.0f} (there {goals.SWAP_THERE})")
 
 
 def fill(report, lab, families):
@@ -257,7 +267,7 @@ def run(report):
     lab = labs.DatapathLab("dp", flows=262144, nat=True)
     try:
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
-            at(lab, hook, switching(hook) + (one_lookup([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
+            at(lab, hook, switching(hook) + (yardsticks([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
     finally:
         lab.close()
     report.step("a switch without NAT")

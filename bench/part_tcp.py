@@ -91,7 +91,7 @@ CONNECT = """
 import socket, sys, time
 end, n = time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < end:
-    with socket.create_connection((sys.argv[1], 11112), timeout=2) as s:
+    with socket.create_connection((sys.argv[1], 11112), timeout=10) as s:
         n += not s.recv(1)
 print(n)
 """
