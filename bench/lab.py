@@ -58,6 +58,7 @@ nat:
   - {{name: out, type: snat, source: 10.0.0.0/16, destination: 172.16.0.0/12, to: {pool}}}
   - {{name: web, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8080, to: "10.0.0.10:80"}}
 """
+FORWARD = '  - {{name: f{i}, type: dnat, destination: 198.19.0.{a}, protocol: tcp, port: {b}, to: "10.0.0.10:80"}}\n'
 
 
 def config(flows, nat):
@@ -101,13 +102,14 @@ class DatapathLab:
         self.macs = {p: self.ns.link(p)["address"] for p in self.ifindex}
         self.pins = f"/sys/fs/bpf/sluice/{self.switch.instance}"
 
-    def _write(self, nat):
+    def _write(self, nat, forwards=0):
         with open(self.path, "w", encoding="ascii") as f:
             f.write(config(self.flows, nat))
+            f.writelines(FORWARD.format(i=i, a=i >> 8, b=1 + (i & 255)) for i in range(forwards))
 
-    def with_nat(self):
-        """The rules, and with them other programs."""
-        self._write(True)
+    def with_nat(self, forwards=0):
+        """The rules, and with them other programs; and so many rules that forward ports which nobody asks for."""
+        self._write(True, forwards)
         self.switch.cli(["apply", self.path], timeout=120)
 
     @contextlib.contextmanager
@@ -175,7 +177,7 @@ def kernel_routes(ns, family):
     """How many the kernel has, as it counts them itself: a list of a million takes seconds."""
     with ns.entered(), open(f"/proc/thread-self/net/{'fib_triestat' if family == 4 else 'rt6_stats'}", encoding="ascii") as f:
         text = f.read()
-    return sum(map(int, re.findall(r"Prefixes:\s+(\d+)", text))) if family == 4 else int(text.split()[2], 16)
+    return sum(map(int, re.findall(r"Prefixes:\s+(\d+)", text))) if family == 4 else int(text.split()[3], 16)
 
 
 def load_routes(lab, prefixes, family):
