@@ -100,6 +100,7 @@ def main(argv):
         failed, took = measure(parts, session.Progress((p, PARTS[p][1]) for p in parts))
         plot.run()
     except SystemExit:
+        failed = []
         kit.say("\nbench: ended from outside; what it made is taken down, and what it had not finished writes no results")
         raise
     finally:
