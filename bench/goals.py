@@ -10,6 +10,8 @@ import kit
 
 SWAP_THERE = 9  # a program that parses and swaps MACs
 THERE = {1: 25, 1024: 30, 65536: 74}
+ESTABLISHED = {1: 50, 16384: 75, 65536: 110, 1 << 20: 220}  # a packet of so many flows
+FIRST_PACKET = 400
 HEAD = ("to reach", "ratio", "to reach, scaled", "ratio")
 
 

@@ -80,7 +80,7 @@ INSIDE = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10)
 TCP_ACK = TCP(sport=1024, dport=443, flags="A", seq=1, ack=1)
 CLIENTS = {"saddr": (10, 0x3FF), "sport": (0, 0x3FF)}  # 1024 addresses of 1024 ports
 MANY, FORWARDS = 1 << 20, 10_000
-ESTABLISHED = {"1 flows": 50, "16,384 flows": 75, "65,536 flows": 110, "1,048,576 flows": 220}  # ns to reach
+ESTABLISHED = {flows(n).name: ns for n, ns in goals.ESTABLISHED.items()}
 
 
 def by_wan(lab):

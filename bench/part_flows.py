@@ -77,7 +77,7 @@ def show(report):
         if series == "generator":
             continue
         ns, ours = report.median(series, point), point == "first packet" and series not in YARDSTICKS.values()
-        about = goals.cells(ns, 400 if ours else None, SCALE, look_up)
+        about = goals.cells(ns, goals.FIRST_PACKET if ours else None, SCALE, look_up)
         rows.append((series, point, report.cell(series, point), f"{1e9 / ns:,.0f}", *about))
         if ours:
             report.facts.setdefault("goals", []).append((series, point, *about))

@@ -17,6 +17,7 @@ import kit
 import session
 from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
+from part_forward import linux_bridge
 
 ROUNDS, SECONDS = 4, 1
 CLIENT, SERVER = os.cpu_count() - 1, 0  # CPUs
@@ -67,11 +68,7 @@ class Kernel(Net):
     name = "bridge, ip_forward"
 
     def make(self):
-        run = self.dut.run
-        run("ip link add br0 type bridge")
-        run("ip link set br0 up")
-        for p in ("pa", "pb"):
-            run(f"ip link set {p} master br0")
+        linux_bridge(self.dut, "pa", "pb")
         self.dut.addr("br0", GW + "/24")
         self.dut.addr("po", "192.0.2.1/30")
         self.dut.sysctl("net.ipv4.ip_forward", 1)

@@ -85,7 +85,7 @@ class Progress:
     def __init__(self, plan):
         self.plan, self.began, self.part = dict(plan), time.monotonic(), None
         # Of the parts that are done. At first the load tells.
-        self.usual, self.spent = 1.0, max(1.0, os.getloadavg()[0] / os.cpu_count())
+        self.usual, self.spent = 1.0, min(2.0, max(1.0, os.getloadavg()[0] / os.cpu_count()))
 
     def start(self, part):
         self.part, self.part_began = part, time.monotonic()

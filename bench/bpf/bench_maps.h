@@ -15,6 +15,7 @@
 		__type(value, VALUE);                                                                                            \
 	} NAME SEC(".maps")
 
+#define MMAPPED(NAME, MAX, VALUE)	   KERNEL_TABLE(NAME, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, MAX, __u32, VALUE)
 #define KERNEL_HASH(NAME, MAX, KEY, VALUE) KERNEL_TABLE(NAME, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, MAX, KEY, VALUE)
 
 struct connection {

@@ -9,13 +9,7 @@
 
 KERNEL_TABLE(plain, BPF_MAP_TYPE_HASH, 0, ENTRIES, struct connection, struct decision);
 KERNEL_TABLE(lru, BPF_MAP_TYPE_LRU_HASH, 0, ENTRIES, struct connection, struct decision);
-
-struct {
-	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
-	__uint(max_entries, 8);
-	__type(key, __u32);
-	__type(value, struct bpf_devmap_val);
-} out SEC(".maps");
+KERNEL_TABLE(out, BPF_MAP_TYPE_DEVMAP_HASH, 0, 8, __u32, struct bpf_devmap_val);
 
 /* Redirected, or dropped: one of the two was there. */
 static __always_inline int first_packet(struct xdp_md *ctx, void *table)

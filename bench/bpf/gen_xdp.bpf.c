@@ -9,12 +9,7 @@
 #include "gen_target.h"
 #include "bench_maps.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
-	__uint(max_entries, 8);
-	__type(key, __u32);
-	__type(value, struct bpf_devmap_val);
-} out SEC(".maps");
+KERNEL_TABLE(out, BPF_MAP_TYPE_DEVMAP_HASH, 0, 8, __u32, struct bpf_devmap_val);
 
 /* Of gen_lookup. */
 KERNEL_HASH(connections, GEN_SEQ, struct connection, struct decision);
