@@ -39,7 +39,7 @@ def by_flows():
     plots = []
     for i, (name, points) in enumerate(series.items()):
         text += f"$d{i} << EOD\n" + "".join(f"{x} {y} {s}\n" for x, y, s in sorted(points)) + "EOD\n"
-        plots.append(f"$d{i} using 1:2:3 with yerrorlines title '{name}' pt {i + 4}")
+        plots.append(f'$d{i} using 1:2:3 with yerrorlines title "{name}" pt {i + 4}')
     text += "$goal << EOD\n" + "".join(f"{n} {ns}\n" for n, ns in goals.ESTABLISHED.items()) + "EOD\n"
     plots.append("$goal using 1:2 with lines dashtype 2 lc rgb '#888888' title 'to reach'")
     look_up = {n: ns for name, points in series.items() if "one look-up" in name for n, ns, _ in points}
@@ -79,6 +79,11 @@ def tcp():
     _gnuplot("tcp", text + "EOD\nplot $d using 2:xtic(1), 1 with lines lc rgb '#888888'\n")
 
 
-def run():
-    for plot in (by_flows, beside_others, tcp):
-        plot()
+PLOTS = {"datapath": by_flows, "forward": beside_others, "tcp": tcp}
+
+
+def run(parts):
+    """Of what has been measured."""
+    for part in parts:
+        if part in PLOTS:
+            PLOTS[part]()

@@ -98,7 +98,7 @@ def main(argv):
         kit.say(f"left by a run that was killed, and taken away: {path}")
     try:
         failed, took = measure(parts, session.Progress((p, PARTS[p][1]) for p in parts))
-        plot.run()
+        plot.run(parts)
     except SystemExit:
         failed = []
         kit.say("\nbench: ended from outside; what it made is taken down, and what it had not finished writes no results")
