@@ -83,6 +83,16 @@ def measure(parts, progress):
     return failed, took
 
 
+def plots(parts):
+    """What has failed."""
+    try:
+        plot.run(parts)
+    except (OSError, kit.Wrong) as e:
+        kit.say(f"plots: {e}")
+        return ["plots"]
+    return []
+
+
 def main(argv):
     parts = argv[0].split(",") if argv else list(PARTS)
     unknown = [p for p in parts if p not in PARTS]
@@ -98,7 +108,7 @@ def main(argv):
         kit.say(f"left by a run that was killed, and taken away: {path}")
     try:
         failed, took = measure(parts, session.Progress((p, PARTS[p][1]) for p in parts))
-        plot.run(parts)
+        failed += plots(parts)
     except SystemExit:
         failed = []
         kit.say("\nbench: ended from outside; what it made is taken down, and what it had not finished writes no results")
