@@ -7,7 +7,7 @@ import subprocess
 import goals
 import kit
 
-HEAD = "set terminal svg size 860,460 font 'sans,13' background '#ffffff'\nset output '{out}'\nset grid ytics\nset key outside right\n"
+HEAD = "set terminal svg noenhanced size 860,600 font 'sans,13' background '#ffffff'\nset output '{out}'\nset grid ytics\nset key below maxcols 2\n"
 
 
 def _results(part):
