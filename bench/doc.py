@@ -27,13 +27,15 @@ def _pivot(results, corner, transposed=False):
     key = (lambda r: (r["point"], r["series"])) if transposed else (lambda r: (r["series"], r["point"]))
     cells = {key(r): r for r in results}
     down, across = (list(dict.fromkeys(k[i] for k in cells)) for i in (0, 1))
+    if not transposed:
+        across.sort(key=lambda point: int(re.sub(r"\D", "", point) or 0))
     return _table([corner, *across], [[d, *(_cell(cells.get((d, a))) for a in across)] for d in down])
 
 
 def _datapath(data):
     results = [r for r in data["results"] if r["series"] != "generator"]
     random = [r for r in results if "random" in r["point"]]
-    by_count = [dict(r, point=r["point"].replace("1 flows", "1")) for r in results if r not in random]
+    by_count = [dict(r, point="1" if r["point"] == "1 flows" else r["point"]) for r in results if r not in random]
     return "\n\n".join((_pivot(by_count, "ns, by flows or destinations"), _pivot(random, "ns"), _goals(data)))
 
 
