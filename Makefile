@@ -100,10 +100,11 @@ ONLY ?=
 comma := ,
 
 .PHONY: bench bench-build bench-fib
-bench: ## all benchmarks, tables and plots into build/bench/ (ONLY=datapath,flows,ageing,forward,tcp,tables,change: some). Needs root
-	@scripts/install-deps.sh build run test bench
-	@$(MAKE) --no-print-directory all bench-build
-	@B='$(B)' $(PYTHON) bench/run.py $(ONLY)
+bench: ## all benchmarks in ten minutes, tables and plots into build/bench/ (ONLY=datapath,flows,ageing,instructions,forward,tcp,tables,change: some). Needs root
+	@scripts/install-deps.sh build run test kernels bench
+	@tests/kernels/fetch.sh $(COST_KERNEL) || true # said by the part that wants it
+	@$(MAKE) --no-print-directory all bench-build cost-build
+	@exec env B='$(B)' CLANG='$(CLANG)' COST_KERNEL='$(COST_KERNEL)' $(PYTHON) bench/run.py $(ONLY)
 
 bench-build: $(B)/bench/tcp_line $(BENCH_BPF) $(B)/bench/fib_bench $(B)/bench/fib_bench.bpf.o $(B)/bench/flow_bench $(B)/bench/flow_bench.bpf.o
 
