@@ -3,6 +3,7 @@
 #define SLUICE_IFACE_PRIV_H
 
 #include <net/if.h>
+#include "hash.h"
 #include "sw.h"
 
 #define SWITCH_END "sw-"
@@ -22,8 +23,9 @@ struct iface_slot {
 };
 
 struct ifaces {
-	struct iface_slot slot[IFACE_MAX];
-	bool swept; /* netdevs that a former life left are gone */
+	struct iface_slot slot[IFACE_MAX]; /* the first one is nobody's */
+	uint16_t found[2 * IFACE_MAX];	   /* ids by a hash of their names; what stands there may be another's, or none's */
+	bool swept;			   /* netdevs that a former life left are gone */
 };
 
 /* ---- iface_netdev.c */
