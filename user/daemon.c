@@ -18,6 +18,7 @@
 #include "loop.h"
 #include "resize.h"
 #include "state.h"
+#include "sysctl.h"
 #include "version.h"
 
 #define SETTLE_ROUNDS 50 /* at the start: for the events of what the first reconciliation itself made */
@@ -177,9 +178,13 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 {
 	struct datapath_features features;
 	struct sw *sw = &d->sw;
+	char sysctls[FILE_PATH];
 	int r;
 
-	r = open_datapath(d, choice, &features, errs);
+	state_path(d->state, STATE_SYSCTLS, sysctls);
+	r = sysctl_notes_open(sysctls, errs);
+	if (!r)
+		r = open_datapath(d, choice, &features, errs);
 	if (!r)
 		r = netlink_open(&sw->nl, errs);
 	if (!r)

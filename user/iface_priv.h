@@ -15,6 +15,7 @@ struct iface_slot {
 	int switch_ifindex;  /* VLAN interfaces: the other end of the pair */
 	bool is_vlan;
 	bool valid_mark;      /* IFACE_F_VALID_MARK: sluiced has set the netdev's src_valid_mark */
+	bool mark_set;	      /* in this life */
 	bool raised;	      /* set up once in this life; an administrator may set it down afterwards */
 	uint8_t mac[6];	      /* VLAN interfaces: as it was set */
 	uint32_t mtu;	      /* likewise */

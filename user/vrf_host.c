@@ -26,15 +26,10 @@
 #include <string.h>
 #include "sw.h"
 #include "sysctl.h"
+#include "vrf_priv.h"
 
-#define PRIORITY     1100 /* behind that of VRF devices (1000), before main */
-#define PRIORITY_END 1199
-#define PRIORITY_OIF 1200	/* and 100 for each number of a mark: those for sockets that are bound to a netdev */
-#define MARK_STEP    (1u << 24) /* the lowest bit of VRF_MARK_MASK */
-#define MARKS	     255
-#define RULES_MAX    100 /* of one VRF and family for a mark, or for a netdev */
-#define LINK_LOCAL   10	 /* fe80::/10 */
-#define REQUESTS     64	 /* to the kernel in one turn: 2 ms of its time beside some thousand rules */
+#define LINK_LOCAL 10 /* fe80::/10 */
+#define REQUESTS   64 /* to the kernel in one turn: 2 ms of its time beside some thousand rules */
 
 struct own_rule {
 	struct nl_rule rule;
@@ -65,26 +60,6 @@ struct vrf_host {
 	int error; /* the first refusal, with its words */
 	struct errs errs;
 };
-
-static uint32_t number_of(uint32_t mark)
-{
-	return mark / MARK_STEP;
-}
-
-static uint32_t priority_oif(uint32_t mark)
-{
-	return PRIORITY_OIF + number_of(mark) * RULES_MAX;
-}
-
-/* Of the VRF that the rule is for, if it is one of an instance's. */
-static uint32_t mark_of(const struct nl_rule *rule)
-{
-	uint32_t number = rule->priority < PRIORITY_OIF ? 0 : (rule->priority - PRIORITY_OIF) / RULES_MAX;
-
-	if (!*rule->oif)
-		return rule->mask == VRF_MARK_MASK ? rule->mark : 0;
-	return number <= MARKS ? number * MARK_STEP : 0;
-}
 
 static int put(struct rules *list, const struct nl_rule *rule, bool fresh)
 {
@@ -138,12 +113,12 @@ static void sort(struct rules *list)
  * one was dead before its first rule, the rules would be taken for ours. */
 static bool is_noted(const struct sw *sw, uint32_t mark)
 {
-	return sw->control->host_marks[number_of(mark) / 64] >> number_of(mark) % 64 & 1;
+	return sw->control->host_marks[vrf_mark_number(mark) / 64] >> vrf_mark_number(mark) % 64 & 1;
 }
 
 static void note(struct sw *sw, uint32_t mark)
 {
-	sw->control->host_marks[number_of(mark) / 64] |= 1ull << number_of(mark) % 64;
+	sw->control->host_marks[vrf_mark_number(mark) / 64] |= 1ull << vrf_mark_number(mark) % 64;
 }
 
 static bool any_noted(const struct sw *sw)
@@ -159,7 +134,7 @@ static int see(const struct nl_rule *rule, bool own, void *arg)
 {
 	struct vrf_host *h = arg;
 
-	if (own && is_noted(h->sw, mark_of(rule)))
+	if (own && is_noted(h->sw, vrf_rule_mark(rule)))
 		return put(&h->have, rule, false);
 	for (uint32_t i = 1; i <= MARKS && !*rule->oif; i++)
 		h->foreign[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask);
@@ -266,7 +241,7 @@ static int want_netdev(struct vrf_host *h, const struct iface_cfg *c, const stru
 	uint16_t id = vrf_id(h->sw, c->vrf);
 	const struct link *l =
 		h->marks[id] ? mirror_link(h->sw->mirror, iface_host_ifindex(h->sw, iface_id(h->sw, c->name))) : NULL;
-	struct nl_rule rule = {.priority = priority_oif(h->marks[id])};
+	struct nl_rule rule = {.priority = vrf_priority_oif(h->marks[id])};
 	int r = 0;
 
 	if (!l)
@@ -291,10 +266,12 @@ static void set_switches(struct sw *sw, bool on)
 		bool noted = sw->control->host_switches & bit;
 
 		if (on && sysctl_get("%s", switches[i]) == '0') {
+			sysctl_note(true, "%s", switches[i]);
 			sw->control->host_switches |= bit;
 			if (!sysctl_set("1", "%s", switches[i]))
 				sw->control->host_switches &= ~bit;
 		} else if (!on && noted && sysctl_set("0", "%s", switches[i])) {
+			sysctl_note(false, "%s", switches[i]);
 			sw->control->host_switches &= ~bit;
 		}
 	}

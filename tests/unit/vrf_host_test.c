@@ -149,6 +149,10 @@ bool sysctl_set(const char *value, const char *fmt, ...)
 	return true;
 }
 
+void sysctl_note(bool set, const char *fmt, ...)
+{
+}
+
 void iface_valid_marks(struct sw *s, bool any)
 {
 	step();
@@ -246,7 +250,7 @@ static size_t rules_of(uint32_t mark)
 	size_t n = 0;
 
 	for (size_t i = 0; i < kernel.n; i++)
-		n += mark_of(&kernel.rule[i]) == mark;
+		n += vrf_rule_mark(&kernel.rule[i]) == mark;
 	return n;
 }
 
