@@ -10,7 +10,8 @@
 
 #define CHUNK 64u /* buckets are handed out in runs of these, and no group has fewer */
 
-enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
+/* Of a group that is gone: free after a grace period, and one has begun since (`asked`). */
+enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2, CHUNK_ASKED = 3 };
 
 struct nexthop_info {
 	struct hash_node node; /* in by_key, where the table has a content */
@@ -42,7 +43,8 @@ struct nexthops {
 	struct nexthop_info *info;
 	struct group *group;
 	uint8_t *chunk;
-	bool changed; /* a member came to life or died */
+	uint64_t ticket; /* of the grace period that chunks in CHUNK_ASKED wait for; 0: none do */
+	bool changed;	 /* a member came to life or died */
 	bool any_held;
 	uint32_t *used_ms; /* of each bucket that is held: when it was seen in use */
 	uint32_t idle_at;  /* the group that is looked at next */
