@@ -85,8 +85,9 @@ struct nexthop_idle {
 /* Looks at the buckets that are held, at `max` of them and the rest of a group; those that are idle go. True: at all of them; the
  * next call begins anew. */
 bool nexthop_idle(struct nexthops *ns, const struct nexthop_idle *idle, uint32_t max);
-bool nexthop_holding(const struct nexthops *ns);	       /* there may be some */
-uint32_t nexthop_held(const struct nexthops *ns, uint32_t id); /* buckets that it has still, in groups in use */
+bool nexthop_holding(const struct nexthops *ns); /* there may be some */
+/* Buckets that it has still, in groups in use. Counted for all at once when something has changed since. */
+uint32_t nexthop_held(struct nexthops *ns, uint32_t id);
 
 const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NULL: not in use */
 uint32_t nexthop_end(const struct nexthops *ns);			  /* ids in use are below */

@@ -16,6 +16,7 @@ enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2, CHUNK_ASKED = 3 };
 struct nexthop_info {
 	struct hash_node node; /* in by_key, where the table has a content */
 	uint32_t refs;
+	uint32_t n_held; /* buckets that it has still (nexthop_held()), where they are counted */
 	bool hashed, dead, drained;
 	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
 };
@@ -50,6 +51,7 @@ struct nexthops {
 	uint32_t idle_at;  /* the group that is looked at next */
 	bool holding;	   /* some bucket may be held */
 	bool held_seen;	   /* one was, since the groups were looked at from the first on */
+	bool held_counted; /* since buckets were last held, released or out of use, with their groups */
 	struct hash by_key;
 };
 

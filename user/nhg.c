@@ -367,7 +367,7 @@ int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t 
 		if (r)
 			return r;
 	}
-	ns->group[id].refs++;
+	ns->held_counted &= ns->group[id].refs++ != 0;
 	*ret_id = id;
 	return 0;
 }
