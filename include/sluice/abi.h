@@ -205,6 +205,19 @@ struct neighbor {
 };
 _Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
 
+/* Ring buffer `neighbor_asked`: a packet that the kernel was given to hold until it knows the neighbour `key`. */
+#define ASKED_FRAME 2048
+#define ASKED_AGAIN 0x5a5a /* skb->tc_index of one that comes in again: it is not told once more */
+
+struct asked_packet {
+	__u64 at_ns; /* CLOCK_MONOTONIC */
+	struct neighbor_key key;
+	__u32 ifindex; /* it came in by */
+	__u32 len;     /* of frame, which begins with the MACs and has its tag */
+	__u8 frame[ASKED_FRAME + 8];
+};
+_Static_assert(sizeof(struct asked_packet) == 40 + ASKED_FRAME + 8, "struct asked_packet");
+
 /* ---- route ---- */
 
 enum nexthop_type {

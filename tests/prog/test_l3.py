@@ -442,3 +442,38 @@ ROWS = [
 
 def test_row(switch, row, hook):
     check(switch, row, hook)
+
+
+@pytest.mark.parametrize(
+    "port, frame, key, told",
+    [
+        ("acc10", to4("10.0.20.200"), ("10.0.20.200", "vlan20"), True),
+        ("acc10", to6("2001:db8:20::c8"), ("2001:db8:20::c8", "vlan20"), True),
+        ("trk", tagged(from_to(T10, "10.0.20.200", udp()), 10), ("10.0.20.200", "vlan20"), True),
+        ("acc10", to4("10.64.0.1"), ("192.0.2.99", "wan"), True),
+        ("acc10", to4("10.0.20.200", udp(payload=bytes(3000))), ("10.0.20.200", "vlan20"), False),
+        ("acc10", to4(D), None, False),
+    ],
+    ids=["IPv4", "IPv6", "tagged", "gateway", "too_long", "known"],
+)
+def test_what_waits_for_a_neighbour_is_told(switch, port, frame, key, told):
+    """As it came in, for the daemon to bring it in again when nobody answers (RFC 4861 7.2.2)."""
+    ring = bpf.Ring(switch.pin("neighbor_asked"))
+    gateway_unknown(switch)
+    before = switch.map("ifaces").lookup(switch.iface_id("wan"))
+    switch.edit("ifaces", switch.iface_id("wan"), before)
+    try:
+        if len(frame) > 1600:
+            switch.edit("ifaces", switch.iface_id("vlan20"), patch(switch.map("ifaces").lookup(switch.iface_id("vlan20")), 16, b"\x28\x23\0\0"))
+        send(switch, "tc", port, frame)
+        records = ring.records()
+    finally:
+        switch.restore()
+        ring.close()
+    assert len(records) == told
+    for r in records:
+        address = ipaddress.ip_address(key[0])
+        packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+        assert r[8:24] == packed and struct.unpack_from("=I", r, 24)[0] == switch.iface_id(key[1])
+        ifindex, length = struct.unpack_from("=II", r, 32)
+        assert ifindex == switch.ifindex[port] and r[40 : 40 + length] == octets(frame)
