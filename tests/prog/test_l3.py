@@ -1,6 +1,8 @@
 """Routing: what leaves, how, and what does not (RFC 1812 5.2 and 5.3, RFC 8200, RFC 1624)."""
+import ipaddress
 import struct
 
+import pytest
 from scapy.layers.inet import IP, checksum
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -40,7 +42,7 @@ from frames import (
     tcp,
     udp,
 )
-from harness import Drop, Flood, Forward, Host, Resolve, Row, check, flooded
+from harness import Drop, Flood, Forward, Host, Resolve, Row, check, flooded, send
 from icmp_frames import error4, error6
 
 UDP4, UDP6 = octets(from_to(A, D, udp())), octets(from_to6(A, D, udp()))
@@ -458,18 +460,17 @@ def test_row(switch, row, hook):
 )
 def test_what_waits_for_a_neighbour_is_told(switch, port, frame, key, told):
     """As it came in, for the daemon to bring it in again when nobody answers (RFC 4861 7.2.2)."""
-    ring = bpf.Ring(switch.pin("neighbor_asked"))
+    switch.forget()
     gateway_unknown(switch)
-    before = switch.map("ifaces").lookup(switch.iface_id("wan"))
-    switch.edit("ifaces", switch.iface_id("wan"), before)
+    out = struct.pack("=I", switch.iface_id("vlan20"))
+    switch.edit("ifaces", out, patch(switch.map("ifaces").lookup(out), 16, struct.pack("=I", 9000)))
+    ring = switch.ring("neighbor_asked")
     try:
-        if len(frame) > 1600:
-            switch.edit("ifaces", switch.iface_id("vlan20"), patch(switch.map("ifaces").lookup(switch.iface_id("vlan20")), 16, b"\x28\x23\0\0"))
         send(switch, "tc", port, frame)
         records = ring.records()
     finally:
-        switch.restore()
         ring.close()
+        switch.forget()
     assert len(records) == told
     for r in records:
         address = ipaddress.ip_address(key[0])
