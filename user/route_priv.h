@@ -137,10 +137,14 @@ void route_host_open(struct routes *rs);
 void route_host_close(struct routes *rs);
 /* The kernel said that a route of ours came or went. */
 void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* Another program's route came, changed or went. True: what the kernel has from us is to be looked at again. */
+bool route_host_other(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* The copies that other programs' routes keep out: texts, onto the list. */
+void route_host_conditions(const struct routes *rs, json_t *list);
 /* A pass that is under way is given up: what it goes by may have changed. */
 void route_host_begin(struct routes *rs);
 /* A pass. Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told
- * at the end.
+ * at the end; `errs` NULL: it is left to the next pass, for which rs->host_due stands then.
  */
 int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs);
 
