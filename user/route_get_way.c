@@ -59,6 +59,7 @@ enum drop_reason route_get_refusal(uint8_t type)
 	case NEXTHOP_BLACKHOLE:
 		return DROP_ROUTE_BLACKHOLE;
 	case NEXTHOP_UNREACHABLE:
+	case RIB_THROW: /* behind which there is nothing */
 		return DROP_ROUTE_UNREACHABLE;
 	case NEXTHOP_PROHIBIT:
 		return DROP_ROUTE_PROHIBIT;

@@ -89,6 +89,8 @@ uint64_t route_signature(const struct routes *rs);
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
 /* What the RIB should have of a kernel route; `nh`: room for all its nexthops. -ENOENT: nothing. */
 int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct rib_route_spec *ret, struct rib_nexthop *nh);
+/* No route decides about packets to it: multicast, broadcast, loopback, reserved, link-local of IPv6. */
+bool route_never(const struct addr *a, uint8_t family);
 const char *route_protocol_name(uint8_t source, uint8_t protocol);
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
 
