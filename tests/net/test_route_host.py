@@ -93,3 +93,15 @@ def test_recursive_over_onlink(w):
     w.gw.cli("route add 10.7.0.0/16 via 10.8.0.1 recursive")
     netlab.wait_for("over a kernel route", lambda: kernel(w, "10.7.0.0/16") == ["10.7.0.0/16 via 172.31.1.9 dev up2 proto 83 onlink"])
     assert conditions(w) == []
+
+
+def test_a_start_that_fails_leaves_nothing_behind(w):
+    """There is no room for the last routes: neither the others nor the addresses stay."""
+    def links():
+        return {x: w.sw.run(f"ip -o addr show dev {x} scope global").stdout for x in w.sw.links()}
+    before = links()
+    many = "".join(f"  - {{to: 10.{100 + i // 128}.{i % 128}.0/24, type: blackhole}}\n" for i in range(252))
+    with pytest.raises(netlab.Failure, match="the table of IPv4 routes is full"):
+        w.start_switch(w.sw, CONFIG + many + "tables: {routes4: 256}\n")
+    assert w.sw.run("ip route show proto 83").stdout + w.sw.run("ip -6 route show proto 83").stdout == ""
+    assert links() == before
