@@ -48,7 +48,7 @@ def wait(w, to, **match):
 
 
 def test_a_route_without_a_way_is_kept_and_says_why(w):
-    assert wait(w, "10.1.0.0/16", active=False)["reason"] == "no interface reaches the gateway"
+    assert wait(w, "10.1.0.0/16", active=False)["reason"] == "no route leads to the gateway"
     assert kernel(w, "10.1.0.0/16") == ""
     assert w.gw.json("route get 10.1.0.1").get("route") is None
     w.sw.run("ip route add 203.0.113.0/24 via 198.51.100.2 proto bgp")
@@ -107,6 +107,26 @@ def test_throw(w):
     assert w.gw.json("route audit")["differences"] == 0
     w.sw.run("ip route del throw 10.2.4.0/24")
     netlab.wait_for("it is gone", lambda: w.gw.json("route get 10.2.4.1").get("route", {}).get("to") == "10.2.0.0/16")
+
+
+def test_throw_where_the_vrf_has_another_table(w):
+    """What is shorter in the same table does not count, what the next one says does: as the kernel answers, which the audit asks."""
+    tail = CONFIG.split("tables:")[0].replace("interfaces:", "vrfs: {blue: {table: [100, 101]}}\ninterfaces:")
+    w.gw.cli(["apply", w.write("blue.yaml", tail.replace("{port: up2,", "{port: up2, vrf: blue,") + "tables: {routes4: 256}\n")])
+    w.r.addr("sw2", "198.51.100.3/24", "198.51.100.4/24")
+    for table, to in ((100, "10.0.0.0/8 via 198.51.100.2 dev up2"), (100, "throw 10.24.0.0/16"), (101, "default via 198.51.100.3 dev up2")):
+        w.sw.run(f"ip route add {to} table {table} proto static")
+
+    def via(addr):
+        return w.gw.json(f"route get {addr} vrf blue")["text"]
+    netlab.wait_for("the next table decides", lambda: via("10.24.0.1") == "10.24.0.1 via 198.51.100.3 on up2 by route 10.24.0.0/16")
+    assert via("10.25.0.1") == "10.25.0.1 via 198.51.100.2 on up2 by route 10.0.0.0/8"
+    assert [n["via"] for n in route(w, "10.24.0.0/16", type="throw")["nexthops"]] == ["198.51.100.3"]
+    w.sw.run("ip route add 10.24.0.0/14 via 198.51.100.4 dev up2 table 101 proto static")
+    netlab.wait_for("a longer one there", lambda: via("10.24.0.1") == "10.24.0.1 via 198.51.100.4 on up2 by route 10.24.0.0/16")
+    w.sw.run("ip route flush table 101")
+    netlab.wait_for("nothing is left", lambda: w.gw.json("route get 10.24.0.1 vrf blue").get("drop") == "route_unreachable")
+    assert w.gw.json("route audit")["differences"] == 0
 
 
 def test_what_the_kernel_gets_of_static_routes(w):
