@@ -58,7 +58,7 @@ nat:
 def config(flows, nat):
     wans = range(1, WANS + 1)
     return (CONFIG + (NAT if nat else "")).format(
-        flows=flows // 2,
+        flows=flows,
         pool=POOL,
         wan_ports="\n".join(f"  wan{i}: {{mode: routed, xdp: native}}" for i in wans),
         wan_ifaces="\n".join(f'  wan{i}: {{port: wan{i}, addresses: [192.0.2.{4 * i - 3}/30, "2001:db8:e{i}::1/64"]}}' for i in wans),
@@ -73,7 +73,7 @@ def config(flows, nat):
 class DatapathLab:
     """A switch with pinned programs to be run; `close` takes it down."""
 
-    def __init__(self, name="bench-dp", flows=4194304, nat=True):
+    def __init__(self, name="bench-dp", flows=2097152, nat=True):
         self.lab = Lab(name)
         try:
             self._make(flows, nat)

@@ -14,7 +14,8 @@ import lab as labs
 from netlab import wait_for
 from gen import IP, REAL, UDP, Bench, Dot1Q, Ether, template
 
-PAIRS, SHORT, TIMEOUT, SECONDS, ROUNDS = 1 << 20, 4096, 10, 30, 3
+TABLE, SHORT, TIMEOUT, SECONDS, ROUNDS = 1 << 20, 4096, 10, 30, 3  # TABLE: tables.flows by default, full
+PAIRS = TABLE - SHORT
 RULE = '  - {{name: short, type: snat, source: 10.0.0.0/16, destination: 172.31.0.0/16, to: {pool}, timeouts: {{udp: 10s}}}}\n'
 
 
@@ -86,7 +87,7 @@ def how_late(lab, bench, frame, port):
 def run(report):
     old, labs.NAT = labs.NAT, labs.NAT.replace("nat:\n", "nat:\n" + RULE)
     try:
-        lab = labs.DatapathLab("bench-age", flows=PAIRS + PAIRS // 16)
+        lab = labs.DatapathLab("bench-age", flows=TABLE)
     finally:
         labs.NAT = old
     bench = None

@@ -260,13 +260,13 @@ def run(report):
         done.append((hook, table_of_cases))
         measure(report, lab, hook, table_of_cases)
 
-    lab = labs.DatapathLab("bench-dp", flows=262144, nat=True)
+    lab = labs.DatapathLab("bench-dp", flows=131072, nat=True)
     try:
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
             at(lab, hook, switching(hook) + (one_lookup([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
     finally:
         lab.close()
-    lab = labs.DatapathLab("bench-dr", flows=4194304, nat=False)
+    lab = labs.DatapathLab("bench-dr", flows=2097152, nat=False)
     try:
         for hook in ("xdp", "tc"):
             at(lab, hook, routing(lab))

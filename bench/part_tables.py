@@ -101,7 +101,7 @@ def starts(report, lab, what):
 
 def run(report):
     fib(report)
-    lab = labs.DatapathLab("bench-tb", flows=1 << 20)
+    lab = labs.DatapathLab("bench-tb", flows=1 << 19)
     try:
         empty = memory(lab)
         starts(report, lab, "empty tables")
