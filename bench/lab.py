@@ -25,7 +25,7 @@ WANS = 4
 
 CONFIG = """
 settings: {{fdb-ageing: 1000000s, hash-seed: 7}}
-tables: {{flows: {flows}, flows6: {flows}, half-open: 4194304, fdb: 1048576, routes4: 2097152, routes6: 524288}}
+tables: {{flows: {flows}, flows6: {flows6}, half-open: 4194304, fdb: 1048576, routes4: 2097152, routes6: 524288}}
 ports:
   in1: {{mode: trunk, vlans: [10, 20], xdp: native}}
   in2: {{mode: access, vlan: 10, xdp: native}}
@@ -55,10 +55,11 @@ nat:
 """
 
 
-def config(flows, nat):
+def config(flows, flows6, nat):
     wans = range(1, WANS + 1)
     return (CONFIG + (NAT if nat else "")).format(
         flows=flows,
+        flows6=flows6,
         pool=POOL,
         wan_ports="\n".join(f"  wan{i}: {{mode: routed, xdp: native}}" for i in wans),
         wan_ifaces="\n".join(f'  wan{i}: {{port: wan{i}, addresses: [192.0.2.{4 * i - 3}/30, "2001:db8:e{i}::1/64"]}}' for i in wans),
@@ -73,10 +74,10 @@ def config(flows, nat):
 class DatapathLab:
     """A switch with pinned programs to be run; `close` takes it down."""
 
-    def __init__(self, name="bench-dp", flows=2097152, nat=True):
+    def __init__(self, name="bench-dp", flows=2097152, nat=True, flows6=None):
         self.lab = Lab(name)
         try:
-            self._make(flows, nat)
+            self._make((flows, flows6 or flows), nat)
         except BaseException:
             self.lab.close()
             raise
@@ -98,7 +99,7 @@ class DatapathLab:
 
     def _write(self, nat):
         with open(self.path, "w", encoding="ascii") as f:
-            f.write(config(self.flows, nat))
+            f.write(config(*self.flows, nat))
 
     def with_nat(self):
         """The rules, and with them other programs."""

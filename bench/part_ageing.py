@@ -14,7 +14,7 @@ import lab as labs
 from netlab import wait_for
 from gen import IP, REAL, UDP, Bench, Dot1Q, Ether, template
 
-TABLE, SHORT, TIMEOUT, SECONDS, ROUNDS = 1 << 20, 4096, 10, 30, 3  # TABLE: tables.flows by default, full
+TABLE, SHORT, TIMEOUT, SECONDS, ROUNDS = 1 << 20, 4096, 10, 30, 3  # the tables as by default, that of IPv4 full
 PAIRS = TABLE - SHORT
 RULE = '  - {{name: short, type: snat, source: 10.0.0.0/16, destination: 172.31.0.0/16, to: {pool}, timeouts: {{udp: 10s}}}}\n'
 
@@ -52,7 +52,7 @@ class Words:
 def open_pairs(lab, bench, frame, n, **vary):
     """n new connections; how far apart in time the first and the last are."""
     bench.set(template(frame, **vary))
-    bench.order(array.array("Q", range(n)))
+    bench.order(array.array("Q", range(1 << (n - 1).bit_length())))
     began = time.monotonic()
     with lab.ns.entered():
         bench.run(REAL, lab.ifindex["in1"], n)
@@ -87,7 +87,7 @@ def how_late(lab, bench, frame, port):
 def run(report):
     old, labs.NAT = labs.NAT, labs.NAT.replace("nat:\n", "nat:\n" + RULE)
     try:
-        lab = labs.DatapathLab("bench-age", flows=TABLE)
+        lab = labs.DatapathLab("bench-age", flows=TABLE, flows6=TABLE // 4)
     finally:
         labs.NAT = old
     bench = None
