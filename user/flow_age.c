@@ -60,11 +60,14 @@ static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const 
 	return used + timeout_s * 1000000000ull;
 }
 
-/* A connection that closes has the transitory timeout from then on: looked at twice in that time, it ends when it should. */
+/* A connection that closes, or is opened anew, has a shorter timeout from then on: looked at twice in that time, it ends when it
+ * should. */
 static uint64_t recheck_ns(struct flows *flows, uint8_t proto, uint16_t rule)
 {
 	struct settings_cfg buf;
-	uint64_t half = nat_settings(flows->sw, rule, &buf)->tcp_transitory_s * 500000000ull;
+	const struct settings_cfg *s = nat_settings(flows->sw, rule, &buf);
+	bool opening = s->tcp_opening_s && s->tcp_opening_s < s->tcp_transitory_s;
+	uint64_t half = (opening ? s->tcp_opening_s : s->tcp_transitory_s) * 500000000ull;
 
 	return flows->now_ns + (proto == IPPROTO_TCP && half < RECHECK_NS ? half : RECHECK_NS);
 }
@@ -372,7 +375,8 @@ static unsigned passes_blind(struct flows *flows)
 
 	for (uint32_t rule = 0; rule <= n; rule++) {
 		const struct settings_cfg *s = nat_settings(flows->sw, (uint16_t)rule, &buf);
-		const uint32_t all[] = {s->tcp_established_s, s->tcp_transitory_s, s->udp_s, s->icmp_s, s->other_s};
+		const uint32_t opening = s->tcp_opening_s ?: s->tcp_transitory_s;
+		const uint32_t all[] = {s->tcp_established_s, opening, s->tcp_transitory_s, s->udp_s, s->icmp_s, s->other_s};
 
 		for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 			shortest = all[i] < shortest ? all[i] : shortest;

@@ -68,6 +68,8 @@ const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, stru
 		return &sw->model->settings;
 	*buf = sw->model->settings;
 	buf->tcp_established_s = t->tcp_established_s ?: buf->tcp_established_s;
+	if (t->tcp_opening_s || t->tcp_transitory_s)
+		buf->tcp_opening_s = t->tcp_opening_s;
 	buf->tcp_transitory_s = t->tcp_transitory_s ?: buf->tcp_transitory_s;
 	buf->udp_s = t->udp_s ?: buf->udp_s;
 	buf->icmp_s = t->icmp_s ?: buf->icmp_s;

@@ -553,6 +553,24 @@ static void rfc5382_established_outlives_opening(void **state)
 	assert_int_equal(n_of("flows4"), 0);
 }
 
+/* A rule's times go before the settings', and one that says how long what closes is remembered means what opens as well. */
+static void rfc7857_times_of_a_rule(void **state)
+{
+	struct nat_timeouts *t = &sw.nat->rules[0].timeouts;
+	const struct settings_cfg *s = &sw.model->settings;
+	struct settings_cfg buf;
+
+	sw.model->settings.tcp_opening_s = 30;
+	assert_int_equal(flow_timeout_s(s, IPPROTO_TCP, FLOW_OPENING), 30);
+	*t = (struct nat_timeouts){.udp_s = 7};
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_OPENING), 30);
+	*t = (struct nat_timeouts){.tcp_transitory_s = 60};
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_OPENING), 60);
+	*t = (struct nat_timeouts){.tcp_opening_s = 20};
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_OPENING), 20);
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_CLOSING), 240);
+}
+
 static void half_pairs_end(void **state)
 {
 	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
@@ -921,6 +939,7 @@ int main(void)
 		TEST(live_pairs_stay),
 		TEST(rfc4787_idle_pairs_end),
 		TEST(rfc5382_established_outlives_opening),
+		TEST(rfc7857_times_of_a_rule),
 		TEST(half_pairs_end),
 		TEST(crashes_heal),
 		TEST(two_replies_are_no_pair),

@@ -288,7 +288,7 @@ static const struct param nexthop_drain[] = {
 	 .value = "KEY=TIME[,…]",                                                                                                \
 	 .json = "timeouts",                                                                                                     \
 	 .type = VALUE_MEMBERS,                                                                                                  \
-	 .help = "tcp-established=2h,tcp-transitory=4m,udp=5m,icmp=60,other=10m"},                                               \
+	 .help = "tcp-established=2h,tcp-opening=1m,tcp-transitory=4m,udp=5m,icmp=60,other=10m"},                                \
 		{.key = "on-delete",                                                                                             \
 		 .value = "WHAT",                                                                                                \
 		 .json = "on-delete",                                                                                            \
