@@ -241,6 +241,8 @@ struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 bool nat_log_is_on(const struct sw *sw);
+/* Adds what the log cannot write to now, with the reason: ["text", ...]. */
+void nat_log_errors(const struct sw *sw, json_t *errors);
 uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last sweep */
 /* A session whose beginning stands in the log, or will, was found gone at `gone_ns`, without a word. False: the word may still
  * come.
