@@ -347,11 +347,13 @@ static json_t *group_of(const char *word)
 		weight = strchr(item, ',');
 		if (weight)
 			*weight++ = '\0';
-		one = weight ? json_pack("{s:s, s:o}", "nexthop", item, "weight", number_or_text(weight)) : json_string(item);
-		if (!*item || (weight && !*weight) || json_array_append_new(list, one)) {
+		if (!*item || (weight && !*weight)) {
 			json_decref(list);
 			list = NULL;
+			break;
 		}
+		one = weight ? json_pack("{s:s, s:o}", "nexthop", item, "weight", number_or_text(weight)) : json_string(item);
+		json_array_append_new(list, one);
 	}
 	free(copy);
 	return list;
