@@ -18,6 +18,7 @@
 #include "loop.h"
 #include "resize.h"
 #include "state.h"
+#include "sysctl.h"
 #include "version.h"
 
 #define SETTLE_ROUNDS 50 /* at the start: for the events of what the first reconciliation itself made */
@@ -125,7 +126,7 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		vrf_open, port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open, resize_open,
+		vrf_open, vrf_host_open, port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open, resize_open,
 	};
 	int r = 0;
 
@@ -144,6 +145,7 @@ static void close_nouns(struct sw *sw)
 	fdb_close(sw);
 	iface_close(sw);
 	port_close(sw);
+	vrf_host_close(sw);
 	vrf_close(sw);
 }
 
@@ -176,9 +178,13 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 {
 	struct datapath_features features;
 	struct sw *sw = &d->sw;
+	char sysctls[FILE_PATH];
 	int r;
 
-	r = open_datapath(d, choice, &features, errs);
+	state_path(d->state, STATE_SYSCTLS, sysctls);
+	r = sysctl_notes_open(sysctls, errs);
+	if (!r)
+		r = open_datapath(d, choice, &features, errs);
 	if (!r)
 		r = netlink_open(&sw->nl, errs);
 	if (!r)

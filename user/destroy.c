@@ -14,7 +14,10 @@
 #include "log.h"
 #include "mirror.h"
 #include "netlink.h"
+#include "file.h"
 #include "state.h"
+#include "sysctl.h"
+#include "vrf_sweep.h"
 
 #define STOP_WAIT_S 15
 #define LINKS_MAX   4096
@@ -80,18 +83,19 @@ static const struct route_cfg *saved_route(const struct model *m, const struct k
 	return NULL;
 }
 
-/* Other instances in this namespace have routes of the same protocol number: only those of the saved model go. */
+/* Other instances in this namespace have routes of the same protocol number: only those of the saved model, and those in its
+ * VRFs' tables (connected prefixes), go. */
 static int delete_route(const struct kroute *r, void *arg)
 {
 	struct sweep *s = arg;
 
-	if (r->protocol == RTPROT_SLUICE && s->saved && saved_route(s->saved, r))
+	if (r->protocol == RTPROT_SLUICE && s->saved && (saved_route(s->saved, r) || vrf_saved_table(s->saved, r->table)))
 		keep_first(s, netlink_route_delete(s->nl, &(struct nl_route){.to = r->to, .table = r->table, .metric = r->metric},
 						   s->errs));
 	return 0;
 }
 
-static int sweep_kernel(struct sweep *s)
+static int sweep_kernel(struct sweep *s, const char *sysctls)
 {
 	static const struct mirror_listener nobody;
 	struct event_base *base = event_base_new();
@@ -107,6 +111,10 @@ static int sweep_kernel(struct sweep *s)
 		mirror_each_link(s->mirror, find_link, s);
 		/* Detached first: a packet must not be redirected to a netdev that is going. */
 		keep_first(s, datapath_destroy(s->instance, s->errs));
+		/* Nothing bears the marks of VRFs any more. */
+		if (s->saved)
+			keep_first(s, vrf_sweep(s->nl, s->saved, s->errs));
+		sysctl_notes_undo(sysctls);
 		for (size_t i = 0; i < s->n_links; i++)
 			keep_first(s, netlink_link_delete(s->nl, s->links[i], s->errs));
 		r = s->r;
@@ -123,6 +131,7 @@ int daemon_destroy(const struct daemon_options *o, bool stop, struct errs *errs)
 	struct state_saved saved = {0};
 	struct errs unreadable = {0};
 	struct state *state = NULL;
+	char sysctls[FILE_PATH];
 	int r;
 
 	r = stop_running(o, stop, errs);
@@ -139,8 +148,9 @@ int daemon_destroy(const struct daemon_options *o, bool stop, struct errs *errs)
 	 * layout of another version), the sweep takes what can be recognised without them. */
 	if (!r && saved.running && daemon_empty(o, state, saved.running, &unreadable))
 		log_errs("not everything can be put back as it was", &unreadable);
+	state_path(state, STATE_SYSCTLS, sysctls);
 	if (!r)
-		r = sweep_kernel(&s);
+		r = sweep_kernel(&s, sysctls);
 	/* The saved model says what to take away: it goes last, and stays when something could not be. */
 	if (!r)
 		r = state_remove(state, errs);

@@ -17,6 +17,7 @@ enum {
 	DIRTY_NEIGH = 1 << 2,
 	DIRTY_ROUTE = 1 << 3,
 	DIRTY_READING = 1 << 4, /* the neighbours' being read anew */
+	DIRTY_RULES = 1 << 5,	/* the rest of the kernel's routing rules */
 };
 
 struct events {
@@ -30,22 +31,23 @@ struct events {
 	size_t n_errors;
 };
 
-/* In the order of the commit. `on`: the events that a step depends on. A route or neighbour has nothing but routes behind it. */
+/* In the order of the commit. `on`: the events that a step depends on. A route or neighbour has nothing but routes behind it.
+ * `rest`: what leads to its next turn, of a step that has more than one. */
 static const struct {
 	const char *name;
-	unsigned on;
+	unsigned on, rest;
 	int (*reconcile)(struct sw *sw, struct errs *errs);
 } steps[] = {
-	{"interface netdevs", DIRTY_LINK, iface_netdevs},
-	{"ports", DIRTY_LINK, port_reconcile},
-	{"vlans", DIRTY_LINK, vlan_reconcile},
-	{"interfaces", DIRTY_LINK | DIRTY_ADDR, iface_reconcile},
-	{"fdb", DIRTY_LINK, fdb_settle},
-	{"neighbors", DIRTY_LINK | DIRTY_ADDR, neighbor_reconcile},
-	{"the rest of the neighbors", DIRTY_READING, neighbor_read_on},
-	{"routes", DIRTY_LINK | DIRTY_ADDR | DIRTY_NEIGH | DIRTY_ROUTE, route_settle},
-	{"the host's part of vrfs", DIRTY_LINK, vrf_host_reconcile},
-	{"nat", DIRTY_LINK | DIRTY_ADDR, nat_reconcile},
+	{"interface netdevs", DIRTY_LINK, 0, iface_netdevs},
+	{"ports", DIRTY_LINK, 0, port_reconcile},
+	{"vlans", DIRTY_LINK, 0, vlan_reconcile},
+	{"interfaces", DIRTY_LINK | DIRTY_ADDR, 0, iface_reconcile},
+	{"fdb", DIRTY_LINK, 0, fdb_settle},
+	{"neighbors", DIRTY_LINK | DIRTY_ADDR, 0, neighbor_reconcile},
+	{"the rest of the neighbors", DIRTY_READING, 0, neighbor_read_on},
+	{"routes", DIRTY_LINK | DIRTY_ADDR | DIRTY_NEIGH | DIRTY_ROUTE, DIRTY_ROUTE, route_settle},
+	{"the host's part of vrfs", DIRTY_LINK | DIRTY_RULES, DIRTY_RULES, vrf_host_reconcile},
+	{"nat", DIRTY_LINK | DIRTY_ADDR, 0, nat_reconcile},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -77,6 +79,15 @@ static void on_route(void *arg, enum mirror_op op, const struct kroute *r)
 	e->dirty |= DIRTY_ROUTE;
 	if (e->sw->rib)
 		route_event(e->sw, op, r);
+}
+
+/* Our own are known. */
+static void on_rule(void *arg, uint32_t by)
+{
+	struct events *e = arg;
+
+	if (by != netlink_port(e->sw->nl))
+		vrf_host_rules_changed(e->sw);
 }
 
 static void on_settled(void *arg)
@@ -146,8 +157,8 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 		r = steps[i].reconcile(e->sw, &errs);
 		if (!r)
 			continue;
-		if (r == -EAGAIN) {
-			e->dirty |= DIRTY_ROUTE;
+		if (r == -EAGAIN && steps[i].rest) {
+			e->dirty |= steps[i].rest;
 			continue;
 		}
 		if (errs.n == before)
@@ -170,8 +181,13 @@ int events_new(struct sw *sw, struct events **ret, struct errs *errs)
 	if (!e)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	e->sw = sw;
-	e->listener = (struct mirror_listener){
-		.link = on_link, .addr = on_addr, .neigh = on_neigh, .route = on_route, .settled = on_settled, .arg = e};
+	e->listener = (struct mirror_listener){.link = on_link,
+					       .addr = on_addr,
+					       .neigh = on_neigh,
+					       .route = on_route,
+					       .rule = on_rule,
+					       .settled = on_settled,
+					       .arg = e};
 	e->run = evtimer_new(sw->base, on_run, e);
 	if (!e->run) {
 		free(e);

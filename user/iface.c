@@ -11,11 +11,18 @@
 #include <string.h>
 #include "iface_priv.h"
 
-static uint16_t find(const struct ifaces *is, const char *name)
+/* Where a name was found it is looked for first: every noun asks for every interface. */
+static uint16_t find(struct ifaces *is, const char *name)
 {
-	for (uint16_t id = 1; *name && id < IFACE_MAX; id++)
+	uint16_t *last = &is->found[hash_end(hash_mix_bytes(0, name, strlen(name))) % (2 * IFACE_MAX)];
+
+	if (!*name)
+		return 0;
+	if (!strcmp(is->slot[*last].name, name))
+		return *last;
+	for (uint16_t id = 1; id < IFACE_MAX; id++)
 		if (!strcmp(is->slot[id].name, name))
-			return id;
+			return *last = id;
 	return 0;
 }
 

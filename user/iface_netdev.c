@@ -158,16 +158,22 @@ void iface_valid_mark(struct sw *sw, struct iface_slot *s, bool on)
 {
 	char netdev[IFNAMSIZ];
 
-	if (!s->valid_mark && !on)
+	/* Noted by a former life, it may not have been set. */
+	if (on ? s->valid_mark && s->mark_set : !s->valid_mark)
 		return;
 	if (if_indextoname((unsigned)s->host_ifindex, netdev)) {
 		/* Set by somebody else, it stays. */
 		if (on && !s->valid_mark && sysctl_get("ipv4/conf/%s/src_valid_mark", netdev) != '0')
 			return;
-		if (on)
+		if (on) {
+			sysctl_note(true, "ipv4/conf/%s/src_valid_mark", netdev);
 			iface_note_valid_mark(sw, s, true);
+		}
 		sysctl_set(on ? "1" : "0", "ipv4/conf/%s/src_valid_mark", netdev);
+		if (!on)
+			sysctl_note(false, "ipv4/conf/%s/src_valid_mark", netdev);
 	}
+	s->mark_set = on;
 	if (!on)
 		iface_note_valid_mark(sw, s, false);
 }

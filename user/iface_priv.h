@@ -3,6 +3,7 @@
 #define SLUICE_IFACE_PRIV_H
 
 #include <net/if.h>
+#include "hash.h"
 #include "sw.h"
 
 #define SWITCH_END "sw-"
@@ -14,6 +15,7 @@ struct iface_slot {
 	int switch_ifindex;  /* VLAN interfaces: the other end of the pair */
 	bool is_vlan;
 	bool valid_mark;      /* IFACE_F_VALID_MARK: sluiced has set the netdev's src_valid_mark */
+	bool mark_set;	      /* in this life */
 	bool raised;	      /* set up once in this life; an administrator may set it down afterwards */
 	uint8_t mac[6];	      /* VLAN interfaces: as it was set */
 	uint32_t mtu;	      /* likewise */
@@ -22,8 +24,9 @@ struct iface_slot {
 };
 
 struct ifaces {
-	struct iface_slot slot[IFACE_MAX];
-	bool swept; /* netdevs that a former life left are gone */
+	struct iface_slot slot[IFACE_MAX]; /* the first one is nobody's */
+	uint16_t found[2 * IFACE_MAX];	   /* ids by a hash of their names; what stands there may be another's, or none's */
+	bool swept;			   /* netdevs that a former life left are gone */
 };
 
 /* ---- iface_netdev.c */

@@ -35,6 +35,12 @@ static uint64_t now_ns(void)
 
 /* ---- messages */
 
+static void tell_rule(struct mirror *m, uint32_t by)
+{
+	if (m->listener.rule)
+		m->listener.rule(m->listener.arg, by);
+}
+
 int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 {
 	switch (nlh->nlmsg_type) {
@@ -56,6 +62,9 @@ int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		return route_message(m, nlh, dump);
+	case RTM_NEWRULE:
+	case RTM_DELRULE:
+		tell_rule(m, nlh->nlmsg_pid);
 	}
 	return 0;
 }
@@ -101,6 +110,7 @@ void mirror_plan_everything(struct mirror *m)
 	plan_add(m, JOB_ROUTES, 6, 0, 0);
 	plan_add(m, JOB_WALK, 0, 0, 0);
 	m->doubt = (struct doubt){};
+	tell_rule(m, 0);
 	plan_start(m);
 }
 
@@ -466,7 +476,8 @@ static int socket_open(struct mnl_socket **ret, int receive_buffer)
 static int subscribe(struct mnl_socket *s)
 {
 	static const int groups[] = {RTNLGRP_LINK,	 RTNLGRP_NEIGH,	     RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP,	  RTNLGRP_TC};
+				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP,	  RTNLGRP_TC,
+				     RTNLGRP_IPV4_RULE,	 RTNLGRP_IPV6_RULE};
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int group = groups[i];

@@ -81,6 +81,8 @@ struct mirror_listener {
 	void (*addr)(void *arg, enum mirror_op op, const struct link_addr *a);
 	void (*neigh)(void *arg, enum mirror_op op, const struct neigh *n);
 	void (*route)(void *arg, enum mirror_op op, const struct kroute *r);
+	/* A routing rule was added or deleted by who has this netlink port; 0: that may have been. They are not mirrored. */
+	void (*rule)(void *arg, uint32_t by);
 	/* After each batch of events read from the socket: the time to reconcile once for all of them. */
 	void (*settled)(void *arg);
 	void *arg;

@@ -51,6 +51,11 @@ void netlink_close(struct netlink *nl)
 	free(nl);
 }
 
+uint32_t netlink_port(const struct netlink *nl)
+{
+	return mnl_socket_get_portid(nl->socket);
+}
+
 /* ---- requests */
 
 void *nl_request_begin(struct nl_request *q, uint16_t type, uint16_t flags, size_t size)
@@ -104,10 +109,14 @@ int nl_request_send(struct netlink *nl, struct nl_request *q, int (*fn)(const st
 		error = -errno, end = 1;
 	loop_asks_kernel(false);
 	while (!end) {
-		ssize_t len = mnl_socket_recvfrom(nl->socket, buf, ANSWER_MAX);
 		const struct nlmsghdr *nlh = (const void *)buf;
-		int left = len;
+		ssize_t len;
+		int left;
 
+		loop_asks_kernel(true); /* a dump goes over its tables within this call */
+		len = mnl_socket_recvfrom(nl->socket, buf, ANSWER_MAX);
+		loop_asks_kernel(false);
+		left = len;
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len < 0) {

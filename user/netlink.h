@@ -37,6 +37,7 @@ struct nl_route {
 
 int netlink_open(struct netlink **ret, struct errs *errs);
 void netlink_close(struct netlink *nl);
+uint32_t netlink_port(const struct netlink *nl); /* by which the kernel's events say who has asked for a change */
 
 int netlink_veth_add(struct netlink *nl, const char *name, const char *peer, const uint8_t *mac, uint32_t mtu, struct errs *errs);
 int netlink_link_delete(struct netlink *nl, int ifindex, struct errs *errs);

@@ -154,7 +154,7 @@ void nexthop_info_unuse(struct nexthops *ns, uint32_t id)
 void nexthop_unuse(struct nexthops *ns, uint32_t result)
 {
 	if (result & NEXTHOP_IS_GROUP)
-		ns->group[result & ~NEXTHOP_IS_GROUP].refs--;
+		ns->held_counted &= --ns->group[result & ~NEXTHOP_IS_GROUP].refs != 0;
 	else if (result)
 		nexthop_info_unuse(ns, result);
 }

@@ -53,10 +53,12 @@ void nexthop_close(struct nexthops *ns); /* takes NULL; the tables stay */
 int nexthop_use(struct nexthops *ns, const struct nexthop_key *key, uint32_t *ret_id, bool *ret_new);
 /* A group of these (order and doubles do not matter), for one more user. A new one starts with the buckets of group `like` (0:
  * none), so that flows stay on the members both have. Takes a use of each member. `owner`: 0, or a number by which a later life
- * knows the owner of a group that nobody else is given, and that may change. -E2BIG. */
+ * knows the owner of a group that nobody else is given, and that may change. -E2BIG; -EAGAIN: there may be room in a moment, when
+ * no packet is under way any more by groups that are gone. */
 int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t owner, uint32_t *ret_id);
 /* The group that an owner has gets these members, for whoever uses it and for one more user: in one store, after which no packet
- * is sent by what it was before. *ret_changed: they are others. -E2BIG, -ENOMEM: nothing is changed. */
+ * is sent by what it was before. *ret_changed: they are others. -E2BIG, -EAGAIN (as above), -ENOMEM: nothing is
+ * changed. */
 int nhg_change(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n, bool *ret_changed);
 /* One user less, of a FIB result: group or nexthop. The id is free when nexthop_sweep() finds it unused. */
 void nexthop_unuse(struct nexthops *ns, uint32_t result);
@@ -87,8 +89,9 @@ struct nexthop_idle {
 /* Looks at the buckets that are held, at `max` of them and the rest of a group; those that are idle go. True: at all of them; the
  * next call begins anew. */
 bool nexthop_idle(struct nexthops *ns, const struct nexthop_idle *idle, uint32_t max);
-bool nexthop_holding(const struct nexthops *ns);	       /* there may be some */
-uint32_t nexthop_held(const struct nexthops *ns, uint32_t id); /* buckets that it has still, in groups in use */
+bool nexthop_holding(const struct nexthops *ns); /* there may be some */
+/* Buckets that it has still, in groups in use. Counted for all at once when something has changed since. */
+uint32_t nexthop_held(struct nexthops *ns, uint32_t id);
 /* Of a drained one: flows that were there as it was drained and did not pause since, as nexthop_idle() has counted them; what NAT
  * tracks does not count. Some may be missing, where the notes have no room. */
 uint32_t nexthop_old_flows(const struct nexthops *ns, uint32_t id);

@@ -10,11 +10,13 @@
 
 #define CHUNK 64u /* buckets are handed out in runs of these, and no group has fewer */
 
-enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2 };
+/* Of a group that is gone: free after a grace period, and one has begun since (`asked`). */
+enum { CHUNK_FREE = 0, CHUNK_USED = 1, CHUNK_WAITING = 2, CHUNK_ASKED = 3 };
 
 struct nexthop_info {
 	struct hash_node node; /* in by_key, where the table has a content */
 	uint32_t refs;
+	uint32_t n_held; /* buckets that it has still (nexthop_held()), where they are counted */
 	bool hashed, dead, drained;
 	uint32_t old_flows; /* that were noted at it as it was drained, and have not been idle since */
 	bool held;	    /* the FIB or a packet may still name it: not for another content until the next sweep */
@@ -45,7 +47,8 @@ struct nexthops {
 	struct nexthop_info *info;
 	struct group *group;
 	uint8_t *chunk;
-	bool changed; /* a member came to life or died */
+	uint64_t ticket; /* of the grace period that chunks in CHUNK_ASKED wait for; 0: none do */
+	bool changed;	 /* a member came to life or died */
 	bool any_held;
 	uint32_t *used_ms;	/* of each bucket that is held: when it was seen in use */
 	uint32_t idle_at;	/* the group that is looked at next */
@@ -53,6 +56,7 @@ struct nexthops {
 	bool held_seen;		/* one was, since the groups were looked at from the first on */
 	struct held_unit *held; /* notes of flows; NULL: nobody wants to know */
 	bool refused;		/* some flow could not be noted, before they were looked at */
+	bool held_counted;	/* since buckets were last held, released or out of use, with their groups */
 	struct hash by_key;
 };
 

@@ -59,20 +59,49 @@ static void mark_chunks(struct nexthops *ns, const struct nhg *g, uint8_t state)
 	memset(ns->chunk + g->base / CHUNK, state, (g->mask + 1) / CHUNK);
 }
 
-/* A run of buckets, by its first. Buckets of a group that is gone are used again after a grace period. */
+static bool chunks_become(struct nexthops *ns, uint8_t from, uint8_t to)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < ns->n_chunks; i++) {
+		if (ns->chunk[i] != from)
+			continue;
+		ns->chunk[i] = to;
+		any = true;
+	}
+	return any;
+}
+
+/* Buckets of groups that are gone are used again after a grace period, which passes beside the event loop; only where there is no
+ * thread for it, it is waited for. True: there are such buckets, later. */
+static bool reclaim(struct nexthops *ns)
+{
+	if (ns->ticket && fib_grace_over(ns->ticket)) {
+		chunks_become(ns, CHUNK_ASKED, CHUNK_FREE);
+		ns->ticket = 0;
+	}
+	if (ns->ticket || !chunks_become(ns, CHUNK_WAITING, CHUNK_ASKED))
+		return ns->ticket;
+	ns->ticket = fib_grace_ask();
+	if (!ns->ticket) {
+		fib_grace_period();
+		chunks_become(ns, CHUNK_ASKED, CHUNK_FREE);
+	}
+	return ns->ticket;
+}
+
+/* A run of buckets, by its first. -EAGAIN: there may be one after a grace period that has begun; -E2BIG: not even then. */
 static int get_buckets(struct nexthops *ns, uint32_t n, uint32_t *ret)
 {
-	uint32_t i, at = find_chunks(ns, n / CHUNK);
+	uint32_t at = find_chunks(ns, n / CHUNK);
+	bool later = false;
 
 	if (at == UINT32_MAX) {
-		fib_grace_period();
-		for (i = 0; i < ns->n_chunks; i++)
-			if (ns->chunk[i] == CHUNK_WAITING)
-				ns->chunk[i] = CHUNK_FREE;
+		later = reclaim(ns);
 		at = find_chunks(ns, n / CHUNK);
 	}
 	if (at == UINT32_MAX)
-		return -E2BIG;
+		return later ? -EAGAIN : -E2BIG;
 	*ret = at * CHUNK;
 	return 0;
 }
@@ -223,12 +252,14 @@ static uint32_t free_group(struct nexthops *ns)
 static int place_buckets(struct nexthops *ns, const struct group *g, uint32_t like, uint32_t *ret_base, uint32_t *ret_n)
 {
 	uint32_t want = buckets_for(g->members, g->n), had = 0;
+	int r;
 
 	if (like && like < ns->n_groups && ns->group[like].known)
 		had = ns->groups[like].mask + 1;
 	*ret_n = had > want && had <= want * KEEP_SIZE ? had : want;
-	if (!get_buckets(ns, *ret_n, ret_base))
-		return 0;
+	r = get_buckets(ns, *ret_n, ret_base);
+	if (r != -E2BIG)
+		return r;
 	*ret_n = want;
 	return get_buckets(ns, want, ret_base);
 }
@@ -338,7 +369,7 @@ int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t 
 		if (r)
 			return r;
 	}
-	ns->group[id].refs++;
+	ns->held_counted &= ns->group[id].refs++ != 0;
 	*ret_id = id;
 	return 0;
 }

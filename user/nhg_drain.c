@@ -42,6 +42,7 @@ void nhg_note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, str
 	uint32_t i;
 
 	g->n_held = 0;
+	ns->held_counted = false;
 	for (i = 0; i < n; i++) {
 		note_former(ns, &b[i], g);
 		g->n_held += (b[i].bits & NHG_HELD) != 0;
@@ -86,6 +87,7 @@ static void group_idle(struct nexthops *ns, uint32_t id, const struct nexthop_id
 		else
 			held++;
 	}
+	ns->held_counted &= ns->group[id].n_held == held;
 	ns->group[id].n_held = held;
 	ns->held_seen |= held;
 }
@@ -118,15 +120,26 @@ bool nexthop_holding(const struct nexthops *ns)
 	return ns->holding;
 }
 
-uint32_t nexthop_held(const struct nexthops *ns, uint32_t nexthop)
+/* Of all nexthops at once: a listing asks for one after another. */
+static void count_held(struct nexthops *ns)
 {
 	const struct nhg_bucket *b;
-	uint32_t id, i, n = 0;
+	uint32_t id, i;
 
+	for (id = 1; id < ns->n_nh; id++)
+		ns->info[id].n_held = 0;
 	for (id = 1; id < ns->n_groups; id++) {
 		b = ns->buckets + ns->groups[id].base;
 		for (i = 0; ns->group[id].n_held && ns->group[id].refs && i <= ns->groups[id].mask; i++)
-			n += b[i].bits & NHG_HELD && b[i].former == nexthop;
+			if (b[i].bits & NHG_HELD && b[i].former < ns->n_nh)
+				ns->info[b[i].former].n_held++;
 	}
-	return n;
+	ns->held_counted = true;
+}
+
+uint32_t nexthop_held(struct nexthops *ns, uint32_t id)
+{
+	if (!ns->held_counted)
+		count_held(ns);
+	return ns->info[id].n_held;
 }

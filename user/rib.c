@@ -340,9 +340,9 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .result = r->way->result,
 			       .nexthops = r->way->nexthops,
 			       .n = r->way->n};
+	v->reason = r->way->reason;
 	if (v->active)
 		return;
-	v->reason = r->way->reason;
 	if (!v->reason)
 		v->reason = r->entry->refused ? "the table of routes is full" : "another route is better";
 }

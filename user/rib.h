@@ -116,7 +116,7 @@ struct rib_view {
 	uint8_t rank;
 	bool recursive; /* some gateway is reached by another route */
 	bool active;
-	const char *reason; /* inactive: why */
+	const char *reason; /* inactive: why; active: what is wrong with its nexthops; NULL: nothing */
 	uint32_t result;    /* of the way: nexthop or group; 0: none */
 	const struct rib_nexthop *nexthops;
 	size_t n;

@@ -62,18 +62,26 @@ static bool over(uint64_t end, unsigned *n, unsigned every)
 	return end && ++*n % every == 0 && now_ns() > end;
 }
 
+/* What waits for a grace period stays, behind the others. */
 static int resolve_dirty(struct rib *rib, uint64_t end)
 {
-	struct rib_way *w;
+	struct rib_way *w, *waits = NULL;
 	unsigned n = 0;
 	int r;
 
 	while (!list_empty(&rib->dirty_ways)) {
 		w = list_item(rib->dirty_ways.next, struct rib_way, dirty_link);
+		if (w == waits)
+			break;
 		r = rib_way_resolve(rib, w);
-		if (r)
+		if (r && r != -EAGAIN)
 			return r;
 		list_remove(&w->dirty_link);
+		if (r) {
+			waits = waits ? waits : w;
+			list_append(&rib->dirty_ways, &w->dirty_link);
+			continue;
+		}
 		if (!list_empty(&w->untold)) {
 			list_append(&rib->telling_ways, &w->dirty_link);
 			w->telling = true;
@@ -291,6 +299,8 @@ int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
 		e = any_refused(rib);
 	if (!e)
 		return 0;
+	if (!e->refused && e->active && e->active->way->full)
+		return errs_fail(errs, E2BIG, "route %s: %s", prefix_text(&e->to, text), e->active->way->reason);
 	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
 			 prefix_text(&e->to, text),
 			 !e->refused	     ? "nexthops"

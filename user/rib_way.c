@@ -383,6 +383,10 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	} else if (r) {
 		return r;
 	}
+	if (w->full && w->result) {
+		w->reason = "the table of nexthops is full: it leads as it did before";
+		return 0;
+	}
 	w->reason = s.usable ? NULL : s.reason;
 	nexthop_unuse(rib->ns, w->result);
 	if (result != w->result) { /* from the first one on, also when some have been told of another change just now */

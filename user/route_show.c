@@ -155,7 +155,7 @@ json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 	if (v->mtu)
 		json_object_set_new(o, "mtu", json_integer(v->mtu));
 	json_object_set_new(o, "active", json_boolean(route_in_force(v)));
-	if (!route_in_force(v))
+	if (!route_in_force(v) || v->reason)
 		set_text(o, "reason", route_reason(rs, v, reason));
 	if (v->outside && (l = mirror_link(rs->sw->mirror, v->outside)))
 		set_text(o, "netdev", l->name);

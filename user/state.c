@@ -37,7 +37,7 @@ bool state_instance_ok(const char *instance)
 	return true;
 }
 
-static void state_path(const struct state *s, const char *name, char buf[FILE_PATH])
+void state_path(const struct state *s, const char *name, char buf[FILE_PATH])
 {
 	snprintf(buf, FILE_PATH, "%s/%s", s->dir, name);
 }
@@ -398,7 +398,7 @@ int state_remove(struct state *s, struct errs *errs)
 		r = r ? r : one;
 	}
 	/* The lock goes last: whoever opened it before finds that it is not the file of that name any more. */
-	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", "api.sock", "lock", NULL};
+	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", STATE_SYSCTLS, "api.sock", "lock", NULL};
 	     *n; n++) {
 		one = remove_file(s, *n, errs);
 		r = r ? r : one;

@@ -6,6 +6,7 @@
  *                   changed since (by the API or the CLI)
  *   base.yaml       the model as that configuration file had it, to tell the changes made at run time
  *   pending.yaml    only while a change waits to be confirmed: the model to go back to, and when
+ *   sysctls         which of the kernel's switches sluiced has set (sysctl.h)
  *   history-N.yaml  the models that were in force before, 1 is the newest
  * Every file is written whole: a temporary file, fsync, rename. A crash leaves the old or the new one.
  */
@@ -16,11 +17,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "err.h"
+#include "file.h"
 #include "model.h"
 
 #define STATE_RUN     "/run/sluice"
 #define STATE_HISTORY 10
 #define STATE_DIR_MAX 200
+#define STATE_SYSCTLS "sysctls"
 
 /* A running model as it was written: it becomes history, mostly with the next change. */
 struct state_written {
@@ -56,6 +59,8 @@ bool state_instance_ok(const char *instance);
 int state_open(const char *run, const char *instance, const char *config, struct state **ret, struct errs *errs);
 /* Releases the lock and keeps the files; where no running model was ever written, the directory goes. Accepts NULL. */
 void state_close(struct state *s);
+/* Of a file of it. */
+void state_path(const struct state *s, const char *name, char buf[FILE_PATH]);
 /* The process id in the lock of a running instance; 0: none runs. */
 pid_t state_running_pid(const char *run, const char *instance);
 

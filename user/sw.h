@@ -26,6 +26,7 @@
 struct events;	  /* events.c */
 struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
 struct vrfs;	  /* vrf.c */
+struct vrf_host;  /* vrf_host.c */
 struct ifaces;	  /* iface.c */
 struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
@@ -46,6 +47,7 @@ struct sw {
 	struct events *events;	 /* NULL: nobody waits for events */
 
 	struct vrfs *vrfs;
+	struct vrf_host *vrf_host;
 	struct ports *ports;
 	struct ifaces *ifaces;
 	struct fdb *fdb;
@@ -91,8 +93,12 @@ json_t *vrf_show(struct sw *sw);
 /* The mark of what the host gets of the VRF; 0: none. */
 uint32_t vrf_mark_get(const struct sw *sw, uint16_t id);
 void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark);
-/* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. */
+/* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. Some requests to the kernel a call,
+ * none when nothing has changed; -EAGAIN without words: to be called once more for the rest. */
+int vrf_host_open(struct sw *sw, struct errs *errs);
+void vrf_host_close(struct sw *sw);
 int vrf_host_reconcile(struct sw *sw, struct errs *errs);
+void vrf_host_rules_changed(struct sw *sw); /* somebody else has changed a routing rule: they are read again by the next call */
 void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX]); /* which they are, by id */
 bool vrf_device_has(const struct sw *sw, int ifindex);	     /* is the netdev in a VRF device of the kernel's? */
 /* Some VRF is gone and its id not free yet: a pass over all flows and mappings, with these three in it, makes it so. */

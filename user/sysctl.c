@@ -1,11 +1,14 @@
 /* sysctl.c: see sysctl.h. */
 #include "sysctl.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "file.h"
 
 static int open_switch(int flags, const char *fmt, va_list ap)
 {
@@ -48,4 +51,58 @@ bool sysctl_set(const char *value, const char *fmt, ...)
 	done = write(fd, value, strlen(value)) == (ssize_t)strlen(value);
 	close(fd);
 	return done;
+}
+
+/* ---- notes */
+
+static int notes = -1;
+
+int sysctl_notes_open(const char *file, struct errs *errs)
+{
+	notes = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	return notes < 0 ? errs_fail(errs, errno, "%s cannot be written: %s", file, strerror(errno)) : 0;
+}
+
+/* In one write: a line is there as a whole, or not at all. What cannot be noted is set all the same: the maps know it too. */
+void sysctl_note(bool set, const char *fmt, ...)
+{
+	char line[160] = {set ? '+' : '-'};
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	n = 1 + (size_t)vsnprintf(line + 1, sizeof(line) - 2, fmt, ap);
+	va_end(ap);
+	if (notes < 0 || n > sizeof(line) - 2)
+		return;
+	line[n] = '\n';
+	if (write(notes, line, n + 1) < 0)
+		return;
+}
+
+static bool is_set_back(const char *name, const char *rest)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "\n-%s\n", name);
+	return strstr(rest, line) != NULL;
+}
+
+void sysctl_notes_undo(const char *file)
+{
+	char *text, *line, *end;
+	size_t len;
+
+	if (file_read(file, &text, &len))
+		return;
+	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+		char name[128];
+
+		if (*line != '+' || (size_t)(end - line) > sizeof(name) || strncmp(line + 1, "ipv", 3))
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)(end - line - 1), line + 1);
+		if (!strstr(name, "/../") && !is_set_back(name, end) && sysctl_get("%s", name) == '1')
+			sysctl_set("0", "%s", name);
+	}
+	free(text);
 }

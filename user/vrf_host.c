@@ -15,6 +15,9 @@
  * The rules have the protocol RTPROT_SLUICE and are known by their mark (those for a netdev by its number in their priority),
  * which the map `control` has noted, and so outlives sluiced. A mark is chosen that no rule has yet: another instance's marks are
  * others.
+ *
+ * A thousand interfaces have some thousand rules. What the kernel has is read once, and again after somebody else changed a rule;
+ * both lists are sorted and compared in one walk, and the difference is asked for some requests a turn of the event loop.
  */
 #include <errno.h>
 #include <linux/rtnetlink.h>
@@ -23,71 +26,84 @@
 #include <string.h>
 #include "sw.h"
 #include "sysctl.h"
+#include "vrf_priv.h"
 
-#define PRIORITY     1100 /* behind that of VRF devices (1000), before main */
-#define PRIORITY_END 1199
-#define PRIORITY_OIF 1200	/* and 100 for each number of a mark: those for sockets that are bound to a netdev */
-#define MARK_STEP    (1u << 24) /* the lowest bit of VRF_MARK_MASK */
-#define MARKS	     255
-#define RULES_MAX    100 /* of one VRF and family for a mark, or for a netdev */
-#define LINK_LOCAL   10	 /* fe80::/10 */
+#define LINK_LOCAL 10 /* fe80::/10 */
+#define REQUESTS   64 /* to the kernel in one turn: 2 ms of its time beside some thousand rules */
+
+struct own_rule {
+	struct nl_rule rule;
+	bool fresh; /* added by the pass under way */
+};
 
 struct rules {
-	struct nl_rule *v;
+	struct own_rule *v;
+	size_t n, room;
+};
+
+struct vrf_tables {
+	uint32_t v[RULES_MAX - 2];
 	size_t n;
 };
 
-struct pass {
+struct vrf_host {
 	struct sw *sw;
-	struct rules have, want;
-	bool used[MARKS + 1]; /* marks of rules that are not ours, and of VRFs */
+	struct rules have, want; /* `have`: our own ones that the kernel has, sorted when a turn begins */
+	bool known;		 /* `have` and the following two are what the kernel says */
+	unsigned families;	 /* a bit for each that has rules at all */
+	bool foreign[MARKS + 1]; /* marks of rules that are not ours */
+	uint32_t marks[VRF_MAX]; /* of the VRFs that shall have one */
+	/* A pass: from the first difference until there is none, or, after a refusal, until what it has added is gone again. */
+	bool busy, back;
+	bool noted; /* the notes may be as they were before it */
+	__u64 notes[sizeof(((struct control *)0)->host_marks) / sizeof(__u64)];
+	int error; /* the first refusal, with its words */
+	struct errs errs;
 };
 
-static uint32_t number_of(uint32_t mark)
+static int put(struct rules *list, const struct nl_rule *rule, bool fresh)
 {
-	return mark / MARK_STEP;
-}
-
-static uint32_t priority_oif(uint32_t mark)
-{
-	return PRIORITY_OIF + number_of(mark) * RULES_MAX;
-}
-
-/* Of the VRF that the rule is for, if it is one of an instance's. */
-static uint32_t mark_of(const struct nl_rule *rule)
-{
-	uint32_t number = rule->priority < PRIORITY_OIF ? 0 : (rule->priority - PRIORITY_OIF) / RULES_MAX;
-
-	if (!*rule->oif)
-		return rule->mask == VRF_MARK_MASK ? rule->mark : 0;
-	return number <= MARKS ? number * MARK_STEP : 0;
-}
-
-static int put(struct rules *list, const struct nl_rule *rule)
-{
-	if (list->n % 64 == 0) {
-		struct nl_rule *v = realloc(list->v, (list->n + 64) * sizeof(*v));
+	if (list->n == list->room) {
+		size_t room = list->room ? 2 * list->room : 64;
+		struct own_rule *v = realloc(list->v, room * sizeof(*v));
 
 		if (!v)
 			return -ENOMEM;
 		list->v = v;
+		list->room = room;
 	}
-	list->v[list->n++] = *rule;
+	list->v[list->n++] = (struct own_rule){*rule, fresh};
 	return 0;
 }
 
-static bool same(const struct nl_rule *a, const struct nl_rule *b)
+static int order(uint32_t a, uint32_t b)
 {
-	return a->family == b->family && a->priority == b->priority && a->mark == b->mark && a->mask == b->mask &&
-	       a->table == b->table && a->to.family == b->to.family && a->to.len == b->to.len && !strcmp(a->oif, b->oif);
+	return (a > b) - (a < b);
 }
 
-static bool has(const struct rules *list, const struct nl_rule *rule)
+/* By netdev, and then as the kernel asks them. */
+static int rule_order(const struct nl_rule *a, const struct nl_rule *b)
 {
-	for (size_t i = 0; i < list->n; i++)
-		if (same(&list->v[i], rule))
-			return true;
-	return false;
+	int d = strcmp(a->oif, b->oif);
+
+	d = d ? d : order(a->family, b->family);
+	d = d ? d : order(a->priority, b->priority);
+	d = d ? d : order(a->mark, b->mark);
+	d = d ? d : order(a->mask, b->mask);
+	d = d ? d : order(a->table, b->table);
+	d = d ? d : order(a->to.family, b->to.family);
+	return d ? d : order(a->to.len, b->to.len);
+}
+
+static int by_rule(const void *a, const void *b)
+{
+	return rule_order(&((const struct own_rule *)a)->rule, &((const struct own_rule *)b)->rule);
+}
+
+static void sort(struct rules *list)
+{
+	if (list->n)
+		qsort(list->v, list->n, sizeof(*list->v), by_rule);
 }
 
 /* ---- what there is */
@@ -97,12 +113,12 @@ static bool has(const struct rules *list, const struct nl_rule *rule)
  * one was dead before its first rule, the rules would be taken for ours. */
 static bool is_noted(const struct sw *sw, uint32_t mark)
 {
-	return sw->control->host_marks[number_of(mark) / 64] >> number_of(mark) % 64 & 1;
+	return sw->control->host_marks[vrf_mark_number(mark) / 64] >> vrf_mark_number(mark) % 64 & 1;
 }
 
 static void note(struct sw *sw, uint32_t mark)
 {
-	sw->control->host_marks[number_of(mark) / 64] |= 1ull << number_of(mark) % 64;
+	sw->control->host_marks[vrf_mark_number(mark) / 64] |= 1ull << vrf_mark_number(mark) % 64;
 }
 
 static bool any_noted(const struct sw *sw)
@@ -116,11 +132,13 @@ static bool any_noted(const struct sw *sw)
 
 static int see(const struct nl_rule *rule, bool own, void *arg)
 {
-	struct pass *p = arg;
+	struct vrf_host *h = arg;
 
+	if (own && is_noted(h->sw, vrf_rule_mark(rule)))
+		return put(&h->have, rule, false);
 	for (uint32_t i = 1; i <= MARKS && !*rule->oif; i++)
-		p->used[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask);
-	return own && is_noted(p->sw, mark_of(rule)) ? put(&p->have, rule) : 0;
+		h->foreign[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask);
+	return 0;
 }
 
 /* ---- what should be */
@@ -148,11 +166,12 @@ void vrf_host_apart(const struct sw *sw, bool ret[VRF_MAX])
 	ret[0] = false;
 }
 
-static uint32_t choose_mark(struct pass *p)
+/* Noted at once: nobody else of ours gets it. */
+static uint32_t choose_mark(struct vrf_host *h)
 {
 	for (uint32_t i = 1; i <= MARKS; i++) {
-		if (!p->used[i]) {
-			p->used[i] = true;
+		if (!h->foreign[i] && !is_noted(h->sw, i * MARK_STEP)) {
+			note(h->sw, i * MARK_STEP);
 			return i * MARK_STEP;
 		}
 	}
@@ -173,65 +192,64 @@ static size_t add_tables(const struct vrf_cfg *c, uint32_t *ret, size_t n, size_
 }
 
 /* The tables in the order that they are asked in. */
-static size_t tables_of(const struct sw *sw, const struct vrf_cfg *c, uint32_t *ret, size_t max)
+static void tables_of(const struct sw *sw, const struct vrf_cfg *c, struct vrf_tables *ret)
 {
-	size_t n = add_tables(c, ret, 0, max);
+	const size_t max = sizeof(ret->v) / sizeof(ret->v[0]);
 
+	ret->n = add_tables(c, ret->v, 0, max);
 	for (size_t i = 0; i < c->n_imports; i++) {
 		const struct vrf_cfg *from = model_vrf(sw->model, c->imports[i].vrf);
 
 		if (from)
-			n = add_tables(from, ret, n, max);
+			ret->n = add_tables(from, ret->v, ret->n, max);
 	}
-	return n;
 }
 
 /* From this one's priority on. */
-static int want_tables(struct pass *p, const struct vrf_cfg *c, struct nl_rule rule)
+static int want_tables(struct vrf_host *h, const struct vrf_tables *tables, struct nl_rule rule)
 {
-	uint32_t tables[RULES_MAX - 2];
-	size_t n = tables_of(p->sw, c, tables, RULES_MAX - 2);
 	int r = 0;
 
 	if (rule.family == 6) { /* what stays on its link needs no VRF: it has an interface */
 		rule.to = (struct prefix){.addr.a8 = {0xfe, 0x80}, .family = 6, .len = LINK_LOCAL};
 		rule.table = RT_TABLE_MAIN;
-		r = put(&p->want, &rule);
+		r = put(&h->want, &rule, false);
 		rule.to = (struct prefix){0};
 	}
-	for (size_t i = 0; i < n && !r; i++) {
+	for (size_t i = 0; i < tables->n && !r; i++) {
 		rule.priority++;
-		rule.table = tables[i];
-		r = put(&p->want, &rule);
+		rule.table = tables->v[i];
+		r = put(&h->want, &rule, false);
 	}
 	return r;
 }
 
-static const struct link *host_link(const struct sw *sw, const struct iface_cfg *c)
-{
-	return mirror_link(sw->mirror, iface_host_ifindex(sw, iface_id(sw, c->name)));
-}
-
-/* What bears the mark; and what a socket sends that is bound to a netdev of the VRF, or that names one (IP_PKTINFO). That finds
- * nothing else by another VRF's way, whatever the tables behind have: it leaves by its netdev. */
-static int want_rules(struct pass *p, const struct vrf_cfg *c, uint32_t mark, uint8_t family)
+/* What bears the mark. */
+static int want_mark(struct vrf_host *h, const struct vrf_tables *tables, uint32_t mark, uint8_t family)
 {
 	struct nl_rule rule = {.family = family, .mark = mark, .mask = VRF_MARK_MASK, .priority = PRIORITY};
-	const struct model *m = p->sw->model;
-	int r = want_tables(p, c, rule);
+	int r = want_tables(h, tables, rule);
 
 	rule.priority = PRIORITY_END;
-	if (!r)
-		r = put(&p->want, &rule);
-	rule = (struct nl_rule){.family = family, .priority = priority_oif(mark)};
-	for (size_t i = 0; i < m->n_ifaces && !r; i++) {
-		const struct link *l = strcmp(m->ifaces[i].vrf, c->name) ? NULL : host_link(p->sw, &m->ifaces[i]);
+	return r ? r : put(&h->want, &rule, false);
+}
 
-		if (!l)
-			continue;
-		snprintf(rule.oif, sizeof(rule.oif), "%s", l->name);
-		r = want_tables(p, c, rule);
-	}
+/* What a socket sends that is bound to a netdev of a VRF, or that names one (IP_PKTINFO). That finds nothing else by another
+ * VRF's way, whatever the tables behind have: it leaves by its netdev. */
+static int want_netdev(struct vrf_host *h, const struct iface_cfg *c, const struct vrf_tables *tables)
+{
+	uint16_t id = vrf_id(h->sw, c->vrf);
+	const struct link *l =
+		h->marks[id] ? mirror_link(h->sw->mirror, iface_host_ifindex(h->sw, iface_id(h->sw, c->name))) : NULL;
+	struct nl_rule rule = {.priority = vrf_priority_oif(h->marks[id])};
+	int r = 0;
+
+	if (!l)
+		return 0;
+	snprintf(rule.oif, sizeof(rule.oif), "%s", l->name);
+	for (rule.family = 4; rule.family <= 6 && !r; rule.family += 2)
+		if (h->families >> rule.family & 1)
+			r = want_tables(h, &tables[id], rule);
 	return r;
 }
 
@@ -248,10 +266,12 @@ static void set_switches(struct sw *sw, bool on)
 		bool noted = sw->control->host_switches & bit;
 
 		if (on && sysctl_get("%s", switches[i]) == '0') {
+			sysctl_note(true, "%s", switches[i]);
 			sw->control->host_switches |= bit;
 			if (!sysctl_set("1", "%s", switches[i]))
 				sw->control->host_switches &= ~bit;
 		} else if (!on && noted && sysctl_set("0", "%s", switches[i])) {
+			sysctl_note(false, "%s", switches[i]);
 			sw->control->host_switches &= ~bit;
 		}
 	}
@@ -265,81 +285,126 @@ static bool no_rules(int r)
 	return r == -EOPNOTSUPP || r == -EAFNOSUPPORT;
 }
 
-/* The rules that there are, of both families; *ret_families: a bit for each that has any. */
-static int read_rules(struct pass *p, unsigned *ret_families)
+static int read_rules(struct vrf_host *h)
 {
 	int r;
 
+	h->have.n = 0;
+	h->families = 0;
+	memset(h->foreign, 0, sizeof(h->foreign));
 	for (uint8_t family = 4; family <= 6; family += 2) {
-		r = netlink_rules_each(p->sw->nl, family, see, p);
+		r = netlink_rules_each(h->sw->nl, family, see, h);
 		if (r && !no_rules(r))
 			return r;
 		if (!r)
-			*ret_families |= 1u << family;
+			h->families |= 1u << family;
 	}
+	sort(&h->have);
+	h->known = true;
 	return 0;
 }
 
-static int gather(struct pass *p, const bool apart[VRF_MAX], unsigned families, uint32_t marks[VRF_MAX], struct errs *errs)
+static int want_vrf(struct vrf_host *h, const struct vrf_cfg *c, uint16_t id, struct vrf_tables *tables, struct errs *errs)
 {
-	const struct model *m = p->sw->model;
 	int r = 0;
 
-	for (size_t i = 1; i < m->n_vrfs && families; i++) {
-		uint16_t id = vrf_id(p->sw, m->vrfs[i].name);
-
-		if (!apart[id])
-			continue;
-		marks[id] = vrf_mark_get(p->sw, id);
-		if (!marks[id])
-			marks[id] = choose_mark(p);
-		if (!marks[id])
-			return errs_fail(
-				errs, ENOSPC,
-				"vrfs.%s: the kernel's routing rules use all marks of the mask 0x%x: `ip rule` shows them",
-				m->vrfs[i].name, VRF_MARK_MASK);
-		for (uint8_t family = 4; family <= 6 && !r; family += 2)
-			if (families >> family & 1)
-				r = want_rules(p, &m->vrfs[i], marks[id], family);
-	}
-	return r ? errs_fail(errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r)) : 0;
-}
-
-/* Where one is refused, the others go again. */
-static int take_back(struct pass *p, size_t n)
-{
-	struct errs unsaid = {0};
-	int r = 0;
-
-	for (size_t i = 0; i < n && !r; i++)
-		if (!has(&p->have, &p->want.v[i]))
-			r = netlink_rule_delete(p->sw->nl, &p->want.v[i], &unsaid);
-	errs_free(&unsaid);
+	if (!h->marks[id])
+		h->marks[id] = vrf_mark_get(h->sw, id);
+	if (!h->marks[id])
+		h->marks[id] = choose_mark(h);
+	if (!h->marks[id])
+		return errs_fail(errs, ENOSPC,
+				 "vrfs.%s: the kernel's routing rules use all marks of the mask 0x%x: `ip rule` shows them",
+				 c->name, VRF_MARK_MASK);
+	tables_of(h->sw, c, tables);
+	for (uint8_t family = 4; family <= 6 && !r; family += 2)
+		if (h->families >> family & 1)
+			r = want_mark(h, tables, h->marks[id], family);
 	return r;
 }
 
-static int exchange(struct pass *p, struct errs *errs)
+static int gather(struct vrf_host *h, const bool apart[VRF_MAX], struct errs *errs)
 {
-	__u64 *notes = p->sw->control->host_marks, before[sizeof(p->sw->control->host_marks) / sizeof(*notes)];
-	int r = 0, one;
+	const struct model *m = h->sw->model;
+	struct vrf_tables *tables = calloc(VRF_MAX, sizeof(*tables));
+	int r = tables ? 0 : -ENOMEM;
 
-	memcpy(before, notes, sizeof(before));
-	for (size_t i = 0; i < p->want.n; i++)
-		note(p->sw, mark_of(&p->want.v[i]));
-	for (size_t i = 0; i < p->want.n; i++) {
-		if (!has(&p->have, &p->want.v[i]))
-			r = netlink_rule_add(p->sw->nl, &p->want.v[i], errs);
+	h->want.n = 0;
+	for (uint16_t id = 0; id < VRF_MAX; id++)
+		if (!apart[id] || !h->families)
+			h->marks[id] = 0;
+	for (size_t i = 1; i < m->n_vrfs && h->families && !r; i++) {
+		uint16_t id = vrf_id(h->sw, m->vrfs[i].name);
+
+		if (apart[id])
+			r = want_vrf(h, &m->vrfs[i], id, &tables[id], errs);
+	}
+	for (size_t i = 0; i < m->n_ifaces && h->families && !r; i++)
+		r = want_netdev(h, &m->ifaces[i], tables);
+	free(tables);
+	sort(&h->want);
+	return r == -ENOMEM ? errs_fail(errs, ENOMEM, "vrfs: the kernel's routing rules: %s", strerror(ENOMEM)) : r;
+}
+
+static void keep_error(struct vrf_host *h, int r, struct errs *words)
+{
+	if (!h->error) {
+		h->error = r;
+		h->errs = *words;
+		*words = (struct errs){0};
+	}
+	errs_free(words);
+}
+
+/* Those that are wanted and not there, until none is `left`. -errno: one is refused. */
+static int add_some(struct vrf_host *h, unsigned *left)
+{
+	size_t had = h->have.n, k = 0;
+	struct errs words = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < h->want.n && *left && !r; i++) {
+		const struct nl_rule *rule = &h->want.v[i].rule;
+
+		while (k < had && rule_order(&h->have.v[k].rule, rule) < 0)
+			k++;
+		if (k < had && !rule_order(&h->have.v[k].rule, rule))
+			continue;
+		--*left;
+		r = netlink_rule_add(h->sw->nl, rule, &words);
+		if (r)
+			keep_error(h, r, &words);
+		else
+			r = put(&h->have, rule, true);
+	}
+	sort(&h->have);
+	return r;
+}
+
+/* Those that are there and not wanted, or all that are `fresh`. One that is refused does not keep the others from it. */
+static void delete_some(struct vrf_host *h, bool fresh, unsigned *left)
+{
+	size_t n = h->have.n, k = 0;
+	struct errs words = {0};
+	int r;
+
+	h->have.n = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct own_rule own = h->have.v[i];
+
+		while (!fresh && k < h->want.n && rule_order(&h->want.v[k].rule, &own.rule) < 0)
+			k++;
+		if (!*left || (fresh ? !own.fresh : k < h->want.n && !rule_order(&h->want.v[k].rule, &own.rule))) {
+			h->have.v[h->have.n++] = own;
+			continue;
+		}
+		--*left;
+		r = netlink_rule_delete(h->sw->nl, &own.rule, &words);
 		if (r) {
-			if (!take_back(p, i))
-				memcpy(notes, before, sizeof(before));
-			return r;
+			keep_error(h, r, &words);
+			h->known = h->noted = false;
 		}
 	}
-	for (size_t i = 0; i < p->have.n; i++) {
-		one = has(&p->want, &p->have.v[i]) ? 0 : netlink_rule_delete(p->sw->nl, &p->have.v[i], errs);
-		r = r ? r : one;
-	}
-	return r;
 }
 
 /* The marks whose rules are all gone: those that no VRF has. */
@@ -351,48 +416,88 @@ static void note_again(struct sw *sw)
 			note(sw, vrf_mark_get(sw, id));
 }
 
-/* Rules before marks, and marks gone before rules: what bears a mark always finds its rules. */
-static int apply(struct pass *p, const uint32_t marks[VRF_MAX], struct errs *errs)
+static void pass_begin(struct vrf_host *h)
 {
+	h->busy = h->noted = true;
+	memcpy(h->notes, h->sw->control->host_marks, sizeof(h->notes));
+	for (size_t i = 0; i < h->have.n; i++)
+		h->have.v[i].fresh = false;
+}
+
+/* What was refused meanwhile is the answer, and the kernel is read once more before the next pass. */
+static int pass_end(struct vrf_host *h, struct errs *errs)
+{
+	int r = h->error;
+
+	for (size_t i = 0; i < h->errs.n; i++)
+		errs_fail(errs, -r, "%s", h->errs.v[i].text);
+	errs_free(&h->errs);
+	h->errs = (struct errs){0};
+	h->known &= !r;
+	h->busy = h->back = false;
+	h->error = 0;
+	return r;
+}
+
+/* Where one is refused, the others that were added go again. */
+static int go_back(struct vrf_host *h, struct errs *errs)
+{
+	unsigned left = REQUESTS;
+
+	delete_some(h, true, &left);
+	if (!left)
+		return -EAGAIN;
+	if (h->noted)
+		memcpy(h->sw->control->host_marks, h->notes, sizeof(h->notes));
+	memset(h->marks, 0, sizeof(h->marks));
+	h->known = false;
+	return pass_end(h, errs);
+}
+
+/* Rules before marks, and marks gone before rules: what bears a mark always finds its rules. */
+static int apply(struct vrf_host *h, struct errs *errs)
+{
+	unsigned left = REQUESTS;
 	bool any = false;
 	int r;
 
 	for (uint16_t id = 1; id < VRF_MAX; id++) {
-		any |= marks[id] != 0;
-		if (!marks[id] && vrf_mark_get(p->sw, id))
-			vrf_mark_set(p->sw, id, 0);
+		any |= h->marks[id] != 0;
+		if (!h->marks[id] && vrf_mark_get(h->sw, id))
+			vrf_mark_set(h->sw, id, 0);
 	}
-	r = exchange(p, errs);
-	if (r)
-		return r;
+	r = add_some(h, &left);
+	if (r) {
+		if (!h->error)
+			h->error = errs_fail(&h->errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r));
+		h->back = true;
+		return go_back(h, errs);
+	}
+	delete_some(h, false, &left);
+	if (!left)
+		return -EAGAIN;
 	for (uint16_t id = 1; id < VRF_MAX; id++)
-		if (marks[id])
-			vrf_mark_set(p->sw, id, marks[id]);
-	note_again(p->sw);
-	set_switches(p->sw, any);
-	return 0;
+		if (h->marks[id] && vrf_mark_get(h->sw, id) != h->marks[id])
+			vrf_mark_set(h->sw, id, h->marks[id]);
+	note_again(h->sw);
+	set_switches(h->sw, any);
+	iface_valid_marks(h->sw, true);
+	return pass_end(h, errs);
 }
 
 /* All that is noted, or was by a version that noted nothing but the marks of VRFs. */
-static bool look_back(struct pass *p)
+static bool look_back(struct sw *sw)
 {
-	for (uint16_t id = 1; id < VRF_MAX; id++) {
-		uint32_t mark = vrf_mark_get(p->sw, id);
-
-		p->used[number_of(mark)] = true;
-		if (mark)
-			note(p->sw, mark);
-	}
-	return p->sw->control->host_switches || any_noted(p->sw);
+	for (uint16_t id = 1; id < VRF_MAX; id++)
+		if (vrf_mark_get(sw, id))
+			note(sw, vrf_mark_get(sw, id));
+	return sw->control->host_switches || any_noted(sw);
 }
 
 int vrf_host_reconcile(struct sw *sw, struct errs *errs)
 {
-	uint32_t marks[VRF_MAX] = {0};
-	struct pass p = {.sw = sw};
-	bool apart[VRF_MAX];
-	unsigned families = 0;
-	bool any = look_back(&p);
+	struct vrf_host *h = sw->vrf_host;
+	bool apart[VRF_MAX], any = look_back(sw);
 	int r;
 
 	vrf_host_apart(sw, apart);
@@ -402,16 +507,41 @@ int vrf_host_reconcile(struct sw *sw, struct errs *errs)
 		iface_valid_marks(sw, false);
 		return 0;
 	}
-	r = read_rules(&p, &families);
-	if (r)
-		r = errs_fail(errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r));
-	else
-		r = gather(&p, apart, families, marks, errs);
-	if (!r)
-		r = apply(&p, marks, errs);
-	if (!r)
-		iface_valid_marks(sw, true);
-	free(p.have.v);
-	free(p.want.v);
-	return r;
+	if (h->back)
+		return go_back(h, errs);
+	if (!h->known && !h->busy) {
+		r = read_rules(h);
+		if (r)
+			return errs_fail(errs, -r, "vrfs: the kernel's routing rules: %s", strerror(-r));
+	}
+	if (!h->busy)
+		pass_begin(h);
+	r = gather(h, apart, errs);
+	return r ? r : apply(h, errs);
+}
+
+void vrf_host_rules_changed(struct sw *sw)
+{
+	if (sw->vrf_host)
+		sw->vrf_host->known = false;
+}
+
+int vrf_host_open(struct sw *sw, struct errs *errs)
+{
+	sw->vrf_host = calloc(1, sizeof(*sw->vrf_host));
+	if (!sw->vrf_host)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	sw->vrf_host->sw = sw;
+	return 0;
+}
+
+void vrf_host_close(struct sw *sw)
+{
+	if (!sw->vrf_host)
+		return;
+	free(sw->vrf_host->have.v);
+	free(sw->vrf_host->want.v);
+	errs_free(&sw->vrf_host->errs);
+	free(sw->vrf_host);
+	sw->vrf_host = NULL;
 }

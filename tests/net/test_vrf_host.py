@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+import netlab
 import talk
 
 PORTS = ["r1", "b1", "d1", "v1"]
@@ -305,6 +306,31 @@ def test_a_restart_and_the_end(w):
     assert not [r for r in marked(w) if r.get("table") == "101"] and len(marked(w)) == 14 and pings(w, "b1", 4, FAR) == 3
     w.gw.destroy()
     assert (rules(w), switches(w)) == w.before
+    with open(w.gw.config, "w") as f:
+        f.write(CONFIG)
+    w.gw.start()
+    w.gw.attached(*PORTS)
+
+
+def test_the_end_without_the_maps(w):
+    """The layout of another version is not read: rules, switches and routes are known by what was saved, and nobody else's go."""
+    w.gw.stop(9)
+    w.sw.run("ip rule add fwmark 0x7000000/0xff000000 lookup 107 pref 1101 protocol 83")  # another instance's
+    w.sw.run("ip route add 10.9.9.0/24 dev lo table 107 protocol 83")
+    control = f"/sys/fs/bpf/sluice/{w.gw.instance}/maps/control"
+    key = ["key", "0", "0", "0", "0"]
+    value = json.loads(netlab.sh(["bpftool", "-j", "map", "lookup", "pinned", control, *key]).stdout)["value"]
+    netlab.sh(["bpftool", "map", "update", "pinned", control, *key, "value", "99", *(str(int(x, 16)) for x in value[1:])])
+    assert "1" in switches(w) and [r for r in marked(w) if r["priority"] == 1199]
+    got = w.gw.destroy()
+    assert got.returncode == 0 and "layout 99" in got.stdout, got
+    left = rules(w)
+    assert [r["table"] for r in marked(w)] == ["107"]
+    left[0] = [r for r in left[0] if r.get("table") != "107"]
+    assert (left, switches(w)) == w.before
+    assert not w.sw.run("ip route show table 101").stdout and w.sw.run("ip route show table 107").stdout
+    assert w.sw.run("cat /proc/sys/net/ipv4/conf/b1/src_valid_mark").stdout.strip() == "0"
+    w.sw.run("ip rule del pref 1101")
     with open(w.gw.config, "w") as f:
         f.write(CONFIG)
     w.gw.start()

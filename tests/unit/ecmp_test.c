@@ -209,7 +209,7 @@ static void drain_test(void **arg)
 	struct state *s = *arg;
 	struct nhg_bucket before[N_BUCKETS];
 	struct nhg_member m[3];
-	uint32_t i, group, n, drained, busy = UINT32_MAX, mine = 0;
+	uint32_t i, group, again, n, drained, busy = UINT32_MAX, mine = 0;
 
 	group = drained_group(s, m);
 	n = s->groups[group].mask + 1;
@@ -229,6 +229,14 @@ static void drain_test(void **arg)
 	assert_in_range(mine, n / 3, n / 3 + 1);
 	assert_int_equal(nexthop_held(s->ns, drained), mine);
 	memcpy(before, s->buckets + s->groups[group].base, n * sizeof(before[0]));
+	memset(s->buckets + s->groups[group].base, 0, n * sizeof(before[0]));
+	assert_int_equal(nexthop_held(s->ns, drained), mine); /* without looking at each of them again */
+	memcpy(s->buckets + s->groups[group].base, before, n * sizeof(before[0]));
+	nexthop_unuse(s->ns, group | NEXTHOP_IS_GROUP);
+	assert_int_equal(nexthop_held(s->ns, drained), 0);
+	assert_int_equal(nhg_use(s->ns, m, 3, 0, 0, &again), 0);
+	assert_int_equal(again, group);
+	assert_int_equal(nexthop_held(s->ns, drained), mine);
 	assert_true(idle_pass(s, 5000, 0));
 	assert_true(idle_pass(s, 14999, 0));
 	assert_int_equal(nexthop_held(s->ns, drained), mine);

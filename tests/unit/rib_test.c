@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fib_grace.h"
 #include "rib.h"
 #include "fib_memory.h"
 
@@ -30,6 +31,24 @@ struct state {
 	struct rib *rib;
 	bool down[10];
 };
+
+/* Grace periods end when the test says so; nothing here may wait for one. */
+static uint64_t grace_asked, grace_done;
+
+void fib_grace_period(void)
+{
+	fail_msg("a grace period is waited for");
+}
+
+uint64_t fib_grace_ask(void)
+{
+	return ++grace_asked;
+}
+
+bool fib_grace_over(uint64_t ticket)
+{
+	return ticket <= grace_done;
+}
 
 static bool usable(void *arg, uint16_t iface)
 {
@@ -721,6 +740,73 @@ static void named_group_test(void **arg)
 	assert_int_equal(result(s, "10.3.0.1"), result(s, "10.1.0.1"));
 }
 
+#define MANY 40 /* members: 1024 buckets */
+
+/* A group that finds no room for what it becomes stays what it is, says why, and becomes it when there is room: after the grace
+ * period of another one's buckets, which nobody waits for. */
+static void no_room_test(void **arg)
+{
+	struct rib_nexthop nh[MANY], two[2] = {via("10.0.0.1", 1, 1), via("10.0.0.2", 2, 1)};
+	struct rib_route_spec spec = {.to = pfx("10.1.0.0/16"),
+				      .source = RIB_STATIC,
+				      .distance = 1,
+				      .type = NEXTHOP_GATEWAY,
+				      .nexthops = two,
+				      .n = 2,
+				      .group = "uplinks"};
+	struct prefix gone = pfx("10.103.0.0/16");
+	struct state *s = *arg;
+	struct errs errs = {0};
+	const struct nhg_member *m;
+	char text[32];
+	uint32_t was;
+	bool changed;
+
+	grace_asked = grace_done = 0;
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	for (int i = 0; i < N_BUCKETS / 1024 - 1; i++) {
+		for (int k = 0; k < MANY; k++) {
+			snprintf(text, sizeof(text), "10.0.1.%d", 1 + (i + k) % 50);
+			nh[k] = via(text, 1, 1);
+		}
+		snprintf(text, sizeof(text), "10.%d.0.0/16", 100 + i);
+		assert_int_equal(try_put(s, text, RIB_KERNEL, 20, 0, nh, MANY), 0);
+	}
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	was = result(s, "10.1.0.1");
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+
+	spec.nexthops = nh;
+	spec.n = MANY;
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+	settle(s);
+	assert_int_equal(result(s, "10.1.0.1"), was);
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+	assert_true(view(s, "10.1.0.0/16", RIB_STATIC, 0).active);
+	assert_string_equal(view(s, "10.1.0.0/16", RIB_STATIC, 0).reason,
+			    "the table of nexthops is full: it leads as it did before");
+	assert_int_equal(rib_refused(s->rib, true, &errs), -E2BIG);
+	assert_string_equal(errs.v[0].text, "route 10.1.0.0/16: the table of nexthops is full: it leads as it did before");
+	errs_free(&errs);
+	assert_false(rib_pending(s->rib)); /* nothing would come of it */
+
+	rib_remove(s->rib, 0, &gone, RIB_KERNEL, 0, 0);
+	settle(s); /* it is out of the FIB */
+	settle(s); /* packets have had time to leave it */
+	assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
+	assert_true(rib_pending(s->rib) && grace_asked);
+	assert_int_equal(result(s, "10.1.0.1"), was);
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+	grace_done = grace_asked;
+	settle(s);
+	assert_false(rib_pending(s->rib));
+	assert_int_equal(result(s, "10.1.0.1"), was);
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), MANY);
+	assert_null(view(s, "10.1.0.0/16", RIB_STATIC, 0).reason);
+	assert_int_equal(rib_refused(s->rib, true, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -734,6 +820,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_over_many_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),

@@ -1,5 +1,6 @@
 /* vrf_host_test.c: the routing rules and switches of the host's part of VRFs, when sluiced is killed between any two steps or the
- * kernel refuses one. The kernel and the maps are memory of the test's own; a new life finds both as the former one left them. */
+ * kernel refuses one, and what a turn of the event loop costs with a thousand interfaces. The kernel and the maps are memory of
+ * the test's own; a new life finds both as the former one left them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,10 +9,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static size_t compared; /* names: in every comparison of two rules, and in every search */
+
+static int counted_strcmp(const char *a, const char *b)
+{
+	compared++;
+	return strcmp(a, b);
+}
+
+#undef strcmp
+#define strcmp counted_strcmp
 #include "../../user/vrf_host.c"
+#undef strcmp
 #include "model_util.h"
 
-#define KERNEL_RULES 64
+#define KERNEL_RULES 16384
 #define FOREIGN	     0x05000000u /* another instance's mark */
 
 static struct {
@@ -24,6 +37,7 @@ static struct vrf slots[VRF_MAX];
 static struct control control;
 static struct sw sw;
 static int steps_left, refuse_left; /* 0: no end */
+static size_t requests, dumps;	    /* to the kernel */
 static jmp_buf killed;
 
 static void step(void)
@@ -34,10 +48,20 @@ static void step(void)
 
 /* ---- what vrf_host.c calls */
 
+static bool same(const struct nl_rule *a, const struct nl_rule *b)
+{
+	size_t before = compared;
+	bool is = !rule_order(a, b);
+
+	compared = before; /* that was the kernel's */
+	return is;
+}
+
 int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg)
 {
 	int r = 0;
 
+	dumps++;
 	for (size_t i = 0; i < kernel.n && !r; i++)
 		if (kernel.rule[i].family == family)
 			r = fn(&kernel.rule[i], true, arg);
@@ -47,6 +71,7 @@ int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struc
 int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs *errs)
 {
 	step();
+	requests++;
 	if (refuse_left && !--refuse_left)
 		return errs_fail(errs, ENOBUFS, "the kernel refuses");
 	for (size_t i = 0; i < kernel.n; i++)
@@ -59,6 +84,7 @@ int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs
 int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs)
 {
 	step();
+	requests++;
 	for (size_t i = 0; i < kernel.n; i++) {
 		if (same(&kernel.rule[i], rule)) {
 			kernel.rule[i] = kernel.rule[--kernel.n];
@@ -71,6 +97,10 @@ int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct e
 
 uint16_t vrf_id(const struct sw *s, const char *name)
 {
+	int number;
+
+	if (sscanf(name, "v%d", &number) == 1)
+		return (uint16_t)number;
 	return !strcmp(name, "red") ? 1 : !strcmp(name, "blue") ? 2 : 0;
 }
 
@@ -119,6 +149,10 @@ bool sysctl_set(const char *value, const char *fmt, ...)
 	return true;
 }
 
+void sysctl_note(bool set, const char *fmt, ...)
+{
+}
+
 void iface_valid_marks(struct sw *s, bool any)
 {
 	step();
@@ -126,6 +160,10 @@ void iface_valid_marks(struct sw *s, bool any)
 
 uint16_t iface_id(const struct sw *s, const char *name)
 {
+	int number;
+
+	if (sscanf(name, "i%d", &number) == 1)
+		return (uint16_t)number;
 	return !strcmp(name, "r1") ? 1 : !strcmp(name, "b1") ? 2 : 0;
 }
 
@@ -137,8 +175,12 @@ int iface_host_ifindex(const struct sw *s, uint16_t id)
 const struct link *mirror_link(const struct mirror *m, int ifindex)
 {
 	static const struct link links[] = {{0}, {.name = "r1"}, {.name = "b1"}};
+	static struct link many[IFACE_MAX];
 
-	return ifindex ? &links[ifindex] : NULL;
+	if (ifindex < 3)
+		return ifindex ? &links[ifindex] : NULL;
+	snprintf(many[ifindex].name, sizeof(many->name), "i%d", ifindex);
+	return &many[ifindex];
 }
 
 /* ---- */
@@ -149,21 +191,46 @@ static const char *const both = "vrfs: {red: {table: 101}, blue: {table: [102, 1
 static const char *const other = "vrfs: {blue: {table: 102}}\n" PORTS "interfaces: {r1: {port: r1}, b1: {port: b1, vrf: blue}}\n";
 static const char *const none = "vrfs: {red: {}}\n" PORTS "interfaces: {r1: {port: r1, vrf: red}}\n";
 
+static void begin(struct model *m)
+{
+	sw = (struct sw){.model = m, .control = &control};
+	assert_int_equal(vrf_host_open(&sw, NULL), 0);
+}
+
+static void end(void)
+{
+	vrf_host_close(&sw);
+	model_free(sw.model);
+	sw.model = NULL;
+}
+
+/* In as many turns as it takes; none asks the kernel for more than some changes. */
+static int reconcile(struct errs *errs)
+{
+	int r;
+
+	do {
+		requests = 0;
+		r = vrf_host_reconcile(&sw, errs);
+		assert_true(requests <= 2 * REQUESTS);
+	} while (r == -EAGAIN);
+	return r;
+}
+
 /* A life of sluiced with this configuration, killed before the step-th step (0: not). True: it came to its end. */
 static bool live(const char *text, int until)
 {
 	struct errs errs = {0};
-	struct model *m = must_parse(text);
 
-	sw = (struct sw){.model = m, .control = &control};
+	begin(must_parse(text));
 	steps_left = until;
 	if (setjmp(killed)) {
 		steps_left = 0;
 		return false; /* what it had allocated went with it */
 	}
-	assert_int_equal(vrf_host_reconcile(&sw, &errs), 0);
+	assert_int_equal(reconcile(&errs), 0);
 	steps_left = 0;
-	model_free(m);
+	end();
 	return true;
 }
 
@@ -183,7 +250,7 @@ static size_t rules_of(uint32_t mark)
 	size_t n = 0;
 
 	for (size_t i = 0; i < kernel.n; i++)
-		n += mark_of(&kernel.rule[i]) == mark;
+		n += vrf_rule_mark(&kernel.rule[i]) == mark;
 	return n;
 }
 
@@ -248,21 +315,24 @@ static void refused_test(void **state)
 {
 	struct errs errs = {0};
 	struct control was;
-	struct model *m;
 
 	for (int at = 1; at <= 12; at++) {
 		setup(NULL);
 		live(other, 0);
 		was = control;
-		m = must_parse(both);
-		sw = (struct sw){.model = m, .control = &control};
+		begin(must_parse(both));
 		refuse_left = at;
-		assert_int_equal(vrf_host_reconcile(&sw, &errs), -ENOBUFS);
+		assert_int_equal(reconcile(&errs), -ENOBUFS);
+		assert_string_equal(errs.v[0].text, "the kernel refuses");
+		assert_int_equal(errs.n, 1);
 		assert_int_equal(refuse_left, 0);
 		assert_memory_equal(&control, &was, sizeof(was));
 		assert_int_equal(kernel.n, 1 + 8);
-		model_free(m);
 		errs_free(&errs);
+		errs = (struct errs){0};
+		assert_int_equal(reconcile(&errs), 0); /* the next try */
+		expect_both();
+		end();
 	}
 }
 
@@ -275,6 +345,109 @@ static void former_version_test(void **state)
 	expect_none();
 }
 
+/* A configuration of `n` interfaces, in turn in the VRFs v1 to v`vrfs`. */
+static struct model *many(int n, int vrfs)
+{
+	char *text = NULL;
+	struct model *m;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	fprintf(f, "vrfs: {");
+	for (int i = 1; i <= vrfs; i++)
+		fprintf(f, "%sv%d: {table: %d}", i > 1 ? ", " : "", i, 1000 + i);
+	fprintf(f, "}\nports: {");
+	for (int i = 0; i < n; i++)
+		fprintf(f, "%si%d: {mode: routed}", i ? ", " : "", 3 + i);
+	fprintf(f, "}\ninterfaces: {");
+	for (int i = 0; i < n; i++)
+		fprintf(f, "%si%d: {port: i%d, vrf: v%d}", i ? ", " : "", 3 + i, 3 + i, 1 + i % vrfs);
+	fprintf(f, "}\n");
+	fclose(f);
+	m = must_parse(text);
+	free(text);
+	return m;
+}
+
+#define MANY 1000
+
+/* Sorted and merged: n log n of the rules, not n times n; and no request when the kernel has them all. */
+static void a_thousand_interfaces_test(void **state)
+{
+	size_t rules = 250 * (2 + 3) + MANY * (1 + 2), asked = 0, turns = 0;
+	struct errs errs = {0};
+	int r;
+
+	begin(many(MANY, 250));
+	dumps = 0;
+	do {
+		requests = compared = 0;
+		r = vrf_host_reconcile(&sw, &errs);
+		assert_true(requests <= REQUESTS);
+		assert_true(compared < 20 * rules); /* 13 of each sort, some of each walk; pairwise it would be 2000 * rules */
+		asked += requests;
+		turns++;
+	} while (r == -EAGAIN);
+	assert_int_equal(r, 0);
+	assert_int_equal(asked, rules);
+	assert_int_equal(kernel.n, 1 + rules);
+	assert_true(turns >= rules / REQUESTS);
+	assert_int_equal(dumps, 2); /* of each family one */
+
+	requests = dumps = 0; /* a link event that changes nothing */
+	assert_int_equal(vrf_host_reconcile(&sw, &errs), 0);
+	assert_int_equal(requests + dumps, 0);
+
+	kernel.rule[rules / 2] = kernel.rule[--kernel.n]; /* somebody deletes one */
+	vrf_host_rules_changed(&sw);
+	assert_int_equal(vrf_host_reconcile(&sw, &errs), 0);
+	assert_int_equal(requests, 1);
+	assert_int_equal(kernel.n, 1 + rules);
+
+	model_free(sw.model);
+	sw.model = many(MANY - 1, 250); /* an interface goes */
+	requests = 0;
+	assert_int_equal(vrf_host_reconcile(&sw, &errs), 0);
+	assert_int_equal(requests, 3);
+	model_free(sw.model);
+	sw.model = must_parse(none);
+	assert_int_equal(reconcile(&errs), 0);
+	expect_none();
+	end();
+}
+
+/* What was added in former turns goes again too. */
+static void refused_late_test(void **state)
+{
+	struct errs errs = {0};
+	struct control was = control;
+
+	begin(many(MANY, 250));
+	refuse_left = 5 * REQUESTS + 7;
+	assert_int_equal(reconcile(&errs), -ENOBUFS);
+	assert_int_equal(kernel.n, 1);
+	assert_memory_equal(&control, &was, sizeof(was));
+	errs_free(&errs);
+	end();
+}
+
+/* Whoever comes and goes, marks of those that are gone are given again. */
+static void marks_are_given_again_test(void **state)
+{
+	static const char *const red =
+		"vrfs: {red: {table: 101}}\n" PORTS "interfaces: {r1: {port: r1, vrf: red}, b1: {port: b1}}\n";
+	struct errs errs = {0};
+
+	begin(must_parse(none));
+	for (int i = 0; i < 2 * MARKS; i++) {
+		model_free(sw.model);
+		sw.model = must_parse(i % 2 ? other : red);
+		assert_int_equal(reconcile(&errs), 0);
+	}
+	assert_int_equal(kernel.n, 1 + 8);
+	end();
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -282,6 +455,9 @@ int main(void)
 		cmocka_unit_test_setup(killed_anywhere_test, setup),
 		cmocka_unit_test_setup(refused_test, setup),
 		cmocka_unit_test_setup(former_version_test, setup),
+		cmocka_unit_test_setup(a_thousand_interfaces_test, setup),
+		cmocka_unit_test_setup(refused_late_test, setup),
+		cmocka_unit_test_setup(marks_are_given_again_test, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
