@@ -191,6 +191,8 @@ static int delete_item(struct call *c)
 	return edit(c, item ? item : c->rq->body, item ? strlen(item) : c->rq->body_len, model_remove);
 }
 
+#define AS_REPLACE "the same, in the place of the one that there may be"
+
 const struct endpoint api_config_endpoints[API_CONFIG_ENDPOINTS] = {
 	{"GET", "/v1/config", get_config, NULL, "the running configuration, ?format=json|yaml"},
 	{"POST", "/v1/config", post_config, NULL, "apply a whole configuration; ?dry-run=1, ?confirm=SECONDS, ?force=1"},
@@ -204,16 +206,19 @@ const struct endpoint api_config_endpoints[API_CONFIG_ENDPOINTS] = {
 	{"POST", "/v1/vlans", post_item, "vlans", "add a VLAN"},
 	{"DELETE", "/v1/vlans", delete_item, "vlans", "take one away: ?item={\"id\": …}"},
 	{"POST", "/v1/interfaces", post_item, "interfaces", "add an interface"},
+	{"POST", "/v1/interfaces/replace", post_replace, "interfaces", AS_REPLACE},
 	{"DELETE", "/v1/interfaces", delete_item, "interfaces", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/vrfs", post_item, "vrfs", "add a VRF; of `default` what it has beside its own"},
+	{"POST", "/v1/vrfs/replace", post_replace, "vrfs", AS_REPLACE},
 	{"DELETE", "/v1/vrfs", delete_item, "vrfs", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/nexthops", post_item, "nexthops", "add a named nexthop or group"},
-	{"POST", "/v1/nexthops/replace", post_replace, "nexthops", "the same, in the place of the one that there may be"},
+	{"POST", "/v1/nexthops/replace", post_replace, "nexthops", AS_REPLACE},
 	{"DELETE", "/v1/nexthops", delete_item, "nexthops",
 	 "take one away that no route and no group needs: ?item={\"name\": …}"},
 	{"POST", "/v1/routes", post_item, "routes", "add a route"},
+	{"POST", "/v1/routes/replace", post_replace, "routes", AS_REPLACE},
 	{"DELETE", "/v1/routes", delete_item, "routes", "take one away: ?item={\"to\": …, \"vrf\": …, \"metric\": …}"},
-	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, after the others"},
+	{"POST", "/v1/nat", post_item, "nat", "add a NAT rule, behind the others, or \"before\" or \"after\" one of them"},
 	{"DELETE", "/v1/nat", delete_item, "nat", "take one away: ?item={\"name\": …}"},
 	{"POST", "/v1/fdb", post_item, "fdb", "add a static station"},
 	{"DELETE", "/v1/fdb", delete_item, "fdb", "take one away: ?item={\"mac\": …, \"vlan\": …}"},

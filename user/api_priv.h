@@ -31,7 +31,7 @@ bool api_query_flag(struct call *c, const char *name);
 const char *api_source(struct call *c);
 
 /* api_config.c: of the configuration. Their functions are called beside the loop: commit_do(). */
-#define API_CONFIG_ENDPOINTS 26
+#define API_CONFIG_ENDPOINTS 29
 extern const struct endpoint api_config_endpoints[API_CONFIG_ENDPOINTS];
 
 #endif

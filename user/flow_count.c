@@ -369,6 +369,8 @@ int flow_count_by(struct sw *sw, const struct flow_query *q, struct http_stream 
 	int by = BY_NONE, sort = SORT_FLOWS, err = q->by ? choose("by", q->by, by_names, BY_COUNT, &by, errs) : 0;
 	struct count *c;
 
+	if (!q->by && (q->sort || q->limit))
+		err = errs_fail(errs, EINVAL, "%s is of groups: give `by` as well", q->sort ? "sort" : "limit");
 	if (!err && q->sort)
 		err = choose("sort", q->sort, sort_names, SORT_COUNT, &sort, errs);
 	if (!err && q->limit > LIMIT_MAX)

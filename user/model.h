@@ -272,9 +272,11 @@ char *model_yaml(const struct model *m);
 /* One item of a noun added to or taken from a model (for `sluice route add …`). `noun` is the key of the list in the schema
  * ("ports", "vlans", "interfaces", "nexthops", "routes", "nat", "fdb", "neighbors"); `item` is its JSON in that schema (for the
  * mappings "ports", "vlans", "interfaces": with the key as "name"/"id"). Adding one that exists: -EEXIST; removing one that does
- * not: -ENOENT; both with words. For removal only what identifies the item need be given. Call model_check() afterwards. */
+ * not: -ENOENT; one that others need: -EBUSY; all with words. For removal only what identifies the item need be given. A NAT rule
+ * goes behind the others, or where its members `before` or `after` say (the name of another rule). Call model_check() afterwards.
+ */
 int model_add(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
-/* The same, in the place of the one that there may be. For what has a name. */
+/* The same, in the place of the one that there may be. What uses that one uses this one then. */
 int model_replace(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
 int model_remove(struct model *m, const char *noun, const json_t *item, const char *source, struct errs *errs);
 

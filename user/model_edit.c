@@ -124,9 +124,8 @@ static void *place(const struct noun *noun, struct model *m, const void *from, s
 {
 	void *to;
 
-	/* `default` is there, and has said nothing so far that would be lost */
 	if (is_default(noun, m, from))
-		return (void *)noun_item(noun, m, 0);
+		at = 0; /* which is always there */
 	if (at == noun_n(noun, m))
 		return list_add((char *)m + noun->list, (size_t *)((char *)m + noun->n), noun->size);
 	to = (void *)noun_item(noun, m, at);
@@ -135,22 +134,67 @@ static void *place(const struct noun *noun, struct model *m, const void *from, s
 	return to;
 }
 
-static int put(struct model *m, const char *noun_key, const json_t *item, const char *source, bool replace, struct errs *errs)
+/* Where an item shall stand of which the order counts: `before` and `after`, taken out of `item`, name its neighbour. *ret is
+ * SIZE_MAX when neither is given. */
+static int take_position(const struct noun *noun, const struct model *m, json_t *item, struct where where, struct errs *errs,
+			 size_t *ret)
+{
+	const char *word = json_object_get(item, "before") ? "before" : "after", *name;
+	size_t n = noun_n(noun, m), i = 0;
+	char key[32], show[SHOW_TEXT];
+
+	*ret = SIZE_MAX;
+	if (!json_object_get(item, word))
+		return 0;
+	snprintf(key, sizeof(key), "%s.%s", noun->word, word);
+	if (*word == 'b' && json_object_get(item, "after"))
+		return errs_add(errs, where, key, "`before` and `after`: one of them is allowed");
+	name = json_string_value(json_object_get(item, word));
+	if (!name)
+		return errs_add(errs, where, key, "a text is wanted: the name of the item that it stands beside");
+	while (i < n && strcmp(noun->name(noun_item(noun, m, i), NULL), name))
+		i++;
+	if (i == n)
+		return errs_add(errs, where, key, "nothing is called %s in `%s`", show_text(name, show), noun->key);
+	*ret = i + (*word == 'a');
+	json_object_del(item, word);
+	return 0;
+}
+
+/* The item at `from` goes before the one that is at `to` now. */
+static int move(const struct noun *noun, struct model *m, size_t from, size_t to)
+{
+	char *at = (char *)noun_item(noun, m, from), *item = malloc(noun->size);
+
+	if (!item)
+		return -ENOMEM;
+	memcpy(item, at, noun->size);
+	if (to < from) {
+		memmove(at - (from - to - 1) * noun->size, at - (from - to) * noun->size, (from - to) * noun->size);
+		memcpy((char *)noun_item(noun, m, to), item, noun->size);
+	} else if (to > from + 1) {
+		memmove(at, at + noun->size, (to - from - 1) * noun->size);
+		memcpy((char *)noun_item(noun, m, to - 1), item, noun->size);
+	}
+	free(item);
+	return 0;
+}
+
+static int put_at(const struct noun *noun, struct model *m, const json_t *item, const char *source, bool replace, size_t position,
+		  struct errs *errs)
 {
 	struct where where = {where_file(source), 0};
-	const struct noun *noun = find_noun(noun_key, where, errs);
-	struct model *one;
+	struct model *one = read_item(noun, item, source, false, errs);
 	void *from, *to;
 	size_t n, at;
 	int err = 0;
 
-	if (!noun)
-		return -EINVAL;
-	one = read_item(noun, item, source, false, errs);
 	if (!one)
 		return -EINVAL;
 	n = read_at(noun, one);
 	from = (void *)noun_item(noun, one, n);
+	if (noun->complete)
+		noun->complete(m, from);
 	at = find_same(noun, m, from);
 	if (at < noun_n(noun, m) && !replace) {
 		say(noun, from, where, errs, "exists already");
@@ -165,10 +209,31 @@ static int put(struct model *m, const char *noun_key, const json_t *item, const 
 	/* What the item owns goes over with it: the model it was read into forgets it. */
 	memcpy(to, from, noun->size);
 	memcpy((char *)one + noun->n, &n, sizeof(n));
-	if (model_link(m))
+	if (position != SIZE_MAX && move(noun, m, at, position))
+		err = errs_fail(errs, ENOMEM, "out of memory");
+	else if (model_link(m))
 		err = errs_fail(errs, ENOMEM, "out of memory");
 out:
 	model_free(one);
+	return err;
+}
+
+static int put(struct model *m, const char *noun_key, const json_t *item, const char *source, bool replace, struct errs *errs)
+{
+	struct where where = {where_file(source), 0};
+	const struct noun *noun = find_noun(noun_key, where, errs);
+	size_t position = SIZE_MAX;
+	json_t *copy;
+	int err = 0;
+
+	if (!noun)
+		return -EINVAL;
+	copy = json_copy((json_t *)item);
+	if (noun->ordered)
+		err = take_position(noun, m, copy, where, errs, &position);
+	if (!err)
+		err = put_at(noun, m, copy, source, replace, position, errs);
+	json_decref(copy);
 	return err;
 }
 

@@ -116,7 +116,7 @@ static const char *range_parse(const char *s, struct addr_range *ret)
 
 	if (!dash) {
 		if (prefix_parse(s, 0, false, &p))
-			return "is no address, prefix or range of addresses";
+			return "is no address, prefix or range of addresses (masquerade and none stand alone: `to: masquerade`)";
 		v = (struct addr_range){prefix_masked(&p).addr, last_addr(&p), p.family};
 		if (memcmp(&v.first, &p.addr, sizeof(p.addr)))
 			return "has bits set behind its length";
@@ -197,7 +197,9 @@ static void snat_read(struct reader *r, const struct node *n, const struct node 
 
 	if (v[N_PORT])
 		bad(r, v[N_PORT], "`port` is a dnat rule's; the ports of a snat rule's pool are `ports`");
-	not_here(r, v, others, N_OF(others), "is no key of a snat rule");
+	not_here(r, v, others, N_OF(others),
+		 "is no key of a snat rule, which has source, destination, protocol, out, to, ports, mapping, filtering, "
+		 "overload, limit, timeouts, on-delete and vrf");
 	if (v[N_SOURCE])
 		read_prefix(r, v[N_SOURCE], &c->source);
 	if (v[N_DESTINATION])
@@ -298,13 +300,15 @@ static void dnat_to_read(struct reader *r, const struct node *n, const struct no
 	c->to_port = to_port;
 }
 
+#define DNAT_HAS "; a dnat rule has destination, protocol, port, to, to-vrf, timeouts, on-delete and vrf"
+
 static void dnat_read(struct reader *r, const struct node *n, const struct node *const *v, struct nat_cfg *c)
 {
 	static const int snat_only[] = {N_SOURCE, N_OUT, N_PORTS, N_MAPPING, N_FILTERING, N_OVERLOAD, N_LIMIT};
 	static const int static_only[] = {N_INSIDE, N_OUTSIDE};
 
-	not_here(r, v, snat_only, N_OF(snat_only), "is a snat rule's key; a dnat rule has destination, protocol, port and to");
-	not_here(r, v, static_only, N_OF(static_only), "is a static rule's key");
+	not_here(r, v, snat_only, N_OF(snat_only), "is a snat rule's key" DNAT_HAS);
+	not_here(r, v, static_only, N_OF(static_only), "is a static rule's key" DNAT_HAS);
 	if (!read_required(r, n, v[N_DESTINATION], "destination", "the address, or the interface, that clients connect to") &&
 	    v[N_DESTINATION])
 		dnat_destination_read(r, v[N_DESTINATION], c);

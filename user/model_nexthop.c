@@ -160,12 +160,12 @@ static int link_named(const struct index *x, struct named_cfg *c)
 }
 
 /* `default` of the family that all gateways have. */
-static void link_default(struct route_cfg *route)
+static void link_default(struct route_cfg *route, const struct named_cfg *c)
 {
 	uint8_t family = 0;
 
-	for (size_t i = 0; i < route->n_nexthops; i++) {
-		uint8_t f = route->nexthops[i].family;
+	for (size_t i = 0; i < c->n_ways; i++) {
+		uint8_t f = c->ways[i].family;
 
 		if (f && family && f != family)
 			return;
@@ -183,8 +183,18 @@ static void link_route(const struct index *x, struct route_cfg *route)
 	route->n_nexthops = c ? c->n_ways : 0;
 	route->named = c;
 	route->type = c ? c->type : NEXTHOP_GATEWAY;
-	if (!route->to.family)
-		link_default(route);
+	if (c && !route->to.family)
+		link_default(route, c);
+}
+
+/* `default` by a named nexthop is a route of the family that this one has. */
+void route_complete(const struct model *m, void *item)
+{
+	struct route_cfg *route = item;
+	const struct named_cfg *c = *route->nexthop && !route->to.family ? model_nexthop(m, route->nexthop) : NULL;
+
+	if (c)
+		link_default(route, c);
 }
 
 int model_link(struct model *m)
@@ -244,31 +254,6 @@ void named_check(struct checker *c)
 			check_bad(c, n->where, key, "no interface is called `%s`", n->own.iface);
 	}
 	free(x.v);
-}
-
-char *named_users(const struct model *m, const void *item)
-{
-	const struct named_cfg *c = item;
-	const char *first = NULL;
-	size_t routes = 0, groups = 0;
-	char *ret = NULL;
-
-	for (size_t i = 0; i < m->n_routes; i++)
-		routes += !strcmp(m->routes[i].nexthop, c->name);
-	for (size_t i = 0; i < m->n_nexthops; i++)
-		for (size_t k = 0; k < m->nexthops[i].n_members; k++)
-			if (!strcmp(m->nexthops[i].members[k].name, c->name)) {
-				groups++;
-				first = first ? first : m->nexthops[i].name;
-			}
-	if (!routes && !groups)
-		return NULL;
-	if (!groups)
-		return asprintf(&ret, "%zu route%s", routes, routes == 1 ? "" : "s") < 0 ? NULL : ret;
-	return asprintf(&ret, "%zu route%s and %zu group%s (%s%s)", routes, routes == 1 ? "" : "s", groups,
-			groups == 1 ? "" : "s", first, groups == 1 ? "" : " …") < 0
-		       ? NULL
-		       : ret;
 }
 
 /* ---- JSON */

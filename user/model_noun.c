@@ -64,9 +64,14 @@ static bool route_same(const void *a, const void *b)
 	return !route_cmp(a, b);
 }
 
+static const char *nat_name(const void *item, char buf[16])
+{
+	return ((const struct nat_cfg *)item)->name;
+}
+
 static bool nat_same(const void *a, const void *b)
 {
-	return !strcmp(((const struct nat_cfg *)a)->name, ((const struct nat_cfg *)b)->name);
+	return !strcmp(nat_name(a, NULL), nat_name(b, NULL));
 }
 
 static bool fdb_same(const void *a, const void *b)
@@ -94,22 +99,23 @@ static const char *const neighbor_ids[] = {"address", "interface", NULL};
 
 const struct noun nouns[N_NOUNS] = {
 	{"vrfs", "vrf", "name", NULL, true, LIST(vrfs, n_vrfs), true, vrf_read, vrf_json, vrf_same, vrf_name, vrf_cfg_free, SHORT,
-	 NULL},
+	 vrf_users, NULL, false},
 	{"ports", "port", "name", NULL, true, LIST(ports, n_ports), false, port_read, port_json, port_same, port_name, NULL,
-	 SHORT, NULL},
+	 SHORT, NULL, NULL, false},
 	{"vlans", "vlan", "id", NULL, true, LIST(vlans, n_vlans), false, vlan_read, vlan_json, vlan_same, vlan_name, NULL, SHORT,
-	 NULL},
+	 NULL, NULL, false},
 	{"interfaces", "interface", "name", NULL, true, LIST(ifaces, n_ifaces), false, iface_read, iface_json, iface_same,
-	 iface_name, iface_cfg_free, SHORT, NULL},
+	 iface_name, iface_cfg_free, SHORT, iface_users, NULL, false},
 	{"nexthops", "nexthop", "name", NULL, true, LIST(nexthops, n_nexthops), false, named_read, named_json, named_same,
-	 named_name, named_cfg_free, SHORT, named_users},
+	 named_name, named_cfg_free, SHORT, named_users, NULL, false},
 	{"routes", "route", NULL, route_ids, false, LIST(routes, n_routes), false, route_read, route_json, route_same, NULL,
-	 route_cfg_free, route_order, route_equal, NULL},
-	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, NULL, nat_cfg_free, SHORT,
-	 NULL},
-	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL, SHORT, NULL},
+	 route_cfg_free, route_order, route_equal, NULL, route_complete, false},
+	{"nat", "nat", NULL, nat_ids, true, LIST(nats, n_nats), false, nat_read, nat_json, nat_same, nat_name, nat_cfg_free,
+	 SHORT, NULL, NULL, true},
+	{"fdb", "fdb", NULL, fdb_ids, false, LIST(fdbs, n_fdbs), false, fdb_read, fdb_json, fdb_same, NULL, NULL, SHORT, NULL,
+	 NULL, false},
 	{"neighbors", "neighbor", NULL, neighbor_ids, false, LIST(neighbors, n_neighbors), false, neighbor_read, neighbor_json,
-	 neighbor_same, NULL, NULL, SHORT, NULL},
+	 neighbor_same, NULL, NULL, SHORT, NULL, NULL, false},
 };
 
 size_t noun_n(const struct noun *noun, const struct model *m)

@@ -128,6 +128,9 @@ struct noun {
 	/* Who needs the item, and so keeps it from being taken away: in words, which the caller frees; NULL: nobody, or none
 	 * ever does */
 	char *(*users)(const struct model *m, const void *item);
+	/* What identifies an item that was read alone, as far as it hangs on the rest of the model; NULL: in no way */
+	void (*complete)(const struct model *m, void *item);
+	bool ordered; /* the place in the list means something: model_add() takes `before` and `after` */
 };
 
 #define N_NOUNS 9
@@ -160,6 +163,12 @@ void neighbor_read(struct reader *r, const struct node *n);
 int route_cmp(const struct route_cfg *x, const struct route_cfg *y);
 int route_order(const void *a, const void *b); /* the same of pointers to routes, for qsort() */
 bool route_equal(const void *a, const void *b);
+
+/* Who needs an item (model_users.c): see `users` of struct noun. */
+char *vrf_users(const struct model *m, const void *item);
+char *iface_users(const struct model *m, const void *item);
+char *named_users(const struct model *m, const void *item);
+void route_complete(const struct model *m, void *item); /* see `complete` there; model_nexthop.c */
 
 /* ---- checking (model_check.c) ---- */
 
@@ -224,7 +233,6 @@ void vrf_make_default(struct vrf_cfg *c);
 bool vrf_is_plain(const struct vrf_cfg *c);
 json_t *route_json(const void *item);
 json_t *named_json(const void *item);
-char *named_users(const struct model *m, const void *item);
 json_t *nat_json(const void *item);
 json_t *fdb_json(const void *item);
 json_t *neighbor_json(const void *item);

@@ -55,13 +55,26 @@ static int gather(void *arg, struct page *p)
 	return l->at < l->end;
 }
 
+/* With what tells two of one gateway apart. */
 static json_t *show(void *arg, const void *key)
 {
 	const uint32_t *id = key;
 	struct listing *l = arg;
 	const struct nexthop *nh = *id < nexthop_end(l->rs->ns) ? nexthop_at(l->rs->ns, *id) : NULL;
+	const struct iface_cfg *cfg;
+	const char *name;
+	json_t *o;
 
-	return nh && wanted(l, nh, *id) ? route_show_nexthop(l->rs, *id, 1, -1) : NULL;
+	if (!nh || !wanted(l, nh, *id))
+		return NULL;
+	o = route_show_nexthop(l->rs, *id, 1, -1);
+	name = nh->iface ? iface_name(l->rs->sw, nh->iface) : NULL;
+	cfg = name ? model_iface(l->rs->sw->model, name) : NULL;
+	if (cfg)
+		json_object_set_new(o, "vrf", json_string(cfg->vrf));
+	if (nh->mtu)
+		json_object_set_new(o, "mtu", json_integer(nh->mtu));
+	return o;
 }
 
 static void cursor_text(const void *key, char buf[PAGE_CURSOR])

@@ -158,6 +158,9 @@ def test_counts_and_groups_are_exact(big):
     assert big.sw.json("flow count src 10.7.0.0/16") == {"flows": n}
     assert big.sw.json("flow count src 10.7.0.0/16 and not src 10.7.0.1") == {"flows": 0}
     assert big.sw.json("flow count packets gt 100")["flows"] == sum(i % 100 >= 99 for i in range(FLOWS))
+    for words in ("sort bytes", "limit 3"):
+        refused = big.sw.cli(f"flow count {words}", check=False)
+        assert refused.returncode == 1 and f"{words.split()[0]} is of groups: give `by` as well" in refused.stdout
     begin = time.monotonic()
     by = big.sw.json("flow count by src sort packets limit 10")
     grouped = time.monotonic() - begin

@@ -167,7 +167,14 @@ def test_every_key_by_the_command_line(w):
             if isinstance(value, str):
                 assert value in shown
         w.sw.cli(f"nat delete {name}")
-    for line, words in [("static x inside 10.0.0.64/28 outside 203.0.113.64/27", "both are of one size"),
+    w.sw.cli("nat add snat first from 10.0.0.6/32 to none before few")
+    w.sw.cli("nat add snat second from 10.0.0.7/32 to none after first")
+    w.sw.cli("nat add snat last from 10.0.0.8/32 to none")
+    assert [r["name"] for r in w.sw.json("nat show")["rules"]] == ["first", "second", "few", "rest", "last"]
+    assert w.sw.json(f"route get {OUT} from 10.0.0.6 iif lan ipproto udp sport 5 dport 6")["nat"]["source"]["rule"] == "first"
+    for line, words in [("snat x to none before nobody", "nothing is called `nobody` in `nat`"),
+                        ("snat x to none before few after rest", "one of them"),
+                        ("static x inside 10.0.0.64/28 outside 203.0.113.64/27", "both are of one size"),
                         ("snat x to masquerade limit flows=3", "sessions, ports"),
                         ("snat x to masquerade timeouts udp=soon", "timeouts.udp"),
                         ("snat x to masquerade mapping any", "endpoint-independent address-and-port-dependent"),

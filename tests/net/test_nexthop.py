@@ -78,7 +78,7 @@ def test_group_changes_for_all_its_routes(gw):
     assert vias() == {(("192.0.2.2", 1), ("192.0.2.6", 3))}
     assert {n["name"]: n["via"] for n in gw.json("nexthop show") if "name" in n} == {"isp1": "192.0.2.2", "isp2": "192.0.2.6"}
     for words, said in (("nexthop delete both", "nexthop both is in use by 8 routes"),
-                        ("nexthop delete isp1", "nexthop isp1 is in use by 0 routes and 1 group (both)"),
+                        ("nexthop delete isp1", "nexthop isp1 is in use by 1 group (both)"),
                         ("nexthop add both group isp1", "nexthop both exists already"),
                         ("nexthop replace both group isp1,257", "257 is not in 1..256"),
                         ("nexthop replace both group isp3", "no nexthop is called `isp3`"),

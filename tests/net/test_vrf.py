@@ -354,7 +354,7 @@ def test_commands(w):
     assert "201,200" in shown and "red (10.0.0.0/8 le 24,deny 11.0.0.0/8), blue" in shown
     assert vrfs(gw)["red"]["interfaces"] == ["r1", "r2"] and vrfs(gw)["default"]["tables"] == [254]
     refused = gw.cli("vrf delete red", check=False)
-    assert refused.returncode == 1 and "interfaces.r1: no VRF is called `red`" in refused.stdout
+    assert refused.returncode == 1 and "vrf red is in use by 2 interfaces (r1 …) and 1 import (green)" in refused.stdout
     gw.cli("vrf delete green")
     assert vrfs(gw).get("green", {"state": "draining"})["state"] == "draining"
     gw.cli(["vrf", "add", "default", "import", "red", "prefix", "10.0.1.0/24"])
@@ -363,3 +363,37 @@ def test_commands(w):
     gw.cli("vrf delete default")
     assert "route" not in gw.json("route get 10.0.1.5")
     assert "nothing that was added" in gw.cli("vrf delete default", check=False).stdout
+
+
+def test_replaced_while_in_use(w):
+    """What is used is changed in place: nothing that uses it goes, and an open connection does not notice."""
+    gw = w.gw
+    gw.cli("route add 10.9.0.0/16 vrf red via 10.0.2.5")
+    lsock = w.r2.socket()
+    lsock.bind(("", 7000))
+    lsock.listen()
+    with lsock, w.r1.socket() as s:
+        s.settimeout(2)
+        s.connect(("10.0.2.5", 7000))
+        peer = lsock.accept()[0]
+        ids = {v["name"]: v["id"] for v in gw.json("vrf show")}, {i["name"]: i["id"] for i in gw.json("interface show")}
+        gw.cli(["vrf", "replace", "red", "table", "101,105", "import", "blue", "prefix", "10.0.99.0/24"])
+        gw.cli("interface replace r1 port r1 vrf red address 10.0.1.1/24 mss clamp rpf strict")
+        gw.cli("route replace 10.9.0.0/16 vrf red via 10.0.2.5 mtu 1400")
+        assert ids == ({v["name"]: v["id"] for v in gw.json("vrf show")}, {i["name"]: i["id"] for i in gw.json("interface show")})
+        s.sendall(b"still here")
+        peer.settimeout(2)
+        assert peer.recv(20) == b"still here"
+        peer.close()
+    red, = gw.json("vrf get red")
+    assert red["tables"] == [101, 105] and [i["vrf"] for i in red["import"]] == ["blue"] and red["interfaces"] == ["r1", "r2"]
+    r1, = gw.json("interface get r1")
+    assert r1["mss"] == "clamp" and r1["rpf"] == "strict" and r1["vrf"] == "red"
+    assert [r["mtu"] for r in gw.json("route show 10.9.0.0/16 vrf red")] == [1400]
+    assert {(n["via"], n["vrf"], n.get("mtu")) for n in gw.json("nexthop show via 10.0.2.5")} == {("10.0.2.5", "red", 1400)}
+    assert "1400" in gw.cli("nexthop show").stdout and gw.json("interface show state absent") == []
+    refused = gw.cli("interface delete r2", check=False)
+    assert refused.returncode == 1 and "interface r2 is in use by 1 route (10.9.0.0/16)" in refused.stdout
+    refused = gw.cli("interface replace r2 port r2 vrf red address 10.0.3.1/24", check=False)
+    assert refused.returncode == 1 and "no interface of VRF `red` reaches the gateway 10.0.2.5" in refused.stdout
+    assert "10.0.2.1/24" in gw.json("interface get r2")[0]["addresses"]

@@ -124,6 +124,18 @@ static void test_items(void **state)
 		{"route add blackhole 10.0.0.0/8", "{\"to\": \"10.0.0.0/8\", \"type\": \"blackhole\"}"},
 		{"route add 10.0.0.0/8 prohibit vrf red", "{\"to\": \"10.0.0.0/8\", \"type\": \"prohibit\", \"vrf\": \"red\"}"},
 		{"route add default nhid uplinks", "{\"to\": \"default\", \"nexthop\": \"uplinks\"}"},
+		{"route replace 10.0.0.0/8 via 192.0.2.1 mtu 1400",
+		 "{\"to\": \"10.0.0.0/8\", \"via\": [{\"address\": \"192.0.2.1\"}], \"mtu\": 1400}"},
+		{"route add 10.0.0.0/8 nexthop via 192.0.2.1 nexthop via 192.0.2.5",
+		 "{\"to\": \"10.0.0.0/8\", \"via\": [{\"address\": \"192.0.2.1\"}, {\"address\": \"192.0.2.5\"}]}"},
+		{"interface replace vlan10 vlan 10 mss clamp", "{\"name\": \"vlan10\", \"vlan\": 10, \"mss\": \"clamp\"}"},
+		{"interface show state absent", "{\"?state\": \"absent\"}"},
+		{"vrf replace blue table 7 import red", "{\"name\": \"blue\", \"table\": [7], \"import\": [{\"vrf\": \"red\"}]}"},
+		{"nat add snat keep from 10.1.0.0/16 to none before lan",
+		 "{\"name\": \"keep\", \"source\": \"10.1.0.0/16\", \"to\": \"none\", \"before\": \"lan\", \"type\": \"snat\"}"},
+		{"nat add static mail inside 10.0.10.25 outside 203.0.113.25 after lan",
+		 "{\"name\": \"mail\", \"inside\": \"10.0.10.25\", \"outside\": \"203.0.113.25\", \"after\": \"lan\", \"type\": "
+		 "\"static\"}"},
 		{"nexthop add isp1 via 192.0.2.1 dev up1 onlink",
 		 "{\"name\": \"isp1\", \"address\": \"192.0.2.1\", \"interface\": \"up1\", \"onlink\": true}"},
 		{"nexthop add id hole blackhole", "{\"name\": \"hole\", \"type\": \"blackhole\"}"},
@@ -211,6 +223,10 @@ static void test_refused_parameters(void **state)
 		{"port show all", "'all' does not belong to `sluice port show`"},
 		{"route add 10.0.0.0/8 via 1.1.1.1 via 2.2.2.2",
 		 "'via' was already given: a second way out starts with 'nexthop'"},
+		{"route add 10.0.0.0/8 via 1.1.1.1 nexthop", "'nexthop' wants what it begins: another way out"},
+		{"route add 10.0.0.0/8 via 1.1.1.1 nexthop metric 5", "'nexthop' wants what it begins"},
+		{"route add 10.0.0.0/8 via 1.1.1.1 nexthop nexthop via 2.2.2.2", "'nexthop' wants what it begins"},
+		{"interface show state gone", "state: 'gone' is not one of: up down absent"},
 		{"route add 10.0.0.0/8 blackhole prohibit", "'prohibit' was already given"},
 		{"nexthop add both group isp1//isp2", "group: 'isp1//isp2' is not of the form NAME[,WEIGHT][/…]"},
 		{"nexthop add both group isp1,", "group: 'isp1,' is not of the form NAME[,WEIGHT][/…]"},
@@ -282,6 +298,32 @@ static void test_table(void **state)
 	}
 }
 
+static char *usage_of(const char *path)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	usage_prefix(to, path);
+	fclose(to);
+	return text;
+}
+
+/* The texts begin in one column, where a value has a character of several bytes as well; and none is without a word. */
+static void test_usage_columns(void **state)
+{
+	char *text = usage_of("nat add dnat");
+
+	assert_non_null(strstr(text, "\n  to ADDR[:PORT]         the server"));
+	assert_non_null(strstr(text, "\n  timeouts KEY=TIME[,…]  tcp-established"));
+	assert_non_null(strstr(text, "\n  port PORT|LO-HI        of the connections"));
+	free(text);
+	text = usage_of("flow list");
+	for (const char *const *w = (const char *const[]){" net ", " sctp ", " gre ", " esp ", NULL}; *w; w++)
+		assert_non_null(strstr(text, *w));
+	free(text);
+}
+
 /* Every example of the usage is a command that its own table understands. */
 static void test_examples(void **state)
 {
@@ -347,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_refused_parameters),
 		cmocka_unit_test(test_globals_stand_anywhere),
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_usage_columns),
 		cmocka_unit_test(test_examples),
 		cmocka_unit_test(test_words_are_one_line),
 		cmocka_unit_test(test_directory_is_called_one),

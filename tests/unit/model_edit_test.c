@@ -6,20 +6,24 @@
 #define BASE                                                                                                                     \
 	"ports: {h1: {mode: access, vlan: 10}, up: {mode: routed}}\n"                                                            \
 	"vlans: {10: {name: web}}\n"                                                                                             \
-	"vrfs: {red: {table: 9}}\n"                                                                                              \
-	"interfaces: {v10: {vlan: 10, addresses: [10.0.0.1/24]}}\n"                                                              \
+	"vrfs: {red: {table: 9}, idle: {}, green: {import: red}}\n"                                                              \
+	"interfaces: {v10: {vlan: 10, addresses: [10.0.0.1/24]}, v11: {vlan: 11}, v12: {vlan: 12, vrf: red}}\n"                  \
+	"nexthops: {isp: {address: 192.0.2.1, interface: v12, onlink: true}}\n"                                                  \
 	"routes:\n"                                                                                                              \
 	"- {to: default, via: 10.0.0.2}\n"                                                                                       \
 	"- {to: 10.1.0.0/16, type: blackhole}\n"                                                                                 \
 	"- {to: 10.1.0.0/16, via: 10.0.0.3, metric: 5}\n"                                                                        \
 	"- {to: 10.1.0.0/16, type: blackhole, vrf: red}\n"                                                                       \
-	"nat: [{name: a, type: snat, to: masquerade}]\n"                                                                         \
+	"nat: [{name: a, type: snat, out: v10, to: masquerade},\n"                                                               \
+	"  {name: b, type: snat, source: 10.5.0.0/16, to: 203.0.113.1, vrf: green}]\n"                                           \
 	"fdb: [{mac: \"02:00:00:00:00:01\", vlan: 10, port: h1}]\n"                                                              \
 	"neighbors: [{address: 10.0.0.9, mac: \"02:00:00:00:00:09\", interface: v10}]\n"
 
+#define REPLACE 2
+
 struct edit {
 	const char *name;
-	bool remove;
+	int how; /* false: add, true: remove, REPLACE */
 	const char *noun, *item;
 	int ret;
 	const char *said; /* the errors */
@@ -48,8 +52,8 @@ static const struct edit edits[] = {
 	 "+ route 10.2.0.0/16 via 10.0.0.2,(address 10.0.0.3 weight 2)\n"},
 	{"add route with another metric", false, "routes", "{\"to\": \"default\", \"via\": \"10.0.0.3\", \"metric\": 9}", 0, "",
 	 "+ route 0.0.0.0/0 metric 9 via 10.0.0.3\n"},
-	{"add rule", false, "nat", "{\"name\": \"b\", \"type\": \"snat\", \"to\": [\"192.0.2.1\", \"192.0.2.8/30\"]}", 0, "",
-	 "+ nat b type snat to 192.0.2.1,192.0.2.8-192.0.2.11\n"},
+	{"add rule", false, "nat", "{\"name\": \"c\", \"type\": \"snat\", \"to\": [\"192.0.2.1\", \"192.0.2.8/30\"]}", 0, "",
+	 "+ nat c type snat to 192.0.2.1,192.0.2.8-192.0.2.11\n"},
 	{"add fdb", false, "fdb", "{\"mac\": \"02:00:00:00:00:02\", \"vlan\": 10, \"port\": \"h1\"}", 0, "",
 	 "+ fdb 02:00:00:00:00:02 vlan 10 port h1\n"},
 	{"add neighbor", false, "neighbors",
@@ -57,8 +61,16 @@ static const struct edit edits[] = {
 	 "+ neighbor 10.0.0.8 interface v10 mac 02:00:00:00:00:08\n"},
 	{"remove port", true, "ports", "{\"name\": \"h1\"}", 0, "", "- port h1 mode access vlan 10\n"},
 	{"remove vlan", true, "vlans", "{\"id\": 10}", 0, "", "- vlan 10 name web\n"},
-	{"remove vrf", true, "vrfs", "{\"name\": \"red\"}", 0, "", "- vrf red table 9\n"},
-	{"remove interface", true, "interfaces", "{\"name\": \"v10\"}", 0, "", "- interface v10 vlan 10 addresses 10.0.0.1/24\n"},
+	{"remove vrf", true, "vrfs", "{\"name\": \"idle\"}", 0, "", "- vrf idle\n"},
+	{"remove interface", true, "interfaces", "{\"name\": \"v11\"}", 0, "", "- interface v11 vlan 11\n"},
+	{"vrf in use", true, "vrfs", "{\"name\": \"red\"}", -EBUSY,
+	 "cli: vrf red is in use by 1 interface (v12), 1 route (10.1.0.0/16) and 1 import (green)\n", ""},
+	{"vrf in use by a rule", true, "vrfs", "{\"name\": \"green\"}", -EBUSY, "cli: vrf green is in use by 1 NAT rule (b)\n",
+	 ""},
+	{"interface in use", true, "interfaces", "{\"name\": \"v10\"}", -EBUSY,
+	 "cli: interface v10 is in use by 2 routes (0.0.0.0/0 …), 1 NAT rule (a) and 1 neighbor (10.0.0.9)\n", ""},
+	{"interface in use by a nexthop", true, "interfaces", "{\"name\": \"v12\"}", -EBUSY,
+	 "cli: interface v12 is in use by 1 nexthop (isp)\n", ""},
 	{"remove route", true, "routes", "{\"to\": \"0.0.0.0/0\"}", 0, "", "- route 0.0.0.0/0 via 10.0.0.2\n"},
 	{"remove default route", true, "routes", "{\"to\": \"default\"}", 0, "", "- route 0.0.0.0/0 via 10.0.0.2\n"},
 	{"remove route by metric", true, "routes", "{\"to\": \"10.1.0.0/16\", \"metric\": 5}", 0, "",
@@ -69,11 +81,21 @@ static const struct edit edits[] = {
 	 "- route 10.1.0.0/16 metric 5 via 10.0.0.3\n"},
 	{"remove route of a vrf", true, "routes", "{\"to\": \"10.1.0.0/16\", \"vrf\": \"red\"}", 0, "",
 	 "- route 10.1.0.0/16 vrf red type blackhole\n"},
-	{"remove rule", true, "nat", "{\"name\": \"a\"}", 0, "", "- nat a type snat to masquerade\n"},
+	{"remove rule", true, "nat", "{\"name\": \"a\"}", 0, "", "- nat a type snat out v10 to masquerade\n"},
 	{"remove fdb by mac", true, "fdb", "{\"mac\": \"02:00:00:00:00:01\"}", 0, "",
 	 "- fdb 02:00:00:00:00:01 vlan 10 port h1\n"},
 	{"remove neighbor", true, "neighbors", "{\"address\": \"10.0.0.9\", \"interface\": \"v10\"}", 0, "",
 	 "- neighbor 10.0.0.9 interface v10 mac 02:00:00:00:00:09\n"},
+	{"replace vrf", REPLACE, "vrfs", "{\"name\": \"red\", \"table\": [9, 10]}", 0, "", "~ vrf red table 9 -> 9,10\n"},
+	{"replace interface", REPLACE, "interfaces",
+	 "{\"name\": \"v10\", \"vlan\": 10, \"addresses\": [\"10.0.0.1/24\"], \"mss\": \"clamp\"}", 0, "",
+	 "~ interface v10 mss unset -> clamp\n"},
+	{"replace route", REPLACE, "routes", "{\"to\": \"10.1.0.0/16\", \"via\": \"10.0.0.4\", \"metric\": 5}", 0, "",
+	 "~ route 10.1.0.0/16 metric 5 via 10.0.0.3 -> 10.0.0.4\n"},
+	{"replace default by a named one", REPLACE, "routes", "{\"to\": \"default\", \"nexthop\": \"isp\"}", 0, "",
+	 "~ route 0.0.0.0/0 via 10.0.0.2 -> unset, nexthop unset -> isp\n"},
+	{"replace what is not there", REPLACE, "routes", "{\"to\": \"10.1.0.0/16\", \"type\": \"prohibit\", \"metric\": 6}", 0,
+	 "", "+ route 10.1.0.0/16 metric 6 type prohibit\n"},
 	/* ---- what is refused ---- */
 	{"no such noun", false, "port", "{}", -EINVAL,
 	 "cli: `port` is no noun. Allowed are: vrfs, ports, vlans, interfaces, nexthops, routes, nat, fdb, neighbors\n", ""},
@@ -147,7 +169,10 @@ static void edit_test(void **state)
 
 	assert_non_null(item);
 	before = json_deep_copy(item);
-	assert_int_equal((e->remove ? model_remove : model_add)(m, e->noun, item, "cli", &errs), e->ret);
+	assert_int_equal((e->how == REPLACE ? model_replace
+			  : e->how	    ? model_remove
+					    : model_add)(m, e->noun, item, "cli", &errs),
+			 e->ret);
 	text = errors_text(&errs);
 	assert_string_equal(text, e->said);
 	free(text);
@@ -177,6 +202,95 @@ static void check_test(void **state)
 			    "with it (or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n");
 	free(text);
 	json_decref(item);
+	model_free(m);
+}
+
+/* What `default` has beside its own is replaced as well, and taken away by removing it. */
+static void replace_default_test(void **state)
+{
+	struct model *base = must_parse(BASE), *m = model_copy(base);
+	struct errs errs = {0};
+	json_t *item = json_pack("{s:s, s:[s, s]}", "name", "default", "import", "red", "green"), *less;
+	char *text;
+
+	assert_int_equal(model_add(m, "vrfs", item, "cli", &errs), 0);
+	less = json_pack("{s:s, s:s}", "name", "default", "import", "green");
+	assert_int_equal(model_replace(m, "vrfs", less, "cli", &errs), 0);
+	text = diff_text(base, m);
+	assert_string_equal(text, "+ vrf default import green\n");
+	free(text);
+	assert_int_equal(model_remove(m, "vrfs", less, "cli", &errs), 0);
+	text = diff_text(base, m);
+	assert_string_equal(text, "");
+	free(text);
+	json_decref(item);
+	json_decref(less);
+	model_free(m);
+	model_free(base);
+}
+
+/* Where a rule goes; NULL: it is refused. */
+struct position {
+	const char *word, *beside, *said, *order;
+};
+
+static void position_test(void **state)
+{
+	static const struct position rows[] = {
+		{NULL, NULL, "", "a b c new"},
+		{"before", "a", "", "new a b c"},
+		{"before", "c", "", "a b new c"},
+		{"after", "a", "", "a new b c"},
+		{"after", "c", "", "a b c new"},
+		{"before", "x", "cli: nat.before: nothing is called `x` in `nat`\n", "a b c"},
+		{"after", "new", "cli: nat.after: nothing is called `new` in `nat`\n", "a b c"},
+	};
+	char *text, order[64];
+
+	for (size_t i = 0; i < N_OF_ROWS(rows); i++) {
+		struct model *m =
+			must_parse("nat: [{name: a, type: snat, source: 10.1.0.0/16, to: masquerade}, {name: b, type: snat, "
+				   "source: 10.2.0.0/16, to: none}, {name: c, type: snat, to: masquerade}]\n");
+		json_t *item = json_pack("{s:s, s:s, s:s}", "name", "new", "type", "snat", "to", "none");
+		struct errs errs = {0};
+
+		if (rows[i].word)
+			json_object_set_new(item, rows[i].word, json_string(rows[i].beside));
+		assert_int_equal(model_add(m, "nat", item, "cli", &errs), *rows[i].said ? -EINVAL : 0);
+		text = errors_text(&errs);
+		assert_string_equal(text, rows[i].said);
+		free(text);
+		*order = '\0';
+		for (size_t k = 0; k < m->n_nats; k++)
+			snprintf(order + strlen(order), sizeof(order) - strlen(order), "%s%s", k ? " " : "", m->nats[k].name);
+		assert_string_equal(order, rows[i].order);
+		json_decref(item);
+		model_free(m);
+	}
+}
+
+static void position_refused_test(void **state)
+{
+	struct model *m = must_parse(BASE);
+	json_t *both = json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", "n", "type", "snat", "to", "none", "before", "a", "after",
+				 "b"),
+	       *number = json_pack("{s:s, s:i}", "name", "n", "before", 1),
+	       *route = json_pack("{s:s, s:s, s:s}", "to", "10.9.0.0/16", "type", "blackhole", "before", "x");
+	struct errs errs = {0};
+	char *text;
+
+	assert_int_equal(model_add(m, "nat", both, "cli", &errs), -EINVAL);
+	assert_int_equal(model_add(m, "nat", number, "cli", &errs), -EINVAL);
+	assert_int_equal(model_add(m, "routes", route, "cli", &errs), -EINVAL);
+	text = errors_text(&errs);
+	assert_string_equal(text,
+			    "cli: nat.before: `before` and `after`: one of them is allowed\n"
+			    "cli: nat.before: a text is wanted: the name of the item that it stands beside\n"
+			    "cli: route.before: unknown key. Allowed are: to, via, type, vrf, metric, distance, mtu, nexthop\n");
+	free(text);
+	json_decref(both);
+	json_decref(number);
+	json_decref(route);
 	model_free(m);
 }
 
@@ -216,7 +330,9 @@ static void many_test(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest others[] = {cmocka_unit_test(check_test), cmocka_unit_test(many_test)};
+	const struct CMUnitTest others[] = {cmocka_unit_test(check_test), cmocka_unit_test(many_test),
+					    cmocka_unit_test(replace_default_test), cmocka_unit_test(position_test),
+					    cmocka_unit_test(position_refused_test)};
 	struct CMUnitTest tests[N_OF_ROWS(edits) + N_OF_ROWS(others)];
 
 	for (size_t i = 0; i < N_OF_ROWS(edits); i++)

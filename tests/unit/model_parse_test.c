@@ -374,7 +374,8 @@ static const struct row rows[] = {
 	{"nat pool mixed range", "nat: [{name: a, type: snat, to: \"203.0.113.20-fd00::1\"}]\n",
 	 "sluice.yaml:1: nat[0].to: `203.0.113.20-fd00::1` begins in one family and ends in the other\n"},
 	{"nat pool word", "nat: [{name: a, type: snat, to: [masquerade]}]\n",
-	 "sluice.yaml:1: nat[0].to[0]: `masquerade` is no address, prefix or range of addresses\n"},
+	 "sluice.yaml:1: nat[0].to[0]: `masquerade` is no address, prefix or range of addresses (masquerade and none stand "
+	 "alone: `to: masquerade`)\n"},
 	{"nat ports backwards", "nat: [{name: a, type: snat, to: masquerade, ports: 2000-1000}]\n",
 	 "sluice.yaml:1: nat[0].ports: the range 2000-1000 runs backwards\n"},
 	{"nat ports 0", "nat: [{name: a, type: snat, to: masquerade, ports: 0-1000}]\n",
@@ -403,7 +404,8 @@ static const struct row rows[] = {
 	{"dnat prefix", "nat: [{name: a, type: dnat, destination: 1.2.3.0/24, to: 10.0.0.1}]\n",
 	 "sluice.yaml:1: nat[0].destination: 1.2.3.0/24 is a prefix: dnat wants one address\n"},
 	{"dnat source", "nat: [{name: a, type: dnat, source: 1.2.3.0/24, destination: 1.2.3.4, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].source: is a snat rule's key; a dnat rule has destination, protocol, port and to\n"},
+	 "sluice.yaml:1: nat[0].source: is a snat rule's key; a dnat rule has destination, protocol, port, to, to-vrf, timeouts, "
+	 "on-delete and vrf\n"},
 	{"snat port", "nat: [{name: a, type: snat, to: masquerade, port: 80}]\n",
 	 "sluice.yaml:1: nat[0].port: `port` is a dnat rule's; the ports of a snat rule's pool are `ports`\n"},
 	{"snat out empty", "nat: [{name: a, type: snat, to: masquerade, out: []}]\n",

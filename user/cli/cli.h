@@ -88,6 +88,7 @@ struct parser {
 	json_t *args;
 	json_t *hop;		     /* the nexthop that is being described; borrowed */
 	const struct param *pending; /* a key was given, its value comes next */
+	const struct param *begun;   /* a word that begins an item was given, and nothing of it so far */
 	unsigned positional;	     /* how many of them are filled */
 };
 

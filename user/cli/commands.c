@@ -147,7 +147,7 @@ static const struct param route_delete[] = {
 
 /* A page of a listing. */
 #define PAGE                                                                                                                     \
-	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many, in order"},             \
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many, in order (0: all)"},    \
 		{.key = "after", .value = "CURSOR", .json = "?after", .help = "the next ones; -j calls it `next`"}
 
 static const struct param route_show[] = {
@@ -230,7 +230,7 @@ static const struct param interface_show[] = {
 	{.value = "NAME", .json = "?name", .names = "/v1/interfaces"},
 	{.key = "vrf", .value = "NAME", .json = "?vrf"},
 	{.key = "vlan", .value = "ID", .json = "?vlan", .type = VALUE_NUMBER},
-	{.key = "state", .value = "up|down", .json = "?state", .choices = "up down"},
+	{.key = "state", .value = "STATE", .json = "?state", .choices = "up down absent"},
 	PAGE,
 	END,
 };
@@ -294,6 +294,16 @@ static const struct param nexthop_drain[] = {
 		 .json = "on-delete",                                                                                            \
 		 .choices = "end keep",                                                                                          \
 		 .help = "what becomes of its connections when the rule goes"},                                                  \
+		{.key = "before",                                                                                                \
+		 .value = "RULE",                                                                                                \
+		 .json = "before",                                                                                               \
+		 .names = "/v1/nat",                                                                                             \
+		 .help = "it stands before this rule: of several that match the first one counts"},                              \
+		{.key = "after",                                                                                                 \
+		 .value = "RULE",                                                                                                \
+		 .json = "after",                                                                                                \
+		 .names = "/v1/nat",                                                                                             \
+		 .help = "behind this one (behind all rules)"},                                                                  \
 		VRF
 
 static const struct param nat_add_snat[] = {
@@ -345,7 +355,11 @@ static const struct param nat_add_dnat[] = {
 	 .names = "/v1/interfaces",
 	 .help = "the address, or all of an interface"},
 	{.key = "protocol", .value = "PROTO[,…]", .json = "protocol", .type = VALUE_ONE_OR_LIST, .help = "tcp, udp, or tcp,udp"},
-	{.key = "port", .value = "PORT|LO-HI", .json = "port", .type = VALUE_NUMBER_OR_TEXT},
+	{.key = "port",
+	 .value = "PORT|LO-HI",
+	 .json = "port",
+	 .type = VALUE_NUMBER_OR_TEXT,
+	 .help = "of the connections (all); a range shifts along"},
 	{.key = "to",
 	 .value = "ADDR[:PORT]",
 	 .json = "to",
@@ -377,7 +391,7 @@ static const struct param nat_add_static[] = {
 };
 
 static const struct param nat_delete[] = {
-	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED},
+	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/nat"},
 	CHANGE,
 	END,
 };
@@ -391,13 +405,13 @@ static const struct param flow_file[] = {
 	{.value = "FILTER",                                                                                                      \
 	 .json = "?filter",                                                                                                      \
 	 .flags = PARAM_REST | (more),                                                                                           \
-	 .choices = "proto src dst host sport dport port state rule vrf in out iface family age idle expires packets bytes "     \
-		    "nat snat dnat ip ip6 tcp udp icmp icmp6 all and or not",                                                    \
+	 .choices = "proto src dst host net sport dport port state rule vrf in out iface family age idle expires packets bytes " \
+		    "nat snat dnat ip ip6 tcp udp icmp icmp6 sctp gre esp all and or not",                                       \
 	 .help = "see sluice-flow(7); quote ( ) < >. Words"}
 
 static const struct param flow_list[] = {
 	FILTER(0),
-	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many"},
+	{.key = "limit", .value = "N", .json = "?limit", .type = VALUE_NUMBER, .help = "at most so many (0: all)"},
 	END,
 };
 
@@ -498,15 +512,17 @@ static const struct param rollback[] = {
 
 #define GET(path_, url_, print_, params_, help_)                                                                                 \
 	{.path = path_, .method = "GET", .url = url_, .run = run_request, .print = print_, .params = params_, .help = help_}
-#define ADD(path_, url_, params_, help_, example_)                                                                               \
+#define ADD_HOPS(path_, url_, params_, hops_, help_, example_)                                                                   \
 	{.path = path_,                                                                                                          \
 	 .method = "POST",                                                                                                       \
 	 .url = url_,                                                                                                            \
 	 .run = run_request,                                                                                                     \
 	 .print = print_change,                                                                                                  \
 	 .params = params_,                                                                                                      \
+	 .hops = hops_,                                                                                                          \
 	 .help = help_,                                                                                                          \
 	 .example = example_}
+#define ADD(path_, url_, params_, help_, example_) ADD_HOPS(path_, url_, params_, NULL, help_, example_)
 #define DELETE(path_, url_, params_, help_)                                                                                      \
 	{.path = path_,                                                                                                          \
 	 .method = "DELETE",                                                                                                     \
@@ -532,19 +548,17 @@ const struct command commands[] = {
 	GET("interface get", "/v1/interfaces", print_interfaces, interface_get, "one of them"),
 	ADD("interface add", "/v1/interfaces", interface_add, "make a VLAN or a routed port a gateway",
 	    "sluice interface add vlan10 vlan 10 address 10.0.10.1/24"),
+	ADD("interface replace", "/v1/interfaces/replace", interface_add,
+	    "the same, also of one that there is: what uses it stays",
+	    "sluice interface replace vlan10 vlan 10 address 10.0.10.1/24 mss clamp"),
 	DELETE("interface delete", "/v1/interfaces", interface_delete, "take an interface away"),
 
 	GET("vrf show", "/v1/vrfs", print_vrfs, vrf_show, "routing domains, their tables, interfaces, imports"),
 	GET("vrf get", "/v1/vrfs", print_vrfs, vrf_get, "one of them"),
-	{.path = "vrf add",
-	 .method = "POST",
-	 .url = "/v1/vrfs",
-	 .run = run_request,
-	 .print = print_change,
-	 .params = vrf_add,
-	 .hops = "import",
-	 .help = "a routing domain of its own",
-	 .example = "sluice vrf add blue table 102 import red prefix 10.0.0.0/8"},
+	ADD_HOPS("vrf add", "/v1/vrfs", vrf_add, "import", "a routing domain of its own",
+		 "sluice vrf add blue table 102 import red prefix 10.0.0.0/8"),
+	ADD_HOPS("vrf replace", "/v1/vrfs/replace", vrf_add, "import", "the same, also of one that there is: what uses it stays",
+		 "sluice vrf replace blue table 102,103"),
 	DELETE("vrf delete", "/v1/vrfs", vrf_delete, "take a VRF away"),
 
 	{.path = "route show",
@@ -557,6 +571,8 @@ const struct command commands[] = {
 	 .example = "sluice route show root 10.0.0.0/8 protocol bgp via 192.0.2.2 limit 100"},
 	ADD("route add", "/v1/routes", route_add, "add a static route",
 	    "sluice route add 192.0.2.0/24 via 10.0.10.2 weight 2 nexthop via 10.0.20.2"),
+	ADD("route replace", "/v1/routes/replace", route_add, "the same, also of one with this prefix, VRF, metric and distance",
+	    "sluice route replace 192.0.2.0/24 via 10.0.10.2 mtu 1400"),
 	DELETE("route delete", "/v1/routes", route_delete, "take a static route away"),
 	{.path = "route get",
 	 .method = "GET",

@@ -347,11 +347,13 @@ static json_t *group_of(const char *word)
 		weight = strchr(item, ',');
 		if (weight)
 			*weight++ = '\0';
-		one = weight ? json_pack("{s:s, s:o}", "nexthop", item, "weight", number_or_text(weight)) : json_string(item);
-		if (!*item || (weight && !*weight) || json_array_append_new(list, one)) {
+		if (!*item || (weight && !*weight)) {
 			json_decref(list);
 			list = NULL;
+			break;
 		}
+		one = weight ? json_pack("{s:s, s:o}", "nexthop", item, "weight", number_or_text(weight)) : json_string(item);
+		json_array_append_new(list, one);
 	}
 	free(copy);
 	return list;
@@ -406,6 +408,7 @@ static int set(struct parser *p, const struct param *param, json_t *value, char 
 				json_object_set_new(p->args, name, list);
 			}
 			p->hop = json_object();
+			p->begun = NULL;
 			json_array_append_new(list, p->hop);
 		}
 		to = p->hop;
@@ -458,12 +461,22 @@ static int add_word(struct parser *p, const struct param *param, const char *wor
 	return json_object_get(p->args, param->json) ? 0 : say(why, "'%.40s' is no text in UTF-8", word);
 }
 
+/* A word that begins another item of the list, and nothing of it. */
+static int no_hop(const struct parser *p, char why[CLI_ERROR])
+{
+	return say(why, "'%s' wants what it begins: %s", p->begun->key, p->begun->help);
+}
+
 static int take_key(struct parser *p, const struct param *param, char why[CLI_ERROR])
 {
 	if (param->flags & PARAM_NEW_HOP)
 		p->hop = NULL;
-	if (param->flags & PARAM_NEW_HOP && !param->value)
+	if (param->flags & PARAM_NEW_HOP && !param->value) {
+		if (p->begun)
+			return no_hop(p, why);
+		p->begun = param;
 		return 0;
+	}
 	if (param->value) {
 		p->pending = param;
 		return 0;
@@ -510,6 +523,8 @@ static int check_whole(const struct parser *p, char why[CLI_ERROR])
 {
 	if (p->pending)
 		return say(why, "'%s' wants a value: %s", p->pending->key, p->pending->value);
+	if (p->begun)
+		return no_hop(p, why);
 	for (const struct param *q = p->cmd->params; q && (q->key || q->value); q++) {
 		if (q->flags & PARAM_REQUIRED && !json_object_get(p->args, q->json))
 			return say(why, "%s%s%s is missing", q->key ? q->key : "", q->key && q->value ? " " : "",

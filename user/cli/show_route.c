@@ -1,4 +1,5 @@
 /* show_route.c: what is told of routes besides the routes themselves, for people: the audit; nexthops; pages of listings. */
+#include <string.h>
 #include "cli.h"
 
 const json_t *page_rows(const json_t *answer, const char *noun, const char **ret_next)
@@ -78,6 +79,14 @@ static void cell_drained(const json_t *row, char *buf, size_t size)
 		snprintf(buf, size, "%llds", s);
 }
 
+/* Left out where all are of `default`, as of routes. */
+static void cell_other_vrf(const json_t *row, char *buf, size_t size)
+{
+	const char *vrf = json_string_value(json_object_get(row, "vrf"));
+
+	snprintf(buf, size, "%s", vrf && strcmp(vrf, "default") ? vrf : "");
+}
+
 void print_nexthops(const json_t *answer)
 {
 	static const struct column columns[] = {
@@ -85,6 +94,8 @@ void print_nexthops(const json_t *answer)
 		{.title = "NAME", .key = "name"},
 		{.title = "VIA", .key = "via"},
 		{.title = "INTERFACE", .key = "interface"},
+		{.title = "VRF", .cell = cell_other_vrf},
+		{.title = "MTU", .key = "mtu", .right = true},
 		{.title = "STATE", .key = "state"},
 		{.title = "DRAINED FOR", .key = "drained_s", .cell = cell_drained, .right = true},
 		{.title = "BUCKETS IN USE", .key = "buckets_in_use", .right = true},

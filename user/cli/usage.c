@@ -4,6 +4,8 @@
 #include <string.h>
 #include "cli.h"
 
+#define NAME_COLUMN 22
+
 static bool is_param(const struct param *p)
 {
 	return p && (p->key || p->value);
@@ -27,6 +29,16 @@ static void print_synopsis(FILE *to, const struct command *cmd)
 	fputc('\n', to);
 }
 
+/* How many spaces fill the column of the parameters: characters of UTF-8 are counted, not bytes. */
+static int pad(const char *name)
+{
+	int n = NAME_COLUMN;
+
+	for (; *name; name++)
+		n -= (*name & 0xc0) != 0x80;
+	return n > 0 ? n : 0;
+}
+
 void usage_command(FILE *to, const struct command *cmd)
 {
 	char name[80];
@@ -39,7 +51,7 @@ void usage_command(FILE *to, const struct command *cmd)
 	for (const struct param *p = cmd->params; is_param(p); p++) {
 		snprintf(name, sizeof(name), "%s%s%s", p->key ? p->key : "", p->key && p->value ? " " : "",
 			 p->value ? p->value : "");
-		fprintf(to, "  %-22s %s%s%s\n", name, p->help ? p->help : "", p->help && p->choices ? ": " : "",
+		fprintf(to, "  %s%*s %s%s%s\n", name, pad(name), "", p->help ? p->help : "", p->help && p->choices ? ": " : "",
 			p->choices ? p->choices : "");
 	}
 	if (cmd->example)
@@ -125,12 +137,13 @@ static void offer_names(struct cli *cli, const char *url, const char *start)
 {
 	struct answer answer = {0};
 	char why[CLI_ERROR];
-	const json_t *row;
+	const json_t *rows, *row;
 	size_t i;
 
 	if (client_request(cli, "GET", url, NULL, NULL, 0, &answer, why))
 		return;
-	json_array_foreach (answer.json, i, row) {
+	rows = json_object_get(answer.json, "rules"); /* of NAT, with what else there is to say of it */
+	json_array_foreach (rows ? rows : answer.json, i, row) {
 		const char *name = json_string_value(json_object_get(row, "name"));
 
 		if (name)
