@@ -11,6 +11,7 @@ import kit
 import lab as labs
 import netlab
 import part_datapath as pd
+import session
 from gen import BARE, REAL, Bench, flows, template
 import bpf
 
@@ -49,9 +50,9 @@ def compare(report, builds, wanted, nat):
     sides = []
     try:
         for i, build in enumerate(builds):
-            sides.append(Side(build, f"bench-c{i}", nat))
+            sides.append(Side(build, f"c{i}", nat))
         for hook in ("xdp", "tc"):
-            bench = Bench(hook, "bench-cmp")
+            bench = Bench(hook, session.name("cmp"))
             try:
                 for pair in zip(*(s.cases(hook, nat) for s in sides)):
                     if not re.search(wanted, f"{hook}: {pair[0].name}"):
@@ -69,7 +70,7 @@ def compare(report, builds, wanted, nat):
 def main(argv):
     if len(argv) not in (2, 3):
         sys.exit(__doc__)
-    kit.unwind_when_ended()
+    session.unwind_when_ended()
     report = kit.Report("compare", "two builds")
     for nat in (True, False):
         compare(report, argv[:2], argv[2] if len(argv) > 2 else "", nat)

@@ -15,6 +15,7 @@ import cost_profile
 import cost_prog
 import cost_tcp
 import kit
+import session
 import vm
 
 KERNEL = os.path.join(kit.ROOT, "build", "kernels", os.environ.get("COST_KERNEL", "6.1"))
@@ -81,7 +82,7 @@ def choose(args):
 
 def main(argv):
     args = parse(argv)
-    kit.unwind_when_ended()
+    session.unwind_when_ended()
     chosen = choose(args)
     if args.profile:
         profile(chosen[0][1][0])

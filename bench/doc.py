@@ -7,6 +7,7 @@ import os
 import re
 import sys
 
+import goals
 import kit
 
 DOC = os.path.join(kit.ROOT, "docs", "performance.md")
@@ -26,14 +27,21 @@ def _pivot(results, corner, transposed=False):
     key = (lambda r: (r["point"], r["series"])) if transposed else (lambda r: (r["series"], r["point"]))
     cells = {key(r): r for r in results}
     down, across = (list(dict.fromkeys(k[i] for k in cells)) for i in (0, 1))
+    if not transposed:
+        across.sort(key=lambda point: int(re.sub(r"\D", "", point) or 0))
     return _table([corner, *across], [[d, *(_cell(cells.get((d, a))) for a in across)] for d in down])
 
 
 def _datapath(data):
     results = [r for r in data["results"] if r["series"] != "generator"]
     random = [r for r in results if "random" in r["point"]]
-    by_count = [dict(r, point=r["point"].replace("1 flows", "1")) for r in results if r not in random]
-    return _pivot(by_count, "ns, by flows or destinations") + "\n\n" + _pivot(random, "ns")
+    by_count = [dict(r, point="1" if r["point"] == "1 flows" else r["point"]) for r in results if r not in random]
+    return "\n\n".join((_pivot(by_count, "ns, by flows or destinations"), _pivot(random, "ns"), _goals(data)))
+
+
+def _goals(data):
+    rows = [list(map(str, g)) for g in data["facts"].get("goals", [])]
+    return _table(["goals", "flows", *goals.HEAD], rows) if rows else ""
 
 
 def _forward(data):
@@ -63,14 +71,14 @@ def _list(data):
 def _flows(data):
     """By the programs alone; through namespaces, the last of the devices being the one to compare with."""
     names = data["facts"].get("devices", [])
-    alone = dict(data, results=[r for r in data["results"] if r["point"] not in names])
+    alone = dict(data, results=[r for r in data["results"] if r["point"] not in names and r["series"] != "generator"])
     cells = {(r["series"], r["point"]): r for r in data["results"] if r["point"] in names}
     rows = []
     for series in dict.fromkeys(s for s, _ in cells):
         row = [cells[(series, n)] for n in names]
         rows.append([series, row[0]["unit"], *map(_cell, row), *(f"{row[-1]['median'] / r['median']:.1f}" for r in row[:-1])])
     ratios = [f"nftables ÷ {n}" for n in names[:-1]]
-    return _list(alone) + ("\n\n" + _table(["through namespaces", "unit", *names, *ratios], rows) if rows else "")
+    return _list(alone) + "\n\n" + _goals(data) + ("\n\n" + _table(["through namespaces", "unit", *names, *ratios], rows) if rows else "")
 
 
 def _change(data):

@@ -21,7 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
-BARE, REAL, FLOOR, TAGGING, LOOKUP = range(5)
+BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU = range(8)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
 
@@ -130,12 +130,7 @@ class Bench:
     def __init__(self, hook, name):
         self.hook, self.pins = hook, f"/sys/fs/bpf/{name}-{hook}"
         subprocess.run(["rm", "-rf", self.pins], check=True)
-        os.makedirs(self.pins + "/maps")
-        done = subprocess.run(
-            ["bpftool", "prog", "loadall", f"{kit.OUT}/gen_{hook}.bpf.o", self.pins + "/progs", "pinmaps", self.pins + "/maps"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        kit.need(done.returncode == 0, f"gen_{hook}.bpf.o does not load:\n{done.stdout}{done.stderr}")
+        self._load(f"gen_{hook}", self.pins)
         self.progs, self._maps = {}, {}
         gen_map = bpf.obj_get(self.pins + "/maps/gen")
         self._gen_mem = mmap.mmap(gen_map, 4096)
@@ -146,6 +141,23 @@ class Bench:
         self.target(TAGGING, self.prog("gen_untag" if hook == "xdp" else "gen_tag"))
         if hook == "xdp":
             self.target(LOOKUP, self.prog("gen_lookup"))
+            self.target(SWAP, self.prog("gen_swap"))
+
+    def _load(self, name, pins):
+        os.makedirs(pins + "/maps")
+        done = subprocess.run(
+            ["bpftool", "prog", "loadall", f"{kit.OUT}/{name}.bpf.o", pins + "/progs", "pinmaps", pins + "/maps"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        kit.need(done.returncode == 0, f"{name}.bpf.o does not load:\n{done.stdout}{done.stderr}")
+
+    def first_packets(self, ifindex):
+        """Targets FIRST_PLAIN and FIRST_LRU, which send to this netdev."""
+        pins = self.pins + "/first"
+        self._load("first_xdp", pins)
+        bpf.Map(f"{pins}/maps/out").update(0, struct.pack("=Ii", ifindex, 0))
+        self.target(FIRST_PLAIN, bpf.Prog(f"{pins}/progs/first_plain"))
+        self.target(FIRST_LRU, bpf.Prog(f"{pins}/progs/first_lru"))
 
     def prog(self, name):
         if name not in self.progs:
@@ -188,22 +200,32 @@ class Bench:
     def run(self, target, ifindex, n):
         """n runs: ns of CPU time for one."""
         self.gen.target = target
-        return run_repeat(self.prog("gen_run").fd, self._context(ifindex), n) / n
+        return self._repeat("gen_run", self._context(ifindex), n) / n
+
+    def live(self, ifindex, n, batch=64):
+        """n frames out of a netdev of this thread's namespace: ns of CPU time."""
+        return self._repeat("gen_send", bpf.XDP_MD.pack(0, FRAME, 0, ifindex, 0, 0), n, LIVE_FRAMES, batch)
+
+    def _repeat(self, prog, context, n, flags=0, batch=0):
+        """BPF_PROG_RUN of n packets; this thread's CPU time in ns. What interrupts it (a machine that is frozen for a moment does) is
+        not the benchmark's: the generator's position tells how many are left."""
+        data = ctypes.create_string_buffer(FRAME)
+        ctx = ctypes.create_string_buffer(context, len(context))
+        fd, end, left = self.prog(prog).fd, self.gen.next + n, n
+        began = time.thread_time_ns()
+        while left:
+            # prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration, ctx sizes, ctx_in, ctx_out, flags, cpu, batch
+            attr = struct.pack("=IIIIQQIIIIQQIII4x", fd, 0, FRAME, 0, ctypes.addressof(data), 0, left, 0, len(context), 0,
+                               ctypes.addressof(ctx), 0, flags, 0, batch)  # fmt: skip
+            try:
+                bpf._bpf(bpf.PROG_TEST_RUN, attr)
+                left = 0
+            except InterruptedError:
+                left = (end - self.gen.next) & 0xFFFFFFFF
+        return time.thread_time_ns() - began
 
     def close(self):
         subprocess.run(["rm", "-rf", self.pins], check=False)
-
-
-def run_repeat(fd, context, n, flags=0, batch=0):
-    """BPF_PROG_RUN of n packets; this thread's CPU time in ns."""
-    data = ctypes.create_string_buffer(FRAME)
-    ctx = ctypes.create_string_buffer(context, len(context))
-    # prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration, ctx sizes, ctx_in, ctx_out, flags, cpu, batch
-    attr = struct.pack("=IIIIQQIIIIQQIII4x", fd, 0, FRAME, 0, ctypes.addressof(data), 0, n, 0, len(context), 0,
-                       ctypes.addressof(ctx), 0, flags, 0, batch)  # fmt: skip
-    began = time.thread_time_ns()
-    bpf._bpf(bpf.PROG_TEST_RUN, attr)
-    return time.thread_time_ns() - began
 
 
 def bare_frame(bench, ifindex):

@@ -6,7 +6,6 @@ what is measured.
 import json
 import os
 import platform
-import signal
 import statistics
 import subprocess
 import sys
@@ -16,11 +15,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
 OUT = os.path.join(BUILD, "bench")
 sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "prog")]
-
-
-def unwind_when_ended():
-    """Ended from outside, what was made is taken down all the same."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class Wrong(Exception):
@@ -92,12 +86,22 @@ def table(title, head, rows):
 
 
 class Report:
-    """One part's numbers. `add` keeps every sample under (series, point)."""
+    """One part's numbers. `add` keeps every sample under (series, point); `step` says what comes now, and how long all still takes
+    (`progress`: session.Progress, or None)."""
 
-    def __init__(self, part, about):
-        self.part, self.about = part, about
+    def __init__(self, part, about, progress=None):
+        self.part, self.about, self.progress = part, about, progress
         self.samples, self.units, self.facts, self.seen = {}, {}, {}, {}
-        self.began = time.monotonic()
+        self.began, self.steps = time.monotonic(), []
+
+    def step(self, words):
+        self._end_step()
+        self.steps.append([words, time.monotonic()])
+        say(f"  {self.progress.words() + ' ' if self.progress else ''}{words}")
+
+    def _end_step(self):
+        if self.steps:
+            self.steps[-1][1] = round(time.monotonic() - self.steps[-1][1], 1)
 
     def add(self, series, point, sample, unit="ns"):
         self.samples.setdefault((series, str(point)), []).append(sample)
@@ -124,12 +128,14 @@ class Report:
 
     def write(self):
         os.makedirs(OUT, exist_ok=True)
+        self._end_step()
         path = os.path.join(OUT, f"{self.part}.json")
         data = {
             "part": self.part,
             "about": self.about,
             "machine": machine(),
             "seconds": round(time.monotonic() - self.began, 1),
+            "steps": [{"what": words, "seconds": seconds} for words, seconds in self.steps],
             "results": [
                 {"series": k[0], "point": k[1], "unit": self.units[k], "median": spread(v)[0], "spread": spread(v)[1], "samples": v}
                 for k, v in self.samples.items()
@@ -140,7 +146,16 @@ class Report:
         with open(path, "w", encoding="utf-8") as f:
             json.dump(data, f, indent=1)
             f.write("\n")
-        say(f"\n{path.removeprefix(ROOT + '/')}: {len(self.samples)} results, {data['seconds']} s")
+        say(f"\n{path.removeprefix(ROOT + '/')}: {len(self.samples)} results; {self.part} took {data['seconds']:.0f} s")
+
+
+def cpu_ns(pid):
+    """CPU time of a process, all of its threads."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
+            total += int(f.read().split()[0])
+    return total
 
 
 class Quiet:

@@ -9,11 +9,16 @@ packet goes through the switch's program, so that nothing depends on how the swi
 import contextlib
 import os
 import random
+import re
+import signal
 import socket
 import struct
 import time
 
+import bpf
 import kit
+import session
+from gen import REAL, Bench
 from netlab import Lab, wait_for
 
 GW_MAC, HOST_MAC = "02:00:00:00:10:01", "02:00:00:00:10:99"
@@ -53,6 +58,7 @@ nat:
   - {{name: out, type: snat, source: 10.0.0.0/16, destination: 172.16.0.0/12, to: {pool}}}
   - {{name: web, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 8080, to: "10.0.0.10:80"}}
 """
+FORWARD = '  - {{name: f{i}, type: dnat, destination: 198.19.0.{a}, protocol: tcp, port: {b}, to: "10.0.0.10:80"}}\n'
 
 
 def config(flows, nat):
@@ -73,8 +79,8 @@ def config(flows, nat):
 class DatapathLab:
     """A switch with pinned programs to be run; `close` takes it down."""
 
-    def __init__(self, name="bench-dp", flows=4194304, nat=True):
-        self.lab = Lab(name)
+    def __init__(self, name="dp", flows=4194304, nat=True):
+        self.lab = Lab(session.name(name))
         try:
             self._make(flows, nat)
         except BaseException:
@@ -96,16 +102,34 @@ class DatapathLab:
         self.macs = {p: self.ns.link(p)["address"] for p in self.ifindex}
         self.pins = f"/sys/fs/bpf/sluice/{self.switch.instance}"
 
-    def _write(self, nat):
+    def _write(self, nat, forwards=0):
         with open(self.path, "w", encoding="ascii") as f:
             f.write(config(self.flows, nat))
+            f.writelines(FORWARD.format(i=i, a=i >> 8, b=1 + (i & 255)) for i in range(forwards))
 
-    def with_nat(self):
-        """The rules, and with them other programs."""
-        self._write(True)
+    def with_nat(self, forwards=0):
+        """The rules, and with them other programs; and so many rules that forward ports which nobody asks for."""
+        self._write(True, forwards)
         self.switch.cli(["apply", self.path], timeout=120)
 
+    @contextlib.contextmanager
+    def generator(self, hook="xdp"):
+        """A Bench whose target REAL is the program that the switch has pinned now; meanwhile this thread is in the switch's namespace."""
+        bench = Bench(hook, session.name("gen"))
+        try:
+            real = bpf.Prog(f"{self.pins}/progs/{hook}")
+            bench.target(REAL, real)
+            with self.ns.entered():
+                yield bench
+            real.close()
+        finally:
+            bench.close()
+
     def close(self):
+        """Routes of the kernel's go soonest with their links."""
+        self.switch.stop(signal.SIGKILL)
+        for port in self.ifindex:
+            self.ns.run(f"ip link del {port}", check=False)
         self.lab.close()
         for path in (self.path, self.switch.log):
             with contextlib.suppress(FileNotFoundError):
@@ -130,11 +154,11 @@ def routes(family, n, seed=1):
         blocks = [b << 16 for b in blocks]
     else:
         blocks = [(0x2400_0000 + b) << 96 for b in rng.sample(range(1 << 24), blocks)]
-    got = set()
+    got, shift = set(), 0 if family == 4 else 80
     while len(got) < n:
-        length = rng.choices(lengths, weights)[0]
-        net = rng.choice(blocks) | (rng.getrandbits(16) if family == 4 else rng.getrandbits(16) << 80)
-        got.add((net >> (bits - length) << (bits - length), length))
+        more = n - len(got)
+        for length, block in zip(rng.choices(lengths, weights, k=more), rng.choices(blocks, k=more)):
+            got.add(((block | rng.getrandbits(16) << shift) >> (bits - length) << (bits - length), length))
     return sorted(got)
 
 
@@ -147,6 +171,13 @@ def _route_message(family, net, length, gateway):
     attributes = b"".join(struct.pack("=HH", size + 4, kind) + value for kind, value in ((RTA_DST, net.to_bytes(size, "big")), (RTA_GATEWAY, gateway)))
     head = struct.pack("=8BI", socket.AF_INET if family == 4 else socket.AF_INET6, length, 0, 0, 254, 3, 0, 1, 0)
     return struct.pack("=IHHII", 16 + len(head) + len(attributes), RTM_NEWROUTE, CREATE, 0, 0) + head + attributes
+
+
+def kernel_routes(ns, family):
+    """How many the kernel has, as it counts them itself: a list of a million takes seconds."""
+    with ns.entered(), open(f"/proc/thread-self/net/{'fib_triestat' if family == 4 else 'rt6_stats'}", encoding="ascii") as f:
+        text = f.read()
+    return sum(map(int, re.findall(r"Prefixes:\s+(\d+)", text))) if family == 4 else int(text.split()[3], 16)
 
 
 def load_routes(lab, prefixes, family):
@@ -172,8 +203,8 @@ def load_routes(lab, prefixes, family):
 
     wait_for(f"{len(prefixes)} IPv{family} routes in the FIB", mirrored, 120, 0.05)
     both = time.monotonic() - began
-    there = lab.ns.run(["sh", "-c", f"ip -{family} route show | wc -l"]).stdout
-    kit.need(int(there) >= len(prefixes), f"the kernel has {there.strip()} of {len(prefixes)} routes")
+    there = kernel_routes(lab.ns, family)
+    kit.need(there >= len(prefixes), f"the kernel has {there} of {len(prefixes)} routes")
     return kernel, both
 
 

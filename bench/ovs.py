@@ -11,13 +11,16 @@ import subprocess
 import tempfile
 import time
 
+import kit
+import session
+
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
 class OpenVswitch:
     def __init__(self, ns, kind, cpu):
         self.ns, self.kind, self.cpu = ns, kind, cpu
-        self.dir = tempfile.mkdtemp(prefix="bench-ovs-")
+        self.dir = tempfile.mkdtemp(prefix=session.name("ovs-"))
         self.env = dict(os.environ, **{k: self.dir for k in ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")})
         self._first = self._rate = None
         self.db, self.processes = f"unix:{self.dir}/db.sock", []
@@ -70,12 +73,7 @@ class OpenVswitch:
         """What packets have cost it: CPU time of its process, or of its polling thread what was not idle."""
         if self.kind == "afxdp":
             return self._polling_ns()
-        total = 0
-        pid = self.processes[-1].pid
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
-                total += int(f.read().split()[0])
-        return total
+        return kit.cpu_ns(self.processes[-1].pid)
 
     def _polling_ns(self):
         text = self._tool("ovs-appctl", "-t", f"{self.dir}/ovs-vswitchd.{self.processes[-1].pid}.ctl", "dpif-netdev/pmd-stats-show")

@@ -1,34 +1,27 @@
 """part_ageing.py: what a million connections cost sluiced while nothing happens to them, and how late those end whose time is over.
 
-The connections are made through the switch's own program. CPU time is sluiced's own (/proc/PID/stat), so others on the machine do
+The connections are made through the switch's own program. CPU time is sluiced's own, so others on the machine do
 not count; what they do to how late a connection ends, they do.
 """
 import array
 import mmap
-import os
 import time
 
 import bpf
 import kit
 import lab as labs
 from netlab import wait_for
-from gen import IP, REAL, UDP, Bench, Dot1Q, Ether, template
+from gen import IP, REAL, UDP, Dot1Q, Ether, template
 
-PAIRS, SHORT, TIMEOUT, SECONDS, ROUNDS = 1 << 20, 4096, 10, 30, 3
+PAIRS, SHORT, TIMEOUT, SECONDS, SETS = 1 << 20, 4096, 10, 10, 3
 RULE = '  - {{name: short, type: snat, source: 10.0.0.0/16, destination: 172.31.0.0/16, to: {pool}, timeouts: {{udp: 10s}}}}\n'
-
-
-def cpu_s(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def share_of(pid):
     """Of a core, in %, over a while."""
-    before, began = cpu_s(pid), time.monotonic()
+    before, began = kit.cpu_ns(pid), time.monotonic()
     time.sleep(SECONDS)
-    return 100 * (cpu_s(pid) - before) / (time.monotonic() - began)
+    return 100 * (kit.cpu_ns(pid) - before) / 1e9 / (time.monotonic() - began)
 
 
 class Words:
@@ -53,70 +46,73 @@ def open_pairs(lab, bench, frame, n, **vary):
     bench.set(template(frame, **vary))
     bench.order(array.array("Q", range(n)))
     began = time.monotonic()
-    with lab.ns.entered():
-        bench.run(REAL, lab.ifindex["in1"], n)
+    bench.run(REAL, lab.ifindex["in1"], n)
     return time.monotonic() - began
 
 
-def how_late(lab, bench, frame, port):
-    """Opens SHORT connections and waits for their ends: [seconds after their time]."""
-    words = Words(lab)
-    before = words.live()
-    frame = frame.copy()
-    frame[UDP].dport = port
-    opened = time.monotonic()
-    open_pairs(lab, bench, frame, SHORT, daddr=(0, 0xFFFF))
-    mine = list(words.live() - before)
-    kit.need(len(mine) == 2 * SHORT, f"{len(mine)} entries of {SHORT} connections")
-    late = []
-    while mine and time.monotonic() < opened + TIMEOUT + 20:
+def open_sets(words, lab, bench, frame):
+    """SETS times SHORT connections: [(entry, when its time is over)]"""
+    got, there = [], words.live()
+    for n in range(SETS):
+        frame[UDP].dport = 2 + n
+        opened = time.monotonic()
+        open_pairs(lab, bench, frame, SHORT, daddr=(0, 0xFFFF))
+        more = words.live()
+        kit.need(len(more - there) == 2 * SHORT, f"{len(more - there)} entries of {SHORT} connections")
+        got += [(i, opened + TIMEOUT) for i in more - there]
+        there = more
+    return got
+
+
+def how_late(lab, bench, frame):
+    """Waits for the ends of connections: [seconds after their time]."""
+    words, late = Words(lab), []
+    mine = open_sets(words, lab, bench, frame)
+    while mine and time.monotonic() < mine[-1][1] + 20:
         now, left = time.monotonic(), []
-        for i in mine:
+        for i, over in mine:
             if words.view[i] & 3 == 2:
-                left.append(i)
+                left.append((i, over))
             else:
-                late.append(now - opened - TIMEOUT)
+                late.append(now - over)
         mine = left
         time.sleep(0.005)
     kit.need(not mine, f"{len(mine)} entries do not end")
     words.close()
-    return late
+    return sorted(late)
+
+
+def measure(report, lab, bench):
+    inside = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10)
+    known = inside / IP(src="10.0.4.0", dst="172.16.0.1") / UDP(sport=1024, dport=443)
+    short = inside / IP(src="10.0.4.0", dst="172.31.0.0") / UDP(sport=999, dport=1)
+    pid = lab.switch.process.pid
+    report.step(f"{SECONDS} s without connections")
+    report.add("sluiced without connections", "% of a core", share_of(pid), "%")
+    report.step(f"{PAIRS:,} connections")
+    seconds = open_pairs(lab, bench, known, PAIRS, saddr=(10, 0x3FF), sport=(0, 0x3FF))
+    kit.say(f"    made in {seconds:.1f} s")
+    began = time.monotonic()
+    wait_for("all are counted", lambda: lab.switch.json("flow count")["flows"] >= PAIRS, 120, 0.2)
+    kit.say(f"    seen by sluiced after {time.monotonic() - began:.1f} s")
+    time.sleep(TIMEOUT)  # it has been through all of them since
+    report.step(f"{SECONDS} s with them")
+    report.add("sluiced with 1M connections", "% of a core", share_of(pid), "%")
+    report.step("the time of some is over")
+    late = how_late(lab, bench, short)
+    report.add("end after the timeout", "median", 1000 * late[len(late) // 2], "ms")
+    report.add("end after the timeout", "at most", 1000 * late[-1], "ms")
 
 
 def run(report):
     old, labs.NAT = labs.NAT, labs.NAT.replace("nat:\n", "nat:\n" + RULE)
     try:
-        lab = labs.DatapathLab("bench-age", flows=PAIRS + PAIRS // 16)
+        lab = labs.DatapathLab("age", flows=2 * (PAIRS + PAIRS // 16))
     finally:
         labs.NAT = old
-    bench = None
     try:
-        bench = Bench("xdp", "bench-age")
-        real = bpf.Prog(f"{lab.pins}/progs/xdp")
-        bench.target(REAL, real)
-        inside = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10)
-        known = inside / IP(src="10.0.4.0", dst="172.16.0.1") / UDP(sport=1024, dport=443)
-        short = inside / IP(src="10.0.4.0", dst="172.31.0.0") / UDP(sport=999, dport=1)
-        pid = lab.switch.process.pid
-        idle = share_of(pid)
-        seconds = open_pairs(lab, bench, known, PAIRS, saddr=(10, 0x3FF), sport=(0, 0x3FF))
-        kit.say(f"{PAIRS} connections in {seconds:.1f} s")
-        began = time.monotonic()
-        wait_for("all are counted", lambda: lab.switch.json("flow count")["flows"] >= PAIRS, 120, 0.2)
-        kit.say(f"seen by sluiced after {time.monotonic() - began:.1f} s")
-        time.sleep(2 * TIMEOUT)
-        share = share_of(pid)
-        report.add("sluiced without connections", "% of a core", idle)
-        report.add("sluiced with 1M connections", "% of a core", share)
-        late = sorted(x for n in range(ROUNDS) for x in how_late(lab, bench, short, 2 + n))
-        report.add("end after the timeout", "median ms", 1000 * late[len(late) // 2])
-        report.add("end after the timeout", "at most ms", 1000 * late[-1])
-        kit.table("Ageing", ("what", ""), [("CPU of sluiced without connections, % of a core", f"{idle:.2f}"),
-                                           ("CPU of sluiced with 1M, % of a core", f"{share:.2f}"),
-                                           ("late, median ms", f"{1000 * late[len(late) // 2]:.0f}"),
-                                           ("late, at most ms", f"{1000 * late[-1]:.0f}")])  # fmt: skip
-        real.close()
+        with lab.generator() as bench:
+            measure(report, lab, bench)
     finally:
-        if bench:
-            bench.close()
         lab.close()
+    kit.table("Ageing", ("what", "", "", "unit"), [(s, p, kit.round_up(report.median(s, p)), report.units[(s, p)]) for s, p in report.samples])

@@ -8,26 +8,25 @@ import signal
 import threading
 import time
 
-import bpf
 import kit
-from gen import LIVE_FRAMES, Bench, Ether, run_repeat
+import session
+from gen import Bench, Ether
 from netlab import Lab
 from part_forward import CPU, Line, Sluice, SluiceTc, jobs
 
-ROUNDS, BURST, BATCH, MIN_SECONDS = 3, 16384, 64, 0.5
+ROUNDS, BURST, MIN_SECONDS = 3, 16384, 0.5
 
 
 class Stream:
     """Frames, from entering to leaving the context, out of g0."""
 
     def __init__(self, bench, device):
-        self.bench, self.device, self.prog = bench, device, bench.prog("gen_send")
+        self.bench, self.device = bench, device
 
     def _send(self):
-        context = bpf.XDP_MD.pack(0, 98, 0, self.device.ifindex, 0, 0)
         with self.device.gen.entered(), kit.Quiet(CPU, urgent=False):
             while not self.stop:
-                run_repeat(self.prog.fd, context, BURST, LIVE_FRAMES, BATCH)
+                self.bench.live(self.device.ifindex, BURST)
                 self.sent += BURST
 
     def during(self, change):
@@ -110,11 +109,12 @@ def without_nat(report, stream, changes, name):
 
 
 def run(report):
-    bench, lab = Bench("xdp", "bench-ch"), Lab("bench-ch")
+    bench, lab = Bench("xdp", session.name("ch")), Lab(session.name("ch"))
     devices = []
     try:
         for i, (job_name, kind, all_changes) in enumerate((("SNAT, 1 flow", Sluice, with_snat), ("SNAT, 1 flow", SluiceTc, with_snat),
                                                            ("route", Sluice, without_nat), ("route", SluiceTc, without_nat))):  # fmt: skip
+            report.step(f"{kind.name}, {job_name}")
             job = next(j for j in jobs() if j.name == job_name)
             devices.append(kind(lab, f"{i}", job, bench))
             stream, changes = Stream(bench, devices[-1]), Changes(devices[-1])

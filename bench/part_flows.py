@@ -2,7 +2,7 @@
 made, for each packet a new tuple, and how fast flows end.
 
 By the pinned XDP program behind the generator, as in part_datapath.py. The tables fill up meanwhile, so the samples are taken from
-an empty table to one of a million pairs. Then through namespaces, beside the kernel: flows_line.py.
+an empty table to one of a million pairs. Beside it, by turns, the least that two entries cost in tables of the kernel's. Then through namespaces, beside the kernel: flows_line.py.
 """
 import array
 import json
@@ -10,46 +10,58 @@ import time
 
 import bpf
 import flows_line
+import goals
 import kit
 import lab as labs
-from gen import BARE, IP, REAL, TCP, Bench, Dot1Q, Ether, template
+import part_datapath as pd
+from gen import BARE, FIRST_LRU, FIRST_PLAIN, IP, REAL, TCP, Dot1Q, Ether, flows, template
 
 STEP, TOTAL = 65536, 1 << 19
+SCALE = 65536  # flows with which a look-up scales the goal: the most that is known of the machine it was set on
+YARDSTICKS = {FIRST_PLAIN: "two insertions into the kernel's hash, redirect", FIRST_LRU: "two insertions into the kernel's LRU hash, redirect"}
 
 
 def installed(lab):
     return lab.switch.json("counters show")["stats"]["flow_new"]
 
 
-def setting_up(report, lab, name, frame, vary, total):
-    """`total` first packets in steps."""
-    bench = Bench("xdp", "bench-flow")
-    try:
-        real = bpf.Prog(f"{lab.pins}/progs/xdp")
-        bench.target(REAL, real)
-        before = installed(lab)
-        with lab.ns.entered(), kit.Quiet():
-            bench.set(template(frame, **vary))
-            bench.order(array.array("Q", range(total)))
-            ifindex = lab.ifindex["in1"]
-            out = bench.once(REAL, ifindex)
-            kit.need(out.retval == bpf.XDP_REDIRECT, f"{name}: verdict {out.retval}")
-            source = Ether(out.data)[IP].src
-            kit.need(source.startswith("198.18.0."), f"{name}: source {source}")
-            report.packet(name, out.data)
-            at = 1
-            while at < total:
-                n = min(STEP, total - at)
+def look(report, lab, bench, name):
+    """The first packet of all."""
+    out = bench.once(REAL, lab.ifindex["in1"])
+    kit.need(out.retval == bpf.XDP_REDIRECT, f"{name}: verdict {out.retval}")
+    source = Ether(out.data)[IP].src
+    kit.need(source.startswith("198.18.0."), f"{name}: source {source}")
+    report.packet(name, out.data)
+
+
+def look_at_yardstick(lab, bench, target, name):
+    """A packet that went out has put its pair in: it cannot a second time."""
+    verdicts = []
+    for _ in range(2):
+        bench.gen.next = 0
+        verdicts.append(bench.once(target, lab.ifindex["in1"]).retval)
+    kit.need(verdicts == [bpf.XDP_REDIRECT, bpf.XDP_DROP], f"{name}: verdicts {verdicts}")
+
+
+def setting_up(report, lab, name, frame, vary, total, yardsticks):
+    """`total` first packets in steps, in each the generator alone, the switch, and the yardsticks by turns."""
+    before, ifindex = installed(lab), lab.ifindex["in1"]
+    with lab.generator() as bench, kit.Quiet():
+        if yardsticks:
+            bench.first_packets(ifindex)
+        bench.set(template(frame, **vary))
+        bench.order(array.array("Q", range(total)))
+        look(report, lab, bench, name)
+        for target, what in yardsticks.items():
+            look_at_yardstick(lab, bench, target, what)
+        for at in range(1, total, STEP):
+            ns, n = {}, min(STEP, total - at)
+            for target in (BARE, REAL, *yardsticks):
                 bench.gen.next = at
-                alone = bench.run(BARE, ifindex, n)
-                bench.gen.next = at
-                both = bench.run(REAL, ifindex, n)
-                report.add(name, "first packet", both - alone)
-                at += n
-        real.close()
-        return installed(lab) - before, at
-    finally:
-        bench.close()
+                ns[target] = bench.run(target, ifindex, n)
+            for target, what in {REAL: name, **yardsticks}.items():
+                report.add(what, "first packet", ns[target] - ns[BARE])
+    return installed(lab) - before
 
 
 def flush(lab):
@@ -59,27 +71,41 @@ def flush(lab):
     return json.loads(ended)["flushed"], time.monotonic() - began
 
 
+def show(report):
+    look_up, rows = report.median(f"xdp: {pd.LOOK_UP}", flows(SCALE).name), []
+    for series, point in report.samples:
+        if series == "generator":
+            continue
+        ns, ours = report.median(series, point), point == "first packet" and series not in YARDSTICKS.values()
+        about = goals.cells(ns, goals.FIRST_PACKET if ours else None, SCALE, look_up)
+        rows.append((series, point, report.cell(series, point), f"{1e9 / ns:,.0f}", *about))
+        if ours:
+            report.facts.setdefault("goals", []).append((series, point, *about))
+    kit.table("New flows: ns, one core", ("what", "", "ns", "a second", *goals.HEAD), rows)
+    kit.say(f"scaled: × the look-up here with {SCALE:,} flows, {look_up:.0f} ns, ÷ on the goals' machine, {goals.THERE[SCALE]} ns")
+
+
 def run(report):
-    lab = labs.DatapathLab("bench-nf")
+    lab = labs.DatapathLab("nf")
     try:
         inside = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10)
         new = inside / IP(src="10.0.4.0", dst="172.16.0.1") / TCP(sport=1024, dport=443, flags="S")
         known = inside / IP(src="10.0.4.0", dst="172.17.0.0") / TCP(sport=1024, dport=443, flags="S")
         kit.say("what came out:")
-        for name, frame, vary in (
-            ("SNAT, new source port each", new, {"saddr": (10, 0x3FF), "sport": (0, 0x3FF)}),
-            ("SNAT, one source to new destinations", known, {"daddr": (0, 0xFFFFF)}),
+        for name, frame, vary, yardsticks in (
+            ("SNAT, new source port each", new, {"saddr": (10, 0x3FF), "sport": (0, 0x3FF)}, YARDSTICKS),
+            ("SNAT, one source to new destinations", known, {"daddr": (0, 0xFFFFF)}, {}),
         ):
-            made, sent = setting_up(report, lab, name, frame, vary, TOTAL)
-            kit.need(made == sent, f"{name}: {made} pairs made by {sent} packets")
+            report.step(name)
+            made = setting_up(report, lab, name, frame, vary, TOTAL, yardsticks)
+            kit.need(made == TOTAL, f"{name}: {made} pairs made by {TOTAL} packets")
+        pd.measure(report, lab, "xdp", pd.yardsticks([flows(SCALE)])[1:])
+        report.step("all flushed")
         ended, seconds = flush(lab)
         kit.need(ended == 2 * TOTAL, f"{ended} pairs ended of {2 * TOTAL}")
         report.add("all flushed", "a pair", seconds / ended * 1e9)
     finally:
         lab.close()
-    rows = []
-    for name, point in report.samples:
-        m = report.median(name, point)
-        rows.append((name, point, report.cell(name, point), f"{1e9 / m:,.0f}", 400 if point == "first packet" else ""))
-    kit.table("New flows: ns, one core", ("what", "", "ns", "a second", "to reach ns"), rows)
+    show(report)
+    report.step("namespaces for the comparison with the kernel")
     flows_line.run(report)

@@ -12,14 +12,15 @@ by side, and are measured by turns.
 """
 import contextlib
 import os
+import shutil
 import struct
 import subprocess
 import time
 
-import bpf
 import kit
-from gen import IP, LIVE_FRAMES, UDP, Bench, Ether, flows, run_repeat, template
-from netlab import Lab, wait_for
+import session
+from gen import IP, UDP, Bench, Ether, flows, template
+from netlab import Failure, Lab, wait_for
 from ovs import OpenVswitch
 
 ROUNDS, ROUNDS_OVS, PACKETS, PACKETS_OVS = 7, 3, 200_000, 32768
@@ -78,7 +79,8 @@ def jobs():
 class Device:
     """The topology with nothing in it yet."""
 
-    name = "bare redirect"
+    name, tools = "bare redirect", ()
+    peer = False  # somebody else's, who may be impossible here
 
     def __init__(self, lab, prefix, job, bench):
         self.lab, self.job, self.bench = lab, job, bench
@@ -118,20 +120,23 @@ class Device:
         pass
 
 
+def linux_bridge(ns, *links):
+    ns.run("ip link add br0 type bridge")
+    ns.run("ip link set br0 up")
+    for link in links:
+        ns.run(f"ip link set {link} master br0")
+
+
 class Bridge(Device):
-    name = "Linux bridge"
+    name, peer = "Linux bridge", True
 
     def make(self):
-        run = self.dut.run
-        run("ip link add br0 type bridge")
-        run("ip link set br0 up")
-        for d in ("d0", "d1"):
-            run(f"ip link set {d} master br0")
-        run(f"bridge fdb replace {S1} dev d1 master static")
+        linux_bridge(self.dut, "d0", "d1")
+        self.dut.run(f"bridge fdb replace {S1} dev d1 master static")
 
 
 class Forward(Device):
-    name = "ip_forward"
+    name, peer = "ip_forward", True
 
     def make(self):
         self.dut.addr("d0", "10.0.0.1/24")
@@ -145,7 +150,7 @@ class Forward(Device):
 
 
 class Masquerade(Forward):
-    name = "nftables masquerade"
+    name, tools = "nftables masquerade", ("nft",)
     flowtable = ""
     offload = ""
 
@@ -162,6 +167,8 @@ class Flowtable(Masquerade):
 
 
 def kernel_has_flowtable():
+    if not shutil.which("nft"):
+        return False
     done = subprocess.run(["nft", "--check", "table ip t { flowtable ft { hook ingress priority 0; devices = { lo }; }\n}"],
                           capture_output=True, text=True, check=False)  # fmt: skip
     return done.returncode == 0
@@ -205,6 +212,7 @@ class SluiceTc(Sluice):
 
 class Ovs(Device):
     name, kind, burst, pause = "Open vSwitch, AF_PACKET", "system", 4096, 0.001
+    peer, tools = True, ("ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-ofctl", "ovs-appctl")
 
     def make(self):
         self.ovs = OpenVswitch(self.dut, self.kind, CPU)
@@ -279,18 +287,15 @@ class Line:
     """The generator and receiver of one bench, for whatever device is to be measured."""
 
     def __init__(self, bench, job):
-        self.bench, self.prog, self.received = bench, bench.prog("gen_send"), bench.map("received")
+        self.bench, self.received = bench, bench.map("received")
         bench.set(template(job.frame, **job.vary))
         bench.order(job.sequence.order)
-
-    def _send(self, device, n):
-        return run_repeat(self.prog.fd, bpf.XDP_MD.pack(0, 98, 0, device.ifindex, 0, 0), n, LIVE_FRAMES, 64)
 
     def _bursts(self, device, n):
         """A device in a process of its own is kept busy, and asked what a packet costs it, not how many it loses."""
         spent = 0
         for _ in range(n // device.burst):
-            spent += self._send(device, device.burst)
+            spent += self.bench.live(device.ifindex, device.burst)
             time.sleep(device.pause)
         return spent
 
@@ -300,7 +305,7 @@ class Line:
         n = PACKETS_OVS if other else PACKETS
         with device.gen.entered(), kit.Quiet(CPU, urgent=not other), device.awake():
             before, cpu, soft = self.received.sum(0)[0], device.cpu_ns(), softirq_ns()
-            spent = self._bursts(device, n) if other else self._send(device, n)
+            spent = self._bursts(device, n) if other else self.bench.live(device.ifindex, n)
             time.sleep(0.01)
             arrived = self.received.sum(0)[0] - before
             spent += softirq_ns() - soft
@@ -333,29 +338,59 @@ def prove(report, line, device, job):
     report.packet(f"{job.name}: {device.name}", frames[-1] + bytes(2))
 
 
-def one_job(report, bench, job):
-    lab, devices = Lab("bench-fw"), []
-    try:
-        for i, kind in enumerate(DEVICES[job.kind()]):
-            device = kind.__new__(kind)
-            devices.append(device)
-            device.__init__(lab, f"{i}", job, bench)
-        wait_for("links are up", lambda: all("state UP" in d.dut.run("ip -o link show d1").stdout for d in devices))
-        line = Line(bench, job)
+def one_job(report, line, devices, job):
+    report.step(f"{job.name}; what came out:")
+    for device in devices:
+        prove(report, line, device, job)
+    for i in range(ROUNDS):
+        bare = None
         for device in devices:
-            prove(report, line, device, job)
-        for i in range(ROUNDS):
-            bare = None
-            for device in devices:
-                if isinstance(device, Ovs) and i >= ROUNDS_OVS:
-                    continue
-                ns, sent, arrived = line.measure(device)
-                kit.need(ns, f"{job.name}: {device.name}: nothing arrived")
-                report.add(job.name, device.name + " (whole way)", ns)
-                report.add(job.name, device.name + " (lost)", 100 * (sent - arrived) / sent, "%")
-                bare = ns if bare is None else bare
-                if device.name != Device.name:
-                    report.add(job.name, device.name, ns - bare)
+            if isinstance(device, Ovs) and i >= ROUNDS_OVS:
+                continue
+            ns, sent, arrived = line.measure(device)
+            kit.need(ns, f"{job.name}: {device.name}: nothing arrived")
+            report.add(job.name, device.name + " (whole way)", ns)
+            report.add(job.name, device.name + " (lost)", 100 * (sent - arrived) / sent, "%")
+            bare = ns if bare is None else bare
+            if device.name != Device.name:
+                report.add(job.name, device.name, ns - bare)
+
+
+def not_here(report, kind, why):
+    """A peer that cannot be measured: said now and in the JSON."""
+    report.facts.setdefault("not measured", {})[kind.name] = why
+    kit.say(f"    NOT MEASURED: {kind.name}: {why}")
+
+
+def set_up(report, devices, kind, *where):
+    """A device that stands in its namespaces, one more of `devices`; or a peer that cannot."""
+    lacking = [t for t in kind.tools if not shutil.which(t)]
+    if lacking:
+        not_here(report, kind, f"{lacking[0]} is not installed")
+        return
+    device = kind.__new__(kind)
+    devices.append(device)
+    try:
+        device.__init__(*where)
+    except (Failure, RuntimeError, subprocess.CalledProcessError) as e:
+        if not kind.peer:
+            raise
+        devices.remove(device)
+        device.close()
+        not_here(report, kind, str(e))
+
+
+def same_kind(report, bench, some):
+    """Jobs that differ by their number of flows alone, by the same devices."""
+    report.step(f"{some[0].kind()}: namespaces")
+    lab, devices = Lab(session.name("fw")), []
+    try:
+        for i, kind in enumerate(DEVICES[some[0].kind()]):
+            set_up(report, devices, kind, lab, f"{i}", some[0], bench)
+        wait_for("links are up", lambda: all("state UP" in d.dut.run("ip -o link show d1").stdout for d in devices))
+        for job in some:
+            one_job(report, Line(bench, job), devices, job)
+            show(report, job)
     finally:
         for device in devices:
             device.close()
@@ -366,6 +401,8 @@ def show(report, job):
     ours, rows = report.median(job.name, Sluice.name), []
     for kind in DEVICES[job.kind()]:
         ns = report.median(job.name, kind.name)
+        if ns is None and kind is not Device:
+            continue
         rows.append((kind.name, report.cell(job.name, kind.name + " (whole way)"), report.cell(job.name, kind.name),
                      f"{ns / ours:.2f}" if ns and ours else "", kit.round_up(report.median(job.name, kind.name + " (lost)")) + " %",
                      (job.to_reach or "") if kind is Sluice else ""))  # fmt: skip
@@ -375,13 +412,10 @@ def show(report, job):
 def run(report):
     if not kernel_has_flowtable():
         DEVICES["SNAT"] = tuple(d for d in DEVICES["SNAT"] if d is not Flowtable)
-        report.facts["flowtable"] = "this kernel has no nftables flowtable"
-        kit.say(report.facts["flowtable"])
-    for job in jobs():
-        bench = Bench("xdp", "bench-fw")
+        not_here(report, Flowtable, "this kernel has no nftables flowtable")
+    for kind in DEVICES:
+        bench = Bench("xdp", session.name("fw"))
         try:
-            kit.say(f"{job.name}; what came out:")
-            one_job(report, bench, job)
+            same_kind(report, bench, [j for j in jobs() if j.kind() == kind])
         finally:
             bench.close()
-        show(report, job)

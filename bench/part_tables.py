@@ -10,7 +10,7 @@ import time
 import bpf
 import kit
 import lab as labs
-from gen import REAL, IP, TCP, Bench, Dot1Q, Ether, flows, template
+from gen import REAL, IP, TCP, Dot1Q, Ether, flows, template
 
 ROUNDS, ROUTES, PAIRS = 3, 500_000, 1 << 18
 TABLES = ("flows4", "flows6", "nat_mappings", "nat_words", "nat_ways", "fdb", "neighbors", "nexthops", "fib", "nhg_buckets", "ports", "pool_ports")
@@ -49,35 +49,21 @@ def look(report, lab, bench, name, source):
 
 def fill_flows(report, lab):
     """Connections by their first packets."""
-    bench = Bench("xdp", "bench-tb")
-    try:
-        real = bpf.Prog(f"{lab.pins}/progs/xdp")
-        bench.target(REAL, real)
-        frame = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.4.0", dst="172.16.0.1")
-        with lab.ns.entered():
-            bench.set(template(frame / TCP(sport=1024, dport=443, flags="A"), saddr=(10, 0x3FF), sport=(0, 0x3FF)))
-            bench.order(flows(PAIRS).all())
-            bench.run(REAL, lab.ifindex["in1"], PAIRS)
-            look(report, lab, bench, f"one of {PAIRS:,} connections", "198.18.0.")
-        real.close()
-    finally:
-        bench.close()
+    frame = Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.4.0", dst="172.16.0.1")
+    with lab.generator() as bench:
+        bench.set(template(frame / TCP(sport=1024, dport=443, flags="A"), saddr=(10, 0x3FF), sport=(0, 0x3FF)))
+        bench.order(flows(PAIRS).all())
+        bench.run(REAL, lab.ifindex["in1"], PAIRS)
+        look(report, lab, bench, f"one of {PAIRS:,} connections", "198.18.0.")
 
 
 def one_route(report, lab, prefixes):
     """A packet into one of them, by the switch as it started last."""
-    bench = Bench("xdp", "bench-tr")
-    try:
-        real = bpf.Prog(f"{lab.pins}/progs/xdp")
-        bench.target(REAL, real)
-        to = str(ipaddress.ip_address(labs.addresses_in(prefixes, 4, 1)[0]))
-        with lab.ns.entered():
-            bench.set(template(Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.4.1", dst=to) / TCP(sport=1024, dport=443)))
-            bench.order(flows(1).order)
-            look(report, lab, bench, f"by one of {len(prefixes):,} routes", "10.0.4.1")
-        real.close()
-    finally:
-        bench.close()
+    to = str(ipaddress.ip_address(labs.addresses_in(prefixes, 4, 1)[0]))
+    with lab.generator() as bench:
+        bench.set(template(Ether(dst=labs.GW_MAC, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.4.1", dst=to) / TCP(sport=1024, dport=443)))
+        bench.order(flows(1).order)
+        look(report, lab, bench, f"by one of {len(prefixes):,} routes", "10.0.4.1")
 
 
 def timed(report, name, do):
@@ -100,19 +86,24 @@ def starts(report, lab, what):
 
 
 def run(report):
+    report.step("FIB: build, changes, look-ups beside other structures")
     fib(report)
-    lab = labs.DatapathLab("bench-tb", flows=1 << 20)
+    report.step("start and reload with empty tables")
+    lab = labs.DatapathLab("tb", flows=1 << 20)
     try:
         empty = memory(lab)
         starts(report, lab, "empty tables")
+        report.step("tables are filled")
         fill_flows(report, lab)
         full = memory(lab)
         prefixes = labs.routes(4, ROUTES)
         kernel, both = labs.load_routes(lab, prefixes, 4)
         report.add(f"{ROUTES:,} routes from a routing daemon, in the kernel", "seconds", kernel, "s")
         report.add(f"{ROUTES:,} routes from a routing daemon, in the switch", "seconds", both, "s")
+        report.step("start and reload with full tables")
         starts(report, lab, f"{ROUTES:,} routes, {PAIRS:,} connections")
         one_route(report, lab, prefixes)
+        report.step("first start")
         lab.switch.destroy()
         timed(report, f"first start, {ROUTES:,} routes in the kernel", lab.switch.start)
         rows = []

@@ -14,10 +14,12 @@ import subprocess
 import time
 
 import kit
+import session
 from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
+from part_forward import linux_bridge
 
-ROUNDS, SECONDS = 5, 1
+ROUNDS, SECONDS = 4, 1
 CLIENT, SERVER = os.cpu_count() - 1, 0  # CPUs
 ONE_CPU = {"stream": (1000, "64 KiB of a stream"), "ask": (3000, "request and response"), "connect": (1000, "connection")}
 ONE_CPU_PORT = 11113
@@ -66,11 +68,7 @@ class Kernel(Net):
     name = "bridge, ip_forward"
 
     def make(self):
-        run = self.dut.run
-        run("ip link add br0 type bridge")
-        run("ip link set br0 up")
-        for p in ("pa", "pb"):
-            run(f"ip link set {p} master br0")
+        linux_bridge(self.dut, "pa", "pb")
         self.dut.addr("br0", GW + "/24")
         self.dut.addr("po", "192.0.2.1/30")
         self.dut.sysctl("net.ipv4.ip_forward", 1)
@@ -90,7 +88,7 @@ CONNECT = """
 import socket, sys, time
 end, n = time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < end:
-    with socket.create_connection((sys.argv[1], 11112), timeout=2) as s:
+    with socket.create_connection((sys.argv[1], 11112), timeout=10) as s:
         n += not s.recv(1)
 print(n)
 """
@@ -157,7 +155,7 @@ def counted(net):
 
 
 def run(report):
-    lab = Lab("bench-tcp")
+    lab = Lab(session.name("tcp"))
     try:
         nets = [Net(lab, "s-"), Kernel(lab, "k-")]
         kit.say("what came out:")
@@ -165,6 +163,7 @@ def run(report):
             look(report, net, "container to container", B, net.b)
             look(report, net, "container to outside", O, net.o)
         for i in range(ROUNDS):
+            report.step(f"round {i + 1} of {ROUNDS}")
             for where, target, far in (("container to container", B, "b"), ("container to outside", O, "o")):
                 for net in nets[:: -1 if i % 2 else 1]:
                     one_cpu(report, net, where, target, getattr(net, far))

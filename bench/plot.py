@@ -4,9 +4,10 @@ import os
 import re
 import subprocess
 
+import goals
 import kit
 
-HEAD = "set terminal svg size 860,460 font 'sans,13' background '#ffffff'\nset output '{out}'\nset grid ytics\nset key outside right\n"
+HEAD = "set terminal svg noenhanced size 860,600 font 'sans,13' background '#ffffff'\nset output '{out}'\nset grid ytics\nset key below maxcols 2\n"
 
 
 def _results(part):
@@ -29,7 +30,7 @@ def by_flows():
     series = {}
     for r in _results("datapath"):
         n = re.fullmatch(r"([0-9,]+) flows", r["point"])
-        if n and re.search(r"(SNAT|DNAT)", r["series"]):
+        if n and re.search(r"(SNAT|DNAT|one look-up)", r["series"]):
             series.setdefault(r["series"], []).append((int(n[1].replace(",", "")), r["median"], r["spread"]))
     if not series:
         return
@@ -38,9 +39,14 @@ def by_flows():
     plots = []
     for i, (name, points) in enumerate(series.items()):
         text += f"$d{i} << EOD\n" + "".join(f"{x} {y} {s}\n" for x, y, s in sorted(points)) + "EOD\n"
-        plots.append(f"$d{i} using 1:2:3 with yerrorlines title '{name}' pt {i + 4}")
-    text += "$goal << EOD\n1 50\n16384 75\n65536 110\n1048576 220\nEOD\n"
+        plots.append(f'$d{i} using 1:2:3 with yerrorlines title "{name}" pt {i + 4}')
+    text += "$goal << EOD\n" + "".join(f"{n} {ns}\n" for n, ns in goals.ESTABLISHED.items()) + "EOD\n"
     plots.append("$goal using 1:2 with lines dashtype 2 lc rgb '#888888' title 'to reach'")
+    look_up = {n: ns for name, points in series.items() if "one look-up" in name for n, ns, _ in points}
+    here = {n: goals.scaled(ns, n, look_up.get(n)) for n, ns in goals.ESTABLISHED.items()}
+    if any(here.values()):
+        text += "$scaled << EOD\n" + "".join(f"{n} {ns}\n" for n, ns in here.items() if ns) + "EOD\n"
+        plots.append("$scaled using 1:2 with lines dashtype 3 lc rgb '#888888' title 'to reach, scaled'")
     _gnuplot("datapath", text + "plot " + ", ".join(plots) + "\n")
 
 
@@ -73,6 +79,11 @@ def tcp():
     _gnuplot("tcp", text + "EOD\nplot $d using 2:xtic(1), 1 with lines lc rgb '#888888'\n")
 
 
-def run():
-    for plot in (by_flows, beside_others, tcp):
-        plot()
+PLOTS = {"datapath": by_flows, "forward": beside_others, "tcp": tcp}
+
+
+def run(parts):
+    """Of what has been measured."""
+    for part in parts:
+        if part in PLOTS:
+            PLOTS[part]()

@@ -94,6 +94,17 @@ static __always_inline int ctx_csum_l4(ctx_t *ctx, __u32 off, __u16 delta, bool 
 				   (pseudo ? BPF_F_PSEUDO_HDR : 0) | (zero_is_none ? BPF_F_MARK_MANGLED_0 : 0));
 }
 
+/* Is the checksum at `off`, which does not fit, one that the stack has left to a device (CHECKSUM_PARTIAL)? Of such a one the
+ * kernel keeps its hands when layer 4's own bytes change; any other is spoilt by the question. */
+static __always_inline bool ctx_csum_unfinished(ctx_t *ctx, __u32 off)
+{
+	__u16 before, after;
+
+	if (ctx_load(ctx, off, &before, 2) || ctx_csum_l4(ctx, off, 1, false, false) || ctx_load(ctx, off, &after, 2))
+		return false;
+	return before == after;
+}
+
 /* Bytes covered by CHECKSUM_COMPLETE changed by `delta` without a checksum in the packet that makes up for it. */
 static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 {

@@ -108,6 +108,11 @@ static __always_inline int ctx_csum_l4(ctx_t *ctx, __u32 off, __u16 delta, bool 
 	return 0;
 }
 
+static __always_inline bool ctx_csum_unfinished(ctx_t *ctx, __u32 off)
+{
+	return false;
+}
+
 static __always_inline void ctx_csum_complete(ctx_t *ctx, __u16 delta)
 {
 }

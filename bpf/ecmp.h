@@ -7,6 +7,8 @@
 #define SLUICE_ECMP_H
 
 #include "pkt.h"
+#include "ecmp_hash.h"
+#include "held.h"
 
 /* Written by sluiced, read here. Group id -> struct nhg. */
 struct {
@@ -26,54 +28,6 @@ struct {
 	__type(value, struct nhg_bucket);
 } nhg_buckets SEC(".maps");
 
-static __always_inline __u64 ecmp_mix(__u64 h)
-{
-	h = (h ^ h >> 32) * 0x9fb21c651e98df25ull;
-	return h ^ h >> 32;
-}
-
-/* One word of the tuple times a factor of its own (Lemire and Kaser, "Strongly universal string hashing is fast", 2.2), made of
- * the seed, so that two routers differ in more than a shift of their hashes. The products wait for nothing but the seed. */
-#define ECMP_WORD(word, seed, factor) ((__u32)(word) * (((seed) ^ (factor)) | 1))
-
-#define ECMP_SEED 0x5851f42d4c957f2dull
-
-static __always_inline __u64 ecmp_source(const struct addr *a, __u64 seed)
-{
-	return ECMP_WORD(a->a32[0], seed, 0x8f5c31d2a96b4e07ull) + ECMP_WORD(a->a32[1], seed, 0xc2b2ae3d27d4eb4full) +
-	       ECMP_WORD(a->a32[2], seed, 0x3c79ac492ba7b653ull) + ECMP_WORD(a->a32[3], seed, 0x1c69b3f74ac4ae35ull);
-}
-
-static __always_inline __u64 ecmp_dest(const struct addr *a, __u64 seed)
-{
-	return ECMP_WORD(a->a32[0], seed, 0x165667b19e3779f9ull) + ECMP_WORD(a->a32[1], seed, 0x61c8864680b583ebull) +
-	       ECMP_WORD(a->a32[2], seed, 0xa0761d6478bd642full) + ECMP_WORD(a->a32[3], seed, 0xe7037ed1a0b428dbull);
-}
-
-static __always_inline __u64 ecmp_ports(__u32 ports, __u64 seed)
-{
-	return ECMP_WORD(ports, seed, 0xd6e8feb86659fd93ull);
-}
-
-/* The same for every packet of a connection. Fragments have no ports but in the first: of all of them the addresses alone
- * count, so that they take one way. The seed differs from router to router, lest each group be offered one share of the
- * hashes of the one before it. */
-static __always_inline __u32 ecmp_hash(const struct tuple *t, __u8 proto, bool fragment, __u32 policy, __u32 seed)
-{
-	bool ports = !fragment && policy != ECMP_L3;
-	__u64 s = ecmp_mix(seed ^ ECMP_SEED), h, back;
-
-	if (policy == ECMP_SYMMETRIC) {
-		h = ecmp_source(&t->saddr, s) + ecmp_ports(ports ? t->sport : 0, s);
-		back = ecmp_source(&t->daddr, s) + ecmp_ports(ports ? t->dport : 0, s);
-		return ecmp_mix(ecmp_mix(h) + ecmp_mix(back) + (ports ? proto : 0)) >> 32;
-	}
-	h = ecmp_source(&t->saddr, s) + ecmp_dest(&t->daddr, s);
-	if (ports)
-		h += ecmp_ports(t->ports, s) + ECMP_WORD(proto, s, 0x589965cc75374cc3ull);
-	return ecmp_mix(h) >> 32;
-}
-
 /* tunnel.h has looked into it. Of an ICMP error `inner` is what it quotes. */
 static __always_inline bool ecmp_is_tunnel(const struct pkt *p)
 {
@@ -83,25 +37,34 @@ static __always_inline bool ecmp_is_tunnel(const struct pkt *p)
 /* What asks. A nexthop id: the one that a flow's entry was decided for; it is kept where it had this bucket until it was drained.
  */
 #define ECMP_FIRST  0	       /* it is not known whether there will be a flow: see ECMP_FORMER() */
-#define ECMP_ROUTED (1u << 16) /* there is none, and there will be none: every packet asks, until the bucket is idle it stays */
+#define ECMP_ROUTED (1u << 16) /* there is none, and there will be none: every packet asks */
 
-/* Of an answer to ECMP_FIRST: whom those that have no flow take still, to be asked for as ECMP_ROUTED; 0: they take the same. */
+/* Of an answer to ECMP_FIRST: the bucket is held for this drained nexthop, and those that have no flow are to ask as ECMP_ROUTED
+ * which one they take; 0: they take the same. */
 #define ECMP_FORMER(answer) ((answer) >> 16)
 
-/* `b` is one that a drained nexthop has not left: who takes it says so, once between two looks of sluiced's. */
-static __always_inline __u32 ecmp_held(struct nhg_bucket *b, struct nhg_bucket now, __u32 asks)
+/* `b` is one that a drained nexthop has not left: who would be moved if it were, says so, once between two looks of sluiced's. */
+static __always_inline __u32 ecmp_held(struct pkt *p, const struct tuple *t, __u32 how, __u32 group, struct nhg_bucket *b,
+				       __u64 bucket, __u32 asks)
 {
+	union {
+		__u64 word;
+		struct nhg_bucket b;
+	} u = {.word = bucket};
+	__u32 id;
+
 	if (asks == ECMP_FIRST)
-		return (__u32)now.former << 16 | now.nexthop;
+		return (__u32)u.b.former << 16 | u.b.nexthop;
 	if (asks != ECMP_ROUTED)
-		return asks == now.former ? asks : now.nexthop;
-	if (!(now.bits & NHG_USED))
+		return asks == u.b.former ? asks : u.b.nexthop;
+	id = held_choose(p, t, how, group, bucket);
+	if (id != u.b.nexthop && !(u.b.bits & NHG_USED))
 		__sync_fetch_and_or(&b->bits, NHG_USED);
-	return now.former ? now.former : now.nexthop;
+	return id;
 }
 
-/* A nexthop id; 0: the group is empty. `asks`: see above. */
-static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool fragment, __u32 group, __u32 asks)
+/* A nexthop id; 0: the group is empty. `how`: of the tuple, see held.h; `asks`: see above. */
+static __always_inline __u32 ecmp_pick(struct pkt *p, const struct tuple *t, __u32 how, __u32 group, __u32 asks)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
 	struct control *c = control_get();
@@ -116,14 +79,14 @@ static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool f
 	if (!g || !c)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
-	i = ecmp_hash(t, proto, fragment, READ_ONCE(c->ecmp_hash), c->hash_seed);
+	i = ecmp_hash(t, how, how & HELD_ASK_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
 	i = u.g.base + (i & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
 	if (!b)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)b); /* what sluiced changes in several stores says the same after each */
 	if (unlikely(u.b.bits & NHG_HELD))
-		return ecmp_held(b, u.b, asks);
+		return ecmp_held(p, t, how, group, b, u.word, asks);
 	return asks != ECMP_FIRST && u.b.former == asks ? asks : u.b.nexthop;
 }
 
@@ -131,14 +94,16 @@ static __always_inline __u32 ecmp_pick(const struct tuple *t, __u8 proto, bool f
  * for the stack of the programs, which is what others have left. */
 __noinline_global __u32 ecmp_choose(struct pkt *p, __u32 group, __u32 asks)
 {
-	bool fragment;
+	__u32 how;
 
 	if (!p)
 		return 0;
-	fragment = p->flags & PKT_F_FRAGMENT;
+	how = p->flags & PKT_F_FRAGMENT ? HELD_ASK_FRAGMENT : 0;
 	if (cfg_inner && ecmp_is_tunnel(p))
-		return ecmp_pick(&p->inner, p->inner_proto, fragment, group, asks);
-	return ecmp_pick(&p->t, p->l4_proto, fragment, group, asks);
+		return ecmp_pick(p, &p->inner, how | p->inner_proto, group, asks);
+	if (p->l4_proto == IPPROTO_TCP && !how)
+		how = HELD_ASK_TCP | HELD_ASK_FLAGS(p->tcp_flags);
+	return ecmp_pick(p, &p->t, how | p->l4_proto, group, asks);
 }
 
 #endif

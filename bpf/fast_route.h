@@ -71,8 +71,8 @@ static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct 
 		return false;
 	id = fib_lookup(p->vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_pick(t, proto, false, id & ~NEXTHOP_IS_GROUP, rules ? ECMP_FIRST : ECMP_ROUTED);
-	/* Whether it takes a drained way depends on the rules. */
+		id = ecmp_pick(p, t, proto, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST);
+	/* Whether it takes a drained way depends on the rules, and on what was noted of its flow. */
 	if (unlikely(ECMP_FORMER(id)))
 		return false;
 	return fast_leave(p, id, &t->daddr, rules);

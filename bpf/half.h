@@ -58,6 +58,7 @@ struct half_work {
 	struct nat_mapping_key mapping;
 	struct nat_event event;
 	__u32 family;
+	__u32 told; /* HALF_TOLD, or 0 */
 };
 
 /* So many of a line's places they keep from newcomers, so that those of a flood are bounded still. */
@@ -135,6 +136,7 @@ __noinline_global int half_delete_next(const struct tuple *t, __u32 family, __u3
 
 /* ---- ending */
 
+/* Of a session whose beginning was told. If there is no room, sluiced finds out. */
 static __always_inline void half_tell(struct half_work *w, const struct flow *f)
 {
 	struct nat_event *e = &w->event;
@@ -155,8 +157,7 @@ static __always_inline void half_tell(struct half_work *w, const struct flow *f)
 	e->to.daddr = w->to.daddr;
 	e->to.sport = w->to.sport;
 	e->to.dport = w->to.dport;
-	if (bpf_ringbuf_output(&nat_events, e, sizeof(*e), BPF_RB_NO_WAKEUP))
-		count_stat(STAT_NAT_EVENTS_LOST, 1);
+	bpf_ringbuf_output(&nat_events, e, sizeof(*e), BPF_RB_NO_WAKEUP);
 }
 
 /* The mapping that a forward entry was made by. */
@@ -210,7 +211,7 @@ static __always_inline int half_end_pair(__u8 family, struct half_work *w, const
 	w->family = family;
 	if (f->pool)
 		half_end_mapping(w, f);
-	if (cfg_nat_log && f->flags & (FLOW_F_SNAT | FLOW_F_DNAT))
+	if (cfg_nat_log && w->told)
 		half_tell(w, f);
 	count_stat(STAT_FLOW_GAVE_WAY, 1);
 	return HALF_ENDED;
@@ -225,13 +226,14 @@ static __always_inline bool half_is_it(const struct flow *reply, __u64 place)
  * protocol's. `spare`: and only if it is not in steady use. HALF_*; 0: it does not wait any more. */
 __noinline_global int half_end(__u64 place, __u32 pool, __u32 proto, __u32 spare)
 {
-	__u32 i = ((__u32)place & ~HALF_IP6) - 1;
+	__u32 i = ((__u32)place & HALF_ENTRY) - 1;
 	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
 	struct flow6 *f6;
 	struct flow *f;
 
 	if (!w)
 		return 0;
+	w->told = place & HALF_TOLD;
 	if (!(place & HALF_IP6)) {
 		f = bpf_map_lookup_elem(&flows4, &i);
 		if (!f || !half_is_it(f, place) || (pool && f->key4.proto != proto))
@@ -330,7 +332,7 @@ __noinline_global __u32 half_choose(__u32 at, __u32 stamp, __u32 tried)
 
 static __always_inline struct flow *half_reply(__u64 place)
 {
-	return flowtab_at(place & HALF_IP6 ? 6 : 4, ((__u32)place & ~HALF_IP6) - 1);
+	return flowtab_at(place & HALF_IP6 ? 6 : 4, ((__u32)place & HALF_ENTRY) - 1);
 }
 
 /* Gives a pair a place of a line: a free one, or the oldest's. `reply`: its reply entry. What stood there before. */
@@ -360,7 +362,7 @@ __noinline_global int half_add(struct pkt *p)
 
 	if (!p)
 		return 0;
-	i = p->flow_new;
+	i = p->flow_new & HALF_ENTRY;
 	if (unlikely(i == PKT_FLOW_ELSE)) {
 		out = iface_get(p->out_iface);
 		flow_swap(&p->to, &reply);
@@ -373,7 +375,8 @@ __noinline_global int half_add(struct pkt *p)
 	if (!f)
 		return 0;
 	stamp = half_stamp(f->created_ns);
-	place = half_put(line, at, (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | i, f, stamp, &tried);
+	place = half_put(line, at, (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | (p->flow_new & HALF_TOLD) | i, f, stamp,
+			 &tried);
 	for (i = 0; i < HALF_SPARED; i++) {
 		if (!place || half_end(place, 0, 0, true) != HALF_STAYS)
 			return 0;

@@ -12,6 +12,7 @@
 #define SLUICE_ICMP_H
 
 #include "pkt.h"
+#include "csum_data.h"
 #include "parse.h"
 #include "counter.h"
 #include "iface.h"
@@ -49,44 +50,6 @@ static __always_inline bool icmp_may_answer(const struct pkt *p)
 		return p->t.saddr.a8[0] != 0xff && p->t.daddr.a8[0] != 0xff && (p->t.saddr.a64[0] | p->t.saddr.a64[1]);
 	first = p->t.saddr.a8[12];
 	return first && first != 127 && first < 224 && p->t.daddr.a8[12] < 224;
-}
-
-struct icmp_sum {
-	ctx_t *ctx;
-	__u32 off;
-	__u32 len;
-	__u64 sum;
-};
-
-/* 32 bytes of the quote a turn. verifier: a bpf_loop, because an unrolled sum over 1232 bytes is too much on 6.1. */
-static long icmp_sum_chunk(__u32 n, void *arg)
-{
-	struct icmp_sum *s = arg;
-	__u64 words[4] = {};
-	__u32 at = n * sizeof(words), left;
-
-	if (at >= s->len)
-		return 1;
-	left = s->len - at;
-	if (left >= sizeof(words)) {
-		if (bpf_skb_load_bytes(s->ctx, s->off + at, words, sizeof(words)))
-			return 1;
-	} else {
-		left = ((left - 1) & (sizeof(words) - 1)) + 1; /* verifier: 1 to 32, which it is */
-		if (bpf_skb_load_bytes(s->ctx, s->off + at, words, left))
-			return 1;
-	}
-	for (int i = 0; i < 4; i++)
-		s->sum += (words[i] & 0xffffffff) + (words[i] >> 32);
-	return 0;
-}
-
-static __always_inline __u16 icmp_sum_data(ctx_t *ctx, __u32 off, __u32 len)
-{
-	struct icmp_sum s = {.ctx = ctx, .off = off, .len = len};
-
-	bpf_loop(ICMP6_QUOTE_MAX / 32 + 2, icmp_sum_chunk, &s, 0);
-	return csum_fold64(s.sum);
 }
 
 struct icmp_error {
@@ -127,7 +90,7 @@ static __always_inline int icmp4_write(ctx_t *ctx, struct pkt *p, const struct i
 	h.icmp.type = p->reply_type;
 	h.icmp.code = p->reply_code;
 	h.icmp.info = bpf_htonl(p->reply_info);
-	h.icmp.check = ~csum_add(icmp_sum_words(&h.icmp, 2), icmp_sum_data(ctx, p->l3_off + sizeof(h), quote));
+	h.icmp.check = ~csum_add(icmp_sum_words(&h.icmp, 2), csum_data(ctx, p->l3_off + sizeof(h), quote));
 	return bpf_skb_store_bytes(ctx, p->l3_off, &h, sizeof(h), 0);
 }
 
@@ -153,7 +116,7 @@ static __always_inline int icmp6_write(ctx_t *ctx, struct pkt *p, const struct i
 	h.icmp.info = bpf_htonl(p->reply_info);
 	sum = csum_add(icmp_sum_words(&h.ip.saddr, 8), icmp_sum_words(pseudo, 2));
 	sum = csum_add(sum, icmp_sum_words(&h.icmp, 2));
-	h.icmp.check = ~csum_add(sum, icmp_sum_data(ctx, p->l3_off + sizeof(h), quote));
+	h.icmp.check = ~csum_add(sum, csum_data(ctx, p->l3_off + sizeof(h), quote));
 	return bpf_skb_store_bytes(ctx, p->l3_off, &h, sizeof(h), 0);
 }
 

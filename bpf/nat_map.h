@@ -297,12 +297,16 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
-						struct pool_search *s)
+						const struct pool *pool, struct pool_search *s)
 {
 	struct nat_mapping *won;
 	enum verdict v;
 
-	if (!pool_search_wanted(s))
+	if (!pool_search_wanted(s) && pool_search_side(s)) {
+		pool_search(s);
+		pool_search_sides(s, pool);
+	}
+	if (!s->found)
 		pool_search(s);
 	if (!s->found)
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
@@ -339,6 +343,18 @@ static __always_inline void nat_unmap(struct pkt *p)
 
 	nat_mapping_key(p, p->nat_pool, &key);
 	nat_mapping_delete(&key);
+}
+
+/* The packet that was translated opens no flow: there is no room for it, or no way. A mapping that was made for it ends, and its
+ * port is free at once; one that others have used stays. */
+__noinline_global int nat_give_back(struct pkt *p)
+{
+	struct nat_mapping_key key;
+
+	if (!p || !p->nat_pool || !(p->flow_flags & FLOW_F_SNAT))
+		return 0;
+	nat_mapping_key(p, p->nat_pool, &key);
+	return nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport));
 }
 
 /* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
@@ -384,7 +400,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
 	s.random = bpf_get_prandom_u32();
 	*ret_new = true;
-	return nat_map_new(p, &key, &at, &s);
+	return nat_map_new(p, &key, &at, pool, &s);
 }
 
 #endif

@@ -137,11 +137,13 @@ static __always_inline void parse_quote_short(struct pkt *p, __u32 need)
 		p->truncated = 1;
 }
 
-/* The packet an ICMP error quotes (RFC 792, RFC 4443 2.4): its tuple, as far as the quote reaches. */
+/* The packet an ICMP error quotes (RFC 792, RFC 4443 2.4): its tuple, as far as the quote reaches. Where a TCP header has no
+ * length, it is no header any more but the zeros before the error's extensions (RFC 4884 4.4, RFC 5508 REQ-3 d). */
 static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end, bool first)
 {
 	struct icmp_head *head = parse_at(data, end, p->inner_l4_off, sizeof(*head));
 	__u32 check_at;
+	__u8 *tail; /* the checksum, and 4 bytes before it: of TCP the header's length */
 	bool reply;
 
 	if (!head)
@@ -168,9 +170,11 @@ static __always_inline void parse_quote_l4(struct pkt *p, void *data, void *end,
 		return;
 	}
 	if (p->inner_l4_off + check_at + 2 <= p->l3_off + p->l3_len) {
-		if (!parse_at(data, end, p->inner_l4_off + check_at, 2))
+		tail = parse_at(data, end, p->inner_l4_off + check_at - 4, 6);
+		if (!tail)
 			return parse_quote_short(p, p->inner_l4_off + check_at + 2);
-		p->flags |= PKT_F_INNER_L4_CSUM;
+		if (p->inner_proto != IPPROTO_TCP || tail[0] >> 4)
+			p->flags |= PKT_F_INNER_L4_CSUM;
 	}
 	p->flags |= PKT_F_INNER;
 }

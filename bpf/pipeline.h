@@ -25,6 +25,7 @@
 #include "urpf.h"
 #include "neighbor.h"
 #include "nat.h"
+#include "nat_icmp.h"
 #include "flow.h"
 #include "frag.h"
 #include "own.h"
@@ -109,6 +110,8 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	}
 	if (cfg_nat) {
 		v = flow_lookup(p);
+		if (unlikely(p->todo & DO_NAT_ICMP) && nat_icmp_check(ctx, p) == V_DROP)
+			return V_DROP;
 		if (v != V_NEXT)
 			return v;
 	}
@@ -142,6 +145,8 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
 			half_reclaim(p, 0);
 	}
+	if (cfg_nat && unlikely(v == V_DROP))
+		nat_give_back(p);
 	return v;
 }
 

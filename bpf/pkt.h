@@ -103,7 +103,7 @@ struct ctx_leave4 {
 };
 
 /* The reply entry was there: another CPU has made it, or it was left over. */
-#define PKT_FLOW_ELSE 0xffffffffu
+#define PKT_FLOW_ELSE HALF_ENTRY
 
 /* Decisions, `todo`. */
 #define DO_L2	    (1 << 0) /* set MACs */
@@ -221,7 +221,8 @@ struct pkt {
 	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
 	__u16 mss;	    /* DO_MSS */
-	__u32 flow_new;	  /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE */
+	__u32 flow_new; /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE; and
+			   HALF_TOLD */
 	__u32 nat_remote; /* nat_mapping_key.remote */
 	__u32 nat_random; /* where the search for a shared port began */
 	struct addr next_addr;

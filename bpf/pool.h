@@ -252,6 +252,33 @@ static __always_inline bool pool_search_wanted(struct pool_search *s)
 	return true;
 }
 
+#define POOL_WELL_KNOWN 1024 /* ports below are (RFC 6335 6) */
+
+/* Leaves of a search those ports of the inside address's own member that are on the wanted one's side of 1024 (RFC 4787 REQ-3 a).
+ * False: the pool has no others; identifiers of echoes know no sides. verifier: a global function, or what it decides would be
+ * followed through all that comes after it. */
+__noinline_global int pool_search_side(struct pool_search *s)
+{
+	if (!s || s->min >= POOL_WELL_KNOWN || s->max < POOL_WELL_KNOWN || s->class == POOL_ICMP)
+		return false;
+	if (s->want < POOL_WELL_KNOWN)
+		s->max = POOL_WELL_KNOWN - 1;
+	else
+		s->min = POOL_WELL_KNOWN;
+	s->start++;
+	s->tried = s->count - 1;
+	return true;
+}
+
+/* Undoes that. */
+static __always_inline void pool_search_sides(struct pool_search *s, const struct pool *pool)
+{
+	s->min = pool->port_min;
+	s->max = pool->port_max;
+	s->start--;
+	s->tried = 0;
+}
+
 /* The next free port into s->found, pool_addr and port. verifier: a global function, so that the loop is followed once; it wants
  * its context on the stack. */
 __noinline_global int pool_search(struct pool_search *s)
@@ -262,7 +289,9 @@ __noinline_global int pool_search(struct pool_search *s)
 		return 0;
 	on_stack = *s;
 	bpf_loop(on_stack.count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, &on_stack, 0);
-	*s = on_stack;
+	s->found = on_stack.found;
+	s->pool_addr = on_stack.pool_addr;
+	s->port = on_stack.port;
 	return 0;
 }
 

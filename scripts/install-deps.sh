@@ -89,6 +89,7 @@ needs() {
 	test  py:scapy             python3-scapy         =
 	test  py:yaml              python3-yaml          =
 	bench cmd:gnuplot          gnuplot-nox           =
+	bench cmd:conntrack        conntrack             =
 	bench cmd:sockperf         sockperf              =
 	bench cmd:ovs-vswitchd     openvswitch-switch    =
 	lint  versioned:clang-format @clang-format       =

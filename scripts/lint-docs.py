@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """lint-docs.py: what the documents say there is, is there.
 
-docs/nat-conformance.md: each requirement of the three RFCs stands in its table exactly once, with a test that exists, or words why it
+docs/nat-conformance.md: each requirement of the four RFCs stands in its table exactly once, with a test that exists, or words why it
 has none; whatever else the page names as a test exists as well. Manual pages: every command of `sluice --help` has its place in
 sluice(8), with each of its words; every option of `sluice` and `sluiced` stands in theirs.
 
@@ -16,7 +16,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
 PAGE = "docs/nat-conformance.md"
-REQUIREMENTS = {"RFC 4787": range(1, 15), "RFC 5382": range(1, 11), "RFC 5508": range(1, 12)}
+REQUIREMENTS = {"RFC 4787": range(1, 15), "RFC 5382": range(1, 11), "RFC 5508": range(1, 12), "RFC 6888": range(1, 16)}
 bad = []
 
 

@@ -2,12 +2,13 @@
  *
  * Stands between the tables that bpf/flow.h fills and who asks about connections. Entries are made by the data plane, and
  * by flow_restore.c, of another gateway's; here they are read and deleted. flow_age.c ends them by time, flow_walk.c by order;
- * those that give way (bpf/half.h) are gone without a word here.
+ * those that give way (bpf/half.h) are gone without a word, and missed by flow_told.c.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "flow_priv.h"
+#include "flow_told.h"
 #include "flow_watch.h"
 
 /* ---- entries */
@@ -188,6 +189,8 @@ int flow_open(struct sw *sw, struct errs *errs)
 	for (int i = 0; !err && i < 2; i++) /* of a sluiced that was killed */
 		flowtab_free_locks(&flows->tab[i]);
 	if (!err)
+		err = flow_told_open(flows);
+	if (!err)
 		err = flow_age_open(flows);
 	if (!err)
 		return 0;
@@ -200,6 +203,7 @@ void flow_close(struct sw *sw)
 	if (!sw->flows)
 		return;
 	flow_age_close(sw->flows);
+	flow_told_close(sw->flows);
 	free(sw->flows);
 	sw->flows = NULL;
 }

@@ -59,11 +59,14 @@ static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const 
 	return used + timeout_s * 1000000000ull;
 }
 
-/* A connection that closes has the transitory timeout from then on: looked at twice in that time, it ends when it should. */
+/* A connection that closes, or is opened anew, has a shorter timeout from then on: looked at twice in that time, it ends when it
+ * should. */
 static uint64_t recheck_ns(struct flows *flows, uint8_t proto, uint16_t rule)
 {
 	struct settings_cfg buf;
-	uint64_t half = nat_settings(flows->sw, rule, &buf)->tcp_transitory_s * 500000000ull;
+	const struct settings_cfg *s = nat_settings(flows->sw, rule, &buf);
+	bool opening = s->tcp_opening_s && s->tcp_opening_s < s->tcp_transitory_s;
+	uint64_t half = (opening ? s->tcp_opening_s : s->tcp_transitory_s) * 500000000ull;
 
 	return flows->now_ns + (proto == IPPROTO_TCP && half < RECHECK_NS ? half : RECHECK_NS);
 }
@@ -106,7 +109,10 @@ static void end_half(struct flows *flows, const struct flow_tuple *key, const st
 	struct flow_pair pair;
 	bool watched = flow_watch_before_end(flows, key, f, &pair);
 
-	if (!flow_delete(flows, key) && watched)
+	if (flow_delete(flows, key))
+		return;
+	nat_log_end(flows->sw, key, f);
+	if (watched)
 		flow_watch_end(flows, &pair, FLOW_WHY_HALF);
 }
 
@@ -131,6 +137,9 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
 	if (!held || end <= flows->now_ns) {
 		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
+		/* An address that comes back before the next sweep has its ports free again. */
+		if (!held && f->pool)
+			nat_mapping_end(flows->sw->nat, key, f);
 		return false;
 	}
 	note_due(note, end < recheck ? end : recheck);
@@ -139,6 +148,14 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 	note->proto = key->proto;
 	note->port = ntohs(to.sport);
 	return true;
+}
+
+static uint32_t first_bucket(const struct flowtab *tab, const struct flow_key6 *key)
+{
+	uint32_t slot[2];
+
+	flowtab_buckets_of(tab, key, slot);
+	return slot[0] / BUCKET_SLOTS;
 }
 
 static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note)
@@ -154,6 +171,8 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 		lives = f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &f, note) : look_at_forward(flows, &t, &f, note);
 		if (lives && !known && !(f.flags & FLOW_F_REPLY))
 			flow_watch_begin(flows, &t, &f);
+		if (first_bucket(tab, &key) != i / BUCKET_SLOTS)
+			note->flags |= FLOW_NOTE_SECOND;
 	}
 	note->word = lives ? word : 0;
 }
@@ -174,6 +193,18 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 		nat_limit_add(nat, f.rule, &t.saddr, t.vrf, false);
 	if (f.dest_addr)
 		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
+}
+
+/* An entry that is not in its first bucket: that one goes on saying so. If another one came into the slot unnoticed, since 30
+ * bits of its hash are the former's (a chance of 10^-9), it is not found there until it is used for the next time, and made anew.
+ */
+static void sweep_second(struct flowtab *tab, struct spill *spill, uint32_t i, uint32_t word)
+{
+	struct flow_key6 key;
+	struct flow f;
+
+	if (spill->noted && flowtab_read(tab, i, word, &key, &f))
+		spill_seen(spill, first_bucket(tab, &key));
 }
 
 /* Two buckets of other words have the same sum once in 2^32 times. What comes of it: an entry is looked at as late as the one
@@ -201,7 +232,11 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 		look(flows, tab, i, word, note);
 		++*looks;
 	}
-	if (!flows->sweeping || !note->word || !(note->flags & FLOW_NOTE_FORWARD))
+	if (!flows->sweeping || !note->word)
+		return;
+	if (note->flags & FLOW_NOTE_SECOND)
+		sweep_second(tab, &flows->spill[tab->family == 6], i, word);
+	if (!(note->flags & FLOW_NOTE_FORWARD))
 		return;
 	if (note->flags & FLOW_NOTE_PORT)
 		nat_sweep_flow(flows->sw->nat, note->pool_addr, note->proto, note->port);
@@ -225,6 +260,8 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 		count(flows, tab, quiet);
 		return 0;
 	}
+	if (flows->sweeping && flows->spill[tab->family == 6].lock)
+		spill_visit(&flows->spill[tab->family == 6], tab->bucket, b);
 	for (int i = 0; i < BUCKET_SLOTS; i++)
 		word[i] = flowtab_word(tab, b * BUCKET_SLOTS + (uint32_t)i);
 	sum = sum_of(word);
@@ -247,31 +284,43 @@ static bool age(struct flows *flows, struct flowtab *tab, struct flow_note *note
 	uint32_t buckets = tab->n / BUCKET_SLOTS,
 		 end = buckets - flows->next_bucket > CHUNK ? flows->next_bucket + CHUNK : buckets;
 	struct flow_quiet *quiet = (struct flow_quiet *)(notes + tab->n);
+	struct spill *spill = &flows->spill[tab->family == 6];
 	unsigned looks = 0;
 
+	if (flows->sweeping && !flows->next_bucket)
+		spill_begin(spill, buckets);
 	for (; flows->next_bucket < end && looks < CHUNK_LOOKS; flows->next_bucket++)
 		looks += age_bucket(flows, tab, &notes[(size_t)flows->next_bucket * BUCKET_SLOTS], &quiet[flows->next_bucket],
 				    flows->next_bucket);
-	return flows->next_bucket < buckets;
+	if (flows->next_bucket < buckets)
+		return true;
+	spill->whole = spill->whole || flows->sweeping;
+	return false;
 }
 
 /* Some of the pass's work; a table's end leads to the next phase. An error of the kernel ends the pass without the end of the
  * sweep: what was not walked must not be taken for unused. */
 static void step(struct flows *flows)
 {
+	int tab = flows->phase == PHASE_FLOWS6;
+
 	switch (flows->phase) {
+	case PHASE_NOTE:
+		if (!flows->sweeping || !nat_sweep_note(flows->sw->nat))
+			flows->phase++;
+		return;
 	case PHASE_FLOWS4:
 	case PHASE_FLOWS6:
-		if (age(flows, &flows->tab[flows->phase], flows->note[flows->phase]))
+		if (age(flows, &flows->tab[tab], flows->note[tab]))
 			return;
 		/* Seven eighths of what the setting says; the table has a quarter more slots. */
-		if ((flows->seen - flows->seen_before) * 20 > flows->tab[flows->phase].n * 7ull)
+		if ((flows->seen - flows->seen_before) * 20 > flows->tab[tab].n * 7ull)
 			flows->crowded = true;
 		flows->seen_before = flows->seen;
 		flows->next_bucket = 0;
 		flows->phase++;
 		if (flows->phase == PHASE_MAPPINGS && !flows->sweeping)
-			flows->phase = PHASE_END;
+			flows->phase = PHASE_WAIT;
 		return;
 	case PHASE_MAPPINGS:
 		if (!nat_sweep_mappings(flows->sw->nat, &flows->next_bucket, MAPPINGS))
@@ -281,14 +330,19 @@ static void step(struct flows *flows)
 		if (nat_sweep_peers(flows->sw->nat, &flows->cursor, ELEMENTS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
-			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_END;
+			flows->phase = flows->draining ? PHASE_FRAGMENTS : PHASE_WAIT;
 		return;
 	case PHASE_FRAGMENTS:
 		if (vrf_pass_fragments(flows->sw, &flows->cursor, ELEMENTS))
 			flows->phase = PHASE_REST;
 		else if (!flows->cursor)
+			flows->phase = PHASE_WAIT;
+		return;
+	case PHASE_PORTS:
+		if (!flows->sweeping || !nat_sweep_end(flows->sw->nat))
 			flows->phase = PHASE_END;
 		return;
+	case PHASE_WAIT:
 	case PHASE_END:
 	case PHASE_REST:
 		return;
@@ -303,7 +357,8 @@ static unsigned passes_blind(struct flows *flows)
 
 	for (uint32_t rule = 0; rule <= n; rule++) {
 		const struct settings_cfg *s = nat_settings(flows->sw, (uint16_t)rule, &buf);
-		const uint32_t all[] = {s->tcp_established_s, s->tcp_transitory_s, s->udp_s, s->icmp_s, s->other_s};
+		const uint32_t opening = s->tcp_opening_s ?: s->tcp_transitory_s;
+		const uint32_t all[] = {s->tcp_established_s, opening, s->tcp_transitory_s, s->udp_s, s->icmp_s, s->other_s};
 
 		for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 			shortest = all[i] < shortest ? all[i] : shortest;
@@ -313,7 +368,7 @@ static unsigned passes_blind(struct flows *flows)
 
 static void pass_begin(struct flows *flows)
 {
-	flows->phase = PHASE_FLOWS4;
+	flows->phase = PHASE_NOTE;
 	flows->begun_ns = flows->now_ns;
 	flows->seen_before = 0;
 	flows->crowded = false;
@@ -342,7 +397,6 @@ static void pass_end(struct flows *flows)
 
 	flows->pressed = flows->crowded || nat_ports_scarce(flows->sw->nat);
 	if (flows->sweeping) {
-		nat_sweep_end(flows->sw->nat);
 		rest = flows->work_ns * (flows->pressed ? SHARE_PRESSED : SHARE);
 		/* Somebody who watches has passes follow closely; those over the mappings come no more often for it. */
 		if (rest <= PERIOD_NS)
@@ -356,7 +410,6 @@ static void pass_end(struct flows *flows)
 	flows->is_counted = true;
 	if (flows->fresh)
 		flows->whole_ns = flows->begun_ns;
-	flow_watch_pass(flows);
 	flows->phase = PHASE_REST;
 }
 
@@ -387,6 +440,11 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
+static bool has_work(const struct flows *flows)
+{
+	return flows->phase < PHASE_WAIT || flows->phase == PHASE_PORTS;
+}
+
 /* The end comes at the earliest one tick after the beginning, as nat_sweep.c needs it. */
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -395,12 +453,14 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 
 	loop_doing("ageing flows");
 	flows->now_ns = flow_now_ns();
-	if (flows->phase == PHASE_END)
-		pass_end(flows);
+	if (flows->phase == PHASE_WAIT)
+		flows->phase = PHASE_PORTS;
 	else if (flows->phase == PHASE_REST)
 		pass_begin(flows);
-	while (flows->phase < PHASE_END && flow_now_ns() - flows->now_ns < SLICE_NS)
+	while (has_work(flows) && flow_now_ns() - flows->now_ns < SLICE_NS)
 		step(flows);
+	if (flows->phase == PHASE_END)
+		pass_end(flows);
 	flows->work_ns += cpu_ns() - before;
 	timer_set(flows, flows->phase == PHASE_REST && !flows->soon ? rest_ns(flows) : TICK_NS);
 }
@@ -441,6 +501,8 @@ void flow_age_close(struct flows *flows)
 	table_cursor_free(flows->cursor);
 	for (int i = 0; i < 2; i++)
 		free(flows->note[i]);
+	for (int i = 0; i < 2; i++)
+		spill_free(&flows->spill[i]);
 }
 
 void flow_age_soon(struct flows *flows)
@@ -464,6 +526,10 @@ void flow_age_pause(struct flows *flows)
 	flows->cursor = NULL;
 	flows->next_bucket = 0;
 	flows->phase = PHASE_REST;
+	/* The next pass may be over other tables. */
+	for (int i = 0; i < 2; i++)
+		flows->spill[i].whole = false;
+	nat_sweep_stop(flows->sw->nat);
 }
 
 void flow_age_resume(struct flows *flows)

@@ -41,6 +41,7 @@ struct flow_copy {
 	struct table *next_peers;
 	__u64 *half; /* places of the next half_open */
 	uint32_t half_lines;
+	const __u64 *former;	      /* places of this one */
 	bool smaller;		      /* one of the tables becomes: who waits for an answer need not go in */
 	uint64_t (*held)[POOL_WORDS]; /* ports of those that are answered, [pool_addr * POOL_CLASSES + class]; memory only for
 					 some */
@@ -79,7 +80,8 @@ int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 	c->next_peers = next_table(n, "nat_peers");
 	c->half = table_map(next_table(n, "half_open"));
 	c->half_lines = table_capacity(next_table(n, "half_open"));
-	err = c->half && c->next_peers ? open_tabs(c, n) : -ENOENT;
+	c->former = table_map(table_get(sw->dp, "half_open"));
+	err = c->half && c->former && c->next_peers ? open_tabs(c, n) : -ENOENT;
 	for (int i = 0; !err && i < 2; i++) {
 		c->from[i] = sw->flows->tab[i];
 		c->counted[i] = calloc(c->from[i].n, sizeof(*c->counted[i]));
@@ -405,7 +407,8 @@ void flow_copy_switch(struct flow_copy *c)
  * have them. */
 static bool move_note(struct flow_copy *c, unsigned tab, const struct flow *f, struct flow *now, uint32_t at)
 {
-	uint64_t place = (f->created_ns >> HALF_STAMP_SHIFT) << 32 | (tab ? HALF_IP6 : 0) | (at + 1);
+	uint64_t was = __atomic_load_n(&c->former[f->half - 1], __ATOMIC_RELAXED), stamp = f->created_ns >> HALF_STAMP_SHIFT;
+	uint64_t place = stamp << 32 | (tab ? HALF_IP6 : 0) | (was >> 32 == (uint32_t)stamp ? was & HALF_TOLD : 0) | (at + 1);
 	uint32_t line = (f->half - 1) / HALF_SLOTS;
 
 	for (uint32_t i = 0; i < NOTE_LINES * HALF_SLOTS; i++) {

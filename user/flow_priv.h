@@ -1,14 +1,26 @@
 /* flow_priv.h: what the files of the flows share: flow.c has the entries, flow_age.c ends them by time, flow_walk.c by order, and
- * lists and counts them, flow_watch.c tells who watches, flow_copy.c takes them
+ * lists and counts them, flow_watch.c tells who watches, flow_told.c finds out who gave way, flow_copy.c takes them
  * into tables of another size. */
 #ifndef SLUICE_FLOW_PRIV_H
 #define SLUICE_FLOW_PRIV_H
 
 #include "flow_pair.h"
 #include "flowtab.h"
+#include "spill.h"
 #include "sw.h"
 
-enum flow_phase { PHASE_FLOWS4, PHASE_FLOWS6, PHASE_MAPPINGS, PHASE_PEERS, PHASE_FRAGMENTS, PHASE_END, PHASE_REST };
+enum flow_phase {
+	PHASE_NOTE, /* which ports are held */
+	PHASE_FLOWS4,
+	PHASE_FLOWS6,
+	PHASE_MAPPINGS,
+	PHASE_PEERS,
+	PHASE_FRAGMENTS,
+	PHASE_WAIT,  /* for the next slice */
+	PHASE_PORTS, /* given back */
+	PHASE_END,
+	PHASE_REST
+};
 
 /* What flow_age.c knows of a slot, so that it need not look at the entry in every pass. */
 struct flow_note {
@@ -30,13 +42,15 @@ struct flow_quiet {
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
+#define FLOW_NOTE_SECOND  (1 << 3) /* stands in its key's second bucket */
 
 /* Why a connection ended. */
 enum flow_why {
-	FLOW_WHY_TIMEOUT, /* it was silent for long enough */
-	FLOW_WHY_RULE,	  /* its rule, its address or its VRF is gone */
-	FLOW_WHY_FLUSH,	  /* by order */
-	FLOW_WHY_HALF,	  /* one direction was missing */
+	FLOW_WHY_TIMEOUT,  /* it was silent for long enough */
+	FLOW_WHY_RULE,	   /* its rule, its address or its VRF is gone */
+	FLOW_WHY_FLUSH,	   /* by order */
+	FLOW_WHY_HALF,	   /* one direction was missing */
+	FLOW_WHY_GAVE_WAY, /* nobody had answered it, and others needed its place */
 };
 
 struct flow_watcher;
@@ -46,6 +60,7 @@ struct flows {
 	struct flowtab tab[2];	   /* flows4, flows6 */
 	struct flowtab next[2];	   /* tables that are being filled; what ends, ends there too. family 0: there are none */
 	struct flow_note *note[2]; /* of each slot; behind them a struct flow_quiet of each bucket */
+	struct spill spill[2];	   /* of the passes that sweep, which come by every slot */
 	struct event *timer;
 	bool paused;
 	int users; /* of flow_users() */
@@ -74,6 +89,7 @@ struct flows {
 	uint64_t counted, counted6;
 	bool is_counted;
 	struct flow_watcher *watchers;
+	struct flow_tolds *told; /* of flow_told.c */
 };
 
 uint64_t flow_now_ns(void); /* CLOCK_MONOTONIC */

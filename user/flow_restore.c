@@ -167,8 +167,11 @@ static int find_kept(struct restore *x, const struct flow_record *r, struct ids 
 			if (nat_pool_has(nat, id, slot))
 				ids->pool = id;
 	}
-	if (!ids->pool && !mirror_each_addr(x->sw->mirror, 0, is_own, &a))
+	if (ids->pool)
+		return 0;
+	if (!mirror_each_addr(x->sw->mirror, 0, is_own, &a))
 		return refuse(x, "its rule is gone, and nobody here has %s", addr_text(&a, text));
+	ids->slot = POOL_ADDR_MAX;
 	return 0;
 }
 
@@ -329,7 +332,7 @@ static void make_pair(struct restore *x, const struct flow_record *r, const stru
 			     .packets = r->packets,
 			     .bytes = r->bytes,
 			     .in_iface = ids->in,
-			     .pool = ids->pool,
+			     .pool = ids->slot == POOL_ADDR_MAX ? POOL_KEPT : ids->pool,
 			     .pool_addr = ids->slot,
 			     .dest_addr = dest,
 			     .rule = ids->rule,

@@ -77,7 +77,7 @@ void flow_give_way(struct flows *flows, const struct flow_tuple *forward, const 
 static int pair_at(struct flows *flows, uint64_t place, uint32_t number, struct flow_tuple *ret_forward, struct flow *ret_f)
 {
 	unsigned tab = (place & HALF_IP6) != 0;
-	uint32_t i = ((uint32_t)place & ~HALF_IP6) - 1, word;
+	uint32_t i = ((uint32_t)place & HALF_ENTRY) - 1, word;
 	struct flow_tuple key;
 	struct flow_key6 raw;
 	struct flow f;

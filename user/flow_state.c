@@ -37,12 +37,15 @@ uint64_t flow_used_ns(const struct flow *forward, const struct flow *reply, uint
 }
 
 /* TCP, RFC 5382 REQ-5: established connections, one half closed or not, at least 2 h 4 min; those partly open or closing at
- * least 4 min. A RST does not end a connection at once (RFC 7857 2.2): it may be forged, and a packet that follows shows that the
- * connection lives; so it waits like a closing one. UDP: RFC 4787 REQ-5; ICMP queries: RFC 5508 REQ-2. */
+ * least 4 min, each by a setting of its own if wanted (RFC 7857 2.1). A RST does not end a connection at once (RFC 7857 2.2): it
+ * may be forged, and a packet that follows shows that the connection lives; so it waits like a closing one. UDP: RFC 4787 REQ-5;
+ * ICMP queries: RFC 5508 REQ-2. */
 uint32_t flow_timeout_s(const struct settings_cfg *settings, uint8_t proto, enum flow_state state)
 {
 	switch (proto) {
 	case IPPROTO_TCP:
+		if (state == FLOW_OPENING && settings->tcp_opening_s)
+			return settings->tcp_opening_s;
 		return state == FLOW_ESTABLISHED ? settings->tcp_established_s : settings->tcp_transitory_s;
 	case IPPROTO_UDP:
 		return settings->udp_s;

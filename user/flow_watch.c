@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <event2/buffer.h>
+#include "flow_told.h"
 #include "flow_text.h"
 #include "flow_walk.h"
 #include "flow_watch.h"
@@ -23,17 +24,15 @@ struct flow_watcher {
 	struct evbuffer *waiting;
 	uint64_t since_ns; /* what is older is not new */
 	uint64_t missed;   /* since the last line in `waiting` */
-	uint64_t gave_way; /* up to so many it has been told of */
+	uint64_t gave_way; /* up to so many it has been told of, one by one or by their number */
 	bool cells, begun;
 };
 
 static const char *why_text(enum flow_why why)
 {
 	static const char *const texts[] = {
-		[FLOW_WHY_TIMEOUT] = "timeout",
-		[FLOW_WHY_RULE] = "rule",
-		[FLOW_WHY_FLUSH] = "flush",
-		[FLOW_WHY_HALF] = "half",
+		[FLOW_WHY_TIMEOUT] = "timeout", [FLOW_WHY_RULE] = "rule",	  [FLOW_WHY_FLUSH] = "flush",
+		[FLOW_WHY_HALF] = "half",	[FLOW_WHY_GAVE_WAY] = "gave-way",
 	};
 
 	return texts[why];
@@ -114,13 +113,14 @@ static void tell_missed(struct flow_watcher *w, struct evbuffer *out)
 	w->missed = 0;
 }
 
-static void tell(struct flow_watcher *w, struct flow_pair *p, uint64_t at_ns, const char *event, const char *why)
+/* False: there was no room. */
+static bool tell(struct flow_watcher *w, struct flow_pair *p, uint64_t at_ns, const char *event, const char *why)
 {
 	struct line l = {0};
 
 	if (evbuffer_get_length(w->waiting) >= WAITING_BYTES) {
 		w->missed++;
-		return;
+		return false;
 	}
 	tell_missed(w, w->waiting);
 	put_event(w, &l, wall_ms(p->now_ns, at_ns), event, why);
@@ -130,6 +130,7 @@ static void tell(struct flow_watcher *w, struct flow_pair *p, uint64_t at_ns, co
 		flow_text_json(w->flows->sw, p, &l);
 	line_put(&l, w->cells ? "\n" : "}\n");
 	evbuffer_add(w->waiting, l.text, l.len);
+	return true;
 }
 
 /* ---- what happens */
@@ -137,6 +138,7 @@ static void tell(struct flow_watcher *w, struct flow_pair *p, uint64_t at_ns, co
 void flow_watch_begin(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
 {
 	struct flow_pair p;
+	bool told = false;
 
 	/* What was there before the last whole pass was seen by it, though its note may be gone with a table of another size. */
 	if (!flows->watchers || f->created_ns + TICK_NS < flows->whole_ns)
@@ -144,7 +146,9 @@ void flow_watch_begin(struct flows *flows, const struct flow_tuple *key, const s
 	flow_pair_of(flows, key, f, flow_now_ns(), &p);
 	for (struct flow_watcher *w = flows->watchers; w; w = w->next)
 		if (f->created_ns >= w->since_ns && flow_filter_match(w->filter, &p))
-			tell(w, &p, f->created_ns, "new", NULL);
+			told |= tell(w, &p, f->created_ns, "new", NULL);
+	if (told && (p.state == FLOW_OPENING || p.state == FLOW_UNREPLIED || p.state == FLOW_RESET))
+		flow_told_add(flows, key, f, TOLD_WATCH);
 }
 
 bool flow_watch_before_end(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_pair *ret)
@@ -158,12 +162,18 @@ bool flow_watch_before_end(struct flows *flows, const struct flow_tuple *key, co
 
 void flow_watch_end(struct flows *flows, struct flow_pair *p, enum flow_why why)
 {
-	for (struct flow_watcher *w = flows->watchers; w; w = w->next)
-		if (flow_filter_match(w->filter, p))
-			tell(w, p, p->now_ns, "end", why_text(why));
+	struct flow_told *t = why == FLOW_WHY_GAVE_WAY ? NULL : flow_told_find(flows, &p->key, p->created_ns, TOLD_WATCH);
+
+	if (t)
+		flow_told_drop(flows, t, TOLD_WATCH);
+	for (struct flow_watcher *w = flows->watchers; w; w = w->next) {
+		if (!flow_filter_match(w->filter, p))
+			continue;
+		tell(w, p, p->now_ns, "end", why_text(why));
+		w->gave_way += why == FLOW_WHY_GAVE_WAY;
+	}
 }
 
-/* Pairs that gave way were ended by the data plane, as a rule: there is nothing but their number. */
 static uint64_t gave_way(const struct flows *flows)
 {
 	uint64_t n = 0;
@@ -173,10 +183,13 @@ static uint64_t gave_way(const struct flows *flows)
 	return n;
 }
 
-void flow_watch_pass(struct flows *flows)
+uint64_t flow_watch_gave_way(const struct flows *flows)
 {
-	uint64_t n = flows->watchers ? gave_way(flows) : 0;
+	return flows->watchers ? gave_way(flows) : 0;
+}
 
+void flow_watch_round(struct flows *flows, uint64_t n)
+{
 	for (struct flow_watcher *w = flows->watchers; w; w = w->next) {
 		if (n > w->gave_way && evbuffer_get_length(w->waiting) < WAITING_BYTES) {
 			tell_missed(w, w->waiting);
@@ -247,6 +260,7 @@ int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *re
 	w->next = sw->flows->watchers;
 	sw->flows->watchers = w;
 	flow_age_watched(sw->flows);
+	flow_told_wake(sw->flows);
 	*ret = (struct http_stream){watch_next, watch_free, w,
 				    w->cells ? "text/tab-separated-values; charset=utf-8" : "application/jsonl"};
 	return 0;

@@ -132,7 +132,7 @@ struct addr_range {
 
 /* Seconds of silence for the flows of one rule; 0: as in the settings. */
 struct nat_timeouts {
-	uint32_t tcp_established_s, tcp_transitory_s, udp_s, icmp_s, other_s;
+	uint32_t tcp_established_s, tcp_opening_s, tcp_transitory_s, udp_s, icmp_s, other_s;
 };
 
 /* nat: [{name, type: snat, source, destination, protocol, out: [IFACE...], to: masquerade | none | ADDR | RANGE | [..], ports:
@@ -206,6 +206,7 @@ struct settings_cfg {
 	uint32_t ecmp_idle_s;			   /* 120: when a drained nexthop's bucket counts as idle */
 	uint32_t ecmp_unbalanced_s;		   /* 0 (never): when it goes in any case */
 	uint32_t tcp_established_s;		   /* 7440 (RFC 5382 REQ-5) */
+	uint32_t tcp_opening_s;			   /* 0: as tcp_transitory_s (RFC 7857 2.1) */
 	uint32_t tcp_transitory_s;		   /* 240 */
 	uint32_t udp_s;				   /* 300 (RFC 4787 REQ-5) */
 	uint32_t icmp_s;			   /* 60 (RFC 5508 REQ-2) */

@@ -63,6 +63,11 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 				       {"ecmp-idle-timer", s->ecmp_idle_s, d->ecmp_idle_s},
 				       {"ecmp-unbalanced-timer", s->ecmp_unbalanced_s, d->ecmp_unbalanced_s}};
 	const struct number timeouts[] = {{"tcp-established", s->tcp_established_s, d->tcp_established_s},
+					  {"tcp-opening",
+					   s->tcp_opening_s
+						   ?: with_defaults ? s->tcp_transitory_s
+								    : 0,
+					   0},
 					  {"tcp-transitory", s->tcp_transitory_s, d->tcp_transitory_s},
 					  {"udp", s->udp_s, d->udp_s},
 					  {"icmp", s->icmp_s, d->icmp_s},

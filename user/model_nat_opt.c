@@ -19,7 +19,7 @@ static const struct word filterings[] = {{"endpoint-independent", NAT_FILTER_IND
 
 static const struct word on_delete[] = {{"end", 0}, {"keep", 1}};
 
-static const char *const timeout_keys[] = {"tcp-established", "tcp-transitory", "udp", "icmp", "other"};
+static const char *const timeout_keys[] = {"tcp-established", "tcp-opening", "tcp-transitory", "udp", "icmp", "other"};
 static const char *const limit_keys[] = {"sessions", "ports"};
 
 void nat_on_delete_read(struct reader *r, const struct node *n, struct nat_cfg *c)
@@ -33,8 +33,8 @@ void nat_on_delete_read(struct reader *r, const struct node *n, struct nat_cfg *
 void nat_timeouts_read(struct reader *r, const struct node *n, struct nat_cfg *c)
 {
 	struct nat_timeouts *t = &c->timeouts;
-	uint32_t *const to[N_OF(timeout_keys)] = {&t->tcp_established_s, &t->tcp_transitory_s, &t->udp_s, &t->icmp_s,
-						  &t->other_s};
+	uint32_t *const to[N_OF(timeout_keys)] = {
+		&t->tcp_established_s, &t->tcp_opening_s, &t->tcp_transitory_s, &t->udp_s, &t->icmp_s, &t->other_s};
 	const struct node *v[N_OF(timeout_keys)];
 	size_t len = read_push(r, ".timeouts");
 
@@ -121,7 +121,8 @@ static void put_numbers(json_t *o, const char *key, const char *const *keys, con
 void nat_options_json(json_t *o, const struct nat_cfg *c)
 {
 	const struct nat_timeouts *t = &c->timeouts;
-	const uint32_t timeouts[] = {t->tcp_established_s, t->tcp_transitory_s, t->udp_s, t->icmp_s, t->other_s};
+	const uint32_t timeouts[] = {
+		t->tcp_established_s, t->tcp_opening_s, t->tcp_transitory_s, t->udp_s, t->icmp_s, t->other_s};
 	const uint32_t limits[] = {c->limit_sessions, c->limit_ports};
 	char buf[PREFIX_TEXT];
 

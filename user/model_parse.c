@@ -25,9 +25,10 @@
 
 static void timeouts_read(struct reader *r, const struct node *n)
 {
-	static const char *const keys[] = {"tcp-established", "tcp-transitory", "udp", "icmp", "other"};
+	static const char *const keys[] = {"tcp-established", "tcp-opening", "tcp-transitory", "udp", "icmp", "other"};
 	struct settings_cfg *s = &r->m->settings;
-	uint32_t *const to[N_OF(keys)] = {&s->tcp_established_s, &s->tcp_transitory_s, &s->udp_s, &s->icmp_s, &s->other_s};
+	uint32_t *const to[N_OF(keys)] = {
+		&s->tcp_established_s, &s->tcp_opening_s, &s->tcp_transitory_s, &s->udp_s, &s->icmp_s, &s->other_s};
 	const struct node *v[N_OF(keys)];
 	size_t len = read_push(r, ".flow-timeouts");
 

@@ -68,6 +68,8 @@ const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, stru
 		return &sw->model->settings;
 	*buf = sw->model->settings;
 	buf->tcp_established_s = t->tcp_established_s ?: buf->tcp_established_s;
+	if (t->tcp_opening_s || t->tcp_transitory_s)
+		buf->tcp_opening_s = t->tcp_opening_s;
 	buf->tcp_transitory_s = t->tcp_transitory_s ?: buf->tcp_transitory_s;
 	buf->udp_s = t->udp_s ?: buf->udp_s;
 	buf->icmp_s = t->icmp_s ?: buf->icmp_s;
@@ -252,6 +254,11 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 
 /* ---- listing */
 
+static bool none_of_eight(const __u64 *used)
+{
+	return !(used[0] | used[1] | used[2] | used[3] | used[4] | used[5] | used[6] | used[7]);
+}
+
 /* Ports in [min, max] that are held. */
 static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 {
@@ -260,6 +267,11 @@ static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 	for (unsigned w = min / 64; w <= max / 64; w++) {
 		uint64_t bits = p->used[w];
 
+		/* Most of a thousand addresses, of which there are 24 MB. */
+		if (w % 8 == 0 && none_of_eight(&p->used[w])) {
+			w += 7;
+			continue;
+		}
 		if (w == min / 64)
 			bits &= ~0ull << min % 64;
 		if (w == max / 64)

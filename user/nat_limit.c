@@ -39,8 +39,12 @@ static struct host *host_find(struct nat *nat, const struct nat_host_key *key)
 static int note_used(const void *key, void *value, void *arg)
 {
 	struct nat *nat = arg;
-	struct host *h = calloc(1, sizeof(*h));
+	struct host *h;
 
+	/* The walk may come by an element twice. */
+	if (host_find(nat, key))
+		return 0;
+	h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;
 	memcpy(&h->key, key, sizeof(h->key));
@@ -50,6 +54,13 @@ static int note_used(const void *key, void *value, void *arg)
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+void nat_limit_stop(struct nat *nat)
+{
+	table_cursor_free(nat->hosts_noted);
+	nat->hosts_noted = NULL;
+	nat->counting = false;
 }
 
 void nat_limit_open(struct nat *nat)
@@ -65,14 +76,26 @@ void nat_limit_close(struct nat *nat)
 	while ((node = hash_next(&nat->hosts, &it)))
 		free(hash_entry(node, struct host, node));
 	hash_free(&nat->hosts);
+	nat_limit_stop(nat);
 }
 
-/* Hosts that begin to use a rule from here on are the next pass's. */
+/* Of a pass that was given up some may be left. */
 void nat_limit_begin(struct nat *nat)
 {
 	nat_limit_close(nat);
-	/* Without memory some hosts go uncounted once: their limits hold by the last count. */
-	nat->counting = nat->has_limits && !table_each(nat->used, note_used, nat);
+	nat->hosts_told = (struct hash_iter){0};
+	nat->counting = nat->has_limits;
+}
+
+/* Hosts that begin to use a rule after the note are the next pass's. Without memory some hosts go uncounted once: their limits
+ * hold by the last count. */
+bool nat_limit_note(struct nat *nat, size_t max)
+{
+	if (!nat->counting)
+		return false;
+	if (table_each_some(nat->used, &nat->hosts_noted, max, note_used, nat))
+		nat_limit_stop(nat);
+	return nat->hosts_noted;
 }
 
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port)
@@ -86,25 +109,32 @@ void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, ui
 		h->v.counted.sessions++;
 }
 
-void nat_limit_end(struct nat *nat)
+/* To the data plane; a full table leaves the host with what it is known to have added: too much rather than too little. */
+static void tell(struct nat *nat, const struct host *h)
 {
-	struct hash_iter it = {0};
-	struct hash_node *node;
+	bool idle = !h->v.counted.sessions && !h->v.counted.ports;
 	struct nat_used now;
 
-	if (!nat->counting)
+	if (idle && !table_lookup(nat->used, &h->key, &now) && !memcmp(&now, &h->v.used_then, sizeof(now))) {
+		table_delete(nat->used, &h->key);
+		table_delete(nat->counted, &h->key);
 		return;
-	while ((node = hash_next(&nat->hosts, &it))) {
-		struct host *h = hash_entry(node, struct host, node);
-		bool idle = !h->v.counted.sessions && !h->v.counted.ports;
-
-		if (idle && !table_lookup(nat->used, &h->key, &now) && !memcmp(&now, &h->v.used_then, sizeof(now))) {
-			table_delete(nat->used, &h->key);
-			table_delete(nat->counted, &h->key);
-			continue;
-		}
-		/* A full table leaves the host with what it is known to have added: too much rather than too little. */
-		table_set(nat->counted, &h->key, &h->v);
 	}
-	nat->counting = false;
+	table_set(nat->counted, &h->key, &h->v);
+}
+
+bool nat_limit_end(struct nat *nat, size_t max)
+{
+	struct hash_node *node = NULL;
+
+	for (size_t i = 0; nat->counting && i < max; i++) {
+		node = hash_next(&nat->hosts, &nat->hosts_told);
+		if (!node)
+			break;
+		tell(nat, hash_entry(node, struct host, node));
+		hash_remove(&nat->hosts, node);
+		free(hash_entry(node, struct host, node));
+	}
+	nat->counting = nat->counting && node;
+	return nat->counting;
 }

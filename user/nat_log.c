@@ -4,6 +4,10 @@
  * must be able to say later who had which port. Fields are called after the information elements of RFC 8158. At most NAT_LOG_MAX
  * lines are written in a tick; what comes faster finds the ring full and is counted there (stat nat_events_lost), and the log
  * says how many were lost; what a disk or the logger refuses is counted here.
+ *
+ * No beginning stands there without its end: sessions that may end without sluiced are kept in mind (flow_told.c) until the ring
+ * has said that they have, or has been read up to when they were found gone. Where there is no room for that, the beginning is
+ * lost. A session that sluiced ends before it has read of its beginning is kept there as well: its end comes second.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,14 +17,20 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include "flow_priv.h"
+#include "flow_told.h"
+#include "flow_text.h"
 #include "loop.h"
 #include "nat_priv.h"
 #include "ring.h"
 
-#define NAT_LOG_TICK_US 50000
-#define NAT_LOG_MAX	1000
-#define NAT_LOG_TELL	20 /* ticks */
+#define NAT_LOG_TICK_US	 50000
+#define NAT_LOG_MAX	 1000
+#define NAT_LOG_CHUNK	 50 /* between looks at the clock */
+#define NAT_LOG_SLICE_NS 5000000ull
+#define NAT_LOG_TELL	 20 /* ticks */
+/* What happened so long ago, and is in the ring at all, can be read: clocks of ticks, and what a CPU does between its look at the
+ * clock and the ring. */
+#define NAT_LOG_LATE_NS 200000000ull
 
 struct nat_log {
 	struct sw *sw;
@@ -31,64 +41,76 @@ struct nat_log {
 	bool syslog;
 	int logger; /* the socket of nat_syslog.c */
 	uint64_t written, lost;
-	uint64_t untold; /* events that found the ring full, as the data plane counts them: said up to here */
+	uint64_t untold;  /* events that found no room in the ring, or here: said up to here */
+	uint64_t unkept;  /* beginnings that found none here */
+	uint64_t read_ns; /* up to then the ring has been read */
 	unsigned ticks;
 };
 
-static uint64_t clock_ns(clockid_t id)
+static uint64_t wall_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(id, &t);
+	clock_gettime(CLOCK_REALTIME, &t);
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* "sourceIPv4Address" or "sourceIPv6Address". */
-static void put_addr(json_t *o, const char *prefix, int family, const struct addr *a)
+/* ,"sourceIPv4Address":"10.0.0.1" */
+static void put_addr(struct line *l, const char *prefix, int family, const struct addr *a)
 {
-	char key[48], text[ADDR_TEXT];
+	char text[ADDR_TEXT];
 
-	snprintf(key, sizeof(key), "%sIPv%dAddress", prefix, family);
-	json_object_set_new(o, key, json_string(addr_text(a, text)));
+	line_put(l, prefix);
+	line_put(l, family == 4 ? "IPv4Address\":\"" : "IPv6Address\":\"");
+	line_put(l, flow_addr_text(a, text));
+	line_put(l, "\"");
+}
+
+static void put_number(struct line *l, const char *name, uint64_t n)
+{
+	line_put(l, name);
+	line_number(l, n);
 }
 
 /* natEvent as registered by RFC 8158; natQuotaExceededEvent 3 is that of one user. */
-static json_t *event_json(const struct nat_log *log, const struct nat_event *e)
+static void put_event(const struct nat_log *log, const struct nat_event *e, struct line *l)
 {
-	uint64_t at_ns = clock_ns(CLOCK_REALTIME) - (clock_ns(CLOCK_MONOTONIC) - e->at_ns);
 	const char *rule = nat_rule_name(log->sw, e->rule);
-	json_t *o = json_pack("{s:I, s:i, s:i}", "observationTimeMilliseconds", (json_int_t)(at_ns / 1000000), "natEvent",
-			      e->event, "protocolIdentifier", e->proto);
 
-	put_addr(o, "source", e->family, &e->t.saddr);
-	json_object_set_new(o, "sourceTransportPort", json_integer(ntohs(e->t.sport)));
-	put_addr(o, "destination", e->family, &e->t.daddr);
-	json_object_set_new(o, "destinationTransportPort", json_integer(ntohs(e->t.dport)));
+	put_number(l, "{\"observationTimeMilliseconds\":", (wall_ns() - (flow_now_ns() - e->at_ns)) / 1000000);
+	put_number(l, ",\"natEvent\":", e->event);
+	put_number(l, ",\"protocolIdentifier\":", e->proto);
+	put_addr(l, ",\"source", e->family, &e->t.saddr);
+	put_number(l, ",\"sourceTransportPort\":", ntohs(e->t.sport));
+	put_addr(l, ",\"destination", e->family, &e->t.daddr);
+	put_number(l, ",\"destinationTransportPort\":", ntohs(e->t.dport));
 	if (e->event == NAT_EVENT_SESSION_CREATE || e->event == NAT_EVENT_SESSION_DELETE) {
-		put_addr(o, "postNATSource", e->family, &e->to.saddr);
-		json_object_set_new(o, "postNAPTSourceTransportPort", json_integer(ntohs(e->to.sport)));
-		put_addr(o, "postNATDestination", e->family, &e->to.daddr);
-		json_object_set_new(o, "postNAPTDestinationTransportPort", json_integer(ntohs(e->to.dport)));
+		put_addr(l, ",\"postNATSource", e->family, &e->to.saddr);
+		put_number(l, ",\"postNAPTSourceTransportPort\":", ntohs(e->to.sport));
+		put_addr(l, ",\"postNATDestination", e->family, &e->to.daddr);
+		put_number(l, ",\"postNAPTDestinationTransportPort\":", ntohs(e->to.dport));
 	}
 	if (e->event == NAT_EVENT_QUOTA)
-		json_object_set_new(o, "natQuotaExceededEvent", json_integer(3));
-	if (e->pool)
-		json_object_set_new(o, "natPoolID", json_integer(e->pool));
-	json_object_set_new(o, "ingressVRFID", json_integer(e->vrf));
-	json_object_set_new(o, "vrf", json_string(vrf_name(log->sw, e->vrf) ?: ""));
-	if (rule)
-		json_object_set_new(o, "rule", json_string(rule));
-	return o;
+		put_number(l, ",\"natQuotaExceededEvent\":", 3);
+	if (e->pool && e->pool != POOL_KEPT)
+		put_number(l, ",\"natPoolID\":", e->pool);
+	put_number(l, ",\"ingressVRFID\":", e->vrf);
+	line_put(l, ",\"vrf\":");
+	line_json(l, vrf_name(log->sw, e->vrf) ?: "");
+	if (rule) {
+		line_put(l, ",\"rule\":");
+		line_json(l, rule);
+	}
+	line_put(l, "}");
 }
 
-/* `line`: NULL for want of memory. */
 static void write_line(struct nat_log *log, const char *line)
 {
-	bool bad = !line;
+	bool bad = false;
 
-	if (line && log->syslog)
+	if (log->syslog)
 		bad = nat_syslog(&log->logger, line) != 0;
-	if (line && log->file && fprintf(log->file, "%s\n", line) < 0)
+	if (log->file && fprintf(log->file, "%s\n", line) < 0)
 		bad = true;
 	if (bad)
 		log->lost++;
@@ -98,12 +120,12 @@ static void write_line(struct nat_log *log, const char *line)
 
 static void write_event(struct nat_log *log, const struct nat_event *e)
 {
-	json_t *o = event_json(log, e);
-	char *line = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	struct line l;
 
-	write_line(log, line);
-	free(line);
-	json_decref(o);
+	l.len = 0;
+	put_event(log, e, &l);
+	l.text[l.len < sizeof(l.text) ? l.len : sizeof(l.text) - 1] = '\0';
+	write_line(log, l.text);
 }
 
 static uint64_t events_lost(const struct nat_log *log)
@@ -114,29 +136,144 @@ static uint64_t events_lost(const struct nat_log *log)
 	return n;
 }
 
+static uint64_t untold(const struct nat_log *log)
+{
+	return events_lost(log) + log->unkept;
+}
+
 /* Who reads the log must know that it is not whole. */
 static void tell_lost(struct nat_log *log)
 {
-	uint64_t n = events_lost(log);
+	uint64_t n = untold(log);
 	char line[128];
 
 	if (n > log->untold) {
 		snprintf(line, sizeof(line), "{\"observationTimeMilliseconds\":%llu,\"eventsLost\":%llu}",
-			 (unsigned long long)(clock_ns(CLOCK_REALTIME) / 1000000), (unsigned long long)(n - log->untold));
+			 (unsigned long long)(wall_ns() / 1000000), (unsigned long long)(n - log->untold));
 		write_line(log, line);
 	}
 	log->untold = n;
 }
 
+/* ---- sessions */
+
+static void write_end(struct nat_log *log, const struct flow_tuple *key, const struct flow *f, uint64_t at_ns)
+{
+	struct nat_event e = {.at_ns = at_ns, .event = NAT_EVENT_SESSION_DELETE, .rule = f->rule, .pool = f->pool};
+	struct flow_tuple to;
+
+	flow_tuple_to(key, f, &to);
+	e.family = key->family;
+	e.proto = key->proto;
+	e.vrf = key->vrf;
+	e.t = (struct nat_tuple){key->saddr, key->daddr, key->sport, key->dport, {0}};
+	e.to = (struct nat_tuple){to.saddr, to.daddr, to.sport, to.dport, {0}};
+	write_event(log, &e);
+}
+
+static struct flow flow_of_event(const struct nat_event *e)
+{
+	struct flow f = {.rule = e->rule, .pool = e->pool, .created_ns = e->at_ns, .sport = e->to.sport, .dport = e->to.dport};
+
+	if (e->family == 4) {
+		f.saddr4 = e->to.saddr.a32[3];
+		f.daddr4 = e->to.daddr.a32[3];
+	} else {
+		f.saddr6 = e->to.saddr;
+		f.daddr6 = e->to.daddr;
+	}
+	return f;
+}
+
+/* Another one with the same addresses and ports, whose end found no room in the ring, must have ended before. */
+static void session_begins(struct nat_log *log, const struct nat_event *e, const struct flow_tuple *key)
+{
+	struct flows *flows = log->sw->flows;
+	struct flow_told *t = flow_told_find(flows, key, 0, TOLD_LOG);
+	struct flow f = flow_of_event(e);
+
+	if (t && t->f.created_ns != e->at_ns) {
+		write_end(log, key, &t->f, t->gone_ns ? t->gone_ns : e->at_ns);
+		flow_told_drop(flows, t, TOLD_LOG);
+	}
+	if (flow_told_add(flows, key, &f, TOLD_LOG))
+		write_event(log, e);
+	else
+		log->unkept++;
+}
+
 static void on_record(const void *record, size_t size, void *arg)
 {
+	struct nat_log *log = arg;
+	struct flow_told *t = NULL;
+	struct flow_tuple key;
 	struct nat_event e;
 
 	if (size < sizeof(e))
 		return;
 	memcpy(&e, record, sizeof(e));
-	write_event(arg, &e);
+	if (e.at_ns > log->read_ns)
+		log->read_ns = e.at_ns;
+	key = (struct flow_tuple){e.t.saddr, e.t.daddr, e.t.sport, e.t.dport, e.vrf, e.proto, e.family};
+	if (e.event == NAT_EVENT_SESSION_CREATE) {
+		session_begins(log, &e, &key);
+		return;
+	}
+	if (e.event == NAT_EVENT_SESSION_DELETE)
+		t = flow_told_find(log->sw->flows, &key, 0, TOLD_LOG);
+	if (t)
+		flow_told_drop(log->sw->flows, t, TOLD_LOG);
+	write_event(log, &e);
 }
+
+static bool is_on(const struct nat_log *log)
+{
+	return log && log->ring && (log->file || log->syslog);
+}
+
+bool nat_log_is_on(const struct sw *sw)
+{
+	return sw->nat && is_on(sw->nat->log);
+}
+
+/* Has all been read that happened at `ns`? */
+static bool is_read(const struct nat_log *log, uint64_t ns)
+{
+	return ns + NAT_LOG_LATE_NS < log->read_ns;
+}
+
+bool nat_log_gone(struct sw *sw, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns)
+{
+	struct nat_log *log = sw->nat->log;
+
+	if (!is_read(log, gone_ns))
+		return false;
+	write_end(log, key, f, gone_ns);
+	return true;
+}
+
+void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f)
+{
+	struct nat_log *log = sw->nat ? sw->nat->log : NULL;
+	uint64_t now = flow_now_ns();
+	struct flow_told *t;
+
+	if (!is_on(log) || !(f->flags & (FLOW_F_SNAT | FLOW_F_DNAT)))
+		return;
+	t = flow_told_find(sw->flows, key, f->created_ns, TOLD_LOG);
+	if (!t && !is_read(log, f->created_ns)) {
+		t = flow_told_add(sw->flows, key, f, TOLD_LOG);
+		if (t)
+			t->gone_ns = now;
+		if (t)
+			return;
+	}
+	write_end(log, key, f, now);
+	if (t)
+		flow_told_drop(sw->flows, t, TOLD_LOG);
+}
+
+/* ---- the file and the timer */
 
 /* The file was moved away (logrotate): begin a new one. If that fails the old one is written on. */
 static void follow_path(struct nat_log *log)
@@ -153,6 +290,20 @@ static void follow_path(struct nat_log *log)
 	log->file = f;
 }
 
+static void read_some(struct nat_log *log)
+{
+	uint64_t start = flow_now_ns();
+	size_t n = NAT_LOG_CHUNK;
+
+	for (size_t all = 0; all < NAT_LOG_MAX && n == NAT_LOG_CHUNK; all += n) {
+		if (flow_now_ns() - start > NAT_LOG_SLICE_NS)
+			return;
+		n = ring_read(log->ring, NAT_LOG_CHUNK);
+	}
+	if (n < NAT_LOG_CHUNK)
+		log->read_ns = start;
+}
+
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct timeval again = {.tv_usec = NAT_LOG_TICK_US};
@@ -160,7 +311,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 
 	loop_doing("the log of NAT");
 	follow_path(log);
-	ring_read(log->ring, NAT_LOG_MAX);
+	read_some(log);
 	if (++log->ticks % NAT_LOG_TELL == 0)
 		tell_lost(log);
 	if (log->file && fflush(log->file)) {
@@ -168,24 +319,6 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 		clearerr(log->file);
 	}
 	event_add(log->timer, &again);
-}
-
-void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f)
-{
-	struct nat_log *log = sw->nat ? sw->nat->log : NULL;
-	struct nat_event e = {.at_ns = clock_ns(CLOCK_MONOTONIC), .event = NAT_EVENT_SESSION_DELETE, .rule = f->rule};
-	struct flow_tuple to;
-
-	if (!log || (!log->file && !log->syslog) || !(f->flags & (FLOW_F_SNAT | FLOW_F_DNAT)))
-		return;
-	flow_tuple_to(key, f, &to);
-	e.family = key->family;
-	e.proto = key->proto;
-	e.vrf = key->vrf;
-	e.pool = f->pool;
-	e.t = (struct nat_tuple){key->saddr, key->daddr, key->sport, key->dport, {0}};
-	e.to = (struct nat_tuple){to.saddr, to.daddr, to.sport, to.dport, {0}};
-	write_event(log, &e);
 }
 
 int nat_log_open(struct sw *sw)
@@ -196,7 +329,7 @@ int nat_log_open(struct sw *sw)
 		return -ENOMEM;
 	log->sw = sw;
 	log->logger = -1;
-	log->untold = events_lost(log);
+	log->untold = untold(log);
 	log->ring = ring_open(table_get(sw->dp, "nat_events"), on_record, log);
 	log->timer = event_new(sw->base, -1, 0, tick, log);
 	sw->nat->log = log;
@@ -239,7 +372,7 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 		log->file = f;
 		snprintf(log->path, sizeof(log->path), "%s", s->nat_log_file);
 	}
-	if (log->ring && (log->file || log->syslog))
+	if (is_on(log))
 		event_add(log->timer, &soon);
 	else
 		event_del(log->timer);
@@ -253,5 +386,5 @@ json_t *nat_log_show(const struct nat *nat)
 	if (!log->file && !log->syslog)
 		return json_null();
 	return json_pack("{s:s, s:b, s:I, s:I, s:I}", "file", log->path, "syslog", log->syslog, "written",
-			 (json_int_t)log->written, "lost", (json_int_t)log->lost, "untold", (json_int_t)events_lost(log));
+			 (json_int_t)log->written, "lost", (json_int_t)log->lost, "untold", (json_int_t)untold(log));
 }

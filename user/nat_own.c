@@ -37,6 +37,7 @@ struct nat_own {
 	struct own_list now, next; /* what was read last; the job's */
 	bool known, failed;	   /* it was read; the job had no memory */
 	uint64_t took_ns, due_ns;  /* by the job; when it is to be read again */
+	unsigned low, high;	   /* ports that the kernel chooses for sockets, and that are held; low > high: they are not */
 };
 
 /* The address as /proc/net has it: words of wire order, printed as numbers of this machine. */
@@ -160,39 +161,36 @@ static void own_port(struct nat *nat, uint32_t slot, const struct own_port *o)
 		nat_sweep_flow(nat, slot, (uint8_t)o->proto, o->port);
 }
 
-static void own_chosen(struct nat *nat)
-{
-	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-	unsigned low, high;
-
-	if (!f)
-		return;
-	if (fscanf(f, "%u %u", &low, &high) == 2 && high <= 65535)
-		for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++)
-			for (unsigned port = low; nat->own[slot] && port <= high; port++)
-				nat_sweep_flow(nat, slot, IPPROTO_UDP, (uint16_t)port);
-	fclose(f);
-}
-
-void nat_own_hold(struct nat *nat)
+void nat_own_begin(struct nat *nat)
 {
 	struct nat_own *o = nat->sockets;
 	bool any = false;
+	FILE *f;
 
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
-		if (!nat->own[slot])
-			continue;
-		any = true;
-		if (!o->known)
-			nat_sweep_hold(nat, slot);
-		for (size_t i = 0; i < o->now.n; i++)
-			own_port(nat, slot, &o->now.v[i]);
-	}
-	if (!any)
-		return;
-	if (nat->own_is_open)
-		own_chosen(nat);
+	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++)
+		any = any || nat->own[slot];
+	o->low = 1;
+	o->high = 0;
+	f = any && nat->own_is_open ? fopen("/proc/sys/net/ipv4/ip_local_port_range", "re") : NULL;
+	if (f && (fscanf(f, "%u %u", &o->low, &o->high) != 2 || o->high > 65535))
+		o->high = 0;
+	if (f)
+		fclose(f);
 	/* One that cannot be begun is tried at the next sweep. */
-	if (!o->job && flow_now_ns() >= o->due_ns)
+	if (any && !o->job && flow_now_ns() >= o->due_ns)
 		job_start(nat->sw->base, read_all, was_read, o, &o->job);
+}
+
+void nat_own_hold(struct nat *nat, uint32_t slot)
+{
+	struct nat_own *o = nat->sockets;
+
+	if (!nat->own[slot])
+		return;
+	if (!o->known)
+		nat_sweep_hold(nat, slot);
+	for (size_t i = 0; i < o->now.n; i++)
+		own_port(nat, slot, &o->now.v[i]);
+	for (unsigned port = o->low; port <= o->high; port++)
+		nat_sweep_flow(nat, slot, IPPROTO_UDP, (uint16_t)port);
 }

@@ -39,9 +39,11 @@ struct nat {
 	bool has_remotes; /* some rule filters by remote address: `nat_peers` has entries for those */
 	bool counting;
 	struct hash hosts;
-	bool own[POOL_ADDR_MAX];   /* slots that are an interface's address */
-	bool own_is_open;	   /* a rule lets others in there than those a flow has sent to */
-	struct nat_rule_id *rules; /* index: id - 1 */
+	void *hosts_noted;	     /* a cursor: which of `used` are in `hosts` */
+	struct hash_iter hosts_told; /* which of `hosts` have been told to the data plane */
+	bool own[POOL_ADDR_MAX];     /* slots that are an interface's address */
+	bool own_is_open;	     /* a rule lets others in there than those a flow has sent to */
+	struct nat_rule_id *rules;   /* index: id - 1 */
 	size_t n_rules;
 	unsigned bank; /* of `members` in force */
 	struct nat_sweep *sweep;
@@ -125,22 +127,25 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 
 /* ---- nat_sweep.c: who holds a port is a flow, by its mapping. Once in a pass of flow.c over the flows:
  *
- *   begin   notes which ports are held
+ *   begin, note: notes which ports are held, some addresses at a time
  *   flow    (every flow) its port, and that of the mapping it goes to, is held rightly; one that was not marked as held is marked
  * again mapping (every mapping) one that a flow uses, or that was used just now, stays; else it goes. Either way its port stays
- *   end     what is left of the note is free again: neither a flow nor a mapping has it. But for what the data plane has given
- *           back meanwhile: it may be somebody's anew, whose mapping was made behind the cursor
+ *   end     some addresses at a time: what is left of the note is free again: neither a flow nor a mapping has it. But for what
+ * the data plane has given back meanwhile: it may be somebody's anew, whose mapping was made behind the cursor
  *
  * So a port returns a pass after its mapping went, when no packet can still be using the mapping, and whatever was left over
- * by a crash returns as well. Between begin and end, and between end and begin, there must be some milliseconds: a port that the
- * data plane took, or began to give back, just before either has its mapping, or is free, by the other. */
+ * by a crash returns as well. Between the last note and the first end, and between end and begin, there must be some
+ * milliseconds: a port that the data plane took, or began to give back, just before either has its mapping, or is free, by the
+ * other. */
 int nat_sweep_open(struct nat *nat);
 void nat_sweep_close(struct nat *nat);
 void nat_sweep_begin(struct nat *nat, uint64_t now_ns);
+bool nat_sweep_note(struct nat *nat); /* half a millisecond's work. True: there is more */
 void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port /* host order */);
 void nat_sweep_hold(struct nat *nat, uint32_t pool_addr); /* what is held of the address now stays so in this pass */
 /* Some slots of the mappings' table from *at on. True: there are more. */
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max);
+void nat_sweep_stop(struct nat *nat); /* the pass is given up; the next one may be over another table */
 /* table_each_some() over `nat_peers`, when mappings have gone: entries that lead to none go too. *cursor NULL: the end. */
 int nat_sweep_peers(struct nat *nat, void **cursor, size_t max);
 /* Is the address still the one that the slot (index + 1) stands for? */
@@ -149,15 +154,17 @@ void nat_sweep_peers_soon(struct nat *nat); /* in this pass, whenever it was don
 /* Where the flow, which has just ended, was the only one that was ever opened through its mapping, that ends too, and its port is
  * free at once: as for who gives way in the data plane. Not while there are two tables. */
 void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f);
-void nat_sweep_end(struct nat *nat);
+bool nat_sweep_end(struct nat *nat); /* as nat_sweep_note(); two milliseconds where tens of thousands of ports are given back */
 bool nat_ports_scarce(const struct nat *nat); /* an address had hardly a port left when the last pass began */
 
 /* ---- nat_limit.c: what inside hosts have; called by the sweep, but for the sessions, which flow_age.c shows. */
 void nat_limit_open(struct nat *nat);
 void nat_limit_close(struct nat *nat);
 void nat_limit_begin(struct nat *nat);
+bool nat_limit_note(struct nat *nat, size_t max); /* so many hosts. True: there are more */
+void nat_limit_stop(struct nat *nat);
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
-void nat_limit_end(struct nat *nat);
+bool nat_limit_end(struct nat *nat, size_t max); /* as nat_limit_note() */
 
 /* ---- nat_top.c: mappings by inside host, called by the sweep. */
 int nat_top_open(struct nat *nat);
@@ -179,8 +186,9 @@ json_t *nat_log_show(const struct nat *nat);
 /* ---- nat_own.c */
 int nat_own_open(struct nat *nat); /* -ENOMEM */
 void nat_own_close(struct nat *nat);
-/* Between begin and end of a sweep: the host's own ports on shared addresses are held. */
-void nat_own_hold(struct nat *nat);
+/* At the beginning of a sweep, and when an address has been noted: the host's own ports on it are held. */
+void nat_own_begin(struct nat *nat);
+void nat_own_hold(struct nat *nat, uint32_t slot);
 
 /* Frees a port in the bitmaps; as pool.h's. */
 void nat_port_free(struct pool_ports *p, unsigned port);

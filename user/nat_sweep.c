@@ -15,6 +15,10 @@
 /* The data plane writes used_ns once a second, by a clock of ticks. */
 #define MAPPING_GRACE_NS 2000000000ull
 #define PEERS_EVERY_NS	 30000000000ull
+/* At once, between looks at the clock; of each address 24 KiB are noted, or 64512 ports given back. */
+#define NOTE_ADDRS 4
+#define END_PORTS  2
+#define HOSTS	   256
 
 struct nat_sweep {
 	uint64_t begin_ns, peers_ns; /* of this pass; before which `nat_peers` is not walked again */
@@ -22,6 +26,7 @@ struct nat_sweep {
 	 * touched for addresses in use alone. */
 	uint64_t (*unclaimed)[POOL_WORDS];
 	bool noted[POOL_ADDR_MAX];
+	uint32_t at;		     /* which address is noted next, or whose ports are given back */
 	bool scarce;		     /* an address has hardly a port left */
 	bool peers_due;		     /* mappings have gone since `nat_peers` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
@@ -83,20 +88,37 @@ void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
 
 	s->begin_ns = now_ns;
 	s->scarce = false;
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
-		uint32_t flags = nat->addrs[slot].flags;
-
-		s->noted[slot] = flags & POOL_ADDR_F_USED;
-		s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
-		for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++) {
-			memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used,
-			       sizeof(*s->unclaimed));
-			s->scarce = s->scarce || is_scarce(nat_ports(nat, slot, class));
-		}
-	}
+	s->at = 0;
 	nat_limit_begin(nat);
 	nat_top_begin(nat);
-	nat_own_hold(nat);
+	nat_own_begin(nat);
+}
+
+/* Of one address. */
+static void note(struct nat *nat, uint32_t slot)
+{
+	struct nat_sweep *s = nat->sweep;
+	uint32_t flags = nat->addrs[slot].flags;
+
+	s->noted[slot] = flags & POOL_ADDR_F_USED;
+	s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
+	for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++) {
+		memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used, sizeof(*s->unclaimed));
+		s->scarce = s->scarce || is_scarce(nat_ports(nat, slot, class));
+	}
+	nat_own_hold(nat, slot);
+}
+
+bool nat_sweep_note(struct nat *nat)
+{
+	struct nat_sweep *s = nat->sweep;
+
+	for (uint32_t end = s->at + NOTE_ADDRS; s->at < end && s->at < POOL_ADDR_MAX; s->at++)
+		note(nat, s->at);
+	if (s->at < POOL_ADDR_MAX || nat_limit_note(nat, HOSTS))
+		return true;
+	s->at = 0;
+	return false;
 }
 
 /* True: the port was among those nobody had claimed yet. */
@@ -140,6 +162,13 @@ static void mapping_end(struct nat *nat, uint32_t i, uint32_t word, const struct
 	nat->sweep->peers_due = nat->sweep->peers_due || nat->has_remotes;
 }
 
+/* In the midst of a pass, as the data plane does it: the trace first. */
+static void give_back(struct nat *nat, uint32_t i, unsigned port)
+{
+	__atomic_fetch_or(&nat->ports[POOL_TRACE(i)].used[port / 64], 1ull << port % 64, __ATOMIC_SEQ_CST);
+	nat_port_free(&nat->ports[i], port);
+}
+
 void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f)
 {
 	unsigned class = nat_class(forward->proto);
@@ -162,7 +191,7 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 	/* Another one stands there only if this process was stopped for longer than slots rest; at worst that one takes no
 	 * further flows. */
 	if (nattab_end(&nat->tab, i, word, &m, flow_now_ns()))
-		nat_port_free(nat_ports(nat, f->pool_addr, class), ntohs(to.sport));
+		give_back(nat, f->pool_addr * POOL_CLASSES + class, ntohs(to.sport));
 }
 
 /* After the flows: what is unclaimed here has no flow. */
@@ -192,6 +221,12 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max)
 {
 	return nattab_sweep_some(&nat->tab, &nat->sweep->spill, at, max, sweep_mapping, nat);
+}
+
+void nat_sweep_stop(struct nat *nat)
+{
+	nat_limit_stop(nat);
+	nat->sweep->spill.whole = false;
 }
 
 /* An entry whose mapping is gone, or is another host's now. */
@@ -241,21 +276,30 @@ static void free_unclaimed(struct nat *nat, uint32_t i)
 	}
 }
 
-void nat_sweep_end(struct nat *nat)
+/* One address and protocol, or, behind those, a trace: what all of them left there has been looked at by then. */
+static void end_one(struct nat *nat, uint32_t i)
+{
+	uint32_t slot = i / POOL_CLASSES, flags = nat->addrs[slot % POOL_ADDR_MAX].flags;
+	struct nat_sweep *s = nat->sweep;
+
+	if (slot >= POOL_ADDR_MAX) {
+		memset(nat->ports[i].used, 0, sizeof(nat->ports->used));
+		return;
+	}
+	/* One that came and went meanwhile holds nothing of what was noted. */
+	if (s->noted[slot] && flags & POOL_ADDR_F_USED)
+		free_unclaimed(nat, i);
+	if (i % POOL_CLASSES == 0 && s->drained[slot] && flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
+		memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
+}
+
+bool nat_sweep_end(struct nat *nat)
 {
 	struct nat_sweep *s = nat->sweep;
 
-	nat_limit_end(nat);
-	nat_top_end(nat);
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
-		if (s->drained[slot] && nat->addrs[slot].flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
-			memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
-		/* One that came and went meanwhile holds nothing of what was noted. */
-		if (!s->noted[slot] || !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
-			continue;
-		for (uint32_t class = 0; class < POOL_CLASSES; class ++)
-			free_unclaimed(nat, slot * POOL_CLASSES + class);
-	}
-	for (uint32_t i = 0; i < POOL_TRACES; i++)
-		memset(nat->ports[POOL_TRACE(i)].used, 0, sizeof(nat->ports->used));
+	if (!s->at)
+		nat_top_end(nat);
+	for (uint32_t end = s->at + END_PORTS; s->at < end && s->at < POOL_PORTS_MAX; s->at++)
+		end_one(nat, s->at);
+	return s->at < POOL_PORTS_MAX || nat_limit_end(nat, HOSTS);
 }

@@ -94,6 +94,11 @@ void nat_top_end(struct nat *nat)
 	}
 }
 
+uint64_t nat_mappings(const struct sw *sw)
+{
+	return sw->nat->top->total;
+}
+
 json_t *nat_top_show(const struct sw *sw)
 {
 	const struct nat_top *t = sw->nat->top;

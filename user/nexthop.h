@@ -10,8 +10,9 @@
  * Buckets change one at a time, by single stores: a packet sees the old nexthop or the new one.
  *
  * Those of a drained nexthop are given to the others at once for what is new and will have a flow entry, which remembers its
- * nexthop. Packets of which nothing remembers the way have but the bucket: it is held (NHG_HELD) until no such packet came for a
- * while, as in the kernel's resilient groups (net/ipv4/nexthop.c).
+ * nexthop. Packets of which nothing remembers the way have but the bucket: it is held (NHG_HELD) until no packet came for a
+ * while of a flow that would be moved, as in the kernel's resilient groups (net/ipv4/nexthop.c). Meanwhile the data plane notes
+ * which flows were there and which begin, so that these go elsewhere at once (bpf/held.h).
  */
 #ifndef SLUICE_NEXTHOP_H
 #define SLUICE_NEXTHOP_H
@@ -42,6 +43,8 @@ struct nhg_member {
 /* Memory of the three maps (or the tests' own) and their numbers of elements. -ENOMEM. */
 int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *groups, uint32_t n_groups, struct nhg_bucket *buckets,
 		 uint32_t n_buckets, struct nexthops **ret);
+/* The table of notes about flows whose buckets are held; before groups are used. -EINVAL: it has another size. */
+int nexthop_notes(struct nexthops *ns, struct held_unit *held, uint32_t n);
 /* The table of the groups' interfaces, kept along from now on. */
 void nexthop_ifaces(struct nexthops *ns, struct nhg_ifaces *ifaces, uint32_t n);
 void nexthop_close(struct nexthops *ns); /* takes NULL; the tables stay */
@@ -80,6 +83,7 @@ struct nexthop_idle {
 	uint32_t idle_ms;
 	uint64_t now_s;	       /* CLOCK_BOOTTIME */
 	uint32_t unbalanced_s; /* after the drain began it goes in any case; 0: never */
+	uint64_t now_ns;       /* CLOCK_MONOTONIC */
 };
 
 /* Looks at the buckets that are held, at `max` of them and the rest of a group; those that are idle go. True: at all of them; the
@@ -88,6 +92,9 @@ bool nexthop_idle(struct nexthops *ns, const struct nexthop_idle *idle, uint32_t
 bool nexthop_holding(const struct nexthops *ns); /* there may be some */
 /* Buckets that it has still, in groups in use. Counted for all at once when something has changed since. */
 uint32_t nexthop_held(struct nexthops *ns, uint32_t id);
+/* Of a drained one: flows that were there as it was drained and did not pause since, as nexthop_idle() has counted them; what NAT
+ * tracks does not count. Some may be missing, where the notes have no room. */
+uint32_t nexthop_old_flows(const struct nexthops *ns, uint32_t id);
 
 const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NULL: not in use */
 uint32_t nexthop_end(const struct nexthops *ns);			  /* ids in use are below */
@@ -109,6 +116,11 @@ bool nhg_may_be_tunnel(uint8_t proto, __be16 dport);
  * drained one that packets without a flow take still; 0: none. */
 uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_former,
 		    uint32_t *ret_bucket, uint32_t *ret_n);
+
+/* Of a flow whose bucket is held for `former`, and goes to `next`: which of the two (or of others that were drained in their
+ * turn) takes it, unless it begins now; `now_ns`: CLOCK_MONOTONIC. */
+uint32_t nhg_held_choose(const struct nexthops *ns, uint32_t group, const struct nhg_flow *f, uint16_t vrf, uint8_t policy,
+			 uint32_t former, uint32_t next, uint64_t now_ns);
 
 /* The pure part: hands n buckets to the members (sorted by id) by weight, moving as few as can be. True: some moved. */
 bool nhg_balance(struct nhg_bucket *b, uint32_t n, const struct nhg_member *m, size_t n_members);

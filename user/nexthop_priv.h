@@ -1,6 +1,6 @@
 /* nexthop_priv.h: what the files of the table of nexthops share: nexthop.c (nexthops, life), nhg.c (groups and their buckets),
- * nhg_drain.c (buckets that drained nexthops have not left). The tables are the state; beside them stand counts of users, members
- * of groups, and which ids are free.
+ * nhg_drain.c (buckets that drained nexthops have not left), nhg_held.c (what is noted of flows there). The tables are the state;
+ * beside them stand counts of users, members of groups, and which ids are free.
  */
 #ifndef SLUICE_NEXTHOP_PRIV_H
 #define SLUICE_NEXTHOP_PRIV_H
@@ -18,15 +18,18 @@ struct nexthop_info {
 	uint32_t refs;
 	uint32_t n_held; /* buckets that it has still (nexthop_held()), where they are counted */
 	bool hashed, dead, drained;
-	bool held; /* the FIB or a packet may still name it: not for another content until the next sweep */
+	uint32_t old_flows; /* that were noted at it as it was drained, and have not been idle since */
+	bool held;	    /* the FIB or a packet may still name it: not for another content until the next sweep */
 };
 
 struct group {
 	struct nhg_member *members; /* by nexthop id */
 	uint32_t *live;		    /* indexes of the members that the buckets were made for */
 	uint32_t n, n_live;
-	uint32_t n_held; /* buckets with NHG_HELD */
-	uint32_t owner;	 /* 0: whoever wants these members may have it */
+	uint32_t n_held;		 /* buckets with NHG_HELD */
+	uint32_t learn_ms[HELD_DRAINED]; /* since when flows are learned, of those in learns */
+	uint8_t learns;			 /* bits like HELD_LEARNS() */
+	uint32_t owner;			 /* 0: whoever wants these members may have it */
 	uint32_t refs;
 	bool known;    /* stands in the table */
 	bool orphan;   /* found at the start, nobody asked for it yet */
@@ -47,11 +50,13 @@ struct nexthops {
 	uint64_t ticket; /* of the grace period that chunks in CHUNK_ASKED wait for; 0: none do */
 	bool changed;	 /* a member came to life or died */
 	bool any_held;
-	uint32_t *used_ms; /* of each bucket that is held: when it was seen in use */
-	uint32_t idle_at;  /* the group that is looked at next */
-	bool holding;	   /* some bucket may be held */
-	bool held_seen;	   /* one was, since the groups were looked at from the first on */
-	bool held_counted; /* since buckets were last held, released or out of use, with their groups */
+	uint32_t *used_ms;	/* of each bucket that is held: when it was seen in use */
+	uint32_t idle_at;	/* the group that is looked at next */
+	bool holding;		/* some bucket may be held */
+	bool held_seen;		/* one was, since the groups were looked at from the first on */
+	bool held_counted;	/* since buckets were last held, released or out of use, with their groups */
+	struct held_unit *held; /* notes of flows; NULL: nobody wants to know */
+	bool refused;		/* some flow could not be noted, before they were looked at */
 	struct hash by_key;
 };
 
@@ -70,5 +75,19 @@ void nhg_adopt(struct nexthops *ns);
 void nhg_note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, struct group *g);
 /* Of a former life: how long the buckets that are held have been idle is not known, it begins anew. */
 void nhg_adopt_held(struct nhg_bucket *b, uint32_t n);
+/* Drained, and packets may go there still. */
+bool nhg_may_stay(const struct nexthops *ns, const struct group *g, uint32_t nexthop);
+
+/* nhg_held.c. Before nhg_note_formers(): which nexthops of group `id`, whose buckets will be `b`, are drained. `like`: the group
+ * whose choices it has; its own id, or another's. */
+void nhg_held_settle(struct nexthops *ns, uint32_t id, struct group *g, const struct nhg_bucket *b, uint32_t n, uint32_t like);
+void nhg_held_forget(struct nexthops *ns, uint32_t id);
+/* Before and after all groups were looked at, and in between: a group with buckets that are held. */
+void nhg_held_begin(struct nexthops *ns);
+void nhg_held_learn(struct nexthops *ns, uint32_t id, const struct nexthop_idle *idle);
+void nhg_held_end(struct nexthops *ns, const struct nexthop_idle *idle);
+
+/* nhg_hash.c: bpf/ecmp_hash.h's sum, with a seed of 64 bits that is not mixed yet. */
+uint64_t nhg_sum(const struct nhg_flow *f, uint8_t policy, uint64_t seed);
 
 #endif

@@ -197,6 +197,7 @@ static bool group_settle(struct nexthops *ns, uint32_t id)
 	struct group *g = &ns->group[id];
 	size_t n = live_members(ns, g, live, index);
 
+	nhg_held_settle(ns, id, g, ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, id);
 	nhg_note_formers(ns, ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, g);
 	if (!n || (n == g->n_live && !memcmp(index, g->live, n * sizeof(*index))))
 		return false;
@@ -212,7 +213,7 @@ static void copy_bucket(struct nhg_bucket *b, const struct nhg_bucket *from)
 }
 
 /* Fills a group that nobody can see yet, beginning with the choices of another. */
-static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, struct group *g, uint32_t like)
+static void fill_buckets(struct nexthops *ns, uint32_t id, uint32_t base, uint32_t n, struct group *g, uint32_t like)
 {
 	const struct nhg *from = like && like < ns->n_groups && ns->group[like].known ? &ns->groups[like] : NULL;
 	struct nhg_member live[NHG_MEMBERS];
@@ -224,6 +225,7 @@ static void fill_buckets(struct nexthops *ns, uint32_t base, uint32_t n, struct 
 			copy_bucket(&ns->buckets[base + i], &ns->buckets[from->base + (i & from->mask)]);
 		else
 			ns->buckets[base + i] = (struct nhg_bucket){0};
+	nhg_held_settle(ns, id, g, ns->buckets + base, n, from ? like : 0);
 	nhg_note_formers(ns, ns->buckets + base, n, g);
 	if (n_live)
 		nhg_balance(ns->buckets + base, n, live, n_live);
@@ -280,7 +282,7 @@ static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint
 	r = place_buckets(ns, g, like, &base, &n);
 	if (r)
 		return r;
-	fill_buckets(ns, base, n, g, like);
+	fill_buckets(ns, id, base, n, g, like);
 	u.g = (struct nhg){base, n - 1};
 	mark_chunks(ns, &u.g, CHUNK_USED);
 	__atomic_store_n((uint64_t *)&ns->groups[id], u.word, __ATOMIC_RELEASE);
@@ -386,7 +388,7 @@ static int group_swap(struct nexthops *ns, uint32_t id, struct group *next)
 
 	if (r)
 		return r;
-	fill_buckets(ns, base, n, next, id);
+	fill_buckets(ns, id, base, n, next, id);
 	u.g = (struct nhg){base, n - 1};
 	mark_chunks(ns, &u.g, CHUNK_USED);
 	group_note_ifaces(ns, id, next, true);
@@ -436,6 +438,7 @@ void nhg_forget(struct nexthops *ns, uint32_t id)
 	for (i = 0; i < g->n; i++)
 		nexthop_info_unuse(ns, g->members[i].nexthop);
 	nhg_members_free(g);
+	nhg_held_forget(ns, id);
 	mark_chunks(ns, &ns->groups[id], CHUNK_WAITING);
 	__atomic_store_n((uint64_t *)&ns->groups[id], 0, __ATOMIC_RELEASE);
 	*g = (struct group){0};

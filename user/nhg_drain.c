@@ -15,8 +15,7 @@ static void bucket_forget(struct nhg_bucket *b)
 	__atomic_store_n(&b->former, 0, __ATOMIC_RELEASE);
 }
 
-/* Drained, and packets may go there still. */
-static bool may_stay(const struct nexthops *ns, const struct group *g, uint32_t nexthop)
+bool nhg_may_stay(const struct nexthops *ns, const struct group *g, uint32_t nexthop)
 {
 	return ns->info[nexthop].drained && !ns->info[nexthop].dead && nhg_is_member(g, nexthop);
 }
@@ -26,11 +25,11 @@ static void note_former(const struct nexthops *ns, struct nhg_bucket *b, const s
 {
 	bool held = b->bits & NHG_HELD;
 
-	if (!held && may_stay(ns, g, b->nexthop)) {
+	if (!held && nhg_may_stay(ns, g, b->nexthop)) {
 		__atomic_store_n(&b->former, b->nexthop, __ATOMIC_RELEASE);
 		/* as if just used: the time that it is idle begins now */
 		__atomic_or_fetch(&b->bits, NHG_HELD | NHG_USED, __ATOMIC_RELEASE);
-	} else if (b->former && !may_stay(ns, g, b->former)) {
+	} else if (b->former && !nhg_may_stay(ns, g, b->former)) {
 		if (!ns->info[b->former].dead && nhg_is_member(g, b->former)) /* it gets its own buckets back */
 			__atomic_store_n(&b->nexthop, b->former, __ATOMIC_RELEASE);
 		bucket_forget(b);
@@ -49,6 +48,7 @@ void nhg_note_formers(struct nexthops *ns, struct nhg_bucket *b, uint32_t n, str
 		g->n_held += (b[i].bits & NHG_HELD) != 0;
 	}
 	ns->holding |= g->n_held;
+	ns->held_seen |= g->n_held;
 }
 
 /* How long the buckets that are held have been idle is not known: it begins anew. */
@@ -96,16 +96,21 @@ bool nexthop_idle(struct nexthops *ns, const struct nexthop_idle *idle, uint32_t
 {
 	uint32_t n = 0;
 
+	if (ns->idle_at == 1) {
+		ns->held_seen = false;
+		nhg_held_begin(ns);
+	}
 	for (; ns->idle_at < ns->n_groups && n < max; ns->idle_at++) {
 		if (!ns->group[ns->idle_at].n_held)
 			continue;
 		n += ns->groups[ns->idle_at].mask + 1;
+		nhg_held_learn(ns, ns->idle_at, idle);
 		group_idle(ns, ns->idle_at, idle);
 	}
 	if (ns->idle_at < ns->n_groups)
 		return false;
+	nhg_held_end(ns, idle);
 	ns->holding = ns->held_seen;
-	ns->held_seen = false;
 	ns->idle_at = 1;
 	return true;
 }

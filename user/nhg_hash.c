@@ -1,7 +1,7 @@
 /* nhg_hash.c: which bucket of a group a connection takes (declared in nexthop.h): the sum that bpf/ecmp.h makes of every packet,
  * made once more for whoever asks which way a packet would go. tests/unit/ecmp_test.c holds the two together.
  */
-#include "nexthop.h"
+#include "nexthop_priv.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -28,20 +28,25 @@ static const uint64_t source[4] = {0x8f5c31d2a96b4e07ull, 0xc2b2ae3d27d4eb4full,
 static const uint64_t dest[4] = {0x165667b19e3779f9ull, 0x61c8864680b583ebull, 0xa0761d6478bd642full, 0xe7037ed1a0b428dbull};
 static const uint64_t layer4[2] = {0xd6e8feb86659fd93ull, 0x589965cc75374cc3ull};
 
-uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed)
+uint64_t nhg_sum(const struct nhg_flow *f, uint8_t policy, uint64_t seed)
 {
 	uint32_t ports[2] = {(uint32_t)f->dport << 16 | f->sport, f->proto}, sport = f->sport, dport = f->dport;
-	uint64_t s = mix(seed ^ 0x5851f42d4c957f2dull), h;
+	uint64_t s = mix(seed), h;
 
 	if (policy == ECMP_SYMMETRIC) {
 		h = mix(sum(f->saddr.a32, source, 4, s) + sum(&sport, layer4, 1, s));
 		h += mix(sum(f->daddr.a32, source, 4, s) + sum(&dport, layer4, 1, s));
-		return (uint32_t)(mix(h + f->proto) >> 32);
+		return mix(h + f->proto);
 	}
 	h = sum(f->saddr.a32, source, 4, s) + sum(f->daddr.a32, dest, 4, s);
 	if (policy != ECMP_L3)
 		h += sum(ports, layer4, 2, s);
-	return (uint32_t)(mix(h) >> 32);
+	return mix(h);
+}
+
+uint32_t nhg_hash(const struct nhg_flow *f, uint8_t policy, uint32_t seed)
+{
+	return (uint32_t)(nhg_sum(f, policy, seed ^ 0x5851f42d4c957f2dull) >> 32);
 }
 
 bool nhg_may_be_tunnel(uint8_t proto, __be16 dport)

@@ -473,6 +473,19 @@ static json_t *show_table(const struct sw *sw, int family)
 			 (json_int_t)(slot * slots));
 }
 
+/* With what they are found by from outside. */
+static json_t *show_mappings(const struct sw *sw)
+{
+	uint64_t buckets = table_capacity(table_get(sw->dp, "nat_words")), lines = table_capacity(table_get(sw->dp, "nat_ways"));
+	uint64_t size = (uint64_t)sw->model->settings.max_flows + sw->model->settings.max_flows6;
+	uint64_t bytes =
+		buckets * (sizeof(struct bucket) + BUCKET_SLOTS * sizeof(struct nat_mapping)) + lines * sizeof(struct nat_line);
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "mappings", (json_int_t)nat_mappings(sw), "size", (json_int_t)size, "slots",
+			 (json_int_t)(buckets * BUCKET_SLOTS), "bytes_per_mapping", (json_int_t)((bytes + size / 2) / size),
+			 "bytes", (json_int_t)bytes);
+}
+
 json_t *resize_show(const struct sw *sw)
 {
 	static const char *const names[] = {
@@ -484,8 +497,8 @@ json_t *resize_show(const struct sw *sw)
 	if (r->step != STEP_NONE)
 		resizing = json_pack("{s:s, s:i}", "step", names[r->step], "percent",
 				     r->step == STEP_COPY ? (int)flow_copy_percent(r->copy) : 0);
-	return json_pack("{s:o, s:o, s:o, s:I, s:s?}", "flows", show_table(sw, 4), "flows6", show_table(sw, 6), "resizing",
-			 resizing, "gave_way",
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s?}", "flows", show_table(sw, 4), "flows6", show_table(sw, 6), "mappings",
+			 show_mappings(sw), "resizing", resizing, "gave_way",
 			 (json_int_t)(r->step == STEP_NONE ? r->gave_way : sw->control->gave_way - r->gave_way), "error",
 			 *r->error ? r->error : NULL);
 }

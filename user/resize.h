@@ -20,8 +20,8 @@ int resize_reconcile(struct sw *sw, struct errs *errs);
 int resize_yield(struct sw *sw);
 /* Are there two sizes of tables at the moment? Who writes flows waits for its end. */
 bool resize_is_busy(const struct sw *sw);
-/* {"flows": {"pairs", "size", "bytes_per_pair", "bytes"}, "flows6": {...}, "resizing": null | {"step", "percent"}, "gave_way",
- * "error": null | text} */
+/* {"flows": {"pairs", "size", "bytes_per_pair", "bytes"}, "flows6": {...}, "mappings": {...}, "resizing": null | {"step",
+ * "percent"}, "gave_way", "error": null | text} */
 json_t *resize_show(const struct sw *sw);
 
 #endif

@@ -145,7 +145,8 @@ static void on_idle(evutil_socket_t fd, short what, void *arg)
 	struct nexthop_idle idle = {.now_ms = (uint32_t)(route_now_ns() / 1000000),
 				    .idle_ms = s->ecmp_idle_s * 1000,
 				    .now_s = state_now_s(),
-				    .unbalanced_s = s->ecmp_unbalanced_s};
+				    .unbalanced_s = s->ecmp_unbalanced_s,
+				    .now_ns = route_now_ns()};
 
 	loop_doing("buckets of drained nexthops");
 	idle_arm(rs, !nexthop_idle(rs->ns, &idle, IDLE_BUCKETS));
@@ -393,7 +394,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 static int open_tables(struct routes *rs, struct errs *errs)
 {
-	static const char *const names[] = {"fib", "fib_roots", "nexthops", "nhgs", "nhg_buckets", "nhg_ifaces", "own_filter"};
+	static const char *const names[] = {"fib",	   "fib_roots",	 "nexthops",   "nhgs",
+					    "nhg_buckets", "nhg_ifaces", "own_filter", "held_flows"};
 	enum { N = sizeof(names) / sizeof(names[0]) };
 	struct table *t[N];
 	void *mem[N];
@@ -414,6 +416,8 @@ static int open_tables(struct routes *rs, struct errs *errs)
 	if (!r)
 		nexthop_ifaces(rs->ns, mem[5], table_capacity(t[5]));
 	rs->own = mem[6];
+	if (!r)
+		r = nexthop_notes(rs->ns, mem[7], table_capacity(t[7]));
 	if (!r)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))

@@ -19,7 +19,7 @@ static const char *hash_needs(const struct route_get *g, uint32_t policy)
 	return NULL;
 }
 
-/* The bucket is held for a drained nexthop: what has no flow, and gets none, takes that still. */
+/* The bucket is held for a drained nexthop: what has no flow, and gets none, may take that still. */
 static bool stays(const struct route_get *g, uint32_t former)
 {
 	const struct nexthop *nh = nexthop_at(g->rs->ns, former);
@@ -32,7 +32,7 @@ static void choose_member(struct route_get *g, uint32_t group)
 {
 	const struct control *c = g->rs->sw->control;
 	struct nhg_flow f = {g->p.saddr, g->p.daddr, g->p.sport, g->p.dport, g->p.proto};
-	uint32_t hash, id, former = 0, bucket = 0, n = 0;
+	uint32_t hash, id, next, former = 0, bucket = 0, n = 0;
 	const char *needs = hash_needs(g, c->ecmp_hash);
 	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)group, "hash", model_ecmp_hash_name(c->ecmp_hash));
 
@@ -43,14 +43,19 @@ static void choose_member(struct route_get *g, uint32_t group)
 	}
 	hash = nhg_hash(&f, c->ecmp_hash, c->hash_seed);
 	id = nhg_choose(g->rs->ns, group, hash, g->has_flow ? g->flow.nexthop : 0, &former, &bucket, &n);
+	next = id;
+	if (stays(g, former))
+		id = nhg_held_choose(g->rs->ns, group, &f, g->p.vrf, (uint8_t)c->ecmp_hash, former, id, route_now_ns());
 	if (!g->nexthop)
-		g->nexthop = stays(g, former) ? former : id;
+		g->nexthop = id;
 	json_object_set_new(o, "value", json_integer(hash));
 	json_object_set_new(o, "bucket", json_integer(bucket));
 	json_object_set_new(o, "buckets", json_integer(n));
 	json_object_set_new(o, "nexthop", json_integer(g->nexthop));
-	if (former)
+	if (former) {
 		json_object_set_new(o, "held_for", json_integer(former));
+		json_object_set_new(o, "begins_at", json_integer(next));
+	}
 }
 
 enum drop_reason route_get_refusal(uint8_t type)

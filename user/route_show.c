@@ -56,6 +56,7 @@ json_t *route_show_nexthop(struct routes *rs, uint32_t id, uint32_t weight, doub
 	if (nh->drained_s) {
 		json_object_set_new(o, "drained_s", json_integer((json_int_t)(state_now_s() - nh->drained_s)));
 		json_object_set_new(o, "buckets_in_use", json_integer(nexthop_held(rs->ns, id)));
+		json_object_set_new(o, "old_flows", json_integer(nexthop_old_flows(rs->ns, id)));
 	}
 	if (share >= 0)
 		json_object_set_new(o, "share", json_real(share));

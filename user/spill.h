@@ -16,7 +16,7 @@ struct spill {
 	uint32_t *lock; /* of each bucket when it was visited; 0: not SPILLED, or a key of it was seen elsewhere */
 	uint32_t n;	/* buckets */
 	uint32_t noted; /* locks that are not 0 */
-	bool whole;	/* the last walk came to its end: set by who walks */
+	bool whole;	/* the last walk, over this very table, came to its end: set by who walks */
 };
 
 /* A walk begins, at the first of `n` buckets. False: there is no memory, and SPILLED stays. */

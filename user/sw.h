@@ -238,6 +238,12 @@ struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet
 				    uint16_t out_iface);
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
+bool nat_log_is_on(const struct sw *sw);
+uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last sweep */
+/* A session whose beginning stands in the log, or will, was found gone at `gone_ns`, without a word. False: the word may still
+ * come.
+ */
+bool nat_log_gone(struct sw *sw, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns);
 /* May the flow go on: is what it was made by still in force, its rule and the address of its pool; or shall it outlive the rule?
  * `f`: of the first direction, which leaves with the source `outside`. */
 bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside);

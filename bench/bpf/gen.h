@@ -14,6 +14,7 @@
 #include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
+#include "bench_maps.h"
 
 #define GEN_HEAD 96	   /* bytes at the front of a frame that are written; frames are no shorter */
 #define GEN_SEQ	 (1 << 20) /* which flow comes next: read in order, so that it is in the cache before it is needed */
@@ -44,21 +45,8 @@ struct gen {
 	__u16 head[GEN_HEAD / 2];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct gen);
-} gen SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, GEN_SEQ);
-	__type(key, __u32);
-	__type(value, __u64);
-} seq SEC(".maps");
+MMAPPED(gen, 1, struct gen);
+MMAPPED(seq, GEN_SEQ, __u64);
 
 #define GEN_INLINE static inline __attribute__((always_inline))
 

@@ -4,17 +4,9 @@
 #include "parse.h"
 #include "scratch.h"
 #include "gen.h"
+#include "gen_target.h"
 
 #define TC_ACT_SHOT 2
-
-/* What is measured: 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with the tag taken off or one put on.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 8);
-	__type(key, __u32);
-	__type(value, __u32);
-} targets SEC(".maps");
 
 /* The tag as it was before the target changed it. */
 static __always_inline int gen_tc_fresh(struct __sk_buff *ctx, struct gen *g)
@@ -58,14 +50,7 @@ int gen_tag(struct __sk_buff *ctx)
 SEC("tc")
 int gen_floor(struct __sk_buff *ctx)
 {
-	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
-
-	if (!p)
-		return TC_ACT_SHOT;
-	parse_reset(p, ctx);
-	if (parse(ctx, p) != V_NEXT || parse_l3(ctx, p) != V_NEXT)
-		return TC_ACT_SHOT;
-	return bpf_redirect(ctx->ifindex, 0);
+	return gen_parse(ctx) ? TC_ACT_SHOT : bpf_redirect(ctx->ifindex, 0);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -4,38 +4,21 @@
 #include "pkt.h"
 #include "config.h"
 #include "fib.h"
+#include "../bpf/bench_maps.h"
 
 #define TARGETS (1u << 20)
 
 /* What is looked for, in random order. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, TARGETS);
-	__type(key, __u32);
-	__type(value, struct addr);
-} targets SEC(".maps");
+MMAPPED(targets, TARGETS, struct addr);
 
 /* DIR-24-8: the first 24 bits, two entries to an element; bit 31: a block of 256 for the last 8. */
 struct pair {
 	__u32 e[2];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1 << 23);
-	__type(key, __u32);
-	__type(value, struct pair);
-} dir24 SEC(".maps");
+MMAPPED(dir24, 1 << 23, struct pair);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1 << 22);
-	__type(key, __u32);
-	__type(value, struct pair);
-} dir8 SEC(".maps");
+MMAPPED(dir8, 1 << 22, struct pair);
 
 /* DXR: for each value of the first 16 bits a sorted run of ranges, searched in halves. */
 struct dxr_head {
@@ -47,21 +30,9 @@ struct dxr_range {
 	__u32 result;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 65536);
-	__type(key, __u32);
-	__type(value, struct dxr_head);
-} dxr_heads SEC(".maps");
+MMAPPED(dxr_heads, 65536, struct dxr_head);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1 << 22);
-	__type(key, __u32);
-	__type(value, struct dxr_range);
-} dxr_ranges SEC(".maps");
+MMAPPED(dxr_ranges, 1 << 22, struct dxr_range);
 
 struct lpm_key {
 	__u32 len;

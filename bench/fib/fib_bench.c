@@ -270,6 +270,23 @@ static void line(const char *what, double ns, uint64_t sum, uint64_t want)
 		exit(1);
 }
 
+/* What is looked for now, in each of the structures for IPv4. */
+static void beside_others(const char *how, bool chained)
+{
+	static const char *const names[] = {"trie (in use)", "DIR-24-8", "DXR"};
+	uint64_t want = 0;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		char what[64];
+		uint64_t sum;
+		double ns = measure_as(i + 1, 0, 4, chained, &sum);
+
+		want = i ? want : sum;
+		snprintf(what, sizeof(what), "IPv4   %s, %s", names[i], how);
+		line(what, ns, sum, want);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	size_t n4 = argc > 2 ? strtoul(argv[2], NULL, 10) : 1000000, n6 = argc > 3 ? strtoul(argv[3], NULL, 10) : 250000, i,
@@ -297,25 +314,10 @@ int main(int argc, char **argv)
 	printf("IPv4   DIR-24-8 64 MiB + %.1f MiB; DXR 0.5 MiB + %.1f MiB\n", blocks * 1024 / 1048576.0, ranges * 8 / 1048576.0);
 
 	targets(4, r4, n4, false);
-	ns = measure(1, 0, 4, &want);
-	line("IPv4   trie (in use), random", ns, want, want);
-	ns = measure(2, 0, 4, &sum);
-	line("IPv4   DIR-24-8, random", ns, sum, want);
-	ns = measure(3, 0, 4, &sum);
-	line("IPv4   DXR, random", ns, sum, want);
-	ns = measure_as(1, 0, 4, true, &want);
-	line("IPv4   trie (in use), one by one", ns, want, want);
-	ns = measure_as(2, 0, 4, true, &sum);
-	line("IPv4   DIR-24-8, one by one", ns, sum, want);
-	ns = measure_as(3, 0, 4, true, &sum);
-	line("IPv4   DXR, one by one", ns, sum, want);
+	beside_others("random", false);
+	beside_others("one by one", true);
 	targets(4, r4, n4, true);
-	ns = measure(1, 0, 4, &want);
-	line("IPv4   trie (in use), 64 destinations", ns, want, want);
-	ns = measure(2, 0, 4, &sum);
-	line("IPv4   DIR-24-8, 64 destinations", ns, sum, want);
-	ns = measure(3, 0, 4, &sum);
-	line("IPv4   DXR, 64 destinations", ns, sum, want);
+	beside_others("64 destinations", false);
 	targets(6, r6, n6, false);
 	ns = measure(1, 0, 6, &want);
 	line("IPv6   trie (in use), random", ns, want, want);

@@ -255,6 +255,68 @@ struct nhg_bucket {
 #define NHG_MEMBERS_HASH (NHG_USED - 1)
 _Static_assert(sizeof(struct nhg_bucket) == 8, "struct nhg_bucket");
 
+/* Map `held_flows`: what is remembered of flows whose bucket is held (NHG_HELD), that is of drained nexthops: which flows were
+ * there before, and which began after. Units of a cache line: HELD_HEAD, from HELD_GROUPS on a word for each group, from
+ * HELD_NOTES on lines of notes. Groups are written by sluiced, notes by the data plane; sluiced takes away old ones. A flow's
+ * note stands in one of two lines, by two parts of its hash:
+ *
+ *   63..32  another part of the hash
+ *   31..29  enum held_kind; the whole word is 0: free
+ *   28..16  when the flow was seen, CLOCK_MONOTONIC in units of 2^HELD_SHIFT ns; it turns over after 73 minutes
+ *   15..0   the nexthop that it takes
+ *
+ * The hash (ecmp_hash.h) is made with the head's secret, the VRF, the drained nexthop and HELD_TURN(): what was noted of a drain
+ * that is over is not found in the next one. */
+#define HELD_HEAD     0
+#define HELD_GROUPS   1
+#define HELD_NOTES    (HELD_GROUPS + NHG_MAX / HELD_WORDS)
+#define HELD_LINES    32768 /* 262144 notes */
+#define HELD_WORDS    8
+#define HELD_SHIFT    29
+#define HELD_AGE_MASK 0x1fff
+#define HELD_AGE_MAX  7168 /* an hour: no flow counts as idle later than that */
+
+enum held_kind {
+	HELD_SYN = 1,	  /* TCP, began after: its SYN was seen, and nothing behind it */
+	HELD_NEW = 2,	  /* TCP, began after */
+	HELD_NEW_END = 3, /* and has shown a FIN or RST: another SYN would begin anew */
+	HELD_OLD = 4,	  /* TCP, was there: as a flow of which nothing is noted, but that a SYN does not begin anew */
+	HELD_OLD_END = 5,
+	HELD_STAYS = 6, /* not TCP, was there */
+	HELD_LEFT = 7,	/* not TCP, was not: as a flow of which nothing is noted */
+};
+#define HELD_KIND(note) ((__u32)(note) >> 29)
+#define HELD_SEEN(note) ((__u32)(note) >> 16 & HELD_AGE_MASK)
+/* Another flow of theirs, which needs it more, may have their place. */
+#define HELD_GIVES_WAY (1 << HELD_OLD | 1 << HELD_OLD_END | 1 << HELD_LEFT)
+
+#define HELD_DRAINED 3 /* nexthops of a group; of more than these what is not TCP is not told apart */
+
+/* The drained nexthops that are alive. HELD_LEARNS(i): what is not TCP and not noted was there; not set: it was not, for longer
+ * than flows may pause it would have been noted. HELD_TURN(): another number for each time that a nexthop comes to stand there.
+ */
+struct held_group {
+	__u16 drained[HELD_DRAINED];
+	__u16 state;
+};
+#define HELD_LEARNS(i)	    (1u << (i))
+#define HELD_TURN(state, i) ((state) >> (4 + 4 * (i)) & 15)
+_Static_assert(sizeof(struct held_group) == 8, "struct held_group");
+
+struct held_unit {
+	union {
+		struct { /* HELD_HEAD */
+			__u64 secret;
+			__u32 idle;    /* of notes older than this, in their unit, the flow counts as idle */
+			__u32 refused; /* set by the data plane when there was no room for HELD_STAYS, cleared by sluiced */
+			__u64 reserved[6];
+		};
+		struct held_group group[HELD_WORDS];
+		__u64 note[HELD_WORDS];
+	};
+};
+_Static_assert(sizeof(struct held_unit) == 64, "struct held_unit");
+
 /* Map `nhg_ifaces`: group id -> a bit for each interface that a member leaves by, dead members included. Written before the group
  * can be found. */
 struct nhg_ifaces {
@@ -451,7 +513,7 @@ struct flow {
 	__u16 flags;	  /* FLOW_F_* */
 	__u16 l4_delta;	  /* one's complement delta of the ports or the echo identifier alone */
 	__u16 in_iface;	  /* where the first packet of this direction came in */
-	__u16 pool;	  /* the pool whose port is held; 0: none. Only in the first direction, like pool_addr */
+	__u16 pool;	  /* the pool whose port is held; 0: none; POOL_KEPT. Only in the first direction, like pool_addr */
 	union {
 		__u32 pool_addr; /* index in `pool_addrs` */
 		__u32 half;	 /* FLOW_F_REPLY: the pair's place in `half_open` + 1; 0: it is in none */
@@ -479,11 +541,14 @@ _Static_assert(sizeof(struct flow) == 128, "struct flow");
  *
  *   63..32  the entry's created_ns >> HALF_STAMP_SHIFT: another pair in the same slot of the table has another one
  *   31      IPv6
- *   30..0   the entry's index + 1; 0: the place is free
+ *   30      sluiced was told of the session's beginning: so it is of its end
+ *   29..0   the entry's index + 1; 0: the place is free
  */
 #define HALF_SLOTS	 8
 #define HALF_STAMP_SHIFT 20 /* 1.05 ms; a slot of the table is not given to another pair for longer than that */
 #define HALF_IP6	 0x80000000u
+#define HALF_TOLD	 0x40000000u
+#define HALF_ENTRY	 0x3fffffffu /* mask */
 
 /* What has no TCP, is never answered, and is in use all the same (syslog, sFlow, a voice one way): it was used within the last
  * seconds, and later than this after it began. Whoever floods would have to come again for each of his pairs. */
@@ -535,12 +600,13 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 
 /* ---- nat ---- */
 
-#define SNAT_RULE_MAX	256  /* a bank; two banks, see control.snat_bank */
-#define POOL_MAX	1024 /* pool ids 1.. */
-#define POOL_ADDR_MAX	1024 /* addresses of all pools together; one that several pools name counts once */
-#define POOL_MEMBER_MAX 4096 /* a bank of `pool_members`; two banks */
-#define POOL_CLASSES	3    /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
-#define POOL_WORDS	1024 /* 65536 ports */
+#define SNAT_RULE_MAX	256	 /* a bank; two banks, see control.snat_bank */
+#define POOL_MAX	1024	 /* pool ids 1.. */
+#define POOL_KEPT	POOL_MAX /* of a flow: no pool has its outside address, but an interface; pool_addr is POOL_ADDR_MAX */
+#define POOL_ADDR_MAX	1024	 /* addresses of all pools together; one that several pools name counts once */
+#define POOL_MEMBER_MAX 4096	 /* a bank of `pool_members`; two banks */
+#define POOL_CLASSES	3	 /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
+#define POOL_WORDS	1024	 /* 65536 ports */
 #define DNAT_PROTO_MARK                                                                                                          \
 	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
 #define DNAT_MARK_INSIDE                                                                                                         \
@@ -851,6 +917,7 @@ struct nexthop_counters {
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
 	X(NAT_FRAG_HELD, "nat_frag_held", "fragments held until their first one came, or did not")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
+	X(DRAIN_FULL, "drain_full", "flows of drained nexthops that were not noted, no room: they stay with their bucket")       \
 	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
 	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \

@@ -88,6 +88,8 @@
 	X(NAT_OWN_PORT, "nat_own_port", "the ports that were free for it are those of the gateway's own sockets")                \
 	X(NAT_PROTOCOL, "nat_protocol", "a rule applies, and the protocol cannot be translated")                                 \
 	X(NAT_ICMP_NO_FLOW, "nat_icmp_no_flow", "ICMP error about a flow that is not known")                                     \
+	X(NAT_ICMP_CHECKSUM, "nat_icmp_checksum", "ICMP error to be translated, with a wrong checksum (RFC 5508 REQ-3)")         \
+	X(NAT_ICMP_QUOTE, "nat_icmp_quote", "ICMP error to be translated, the quoted header's checksum is wrong (RFC 5508)")     \
 	X(NAT_NOT_OPENING, "nat_not_opening", "a rule applies, no flow is known, and the packet may not open one")               \
 	X(NAT_CLASH, "nat_clash", "the answers could not be told from those of another flow")                                    \
 	X(NAT_FILTERED, "nat_filtered", "from outside to a mapping or a pool's address, and nobody inside has asked for it")     \

@@ -26,7 +26,7 @@ TRANSITORY = 5
 POOL, REMOTE, SECOND = "198.18.0.1", "172.16.0.1", "172.16.0.2"
 GW_LAN, GW_WAN, HOST, FAR = ("02:00:00:00:10:01", "02:00:00:00:ee:01", "02:00:00:00:10:99", "02:00:00:00:ee:02")
 CONFIG = """
-settings: {{hash-seed: 7, flow-timeouts: {{tcp-transitory: {transitory}s, udp: 600s}}}}
+settings: {{{log}hash-seed: 7, flow-timeouts: {{tcp-transitory: {transitory}s, udp: 600s}}}}
 tables: {{flows: {flows}, flows6: {flows6}, half-open: {half}, fdb: 64, neighbors: 64, routes4: 64, routes6: 64}}
 ports:
   lan: {{mode: access, vlan: 10, xdp: native}}
@@ -50,14 +50,16 @@ nat:
 class Flooded:
     """A switch with two ports, and the packets that come in by them."""
 
-    def __init__(self, world, flows=1 << 17, half=1 << 16, pool=POOL, known=KNOWN, transitory=TRANSITORY, flows6=64):
+    def __init__(self, world, flows=1 << 17, half=1 << 16, pool=POOL, known=KNOWN, transitory=TRANSITORY, flows6=64, log=None):
         ns, far = world.ns("sw"), world.ns("far")
         for port in ("lan", "wan"):
             world.veth(ns, port, far, "p-" + port)
             far.offload("p-" + port, gro=True, tx=False)
         ns.run(f"ip link set wan address {GW_WAN}")
         self.ns, self.known, self.outside = ns, known, None
-        self.switch = world.start_switch(ns, CONFIG.format(flows=flows, flows6=flows6, half=half, pool=pool, transitory=transitory))
+        log = f"nat-log: {{file: {log}}}, " if log else ""
+        config = CONFIG.format(flows=flows, flows6=flows6, half=half, pool=pool, transitory=transitory, log=log)
+        self.switch = world.start_switch(ns, config)
         self.switch.attached("lan", "wan")
         self.ifindex = {p: ns.link(p)["ifindex"] for p in ("lan", "wan")}
         self.pins = f"/sys/fs/bpf/sluice/{self.switch.instance}"
@@ -135,7 +137,7 @@ class Flooded:
         spent = 0.0
         for n in range(0, total, CHUNK):
             order = array.array("Q", self.rng.randbytes(8 * CHUNK))
-            spent += self.run("lan", self.out("S", src="10.0.128.0"), CHUNK, order, saddr=(0, 0x7FFF), sport=(15, 0x7FFF),
+            spent += self.run("lan", self.out("S", src="10.0.128.0"), min(CHUNK, total), order, saddr=(0, 0x7FFF), sport=(15, 0x7FFF),
                               daddr=(30, 0xFFFFF), dport=(50, 0xFFF))  # fmt: skip
             between(n)
         return spent / (total / CHUNK)
@@ -260,6 +262,90 @@ def test_watchers_hear_of_who_gave_way(flooded):
         f.flood(CHUNK)
         wait_for("all that gave way are told", all_told, 20)
     assert f.stat("flow_gave_way") > CHUNK and {json.loads(line)["event"] for line in told} == {"gave-way"}
+
+
+def ends_of(events, key):
+    """Those that have begun and not ended, in order; how many ended, and how many of those have no beginning. Nothing ends twice."""
+    open_now, ended, orphans = set(), set(), 0
+    for begins, session in (key(e) for e in events):
+        if begins:
+            assert session not in open_now, "one whose former end is missing"
+            open_now.add(session)
+        else:
+            assert session in open_now or session not in ended, "it ended twice"
+            orphans += session not in open_now
+            open_now.discard(session)
+            ended.add(session)
+    return open_now, len(ended), orphans
+
+
+def test_the_watcher_who_saw_one_begin_sees_it_give_way(flooded):
+    """One by one, the others by their number; the sum is what gave way."""
+    f = flooded(half=1 << 8)
+    watch = f.ns.spawn([f"{BUILD}/sluice", "-i", f.switch.instance, "-j", "flow", "watch", "tcp"], stdout=subprocess.PIPE)
+    os.set_blocking(watch.stdout.fileno(), False)
+    text = bytearray()
+
+    def told():
+        text.extend(watch.stdout.read() or b"")
+        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+    def kinds(*wanted):
+        return sum((e["event"], e.get("reason")) in wanted for e in told())
+
+    time.sleep(0.5)
+    f.run("lan", f.out("S"), 200, sport=(0, 0xFF))
+    wait_for("all are new", lambda: kinds(("new", None)) == 200, 10)
+    f.flood(CHUNK)
+
+    def all_told():
+        gave_way = sum(e["flows"] for e in told() if e["event"] == "gave-way") + kinds(("end", "gave-way"))
+        return gave_way == f.stat("flow_gave_way")
+
+    wait_for("all that gave way are told", all_told, 20)
+    flows = [e for e in told() if e["event"] in ("new", "end")]
+    waiting, ended, orphans = ends_of(flows, lambda e: (e["event"] == "new", tuple(e["forward"][k] for k in ("src", "sport", "dst", "dport"))))
+    assert not orphans and not kinds(("missed", None)) and ended >= 200 and len(waiting) <= 1 << 8
+    assert all(e["reason"] == "gave-way" and e["forward"]["packets"] == 1 and e["in"] == "vlan10" for e in flows if e["event"] == "end")
+
+
+def test_rfc8158_no_beginning_in_the_log_is_without_its_end(flooded, tmp_path):
+    """More sessions that stand in the log give way at once than the ring has room for: each has its end there all the same, and what
+    began and is not there is counted."""
+    log = tmp_path / "nat.json"
+    f = flooded(half=1 << 14, transitory=2, log=log, pool="198.18.0.0/24")
+    logged = ("sourceIPv4Address", "sourceTransportPort", "destinationIPv4Address", "destinationTransportPort")
+
+    def written(kind):
+        return log.read_bytes().count(b'"natEvent":%d' % kind)
+
+    for n in range(3):
+        f.run("lan", f.out("S", src=f"10.0.5.{n}"), 4000, sport=(0, 0xFFF))
+        wait_for("all are written", lambda: written(4) == 4000 * (n + 1), 10)
+    f.flood(CHUNK // 4)
+    wait_for("none is left", lambda: f.live() == 0, 10)
+    wait_for("all have ended", lambda: written(5) >= written(4), 10)
+    events = [json.loads(line) for line in log.read_text().split("\n")[:-1]]
+    sessions = [e for e in events if "natEvent" in e]
+    waiting, ended, orphans = ends_of(sessions, lambda e: (e["natEvent"] == 4, tuple(e[k] for k in logged)))
+    worst, lost = f.switch.json("status")["loop"], f.stat("nat_events_lost")
+    print(f"{written(4)} sessions written, {lost} lost, {orphans} ends of those; {worst}")
+    assert not waiting and ended - orphans == written(4) > 12000 and lost > CHUNK // 16
+    assert written(4) + lost == f.stat("flow_new") and 0 < sum(e.get("eventsLost", 0) for e in events) <= lost
+
+
+def test_a_thousand_addresses_are_swept_in_slices(flooded):
+    """What the loop says of itself while it goes over the ports of 1024 addresses."""
+    f = flooded(pool="198.18.0.0/22")
+    f.run("lan", f.out("S", src="10.0.128.0"), 1 << 16, saddr=(0, 0x7FFF), sport=(15, 1))
+    wait_for("a sweep has come to its end", lambda: f.switch.json("flow tables")["mappings"]["mappings"] > 60000, 10)
+    loop = f.switch.json("status")["loop"]
+    print(loop)
+    assert loop["cpu"]["max_ms"] < 5.5, loop  # a slice is two milliseconds
+    for _ in range(5):
+        f.switch.json("nat show")
+    loop = f.switch.json("status")["loop"]
+    assert loop["cpu"]["over_10ms"] == 0, loop
 
 
 def test_port_scan(flooded):

@@ -1,4 +1,5 @@
 """NAT while things change: configurations are applied under traffic, addresses move, and who writes the log does not keep up."""
+import contextlib
 import json
 import os
 import re
@@ -76,8 +77,12 @@ class Ticker:
             time.sleep(0.002)
 
     def close(self):
+        """What was answered, but later than anybody waits on a busy machine, is answered."""
         self.end = True
         self.thread.join(5)
+        with contextlib.suppress(OSError):
+            while self.answered < self.asked and self.s.recv(10):
+                self.answered += 1
         self.s.close()
 
 

@@ -297,6 +297,19 @@ def test_rfc8158_sessions_and_refusals_are_logged(w, tmp_path):
     assert shown["written"] == 7 and shown["lost"] == 0
 
 
+def test_what_mappings_take_is_told(w):
+    """As flows are: room for one for each pair of both families, and the memory, from the start."""
+    with udp(w.h1, "10.0.0.5", 6000) as s:
+        s.sendto(b"x", (OUT, 7000))
+    netlab.wait_for("the mapping is counted", lambda: w.sw.json("flow tables")["mappings"]["mappings"] == 1)
+    shown = w.sw.json("flow tables")
+    mappings = shown["mappings"]
+    assert mappings["size"] == shown["flows"]["size"] + shown["flows6"]["size"] and mappings["slots"] >= mappings["size"] * 1.25
+    assert abs(mappings["bytes"] - mappings["size"] * 101) < mappings["size"]
+    assert mappings["bytes_per_mapping"] == 101
+    assert "bytes_per_mapping" in w.sw.cli("flow tables").stdout
+
+
 @pytest.mark.parametrize("word, lives", [("end", False), ("keep", True)])
 @pytest.mark.parametrize("rule", ["open", "to-blue"])
 def test_what_becomes_of_connections_when_their_rule_goes(w, rule, word, lives):
@@ -340,6 +353,26 @@ def test_what_becomes_of_connections_when_their_rule_goes(w, rule, word, lives):
         with pytest.raises(OSError):
             s.connect((address, port))
     netlab.counters_hold(w.sw)
+
+
+def test_a_restored_flow_ends_with_the_interface_s_address(w, tmp_path):
+    """It has outlived its rule, and no pool has its outside address: as long as the interface has it, it goes on."""
+    kept = CONFIG.replace("{name: open,", "{name: open, on-delete: keep,")
+    gone = "\n".join(x for x in CONFIG.splitlines() if not any(f"name: {rule}," in x for rule in ("one", "open", "to-blue", "to-dmz"))) + "\n"
+    w.sw.cli(f"apply {w.write('kept.yaml', kept)}")
+    with udp(w.h1, "10.0.0.5", 6000) as s:
+        s.sendto(b"x", (OUT, 7000))
+    w.sw.cli(f"apply {w.write('gone.yaml', gone)}")
+    for _ in range(2):  # what was restored can be saved
+        assert w.sw.json("flow count udp") == {"flows": 1}
+        w.sw.cli(["flow", "save", str(tmp_path / "flows")])
+        w.sw.cli("flow flush all")
+        w.sw.cli(["flow", "restore", str(tmp_path / "flows")])
+    time.sleep(1.5)
+    assert w.sw.json("flow count udp") == {"flows": 1}
+    w.sw.cli(f"apply {w.write('other.yaml', gone.replace('[203.0.113.1/24]', '[203.0.113.2/24]'))}")
+    netlab.wait_for("it has ended", lambda: w.sw.json("flow count udp") == {"flows": 0}, 5)
+    assert w.sw.cli(["flow", "restore", str(tmp_path / "flows")], check=False).returncode == 1
 
 
 def test_a_log_that_cannot_be_opened_is_refused_with_words(w):

@@ -1,13 +1,16 @@
 """nat_model.py: what a NAT may do, in the simplest way: a dict of the ways that packets go, and one of who has which port outside.
 
-The rules are those of topo.py: SNAT to pools and to an interface's address, DNAT of ports, ranges and whole addresses, 1:1 of
-prefixes, each for both families, and hosts inside that reach each other by their outside addresses. A way is kept for each direction
-of a connection, and forever: nothing times out here. Every frame that leaves is compared with the one that the model makes, byte for
-byte, and its checksums are verified (nat_packets.py).
+The rules are those of topo.py: SNAT to pools and to an interface's address, with each kind of mapping and filtering, ports that are
+shared out when none is left, and limits for a host; DNAT of ports, ranges and whole addresses, 1:1 of prefixes, each for both
+families, and hosts inside that reach each other by their outside addresses. A way is kept for each direction of a connection, and
+forever: nothing times out here. Every frame that leaves is compared with the one that the model makes, byte for byte, and its
+checksums are verified (nat_packets.py); so are fragments, and ICMP errors, of which those that were spoilt must not leave.
 """
+import collections
+
 import bpf
 from frames import D, GW10, T20, T30, W1, W2, WAN, WAN2, A, B, mac_bytes, octets, tagged
-from nat_packets import ACK, FIN, GRE, ICMP6, ICMP_, RST, SYN, TCP_, UDP_, Left, build, error, frame_of, quoted, swap
+from nat_packets import ACK, FIN, GRE, ICMP6, ICMP_, RST, SYN, TCP_, UDP_, Left, build, cut, error, frame_of, quoted, swap
 
 STATIONS = {mac_bytes(s.mac): s for s in (A, B, D, T20, T30, W1, W2)}
 OUTSIDE = (W1, W2)
@@ -17,24 +20,31 @@ FAR, FAR6 = ("10.99.1.", "10.99.5."), ("2001:db8:99::",)
 
 
 class Rule:
-    """SNAT. `open_`: endpoint-independent filtering; `wide`: endpoint-independent mapping."""
+    """SNAT. `lets_in`: filtering, who may begin from outside: nobody, those who were `asked`, `all`; `wide`: endpoint-independent
+    mapping; `shares`: ports, when there is none left; `sessions`, `ports`: how many a host may have."""
 
-    def __init__(self, name, address, low=1024, high=65535, open_=False, wide=True):
-        self.name, self.address, self.low, self.high, self.open, self.wide = name, address, low, high, open_, wide
+    def __init__(self, name, address, low=1024, high=65535, **more):
+        self.name, self.address, self.low, self.high = name, address, low, high
+        self.lets_in, self.wide = more.get("lets_in"), more.get("wide", True)
+        self.shares, self.sessions, self.ports = more.get("shares"), more.get("sessions"), more.get("ports")
 
 
 # Of D and T20: destination -> rule, and the station that the packet leaves to.
 SNAT = {
     "10.99.1.": (Rule("pool", "198.18.0.1"), W1),
-    "10.99.4.": (Rule("open", "198.18.4.1", open_=True), W1),
+    "10.99.4.": (Rule("open", "198.18.4.1", lets_in="all"), W1),
+    "10.99.6.": (Rule("semi", "198.18.4.2", lets_in="asked"), W1),
     "10.99.7.": (Rule("tiny", "198.18.7.1", 2000, 2003), W1),
     "10.99.8.": (Rule("symmetric", "198.18.4.3", 3000, 4999, wide=False), W1),
+    "10.99.10.": (Rule("shared", "198.18.4.4", 2000, 2001, wide=False, shares=True), W1),
+    "10.99.11.": (Rule("few", "198.18.4.5", sessions=3, ports=2), W1),
     "10.98.1.": (Rule("masq", WAN2.ip4), W2),
     "2001:db8:99::": (Rule("pool6", "2001:db8:5a::1"), W1),
     "2001:db8:98::": (Rule("masq6", WAN2.ip6), W2),
 }
 SNAT["10.99.5."] = SNAT["10.99.1."]
 POOL = SNAT["10.99.1."][0]
+RULES = {r.address: r for r, _ in SNAT.values()}
 LAN = Rule("lan", GW10.ip4)  # of A and B, who meet by an outside address
 OWN = (WAN2.ip4, WAN2.ip6)
 WHOLE, WHOLE6 = "198.18.9.9", "2001:db8:5a::9"
@@ -82,6 +92,10 @@ class Model:
         self.ways = {}  # tuple as it comes in -> Way
         self.mappings = {}  # (proto, inside, port, rule[, remote, its port]) -> (address, port)
         self.owner = {}  # (proto, address, port) -> the key above
+        self.asked = set()  # (proto, address, port, whom it has sent to)
+        self.sessions = collections.Counter()  # (host, rule's name)
+        self.ident = 0
+        self.crowd = rng.choice(list(SNAT))  # where many go, so that limits are reached, and ports run out
 
     # ---- one packet
 
@@ -127,11 +141,28 @@ class Model:
     def exhausted(self, t, rule):
         return sum(1 for p, a, _ in self.owner if (p, a) == (t[0], rule.address)) == rule.high - rule.low + 1
 
+    def limited(self, t, rule):
+        """The host has as much of the rule as it may have: of sessions, or of ports, and this would be one more."""
+        if rule.sessions and self.sessions[t[1], rule.name] >= rule.sessions:
+            return True
+        if not rule.ports or self.mapped(t, rule) in self.mappings:
+            return False
+        return sum(1 for k in self.mappings if k[1] == t[1] and k[3] == rule.name) >= rule.ports
+
+    def may_refuse(self, t, rule, to):
+        """A source without a mapping may be refused: no port is left, nor, where they are shared, one that would tell it apart."""
+        if self.mapped(t, rule) in self.mappings or not self.exhausted(t, rule):
+            return False
+        every = ((t[0], rule.address, port, *to) for port in range(rule.low, rule.high + 1))
+        return not rule.shares or all(swap(out) in self.ways for out in every)
+
     def take(self, t, rule, where):
         """A source is seen outside as this address and port."""
         key = self.mapped(t, rule)
         address, port = where
         assert address == rule.address and rule.low <= port <= rule.high, f"{t} has {where}"
+        if rule.shares and key not in self.mappings and self.exhausted(t, rule):
+            return
         assert self.mappings.setdefault(key, where) == where, f"{key} had {self.mappings[key]}, now {where}"
         assert self.owner.setdefault((t[0], *where), key) == key, f"{where} is {self.owner[(t[0], *where)]}'s, and {key} has it"
 
@@ -154,7 +185,8 @@ class Model:
         if to:
             return None, to, HOSTS[to[0]]
         key = self.owner.get((proto, dst, dport))
-        if key and proto in (TCP_, UDP_) and any(r.open and r.address == dst for r, _ in SNAT.values()):
+        lets_in = key and proto in (TCP_, UDP_) and RULES[dst].lets_in
+        if lets_in == "all" or (lets_in == "asked" and (proto, dst, dport, src) in self.asked):
             return None, key[1:3], HOSTS[key[1]]
         return None
 
@@ -179,7 +211,10 @@ class Model:
         outside = (STATIC[t[1]] if source is T30 else t[1], t[2])
         if rule:
             key = self.mapped(t, rule)
-            if left is None and key not in self.mappings and self.exhausted(t, rule):
+            if self.limited(t, rule):
+                assert left is None, f"{t} is more than {t[1]} may have"
+                return
+            if left is None and self.may_refuse(t, rule, to):
                 return
             outside = self.mappings.get(key) or (left and left.t[1:3])
         out = outside and (t[0], *outside, *to)
@@ -189,6 +224,8 @@ class Model:
         assert left is not None, f"{t} is refused"
         if rule:
             self.take(t, rule, outside)
+            self.asked.add((t[0], *outside, to[0]))
+            self.sessions[t[1], rule.name] += 1
         way, back = Way(t, out, source, target), Way(swap(out), swap(t), target, source)
         assert t not in self.ways and back.t not in self.ways
         self.same(left, way, build(out, flags, payload, 63))
@@ -229,7 +266,8 @@ class Model:
     def outward(self):
         """From inside to the Internet."""
         rng, source = self.rng, self.rng.choice((D, D, D, T20, T20, T20, T30))
-        remote = rng.choice(list(SNAT) if source is not T30 else FAR + FAR6) + str(rng.randint(1, 3))
+        remote = self.crowd if rng.random() < 0.4 else rng.choice(list(SNAT))
+        remote = (remote if source is not T30 else rng.choice(FAR + FAR6)) + str(rng.randint(1, 3))
         src = source.ip6 if ":" in remote else source.ip4
         proto = rng.choice((TCP_, UDP_, ICMP_) if source is not T30 else (TCP_, UDP_, ICMP_, GRE))
         self.offer(proto, source, src, rng.choice((4000, 4001, 4002, 53, 2000, 65535, 3000)), remote, rng.choice((80, 4000)))
@@ -251,7 +289,7 @@ class Model:
         rng = self.rng
         have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1] != GW10.ip4]
         proto, address, port = rng.choice(have or [(UDP_, "198.18.4.1", 4000)])
-        remote = ("2001:db8:99::7:" if ":" in address else "10.99.5.") + str(rng.randint(1, 9))
+        remote = ("2001:db8:99::7:" if ":" in address else rng.choice(("10.99.5.", "10.99.6."))) + str(rng.randint(1, 3))
         if address not in OWN:
             self.offer(proto, W1, remote, rng.randint(1, 9), address, port)
 
@@ -277,6 +315,19 @@ class Model:
             way = self.rng.choice(list(self.ways.values()))
             self.again(way, self.flags_of(way.t), self.rng.choice(PAYLOADS))
 
+    def pieces(self):
+        """A datagram of a connection in fragments, one after the other: each leaves as it came, and whole it is as the others were."""
+        ways = [w for w in self.ways.values() if w.t[0] in (UDP_, ICMP_, ICMP6)]
+        if not ways:
+            return
+        way, size = self.rng.choice(ways), self.rng.choice((8, 24, 64, 120))
+        payload = self.rng.randbytes(self.rng.choice((25, 120, 201)))
+        self.ident += 1
+        for part, want in zip(*(cut(build(t, ACK, payload, ttl), size, self.ident) for t, ttl in ((way.t, 64), (way.to, 63)))):
+            left = self.run(way.source, part)
+            assert left is not None, f"a fragment of {way.t} is lost: {part.hex(' ')}"
+            self.same(left, way, want)
+
     def complain(self):
         """An ICMP error about a packet that left, by who got it or a router on the way: it reaches who sent, and shows him his own
         packet; where it leaves by a translated source, its own is translated as well."""
@@ -291,7 +342,12 @@ class Model:
         kinds = ((1, 4, 0), (3, 0, 0), (2, 0, 1280)) if six else ((3, 1, 0), (3, 3, 0), (11, 0, 0), (3, 4, 1300))
         head, at = self.rng.choice(kinds), 40 if six else 20
         size = self.rng.choice((at + 8, at + 9, at + 16, at + 18, at + 19, at + 24, 2000))
-        got = self.run(way.target, error(teller, way.to[1], head, quoted(way.left, size)))
+        told = error(teller, way.to[1], head, quoted(way.left, size))
+        if self.rng.random() < 0.2:  # a bit of what is neither its type nor whose packet it quotes
+            spoilt = bytearray(told)
+            spoilt[at + self.rng.choice((1, 2, 3, 5, 6, 7, 8 + (7 if six else 4)))] ^= 1 << self.rng.randrange(8)
+            assert self.run(way.target, bytes(spoilt)) is None, f"an error about {way.to} leaves, with a checksum that is wrong"
+        got = self.run(way.target, told)
         assert got is not None, f"an error about {way.to} is lost"
         if way.t[3] != way.to[3]:
             teller = way.t[3]
@@ -313,5 +369,6 @@ STEPS = (
     (0.54, Model.hairpin),
     (0.74, Model.follow),
     (0.83, Model.stranger),
-    (0.97, Model.complain),
+    (0.93, Model.complain),
+    (0.98, Model.pieces),
 )

@@ -91,6 +91,29 @@ def quoted(packet, size, ttl=63):
     return (bytes(head) + packet[20:])[:size]
 
 
+def cut(packet, size, ident):
+    """The fragments of a packet: of `size` bytes of layer 4, a multiple of 8, but for the last."""
+    six = packet[0] >> 4 == 6
+    head, data = (packet[:40], packet[40:]) if six else (packet[:20], packet[20:])
+    parts = []
+    for at in range(0, len(data), size):
+        part, more = data[at : at + size], at + size < len(data)
+        if six:
+            extension = struct.pack("!BBHI", packet[6], 0, at | more, ident)
+            parts.append(head[:4] + struct.pack("!HB", len(part) + 8, 44) + head[7:] + extension + part)
+            continue
+        mine = bytearray(head)
+        struct.pack_into("!HHH", mine, 2, 20 + len(part), ident & 0xFFFF, at // 8 | more << 13)
+        mine[10:12] = b"\0\0"
+        struct.pack_into("!H", mine, 10, ~ones(bytes(mine)) & 0xFFFF)
+        parts.append(bytes(mine) + part)
+    return parts
+
+
+def is_fragment(packet):
+    return packet[6] == 44 if packet[0] >> 4 == 6 else bool(packet[6] & 0x3F or packet[7])
+
+
 def frame_of(smac, dmac, packet):
     return mac_bytes(dmac) + mac_bytes(smac) + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet
 
@@ -149,6 +172,11 @@ def quote_of(packet):
 def verify(packet):
     """Every checksum in a packet, by scapy: of IPv4, of layer 4, and of a packet that is quoted, as far as it is whole. The same bytes
     are verified once."""
+    if is_fragment(packet):  # what it is a part of is compared whole
+        head = IP(packet[:20])
+        del head.chksum
+        assert packet[0] >> 4 == 6 or bytes(head)[:20] == packet[:20], f"checksum of a fragment's header: {packet[:20].hex(' ')}"
+        return
     again = _rebuilt(packet)
     assert again == packet, f"checksums: {packet.hex(' ')}, and by scapy {again.hex(' ')}"
     quote = quote_of(packet)
@@ -174,13 +202,16 @@ def ends(packet):
 
 
 class Left:
-    """A frame that left, verified. `t`: its tuple; None: an ICMP error."""
+    """A frame that left, verified. `t`: its tuple; None: an ICMP error, or a fragment."""
 
     def __init__(self, frame):
         self.dmac = frame[:6]
         self.packet = p = frame[18 if frame[12:14] == b"\x81\x00" else 14 :]
         verify(p)
         self.src, self.dst = ends(p)
+        self.t = self.quote = None
+        if is_fragment(p):
+            return
         self.quote = quote_of(p)
         off, proto = (40, p[6]) if p[0] >> 4 == 6 else (20, p[9])
         sport = dport = 0

@@ -7,10 +7,10 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from frames import A, D, PAYLOAD, T20, T30, U30, W1, WAN, echo, echo_reply, from_to, from_to6, octets, tagged, tcp, udp
+from frames import A, D, PAYLOAD, T20, T30, U30, W1, W2, WAN, WAN2, echo, echo_reply, from_to, from_to6, octets, tagged, tcp, udp
 from harness import Drop, Forward, Host, Row, check, send, travel
 from icmp_frames import error4
-from nat_frames import FAR, FAR6, OPENED, POOL, from_inside, in4, in6, out4, out6
+from nat_frames import FAR, FAR6, OPENED, OTHER, POOL, from_inside, in4, in6, out4, out6
 
 OPEN, OPEN_DST = "198.18.4.1", "10.99.4.1"
 SEMI, SEMI_DST = "198.18.4.2", "10.99.6.1"
@@ -100,6 +100,13 @@ ROWS = [
     let_in("RFC 5382 REQ-3 endpoint-independent filtering of a SYN", OPEN, STRANGER, tcp(9, 4000), tcp(9, 4000), OPEN_TCP),
     filtered("RFC 5382 REQ-3 an ACK opens nothing from outside", OPEN, STRANGER, tcp(9, 4000, "A"), OPEN_TCP),
     filtered("RFC 5382 REQ-4 an unsolicited SYN is not answered", POOL, STRANGER, tcp(9, 4000), from_inside(tcp())),
+    Row(
+        "RFC 5382 REQ-4 an unsolicited SYN to a port that is mapped on the gateway's own address",
+        "wan2",
+        in4(W2, STRANGER, WAN2.ip4, tcp(9, 4000)),
+        Drop("nat_filtered"),
+        before=from_inside(tcp(), dst=OTHER),
+    ),
     Row(
         "RFC 5382 REQ-2 simultaneous open: SYN out, SYN in",
         "wan",

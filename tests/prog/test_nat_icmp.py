@@ -1,11 +1,14 @@
 """ICMP errors about translated flows, both ways (RFC 5508 4, RFC 4787 REQ-12, RFC 5382 REQ-9)."""
 
-from scapy.layers.inet import ICMP, IP
+import struct
+
+import pytest
+from scapy.layers.inet import ICMP, IP, UDP, IPOption_EOL, IPOption_RR, checksum
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
 
-from frames import A, D, PAYLOAD, T20, W1, WAN, echo, echo6, from_to, from_to6, octets, tagged, tcp, udp
-from harness import Drop, Forward, Row, check
+from frames import A, D, PAYLOAD, T20, W1, W3, WAN, echo, echo6, from_to, from_to6, octets, patch, tagged, tcp, udp
+from harness import Drop, Forward, Row, check, send_wire, travel
 from nat_frames import (
     FAR,
     FAR6,
@@ -24,6 +27,8 @@ from nat_frames import (
     out4,
     out6,
 )
+from nat_packets import inet, ones
+from topo import sh
 
 
 def quote4(src, dst, layer4, ttl=60, length=None):
@@ -171,5 +176,185 @@ ROWS = [
 ]
 
 
+# ---- checksums that are wrong (RFC 5508 REQ-3)
+
+
+def spoilt(frame, at):
+    """The frame with a bit of one byte turned over; -1: of the last one. A type 3 becomes 11."""
+    frame = bytearray(octets(frame))
+    frame[at] ^= 8
+    return bytes(frame)
+
+
+def unsound(name, sound, at, reason):
+    """The error of a row of error_in(), spoilt."""
+    return Row(name, sound.port, spoilt(sound.frame, at), Drop(reason), before=sound.before)
+
+
+def from_host(layer):
+    return octets(from_to(D, FAR, layer))
+
+
+def with_options(src, dst, layer4):
+    """A quoted packet with a header of 40 bytes."""
+    options = [IPOption_RR(length=19, pointer=4, routers=["10.9.9.9"] * 4), IPOption_EOL()]
+    packet = octets(IP(src=src, dst=dst, ttl=60, options=options) / layer4)
+    assert packet[0] == 0x4A
+    return packet
+
+
+def with_extension(quote):
+    """The quote filled up to 128 bytes, and an extension behind it: an MPLS label (RFC 4884 4.1 and 7, RFC 4950)."""
+    stack = bytes.fromhex("0008 0101 00065101".replace(" ", ""))
+    bare = b"\x20\0\0\0" + stack
+    return quote.ljust(128, b"\0") + b"\x20\0" + struct.pack("!H", checksum(bare)) + stack
+
+
+def extended(quote):
+    return ICMP(type=11, code=0, length=32) / Raw(with_extension(quote))
+
+
+def less_one(check):
+    """A checksum one less than is right, in one's complement."""
+    return (check - 1) % 0xFFFF
+
+
+def wrong_inside(src, dst):
+    """A quote whose UDP checksum is wrong by one."""
+    right = IP(quote4(src, dst, udp()))[UDP].chksum
+    return quote4(src, dst, udp(chksum=less_one(right)))
+
+
+LONG = error_in("error that quotes 1400 bytes", udp(payload=bytes(1372)))
+ODD = error_in("error that quotes 1401 bytes", udp(payload=bytes(1373)))
+LONG6 = error_in6("IPv6 error that quotes 1201 bytes", udp(payload=bytes(1153)), code=4)
+SHORT = error_in("-", udp(), length=28)
+HOST = octets(from_to(D, FAR, unreachable(quote4(FAR, D.ip4, ANSWER))))
+PLAIN = unreachable(quote4(A.ip4, FAR, udp()))
+FIRST = {"flags": "MF", "id": 9}
+
+ROWS += [
+    LONG,
+    ODD,
+    LONG6,
+    unsound("RFC 5508 REQ-3 wrong checksum: its type", LONG, 34, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: its code", SHORT, 35, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: the field", SHORT, 37, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: a quoted byte", SHORT, 47, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: the last of many bytes", LONG, -1, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: the last of odd bytes", ODD, -1, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: IPv6", LONG6, 700, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: IPv6, the last of odd bytes", LONG6, -1, "nat_icmp_checksum"),
+    unsound("RFC 5508 REQ-3 wrong checksum: IPv6, the sender's address", LONG6, 36, "nat_icmp_checksum"),
+    Row(
+        "RFC 5508 REQ-3 wrong checksum: from inside",
+        "acc20",
+        spoilt(HOST, 37),
+        Drop("nat_icmp_checksum"),
+        before=ANSWERED,
+    ),
+    Row(
+        "RFC 5508 REQ-3 a wrong checksum is its receiver's affair where nothing is translated",
+        "wan",
+        spoilt(in4(W1, ROUTER, A.ip4, PLAIN), 37),
+        Forward("acc10", spoilt(out4(A, ROUTER, A.ip4, PLAIN), 37)),
+    ),
+    Row(
+        "RFC 5508 REQ-3 the checksum of a fragment cannot be told",
+        "wan",
+        spoilt(in4(W1, ROUTER, POOL, unreachable(quote4(POOL, FAR, udp(), length=88)), **FIRST), -1),
+        Forward("acc20", spoilt(out4(D, ROUTER, D.ip4, unreachable(quote4(D.ip4, FAR, udp(), length=88)), **FIRST), -1)),
+        before=from_inside(udp()),
+    ),
+    Row(
+        "RFC 5508 REQ-3 a: the quoted header's checksum is wrong",
+        "wan",
+        in4(W1, ROUTER, POOL, unreachable(spoilt(quote4(POOL, FAR, udp()), 11))),
+        Drop("nat_icmp_quote"),
+        before=from_inside(udp()),
+    ),
+    Row(
+        "RFC 5508 REQ-3 a: the quoted header's checksum is wrong, in its options",
+        "wan",
+        in4(W1, ROUTER, POOL, unreachable(spoilt(with_options(POOL, FAR, udp()), 38))),
+        Drop("nat_icmp_quote"),
+        before=from_inside(udp()),
+    ),
+    Row(
+        "RFC 5508 REQ-3 b: the quoted header has options",
+        "wan",
+        in4(W1, ROUTER, POOL, unreachable(with_options(POOL, FAR, udp()))),
+        Forward("acc20", out4(D, ROUTER, D.ip4, unreachable(with_options(D.ip4, FAR, udp())))),
+        before=from_inside(udp()),
+    ),
+    Row(
+        "RFC 5508 REQ-3 c: the quoted transport checksum is not judged",
+        "wan",
+        in4(W1, ROUTER, POOL, unreachable(wrong_inside(POOL, FAR))),
+        Forward("acc20", out4(D, ROUTER, D.ip4, unreachable(wrong_inside(D.ip4, FAR)))),
+        before=from_inside(udp()),
+    ),
+    Row(
+        "RFC 5508 REQ-3 d: extensions, and zeros before them",
+        "wan",
+        in4(W1, ROUTER, POOL, extended(quote4(POOL, FAR, tcp(), length=28))),
+        Forward("acc20", out4(D, ROUTER, D.ip4, extended(quote4(D.ip4, FAR, tcp(), length=28)))),
+        before=from_inside(tcp()),
+    ),
+    Row(
+        "RFC 5508 REQ-3 d: extensions behind a whole TCP header",
+        "wan",
+        in4(W1, ROUTER, POOL, extended(quote4(POOL, FAR, tcp()))),
+        Forward("acc20", out4(D, ROUTER, D.ip4, extended(quote4(D.ip4, FAR, tcp())))),
+        before=from_inside(tcp()),
+    ),
+]
+
+
 def test_row(switch, row, hook):
     check(switch, row, hook)
+
+
+# ---- checksums that are not finished
+
+SOL_PACKET, PACKET_VNET_HDR, VNET_NEEDS_CSUM = 263, 15, 1
+
+
+@pytest.fixture
+def offloading(switch):
+    """Frames to `wan3` may be sent with a checksum that is left to the device, as a VM's (struct virtio_net_hdr): sends one."""
+    link = ["nsenter", f"--net={switch.ns.path(switch.ns.peers)}", "ethtool", "-K", "p-wan3", "tx"]
+    sock = switch.wire.socket("wan3")
+    sh(*link, "on")
+    sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    yield lambda frame, start, flags=VNET_NEEDS_CSUM: send_wire(
+        switch, "wan3", struct.pack("=BBHHHH", flags, 0, 0, 0, start, 2) + frame
+    )
+    sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 0)
+    sh(*link, "off")
+
+
+def pseudo(src, dst, length):
+    """What stands in the field of an ICMPv6 checksum that is not finished; of ICMP there is no pseudo header."""
+    return struct.pack("!H", ones(inet(src) + inet(dst) + struct.pack("!II", length, 58)))
+
+
+def test_an_unfinished_checksum_is_not_wrong(switch, offloading):
+    """CHECKSUM_PARTIAL: passed on unfinished, with the new addresses in it. Without the mark the same frame is spoilt."""
+    four = [octets(f) for f in (in4(W3, ROUTER, POOL, unreachable(quote4(POOL, FAR, udp()))),
+                                out4(D, ROUTER, D.ip4, unreachable(quote4(D.ip4, FAR, udp()))))]  # fmt: skip
+    six = [octets(f) for f in (in6(W3, ROUTER6, POOL6, ICMPv6DestUnreach(code=4) / Raw(quote6(POOL6, FAR6, udp()))),
+                               out6(D, ROUTER6, D.ip6, ICMPv6DestUnreach(code=4) / Raw(quote6(D.ip6, FAR6, udp()))))]  # fmt: skip
+    length = len(six[0]) - 54
+    for (came, left), at, fields in (
+        (four, 34, (b"\0\0", b"\0\0")),
+        (six, 54, (pseudo(ROUTER6, POOL6, length), pseudo(ROUTER6, D.ip6, length))),
+    ):
+        switch.forget()
+        for sent in (*from_inside(udp()), ("acc20", UDP6_OUT)):
+            travel(switch, "tc", *sent)
+        came, left = patch(came, at + 2, fields[0]), patch(left, at + 2, fields[1])
+        seen = offloading(came, at)
+        assert seen.emitted == [("acc20", left)], seen.words()
+        seen = offloading(came, at, flags=0)
+        assert seen.drops == {"nat_icmp_checksum": 1} and not seen.emitted, seen.words()

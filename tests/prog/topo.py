@@ -225,6 +225,9 @@ class Wire:
             sock.bind(("p-" + port, 0))
             self._socks[port] = sock
 
+    def socket(self, port):
+        return self._socks[port]
+
     def send(self, port, frame):
         self._socks[port].send(frame)
 

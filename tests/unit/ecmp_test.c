@@ -11,54 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#pragma GCC diagnostic ignored "-Wmissing-prototypes"
-#include "../../bpf/ecmp.h"
-
-const volatile __u8 cfg_inner;
-#include "nexthop.h"
-
-#define N_NH	  600
-#define N_GROUPS  32
-#define N_BUCKETS 65536
-
-struct state {
-	struct nexthop nh[N_NH];
-	struct nhg groups[N_GROUPS];
-	struct nhg_bucket buckets[N_BUCKETS];
-	struct nexthops *ns;
-};
-
-static void reopen(struct state *s)
-{
-	nexthop_close(s->ns);
-	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
-}
-
-static int setup(void **arg)
-{
-	*arg = calloc(1, sizeof(struct state));
-	assert_non_null(*arg);
-	reopen(*arg);
-	return 0;
-}
-
-static int teardown(void **arg)
-{
-	nexthop_close(((struct state *)*arg)->ns);
-	free(*arg);
-	return 0;
-}
-
-static uint32_t gateway(struct state *s, int n)
-{
-	struct nexthop_key k = {.type = NEXTHOP_GATEWAY, .family = 4, .iface = 1};
-	uint32_t id = 0;
-	bool fresh;
-
-	addr_from4(&k.gateway, bpf_htonl(0x0a000000 + n));
-	assert_int_equal(nexthop_use(s->ns, &k, &id, &fresh), 0);
-	return id;
-}
+#include "ecmp_util.h"
 
 static uint32_t count(const struct nhg_bucket *b, uint32_t n, uint32_t nexthop)
 {
@@ -241,23 +194,12 @@ static uint32_t drained_group(struct state *s, struct nhg_member m[3])
 	return group;
 }
 
-/* What the data plane answers, of bucket i. */
+/* A flow of UDP that has bucket i for itself. */
 static uint32_t pick(struct state *s, uint32_t group, uint32_t i, uint32_t asks)
 {
-	struct nhg_bucket *b = &s->buckets[s->groups[group].base + i];
+	struct tuple t = {.sport = i};
 
-	if (b->bits & NHG_HELD)
-		return ecmp_held(b, *b, asks);
-	return asks && b->former == asks ? asks : b->nexthop;
-}
-
-static bool idle_pass(struct state *s, uint32_t now_ms, uint32_t unbalanced_s)
-{
-	struct nexthop_idle idle = {
-		.now_ms = now_ms, .idle_ms = 10000, .now_s = 1000 + now_ms / 1000, .unbalanced_s = unbalanced_s};
-
-	assert_true(nexthop_idle(s->ns, &idle, UINT32_MAX));
-	return nexthop_holding(s->ns);
+	return pick_for(s, group, i, &t, IPPROTO_UDP, asks);
 }
 
 /* The buckets of a drained member: what is new goes elsewhere, what has no flow stays until it pauses; the others stay as they

@@ -61,6 +61,17 @@ static void timeouts(void **state)
 	assert_int_equal(flow_timeout_s(&s, IPPROTO_GRE, FLOW_REPLIED), 600);
 }
 
+/* RFC 7857 2.1: those that open and those that close have a setting each. */
+static void rfc7857_opening_apart_from_closing(void **state)
+{
+	const struct settings_cfg s = {.tcp_established_s = 7440, .tcp_opening_s = 30, .tcp_transitory_s = 240};
+
+	assert_int_equal(flow_timeout_s(&s, IPPROTO_TCP, FLOW_OPENING), 30);
+	assert_int_equal(flow_timeout_s(&s, IPPROTO_TCP, FLOW_CLOSING), 240);
+	assert_int_equal(flow_timeout_s(&s, IPPROTO_TCP, FLOW_RESET), 240);
+	assert_int_equal(flow_timeout_s(&s, IPPROTO_TCP, FLOW_ESTABLISHED), 7440);
+}
+
 static void every_state_has_a_name(void **state)
 {
 	for (int s = FLOW_OPENING; s <= FLOW_REPLIED; s++)
@@ -73,6 +84,7 @@ int main(void)
 		cmocka_unit_test(tcp_states),
 		cmocka_unit_test(other_states),
 		cmocka_unit_test(timeouts),
+		cmocka_unit_test(rfc7857_opening_apart_from_closing),
 		cmocka_unit_test(every_state_has_a_name),
 	};
 

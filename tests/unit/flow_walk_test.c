@@ -1,6 +1,6 @@
 /* flow_walk_test.c: listings, counts and watchers over a table of some thousand connections, answered in pieces: what they say,
- * that no piece is long, what becomes of a watcher that is too slow and of a walk when the table gets another size. NAT and
- * interfaces are the test's own.
+ * that no piece is long, what becomes of a watcher that is too slow and of a walk when the table gets another size; who is told
+ * of what gave way. NAT and interfaces are the test's own.
  */
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -12,6 +12,7 @@
 #include <event2/buffer.h>
 #include "../../user/flow.c"
 #include "flow_text.h"
+#include "flow_told.h"
 #include "flow_walk.h"
 
 #define PAIRS 5000
@@ -24,6 +25,9 @@ static struct flow_table head;
 static uint64_t now_ns,
 	step_ns; /* a clock that the test sets, and that goes on by a step whenever it is looked at; 0: the real one */
 static unsigned soon;
+/* The log of NAT: is there one, is its ring read, and the source ports of those that it has heard are gone. */
+static bool logs, ring_is_read;
+static unsigned gone[8], n_gone;
 
 /* ---- what stands around */
 
@@ -57,6 +61,18 @@ void flow_age_watched(struct flows *f)
 
 void nat_log_end(struct sw *s, const struct flow_tuple *key, const struct flow *f)
 {
+}
+
+bool nat_log_is_on(const struct sw *s)
+{
+	return logs;
+}
+
+bool nat_log_gone(struct sw *s, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns)
+{
+	if (ring_is_read && n_gone < 8)
+		gone[n_gone++] = ntohs(key->sport);
+	return ring_is_read;
 }
 
 const struct settings_cfg *nat_settings(const struct sw *s, uint16_t rule, struct settings_cfg *buf)
@@ -155,13 +171,19 @@ static int setup(void **state)
 	table_make(&flows.tab[1], 6, 16);
 	for (unsigned i = 1; i <= PAIRS; i++)
 		add(&flows.tab[0], i);
-	return 0;
+	head.half_lines = PAIRS / HALF_SLOTS;
+	logs = ring_is_read = false;
+	n_gone = 0;
+	sw.base = event_base_new();
+	return flow_told_open(&flows);
 }
 
 static int teardown(void **state)
 {
 	table_drop(&flows.tab[0]);
 	table_drop(&flows.tab[1]);
+	flow_told_close(&flows);
+	event_base_free(sw.base);
 	return 0;
 }
 
@@ -517,6 +539,154 @@ static void a_slow_watcher_is_told_what_it_missed(void **state)
 	assert_null(flows.watchers);
 }
 
+/* ---- who gave way */
+
+static struct flow_tuple key_of(unsigned i)
+{
+	struct flow_key4 k = {
+		htonl(0x0a000001 | i % 7 << 8), htonl(0xc0000201), htons((uint16_t)i), htons(443), 0, IPPROTO_TCP, 0};
+	struct flow_tuple t;
+
+	flow_tuple_from_key(4, &k, &t);
+	return t;
+}
+
+/* Connection i waits for its answer, or not; it is gone, without sluiced. */
+static void waits(unsigned i, bool does)
+{
+	struct flow_tuple t = key_of(i), peer;
+	struct flow f;
+	uint32_t at;
+
+	assert_int_equal(flow_lookup(&flows, &t, &f), 0);
+	flow_tuple_peer(&t, &f, &peer);
+	at = find(&flows.tab[0], &peer, NULL);
+	assert_int_not_equal(at, FLOWTAB_NONE);
+	flowtab_entry(&flows.tab[0], at)->seen = does ? 0 : FLOW_SEEN_SYNACK;
+}
+
+static void goes(unsigned i)
+{
+	struct flow_tuple t = key_of(i), peer;
+	struct flow f;
+
+	assert_int_equal(flow_lookup(&flows, &t, &f), 0);
+	flow_tuple_peer(&t, &f, &peer);
+	assert_int_equal(flow_delete(&flows, &t), 0);
+	assert_int_equal(flow_delete(&flows, &peer), 0);
+}
+
+/* A round over those that are kept. */
+static void a_round(void)
+{
+	struct timeval most = {.tv_usec = 300000};
+
+	event_base_loopexit(sw.base, &most);
+	event_base_dispatch(sw.base);
+}
+
+static unsigned count_of(struct http_stream *s, const char *word)
+{
+	struct evbuffer *out = evbuffer_new();
+	unsigned n = 0;
+	char *line;
+
+	s->next(s->arg, out);
+	while ((line = evbuffer_readln(out, NULL, EVBUFFER_EOL_LF))) {
+		n += strstr(line, word) != NULL;
+		free(line);
+	}
+	evbuffer_free(out);
+	return n;
+}
+
+/* Once, and only those that were seen to begin; who was answered is not looked for any more. */
+static void watchers_are_told_who_gave_way(void **state)
+{
+	struct http_stream s;
+	struct flow_tuple t;
+	struct flow f;
+
+	now_ns = 3000000000;
+	for (unsigned i = 1; i < 6; i++)
+		waits(i, true);
+	assert_int_equal(flow_watch(&sw, &(struct flow_query){.filter = "tcp"}, &s, NULL), 0);
+	for (unsigned i = 1; i < 5; i++)
+		begin_flow(i, now_ns);
+	assert_int_equal(count_of(&s, "\"new\""), 4);
+	waits(1, false);
+	a_round();
+	assert_int_equal(count_of(&s, "event"), 0);
+	for (unsigned i = 1; i < 6; i += 2)
+		goes(i);
+	t = key_of(4);
+	assert_int_equal(flow_lookup(&flows, &t, &f), 0);
+	assert_true(flow_end(&flows, &t, &f, FLOW_WHY_FLUSH));
+	a_round();
+	assert_int_equal(count_of(&s, "\"reason\":\"flush\""), 1);
+	goes(2);
+	a_round();
+	assert_int_equal(count_of(&s, "\"end\",\"reason\":\"gave-way\""), 1);
+	a_round();
+	assert_int_equal(count_of(&s, "event"), 0);
+	s.free(s.arg);
+	assert_null(flows.watchers);
+}
+
+/* The log hears of each once, when the ring has been read so far that no word of it can come any more. */
+static void the_log_is_told_who_gave_way(void **state)
+{
+	struct flow_tuple t;
+	struct flow f;
+
+	now_ns = 3000000000;
+	logs = true;
+	for (unsigned i = 1; i < 6; i++) {
+		waits(i, true);
+		t = key_of(i);
+		assert_int_equal(flow_lookup(&flows, &t, &f), 0);
+		assert_non_null(flow_told_add(&flows, &t, &f, TOLD_LOG));
+	}
+	waits(1, false);
+	goes(2);
+	goes(3);
+	a_round();
+	assert_int_equal(n_gone, 0);
+	t = key_of(1);
+	assert_null(flow_told_find(&flows, &t, 0, TOLD_LOG));
+	t = key_of(3);
+	flow_told_drop(&flows, flow_told_find(&flows, &t, now_ns, TOLD_LOG), TOLD_LOG); /* the ring had it */
+	add(&flows.tab[0], 2);
+	t = key_of(2); /* anew: another one */
+	assert_null(flow_told_find(&flows, &t, now_ns + 1, TOLD_LOG));
+	ring_is_read = true;
+	a_round();
+	assert_int_equal(n_gone, 1);
+	assert_int_equal(gone[0], 2);
+	a_round();
+	assert_int_equal(n_gone, 1);
+	assert_null(flow_told_find(&flows, &t, 0, TOLD_LOG));
+	logs = false; /* nobody is to be told */
+	a_round();
+	t = key_of(4);
+	assert_null(flow_told_find(&flows, &t, 0, TOLD_LOG | TOLD_WATCH));
+}
+
+/* Its memory is bounded. */
+static void no_more_are_kept_than_may_wait(void **state)
+{
+	struct flow_tuple t = key_of(1);
+	struct flow f = {.created_ns = 1};
+	size_t n = 0;
+
+	while (n < 200000 && flow_told_add(&flows, &t, &f, TOLD_LOG)) {
+		f.created_ns++;
+		t.daddr.a32[3]++;
+		n++;
+	}
+	assert_int_equal(n, PAIRS / HALF_SLOTS * HALF_SLOTS + 65536);
+}
+
 static void too_many_watchers_are_refused(void **state)
 {
 	struct http_stream s[32];
@@ -548,6 +718,9 @@ int main(void)
 		TEST(questions_that_make_no_sense_are_refused),
 		TEST(a_walk_goes_on_in_a_table_of_another_size),
 		TEST(a_slow_watcher_is_told_what_it_missed),
+		TEST(watchers_are_told_who_gave_way),
+		TEST(the_log_is_told_who_gave_way),
+		TEST(no_more_are_kept_than_may_wait),
 		TEST(too_many_watchers_are_refused),
 	};
 

@@ -11,6 +11,7 @@
 #define FLOW_BUCKETS 64
 #define NAT_BUCKETS  32
 #define HALF_LINES   4
+#define NAT_LOG	     1
 #include "nat_util.h"
 
 enum { LAN = 1, WAN = 2, POOL = 3, SLOT = 20 };
@@ -169,6 +170,18 @@ static __u64 stat(enum stat_id id)
 	return *(__u64 *)bpf_map_lookup_elem(&stats, &id);
 }
 
+static struct flow *udp_entry(unsigned sport)
+{
+	struct pkt p = packet(IPPROTO_UDP, HOST, sport, REMOTE, 53);
+
+	return flow_get(4, &p.t, IPPROTO_UDP, 0);
+}
+
+static const struct nat_event *told(void)
+{
+	return (const struct nat_event *)stub_ring.last;
+}
+
 /* ---- who gives way */
 
 static void handshake_ends_the_wait(void **state)
@@ -212,6 +225,60 @@ static void the_oldest_gives_way(void **state)
 	assert_int_equal(out(1024, ACK, 1000, 9000), V_FORWARD);
 }
 
+/* sluiced is told of the beginning and of the end of who gives way; and of no end whose beginning found no room. */
+static void who_gave_way_is_told(void **state)
+{
+	for (unsigned i = 0; i < PLACES; i++, stub_now_ns += SECOND / 100) {
+		if (i == 1)
+			stub_ring.used = NAT_EVENTS_BYTES / 2;
+		if (i == 2)
+			stub_ring.used = 0;
+		assert_int_equal(out(1024 + i, SYN, 1, 0), V_FORWARD);
+	}
+	assert_int_equal(stub_ring.n, PLACES - 1);
+	assert_int_equal(stat(STAT_NAT_EVENTS_LOST), 1);
+	stub_ring.used = NAT_EVENTS_BYTES / 2; /* ends have the other half */
+	for (unsigned i = 0; i < 3; i++, stub_now_ns += SECOND / 100) {
+		stub_ring.n = 0;
+		assert_int_equal(out(1024 + PLACES + i, SYN, 1, 0), V_FORWARD);
+		assert_int_equal(stat(STAT_FLOW_GAVE_WAY), i + 1);
+		assert_int_equal(stub_ring.n, i != 1);
+		if (i == 1)
+			continue;
+		assert_int_equal(told()->event, NAT_EVENT_SESSION_DELETE);
+		assert_int_equal(bpf_ntohs(told()->t.sport), 1024 + i);
+		assert_int_equal(bpf_ntohs(told()->to.sport), 1024 + i);
+	}
+	/* An end that finds no room at all is not lost: sluiced knows the session. */
+	stub_ring.size = stub_ring.used;
+	stub_ring.n = 0;
+	assert_int_equal(out(1024 + PLACES + 3, SYN, 1, 0), V_FORWARD);
+	assert_int_equal(stat(STAT_FLOW_GAVE_WAY), 4);
+	assert_int_equal(stub_ring.n, 0);
+	assert_int_equal(stat(STAT_NAT_EVENTS_LOST), 1 + 4); /* the beginnings */
+}
+
+/* A place in which a pair in use is moved keeps the mark. */
+static void a_steady_one_is_told_later(void **state)
+{
+	for (unsigned i = 0; i < HALF_LINES; i++)
+		assert_int_equal(udp_out(1024 + i, REMOTE), V_FORWARD);
+	stub_now_ns += 3 * SECOND;
+	for (unsigned i = 0; i < HALF_LINES; i++)
+		assert_int_equal(udp_out(1024 + i, REMOTE), V_FORWARD);
+	for (unsigned i = 0; i < PLACES; i++, stub_now_ns += SECOND / 100)
+		assert_int_equal(out(1034 + i % 30, SYN, 1, 0), V_FORWARD);
+	assert_non_null(udp_entry(1024));
+	stub_now_ns += 20 * SECOND;
+	stub_ring = (struct stub_ring){.used = NAT_EVENTS_BYTES / 2};
+	for (unsigned i = 0; i < HALF_LINES; i++, stub_now_ns += SECOND / 100) {
+		assert_int_equal(udp_out(1070 + i % 4, REMOTE + 1), V_FORWARD);
+		assert_int_equal(told()->event, NAT_EVENT_SESSION_DELETE);
+		assert_int_equal(told()->proto, IPPROTO_UDP);
+		assert_null(udp_entry(bpf_ntohs(told()->t.sport)));
+	}
+}
+
 /* One way UDP lives as long as there is room; what was answered once does not give way at all. */
 static void udp_waits_for_its_first_answer(void **state)
 {
@@ -223,13 +290,6 @@ static void udp_waits_for_its_first_answer(void **state)
 	assert_int_equal(stat(STAT_FLOW_GAVE_WAY), 1);
 	assert_int_equal(udp_back(1024, REMOTE), V_DROP);
 	assert_int_equal(udp_back(1025, REMOTE), V_FORWARD);
-}
-
-static struct flow *udp_entry(unsigned sport)
-{
-	struct pkt p = packet(IPPROTO_UDP, HOST, sport, REMOTE, 53);
-
-	return flow_get(4, &p.t, IPPROTO_UDP, 0);
 }
 
 /* Places that are taken, and whether each is the one that its pair knows. */
@@ -453,6 +513,8 @@ int main(void)
 		cmocka_unit_test_setup(handshake_ends_the_wait, setup),
 		cmocka_unit_test_setup(picked_up_in_the_midst, setup),
 		cmocka_unit_test_setup(the_oldest_gives_way, setup),
+		cmocka_unit_test_setup(who_gave_way_is_told, setup),
+		cmocka_unit_test_setup(a_steady_one_is_told_later, setup),
 		cmocka_unit_test_setup(udp_waits_for_its_first_answer, setup),
 		cmocka_unit_test_setup(steady_udp_is_spared, setup),
 		cmocka_unit_test_setup(a_steady_flood_is_bounded, setup),

@@ -80,7 +80,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: settings.flow-timeouts.udp: 3600000 seconds is not in 1..2592000\n"},
 	{"timeout unknown", "settings: {flow-timeouts: {tcp: 100}}\n",
 	 "sluice.yaml:1: settings.flow-timeouts.tcp: unknown key, did you mean `tcp-established`? Allowed are: tcp-established, "
-	 "tcp-transitory, udp, icmp, other\n"},
+	 "tcp-opening, tcp-transitory, udp, icmp, other\n"},
 	{"table too small", "tables: {flows: 1}\n", "sluice.yaml:1: tables.flows: 1 is not in 16..16777216\n"},
 	{"table too large", "tables: {fdb: 99999999999}\n", "sluice.yaml:1: tables.fdb: 99999999999 is not in 16..1048576\n"},
 	{"native 4095",

@@ -553,6 +553,24 @@ static void rfc5382_established_outlives_opening(void **state)
 	assert_int_equal(n_of("flows4"), 0);
 }
 
+/* A rule's times go before the settings', and one that says how long what closes is remembered means what opens as well. */
+static void rfc7857_times_of_a_rule(void **state)
+{
+	struct nat_timeouts *t = &sw.nat->rules[0].timeouts;
+	const struct settings_cfg *s = &sw.model->settings;
+	struct settings_cfg buf;
+
+	sw.model->settings.tcp_opening_s = 30;
+	assert_int_equal(flow_timeout_s(s, IPPROTO_TCP, FLOW_OPENING), 30);
+	*t = (struct nat_timeouts){.udp_s = 7};
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_OPENING), 30);
+	*t = (struct nat_timeouts){.tcp_transitory_s = 60};
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_OPENING), 60);
+	*t = (struct nat_timeouts){.tcp_opening_s = 20};
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_OPENING), 20);
+	assert_int_equal(flow_timeout_s(nat_settings(&sw, 1, &buf), IPPROTO_TCP, FLOW_CLOSING), 240);
+}
+
 static void half_pairs_end(void **state)
 {
 	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
@@ -624,6 +642,8 @@ static void a_port_that_changed_hands_stays(void **state)
 	m.pool_addr = slot;
 	m.used_ns = flow_now_ns();
 	nat_sweep_begin(sw.nat, flow_now_ns());
+	while (nat_sweep_note(sw.nat))
+		;
 	drop_entry(&forward_key);
 	drop_entry(&reply_key);
 	drop_mapping(&m.inside);
@@ -633,7 +653,8 @@ static void a_port_that_changed_hands_stays(void **state)
 	m.inside.port = htons(6000);
 	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
 	sw.nat->ports[i].used[5000 / 64] |= 1ull << 5000 % 64;
-	nat_sweep_end(sw.nat);
+	while (nat_sweep_end(sw.nat))
+		;
 	assert_true(port_is_held(1));
 	pass();
 	assert_true(port_is_held(1));
@@ -661,6 +682,38 @@ static void flows_on_a_gone_address_end(void **state)
 	assert_int_equal(n_of("flows4"), 0);
 	assert_int_equal(n_of("nat_mappings"), 0);
 	assert_int_equal(sw.nat->addrs[slot].flags, 0);
+}
+
+/* In the midst of the pass that ended its flows: whoever held a port there may have it again. */
+static void an_address_that_comes_back_has_its_ports(void **state)
+{
+	struct nat_mapping_key k = {
+		.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
+	struct nat_mapping m;
+	uint32_t i;
+
+	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
+	i = nattab_lookup(&sw.nat->tab, &k, &m);
+	assert_int_not_equal(i, NATTAB_NONE);
+	sw.nat->tab.entry[i].opened = 1;
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	sw.flows->now_ns = flow_now_ns();
+	sw.flows->soon = true;
+	pass_begin(sw.flows);
+	while (sw.flows->phase < PHASE_MAPPINGS)
+		step(sw.flows);
+	assert_int_equal(n_of("flows4"), 0);
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_true(sw.nat->addrs[slot].flags & POOL_ADDR_F_USED);
+	assert_false(port_is_held(1));
+	/* It is somebody's anew, and the pass, which has noted it, leaves it to him. */
+	sw.nat->ports[slot * POOL_CLASSES + 1].used[5000 / 64] |= 1ull << 5000 % 64;
+	pass();
+	assert_true(port_is_held(1));
+	pass();
+	assert_false(port_is_held(1));
 }
 
 /* The other direction's VRF goes, the rule stays: pair and mapping end, and the pass says that it looked. */
@@ -886,6 +939,7 @@ int main(void)
 		TEST(live_pairs_stay),
 		TEST(rfc4787_idle_pairs_end),
 		TEST(rfc5382_established_outlives_opening),
+		TEST(rfc7857_times_of_a_rule),
 		TEST(half_pairs_end),
 		TEST(crashes_heal),
 		TEST(two_replies_are_no_pair),
@@ -893,6 +947,7 @@ int main(void)
 		TEST(a_port_that_changed_hands_stays),
 		TEST(flows_of_a_gone_rule_end),
 		TEST(flows_on_a_gone_address_end),
+		TEST(an_address_that_comes_back_has_its_ports),
 		TEST(flows_of_a_gone_vrf_end),
 		TEST(slots_are_of_one_vrf),
 		TEST(masquerade_follows_the_interface),

@@ -1,13 +1,17 @@
 /* nat_util.h: the maps of NAT and of flows for tests that run the data plane's stages natively, and what stands in them.
  *
- * A test says FLOW_BUCKETS, NAT_BUCKETS and HALF_LINES before it includes this.
+ * A test says FLOW_BUCKETS, NAT_BUCKETS and HALF_LINES before it includes this; and NAT_LOG 1, if somebody wants NAT's events.
  */
 #ifndef SLUICE_TEST_NAT_UTIL_H
 #define SLUICE_TEST_NAT_UTIL_H
 
 #include "../../bpf/flow.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
+#ifndef NAT_LOG
+#define NAT_LOG 0
+#endif
+
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log = NAT_LOG, cfg_trace, cfg_resize;
 
 static void array_set(void *map, __u32 i, const void *v)
 {
@@ -31,6 +35,7 @@ static void nat_maps(void)
 	struct control c = {.epoch = 1, .hash_seed = 5};
 
 	stub_reset();
+	stub_ring = (struct stub_ring){0};
 	stub_map(control);
 	stub_map(ifaces);
 	stub_map(stats);

@@ -40,16 +40,28 @@ static void setup_pool(unsigned addrs, unsigned min, unsigned max)
 	}
 }
 
-static struct pool_search search(unsigned want)
+static struct pool_search search_class(unsigned class, unsigned want)
 {
 	__u32 id = 1;
 	struct pool *p = bpf_map_lookup_elem(&pools, &id);
-	struct pool_search s = {.class = POOL_UDP, .min = p->port_min, .max = p->port_max, .want = want};
+	struct pool_search s = {.class = class, .want = want, .parity = POOL_PARITY_WORDS};
 
 	s.count = pool_family(p, 4, &s.first);
 	s.random = bpf_get_prandom_u32();
-	bpf_loop(s.count * POOL_STEPS_MEMBER + POOL_STEPS_RACES, pool_search_step, &s, 0);
+	s.min = p->port_min;
+	s.max = p->port_max;
+	if (pool_search_side(&s)) {
+		pool_search(&s);
+		pool_search_sides(&s, p);
+	}
+	if (!s.found)
+		pool_search(&s);
 	return s;
+}
+
+static struct pool_search search(unsigned want)
+{
+	return search_class(POOL_UDP, want);
 }
 
 static void every_port_once_then_refusal(void **state)
@@ -106,6 +118,45 @@ static void port_is_preserved_if_free(void **state)
 	assert_int_equal(search(40000).port, 40000);
 	assert_int_not_equal(search(40000).port, 40000);
 	assert_int_not_equal(search(80).port, 80);
+}
+
+/* Ports below 1024 become such, the others others, while the host's own address has any. */
+static void rfc4787_req3a_sides_of_1024(void **state)
+{
+	for (unsigned member = 1; member <= 2; member++) {
+		setup_pool(member, 1000, 1099);
+		for (unsigned i = 0; i < 100; i++) {
+			struct pool_search s = search(i % 4 ? 40000 : 80);
+
+			assert_int_equal(s.pool_addr, 7);
+			assert_int_equal(s.port < 1024, !(i % 4) && i < 96);
+		}
+		assert_int_equal(search(80).found, member == 2);
+	}
+	setup_pool(1, 1000, 1099);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(search(40000).port < 1024, i >= 76);
+	setup_pool(1, 1000, 1099);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(search(80).port >= 1024, i >= 24);
+}
+
+/* Identifiers of echoes are no ports: the whole range for all. */
+static void identifiers_have_no_sides(void **state)
+{
+	unsigned high = 0;
+
+	setup_pool(1, 1000, 1099);
+	for (unsigned i = 0; i < 24; i++)
+		high += search_class(POOL_ICMP, 80).port >= 1024;
+	assert_int_not_equal(high, 0);
+}
+
+static void rfc4787_req4_parity(void **state)
+{
+	setup_pool(1, 1024, 65535);
+	for (unsigned i = 0; i < 200; i++)
+		assert_int_equal(search(40000 + i % 2).port % 2, i % 2);
 }
 
 /* RFC 4787 REQ-2: the next address only when the first one's ports are gone. */
@@ -227,6 +278,9 @@ int main(void)
 		cmocka_unit_test(released_ones_come_back),
 		cmocka_unit_test(port_is_preserved_if_free),
 		cmocka_unit_test(what_is_given_back_leaves_a_trace),
+		cmocka_unit_test(rfc4787_req3a_sides_of_1024),
+		cmocka_unit_test(identifiers_have_no_sides),
+		cmocka_unit_test(rfc4787_req4_parity),
 		cmocka_unit_test(addresses_in_order),
 		cmocka_unit_test(late_hints_cost_nothing),
 		cmocka_unit_test(cpus_never_share_a_port),

@@ -288,7 +288,7 @@ static const struct param nexthop_drain[] = {
 	 .value = "KEY=TIME[,…]",                                                                                                \
 	 .json = "timeouts",                                                                                                     \
 	 .type = VALUE_MEMBERS,                                                                                                  \
-	 .help = "tcp-established=2h,tcp-transitory=4m,udp=5m,icmp=60,other=10m"},                                               \
+	 .help = "tcp-established=2h,tcp-opening=1m,tcp-transitory=4m,udp=5m,icmp=60,other=10m"},                                \
 		{.key = "on-delete",                                                                                             \
 		 .value = "WHAT",                                                                                                \
 		 .json = "on-delete",                                                                                            \
@@ -662,7 +662,8 @@ const struct command commands[] = {
 	 .params = flow_file,
 	 .help = "take over what another gateway has saved",
 	 .example = "sluice flow restore flows.jsonl"},
-	GET("flow tables", "/v1/flows/tables", print_members, NULL, "how large their tables are, and what a flow takes"),
+	GET("flow tables", "/v1/flows/tables", print_members, NULL,
+	    "how large their tables are, and what a flow and a mapping take"),
 
 	GET("fdb show", "/v1/fdb", print_fdb, NULL, "stations, and behind which port"),
 	ADD("fdb add", "/v1/fdb", fdb_add, "a station that neither moves nor ages",

@@ -88,6 +88,7 @@ void print_nexthops(const json_t *answer)
 		{.title = "STATE", .key = "state"},
 		{.title = "DRAINED FOR", .key = "drained_s", .cell = cell_drained, .right = true},
 		{.title = "BUCKETS IN USE", .key = "buckets_in_use", .right = true},
+		{.title = "OLD FLOWS", .key = "old_flows", .right = true},
 		{.title = "MAC", .key = "mac"},
 		{.title = "PACKETS", .key = "packets", .right = true},
 		{.title = "BYTES", .key = "bytes", .right = true},

@@ -146,10 +146,26 @@ static inline long bpf_map_update_elem(void *map, const void *key, const void *v
 	return 0;
 }
 
-/* Ring buffers: nobody reads them here. */
+/* Ring buffers, of which there is one: what came in, and the last record. */
+static struct stub_ring {
+	unsigned n;
+	uint64_t used, size; /* size 0: without an end */
+	unsigned char last[128];
+} stub_ring;
+
 static inline long bpf_ringbuf_output(void *map, void *data, uint64_t size, uint64_t flags)
 {
+	if (stub_ring.size && stub_ring.used + size > stub_ring.size)
+		return -EAGAIN;
+	memcpy(stub_ring.last, data, size);
+	stub_ring.used += size;
+	stub_ring.n++;
 	return 0;
+}
+
+static inline uint64_t bpf_ringbuf_query(void *map, uint64_t flags)
+{
+	return stub_ring.used;
 }
 
 static inline long bpf_map_delete_elem(void *map, const void *key)

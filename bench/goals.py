@@ -1,0 +1,37 @@
+"""goals.py: what is to be reached, as it was asked for, and the same on the scale of this machine's memory.
+
+The goals are ns on another machine, on which one look-up in the kernel's hash (bench/bpf/gen_xdp.bpf.c: gen_lookup) took what THERE
+says. Beside each goal stands goal × look-up here ÷ look-up there, with as many flows, measured in the same run. Where nothing is known
+of that machine (more than 65,536 flows) nothing is scaled.
+"""
+import math
+
+import kit
+
+SWAP_THERE = 9  # a program that parses and swaps MACs
+THERE = {1: 25, 1024: 30, 65536: 74}
+ESTABLISHED = {1: 50, 16384: 75, 65536: 110, 1 << 20: 220}  # a packet of so many flows
+FIRST_PACKET = 400
+HEAD = ("to reach", "ratio", "to reach, scaled", "ratio")
+
+
+def look_up_there(flows):
+    """ns with so many flows; between two that are known on the line between them, by the logarithm; None: not known."""
+    sizes = list(THERE)
+    for a, b in zip(sizes, sizes[1:]):
+        if a <= flows <= b:
+            return THERE[a] + (THERE[b] - THERE[a]) * math.log(flows / a) / math.log(b / a)
+    return None
+
+
+def scaled(goal, flows, look_up_here):
+    there = look_up_there(flows)
+    return goal * look_up_here / there if there and look_up_here else None
+
+
+def cells(ns, goal, flows, look_up_here):
+    """For HEAD."""
+    if not goal:
+        return ("",) * len(HEAD)
+    here = scaled(goal, flows, look_up_here)
+    return (goal, f"{ns / goal:.2f}", kit.round_up(here) if here else "", f"{ns / here:.2f}" if here else "")
