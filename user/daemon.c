@@ -126,7 +126,8 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		vrf_open, vrf_host_open, port_open, iface_open, fdb_open, neighbor_open, route_open, nat_open, flow_open, resize_open,
+		vrf_open,      vrf_host_open, port_open, iface_open, fdb_open,
+		neighbor_open, route_open,    nat_open,	 flow_open,  resize_open,
 	};
 	int r = 0;
 

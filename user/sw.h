@@ -93,8 +93,8 @@ json_t *vrf_show(struct sw *sw);
 /* The mark of what the host gets of the VRF; 0: none. */
 uint32_t vrf_mark_get(const struct sw *sw, uint16_t id);
 void vrf_mark_set(struct sw *sw, uint16_t id, uint32_t mark);
-/* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. Some requests to the kernel a call,
- * none when nothing has changed; -EAGAIN without words: to be called once more for the rest. */
+/* vrf_host.c: the host's answers in VRFs that have a table leave by that VRF. After the routes. Some requests to the kernel a
+ * call, none when nothing has changed; -EAGAIN without words: to be called once more for the rest. */
 int vrf_host_open(struct sw *sw, struct errs *errs);
 void vrf_host_close(struct sw *sw);
 int vrf_host_reconcile(struct sw *sw, struct errs *errs);
