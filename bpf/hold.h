@@ -15,6 +15,7 @@
 #include "pkt.h"
 #include "counter.h"
 #include "frag.h"
+#include "frame.h"
 #include "port.h"
 
 #define HOLD_FRAME    9234 /* bytes of a frame with its tags, at most: MTU 9000 and room */
@@ -171,36 +172,6 @@ static __always_inline bool hold_watch(__u64 now)
 	return false;
 }
 
-/* From behind the MACs to the end. verifier: the barriers keep the bounds on the register that is used, and two comparisons; 6.1
- * learns nothing from one with 0. */
-static __always_inline long hold_load(ctx_t *ctx, void *to, __u32 max)
-{
-	__u32 n = ctx_len(ctx) - 2 * ETH_ALEN;
-
-	asm volatile("" : "+r"(n));
-	if (n > max)
-		return -1;
-	asm volatile("" : "+r"(n));
-	if (n < 2)
-		return -1;
-	return bpf_skb_load_bytes(ctx, 2 * ETH_ALEN, to, n);
-}
-
-/* The frame into the slot, with its tag in the data. 0, or negative: it is too long. */
-static __always_inline long hold_copy(ctx_t *ctx, struct pkt *p, struct hold_slot *s)
-{
-	__be16 tag[2] = {p->tpid, bpf_htons(p->tci)};
-
-	s->len = ctx_len(ctx);
-	if (bpf_skb_load_bytes(ctx, 0, s->data, 2 * ETH_ALEN))
-		return -1;
-	if (!(p->flags & PKT_F_TAG_HW))
-		return hold_load(ctx, s->data + 2 * ETH_ALEN, HOLD_FRAME - 2 * ETH_ALEN);
-	s->len += sizeof(tag);
-	__builtin_memcpy(s->data + 2 * ETH_ALEN, tag, sizeof(tag));
-	return hold_load(ctx, s->data + 2 * ETH_ALEN + sizeof(tag), HOLD_FRAME - 2 * ETH_ALEN - sizeof(tag));
-}
-
 /* A free slot for the frame; FRAG_HELD_MAX: there is none. */
 static __always_inline __u32 hold_take(struct pkt *p, __u32 max)
 {
@@ -220,6 +191,7 @@ static __always_inline enum drop_reason hold_enter(ctx_t *ctx, struct pkt *p, __
 	struct frag_key key;
 	struct frag *f;
 	__u32 slot;
+	long len;
 
 	if (!c || !c->frag_held)
 		return DROP_NAT_FRAGMENT;
@@ -235,10 +207,12 @@ static __always_inline enum drop_reason hold_enter(ctx_t *ctx, struct pkt *p, __
 	s->port = p->in_port;
 	s->key = key;
 	s->until_ns = pkt_now(p) + c->frag_hold_ms * 1000000ull;
-	if (hold_copy(ctx, p, s) || !hold_watch(pkt_now(p))) {
+	len = frame_copy(ctx, p, s->data, HOLD_FRAME);
+	if (len < 0 || !hold_watch(pkt_now(p))) {
 		hold_free(s, slot);
 		return DROP_NAT_FRAG_FULL;
 	}
+	s->len = len;
 	WRITE_ONCE(s->state, HOLD_HELD);
 	__sync_fetch_and_add(&f->n_held, 1);
 	__sync_fetch_and_or(&f->held[(slot >> 6) % (FRAG_HELD_MAX / 64)], 1ULL << (slot & 63));

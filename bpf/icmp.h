@@ -131,6 +131,7 @@ static __always_inline bool icmp_reply(ctx_t *ctx, struct pkt *p)
 
 	if (!i || !icmp_may_answer(p))
 		return false;
+	/* Nobody in the VRF has one. */
 	if (p->family == 6 && !(i->addr6.a64[0] | i->addr6.a64[1]))
 		return false;
 	if (!icmp_allowed(p)) {

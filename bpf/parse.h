@@ -330,6 +330,7 @@ static long parse_option4(__u32 turn, void *arg)
 	len = at + 1 < IP4_OPTIONS_MAX ? o->byte[at + 1] : 0;
 	if (len < 2 || at + len > o->n) {
 		o->bad = 1;
+		o->at = at + (at + 1 < o->n); /* the length, or the option that has none */
 		return 1;
 	}
 	if (o->byte[at] == IP4_OPT_LSRR || o->byte[at] == IP4_OPT_SSRR)
@@ -354,8 +355,10 @@ __noinline_global int parse_options4(ctx_t *ctx, struct pkt *p)
 	o.at = o.flags = o.bad = pkt_zero(p);
 	bpf_loop(IP4_OPTIONS_MAX, parse_option4, &o, 0);
 	p->flags |= o.flags;
-	if (o.bad)
+	if (o.bad) {
+		p->bad_at = sizeof(struct iphdr) + o.at;
 		parse_bad(p, DROP_PARSE_IP4_OPTIONS);
+	}
 	return 0;
 }
 
@@ -570,7 +573,8 @@ __noinline_global int parse_headers(ctx_t *ctx, struct pkt *p)
 		parse_short(p, DROP_PARSE_ARP_SHORT);
 	if (unlikely(p->flags & PKT_F_OPTIONS) && !p->bad)
 		parse_options4(ctx, p);
-	if (p->family && !p->bad)
+	/* Behind options that do not fit layer 4 begins where it should: is it an ICMP error, about which there is none? */
+	if (p->family && (!p->bad || p->bad == DROP_PARSE_IP4_OPTIONS))
 		parse_l4(ctx, p);
 	return 0;
 }

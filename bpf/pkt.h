@@ -169,7 +169,8 @@ struct pkt {
 	/* ---- parse: layer 3 and 4. Offsets in the data, from the Ethernet header. */
 	__u8 l4_proto;
 	__u8 ttl;
-	__u8 tos; /* TOS or traffic class */
+	__u8 tos;    /* TOS or traffic class */
+	__u8 bad_at; /* DROP_PARSE_IP4_OPTIONS: in which byte of the header the fault is */
 	__u16 l4_off;
 	__u16 l3_len;	/* layer 3 bytes by the IP header; of a GSO packet, its whole */
 	__u8 bad;	/* enum drop_reason: malformed above layer 2. Switched all the same, never routed */

@@ -16,6 +16,7 @@
 #define ICMP4_NET_UNREACH  0
 #define ICMP4_HOST_UNREACH 1
 #define ICMP4_PROHIBITED   13
+#define ICMP4_PARAMETER	   12
 #define ICMP6_UNREACH	   1
 #define ICMP6_NO_ROUTE	   0
 #define ICMP6_PROHIBITED   1
@@ -179,13 +180,32 @@ static __always_inline __verdict enum verdict route_source(struct pkt *p)
 	return nh->type == NEXTHOP_BROADCAST ? pkt_drop(p, DROP_ROUTE_BROADCAST_SOURCE) : V_NEXT;
 }
 
+/* A header that cannot be read is discarded silently where it cannot be relied on (RFC 1812 5.2.2). Of options that do not fit
+ * the rest can be, and their sender is told where the fault is (RFC 1812 4.3.3.5): if he is somebody, and not a group was meant.
+ */
+__noinline_global enum verdict route_bad(struct pkt *p)
+{
+	struct nexthop *nh;
+
+	if (!p)
+		return V_DROP;
+	if (p->bad != DROP_PARSE_IP4_OPTIONS || route_martians4(p) != V_NEXT || route_source(p) != V_NEXT)
+		return pkt_drop(p, p->bad);
+	p->to = p->t;
+	p->route_vrf = p->vrf;
+	nh = nexthop_get(route_find(p, 0));
+	if (nh && nh->type == NEXTHOP_BROADCAST)
+		return pkt_drop(p, p->bad);
+	return pkt_drop_reply(p, p->bad, ICMP4_PARAMETER, 0, (__u32)p->bad_at << 24);
+}
+
 /* May the packet be routed? It is addressed to in_iface, or came in on a routed port. Leaves `to` as a copy of `t`. */
 static __always_inline __verdict enum verdict route_ingress(struct pkt *p)
 {
 	enum verdict v;
 
-	if (p->bad)
-		return pkt_drop(p, p->bad);
+	if (unlikely(p->bad))
+		return route_bad(p);
 	if (!p->family || (p->family == 6 && !cfg_ipv6))
 		return V_HOST;
 	v = p->family == 4 ? route_martians4(p) : route_martians6(p);

@@ -8,6 +8,7 @@
 #include "icmp.h"
 #include "fragment.h"
 #include "hold.h"
+#include "asked.h"
 #include "counter.h"
 #include "scratch.h"
 
@@ -152,6 +153,7 @@ __noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
 	if (!p)
 		return TC_ACT_SHOT;
 	i = iface_get(p->out_iface);
+	asked_note(ctx, p);
 	__builtin_memset(&to, 0, sizeof(to));
 	p->todo &= ~DO_L2;
 	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0))

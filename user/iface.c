@@ -246,6 +246,7 @@ int iface_reconcile(struct sw *sw, struct errs *errs)
 
 	/* Addresses are taken away before others are added: one may have moved to another interface. */
 	err = remove_gone(sw, &changed, errs);
+	iface_addrs_lend(sw);
 	if (!sw->ifaces->swept) {
 		r = iface_pairs_sweep(sw, errs);
 		err = err ? err : r;

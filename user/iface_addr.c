@@ -105,17 +105,23 @@ struct best {
 	int rank4, rank6; /* 0: none yet */
 };
 
-/* Configured ones first, then any of global scope; link-local ones (IPv6) only when there is no other. What is tentative,
- * temporary, deprecated or secondary is no address to speak from. */
+/* RFC 4291 2.5.6: a router passes no packet on that has such a source. */
+static bool link_local6(const struct prefix *p)
+{
+	return p->family == 6 && p->addr.a8[0] == 0xfe && (p->addr.a8[1] & 0xc0) == 0x80;
+}
+
+/* Configured ones first, then any of global scope. What is tentative, temporary, deprecated or secondary is no address to speak
+ * from, and an IPv6 link-local one speaks to nobody beyond the link. */
 static int rank(const struct link_addr *a, const struct iface_cfg *cfg)
 {
-	if (a->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE))
+	if (a->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE) || link_local6(&a->addr))
 		return 0;
 	if (cfg && has(cfg->addrs, cfg->n_addrs, &a->addr))
-		return 4;
+		return 3;
 	if (a->scope >= RT_SCOPE_LINK)
-		return a->addr.family == 6 ? 1 : 0;
-	return a->flags & (IFA_F_SECONDARY | IFA_F_DEPRECATED) ? 2 : 3;
+		return 0;
+	return a->flags & (IFA_F_SECONDARY | IFA_F_DEPRECATED) ? 1 : 2;
 }
 
 static size_t index_of(const struct iface_cfg *cfg, const struct prefix *p)
@@ -134,28 +140,91 @@ static int consider(const struct link_addr *a, void *arg)
 	int r = rank(a, b->cfg), *have = a->addr.family == 4 ? &b->rank4 : &b->rank6;
 
 	/* Of several that are configured, the one that is written first. */
-	if (r > *have || (r == *have && r == 4 && index_of(b->cfg, &a->addr) < index_of(b->cfg, best))) {
+	if (r > *have || (r == *have && r == 3 && index_of(b->cfg, &a->addr) < index_of(b->cfg, best))) {
 		*best = a->addr;
 		*have = r;
 	}
 	return 0;
 }
 
+/* ---- what the others of a VRF lend
+ *
+ * An interface may have no address of a family, or only a link-local one (unnumbered links). The errors of such a one come from
+ * another address of its VRF, as the kernel chooses it: of `lo`, which routers have their own address on, or of the first
+ * interface that has some (RFC 1812 4.3.2.4 and 5.2.5: the router's id; RFC 6724 4, 5 rule 2). Which one does not depend on who
+ * is answered. */
+
+#define LOOPBACK_IFINDEX 1
+
+struct lend {
+	struct sw *sw;
+	uint16_t vrf[IFACE_MAX]; /* of each interface */
+};
+
+/* The smaller one is taken: of interfaces in their order, addresses of `lo` before them, secondary ones last of each. */
+static int lend_order(const struct lend *l, const struct link_addr *a, uint16_t *ret_vrf)
+{
+	uint16_t id = a->ifindex == LOOPBACK_IFINDEX ? 0 : iface_id_by_host(l->sw, a->ifindex);
+	int r = rank(a, NULL);
+
+	if (!r || (!id && a->ifindex != LOOPBACK_IFINDEX))
+		return 0;
+	*ret_vrf = id ? l->vrf[id] : 0;
+	return id * 2 + 3 - r;
+}
+
+static int lend_one(const struct link_addr *a, void *arg)
+{
+	struct lend *l = arg;
+	struct iface_lent *of;
+	struct prefix *best;
+	uint16_t vrf = 0;
+	int order = lend_order(l, a, &vrf), *have;
+
+	if (!order)
+		return 0;
+	of = &l->sw->ifaces->lent[vrf];
+	best = a->addr.family == 4 ? &of->v4 : &of->v6;
+	have = a->addr.family == 4 ? &of->order4 : &of->order6;
+	if (*have && (*have < order || (*have == order && memcmp(&best->addr, &a->addr.addr, sizeof(best->addr)) < 0)))
+		return 0;
+	*best = a->addr;
+	*have = order;
+	return 0;
+}
+
+void iface_addrs_lend(struct sw *sw)
+{
+	struct lend l = {.sw = sw};
+
+	memset(sw->ifaces->lent, 0, sizeof(sw->ifaces->lent));
+	for (uint16_t id = 1; id < IFACE_MAX; id++) {
+		const char *name = iface_name(sw, id);
+		const struct iface_cfg *cfg = name ? model_iface(sw->model, name) : NULL;
+
+		l.vrf[id] = cfg ? vrf_id(sw, cfg->vrf) : 0;
+	}
+	mirror_each_addr(sw->mirror, 0, lend_one, &l);
+}
+
 void iface_addrs_primary(const struct sw *sw, int ifindex, const struct iface_cfg *cfg, struct iface *ret)
 {
+	const struct iface_lent *lent = &sw->ifaces->lent[ret->vrf];
 	struct best b = {.cfg = cfg};
 
 	mirror_each_addr(sw->mirror, ifindex, consider, &b);
 	for (size_t i = 0; cfg && i < cfg->n_addrs; i++) {
 		struct prefix *best = cfg->addrs[i].family == 4 ? &b.v4 : &b.v6;
 
-		if (!best->family)
+		if (!best->family && !link_local6(&cfg->addrs[i]))
 			*best = cfg->addrs[i];
 	}
-	ret->addr4 = b.v4.family ? b.v4.addr.a32[3] : 0;
-	memset(&ret->addr6, 0, sizeof(ret->addr6));
-	if (b.v6.family)
-		ret->addr6 = b.v6.addr;
+	if (!b.v4.family && lent->order4)
+		ret->flags |= IFACE_F_LENT4;
+	if (!b.v6.family && lent->order6)
+		ret->flags |= IFACE_F_LENT6;
+	ret->addr4 = b.v4.family ? b.v4.addr.a32[3] : lent->v4.addr.a32[3];
+	ret->addr6 = b.v6.family ? b.v6.addr : lent->v6.addr;
 }
 
 static int show_one(const struct link_addr *a, void *arg)

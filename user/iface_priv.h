@@ -23,10 +23,17 @@ struct iface_slot {
 	size_t n_addrs;
 };
 
+/* What a VRF lends to its interfaces that have no address of a family: each 0 when it has none. */
+struct iface_lent {
+	struct prefix v4, v6;
+	int order4, order6;
+};
+
 struct ifaces {
 	struct iface_slot slot[IFACE_MAX]; /* the first one is nobody's */
-	uint16_t found[2 * IFACE_MAX];	   /* ids by a hash of their names; what stands there may be another's, or none's */
-	bool swept;			   /* netdevs that a former life left are gone */
+	struct iface_lent lent[VRF_MAX];
+	uint16_t found[2 * IFACE_MAX]; /* ids by a hash of their names; what stands there may be another's, or none's */
+	bool swept;		       /* netdevs that a former life left are gone */
 };
 
 /* ---- iface_netdev.c */
@@ -49,8 +56,11 @@ int iface_addrs_remove(struct sw *sw, struct iface_slot *s, const struct iface_c
 int iface_addrs_add(struct sw *sw, struct iface_slot *s, const struct iface_cfg *cfg, struct errs *errs);
 /* Remembers, changes nothing. */
 int iface_addrs_own(struct iface_slot *s, const struct iface_cfg *cfg);
-/* The primary address of each family, as the kernel has them; before the mirror knows, as they were configured. */
+/* The primary address of each family, as the kernel has them; before the mirror knows, as they were configured. Where the
+ * interface has none, the one that its VRF lends it, with IFACE_F_LENT4 and IFACE_F_LENT6. */
 void iface_addrs_primary(const struct sw *sw, int ifindex, const struct iface_cfg *cfg, struct iface *ret);
+/* What each VRF lends, anew. Before those are built that may need it. */
+void iface_addrs_lend(struct sw *sw);
 json_t *iface_addrs_show(const struct sw *sw, int ifindex);
 
 /* iface.c: one as JSON; "up", "down" or "absent". */

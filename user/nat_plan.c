@@ -254,9 +254,9 @@ static int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	a4 = addr_v4(i.addr4);
 	p->vrf = i.vrf; /* the rule's may be another: who is translated on the way into the interface's */
 	/* While the own address is changed, one of NAT's may be the first for a moment. */
-	if (i.addr4 && !is_nats(p->sw->nat, ifindex, &a4))
+	if (i.addr4 && !(i.flags & IFACE_F_LENT4) && !is_nats(p->sw->nat, ifindex, &a4))
 		err = plan_member(p, pool, &a4, true);
-	if (!err && is_global6(&i.addr6) && !is_nats(p->sw->nat, ifindex, &i.addr6))
+	if (!err && is_global6(&i.addr6) && !(i.flags & IFACE_F_LENT6) && !is_nats(p->sw->nat, ifindex, &i.addr6))
 		err = plan_member(p, pool, &i.addr6, true);
 	p->vrf = of_rule;
 	return err;

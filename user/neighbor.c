@@ -2,9 +2,9 @@
  *
  * Stands between the mirror (ARP and ND are the kernel's) and bpf/neighbor.h. Usable entries give their MAC; one that the
  * kernel gave up is kept as failed for three seconds, so that packets to it are answered 'unreachable', and is then removed,
- * so that the next packet asks again. Entries that the kernel calls stale while the data plane uses them are probed, for the
- * kernel sees none of that traffic and would not notice that a station is gone. Static ones of the configuration are put into
- * the kernel too.
+ * so that the next packet asks again. One that somebody deletes is not given up, though the kernel calls it failed on the way
+ * out: the next packet asks. Entries that the kernel calls stale while the data plane uses them are probed, for the kernel sees
+ * none of that traffic and would not notice that a station is gone. Static ones of the configuration are put into the kernel too.
  */
 #include "loop.h"
 #include "neighbor_priv.h"
@@ -164,19 +164,34 @@ bool neighbor_is_station(const struct neigh *n)
 	return n->addr.a8[0] != 0xff && (n->addr.a64[0] || n->addr.a64[1]);
 }
 
+/* An entry that is deleted is called failed first, and an administrator may call it so: from a state in which nobody was asking.
+ * Who does not answer was asked before, in the state probe or incomplete. */
+static bool failed_by_hand(const struct neighbor_entry *e, const struct neigh *n)
+{
+	return n->state & NUD_FAILED && e->state & NUD_USABLE && !(e->state & NUD_PROBE);
+}
+
 static void take(struct neighbors *ns, uint16_t iface, const struct neigh *n)
 {
 	struct neighbor_entry *e = neighbor_make(ns, iface, &n->addr);
+	bool by_hand;
 
 	if (!e) /* no memory: the kernel goes on resolving for it packet by packet */
 		return;
+	by_hand = failed_by_hand(e, n);
+	e->dropped = false;
 	e->state = n->state;
 	e->generation = ns->read.generation;
 	if (n->has_mac)
 		memcpy(e->mac, n->mac, sizeof(e->mac));
 	else
 		e->state &= ~NUD_USABLE;
-	neighbor_apply(ns, e);
+	if (by_hand && !e->fixed.wanted)
+		neighbor_unstore(ns, e);
+	else
+		neighbor_apply(ns, e);
+	if (e->failed_s)
+		neighbor_asked_soon(ns);
 	route_neighbor_changed(ns->sw, iface, &n->addr);
 }
 
@@ -195,9 +210,9 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 	if (!e)
 		return;
 	e->state = 0;
-	if (e->fixed.wanted || e->failed_s)
-		neighbor_apply(sw->neighbors, e); /* a failed one is forgotten by the timer */
-	else
+	if (e->fixed.wanted)
+		neighbor_apply(sw->neighbors, e);
+	else if (!e->failed_s || !e->dropped) /* else the timer forgets it */
 		neighbor_forget(sw->neighbors, e);
 	route_neighbor_changed(sw, iface, &n->addr);
 }
@@ -264,14 +279,14 @@ static bool probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64
 
 /* The kernel's entry of one that does not answer goes at once: it would stay for a minute, and the kernel's table, with little
  * room, would fill with what somebody who scans asks for. Here it stays failed for its time. */
-static void drop_from_kernel(struct neighbors *ns, const struct neighbor_entry *e)
+static void drop_from_kernel(struct neighbors *ns, struct neighbor_entry *e)
 {
 	int ifindex = iface_host_ifindex(ns->sw, e->key.iface);
 	struct errs errs = {0};
 
 	/* a refusal leaves things as they are */
-	if (ifindex)
-		netlink_neigh_delete(ns->sw->nl, ifindex, &e->key.addr, &errs);
+	if (ifindex && !netlink_neigh_delete(ns->sw->nl, ifindex, &e->key.addr, &errs))
+		e->dropped = true;
 	errs_free(&errs);
 }
 
@@ -318,6 +333,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct neighbors *ns = arg;
 	uint32_t now = now_s();
 
+	neighbor_asked_soon(ns);
 	if (ns->walking)
 		return;
 	ns->walking = true;
@@ -347,7 +363,7 @@ int neighbor_open(struct sw *sw, struct errs *errs)
 	ns->timer = event_new(sw->base, -1, EV_PERSIST, on_timer, ns);
 	ns->more = evtimer_new(sw->base, on_more, ns);
 	if (ns->table && ns->timer && ns->more && !event_add(ns->timer, &every))
-		return 0;
+		return neighbor_asked_open(ns, errs);
 	errs_fail(errs, ENODEV, ns->table ? "neighbors: no timer" : "the map `neighbors` is missing");
 	neighbor_close(sw);
 	return -ENODEV;
@@ -368,6 +384,7 @@ void neighbor_close(struct sw *sw)
 		event_free(ns->timer);
 	if (ns->more)
 		event_free(ns->more);
+	neighbor_asked_close(ns);
 	table_cursor_free(ns->read.cursor);
 	free(ns->fixed);
 	free(ns);

@@ -1,5 +1,5 @@
 /* neighbor_priv.h: what the files of the noun `neighbor` share: neighbor.c (the mirror's neighbours into the table),
- * neighbor_read.c (all of them anew, in slices) and neighbor_list.c (shown).
+ * neighbor_read.c (all of them anew, in slices), neighbor_asked.c (packets that wait for one) and neighbor_list.c (shown).
  */
 #ifndef SLUICE_NEIGHBOR_PRIV_H
 #define SLUICE_NEIGHBOR_PRIV_H
@@ -21,7 +21,8 @@ struct neighbor_entry {
 	} fixed;
 	uint16_t state; /* NUD_*; 0: the kernel does not know it */
 	uint8_t mac[6];
-	bool stored; /* is in the table as valid or failed */
+	bool stored;  /* is in the table as valid or failed */
+	bool dropped; /* the kernel's was taken away here, because it had failed */
 	uint16_t flags;
 	uint32_t failed_s, probed_s; /* when; 0: not */
 	uint32_t generation;	     /* of the reading that has found it last, or of its event */
@@ -54,6 +55,7 @@ struct neighbors {
 	bool walk_stale, retry; /* what this walk does */
 	size_t walk_at;
 	uint32_t walked_s;
+	struct neighbor_asked *asked;
 };
 
 /* neighbor.c */
@@ -63,6 +65,11 @@ void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e);
 void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e);
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e);
 uint64_t neighbor_now_ns(void);
+
+/* neighbor_asked.c */
+int neighbor_asked_open(struct neighbors *ns, struct errs *errs);
+void neighbor_asked_close(struct neighbors *ns);
+void neighbor_asked_soon(struct neighbors *ns); /* some have failed, or it is time to look: in a turn of its own */
 
 struct neighbor_entry *neighbor_find(const struct neighbors *ns, uint16_t iface, const struct addr *a); /* NULL: none */
 

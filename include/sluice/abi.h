@@ -123,6 +123,10 @@ _Static_assert(sizeof(struct vlan_members) == 8 + 2 * PORT_MAX, "struct vlan_mem
 
 #define IFACE_F_VALID_MARK (1 << 3) /* sluiced's: it has set the netdev's src_valid_mark, and sets it back */
 
+/* It has none of its own: addr4, or addr6, is another's of the VRF, a source of ICMP errors and nothing else. */
+#define IFACE_F_LENT4 (1 << 4)
+#define IFACE_F_LENT6 (1 << 5)
+
 #define IFACE_MSS_CLAMP 0xffff /* `mss` follows the MTU */
 
 #define IFACE_NAT_OUTSIDE (1 << 0) /* a rule translates what leaves here by name: who comes in by it is not from inside */
@@ -137,10 +141,10 @@ struct iface {
 	__u16 masq_pool; /* the pool that masquerades to this interface's address; 0: none */
 	__u32 mtu;
 	__u32 host_ifindex; /* the netdev that bears the addresses */
-	__be32 addr4;	    /* primary address: source of ICMP errors; 0: none */
+	__be32 addr4;	    /* primary address: source of ICMP errors; 0: nobody in the VRF has one */
 	__u16 mss;	    /* TCP MSS that may be offered across this interface; 0: any, IFACE_MSS_CLAMP: what its MTU allows */
 	__u16 nat_flags;    /* IFACE_NAT_* */
-	struct addr addr6;  /* primary global address (or link-local if there is no other) */
+	struct addr addr6;  /* primary global address; likewise */
 	char name[SLUICE_NAME];
 };
 _Static_assert(sizeof(struct iface) == 64, "struct iface");
@@ -200,6 +204,19 @@ struct neighbor {
 	__u64 used_ns; /* written by the data plane, at most once a second; sluiced has entries in use probed */
 };
 _Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
+
+/* Ring buffer `neighbor_asked`: a packet that the kernel was given to hold until it knows the neighbour `key`. */
+#define ASKED_FRAME 2048
+#define ASKED_AGAIN 0x5a5a /* skb->tc_index of one that comes in again: it is not told once more */
+
+struct asked_packet {
+	__u64 at_ns; /* CLOCK_MONOTONIC */
+	struct neighbor_key key;
+	__u32 ifindex; /* it came in by */
+	__u32 len;     /* of frame, which begins with the MACs and has its tag */
+	__u8 frame[ASKED_FRAME + 8];
+};
+_Static_assert(sizeof(struct asked_packet) == 40 + ASKED_FRAME + 8, "struct asked_packet");
 
 /* ---- route ---- */
 

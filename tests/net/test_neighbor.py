@@ -88,6 +88,38 @@ def test_what_waits_is_bounded(net):
     netlab.counters_hold(net.gw)
 
 
+@pytest.mark.parametrize("address", ["10.0.20.12", "2001:db8:20::12"], ids=["v4", "v6"])
+@pytest.mark.parametrize("how", ["ip neigh del {0} dev vlan20", "ip neigh flush dev vlan20", "ip neigh change {0} dev vlan20 nud failed"],
+                         ids=["del", "flush", "failed"])
+def test_who_is_deleted_is_asked_again(net, address, how):
+    """The kernel calls an entry failed before it deletes it; its station has not failed to answer."""
+    assert net.a.ping(address) == (3, 3)
+    net.sw.run(how.format(address))
+    said = net.a.run(f"ping -n -c 5 -i 0.05 -W 1 {address}", check=False).stdout
+    assert "nreachable" not in said and " 5 received" in said, said
+
+
+def test_static_neighbour_that_is_deleted_is_asked(net):
+    net.gw.cli(["neighbor", "add", "10.0.20.12", "mac", net.b.mac("eth0"), "interface", "vlan20"])
+    assert net.a.ping("10.0.20.12") == (3, 3)
+    net.gw.cli(["neighbor", "delete", "10.0.20.12", "interface", "vlan20"])
+    assert net.a.ping("10.0.20.12", count=5) == (5, 5)
+
+
+@pytest.mark.parametrize("address, code", [("10.0.20.98", b"\x03\x01"), ("2001:db8:20::98", b"\x01\x03")], ids=["v4", "v6"])
+def test_each_packet_that_waited_is_answered(net, address, code):
+    """RFC 4861 7.2.2, RFC 1812 5.2.7.1: nobody answers, and the sender of each of the ten packets that were held is told, with what he had
+    sent in the error. They were sent at once, and none after."""
+    v6 = ":" in address
+    unknown(net, address)
+    with net.a.sniff("eth0") as sniffer, net.a.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for i in range(10):
+            s.sendto(b"anybody? %d" % i, (address, 9))
+        told = [f[-1:] for f in sniffer.matching(b"anybody?", wait=4.5, count=20) if f[54 if v6 else 34:][:2] == code]
+    assert sorted(told) == [b"%d" % i for i in range(10)]
+    netlab.counters_hold(net.gw)
+
+
 def test_absent_neighbour_of_ipv6_is_answered(net):
     """RFC 4443 3.1: address unreachable."""
     net.a.run("ping -n -c 4 -i 0.3 -W 1 2001:db8:20::99", check=False)

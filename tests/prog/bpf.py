@@ -146,6 +146,38 @@ class Run:
     context: bytes
 
 
+class Ring:
+    """A pinned ring buffer: what is written from now on, also when its reader has taken it away already."""
+
+    _PAGE, _HEAD = mmap.PAGESIZE, 8
+
+    def __init__(self, path):
+        self.fd = obj_get(path)
+        self.size = struct.unpack_from("=5I", info(self.fd))[4]
+        # A page with what was read up to, one with what was written up to, the data.
+        self._memory = mmap.mmap(self.fd, self._PAGE + self.size, prot=mmap.PROT_READ, offset=self._PAGE)
+        self._at = self._written()
+
+    def _written(self):
+        return struct.unpack_from("=Q", self._memory, 0)[0]
+
+    def records(self):
+        """Since the last time: bytes, whole records."""
+        found, data = [], self._memory[self._PAGE :] * 2
+        while self._at < self._written():
+            at = self._at % self.size
+            (head,) = struct.unpack_from("=I", data, at)
+            length = head & ~(3 << 30)
+            if not head & 1 << 30:  # thrown away
+                found.append(data[at + self._HEAD : at + self._HEAD + length])
+            self._at += (length + self._HEAD + 7) // 8 * 8
+        return found
+
+    def close(self):
+        self._memory.close()
+        os.close(self.fd)
+
+
 class Prog:
     """A pinned program."""
 

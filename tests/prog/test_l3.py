@@ -1,6 +1,8 @@
 """Routing: what leaves, how, and what does not (RFC 1812 5.2 and 5.3, RFC 8200, RFC 1624)."""
+import ipaddress
 import struct
 
+import pytest
 from scapy.layers.inet import IP, checksum
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -40,7 +42,7 @@ from frames import (
     tcp,
     udp,
 )
-from harness import Drop, Flood, Forward, Host, Resolve, Row, check, flooded
+from harness import Drop, Flood, Forward, Host, Resolve, Row, check, flooded, send
 from icmp_frames import error4, error6
 
 UDP4, UDP6 = octets(from_to(A, D, udp())), octets(from_to6(A, D, udp()))
@@ -442,3 +444,37 @@ ROWS = [
 
 def test_row(switch, row, hook):
     check(switch, row, hook)
+
+
+@pytest.mark.parametrize(
+    "port, frame, key, told",
+    [
+        ("acc10", to4("10.0.20.200"), ("10.0.20.200", "vlan20"), True),
+        ("acc10", to6("2001:db8:20::c8"), ("2001:db8:20::c8", "vlan20"), True),
+        ("trk", tagged(from_to(T10, "10.0.20.200", udp()), 10), ("10.0.20.200", "vlan20"), True),
+        ("acc10", to4("10.64.0.1"), ("192.0.2.99", "wan"), True),
+        ("acc10", to4("10.0.20.200", udp(payload=bytes(3000))), ("10.0.20.200", "vlan20"), False),
+        ("acc10", to4(D), None, False),
+    ],
+    ids=["IPv4", "IPv6", "tagged", "gateway", "too_long", "known"],
+)
+def test_what_waits_for_a_neighbour_is_told(switch, port, frame, key, told):
+    """As it came in, for the daemon to bring it in again when nobody answers (RFC 4861 7.2.2)."""
+    switch.forget()
+    gateway_unknown(switch)
+    out = struct.pack("=I", switch.iface_id("vlan20"))
+    switch.edit("ifaces", out, patch(switch.map("ifaces").lookup(out), 16, struct.pack("=I", 9000)))
+    ring = switch.ring("neighbor_asked")
+    try:
+        send(switch, "tc", port, frame)
+        records = ring.records()
+    finally:
+        ring.close()
+        switch.forget()
+    assert len(records) == told
+    for r in records:
+        address = ipaddress.ip_address(key[0])
+        packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+        assert r[8:24] == packed and struct.unpack_from("=I", r, 24)[0] == switch.iface_id(key[1])
+        ifindex, length = struct.unpack_from("=II", r, 32)
+        assert ifindex == switch.ifindex[port] and r[40 : 40 + length] == octets(frame)

@@ -37,6 +37,7 @@ from frames import (
     udp,
 )
 from harness import Drop, Flood, Forward, Row, check, flooded, send, send_wire
+from icmp_frames import error4
 
 RPF_LOOSE, RPF_STRICT, MSS_CLAMP = 2, 4, 0xFFFF
 
@@ -118,12 +119,19 @@ def options(*opts, layer4=None):
     return octets(Ether(src=A.mac, dst=GW10.mac) / IP(src=A.ip4, dst=D.ip4, options=list(opts)) / (layer4 or udp()))
 
 
-def raw_options(raw):
+def raw_options(raw, layer4=None, src=A.ip4, dst=D.ip4, frag=0):
     """With option bytes as given, a multiple of 4."""
-    frame = octets(Ether(src=A.mac, dst=GW10.mac) / IP(src=A.ip4, dst=D.ip4, proto=17, ihl=5 + len(raw) // 4))
-    body = raw + octets(udp())
+    layer4 = layer4 or udp()
+    ip = IP(src=src, dst=dst, proto=1 if isinstance(layer4, ICMP) else 17, ihl=5 + len(raw) // 4, frag=frag)
+    frame = octets(Ether(src=A.mac, dst=GW10.mac) / ip)
+    body = raw + octets(layer4)
     frame = patch(frame[:34], 16, struct.pack("!H", 20 + len(body))) + body
     return fix_ip4(frame)
+
+
+def parameter(name, frame, at):
+    """RFC 1812 4.3.3.5: the sender is told which byte of his header it is."""
+    return Row(name, "acc10", frame, Drop("parse_ip4_options", error4(A, 12, 0, frame, info=at << 24)))
 
 
 OPTIONS = [
@@ -133,9 +141,23 @@ OPTIONS = [
     passes("source route behind the end of options", raw_options(b"\0\x83\x07\x04\x0a\0\x14\x0a")),
     passes("record route", options(IPOption_RR(routers=["0.0.0.0", "0.0.0.0"]))),
     passes("router alert", options(IPOption_Router_Alert())),
-    refused("option longer than the header", raw_options(b"\x07\x09\x04\0\0\0\0\0"), "parse_ip4_options"),
-    refused("option of length 1", raw_options(b"\x07\x01\x04\0"), "parse_ip4_options"),
-    refused("option without a length", raw_options(b"\x01\x01\x01\x07"), "parse_ip4_options"),
+    parameter("option longer than the header", raw_options(b"\x07\x09\x04\0\0\0\0\0"), 21),
+    parameter("option of length 1", raw_options(b"\x07\x01\x04\0"), 21),
+    parameter("option without a length", raw_options(b"\x01\x01\x01\x07"), 23),
+    parameter("second option longer than the header", raw_options(b"\x94\x04\0\0\x07\x05\x04\0"), 25),
+    parameter("bad option to the gateway itself", raw_options(b"\x07\x01\x04\0", dst=GW10.ip4), 21),
+    parameter("bad option of an echo request", raw_options(b"\x07\x01\x04\0", layer4=ICMP(id=7) / b"ping"), 21),
+    *[
+        Row(f"bad option, {name}", "acc10", raw_options(b"\x07\x01\x04\0", **how), Drop("parse_ip4_options", by_tc=by_tc))
+        for name, how, by_tc in [
+            ("a later fragment", {"frag": 64}, True),
+            ("of an ICMP error", {"layer4": ICMP(type=3, code=1) / octets(IP(src=D.ip4, dst=A.ip4) / udp())}, True),
+            ("to a directed broadcast address", {"dst": "10.0.20.255"}, False),
+            ("to a group", {"dst": "224.0.0.5"}, False),
+            ("from a martian", {"src": "127.0.0.1"}, False),
+            ("from an own address", {"src": GW20.ip4}, False),
+        ]
+    ],
 ]
 
 

@@ -380,6 +380,9 @@ class Switch:
             self._maps[name] = bpf.Map(self._pins / "maps" / name)
         return self._maps[name]
 
+    def ring(self, name):
+        return bpf.Ring(self._pins / "maps" / name)
+
     def has_map(self, name):
         return (self._pins / "maps" / name).exists()
 

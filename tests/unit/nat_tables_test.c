@@ -145,6 +145,7 @@ int table_sum(struct table *t, uint32_t index, uint64_t *ret_words, size_t n)
 /* ---- the rest of sluiced: two interfaces, wan (1, 203.0.113.1/24) and lan (2, 10.0.0.1/24) */
 
 static __be32 wan4;
+static uint16_t wan_flags; /* IFACE_F_* */
 static char host_addrs[8][PREFIX_TEXT];
 
 uint16_t iface_id(const struct sw *sw, const char *name)
@@ -166,6 +167,7 @@ int iface_get(const struct sw *sw, uint16_t id, struct iface *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->addr4 = id == 1 ? wan4 : htonl(0x0a000001);
+	ret->flags = id == 1 ? wan_flags : 0;
 	return 0;
 }
 
@@ -290,6 +292,7 @@ static int setup(void **state)
 	memset(&control, 0, sizeof(control));
 	memset(host_addrs, 0, sizeof(host_addrs));
 	wan4 = htonl(0xcb007101);
+	wan_flags = 0;
 	sw = (struct sw){.control = &control, .base = event_base_new()};
 	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.10-203.0.113.11, out: [wan]}\n"
 	    "  - {name: web, type: dnat, destination: wan, protocol: tcp, port: 80, to: 10.0.0.5:8080}\n");
@@ -764,6 +767,20 @@ static void slots_are_of_one_vrf(void **state)
 	assert_int_equal(two[1].slot, second);
 }
 
+/* What the VRF lends an interface without an address is for errors alone. */
+static void masquerade_takes_no_address_that_is_lent(void **state)
+{
+	uint16_t id;
+
+	wan_flags = IFACE_F_LENT4 | IFACE_F_LENT6;
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(pool_named("masq:wan", &id)->count4, 0);
+	wan_flags = 0;
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(pool_named("masq:wan", &id)->count4, 1);
+}
+
 static void masquerade_follows_the_interface(void **state)
 {
 	const struct pool *p;
@@ -951,6 +968,7 @@ int main(void)
 		TEST(flows_of_a_gone_vrf_end),
 		TEST(slots_are_of_one_vrf),
 		TEST(masquerade_follows_the_interface),
+		TEST(masquerade_takes_no_address_that_is_lent),
 		TEST(flush_ends_pairs),
 		TEST(flush_without_a_filter_is_refused),
 		TEST(flush_leaves_what_has_begun_since),

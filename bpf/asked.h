@@ -1,0 +1,47 @@
+/* asked.h: packets that the kernel holds until it knows a neighbour, each told to sluiced as it came in.
+ *
+ * Stands between the entry of tc and a ring buffer that neighbor_asked.c of sluiced reads: when nobody answers, the kernel drops
+ * what it holds without a word, and sluiced has the copies come in again, to be answered 'unreachable' as all that come later
+ * (RFC 4861 7.2.2, RFC 1812 5.2.7.1), or to go another way where there is one by then. What finds no room, or is too long, is not
+ * told.
+ */
+#ifndef SLUICE_ASKED_H
+#define SLUICE_ASKED_H
+
+#include "pkt.h"
+#include "frame.h"
+
+/* Written here, read by sluiced. About five hundred packets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} neighbor_asked SEC(".maps");
+
+/* Before the packet is rewritten. */
+__noinline_global int asked_note(ctx_t *ctx, struct pkt *p)
+{
+	struct asked_packet *a;
+	long len;
+
+	/* Once only: of two ways that are dead in turn it would never come to an end. */
+	if (!p || ctx->tc_index == ASKED_AGAIN || ctx_len(ctx) > ASKED_FRAME)
+		return 0;
+	a = bpf_ringbuf_reserve(&neighbor_asked, sizeof(*a), 0);
+	if (!a)
+		return 0;
+	len = frame_copy(ctx, p, a->frame, ASKED_FRAME);
+	if (len < 0) {
+		bpf_ringbuf_discard(a, BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	a->at_ns = pkt_now(p);
+	a->key.addr = p->next_addr;
+	a->key.iface = p->out_iface;
+	a->key.pad = 0;
+	a->ifindex = ctx_ifindex(ctx);
+	a->len = len;
+	bpf_ringbuf_submit(a, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+#endif

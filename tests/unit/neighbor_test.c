@@ -1,0 +1,230 @@
+/* neighbor_test.c: which of the kernel's words about a neighbour mean that it does not answer. The table is memory of the test's
+ * own, and the kernel does what it is asked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "../../user/neighbor.c"
+
+#define IFACE 3
+#define LINK  17
+
+static struct sw sw;
+static struct neighbors ns;
+static struct neighbor stored; /* of the one neighbour there is */
+static bool is_stored;
+static int deleted; /* how often the kernel was told to */
+
+int table_lookup(struct table *t, const void *key, void *ret_value)
+{
+	if (is_stored)
+		memcpy(ret_value, &stored, sizeof(stored));
+	return is_stored ? 0 : -ENOENT;
+}
+
+int table_set(struct table *t, const void *key, const void *value)
+{
+	memcpy(&stored, value, sizeof(stored));
+	is_stored = true;
+	return 0;
+}
+
+int table_delete(struct table *t, const void *key)
+{
+	if (!is_stored)
+		return -ENOENT;
+	is_stored = false;
+	return 0;
+}
+
+struct table *table_get(struct datapath *dp, const char *map)
+{
+	return NULL;
+}
+
+uint32_t table_capacity(const struct table *t)
+{
+	return 1;
+}
+
+void table_cursor_free(void *cursor)
+{
+}
+
+int netlink_neigh_probe(struct netlink *nl, int ifindex, const struct addr *addr)
+{
+	return 0;
+}
+
+void sw_epoch(struct sw *s)
+{
+}
+
+void route_neighbor_changed(struct sw *s, uint16_t iface, const struct addr *a)
+{
+}
+
+uint16_t iface_id_by_host(const struct sw *s, int ifindex)
+{
+	return ifindex == LINK ? IFACE : 0;
+}
+
+int iface_host_ifindex(const struct sw *s, uint16_t id)
+{
+	return LINK;
+}
+
+int netlink_neigh_delete(struct netlink *nl, int ifindex, const struct addr *addr, struct errs *errs)
+{
+	deleted++;
+	return 0;
+}
+
+int neighbor_asked_open(struct neighbors *n, struct errs *errs)
+{
+	return 0;
+}
+
+void neighbor_asked_close(struct neighbors *n)
+{
+}
+
+void neighbor_asked_soon(struct neighbors *n)
+{
+}
+
+/* ---- */
+
+static struct neigh who = {
+	.ifindex = LINK, .family = 4, .addr = {.a8 = {[10] = 0xff, 0xff, 10, 0, 20, 12}}, .mac = {2, 0, 0, 0, 0, 1}};
+
+static void hears(uint16_t state)
+{
+	who.state = state;
+	who.has_mac = !(state & (NUD_INCOMPLETE | NUD_FAILED));
+	neighbor_event(&sw, MIRROR_NEW, &who);
+}
+
+static void hears_it_is_gone(void)
+{
+	neighbor_event(&sw, MIRROR_DEL, &who);
+}
+
+/* A turn of the timer. */
+static void ticks(void)
+{
+	struct neighbor_entry *e = neighbor_find(&ns, IFACE, &who.addr);
+
+	if (e)
+		tend(&ns, e, neighbor_now_ns(), now_s());
+}
+
+static bool failed(void)
+{
+	return is_stored && stored.flags & NEIGHBOR_F_FAILED;
+}
+
+static int setup(void **arg)
+{
+	memset(&ns, 0, sizeof(ns));
+	sw = (struct sw){.neighbors = &ns};
+	ns.sw = &sw;
+	hash_init(&ns.entries, hash_of);
+	is_stored = false;
+	deleted = 0;
+	return 0;
+}
+
+static int teardown(void **arg)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	while ((node = hash_next(&ns.entries, &it)))
+		free(hash_entry(node, struct neighbor_entry, node));
+	hash_free(&ns.entries);
+	return 0;
+}
+
+static void who_never_answered_has_failed(void **arg)
+{
+	hears(NUD_FAILED);
+	assert_true(failed());
+}
+
+static void who_was_probed_in_vain_has_failed(void **arg)
+{
+	hears(NUD_REACHABLE);
+	hears(NUD_STALE);
+	hears(NUD_PROBE);
+	hears(NUD_FAILED);
+	assert_true(failed());
+}
+
+/* The kernel's entry is taken away here, and the neighbour stays failed for its time. */
+static void one_deleted_by_us_stays_failed(void **arg)
+{
+	hears(NUD_FAILED);
+	ticks();
+	assert_int_equal(deleted, 1);
+	hears_it_is_gone();
+	assert_true(failed());
+	neighbor_find(&ns, IFACE, &who.addr)->failed_s -= FAILED_S;
+	ticks();
+	assert_false(is_stored);
+	assert_null(neighbor_find(&ns, IFACE, &who.addr));
+}
+
+static void one_deleted_by_others_is_asked(void **arg)
+{
+	static const uint16_t states[] = {NUD_REACHABLE, NUD_STALE,	 NUD_DELAY, NUD_PROBE,
+					  NUD_PERMANENT, NUD_INCOMPLETE, NUD_FAILED};
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		hears(states[i]);
+		hears(NUD_FAILED);
+		hears_it_is_gone();
+		assert_false(is_stored);
+		assert_null(neighbor_find(&ns, IFACE, &who.addr));
+	}
+}
+
+/* Not even for the moment between the two words. */
+static void one_called_failed_by_hand_is_asked(void **arg)
+{
+	uint8_t mac[6];
+
+	hears(NUD_REACHABLE);
+	assert_true(is_stored);
+	hears(NUD_FAILED);
+	assert_false(is_stored);
+	/* routes leave such a gateway all the same */
+	assert_int_equal(neighbor_get(&sw, IFACE, &who.addr, mac), -EHOSTUNREACH);
+}
+
+/* One that failed here, was deleted by us, came back, and is deleted by somebody. */
+static void a_former_deletion_does_not_count(void **arg)
+{
+	hears(NUD_FAILED);
+	ticks();
+	hears_it_is_gone();
+	hears(NUD_REACHABLE);
+	assert_false(failed());
+	hears(NUD_PROBE);
+	hears(NUD_FAILED);
+	hears_it_is_gone();
+	assert_false(is_stored);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(who_never_answered_has_failed),	  TEST(who_was_probed_in_vain_has_failed),
+		TEST(one_deleted_by_us_stays_failed),	  TEST(one_deleted_by_others_is_asked),
+		TEST(one_called_failed_by_hand_is_asked), TEST(a_former_deletion_does_not_count),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
