@@ -23,7 +23,7 @@ class Side:
     def __init__(self, build, name, nat):
         netlab.BUILD = os.path.abspath(build)
         self.build = build
-        self.lab = labs.DatapathLab(name, flows=65536, nat=nat)
+        self.lab = labs.DatapathLab(name, flows=32768, nat=nat)
 
     def cases(self, hook, nat):
         got = pd.switching(hook) + (pd.translating(self.lab, [FLOWS]) if nat else pd.routing(self.lab))

@@ -97,7 +97,7 @@ def small(config):
 
 
 def files(wanted):
-    got = {"nat.yaml": small(labs.config(262144, True)), "plain.yaml": small(labs.config(262144, False))}
+    got = {"nat.yaml": small(labs.config(131072, 131072, True)), "plain.yaml": small(labs.config(131072, 131072, False))}
     for j in wanted:
         more, line = j.files()
         got.update(more)

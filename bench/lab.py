@@ -30,7 +30,7 @@ WANS = 4
 
 CONFIG = """
 settings: {{fdb-ageing: 1000000s, hash-seed: 7}}
-tables: {{flows: {flows}, flows6: {flows}, half-open: 4194304, fdb: 1048576, routes4: 2097152, routes6: 524288}}
+tables: {{flows: {flows}, flows6: {flows6}, half-open: 4194304, fdb: 1048576, routes4: 2097152, routes6: 524288}}
 ports:
   in1: {{mode: trunk, vlans: [10, 20], xdp: native}}
   in2: {{mode: access, vlan: 10, xdp: native}}
@@ -61,10 +61,11 @@ nat:
 FORWARD = '  - {{name: f{i}, type: dnat, destination: 198.19.0.{a}, protocol: tcp, port: {b}, to: "10.0.0.10:80"}}\n'
 
 
-def config(flows, nat):
+def config(flows, flows6, nat):
     wans = range(1, WANS + 1)
     return (CONFIG + (NAT if nat else "")).format(
-        flows=flows // 2,
+        flows=flows,
+        flows6=flows6,
         pool=POOL,
         wan_ports="\n".join(f"  wan{i}: {{mode: routed, xdp: native}}" for i in wans),
         wan_ifaces="\n".join(f'  wan{i}: {{port: wan{i}, addresses: [192.0.2.{4 * i - 3}/30, "2001:db8:e{i}::1/64"]}}' for i in wans),
@@ -79,10 +80,10 @@ def config(flows, nat):
 class DatapathLab:
     """A switch with pinned programs to be run; `close` takes it down."""
 
-    def __init__(self, name="dp", flows=4194304, nat=True):
+    def __init__(self, name="dp", flows=2097152, nat=True, flows6=None):
         self.lab = Lab(session.name(name))
         try:
-            self._make(flows, nat)
+            self._make((flows, flows6 or flows), nat)
         except BaseException:
             self.lab.close()
             raise
@@ -104,7 +105,7 @@ class DatapathLab:
 
     def _write(self, nat, forwards=0):
         with open(self.path, "w", encoding="ascii") as f:
-            f.write(config(self.flows, nat))
+            f.write(config(*self.flows, nat))
             f.writelines(FORWARD.format(i=i, a=i >> 8, b=1 + (i & 255)) for i in range(forwards))
 
     def with_nat(self, forwards=0):

@@ -264,14 +264,13 @@ def run(report):
         done.append((hook, table_of_cases))
         measure(report, lab, hook, table_of_cases)
 
-    lab = labs.DatapathLab("dp", flows=262144, nat=True)
+    lab = labs.DatapathLab("dp", flows=131072, nat=True)
     try:
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
             at(lab, hook, switching(hook) + (yardsticks([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
     finally:
         lab.close()
-    report.step("a switch without NAT")
-    lab = labs.DatapathLab("dr", flows=4194304, nat=False)
+    lab = labs.DatapathLab("dr", flows=2097152, nat=False)
     try:
         for hook in ("xdp", "tc"):
             at(lab, hook, routing(lab))

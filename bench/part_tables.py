@@ -88,8 +88,7 @@ def starts(report, lab, what):
 def run(report):
     report.step("FIB: build, changes, look-ups beside other structures")
     fib(report)
-    report.step("start and reload with empty tables")
-    lab = labs.DatapathLab("tb", flows=1 << 20)
+    lab = labs.DatapathLab("tb", flows=1 << 19)
     try:
         empty = memory(lab)
         starts(report, lab, "empty tables")

@@ -218,7 +218,7 @@ static json_t *loop_json(void)
 static int get_status(struct call *c)
 {
 	struct api *a = c->api;
-	json_t *o = commit_show(a->commit);
+	json_t *o = commit_show(a->commit), *errors;
 
 	if (!o)
 		return api_answer(c, NULL);
@@ -226,7 +226,9 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "instance", json_string(a->sw->instance));
 	json_object_set_new(o, "pid", json_integer(getpid()));
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
-	json_object_set_new(o, "errors", events_errors(a->events));
+	errors = events_errors(a->events);
+	nat_log_errors(a->sw, errors);
+	json_object_set_new(o, "errors", errors);
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
 	json_object_set_new(o, "loop", loop_json());
 	json_object_set_new(o, "routes", route_status(a->sw));

@@ -178,6 +178,7 @@ static int open_datapath(struct daemon *d, const struct choice *choice, struct d
 static int open_parts(struct daemon *d, const struct choice *choice, struct state_saved *saved, struct errs *errs)
 {
 	struct datapath_features features;
+	struct model *nothing = NULL;
 	struct sw *sw = &d->sw;
 	char sysctls[FILE_PATH];
 	int r;
@@ -186,6 +187,9 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 	r = sysctl_notes_open(sysctls, errs);
 	if (!r)
 		r = open_datapath(d, choice, &features, errs);
+	/* no sluiced has run here before: a start that fails leaves nothing behind */
+	if (!r && !choice->former && !saved->running && !sw->control->ping)
+		nothing = model_new();
 	if (!r)
 		r = netlink_open(&sw->nl, errs);
 	if (!r)
@@ -202,7 +206,8 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 	if (!r)
 		r = commit_open(sw, d->state, &features, &d->commit, errs);
 	if (!r)
-		r = commit_start(d->commit, saved, choice->former, &choice->how, errs);
+		r = commit_start(d->commit, saved, nothing ? nothing : choice->former, &choice->how, errs);
+	model_free(nothing);
 	return r;
 }
 

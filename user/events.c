@@ -247,5 +247,6 @@ json_t *events_errors(const struct events *e)
 
 	for (size_t i = 0; i < e->n_errors; i++)
 		json_array_append_new(list, json_string(e->errors[i]));
+	route_conditions(e->sw, list);
 	return list;
 }

@@ -29,9 +29,10 @@
 #define MAPPINGS      1024 /* or slots of mappings, */
 #define ELEMENTS      256  /* or elements of the kernel's hashes */
 #define SHARE	      100  /* of the time, what sweeping may take */
-#define SHARE_PRESSED 20   /* where room is scarce */
+#define SHARE_PRESSED 20   /* where ports are scarce */
 #define PASSES_BLIND  3
 #define PRESSED_S     5
+#define SHARE_ENDS    200 /* of the time, what looking for connections that close may take */
 /* An entry whose other half is missing may be in the making. */
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
@@ -98,9 +99,14 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 		return true;
 	note_due(note, flows->now_ns + RECHECK_NS);
 	flow_tuple_peer(key, f, &peer);
-	if (!flow_lookup(flows, &peer, &forward) && !(forward.flags & FLOW_F_REPLY) && flow_is_pair(key, &peer, &forward))
+	if (flow_lookup(flows, &peer, &forward) || forward.flags & FLOW_F_REPLY || !flow_is_pair(key, &peer, &forward)) {
+		flow_delete(flows, key);
+		return false;
+	}
+	/* The forward entry shows nothing of a reset that came from this side. */
+	if (!flows->pressed || !(f->seen & FLOW_SEEN_RST) || end_ns(flows, &peer, &forward, f) > flows->now_ns)
 		return true;
-	flow_delete(flows, key);
+	flow_end(flows, &peer, &forward, FLOW_WHY_TIMEOUT);
 	return false;
 }
 
@@ -173,6 +179,8 @@ static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t 
 			flow_watch_begin(flows, &t, &f);
 		if (first_bucket(tab, &key) != i / BUCKET_SLOTS)
 			note->flags |= FLOW_NOTE_SECOND;
+		if (t.proto == IPPROTO_TCP)
+			note->flags |= FLOW_NOTE_TCP;
 	}
 	note->word = lives ? word : 0;
 }
@@ -221,6 +229,14 @@ static uint32_t sum_of(const uint32_t word[BUCKET_SLOTS])
 	return sum;
 }
 
+/* Where room is scarce: one that closes is over sooner than its note says. Entries are read in their order, and of each the line
+ * alone that packets use, which is a tenth of what a look at a pair costs. */
+static bool may_close(const struct flows *flows, const struct flowtab *tab, uint32_t i, const struct flow_note *note)
+{
+	return flows->closers && note->flags & FLOW_NOTE_TCP &&
+	       __atomic_load_n(&flowtab_entry(tab, i)->seen, __ATOMIC_RELAXED) & (FLOW_SEEN_FIN | FLOW_SEEN_RST);
+}
+
 static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note, unsigned *looks)
 {
 	if (!flowtab_is_live(word)) {
@@ -228,7 +244,7 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 			note->word = 0;
 		return;
 	}
-	if (flows->all || note->word != word || note->due <= now_units(flows)) {
+	if (flows->all || note->word != word || note->due <= now_units(flows) || may_close(flows, tab, i, note)) {
 		look(flows, tab, i, word, note);
 		++*looks;
 	}
@@ -265,13 +281,15 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 	for (int i = 0; i < BUCKET_SLOTS; i++)
 		word[i] = flowtab_word(tab, b * BUCKET_SLOTS + (uint32_t)i);
 	sum = sum_of(word);
-	if (flows->sweeping || flows->all || sum != quiet->sum || quiet->due <= now_units(flows)) {
+	if (flows->sweeping || flows->all || sum != quiet->sum || quiet->due <= now_units(flows) ||
+	    (flows->closers && quiet->tcp)) {
 		*quiet = (struct flow_quiet){.sum = sum, .due = UINT32_MAX};
 		for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
 			age_slot(flows, tab, b * BUCKET_SLOTS + i, word[i], &note[i], &looks);
 			if (note[i].word && note[i].due < quiet->due)
 				quiet->due = note[i].due;
 			quiet->forwards += note[i].word && note[i].flags & FLOW_NOTE_FORWARD;
+			quiet->tcp |= note[i].word && note[i].flags & FLOW_NOTE_TCP;
 		}
 	}
 	count(flows, tab, quiet);
@@ -375,13 +393,11 @@ static void pass_begin(struct flows *flows)
 	flows->seen = flows->seen6 = flows->work_ns = 0;
 	flows->draining = vrf_draining(flows->sw);
 	flows->sweeping = flows->soon || flows->draining || flows->now_ns >= flows->sweep_at_ns;
-	flows->all = flows->soon || flows->draining || flows->nat_changes != flows->sw->nat->changes ||
-		     (flows->pressed && flows->now_ns >= flows->pressed_at_ns);
-	if (flows->all)
-		flows->pressed_at_ns = flows->now_ns + PRESSED_S * 1000000000ull;
+	flows->all = flows->soon || flows->draining || flows->nat_changes != flows->sw->nat->changes;
+	flows->closers = flows->pressed && flows->now_ns >= flows->closers_at_ns;
 	flows->nat_changes = flows->sw->nat->changes;
 	flows->soon = false;
-	flows->fresh = flows->sweeping || flows->all || flows->watchers || !flows->blind;
+	flows->fresh = flows->sweeping || flows->all || flows->closers || flows->watchers || !flows->blind;
 	flows->blind = flows->fresh ? passes_blind(flows) : flows->blind - 1;
 	if (flows->sweeping)
 		nat_sweep_begin(flows->sw->nat, flows->now_ns);
@@ -393,11 +409,17 @@ static void pass_begin(struct flows *flows)
 
 static void pass_end(struct flows *flows)
 {
+	bool scarce = nat_ports_scarce(flows->sw->nat);
 	uint64_t rest;
 
-	flows->pressed = flows->crowded || nat_ports_scarce(flows->sw->nat);
+	flows->pressed = flows->crowded || scarce;
+	if (flows->closers) {
+		rest = flows->work_ns * SHARE_ENDS;
+		flows->closers_at_ns = flows->begun_ns + (rest > PRESSED_S * 1000000000ull ? rest : PRESSED_S * 1000000000ull);
+	}
 	if (flows->sweeping) {
-		rest = flows->work_ns * (flows->pressed ? SHARE_PRESSED : SHARE);
+		/* What is swept are ports and mappings: of a crowded table of flows it makes no room. */
+		rest = flows->work_ns * (scarce ? SHARE_PRESSED : SHARE);
 		/* Somebody who watches has passes follow closely; those over the mappings come no more often for it. */
 		if (rest <= PERIOD_NS)
 			rest = flows->watchers ? PERIOD_NS - TICK_NS : 0;

@@ -36,13 +36,15 @@ struct flow_note {
 struct flow_quiet {
 	uint32_t sum; /* of its words; what is not the same is looked at slot by slot */
 	uint32_t due;
-	uint32_t forwards; /* pairs */
+	uint16_t forwards; /* pairs */
+	bool tcp;	   /* entries of TCP are among them */
 };
 
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
 #define FLOW_NOTE_SECOND  (1 << 3) /* stands in its key's second bucket */
+#define FLOW_NOTE_TCP	  (1 << 4)
 
 /* Why a connection ended. */
 enum flow_why {
@@ -76,7 +78,8 @@ struct flows {
 	bool crowded;	      /* a table is nearly full */
 	bool pressed;	      /* one was, or the ports of an address were, in the last pass */
 	uint64_t seen_before;
-	uint64_t pressed_at_ns; /* when all are looked at for that again */
+	bool closers;		/* this pass looks at what closes before its time is over */
+	uint64_t closers_at_ns; /* when one does so next */
 	bool fresh;		/* this pass looks at all words */
 	unsigned blind;		/* passes to come that need not */
 	bool all;		/* no note is trusted in this pass */

@@ -90,6 +90,23 @@ static void default_read(struct reader *r, const struct node *n, struct route_cf
 		bad(r, n, "no gateway shows the family of `default`: write 0.0.0.0/0 or ::/0");
 }
 
+/* Why no packet to any address of the prefix is ever routed, or NULL. */
+static const char *never_routed(const struct prefix *to)
+{
+	const uint8_t *a = to->addr.a8;
+	const char *problem = to->len >= 4 ? host_problem(&to->addr) : NULL;
+
+	if (problem)
+		return problem;
+	if (to->family == 6)
+		return to->len >= 10 && addr_is_link_local(&to->addr)
+			       ? "is link-local, and never leaves its link (RFC 4291 2.5.6)"
+			       : NULL;
+	if (to->len >= 4 && a[12] >= 0xf0)
+		return "is reserved (RFC 1112 4), and no router forwards it";
+	return to->len >= 16 && a[12] == 169 && a[13] == 254 ? "is link-local, and never leaves its link (RFC 3927 2.7)" : NULL;
+}
+
 static void to_read(struct reader *r, const struct node *n, struct route_cfg *c, bool via_read)
 {
 	const char *problem = NULL;
@@ -99,8 +116,8 @@ static void to_read(struct reader *r, const struct node *n, struct route_cfg *c,
 	else if (n->kind == NODE_SCALAR && !strcmp(n->text, "default"))
 		default_read(r, n, c, via_read);
 	else if (!read_prefix(r, n, &c->to) && c->to.len && c->type == NEXTHOP_GATEWAY)
-		problem = host_problem(&c->to.addr);
-	if (problem && c->to.len >= 4)
+		problem = never_routed(&c->to);
+	if (problem)
 		bad(r, n, "no route leads there: %s %s", n->text, problem);
 }
 

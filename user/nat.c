@@ -320,7 +320,8 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
  * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
  * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
  * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
- * "syslog", "written", "lost" (by the file or the logger), "untold" (events that found the ring full)}. */
+ * "syslog", "written" (lines, to one of the two at least), "lost" (to neither), "file_lost", "syslog_lost", "untold" (events that
+ * found the ring full), "errors": what is wrong with either now}. */
 json_t *nat_show(struct sw *sw)
 {
 	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
@@ -340,5 +341,5 @@ json_t *nat_show(struct sw *sw)
 			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
 	json_decref(model);
 	return json_pack("{s:o, s:o, s:o, s:o}", "rules", rules, "pools", pools, "mappings", nat_top_show(sw), "log",
-			 nat_log_show(sw->nat));
+			 nat_log_show(sw));
 }

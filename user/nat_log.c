@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "flow_told.h"
 #include "flow_text.h"
+#include "log.h"
 #include "loop.h"
 #include "nat_priv.h"
 #include "ring.h"
@@ -31,6 +32,15 @@
 /* What happened so long ago, and is in the ring at all, can be read: clocks of ticks, and what a CPU does between its look at the
  * clock and the ring. */
 #define NAT_LOG_LATE_NS 200000000ull
+#define WARN_NS		60000000000ull
+#define SYSLOG		"/dev/log"
+
+/* One of the places that lines go to. */
+struct sink {
+	int err;       /* of the last try; 0: it went well */
+	uint64_t lost; /* lines that did not get there */
+	uint64_t warned_ns;
+};
 
 struct nat_log {
 	struct sw *sw;
@@ -40,12 +50,19 @@ struct nat_log {
 	char path[sizeof(((struct settings_cfg *)NULL)->nat_log_file)];
 	bool syslog;
 	int logger; /* the socket of nat_syslog.c */
-	uint64_t written, lost;
-	uint64_t untold;  /* events that found no room in the ring, or here: said up to here */
-	uint64_t unkept;  /* beginnings that found none here */
-	uint64_t read_ns; /* up to then the ring has been read */
+	struct sink to_file, to_syslog;
+	uint64_t written, lost;	      /* lines that got somewhere, and nowhere */
+	uint64_t buffered, only_here; /* lines that the file's buffer has, and those of them that nobody else has */
+	uint64_t untold;	      /* events that found no room in the ring, or here: said up to here */
+	uint64_t unkept;	      /* beginnings that found none here */
+	uint64_t read_ns;	      /* up to then the ring has been read */
 	unsigned ticks;
 };
+
+static const char *sink_text(int err)
+{
+	return err == -EAGAIN ? "it does not keep up" : strerror(-err);
+}
 
 static uint64_t wall_ns(void)
 {
@@ -104,18 +121,66 @@ static void put_event(const struct nat_log *log, const struct nat_event *e, stru
 	line_put(l, "}");
 }
 
+/* Said once when it begins, and once a minute while it comes again. */
+static void sink_is(struct sink *sink, const char *name, int err)
+{
+	uint64_t now = flow_now_ns();
+
+	if (err && !sink->err && (!sink->warned_ns || now - sink->warned_ns > WARN_NS)) {
+		log_error("the log of NAT: %s: %s", name, sink_text(err));
+		sink->warned_ns = now;
+	}
+	sink->err = err;
+}
+
+static bool to_syslog(struct nat_log *log, const char *line)
+{
+	int err = nat_syslog(&log->logger, line);
+
+	sink_is(&log->to_syslog, SYSLOG, err);
+	log->to_syslog.lost += err != 0;
+	return !err;
+}
+
+static bool to_file(struct nat_log *log, const char *line, bool elsewhere)
+{
+	if (fprintf(log->file, "%s\n", line) < 0) {
+		sink_is(&log->to_file, log->path, -errno);
+		log->to_file.lost++;
+		return false;
+	}
+	log->buffered++;
+	log->only_here += !elsewhere;
+	return true;
+}
+
 static void write_line(struct nat_log *log, const char *line)
 {
-	bool bad = false;
+	bool there = log->syslog && to_syslog(log, line);
 
-	if (log->syslog)
-		bad = nat_syslog(&log->logger, line) != 0;
-	if (log->file && fprintf(log->file, "%s\n", line) < 0)
-		bad = true;
-	if (bad)
-		log->lost++;
-	else
+	if (log->file && to_file(log, line, there))
+		there = true;
+	if (there)
 		log->written++;
+	else
+		log->lost++;
+}
+
+/* What the buffer has goes to the disk, or is lost. */
+static void flush_file(struct nat_log *log)
+{
+	if (!log->file || !log->buffered)
+		return;
+	if (!fflush(log->file)) {
+		sink_is(&log->to_file, log->path, 0);
+	} else {
+		sink_is(&log->to_file, log->path, -errno);
+		log->to_file.lost += log->buffered;
+		log->written -= log->only_here;
+		log->lost += log->only_here;
+		clearerr(log->file);
+	}
+	log->buffered = log->only_here = 0;
 }
 
 static void write_event(struct nat_log *log, const struct nat_event *e)
@@ -286,6 +351,7 @@ static void follow_path(struct nat_log *log)
 	f = fopen(log->path, "ae");
 	if (!f)
 		return;
+	flush_file(log);
 	fclose(log->file);
 	log->file = f;
 }
@@ -304,6 +370,14 @@ static void read_some(struct nat_log *log)
 		log->read_ns = start;
 }
 
+/* Also when there is nothing to be logged: that nobody listens is known before the first line is lost, and that somebody does
+ * again, before the next. */
+static void look_for_logger(struct nat_log *log)
+{
+	if (log->syslog)
+		sink_is(&log->to_syslog, SYSLOG, nat_syslog_ready(&log->logger));
+}
+
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct timeval again = {.tv_usec = NAT_LOG_TICK_US};
@@ -312,12 +386,11 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	loop_doing("the log of NAT");
 	follow_path(log);
 	read_some(log);
-	if (++log->ticks % NAT_LOG_TELL == 0)
+	if (++log->ticks % NAT_LOG_TELL == 0) {
 		tell_lost(log);
-	if (log->file && fflush(log->file)) {
-		log->lost++;
-		clearerr(log->file);
+		look_for_logger(log);
 	}
+	flush_file(log);
 	event_add(log->timer, &again);
 }
 
@@ -361,15 +434,18 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 	FILE *f = NULL;
 
 	log->syslog = s->nat_log_syslog;
+	look_for_logger(log);
 	if (strcmp(log->path, s->nat_log_file)) {
 		if (*s->nat_log_file) {
 			f = fopen(s->nat_log_file, "ae");
 			if (!f)
 				return errs_fail(errs, errno, "settings.nat-log.file: %s: %s", s->nat_log_file, strerror(errno));
 		}
+		flush_file(log);
 		if (log->file)
 			fclose(log->file);
 		log->file = f;
+		log->to_file.err = 0;
 		snprintf(log->path, sizeof(log->path), "%s", s->nat_log_file);
 	}
 	if (is_on(log))
@@ -379,12 +455,37 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 	return 0;
 }
 
-json_t *nat_log_show(const struct nat *nat)
+static void add_error(const struct sink *sink, const char *name, json_t *errors)
 {
-	const struct nat_log *log = nat->log;
+	char text[512];
+
+	snprintf(text, sizeof(text), "settings.nat-log: %s: %s; %llu lines did not get there", name, sink_text(sink->err),
+		 (unsigned long long)sink->lost);
+	json_array_append_new(errors, json_string(text));
+}
+
+void nat_log_errors(const struct sw *sw, json_t *errors)
+{
+	const struct nat_log *log = sw->nat ? sw->nat->log : NULL;
+
+	if (!is_on(log))
+		return;
+	if (log->file && log->to_file.err)
+		add_error(&log->to_file, log->path, errors);
+	if (log->syslog && log->to_syslog.err)
+		add_error(&log->to_syslog, SYSLOG, errors);
+}
+
+json_t *nat_log_show(const struct sw *sw)
+{
+	const struct nat_log *log = sw->nat->log;
+	json_t *errors;
 
 	if (!log->file && !log->syslog)
 		return json_null();
-	return json_pack("{s:s, s:b, s:I, s:I, s:I}", "file", log->path, "syslog", log->syslog, "written",
-			 (json_int_t)log->written, "lost", (json_int_t)log->lost, "untold", (json_int_t)untold(log));
+	errors = json_array();
+	nat_log_errors(sw, errors);
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "file", log->path, "syslog", log->syslog, "written",
+			 (json_int_t)log->written, "lost", (json_int_t)log->lost, "file_lost", (json_int_t)log->to_file.lost,
+			 "syslog_lost", (json_int_t)log->to_syslog.lost, "untold", (json_int_t)untold(log), "errors", errors);
 }

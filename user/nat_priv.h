@@ -176,12 +176,13 @@ json_t *nat_top_show(const struct sw *sw); /* {"total", "hosts", "top": [{"addre
 
 /* ---- nat_syslog.c: one line to the logger. *fd: its socket, -1 at first. 0, or -errno: the line is lost. */
 int nat_syslog(int *fd, const char *text);
+int nat_syslog_ready(int *fd); /* would one take a line now? 0, or -errno */
 
 /* ---- nat_log.c: sessions and refusals, written down. */
 int nat_log_open(struct sw *sw);
 void nat_log_close(struct nat *nat);
 int nat_log_reconcile(struct sw *sw, struct errs *errs);
-json_t *nat_log_show(const struct nat *nat);
+json_t *nat_log_show(const struct sw *sw);
 
 /* ---- nat_own.c */
 int nat_own_open(struct nat *nat); /* -ENOMEM */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,18 @@ static int logger_connect(void)
 	err = -errno;
 	close(fd);
 	return err;
+}
+
+int nat_syslog_ready(int *fd)
+{
+	struct pollfd p = {.events = POLLOUT};
+
+	if (*fd < 0)
+		*fd = logger_connect();
+	if (*fd < 0)
+		return *fd;
+	p.fd = *fd;
+	return poll(&p, 1, 0) == 1 ? 0 : -EAGAIN;
 }
 
 int nat_syslog(int *fd, const char *text)

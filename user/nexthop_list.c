@@ -92,6 +92,8 @@ static int parse_one(const char *text, struct listing *l, struct errs *errs)
 		if (nh && wanted(l, nh, id))
 			return 0;
 	}
+	if (!r && model_nexthop(l->rs->sw->model, text))
+		return errs_fail(errs, ENOENT, "no route leads by the nexthop '%.64s'", text);
 	return r ? r : errs_fail(errs, ENOENT, "there is no nexthop '%.64s'", text);
 }
 

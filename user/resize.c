@@ -30,7 +30,8 @@ enum step {
 struct resize {
 	struct sw *sw;
 	enum step step;
-	struct settings_cfg sizes; /* those that are led to */
+	struct settings_cfg sizes; /* those that are led to, */
+	struct settings_cfg was;   /* and those of the tables before */
 	struct job *job, *freeing;
 	bool unwanted; /* what the thread does; it may stop */
 	bool again;    /* afterwards to the sizes that the model says */
@@ -401,7 +402,10 @@ int resize_reconcile(struct sw *sw, struct errs *errs)
 			return 0;
 		}
 	}
-	return is_size(sw, want) ? 0 : start(r, errs);
+	if (!is_size(sw, want))
+		return start(r, errs);
+	r->was = *want;
+	return 0;
 }
 
 int resize_yield(struct sw *sw)
@@ -460,13 +464,27 @@ void resize_close(struct sw *sw)
 	sw->resize = NULL;
 }
 
-static json_t *show_table(const struct sw *sw, int family)
+/* For how many pairs the tables were made. Who was started with tables of another size than the configuration's does not know it
+ * but from how many slots they have. */
+static void sizes_now(const struct sw *sw, uint32_t *ret_flows, uint32_t *ret_flows6)
+{
+	const struct settings_cfg *known[] = {&sw->model->settings, &sw->resize->sizes, &sw->resize->was};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (is_size(sw, known[i])) {
+			*ret_flows = known[i]->max_flows;
+			*ret_flows6 = known[i]->max_flows6;
+			return;
+		}
+	*ret_flows = table_capacity(table_get(sw->dp, "flow_words4")) * BUCKET_SLOTS * 2 / 5;
+	*ret_flows6 = table_capacity(table_get(sw->dp, "flow_words6")) * BUCKET_SLOTS * 2 / 5;
+}
+
+static json_t *show_table(const struct sw *sw, int family, uint32_t size)
 {
 	uint32_t slots = table_capacity(table_get(sw->dp, family == 4 ? "flow_words4" : "flow_words6")) * BUCKET_SLOTS;
 	double slot =
 		(double)sizeof(struct bucket) / BUCKET_SLOTS + (double)(family == 4 ? sizeof(struct flow) : sizeof(struct flow6));
-	const struct settings_cfg *s = &sw->model->settings;
-	uint32_t size = family == 4 ? s->max_flows : s->max_flows6;
 
 	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)flow_count_of(sw, family), "size", (json_int_t)size,
 			 "slots", (json_int_t)slots, "bytes_per_pair", (json_int_t)(slot * slots / size + 0.5), "bytes",
@@ -474,10 +492,9 @@ static json_t *show_table(const struct sw *sw, int family)
 }
 
 /* With what they are found by from outside. */
-static json_t *show_mappings(const struct sw *sw)
+static json_t *show_mappings(const struct sw *sw, uint64_t size)
 {
 	uint64_t buckets = table_capacity(table_get(sw->dp, "nat_words")), lines = table_capacity(table_get(sw->dp, "nat_ways"));
-	uint64_t size = (uint64_t)sw->model->settings.max_flows + sw->model->settings.max_flows6;
 	uint64_t bytes =
 		buckets * (sizeof(struct bucket) + BUCKET_SLOTS * sizeof(struct nat_mapping)) + lines * sizeof(struct nat_line);
 
@@ -493,12 +510,15 @@ json_t *resize_show(const struct sw *sw)
 		[STEP_WAIT] = "wait", [STEP_COPY] = "copy", [STEP_LEAVE] = "leave", [STEP_SETTLE] = "settle"};
 	const struct resize *r = sw->resize;
 	json_t *resizing = json_null();
+	uint32_t flows, flows6;
 
+	sizes_now(sw, &flows, &flows6);
 	if (r->step != STEP_NONE)
-		resizing = json_pack("{s:s, s:i}", "step", names[r->step], "percent",
-				     r->step == STEP_COPY ? (int)flow_copy_percent(r->copy) : 0);
-	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s?}", "flows", show_table(sw, 4), "flows6", show_table(sw, 6), "mappings",
-			 show_mappings(sw), "resizing", resizing, "gave_way",
-			 (json_int_t)(r->step == STEP_NONE ? r->gave_way : sw->control->gave_way - r->gave_way), "error",
-			 *r->error ? r->error : NULL);
+		resizing = json_pack("{s:s, s:i, s:I, s:I}", "step", names[r->step], "percent",
+				     r->step == STEP_COPY ? (int)flow_copy_percent(r->copy) : 0, "flows",
+				     (json_int_t)r->sizes.max_flows, "flows6", (json_int_t)r->sizes.max_flows6);
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:s?}", "flows", show_table(sw, 4, flows), "flows6",
+			 show_table(sw, 6, flows6), "mappings", show_mappings(sw, (uint64_t)flows + flows6), "resizing", resizing,
+			 "gave_way", (json_int_t)(r->step == STEP_NONE ? r->gave_way : sw->control->gave_way - r->gave_way),
+			 "error", *r->error ? r->error : NULL);
 }

@@ -152,6 +152,13 @@ static void route_insert(struct rib_entry *e, struct rib_route *r)
 	*at = r;
 }
 
+/* What depends on other routes is to be worked out once more. */
+static void routes_changed(struct rib *rib)
+{
+	rib->rounds = 0;
+	rib->again |= rib->n_throw != 0;
+}
+
 void rib_route_drop(struct rib *rib, struct rib_route **at)
 {
 	struct rib_route *r = *at;
@@ -167,7 +174,7 @@ void rib_route_drop(struct rib *rib, struct rib_route **at)
 	if (r->entry->active == r)
 		r->entry->active = NULL;
 	rib_entry_dirty(rib, r->entry);
-	rib->rounds = 0;
+	routes_changed(rib);
 	rib->n_routes--;
 	rib->imported[r->entry->vrf] -= r->source == RIB_IMPORT;
 	free(r);
@@ -182,14 +189,14 @@ void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
 		rib_way_put(rib, w);
 		return;
 	}
-	if (old->result & NEXTHOP_IS_GROUP && !w->result && !w->like)
-		w->like = old->result & ~NEXTHOP_IS_GROUP;
+	if (old->members & NEXTHOP_IS_GROUP && !w->members && !w->like)
+		w->like = old->members & ~NEXTHOP_IS_GROUP;
 	list_remove(&r->of_way);
 	list_append(&w->routes, &r->of_way);
 	r->way = w;
 	rib_way_put(rib, old);
 	rib_entry_dirty(rib, r->entry);
-	rib->rounds = 0;
+	routes_changed(rib);
 }
 
 void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_route_spec *spec)
@@ -209,7 +216,7 @@ void rib_route_rank(struct rib *rib, struct rib_route **at, const struct rib_rou
 	*at = r->next;
 	route_insert(r->entry, r);
 	rib_entry_dirty(rib, r->entry);
-	rib->rounds = 0;
+	routes_changed(rib);
 }
 
 int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w)
@@ -232,7 +239,7 @@ int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_s
 	list_append(&rib->sources[spec->source], &r->of_source);
 	route_insert(e, r);
 	rib_entry_dirty(rib, e);
-	rib->rounds = 0;
+	routes_changed(rib);
 	rib->n_routes++;
 	rib->imported[e->vrf] += r->source == RIB_IMPORT;
 	return 0;
@@ -241,9 +248,15 @@ int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_s
 int rib_put(struct rib *rib, const struct rib_route_spec *spec)
 {
 	struct prefix to = prefix_masked(&spec->to);
+	struct rib_nexthop thrown = {.gateway = to.addr, .family = to.family, .weight = RIB_THROW_WEIGHT(to.len, spec->rank)};
 	struct rib_entry *e = rib_entry_make(rib, spec->vrf, &to);
-	struct rib_way *w = e ? rib_way_get(rib, spec) : NULL;
+	struct rib_route_spec throwing = *spec;
 	struct rib_route **at;
+	struct rib_way *w;
+
+	throwing.nexthops = &thrown;
+	throwing.n = 1;
+	w = e ? rib_way_get(rib, spec->type == RIB_THROW ? &throwing : spec) : NULL;
 
 	if (!w)
 		goto no_memory;
@@ -334,15 +347,18 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .from = r->source == RIB_IMPORT ? (int)(r->table & 0xffff) : -1,
 			       .origin = r->source == RIB_IMPORT ? (uint8_t)(r->table >> 16) : r->source,
 			       .rank = r->rank,
-			       .recursive = r->way->recursive,
+			       .recursive = r->way->recursive && r->way->type != RIB_THROW,
 			       .mtu = r->way->mtu,
 			       .active = r->entry->active == r,
 			       .result = r->way->result,
+			       .members = r->way->members,
 			       .nexthops = r->way->nexthops,
-			       .n = r->way->n};
+			       .n = r->way->type == RIB_THROW ? 0 : r->way->n};
 	v->reason = r->way->reason;
 	if (v->active)
 		return;
+	if (!v->reason && rib_route_by_itself(r))
+		v->reason = "the gateway would lead by itself";
 	if (!v->reason)
 		v->reason = r->entry->refused ? "the table of routes is full" : "another route is better";
 }

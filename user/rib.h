@@ -31,6 +31,10 @@ enum rib_source {
 	RIB_SOURCES,
 };
 
+/* The type of a kernel's route that ends the look-up in its table (`ip route add throw`): what the VRF's next tables say holds.
+ * In no table of the data plane. */
+#define RIB_THROW 32
+
 struct rib;
 struct rib_cursor;
 
@@ -40,6 +44,7 @@ struct rib_nexthop {
 	uint8_t family;	 /* of the gateway; 0: none, the destination is on the link */
 	bool onlink;	 /* the gateway is on `iface`, whatever the addresses say */
 	bool down;	 /* the source says that it does not work now */
+	bool recursive;	 /* the source says that a route leads to it, and no interface */
 	uint16_t iface;	 /* 0: where a route to the gateway leads */
 	uint16_t weight; /* 1..256 */
 };
@@ -50,7 +55,7 @@ struct rib_route_spec {
 	uint8_t source;	  /* enum rib_source */
 	uint8_t protocol; /* RTPROT_* of the kernel's */
 	uint8_t distance;
-	uint8_t type; /* enum nexthop_type; GATEWAY for every route with nexthops */
+	uint8_t type; /* enum nexthop_type; GATEWAY for every route with nexthops; or RIB_THROW */
 	uint8_t rank;
 	uint32_t table; /* the kernel's; 0: not of the kernel */
 	uint32_t metric;
@@ -118,6 +123,7 @@ struct rib_view {
 	bool active;
 	const char *reason; /* inactive: why; active: what is wrong with its nexthops; NULL: nothing */
 	uint32_t result;    /* of the way: nexthop or group; 0: none */
+	uint32_t members;   /* the same, also while nothing can leave by them */
 	const struct rib_nexthop *nexthops;
 	size_t n;
 };

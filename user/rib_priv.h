@@ -23,8 +23,9 @@ struct rib_way {
 	bool telling;	/* dirty_link stands in the list of those that tell their routes */
 	uint32_t mtu;
 	uint32_t refs;
-	uint32_t result; /* holds one use of it */
-	uint32_t like;	 /* the group that a new one succeeds */
+	uint32_t result;  /* `members`, or 0: nothing can leave by them now */
+	uint32_t members; /* holds one use of it */
+	uint32_t like;	  /* the group that a new one succeeds */
 	const char *reason;
 	char group[SLUICE_LABEL]; /* the named group that it is; "": none */
 	size_t n, room;
@@ -45,6 +46,11 @@ struct rib_route {
 	int outside;
 	uint8_t source, protocol, distance, rank;
 };
+
+/* A way of type RIB_THROW has one nexthop, of which no packet knows: the prefix, and where its table stands in the VRF's list. */
+#define RIB_THROW_WEIGHT(len, rank) ((uint16_t)((len) | (rank) << 8))
+#define RIB_THROW_LEN(weight)	    ((weight) & 0xff)
+#define RIB_THROW_RANK(weight)	    ((weight) >> 8)
 
 struct rib_entry {
 	struct hash_node node;
@@ -74,7 +80,7 @@ struct rib {
 	struct rib_list refused[2]; /* entries of each family that found no room in the FIB */
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
-	size_t n_routes, n_installed, n_refused, n_full, n_recursive;
+	size_t n_routes, n_installed, n_refused, n_full, n_recursive, n_throw;
 	uint32_t installed[VRF_MAX][2]; /* prefixes in the FIB, by family */
 	uint32_t imported[VRF_MAX];
 	struct rib_import *imports;
@@ -164,6 +170,8 @@ void rib_way_free(struct rib_way *w);
 void rib_way_dirty(struct rib *rib, struct rib_way *w);
 /* Works out where it leads; where that is another result than before, its routes are to be told. -ENOMEM. */
 int rib_way_resolve(struct rib *rib, struct rib_way *w);
+/* Its gateway is the host that it leads to: it says nothing, and others that name this gateway would never get behind it. */
+bool rib_route_by_itself(const struct rib_route *r);
 /* Tells so many routes of the way at most: their entries become dirty. True: all know. */
 bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max);
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define CLOCK_EVERY   64	      /* entries between two looks at the clock */
@@ -143,12 +144,27 @@ static void import_some(struct rib *rib, uint64_t end)
 			break;
 }
 
+bool rib_route_by_itself(const struct rib_route *r)
+{
+	const struct prefix *to = &r->entry->to;
+	const struct rib_way *w = r->way;
+	size_t i;
+
+	if (w->type != NEXTHOP_GATEWAY || to->len != (to->family == 4 ? 32 : 128))
+		return false;
+	for (i = 0; i < w->n; i++)
+		if (!w->nexthops[i].iface && w->nexthops[i].family == to->family &&
+		    !memcmp(&w->nexthops[i].gateway, &to->addr, sizeof(to->addr)))
+			return true;
+	return false;
+}
+
 static int select_one(struct rib *rib, struct rib_entry *e)
 {
 	struct rib_route *best;
 	int r;
 
-	for (best = e->routes; best && !best->way->result; best = best->next)
+	for (best = e->routes; best && (!best->way->result || rib_route_by_itself(best)); best = best->next)
 		;
 	r = entry_install(rib, e, best ? best->way->result : 0);
 	if (r)
@@ -209,7 +225,11 @@ static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 		}
 		if (rib_pending(rib))
 			return 0;
-		if (!rib->again || !rib->n_recursive || ++rib->rounds > ROUNDS)
+		if (!rib->again || !rib->n_recursive) {
+			rib->rounds = 0;
+			break;
+		}
+		if (++rib->rounds > ROUNDS)
 			break;
 		rib->again = false;
 		retry_ways(rib, true, false);

@@ -1,5 +1,7 @@
 /* rib_way.c: ways: from the nexthops that a route names to the nexthop or group that the FIB holds. Declared in rib_priv.h.
  *
+ * A way by which nothing can leave now has no result; its nexthops are kept nevertheless, so that they can be seen and drained.
+ *
  * A gateway without an interface is looked up among the routes in force, longest prefix first (the default route does not
  * count: every gateway would be reachable by it, and neither does the route itself): a connected one names the interface, another
  * one lends its own steps.
@@ -24,14 +26,14 @@ struct way_key {
 static uint64_t mix_nexthop(uint64_t s, const struct rib_nexthop *n)
 {
 	s = hash_mix_bytes(s, &n->gateway, sizeof(n->gateway));
-	return hash_mix(s, (uint64_t)n->family << 48 | (uint64_t)n->onlink << 41 | (uint64_t)n->down << 40 |
-				   (uint64_t)n->iface << 16 | n->weight);
+	return hash_mix(s, (uint64_t)n->family << 48 | (uint64_t)n->recursive << 42 | (uint64_t)n->onlink << 41 |
+				   (uint64_t)n->down << 40 | (uint64_t)n->iface << 16 | n->weight);
 }
 
 static bool same_nexthop(const struct rib_nexthop *a, const struct rib_nexthop *b)
 {
-	return a->family == b->family && a->onlink == b->onlink && a->down == b->down && a->iface == b->iface &&
-	       a->weight == b->weight && !memcmp(&a->gateway, &b->gateway, sizeof(a->gateway));
+	return a->family == b->family && a->onlink == b->onlink && a->down == b->down && a->recursive == b->recursive &&
+	       a->iface == b->iface && a->weight == b->weight && !memcmp(&a->gateway, &b->gateway, sizeof(a->gateway));
 }
 
 static uint32_t hash_way(const struct hash *h, const struct way_key *k)
@@ -164,6 +166,7 @@ struct rib_way *rib_way_get(struct rib *rib, const struct rib_route_spec *spec)
 		free(w);
 		return NULL;
 	}
+	rib->n_throw += w->type == RIB_THROW;
 	rib_way_dirty(rib, w);
 	return w;
 }
@@ -172,11 +175,12 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 {
 	if (--w->refs)
 		return;
-	nexthop_unuse(rib->ns, w->result);
+	nexthop_unuse(rib->ns, w->members);
 	hash_remove(&rib->ways, &w->node);
 	list_remove(&w->dirty_link);
 	list_remove(&w->untold);
 	rib->n_recursive -= w->recursive;
+	rib->n_throw -= w->type == RIB_THROW;
 	rib->n_full -= w->full;
 	rib_way_free(w);
 }
@@ -186,10 +190,12 @@ void rib_way_put(struct rib *rib, struct rib_way *w)
 /* Gateways behind gateways behind gateways are looked at so far: what leads nowhere by then leads nowhere. */
 #define LOOKS_MAX (4 * NHG_MEMBERS)
 
+#define WEIGHT_MAX 256
+
 /* What a result is made from. */
 struct rib_step {
 	struct nexthop_key key;
-	uint32_t weight;
+	uint64_t weight; /* the product of those on the way to it: WEIGHT_MAX to the power of RIB_DEPTH + 1 at most */
 };
 
 struct steps {
@@ -225,11 +231,25 @@ struct rib_entry *rib_gateway_entry(const struct rib *rib, uint16_t vrf, const s
 	return NULL;
 }
 
-static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth);
+/* The prefix of an interface that holds the gateway, where packets cannot leave now: the link is down. 0: there is none. */
+static uint16_t down_iface(const struct rib *rib, uint16_t vrf, const struct rib_nexthop *n)
+{
+	int len = n->family == 4 ? 32 : 128;
+	const struct rib_route *r;
+	const struct rib_entry *e;
+
+	while ((e = rib_entry_above(rib, vrf, &n->gateway, n->family, &len)))
+		for (r = e->routes; r; r = r->next)
+			if (r->source == RIB_CONNECTED && !rib->usable(rib->arg, r->way->nexthops[0].iface))
+				return r->way->nexthops[0].iface;
+	return 0;
+}
+
+static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint64_t weight, unsigned depth);
 
 /* The route to the gateway has a gateway itself: its steps are this nexthop's, each as often as both weights say. Followed
  * anew each time: what the routes between were worked out to before may rest upon this very way. */
-static void follow(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth)
+static void follow(struct rib *rib, const struct rib_way *by, struct steps *s, uint64_t weight, unsigned depth)
 {
 	if (depth == RIB_DEPTH)
 		s->reason = "the gateway is reached by too many routes one over another, or in a circle";
@@ -238,7 +258,7 @@ static void follow(struct rib *rib, const struct rib_way *by, struct steps *s, u
 }
 
 /* `vrf`: of the way that names the gateway, which may be imported. */
-static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_nexthop *n, struct steps *s, uint32_t weight,
+static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_nexthop *n, struct steps *s, uint64_t weight,
 			    unsigned depth)
 {
 	struct rib_step step = {.key = {.type = NEXTHOP_GATEWAY, .family = n->family, .iface = n->iface, .mtu = s->way->mtu},
@@ -252,10 +272,12 @@ static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_next
 		return;
 	}
 	e = rib_gateway_entry(rib, vrf, &n->gateway, n->family, s->way);
-	if (!e && rib_gateway_entry(rib, vrf, &n->gateway, n->family, NULL)) {
+	if (!e && (step.key.iface = down_iface(rib, vrf, n))) {
+		add_step(rib, s, &step);
+	} else if (!e && rib_gateway_entry(rib, vrf, &n->gateway, n->family, NULL)) {
 		s->reason = "the gateway is reached by nothing but the route itself";
 	} else if (!e) {
-		s->reason = "no interface reaches the gateway";
+		s->reason = n->recursive ? "no route leads to the gateway" : "no interface reaches the gateway";
 	} else if (e->active->way->type == NEXTHOP_CONNECTED) {
 		step.key.iface = e->active->way->nexthops[0].iface;
 		add_step(rib, s, &step);
@@ -268,14 +290,14 @@ static void resolve_gateway(struct rib *rib, uint16_t vrf, const struct rib_next
 	}
 }
 
-static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint32_t weight, unsigned depth)
+static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct steps *s, uint64_t weight, unsigned depth)
 {
 	struct rib_step step;
 	size_t i;
 
 	for (i = 0; i < by->n && s->n < NHG_MEMBERS && s->looks < LOOKS_MAX; i++) {
 		const struct rib_nexthop *n = &by->nexthops[i];
-		uint32_t w = weight * n->weight > 256 ? 256 : weight * n->weight;
+		uint64_t w = weight * n->weight;
 
 		if (n->down) {
 			s->reason = "its link is down";
@@ -289,14 +311,32 @@ static void resolve_nexthops(struct rib *rib, const struct rib_way *by, struct s
 	}
 }
 
+/* Where the look-up goes on when a table's `throw` has ended it there: by the longest prefix of the VRF's next tables. NULL:
+ * those were all. */
+static const struct rib_way *beyond(const struct rib *rib, const struct rib_way *w)
+{
+	const struct rib_nexthop *from = &w->nexthops[0];
+	int len = RIB_THROW_LEN(from->weight);
+	const struct rib_route *r;
+	const struct rib_entry *e;
+
+	while ((e = rib_entry_above(rib, w->vrf, &from->gateway, from->family, &len)))
+		for (r = e->routes; r; r = r->next)
+			if (r->source == RIB_KERNEL && r->rank > RIB_THROW_RANK(from->weight) && r->way->result)
+				return r->way;
+	return NULL;
+}
+
 static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps *s)
 {
 	struct rib_step step = {.weight = 1};
 
+	while (w && w->type == RIB_THROW) /* to a table behind this one, each time */
+		w = beyond(rib, w);
 	s->way = w;
-	if (w->type != NEXTHOP_GATEWAY && w->type != NEXTHOP_CONNECTED) {
-		step.key.type = w->type;
-		if (w->n) /* a broadcast address: where it may go */
+	if (!w || (w->type != NEXTHOP_GATEWAY && w->type != NEXTHOP_CONNECTED)) {
+		step.key.type = w ? w->type : NEXTHOP_UNREACHABLE;
+		if (w && w->n) /* a broadcast address: where it may go */
 			step.key.iface = w->nexthops[0].iface;
 		s->v[s->n++] = step;
 		s->usable = 1;
@@ -304,6 +344,33 @@ static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps
 	}
 	s->reason = "it has no nexthop";
 	resolve_nexthops(rib, w, s, 1, 1);
+}
+
+static uint64_t divisor(uint64_t a, uint64_t b)
+{
+	return b ? divisor(b, a % b) : a;
+}
+
+/* To what a group takes, in proportion: exactly where the weights allow it, else to a 256th of the largest. */
+static void scale_weights(struct steps *s)
+{
+	uint64_t most = 0, common = 0;
+	size_t i;
+
+	for (i = 0; i < s->n; i++) {
+		most = s->v[i].weight > most ? s->v[i].weight : most;
+		common = divisor(s->v[i].weight, common);
+	}
+	if (most <= WEIGHT_MAX)
+		return;
+	most /= common;
+	for (i = 0; i < s->n; i++) {
+		s->v[i].weight /= common;
+		if (most > WEIGHT_MAX)
+			s->v[i].weight = (s->v[i].weight * WEIGHT_MAX + most / 2) / most;
+		if (!s->v[i].weight)
+			s->v[i].weight = 1;
+	}
 }
 
 /* Of a named group: the one that it has, with these members now, so that all its routes change with one store; or one of its own.
@@ -316,8 +383,8 @@ static int use_named(struct rib *rib, const struct rib_way *w, const struct nhg_
 
 	for (const char *c = w->group; *c; c++)
 		key = key * 31 + (unsigned char)*c;
-	if (w->result & NEXTHOP_IS_GROUP) {
-		*ret = w->result & ~NEXTHOP_IS_GROUP;
+	if (w->members & NEXTHOP_IS_GROUP) {
+		*ret = w->members & ~NEXTHOP_IS_GROUP;
 		r = nhg_change(rib->ns, *ret, m, n, &changed);
 		rib->changed |= changed;
 		return r;
@@ -328,7 +395,7 @@ static int use_named(struct rib *rib, const struct rib_way *w, const struct nhg_
 /* One use of the nexthop or group of these steps. */
 static int use_steps(struct rib *rib, const struct rib_way *w, const struct steps *s, uint32_t *ret)
 {
-	uint32_t like = w->result & NEXTHOP_IS_GROUP ? w->result & ~NEXTHOP_IS_GROUP : w->like;
+	uint32_t like = w->members & NEXTHOP_IS_GROUP ? w->members & ~NEXTHOP_IS_GROUP : w->like;
 	struct nhg_member m[NHG_MEMBERS];
 	size_t i, n = 0;
 	bool fresh, alive, many = false;
@@ -344,7 +411,7 @@ static int use_steps(struct rib *rib, const struct rib_way *w, const struct step
 		if (nexthop_at(rib->ns, m[n].nexthop)->flags & NEXTHOP_F_FAILED)
 			alive = false;
 		nexthop_set_alive(rib->ns, m[n].nexthop, alive);
-		m[n].weight = s->v[i].weight;
+		m[n].weight = (uint32_t)s->v[i].weight;
 		many |= m[n].nexthop != m[0].nexthop;
 		n++;
 	}
@@ -363,38 +430,50 @@ static int use_steps(struct rib *rib, const struct rib_way *w, const struct step
 	return r;
 }
 
+/* The use of what it leads to now in place of that of before. */
+static void way_lead(struct rib *rib, struct rib_way *w, uint32_t members, bool usable)
+{
+	uint32_t result = usable ? members : 0;
+
+	nexthop_unuse(rib->ns, w->members);
+	w->members = members;
+	if (result != w->result) { /* from the first one on, also when some have been told of another change just now */
+		list_remove(&w->untold);
+		list_prepend(&w->routes, &w->untold);
+		rib->again |= rib->n_throw != 0;
+	}
+	w->result = result;
+	w->like = 0;
+}
+
 int rib_way_resolve(struct rib *rib, struct rib_way *w)
 {
 	struct steps s = {.n = 0};
-	uint32_t result = 0;
+	uint32_t members = 0;
 	int r = 0;
 
 	resolve_steps(rib, w, &s);
+	scale_weights(&s);
 	rib->n_full -= w->full;
 	w->full = false;
-	if (s.usable)
-		r = use_steps(rib, w, &s, &result);
-	if (r == -E2BIG) {
+	if (s.n)
+		r = use_steps(rib, w, &s, &members);
+	if (r == -E2BIG && s.usable) {
 		s.reason = "the table of nexthops is full";
 		s.usable = 0;
 		w->full = true;
 		rib->n_full++;
-		result = 0;
-	} else if (r) {
+	} else if (r && r != -E2BIG) {
 		return r;
 	}
 	if (w->full && w->result) {
 		w->reason = "the table of nexthops is full: it leads as it did before";
 		return 0;
 	}
+	if (r)
+		members = 0;
 	w->reason = s.usable ? NULL : s.reason;
-	nexthop_unuse(rib->ns, w->result);
-	if (result != w->result) { /* from the first one on, also when some have been told of another change just now */
-		list_remove(&w->untold);
-		list_prepend(&w->routes, &w->untold);
-	}
-	w->result = result;
-	w->like = 0;
+	way_lead(rib, w, members, s.usable);
 	return 0;
 }
 

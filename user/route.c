@@ -320,7 +320,7 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 	if (commit ? commit_pending(rs) : pending(rs))
 		return -EAGAIN;
 	if (rs->host_due || rs->host_pass.step != HOST_NONE)
-		r2 = route_host_reconcile(rs, route_now_ns() + SLICE_NS, errs);
+		r2 = route_host_reconcile(rs, route_now_ns() + SLICE_NS, commit ? NULL : errs);
 	/* What changed while the pass was under way wants another one; a commit leaves that to the events that follow it. */
 	if (r2 == -EAGAIN || (!r2 && !commit && rs->host_due))
 		return -EAGAIN;
@@ -328,7 +328,8 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 	return r ? r : r2;
 }
 
-/* What the configuration says is in force at the end; what the kernel's routes make of it follows in slices. */
+/* What the configuration says is in force at the end; what the kernel's routes make of it follows in slices. A copy that the
+ * kernel does not take for the host undoes no change: the events that follow try again and tell. */
 int route_reconcile(struct sw *sw, struct errs *errs)
 {
 	struct routes *rs = sw->routes;
@@ -360,6 +361,12 @@ int route_settle(struct sw *sw, struct errs *errs)
 	return r ? r : neighbor_full(sw, errs);
 }
 
+void route_conditions(const struct sw *sw, json_t *list)
+{
+	if (sw->routes)
+		route_host_conditions(sw->routes, list);
+}
+
 json_t *route_vrf_show(const struct sw *sw, uint16_t vrf)
 {
 	const struct rib *rib = sw->routes->rib;
@@ -383,6 +390,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 		return;
 	if (k->protocol == RTPROT_SLUICE) {
 		route_host_event(rs, op, k);
+		rs->host_due = true;
+	} else if (route_host_other(rs, op, k)) {
 		rs->host_due = true;
 	}
 	/* before the first reconciliation the mirror is read as a whole anyway; without memory it is read as a whole again */

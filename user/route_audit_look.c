@@ -153,14 +153,15 @@ void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, st
 	struct rib_view v;
 	struct kroute k;
 	bool own = !rib_lookup(rs->rib, vrf, a, &v) && v.source == RIB_KERNEL && asked_first(rs, vrf, v.table) &&
-		   (v.type == NEXTHOP_GATEWAY || v.outside);
+		   (v.type == NEXTHOP_GATEWAY || v.outside || v.type == RIB_THROW);
+	bool throws = own && v.type == RIB_THROW; /* the answer, if any, is another table's */
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	if (!audit_can_ask(rs, vrf))
+	if (!audit_can_ask(rs, vrf) || route_never(a, addr_family(a)))
 		return;
 	r = mirror_ask(rs->sw->mirror, a, vrf_mark_get(rs->sw, vrf), &k);
-	if (r == -ENETUNREACH && own)
+	if (r == -ENETUNREACH && own && !throws)
 		missing(&v, NULL, ret);
 	if (r || k.n_nexthops > ASK_NEXTHOPS)
 		return;
@@ -169,7 +170,8 @@ void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, st
 		k.table = RT_TABLE_LOCAL;
 	if (k.table == RT_TABLE_LOCAL ? vrf : !vrf && k.table != RT_TABLE_MAIN)
 		return; /* an address of another VRF; a rule of somebody else's */
-	if (own && (v.to.len > k.to.len || (k.table != RT_TABLE_LOCAL && k.table != v.table)))
+	if (own && (throws ? k.table == v.table && v.to.len >= k.to.len
+			   : v.to.len > k.to.len || (k.table != RT_TABLE_LOCAL && k.table != v.table)))
 		missing(&v, &k.to, ret);
 	else if (!route_kernel_spec(rs, &k, &spec, nh) && (spec.vrf == vrf || spec.source == RIB_HOST))
 		compare(rs, &spec, ret);

@@ -26,10 +26,10 @@ static bool leads_by(struct routes *rs, const struct rib_view *v, const struct r
 		    (!f->iface || v->nexthops[i].iface == f->iface))
 			return true;
 	/* recursive: what the nexthops were worked out to */
-	if (v->result & NEXTHOP_IS_GROUP)
-		n = nhg_members(rs->ns, v->result & ~NEXTHOP_IS_GROUP, &m, NULL, 0);
-	for (i = 0; v->result && i < n; i++) {
-		nh = nexthop_at(rs->ns, m ? m[i].nexthop : v->result);
+	if (v->members & NEXTHOP_IS_GROUP)
+		n = nhg_members(rs->ns, v->members & ~NEXTHOP_IS_GROUP, &m, NULL, 0);
+	for (i = 0; v->members && i < n; i++) {
+		nh = nexthop_at(rs->ns, m ? m[i].nexthop : v->members);
 		if (nh && (!f->via_family || !memcmp(&nh->gateway, &f->via, sizeof(f->via))) &&
 		    (!f->iface || nh->iface == f->iface))
 			return true;
@@ -129,13 +129,14 @@ static int parse_names(struct sw *sw, const struct http_request *rq, struct rout
 	f->protocol = protocol ? route_protocol_known(protocol) : NULL;
 	if (protocol && !f->protocol)
 		return errs_fail(errs, EINVAL, "no route has the protocol '%.32s': %s", protocol, route_protocol_names(names));
+	f->type = type && !strcmp(type, route_type_name(RIB_THROW)) ? route_type_name(RIB_THROW) : NULL;
 	for (t = NEXTHOP_GATEWAY; type && !f->type && t <= NEXTHOP_OUTSIDE; t++)
 		if (!strcmp(type, route_type_name((uint8_t)t)))
 			f->type = route_type_name((uint8_t)t);
 	if (type && !f->type)
 		return errs_fail(errs, EINVAL,
-				 "'%.32s' is no type of route: unicast, local, blackhole, unreachable, prohibit, broadcast, host "
-				 "or outside",
+				 "'%.32s' is no type of route: unicast, local, blackhole, unreachable, prohibit, broadcast, "
+				 "host, outside or throw",
 				 type);
 	return 0;
 }

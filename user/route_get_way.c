@@ -64,6 +64,7 @@ enum drop_reason route_get_refusal(uint8_t type)
 	case NEXTHOP_BLACKHOLE:
 		return DROP_ROUTE_BLACKHOLE;
 	case NEXTHOP_UNREACHABLE:
+	case RIB_THROW: /* behind which there is nothing */
 		return DROP_ROUTE_UNREACHABLE;
 	case NEXTHOP_PROHIBIT:
 		return DROP_ROUTE_PROHIBIT;
@@ -111,6 +112,7 @@ static void host_routes(struct route_get *g)
 void route_get_route(struct route_get *g)
 {
 	uint32_t result = fib_lookup(g->rs->fib, g->to.vrf, &g->to.daddr);
+	uint8_t type;
 	json_t *o;
 
 	json_object_set_new(g->o, "fib", json_integer(result));
@@ -122,23 +124,26 @@ void route_get_route(struct route_get *g)
 		route_get_drop(g, DROP_ROUTE_NONE);
 		return;
 	}
+	type = g->route.type;
+	if (type == RIB_THROW && nexthop_at(g->rs->ns, result)) /* another table's route leads on */
+		type = nexthop_at(g->rs->ns, result)->type;
 	o = route_show_fields(g->rs, &g->route);
 	json_object_set_new(o, "nexthops", route_show_nexthops(g->rs, &g->route));
 	json_object_set_new(g->o, "route", o);
 	o = route_recursion(g->rs, &g->route);
 	if (o)
 		json_object_set_new(g->o, "recursion", o);
-	if (!g->nexthop && g->p.family == 4 && g->route.type != NEXTHOP_LOCAL &&
+	if (!g->nexthop && g->p.family == 4 && type != NEXTHOP_LOCAL &&
 	    (route_get_link_local4(&g->to.daddr) || (g->has_from && route_get_link_local4(&g->p.saddr))))
 		route_get_drop(g, DROP_ROUTE_LINK_LOCAL);
 	if (result & NEXTHOP_IS_GROUP)
 		choose_member(g, result & ~NEXTHOP_IS_GROUP);
-	else if (g->route.type == NEXTHOP_LOCAL)
+	else if (type == NEXTHOP_LOCAL)
 		g->host = !g->drop;
-	else if (g->route.type == NEXTHOP_HOST)
+	else if (type == NEXTHOP_HOST)
 		host_routes(g);
-	else if (g->route.type != NEXTHOP_GATEWAY && g->route.type != NEXTHOP_CONNECTED && !to_all(g, result))
-		route_get_drop(g, route_get_refusal(g->route.type));
+	else if (type != NEXTHOP_GATEWAY && type != NEXTHOP_CONNECTED && !to_all(g, result))
+		route_get_drop(g, route_get_refusal(type));
 	else if (!g->nexthop)
 		g->nexthop = result;
 }

@@ -6,6 +6,9 @@
  * kernel. Routes that the kernel drops by itself (a link went down) leave the table by their event, and come back when the
  * RIB has them in force again.
  *
+ * Where another program has a route of the same prefix and metric, the kernel takes none beside it. The switch goes by distances
+ * and needs no copy, so that is nobody's error: it is remembered, told in the status, and tried again when that route is gone.
+ *
  * There may be a hundred thousand: a pass over them takes as many turns of the event loop as it needs, beside the events. What it
  * finds in the table at its end without the mark of its round is taken out of the kernel.
  */
@@ -13,10 +16,14 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "log.h"
 
 #define HOST_NEXTHOPS 256
+
+#define TOLD_MAX 64 /* of the routes that are taken, in the status */
 
 #define LOOK_EVERY 32 /* routes between two looks at the clock, where the kernel is not asked */
 
@@ -27,6 +34,7 @@ struct host_route {
 	uint32_t table, metric;
 	uint64_t content;
 	uint32_t round; /* of the last pass that wanted it */
+	bool taken;	/* by another program's route: the kernel has none from us. Those stand first in the list */
 };
 
 struct host_key {
@@ -87,7 +95,8 @@ static uint64_t content_of(uint8_t type, uint32_t mtu, const struct nl_nexthop *
 	return sum;
 }
 
-static int host_add(struct routes *rs, const struct prefix *to, uint32_t table, uint32_t metric, uint64_t content)
+/* `content`: NULL: another program's route has taken the place. */
+static int host_add(struct routes *rs, const struct prefix *to, uint32_t table, uint32_t metric, const uint64_t *content)
 {
 	struct host_route *h = calloc(1, sizeof(*h));
 
@@ -96,13 +105,17 @@ static int host_add(struct routes *rs, const struct prefix *to, uint32_t table, 
 	h->to = *to;
 	h->table = table;
 	h->metric = metric_of(to, metric);
-	h->content = content;
+	h->content = content ? *content : 0;
+	h->taken = !content;
 	h->round = rs->host_pass.round;
 	if (hash_insert(&rs->host_routes, &h->node)) {
 		free(h);
 		return -ENOMEM;
 	}
-	TAILQ_INSERT_TAIL(&rs->host_list, h, link);
+	if (h->taken)
+		TAILQ_INSERT_HEAD(&rs->host_list, h, link);
+	else
+		TAILQ_INSERT_TAIL(&rs->host_list, h, link);
 	return 0;
 }
 
@@ -120,22 +133,66 @@ void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute 
 {
 	struct host_route *h = host_find(rs, &k->to, k->table, k->metric);
 	struct nl_nexthop nh[HOST_NEXTHOPS];
+	uint64_t content;
 	size_t i;
 
-	if (op == MIRROR_DEL) {
-		if (h)
-			host_drop(rs, h);
+	if (h && !h->taken && op == MIRROR_NEW)
 		return;
-	}
 	if (h)
+		host_drop(rs, h);
+	if (op == MIRROR_DEL)
 		return;
 	for (i = 0; i < k->n_nexthops && i < HOST_NEXTHOPS; i++)
 		nh[i] = (struct nl_nexthop){.ifindex = k->nexthops[i].ifindex,
 					    .gateway = k->nexthops[i].gateway,
 					    .family = k->nexthops[i].family,
 					    .weight = k->nexthops[i].weight};
+	content = content_of(k->type, k->mtu, nh, i);
 	/* without memory it stays unknown, and is set once more */
-	host_add(rs, &k->to, k->table, k->metric, content_of(k->type, k->mtu, nh, i));
+	host_add(rs, &k->to, k->table, k->metric, &content);
+}
+
+bool route_host_other(struct routes *rs, enum mirror_op op, const struct kroute *k)
+{
+	struct host_route *h = host_find(rs, &k->to, k->table, k->metric);
+
+	if (!h || (h->taken && op == MIRROR_NEW))
+		return false;
+	host_drop(rs, h);
+	return true;
+}
+
+static void taken_text(const struct host_route *h, char *buf, size_t size)
+{
+	char text[PREFIX_TEXT];
+
+	snprintf(buf, size,
+		 "route %s in table %u: another program has one with metric %u, by which the host's own packets go; the switch "
+		 "goes by distance",
+		 prefix_text(&h->to, text), h->table, h->metric);
+}
+
+void route_host_conditions(const struct routes *rs, json_t *list)
+{
+	const struct host_route *h = TAILQ_FIRST(&rs->host_list);
+	char text[256];
+
+	for (int i = 0; i < TOLD_MAX && h && h->taken; i++, h = TAILQ_NEXT(h, link)) {
+		taken_text(h, text, sizeof(text));
+		json_array_append_new(list, json_string(text));
+	}
+}
+
+static int host_taken(struct routes *rs, const struct prefix *to, uint32_t table, uint32_t metric)
+{
+	char text[256];
+	int r = host_add(rs, to, table, metric, NULL);
+
+	if (r)
+		return r;
+	taken_text(TAILQ_FIRST(&rs->host_list), text, sizeof(text));
+	log_error("%s", text);
+	return 0;
 }
 
 /* ---- what it should have */
@@ -156,15 +213,21 @@ static bool over(struct want *w, bool asked)
 	return route_now_ns() > w->end_ns;
 }
 
-static bool is_onlink(const struct rib_view *v, const struct nexthop *nh)
+/* Does the kernel need to be told that the gateway is a neighbour there? The route says so, or the one that it is reached by,
+ * whose gateway it has. */
+static bool is_onlink(const struct routes *rs, const struct rib_view *v, const struct nexthop *nh)
 {
+	struct rib_view by;
 	size_t i;
 
 	for (i = 0; i < v->n; i++)
 		if (v->nexthops[i].onlink && v->nexthops[i].family == nh->family &&
 		    !memcmp(&v->nexthops[i].gateway, &nh->gateway, sizeof(nh->gateway)))
 			return true;
-	return false;
+	if (!v->recursive || (nh->family == 6 && nh->gateway.a8[0] == 0xfe && (nh->gateway.a8[1] & 0xc0) == 0x80))
+		return false;
+	return rib_gateway(rs->rib, v->vrf, &nh->gateway, &by) || by.type != NEXTHOP_CONNECTED ||
+	       by.nexthops[0].iface != nh->iface;
 }
 
 /* The table is the kernel's, and asking for each route takes longer than all the rest. */
@@ -193,7 +256,7 @@ static void add_nexthop(struct routes *rs, const struct rib_view *v, uint32_t id
 	if (nh->type == NEXTHOP_GATEWAY) {
 		ret[*n].family = nh->family;
 		ret[*n].gateway = nh->gateway;
-		ret[*n].onlink = is_onlink(v, nh);
+		ret[*n].onlink = is_onlink(rs, v, nh);
 	}
 	(*n)++;
 }
@@ -225,6 +288,13 @@ static size_t kernel_form(struct routes *rs, const struct rib_view *v, struct nl
 	return n;
 }
 
+static void note_refusal(struct host_pass *p, int r, const struct errs *errs)
+{
+	p->error = r;
+	for (size_t i = 0; i < errs->n; i++)
+		errs_fail(&p->errs, -r, "%s", errs->v[i].text);
+}
+
 /* True: the kernel was asked. A route that it refuses does not keep the others from it; the first error is the answer. */
 static bool want_one(struct want *w, const struct rib_view *v)
 {
@@ -232,6 +302,7 @@ static bool want_one(struct want *w, const struct rib_view *v)
 	struct nl_nexthop nh[HOST_NEXTHOPS];
 	struct nl_route route = {
 		.to = v->to, .table = route_table_of_vrf(rs, v->vrf), .metric = v->metric, .nexthops = nh, .mtu = v->mtu};
+	struct errs errs = {0};
 	struct host_route *h;
 	uint64_t content;
 	int r;
@@ -245,21 +316,24 @@ static bool want_one(struct want *w, const struct rib_view *v)
 	content = content_of(route.type, route.mtu, nh, route.n);
 	h = host_find(rs, &v->to, route.table, v->metric);
 	route.known = h;
-	if (h && h->content == content) {
+	if (h && (h->taken || h->content == content)) {
 		h->round = rs->host_pass.round;
 		return false;
 	}
-	r = netlink_route_set(rs->sw->nl, &route, v->source == RIB_CONNECTED ? NULL : &rs->host_pass.errs);
-	if (r) {
+	r = netlink_route_set(rs->sw->nl, &route, &errs);
+	if (r == -EEXIST && !h && v->source != RIB_CONNECTED) {
+		w->no_memory = host_taken(rs, &v->to, route.table, v->metric);
+	} else if (r) {
 		/* a connected prefix may be another program's to put there */
 		if (v->source != RIB_CONNECTED)
-			rs->host_pass.error = r;
+			note_refusal(&rs->host_pass, r, &errs);
 	} else if (!h) {
-		w->no_memory = host_add(rs, &v->to, route.table, v->metric, content);
+		w->no_memory = host_add(rs, &v->to, route.table, v->metric, &content);
 	} else {
 		h->content = content;
 		h->round = rs->host_pass.round;
 	}
+	errs_free(&errs);
 	return true;
 }
 
@@ -301,7 +375,9 @@ static int sweep(struct want *w)
 		struct nl_route route = {.to = h->to, .table = h->table, .metric = h->metric, .known = true};
 
 		p->at = TAILQ_NEXT(h, link);
-		asked = h->round != p->round;
+		asked = h->round != p->round && !h->taken;
+		if (h->round != p->round && h->taken)
+			host_drop(rs, h);
 		r = asked ? netlink_route_delete(rs->sw->nl, &route, &p->errs) : 0;
 		if (r)
 			p->error = r;
@@ -347,9 +423,10 @@ int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs)
 		r = p->step == HOST_SWEEP ? sweep(&w) : want_source(&w, sources[p->step]);
 	if (r == 1 && p->step != HOST_NONE)
 		return -EAGAIN;
-	r = r < 0 ? r : p->error;
-	rs->host_due |= r != 0;
-	for (size_t i = 0; i < p->errs.n; i++)
+	rs->host_due |= r < 0 || p->error;
+	if (!r && errs)
+		r = p->error;
+	for (size_t i = 0; i < p->errs.n && errs; i++)
 		errs_fail(errs, -r, "%s", p->errs.v[i].text);
 	pass_end(rs);
 	return r;

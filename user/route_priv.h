@@ -89,6 +89,8 @@ uint64_t route_signature(const struct routes *rs);
 int route_kernel_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
 /* What the RIB should have of a kernel route; `nh`: room for all its nexthops. -ENOENT: nothing. */
 int route_kernel_spec(const struct routes *rs, const struct kroute *k, struct rib_route_spec *ret, struct rib_nexthop *nh);
+/* No route decides about packets to it: multicast, broadcast, loopback, reserved, link-local of IPv6. */
+bool route_never(const struct addr *a, uint8_t family);
 const char *route_protocol_name(uint8_t source, uint8_t protocol);
 uint32_t route_table_of_vrf(const struct routes *rs, uint16_t vrf); /* the kernel's; 0: none */
 
@@ -137,10 +139,14 @@ void route_host_open(struct routes *rs);
 void route_host_close(struct routes *rs);
 /* The kernel said that a route of ours came or went. */
 void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* Another program's route came, changed or went. True: what the kernel has from us is to be looked at again. */
+bool route_host_other(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* The copies that other programs' routes keep out: texts, onto the list. */
+void route_host_conditions(const struct routes *rs, json_t *list);
 /* A pass that is under way is given up: what it goes by may have changed. */
 void route_host_begin(struct routes *rs);
 /* A pass. Until `end_ns` (0: to the end). -EAGAIN without words: something is left. A refusal by the kernel, with words, is told
- * at the end.
+ * at the end; `errs` NULL: it is left to the next pass, for which rs->host_due stands then.
  */
 int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs);
 

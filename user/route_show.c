@@ -15,6 +15,8 @@ const char *route_type_name(uint8_t type)
 		[NEXTHOP_OUTSIDE] = "outside",
 	};
 
+	if (type == RIB_THROW)
+		return "throw";
 	return type < sizeof(names) / sizeof(names[0]) ? names[type] : "none";
 }
 
@@ -94,23 +96,24 @@ json_t *route_show_named(struct routes *rs, const struct rib_view *v)
 
 json_t *route_show_nexthops(struct routes *rs, const struct rib_view *v)
 {
+	const struct nexthop *nh = v->members & NEXTHOP_IS_GROUP ? NULL : nexthop_at(rs->ns, v->members);
 	uint32_t buckets[NHG_MEMBERS], total = 0;
 	const struct nhg_member *m;
 	json_t *list;
 	size_t i, n;
 
-	if (!v->result)
+	if (!v->members)
 		return route_show_named(rs, v);
 	list = json_array();
-	if (v->result & NEXTHOP_IS_GROUP) {
-		n = nhg_members(rs->ns, v->result & ~NEXTHOP_IS_GROUP, &m, buckets, NHG_MEMBERS);
+	if (v->members & NEXTHOP_IS_GROUP) {
+		n = nhg_members(rs->ns, v->members & ~NEXTHOP_IS_GROUP, &m, buckets, NHG_MEMBERS);
 		for (i = 0; i < n; i++)
 			total += buckets[i];
 		for (i = 0; i < n; i++)
-			json_array_append_new(
-				list, route_show_nexthop(rs, m[i].nexthop, m[i].weight, total ? 100.0 * buckets[i] / total : 0));
-	} else if (v->type == NEXTHOP_GATEWAY || v->type == NEXTHOP_CONNECTED) {
-		json_array_append_new(list, route_show_nexthop(rs, v->result, 1, -1));
+			json_array_append_new(list, route_show_nexthop(rs, m[i].nexthop, m[i].weight,
+								       total && v->result ? 100.0 * buckets[i] / total : 0));
+	} else if (nh && (nh->type == NEXTHOP_GATEWAY || nh->type == NEXTHOP_CONNECTED)) {
+		json_array_append_new(list, route_show_nexthop(rs, v->members, 1, -1));
 	}
 	return list;
 }
@@ -120,10 +123,27 @@ bool route_in_force(const struct rib_view *v)
 	return v->active && v->type != NEXTHOP_OUTSIDE;
 }
 
+/* Of a route by which nothing can leave: where it would. 0: by none. */
+static uint16_t first_iface(const struct routes *rs, const struct rib_view *v)
+{
+	const struct nhg_member *m = NULL;
+	const struct nexthop *nh;
+
+	if (v->members & NEXTHOP_IS_GROUP && !nhg_members(rs->ns, v->members & ~NEXTHOP_IS_GROUP, &m, NULL, 0))
+		return 0;
+	nh = nexthop_at(rs->ns, m ? m->nexthop : v->members);
+	return nh ? nh->iface : 0;
+}
+
 const char *route_reason(const struct routes *rs, const struct rib_view *v, char buf[ROUTE_REASON])
 {
 	const struct link *l = v->outside ? mirror_link(rs->sw->mirror, v->outside) : NULL;
+	uint16_t iface;
 
+	if (!v->outside && !v->result && (iface = first_iface(rs, v)) && !iface_host_ifindex(rs->sw, iface)) {
+		snprintf(buf, ROUTE_REASON, "the interface %s is absent", iface_name(rs->sw, iface));
+		return buf;
+	}
 	if (!v->outside)
 		return v->reason;
 	if (iface_id_by_host(rs->sw, v->outside))

@@ -117,6 +117,13 @@ static bool loopback(const struct prefix *p)
 	return p->family == 4 ? p->addr.a8[12] == 127 : !memcmp(&p->addr, &one, sizeof(one));
 }
 
+bool route_never(const struct addr *a, uint8_t family)
+{
+	struct prefix p = {.addr = *a, .family = family, .len = family == 4 ? 32 : 128};
+
+	return unroutable(&p) || loopback(&p) || (family == 4 && (!p.addr.a8[12] || p.addr.a8[12] >= 0xf0));
+}
+
 /* ---- addresses of the interfaces */
 
 struct iface_addrs {
@@ -174,15 +181,41 @@ static int put_address(const struct link_addr *a, void *arg)
 	return r ? r : put_ends(ia, &net);
 }
 
+/* The prefixes of interfaces that are down or absent, whose addresses the kernel may not have: nothing leaves by them, and so it
+ * is known why. Those of the others come after and take their place. */
+static int put_configured(struct routes *rs)
+{
+	const struct model *m = rs->sw->model;
+	int r = 0;
+
+	for (size_t i = 0; i < m->n_ifaces; i++) {
+		const struct iface_cfg *c = &m->ifaces[i];
+		struct rib_nexthop nh = {.iface = iface_id(rs->sw, c->name), .weight = 1};
+		struct rib_route_spec spec = {.vrf = vrf_id(rs->sw, c->vrf),
+					      .source = RIB_CONNECTED,
+					      .type = NEXTHOP_CONNECTED,
+					      .nexthops = &nh,
+					      .n = 1};
+
+		for (size_t k = 0; k < c->n_addrs && nh.iface && !iface_usable(rs->sw, nh.iface) && !r; k++) {
+			spec.to = prefix_masked(&c->addrs[k]);
+			if (spec.to.len < (spec.to.family == 4 ? 32 : 128) && !unroutable(&spec.to))
+				r = rib_put(rs->rib, &spec);
+		}
+	}
+	return r;
+}
+
 static int read_addresses(struct routes *rs)
 {
 	const struct model *m = rs->sw->model;
 	struct iface_addrs ia = {.rs = rs};
-	int r = 0, host;
+	int r, host;
 	size_t i;
 
 	rib_begin(rs->rib, RIB_LOCAL);
 	rib_begin(rs->rib, RIB_CONNECTED);
+	r = put_configured(rs);
 	for (i = 0; i < m->n_ifaces && !r; i++) {
 		ia.iface = iface_id(rs->sw, m->ifaces[i].name);
 		host = ia.iface ? iface_host_ifindex(rs->sw, ia.iface) : 0;
@@ -218,6 +251,7 @@ static int put_static(struct routes *rs, const struct route_cfg *cfg)
 			nh[i].gateway = c->gateway;
 		nh[i].weight = c->weight ? c->weight : 1;
 		nh[i].onlink = c->onlink;
+		nh[i].recursive = c->recursive;
 		nh[i].iface = c->iface[0] ? iface_id(rs->sw, c->iface) : 0;
 		nh[i].down = (c->iface[0] || !c->family) && !nh[i].iface;
 	}
@@ -382,6 +416,9 @@ static int kernel_type(const struct routes *rs, const struct kroute *k, uint8_t 
 		break;
 	case RTN_PROHIBIT:
 		*ret_type = NEXTHOP_PROHIBIT;
+		break;
+	case RTN_THROW:
+		*ret_type = RIB_THROW;
 		break;
 	default:
 		return -ENOENT;

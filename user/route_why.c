@@ -43,7 +43,7 @@ static void why_not(const struct why *w, const struct rib_view *v, char *buf, si
 	if (v->outside && (!w->chosen || v->to.len >= w->chosen->to.len))
 		snprintf(buf, size, "%s", route_reason(w->rs, v, reason));
 	else if (!v->result && v->reason)
-		snprintf(buf, size, "%s", v->reason);
+		snprintf(buf, size, "%s", route_reason(w->rs, v, reason));
 	else if (!w->chosen || (v->to.len > w->chosen->to.len && v->reason))
 		snprintf(buf, size, "%s", v->reason ? v->reason : "");
 	else if (!same_prefix(v, w->chosen))

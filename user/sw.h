@@ -187,6 +187,8 @@ int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_strea
 /* By id or gateway: no new connections by it (or again). How many nexthops; -EINVAL, -ENOENT with words. */
 int nexthop_named(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
 int nexthop_drain(struct sw *sw, const char *which, bool drained, struct errs *errs);
+/* What is not as it should be for others' sake, and no error: texts, onto the list. */
+void route_conditions(const struct sw *sw, json_t *list);
 json_t *route_vrf_show(const struct sw *sw, uint16_t vrf); /* {"ipv4", "ipv6", "imported"}: prefixes in force */
 bool route_vrf_empty(const struct sw *sw, uint16_t vrf);   /* the FIB has nothing of it */
 /* route_audit.c: {"state": "running"|"waiting", "rounds", "last": {"at", "took_s", "routes", "samples", "asked"}, "now": {…},
@@ -239,6 +241,8 @@ struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet
 /* A flow has ended: for the log. */
 void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 bool nat_log_is_on(const struct sw *sw);
+/* Adds what the log cannot write to now, with the reason: ["text", ...]. */
+void nat_log_errors(const struct sw *sw, json_t *errors);
 uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last sweep */
 /* A session whose beginning stands in the log, or will, was found gone at `gone_ns`, without a word. False: the word may still
  * come.

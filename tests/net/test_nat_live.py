@@ -269,3 +269,39 @@ def test_rfc3164_syslog(world, tmp_path):
     ask(6001)
     assert line_of(6001)["natEvent"] == 4
     logger.close()
+
+
+def test_a_log_that_nobody_takes_is_shown(world, tmp_path):
+    """Without a logger `status` says so before the first line is lost; what the file has is not lost, and a logger that comes is found."""
+    path, file = tmp_path / "log", tmp_path / "nat.json"
+    world.sw = start_with_own_dev(world, network(world), config(f"nat-log: {{syslog: true, file: {file}}}"), path)
+    world.sw.attached("p1", "p2", "wan")
+
+    def shown():
+        return world.sw.json("nat show")["log"]
+
+    errors = world.sw.json("status")["errors"]
+    assert len(errors) == 1 and "/dev/log: No such file or directory" in errors[0], errors
+    with world.h1.socket(kind=socket.SOCK_DGRAM) as s:
+        s.bind(("10.0.0.5", 6000))
+        s.sendto(b"x", (OUT, 7000))
+    netlab.wait_for("the line is in the file", lambda: shown()["written"] > 0)
+    log = shown()
+    assert log["lost"] == log["file_lost"] == 0 and log["syslog_lost"] == log["written"] and len(log["errors"]) == 1, log
+    text = world.sw.cli("nat show").stdout
+    assert f"log: {file} and syslog" in text and "/dev/log: No such file or directory" in text, text
+    logger = Logger(str(path))
+    netlab.wait_for("the logger is found", lambda: world.sw.json("status")["errors"] == [] == shown()["errors"])
+    logger.close()
+
+
+def test_a_log_on_a_full_disk_is_shown(world):
+    """Lines that the buffer took and the disk did not are lost, not written."""
+    world.sw = world.start_switch(network(world), config("nat-log: {file: /dev/full}"))
+    world.sw.attached("p1", "p2", "wan")
+    with world.h1.socket(kind=socket.SOCK_DGRAM) as s:
+        s.sendto(b"x", (OUT, 7000))
+    netlab.wait_for("it is lost", lambda: world.sw.json("nat show")["log"]["lost"] > 0)
+    log = world.sw.json("nat show")["log"]
+    assert log["written"] == 0 and log["file_lost"] == log["lost"], log
+    assert any("/dev/full: No space left on device" in e for e in world.sw.json("status")["errors"])

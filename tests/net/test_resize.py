@@ -121,6 +121,14 @@ def tables(gw):
     return gw.json("flow tables")
 
 
+def sizes_fit(shown):
+    """What is said of a table is of one table, also while the next one is made."""
+    for of, unit in (("flows", 331), ("flows6", 491)):
+        t = shown[of]
+        assert t["size"] * 2.5 <= t["slots"] < t["size"] * 2.5 + 15 and abs(t["bytes_per_pair"] - unit) < 3, shown
+    assert abs(shown["mappings"]["bytes_per_mapping"] - 101) < 3, shown
+
+
 def counted(gw, flows):
     netlab.wait_for(f"{flows} flows are in the table", lambda: tables(gw)["flows"]["pairs"] >= flows, 20)
 
@@ -167,17 +175,20 @@ def test_ten_thousand_flows_under_load(sized_gateway):
         counted(w.gw, SOURCES * SERVERS)
         before = len(flows.outside)
         iperf = w.h2.spawn(f"iperf3 -J -c {netlab.INET4} -t 120", stdout=-1, text=True)
-        rounds = 0
+        rounds = shown_resizing = 0
         for size in (100000, 12500, 1048576, 12500, 30000):
             p = resize(w, size, check=False)
             assert p.returncode == 0, p.stdout
             while True:
+                now = tables(w.gw)
+                sizes_fit(now)
+                if now["resizing"] is None:
+                    break
+                assert now["resizing"]["flows"] == size
+                shown_resizing += 1
                 flows.round([flows.add() for _ in range(5)])
                 flows.round()
                 rounds += 1
-                now = tables(w.gw)
-                if now["resizing"] is None:
-                    break
             assert not now["error"] and now["flows"]["size"] == size
             flows.round()
         assert iperf.poll() is None, "the TCP connection did not survive"
@@ -185,7 +196,7 @@ def test_ten_thousand_flows_under_load(sized_gateway):
         report = netlab.json.loads(iperf.communicate(timeout=20)[0])
         print(f"{flows.sent} packets each way in {rounds} rounds, {len(flows.sockets)} mappings; lost {flows.lost}, moved {flows.moved}; "
               f"loop {w.gw.json('status')['loop']['cpu']['max_ms']} ms")
-        assert flows.lost == 0 and flows.moved == 0
+        assert flows.lost == 0 and flows.moved == 0 and shown_resizing
         assert len(flows.outside) == len(flows.sockets) > before
         idle = [i["sum"]["start"] for i in report["intervals"] if i["sum"]["seconds"] > 0.5 and i["sum"]["bytes"] == 0]
         assert not idle, f"no byte moved at {idle}"

@@ -218,12 +218,16 @@ def test_the_netdev_becomes_a_port(w):
 
 
 def test_the_audit_agrees_with_the_kernel(w):
+    """Beside a default route of the switch's own that the kernel likes less, too: whoever it asks for the last address gets a broadcast."""
+    w.sw.run("ip route add default via 10.99.0.2 dev mgmt0")
+    w.gw.cli("route add default via 192.0.2.2 metric 50")
     before = w.gw.json("route audit")
     until = before["rounds"] + 4
     time.sleep(1)
     netlab.wait_for("rounds of the audit", lambda: w.gw.json("route audit")["rounds"] >= until, 60)
     after = w.gw.json("route audit")
     assert after["found"] == [] and after["differences"] == before["differences"] == 0 and after["last"]["asked"] > 0
+    w.gw.cli("route delete 0.0.0.0/0 metric 50")
 
 
 def test_a_restart_changes_nothing(w):

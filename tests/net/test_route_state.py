@@ -48,7 +48,7 @@ def wait(w, to, **match):
 
 
 def test_a_route_without_a_way_is_kept_and_says_why(w):
-    assert wait(w, "10.1.0.0/16", active=False)["reason"] == "no interface reaches the gateway"
+    assert wait(w, "10.1.0.0/16", active=False)["reason"] == "no route leads to the gateway"
     assert kernel(w, "10.1.0.0/16") == ""
     assert w.gw.json("route get 10.1.0.1").get("route") is None
     w.sw.run("ip route add 203.0.113.0/24 via 198.51.100.2 proto bgp")
@@ -62,6 +62,71 @@ def test_a_route_without_a_way_is_kept_and_says_why(w):
     netlab.wait_for("the kernel has it no more", lambda: kernel(w, "10.1.0.0/16") == "")
     w.r.run("ip link set sw2 up")
     wait(w, "10.4.0.0/16", active=True)
+
+
+NAMED = """  - {to: 0.0.0.0/0, via: [192.0.2.2, 198.51.100.2]}
+  - {to: 10.10.0.0/16, nexthop: isp1}
+  - {to: 10.11.0.0/16, via: 203.0.113.130}
+nexthops:
+  isp1: {address: 192.0.2.2}
+""" + CONFIG[:CONFIG.index("tables")].replace("interfaces:", "  up9: {mode: routed}\ninterfaces:") + "  up9: {port: up9, addresses: [203.0.113.129/25]}\n"
+
+
+def test_a_gateway_whose_link_is_down_is_seen_and_can_be_drained(w):
+    """In its routes, in `nexthop show`, by its name; and says why, as do those of a port that there is not."""
+    tail, head = NAMED.split("ports:")
+    w.gw.cli(["apply", w.write("named.yaml", "ports:" + head + "tables: {routes4: 256}\nroutes:\n" + tail)])
+    assert wait(w, "10.11.0.0/16", active=False)["reason"] == "the interface up9 is absent"
+    w.gw.cli("route add 10.12.0.0/16 via 10.13.0.1 recursive")
+    assert wait(w, "10.12.0.0/16", active=False)["reason"] == "no route leads to the gateway"
+    w.r.run("ip link set sw1 down")
+    assert wait(w, "10.10.0.0/16", active=False)["reason"] == "the interface is down"
+    ways = {n["via"]: (n["state"], n["share"]) for n in wait(w, "0.0.0.0/0", active=True)["nexthops"]}
+    assert ways["192.0.2.2"] == ("down", 0) and ways["198.51.100.2"][1] == 100
+    assert "192.0.2.2" in {n.get("via") for n in w.gw.json("nexthop show state down")}
+    assert [n["state"] for n in w.gw.json("nexthop get isp1")] == ["down"]
+    w.gw.cli("nexthop drain isp1")
+    w.r.run("ip link set sw1 up")
+    wait(w, "10.10.0.0/16", active=True)
+    assert "drained_s" in w.gw.json("nexthop get isp1")[0]
+    assert w.gw.json("route show 10.10.0.0/16")[0]["nexthops"][0]["name"] == "isp1"
+
+
+def test_throw(w):
+    """The kernel's look-up ends in this table, which is the only one of the VRF: unreachable, and not the next shorter route's."""
+    w.sw.run("ip route add throw 10.2.4.0/24 proto static")
+    w.sw.run("ip -6 route add throw 2001:db8:77::/48 proto static")
+    assert wait(w, "10.2.4.0/24", active=True)["type"] == "throw"
+    got = w.gw.json("route get 10.2.4.1")
+    assert got["drop"] == "route_unreachable" and got["text"] == "10.2.4.1 is dropped: throw 10.2.4.0/24"
+    assert w.gw.json("route get 10.2.5.1")["route"]["to"] == "10.2.0.0/16"
+    assert [r["to"] for r in w.gw.json("route show type throw")] == ["10.2.4.0/24", "2001:db8:77::/48"]
+    assert "throw 10.2.4.0/24" in w.gw.cli("route show type throw").stdout
+    rounds = w.gw.json("route audit")["rounds"]
+    netlab.wait_for("the audit is content", lambda: w.gw.json("route audit")["rounds"] > rounds, timeout=20)
+    assert w.gw.json("route audit")["differences"] == 0
+    w.sw.run("ip route del throw 10.2.4.0/24")
+    netlab.wait_for("it is gone", lambda: w.gw.json("route get 10.2.4.1").get("route", {}).get("to") == "10.2.0.0/16")
+
+
+def test_throw_where_the_vrf_has_another_table(w):
+    """What is shorter in the same table does not count, what the next one says does: as the kernel answers, which the audit asks."""
+    tail = CONFIG.split("tables:")[0].replace("interfaces:", "vrfs: {blue: {table: [100, 101]}}\ninterfaces:")
+    w.gw.cli(["apply", w.write("blue.yaml", tail.replace("{port: up2,", "{port: up2, vrf: blue,") + "tables: {routes4: 256}\n")])
+    w.r.addr("sw2", "198.51.100.3/24", "198.51.100.4/24")
+    for table, to in ((100, "10.0.0.0/8 via 198.51.100.2 dev up2"), (100, "throw 10.24.0.0/16"), (101, "default via 198.51.100.3 dev up2")):
+        w.sw.run(f"ip route add {to} table {table} proto static")
+
+    def via(addr):
+        return w.gw.json(f"route get {addr} vrf blue")["text"]
+    netlab.wait_for("the next table decides", lambda: via("10.24.0.1") == "10.24.0.1 via 198.51.100.3 on up2 by route 10.24.0.0/16")
+    assert via("10.25.0.1") == "10.25.0.1 via 198.51.100.2 on up2 by route 10.0.0.0/8"
+    assert [n["via"] for n in route(w, "10.24.0.0/16", type="throw")["nexthops"]] == ["198.51.100.3"]
+    w.sw.run("ip route add 10.24.0.0/14 via 198.51.100.4 dev up2 table 101 proto static")
+    netlab.wait_for("a longer one there", lambda: via("10.24.0.1") == "10.24.0.1 via 198.51.100.4 on up2 by route 10.24.0.0/16")
+    w.sw.run("ip route flush table 101")
+    netlab.wait_for("nothing is left", lambda: w.gw.json("route get 10.24.0.1 vrf blue").get("drop") == "route_unreachable")
+    assert w.gw.json("route audit")["differences"] == 0
 
 
 def test_what_the_kernel_gets_of_static_routes(w):

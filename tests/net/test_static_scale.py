@@ -118,17 +118,29 @@ def in_force(w):
 
 
 def test_refusal_in_the_midst_takes_all_back(w):
-    """The kernel refuses one of many, because another program has it: of the others nothing stays, neither there nor in the FIB."""
-    w.gw.cli(["apply", w.write("few.yaml", config(10))])
+    """There is no room for the last ones of many: of the others nothing stays, neither in the kernel nor in the FIB."""
+    room = f"tables: {{routes4: {COUNT}}}\n"  # those of the addresses need some as well
+    w.gw.destroy()
+    w.gw = w.start_switch(w.sw, BASE + room)
+    w.gw.attached("up1")
+    w.gw.cli(["apply", w.write("few.yaml", config(10) + room)])
     before = in_force(w), in_kernel(w)
-    w.sw.run(f"ip route add {net(COUNT - 10)} via 192.0.2.8 proto bgp")
-    p = w.gw.cli(["apply", w.write("many.yaml", config(COUNT, via=3))], check=False, timeout=120)
-    assert p.returncode != 0 and f"{net(COUNT - 10)}" in p.stdout and "another program has one" in p.stdout, p.stdout
+    p = w.gw.cli(["apply", w.write("many.yaml", config(COUNT, via=3) + room)], check=False, timeout=120)
+    assert p.returncode != 0 and "the table of IPv4 routes is full" in p.stdout, p.stdout
     assert (in_force(w), in_kernel(w)) == before
     assert len(before[1]) == 10
     assert w.gw.json("status")["errors"] == []
     w.gw.cli("route add 10.0.0.0/16 via 192.0.2.7")  # it is not stuck
     assert in_kernel(w)["10.0.0.0/16"] == "192.0.2.7"
+
+
+def test_another_program_has_one_of_many(w):
+    """No refusal: the switch goes by distance. That the host has no copy of it is told; what it has of the others is not touched."""
+    w.sw.run(f"ip route add {net(COUNT - 10)} via 192.0.2.8 proto bgp")
+    w.gw.cli(["apply", w.write("many.yaml", config(COUNT, via=3))], timeout=120)
+    errors = status(w)["errors"]
+    assert len(errors) == 1 and f"route {net(COUNT - 10)} in table 254: another program has one" in errors[0]
+    assert len(in_kernel(w)) == COUNT - 1 and in_force(w)[net(COUNT - 10)] == f"192.0.2.{3 + (COUNT - 10) % 3}"
 
 
 def test_changes_of_several_at_once_all_come_into_force(w):

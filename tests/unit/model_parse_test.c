@@ -323,6 +323,14 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: routes[0].via: 224.0.0.1 is a multicast address: one host's is wanted\n"},
 	{"route to multicast", "routes: [{to: 224.0.0.0/8, via: 10.0.0.1}]\n",
 	 "sluice.yaml:1: routes[0].to: no route leads there: 224.0.0.0/8 is a multicast address: one host's is wanted\n"},
+	{"route to reserved", "routes: [{to: 240.0.0.0/4, via: 10.0.0.1}]\n",
+	 "sluice.yaml:1: routes[0].to: no route leads there: 240.0.0.0/4 is reserved (RFC 1112 4), and no router forwards it\n"},
+	{"route to IPv4 link-local", "routes: [{to: 169.254.0.0/16, via: 10.0.0.1}]\n",
+	 "sluice.yaml:1: routes[0].to: no route leads there: 169.254.0.0/16 is link-local, and never leaves its link (RFC 3927 "
+	 "2.7)\n"},
+	{"route to IPv6 link-local", "routes: [{to: \"fe80::/10\", via: \"2001:db8::1\"}]\n",
+	 "sluice.yaml:1: routes[0].to: no route leads there: fe80::/10 is link-local, and never leaves its link (RFC 4291 "
+	 "2.5.6)\n"},
 	{"route nexthop empty", "routes: [{to: 10.0.0.0/8, via: [{weight: 2}]}]\n",
 	 "sluice.yaml:1: routes[0].via[0]: a nexthop needs an `address`, an `interface`, or both\n"},
 	{"route distance", "routes: [{to: 10.0.0.0/8, type: prohibit, distance: 0}]\n",

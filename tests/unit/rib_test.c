@@ -807,6 +807,155 @@ static void no_room_test(void **arg)
 	assert_int_equal(rib_refused(s->rib, true, NULL), 0);
 }
 
+/* The weight of a nexthop that is reached by several ways is shared among them as theirs say, however large it is. */
+static void weight_test(void **arg)
+{
+	struct rib_nexthop two[] = {via("10.0.0.1", 1, 3), via("10.0.0.2", 2, 1)}, far = via("10.8.1.1", 0, 256);
+	struct state *s = *arg;
+	const struct nhg_member *m;
+	uint32_t id;
+
+	assert_int_equal(try_put(s, "10.8.0.0/16", RIB_STATIC, 1, 0, two, 2), 0);
+	assert_int_equal(try_put(s, "10.64.0.0/16", RIB_STATIC, 1, 0, &far, 1), 0);
+	settle(s);
+	id = result(s, "10.64.0.1");
+	assert_true(id & NEXTHOP_IS_GROUP);
+	assert_int_equal(nhg_members(s->ns, id & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+	assert_int_equal(m[0].weight + m[1].weight, 4);
+	assert_int_equal(m[0].weight * m[1].weight, 3);
+	/* beside another one, whose weight has no factor in common: within a 256th */
+	two[0] = via("10.0.0.3", 3, 255);
+	two[1] = far;
+	assert_int_equal(try_put(s, "10.65.0.0/16", RIB_STATIC, 1, 0, two, 2), 0);
+	settle(s);
+	id = result(s, "10.65.0.1");
+	assert_int_equal(nhg_members(s->ns, id & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 3);
+	for (int i = 0; i < 3; i++) {
+		uint16_t iface = nexthop_at(s->ns, m[i].nexthop)->iface;
+
+		assert_int_equal(m[i].weight, iface == 1 ? 256 : 85);
+	}
+}
+
+/* A host's own address as its gateway says nothing that the routes behind it do not say: they decide. */
+static void by_itself_test(void **arg)
+{
+	struct state *s = *arg;
+
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 4, 1));
+	put(s, "10.0.0.7/32", RIB_STATIC, 1, 0, via("10.0.0.7", 0, 1));
+	put(s, "172.16.0.0/12", RIB_STATIC, 1, 0, via("10.0.0.7", 0, 5));
+	put(s, "10.0.0.8/32", RIB_STATIC, 1, 0, via("10.0.0.8", 4, 1)); /* that says where he is */
+	settle(s);
+	assert_false(view(s, "10.0.0.7/32", RIB_STATIC, 0).active);
+	assert_string_equal(view(s, "10.0.0.7/32", RIB_STATIC, 0).reason, "the gateway would lead by itself");
+	assert_via(s, "10.0.0.7", NULL, 4);
+	assert_via(s, "172.16.0.1", "10.0.0.7", 4);
+	assert_true(view(s, "10.0.0.8/32", RIB_STATIC, 0).active);
+}
+
+/* A gateway on a link that is down is known as such, and has its place among the nexthops, alone or in a group. */
+static void down_gateway_test(void **arg)
+{
+	struct rib_nexthop two[] = {via("10.0.1.2", 0, 1), via("10.0.2.2", 0, 1)};
+	struct state *s = *arg;
+	const struct nhg_member *m;
+	struct rib_view v;
+
+	put(s, "10.0.1.0/24", RIB_CONNECTED, 0, 0, via(NULL, 1, 1));
+	put(s, "10.0.2.0/24", RIB_CONNECTED, 0, 0, via(NULL, 2, 1));
+	put(s, "10.1.0.0/16", RIB_STATIC, 1, 0, via("10.0.1.2", 0, 1));
+	assert_int_equal(try_put(s, "0.0.0.0/0", RIB_STATIC, 1, 0, two, 2), 0);
+	s->down[1] = true;
+	settle(s);
+	v = view(s, "10.1.0.0/16", RIB_STATIC, 0);
+	assert_false(v.active);
+	assert_int_equal(v.result, 0);
+	assert_string_equal(v.reason, "the interface is down");
+	assert_int_equal(nexthop_at(s->ns, v.members)->iface, 1);
+	v = view(s, "0.0.0.0/0", RIB_STATIC, 0);
+	assert_true(v.active);
+	assert_int_equal(nhg_members(s->ns, v.result & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+	assert_true(nexthop_at(s->ns, m[0].nexthop)->iface != nexthop_at(s->ns, m[1].nexthop)->iface);
+	s->down[2] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(result(s, "192.0.2.1"), 0);
+	assert_true(view(s, "0.0.0.0/0", RIB_STATIC, 0).members & NEXTHOP_IS_GROUP);
+	s->down[1] = s->down[2] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_via(s, "10.1.0.1", "10.0.1.2", 1);
+	assert_true(result(s, "192.0.2.1") & NEXTHOP_IS_GROUP);
+}
+
+static void put_table(struct state *s, const char *to, uint8_t rank, uint8_t type, const struct rib_nexthop *nh)
+{
+	struct rib_route_spec spec = {.to = pfx(to),
+				      .source = RIB_KERNEL,
+				      .distance = 10,
+				      .rank = rank,
+				      .table = 101 + rank,
+				      .type = type,
+				      .nexthops = nh,
+				      .n = nh != NULL};
+
+	assert_int_equal(rib_put(s->rib, &spec), 0);
+}
+
+static int type_at(struct state *s, const char *text)
+{
+	const struct nexthop *nh = nexthop_at(s->ns, result(s, text));
+
+	return nh ? nh->type : NEXTHOP_NONE;
+}
+
+/* `throw` ends the look-up in its table: what is shorter there does not count, what the next tables say does; behind the last one
+ * is nothing. */
+static void throw_test(void **arg)
+{
+	struct rib_nexthop first = via("10.0.0.1", 1, 1), second = via("10.0.0.2", 2, 1), third = via("10.0.0.3", 3, 1);
+	struct prefix p = pfx("0.0.0.0/0"), q = pfx("10.24.0.0/16");
+	struct state *s = *arg;
+
+	put_table(s, "0.0.0.0/0", 0, NEXTHOP_GATEWAY, &first);
+	put_table(s, "10.24.0.0/16", 0, RIB_THROW, NULL);
+	put_table(s, "10.24.7.0/24", 0, NEXTHOP_GATEWAY, &third);
+	settle(s);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_UNREACHABLE);
+	assert_int_equal(view(s, "10.24.0.0/16", RIB_KERNEL, 0).type, RIB_THROW);
+	assert_int_equal(view(s, "10.24.0.0/16", RIB_KERNEL, 0).n, 0);
+	assert_via(s, "10.24.7.1", "10.0.0.3", 3);
+	assert_via(s, "10.25.0.1", "10.0.0.1", 1);
+	/* the next table knows a way, which nobody else uses */
+	put_table(s, "0.0.0.0/0", 1, NEXTHOP_GATEWAY, &second);
+	settle(s);
+	assert_via(s, "10.24.1.1", "10.0.0.2", 2);
+	assert_via(s, "10.25.0.1", "10.0.0.1", 1);
+	s->down[2] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_UNREACHABLE);
+	s->down[2] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_via(s, "10.24.1.1", "10.0.0.2", 2);
+	put_table(s, "10.16.0.0/12", 1, NEXTHOP_BLACKHOLE, NULL); /* a longer one there */
+	settle(s);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_BLACKHOLE);
+	put_table(s, "10.16.0.0/12", 1, RIB_THROW, NULL);
+	settle(s);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_UNREACHABLE);
+	put_table(s, "10.0.0.0/8", 2, NEXTHOP_GATEWAY, &third);
+	settle(s);
+	assert_via(s, "10.24.1.1", "10.0.0.3", 3);
+	assert_via(s, "10.17.1.1", "10.0.0.3", 3);
+	rib_remove(s->rib, 0, &q, RIB_KERNEL, 101, 0);
+	rib_remove(s->rib, 0, &p, RIB_KERNEL, 102, 0);
+	settle(s);
+	assert_via(s, "10.24.1.1", "10.0.0.3", 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -815,6 +964,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(outside_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(link_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(weight_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(by_itself_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(down_gateway_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(throw_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(loop_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(own_prefix_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_over_many_test, setup, teardown),

@@ -161,7 +161,7 @@ static const struct param route_show[] = {
 	{.key = "type",
 	 .value = "TYPE",
 	 .json = "?type",
-	 .choices = "unicast local broadcast blackhole unreachable prohibit host outside"},
+	 .choices = "unicast local broadcast blackhole unreachable prohibit host outside throw"},
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
 	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
 	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},

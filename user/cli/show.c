@@ -248,6 +248,50 @@ static void print_pool_addresses(const json_t *pools)
 	json_decref(rows);
 }
 
+static void print_nat_log(const json_t *log)
+{
+	const char *file = text_of(log, "file");
+	bool syslog = json_is_true(json_object_get(log, "syslog"));
+	const json_t *e;
+	size_t i;
+
+	if (!json_is_object(log))
+		return;
+	printf("\nlog: %s%s%s; %lld lines written", file, *file && syslog ? " and " : "", syslog ? "syslog" : "",
+	       member(log, "written"));
+	printf(", %lld lost (the file did not take %lld, syslog %lld), %lld events not told\n", member(log, "lost"),
+	       member(log, "file_lost"), member(log, "syslog_lost"), member(log, "untold"));
+	json_array_foreach (json_object_get(log, "errors"), i, e)
+		printf("  %s\n", json_string_value(e));
+}
+
+static void print_nat_pools(const json_t *answer)
+{
+	static const struct column pools[] = {
+		{.title = "POOL", .key = "name"},
+		{.title = "ADDRESSES", .cell = cell_addresses},
+		{.title = "PORTS USED", .cell = cell_ports_used},
+	};
+	static const struct column hosts[] = {
+		{.title = "INSIDE HOST", .key = "address"},
+		{.title = "VRF", .key = "vrf"},
+		{.title = "MAPPINGS", .key = "mappings", .right = true},
+	};
+	const json_t *mappings = json_object_get(answer, "mappings");
+
+	if (!json_array_size(json_object_get(answer, "pools")))
+		return;
+	putchar('\n');
+	table_print(json_object_get(answer, "pools"), pools, N(pools), "");
+	print_pool_addresses(json_object_get(answer, "pools"));
+	if (!json_integer_value(json_object_get(mappings, "total")))
+		return;
+	printf("\nmappings: %lld, of %lld hosts; who has most:\n",
+	       (long long)json_integer_value(json_object_get(mappings, "total")),
+	       (long long)json_integer_value(json_object_get(mappings, "hosts")));
+	table_print(json_object_get(mappings, "top"), hosts, N(hosts), "");
+}
+
 void print_nat(const json_t *answer)
 {
 	static const struct column rules[] = {
@@ -263,30 +307,10 @@ void print_nat(const json_t *answer)
 		{.title = "VRF", .key = "vrf"},		  {.title = "STATE", .key = "state"},
 		{.title = "WHY", .cell = cell_why},
 	};
-	static const struct column pools[] = {
-		{.title = "POOL", .key = "name"},
-		{.title = "ADDRESSES", .cell = cell_addresses},
-		{.title = "PORTS USED", .cell = cell_ports_used},
-	};
-	static const struct column hosts[] = {
-		{.title = "INSIDE HOST", .key = "address"},
-		{.title = "VRF", .key = "vrf"},
-		{.title = "MAPPINGS", .key = "mappings", .right = true},
-	};
-	const json_t *mappings = json_object_get(answer, "mappings");
 
 	table_print(json_object_get(answer, "rules"), rules, N(rules), "no NAT rules");
-	if (!json_array_size(json_object_get(answer, "pools")))
-		return;
-	putchar('\n');
-	table_print(json_object_get(answer, "pools"), pools, N(pools), "");
-	print_pool_addresses(json_object_get(answer, "pools"));
-	if (!json_integer_value(json_object_get(mappings, "total")))
-		return;
-	printf("\nmappings: %lld, of %lld hosts; who has most:\n",
-	       (long long)json_integer_value(json_object_get(mappings, "total")),
-	       (long long)json_integer_value(json_object_get(mappings, "hosts")));
-	table_print(json_object_get(mappings, "top"), hosts, N(hosts), "");
+	print_nat_pools(answer);
+	print_nat_log(json_object_get(answer, "log"));
 }
 
 /* One number; or a row for each group, and one for those that were not told. */
