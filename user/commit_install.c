@@ -68,6 +68,15 @@ struct load {
 	struct errs *errs;
 };
 
+/* 0, or BESIDE_AGAIN while a change of the tables' size still loads programs of its own. */
+static int yield_turn(struct commit *c)
+{
+	int r = resize_yield(c->sw);
+
+	c->yielded |= r != 0;
+	return r == -EAGAIN ? BESIDE_AGAIN : 0;
+}
+
 static int open_turn(void *arg)
 {
 	struct load *l = arg;
@@ -76,7 +85,8 @@ static int open_turn(void *arg)
 	l->programs = NULL;
 	if (same_features(&l->f, &l->c->loaded))
 		return 0;
-	l->c->yielded |= resize_yield(l->c->sw);
+	if (yield_turn(l->c))
+		return BESIDE_AGAIN;
 	return datapath_programs_open(l->c->sw->dp, &l->f, &l->programs, l->errs);
 }
 
@@ -86,7 +96,8 @@ static int use_turn(void *arg)
 	int r;
 
 	loop_doing("exchanging programs");
-	l->c->yielded |= resize_yield(l->c->sw); /* it may have begun since */
+	if (yield_turn(l->c)) /* it may have begun since */
+		return BESIDE_AGAIN;
 	r = datapath_programs_use(l->c->sw->dp, l->programs, l->errs);
 	if (!r)
 		l->c->loaded = l->f;

@@ -14,6 +14,7 @@ struct job {
 	void (*fn)(void *arg);
 	void (*done)(void *arg);
 	void *arg;
+	bool over;
 };
 
 static void *work(void *arg)
@@ -21,8 +22,14 @@ static void *work(void *arg)
 	struct job *j = arg;
 
 	j->fn(j->arg);
+	__atomic_store_n(&j->over, true, __ATOMIC_RELEASE);
 	close(j->pipe[1]);
 	return NULL;
+}
+
+bool job_over(const struct job *j)
+{
+	return __atomic_load_n(&j->over, __ATOMIC_ACQUIRE);
 }
 
 void job_join(struct job *j)

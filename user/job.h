@@ -8,11 +8,14 @@
 #define SLUICE_JOB_H
 
 #include <event2/event.h>
+#include <stdbool.h>
 
 struct job;
 
 /* Runs fn(arg) in a thread, and done(arg) in the event loop afterwards. -ENOMEM, -EAGAIN: not begun. */
 int job_start(struct event_base *base, void (*fn)(void *arg), void (*done)(void *arg), void *arg, struct job **ret);
+/* Has fn() ended? Then job_join() waits for nothing. */
+bool job_over(const struct job *j);
 /* Waits for the end of fn(); done() is not called. Frees the job; accepts NULL. */
 void job_join(struct job *j);
 

@@ -18,6 +18,7 @@
 
 struct next {
 	struct datapath *dp;
+	const bool *stop; /* while it is made */
 	struct table tables[NEXT_MAX];
 	size_t n_tables;
 	struct prog both[PROGS], alone[PROGS]; /* as those in force are replaced, they stand here in their place */
@@ -52,6 +53,11 @@ struct table *next_table(struct next *n, const char *map)
 }
 
 /* ---- made */
+
+static int check_stop(const struct next *n, struct errs *errs)
+{
+	return __atomic_load_n(n->stop, __ATOMIC_RELAXED) ? errs_fail(errs, ECANCELED, "another change came") : 0;
+}
 
 /* As the table is, with another number of elements. */
 static int make_map(struct next *n, const char *name, const struct settings_cfg *sizes, struct errs *errs)
@@ -102,8 +108,11 @@ static int load(struct next *n, bool both, struct prog ret[PROGS], struct errs *
 		if (!err)
 			err = reuse_next(n, l.objs[p], both ? NEXT_TAIL : "", errs);
 	}
-	for (int p = 0; !err && p < PROGS; p++)
-		err = load_one(&l, p, errs);
+	for (int p = 0; !err && p < PROGS; p++) {
+		err = check_stop(n, errs);
+		if (!err)
+			err = load_one(&l, p, errs);
+	}
 	for (int p = 0; !err && p < PROGS; p++) {
 		ret[p] = l.progs[p];
 		l.progs[p].fd = -1;
@@ -125,7 +134,7 @@ static void fill_head(struct next *n)
 	t->nat_lines = table_capacity(next_table(n, "nat_ways"));
 }
 
-int next_make(struct datapath *dp, const struct settings_cfg *sizes, struct next **ret, struct errs *errs)
+int next_make(struct datapath *dp, const struct settings_cfg *sizes, const bool *stop, struct next **ret, struct errs *errs)
 {
 	struct next *n = calloc(1, sizeof(*n));
 	int err = 0;
@@ -134,10 +143,14 @@ int next_make(struct datapath *dp, const struct settings_cfg *sizes, struct next
 	if (!n)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	n->dp = dp;
+	n->stop = stop;
 	for (int p = 0; p < PROGS; p++)
 		n->both[p].fd = n->alone[p].fd = -1;
-	for (size_t i = 0; !err && maps_resized[i]; i++)
-		err = make_map(n, maps_resized[i], sizes, errs);
+	for (size_t i = 0; !err && maps_resized[i]; i++) {
+		err = check_stop(n, errs);
+		if (!err)
+			err = make_map(n, maps_resized[i], sizes, errs);
+	}
 	if (!err) {
 		fill_head(n);
 		err = load(n, true, n->both, errs);

@@ -3,7 +3,8 @@
  * Between resize.c, which knows the steps and copies what the tables hold, and the datapath. The order:
  *
  *   next_make      maps of the new sizes; programs that know both tables, and such as know the next ones alone. Nothing is in
- *                  force yet. Takes a second: for a thread, while the datapath is left alone
+ *                  force yet. Takes a second: for a thread, while the datapath is left alone. Ends early, with -ECANCELED,
+ *                  when *stop says that nobody wants it any more
  *   next_both      the programs that know both are in force: from here on what they insert is in both tables
  *   (copying)
  *   next_commit    everything is in the next tables, and they are in force: the datapath's tables are those from here on, and
@@ -21,7 +22,7 @@
 
 struct next;
 
-int next_make(struct datapath *dp, const struct settings_cfg *sizes, struct next **ret, struct errs *errs);
+int next_make(struct datapath *dp, const struct settings_cfg *sizes, const bool *stop, struct next **ret, struct errs *errs);
 int next_both(struct next *n, struct errs *errs);
 /* The former programs are in force again, which know the former tables alone. */
 int next_back(struct next *n, struct errs *errs);

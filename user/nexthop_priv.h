@@ -54,9 +54,9 @@ struct nexthops {
 	uint32_t idle_at;	/* the group that is looked at next */
 	bool holding;		/* some bucket may be held */
 	bool held_seen;		/* one was, since the groups were looked at from the first on */
+	bool held_counted;	/* since buckets were last held, released or out of use, with their groups */
 	struct held_unit *held; /* notes of flows; NULL: nobody wants to know */
 	bool refused;		/* some flow could not be noted, before they were looked at */
-	bool held_counted;	/* since buckets were last held, released or out of use, with their groups */
 	struct hash by_key;
 };
 

@@ -18,6 +18,7 @@
 
 enum step {
 	STEP_NONE,
+	STEP_FREE,   /* the tables of the last change are on their way back to the kernel */
 	STEP_MAKE,   /* a thread makes maps and loads programs; then nobody else may write flows */
 	STEP_ROOM,   /* where they become smaller: who waits for an answer gives way, and the others are copied */
 	STEP_WAIT,   /* those are in force; until no CPU is in the former ones */
@@ -32,6 +33,8 @@ struct resize {
 	struct settings_cfg sizes; /* those that are led to, */
 	struct settings_cfg was;   /* and those of the tables before */
 	struct job *job, *freeing;
+	bool unwanted; /* what the thread does; it may stop */
+	bool again;    /* afterwards to the sizes that the model says */
 	struct event *timer;
 	struct next *next, *leftover;
 	struct flow_copy *copy, *copied;
@@ -83,6 +86,21 @@ int resize_check(const struct sw *sw, const struct settings_cfg *from, const str
 
 /* ---- leaving */
 
+static void keep_error(struct resize *r, struct errs *errs)
+{
+	snprintf(r->error, sizeof(r->error), "%s", errs->n ? errs->v[0].text : "unknown");
+	log_errs("the tables keep their size", errs);
+}
+
+static void begin_again(struct resize *r)
+{
+	struct errs errs = {0};
+
+	if (resize_reconcile(r->sw, &errs))
+		keep_error(r, &errs);
+	errs_free(&errs);
+}
+
 static void free_job(void *arg)
 {
 	struct resize *r = arg;
@@ -95,14 +113,18 @@ static void free_job(void *arg)
 
 static void freed(void *arg)
 {
-	((struct resize *)arg)->freeing = NULL;
+	struct resize *r = arg;
+
+	r->freeing = NULL;
+	if (r->step != STEP_FREE)
+		return;
+	r->step = STEP_NONE;
+	begin_again(r);
 }
 
-/* Maps of some hundred megabytes: in a thread, or, where there is none to be had, here. */
+/* Maps of some hundred megabytes: in a thread, or, where there is none to be had, here. The former ones are gone: start(). */
 static void give_away(struct resize *r)
 {
-	job_join(r->freeing);
-	r->freeing = NULL;
 	r->leftover = r->next;
 	r->copied = r->copy;
 	r->next = NULL;
@@ -122,25 +144,42 @@ static void leave(struct resize *r)
 	give_away(r);
 }
 
-static void keep_error(struct resize *r, struct errs *errs)
-{
-	snprintf(r->error, sizeof(r->error), "%s", errs->n ? errs->v[0].text : "unknown");
-	log_errs("the tables keep their size", errs);
-}
-
-/* Back to what was. Not from STEP_LEAVE on. */
+/* Back to what was. Not from STEP_LEAVE on, and not while a thread is at work (resize_close() alone waits for it). */
 static void give_up(struct resize *r)
 {
 	struct errs errs = {0};
 
 	job_join(r->job);
 	r->job = NULL;
+	r->unwanted = false;
 	if (r->step > STEP_ROOM && next_back(r->next, &errs))
 		log_errs("programs", &errs);
 	errs_free(&errs);
 	errs_free(&r->errs);
 	r->errs = (struct errs){0};
 	leave(r);
+}
+
+/* The thread has ended whose work nobody wants. */
+static void unwanted(struct resize *r)
+{
+	bool again = r->again;
+
+	r->again = false;
+	give_up(r);
+	if (again)
+		begin_again(r);
+}
+
+/* True: it could be given up now; else it will be when its thread has ended. */
+static bool give_up_soon(struct resize *r)
+{
+	if (r->job && !job_over(r->job)) {
+		__atomic_store_n(&r->unwanted, true, __ATOMIC_RELAXED);
+		return false;
+	}
+	give_up(r);
+	return true;
 }
 
 static void fail(struct resize *r, struct errs *errs)
@@ -170,6 +209,10 @@ static void waited(void *arg)
 	struct resize *r = arg;
 
 	r->job = NULL;
+	if (r->unwanted) {
+		unwanted(r);
+		return;
+	}
 	r->step = r->step == STEP_WAIT ? STEP_COPY : STEP_SETTLE;
 	slice_soon(r);
 }
@@ -306,7 +349,7 @@ static void make_job(void *arg)
 {
 	struct resize *r = arg;
 
-	r->err = next_make(r->sw->dp, &r->sizes, &r->next, &r->errs);
+	r->err = next_make(r->sw->dp, &r->sizes, &r->unwanted, &r->next, &r->errs);
 }
 
 static void made(void *arg)
@@ -314,7 +357,9 @@ static void made(void *arg)
 	struct resize *r = arg;
 
 	r->job = NULL;
-	if (r->err)
+	if (r->unwanted)
+		unwanted(r);
+	else if (r->err)
 		fail(r, &r->errs);
 	else
 		begin_room(r);
@@ -324,8 +369,10 @@ static int start(struct resize *r, struct errs *errs)
 {
 	int err;
 
-	job_join(r->freeing);
-	r->freeing = NULL;
+	if (r->freeing) {
+		r->step = STEP_FREE; /* freed() begins it */
+		return 0;
+	}
 	r->sizes = r->sw->model->settings;
 	r->error[0] = 0;
 	r->step = STEP_MAKE;
@@ -345,10 +392,15 @@ int resize_reconcile(struct sw *sw, struct errs *errs)
 
 	if (r->step >= STEP_LEAVE) /* finish() looks again */
 		return 0;
+	if (r->step == STEP_FREE)
+		r->step = STEP_NONE;
 	if (r->step != STEP_NONE) {
-		if (same_sizes(want, &r->sizes))
+		if (same_sizes(want, &r->sizes) && !r->unwanted)
 			return 0;
-		give_up(r);
+		if (!give_up_soon(r)) {
+			r->again = true;
+			return 0;
+		}
 	}
 	if (!is_size(sw, want))
 		return start(r, errs);
@@ -356,14 +408,14 @@ int resize_reconcile(struct sw *sw, struct errs *errs)
 	return 0;
 }
 
-bool resize_yield(struct sw *sw)
+int resize_yield(struct sw *sw)
 {
 	struct resize *r = sw->resize;
 
-	if (r->step == STEP_NONE || r->step >= STEP_LEAVE)
-		return false;
-	give_up(r);
-	return true;
+	if (r->step <= STEP_FREE || r->step >= STEP_LEAVE)
+		return 0;
+	r->again = false; /* who asks begins it again */
+	return give_up_soon(r) ? 1 : -EAGAIN;
 }
 
 bool resize_is_busy(const struct sw *sw)
@@ -393,6 +445,7 @@ void resize_close(struct sw *sw)
 
 	if (!r)
 		return;
+	__atomic_store_n(&r->unwanted, true, __ATOMIC_RELAXED);
 	if (r->step >= STEP_LEAVE) {
 		job_join(r->job);
 		while (flow_copy_settle(r->copy) > 0)
@@ -400,7 +453,7 @@ void resize_close(struct sw *sw)
 		if (next_finish(r->next, &errs))
 			log_errs("tables", &errs);
 		leave(r);
-	} else if (r->step != STEP_NONE) {
+	} else if (r->step > STEP_FREE) {
 		give_up(r);
 	}
 	job_join(r->freeing);
@@ -453,8 +506,8 @@ static json_t *show_mappings(const struct sw *sw, uint64_t size)
 json_t *resize_show(const struct sw *sw)
 {
 	static const char *const names[] = {
-		[STEP_NONE] = "none", [STEP_MAKE] = "make",   [STEP_ROOM] = "room",    [STEP_WAIT] = "wait",
-		[STEP_COPY] = "copy", [STEP_LEAVE] = "leave", [STEP_SETTLE] = "settle"};
+		[STEP_NONE] = "none", [STEP_FREE] = "free", [STEP_MAKE] = "make",   [STEP_ROOM] = "room",
+		[STEP_WAIT] = "wait", [STEP_COPY] = "copy", [STEP_LEAVE] = "leave", [STEP_SETTLE] = "settle"};
 	const struct resize *r = sw->resize;
 	json_t *resizing = json_null();
 	uint32_t flows, flows6;

@@ -13,11 +13,11 @@ int resize_open(struct sw *sw, struct errs *errs);
 void resize_close(struct sw *sw);
 /* Would the flows that there are fit? -EINVAL, with how many there are. */
 int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs);
-/* Begins what is to be done; one that is under way to other sizes is given up for it. */
+/* Begins what is to be done; one that is under way to other sizes is given up for it, as soon as its thread has ended. */
 int resize_reconcile(struct sw *sw, struct errs *errs);
-/* Before the programs are exchanged for another reason: what is under way is given up (true: resize_reconcile() begins it again),
- * or is past the point where it matters. */
-bool resize_yield(struct sw *sw);
+/* Before the programs are exchanged for another reason: what is under way is given up (1: resize_reconcile() begins it again), or
+ * is past the point where it matters (0). -EAGAIN: it will be given up, but its thread is at work still: to be asked again. */
+int resize_yield(struct sw *sw);
 /* Are there two sizes of tables at the moment? Who writes flows waits for its end. */
 bool resize_is_busy(const struct sw *sw);
 /* {"flows": {"pairs", "size", "bytes_per_pair", "bytes"}, "flows6": {...}, "mappings": {...}, "resizing": null | {"step",

@@ -63,9 +63,9 @@ NOUN(flow_reconcile)
 NOUN(resize_reconcile)
 
 /* What is under way gives way to a change of the programs, and smaller tables must hold what there is. */
-bool resize_yield(struct sw *sw)
+int resize_yield(struct sw *sw)
 {
-	return false;
+	return 0;
 }
 
 int resize_check(const struct sw *sw, const struct settings_cfg *from, const struct settings_cfg *to, struct errs *errs)
