@@ -81,7 +81,7 @@ routes:
   - {to: 10.63.0.0/16, via: 10.0.20.13}
   - {to: 10.64.0.0/16, via: 192.0.2.99}
   - {to: 10.50.0.0/16, via: [192.0.2.254, 198.51.100.254]}
-  - {to: 169.254.7.0/24, via: 192.0.2.254}
+  - {to: 169.254.0.0/15, via: 192.0.2.254} # link-local addresses are not routed, whatever leads there
   - {to: 10.60.0.0/16, type: blackhole}
   - {to: 10.61.0.0/16, type: prohibit}
   - {to: 10.62.0.0/16, type: unreachable}
