@@ -3,12 +3,13 @@
  * Stands between the entry of tc and a ring buffer that neighbor_asked.c of sluiced reads: when nobody answers, the kernel drops
  * what it holds without a word, and sluiced has the copies come in again, to be answered 'unreachable' as all that come later
  * (RFC 4861 7.2.2, RFC 1812 5.2.7.1), or to go another way where there is one by then. What finds no room, or is too long, is not
- * told.
+ * told, and counted.
  */
 #ifndef SLUICE_ASKED_H
 #define SLUICE_ASKED_H
 
 #include "pkt.h"
+#include "counter.h"
 #include "frame.h"
 
 /* Written here, read by sluiced. About five hundred packets. */
@@ -24,14 +25,17 @@ __noinline_global int asked_note(ctx_t *ctx, struct pkt *p)
 	long len;
 
 	/* Once only: of two ways that are dead in turn it would never come to an end. */
-	if (!p || ctx->tc_index == ASKED_AGAIN || ctx_len(ctx) > ASKED_FRAME)
+	if (!p || ctx->tc_index == ASKED_AGAIN)
 		return 0;
-	a = bpf_ringbuf_reserve(&neighbor_asked, sizeof(*a), 0);
-	if (!a)
+	a = ctx_len(ctx) > ASKED_FRAME ? NULL : bpf_ringbuf_reserve(&neighbor_asked, sizeof(*a), 0);
+	if (!a) {
+		count_stat(STAT_NEIGHBOR_UNTOLD, 1);
 		return 0;
+	}
 	len = frame_copy(ctx, p, a->frame, ASKED_FRAME);
 	if (len < 0) {
 		bpf_ringbuf_discard(a, BPF_RB_NO_WAKEUP);
+		count_stat(STAT_NEIGHBOR_UNTOLD, 1);
 		return 0;
 	}
 	a->at_ns = pkt_now(p);

@@ -935,6 +935,8 @@ struct nexthop_counters {
 	X(NAT_FRAG_HELD, "nat_frag_held", "fragments held until their first one came, or did not")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
 	X(DRAIN_FULL, "drain_full", "flows of drained nexthops that were not noted, no room: they stay with their bucket")       \
+	X(NEIGHBOR_UNTOLD, "neighbor_untold",                                                                                    \
+	  "packets that wait for a neighbour and would not be answered: too long, or no room")                                   \
 	X(FRAGMENTED, "fragmented", "packets without DF that were cut for a smaller MTU")                                        \
 	X(MSS_LOWERED, "mss_lowered", "TCP connections whose MSS was lowered")                                                   \
 	X(NEIGHBOR_ASKED, "neighbor_asked", "packets given to the kernel to resolve their neighbour")                            \

@@ -459,8 +459,13 @@ def test_row(switch, row, hook):
     ids=["IPv4", "IPv6", "tagged", "gateway", "too_long", "known"],
 )
 def test_what_waits_for_a_neighbour_is_told(switch, port, frame, key, told):
-    """As it came in, for the daemon to bring it in again when nobody answers (RFC 4861 7.2.2)."""
+    """As it came in, for the daemon to bring it in again when nobody answers (RFC 4861 7.2.2); what is too long is counted."""
+
+    def untold():
+        return switch.control.show("counters", "show")["stats"]["neighbor_untold"]
+
     switch.forget()
+    before = untold()
     gateway_unknown(switch)
     out = struct.pack("=I", switch.iface_id("vlan20"))
     switch.edit("ifaces", out, patch(switch.map("ifaces").lookup(out), 16, struct.pack("=I", 9000)))
@@ -472,6 +477,7 @@ def test_what_waits_for_a_neighbour_is_told(switch, port, frame, key, told):
         ring.close()
         switch.forget()
     assert len(records) == told
+    assert untold() - before == (len(octets(frame)) > 2048)
     for r in records:
         address = ipaddress.ip_address(key[0])
         packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
