@@ -21,7 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
-BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU = range(8)
+BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU, KNOWN = range(9)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
 
@@ -36,6 +36,17 @@ class Gen(ctypes.Structure):
         ("dmac", Field), ("smac", Field), ("saddr", Field), ("daddr", Field), ("sport", Field), ("dport", Field),
         ("frame_len", ctypes.c_uint32), ("tag", ctypes.c_uint32), ("head", ctypes.c_uint8 * HEAD),
     ]  # fmt: skip
+
+
+TURNS, STAMPS = 8, 1 << 17  # GEN_TURNS, GEN_STAMPS
+
+
+class Turn(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("target", "packets", "back")]
+
+
+class Turns(ctypes.Structure):
+    _fields_ = [*((name, ctypes.c_uint32) for name in ("count", "next", "left", "done", "runs", "target")), ("turn", Turn * TURNS)]
 
 
 class Sequence:
@@ -136,7 +147,11 @@ class Bench:
         self._gen_mem = mmap.mmap(gen_map, 4096)
         self.gen = Gen.from_buffer(self._gen_mem)
         self.seq = mmap.mmap(bpf.obj_get(self.pins + "/maps/seq"), SEQ * 8)
+        self._turns_mem = mmap.mmap(bpf.obj_get(self.pins + "/maps/turns"), 4096)
+        self._turns = Turns.from_buffer(self._turns_mem)
+        self._stamps = mmap.mmap(bpf.obj_get(self.pins + "/maps/stamps"), STAMPS * 8)
         self.target(BARE, self.prog("gen_bare"))
+        self.target(KNOWN, self.prog("gen_known"))
         self.target(FLOOR, self.prog("gen_floor"))
         self.target(TAGGING, self.prog("gen_untag" if hook == "xdp" else "gen_tag"))
         if hook == "xdp":
@@ -202,16 +217,31 @@ class Bench:
         self.gen.target = target
         return self._repeat("gen_run", self._context(ifindex), n) / n
 
+    def turns(self, ifindex, turns, times):
+        """`turns`: (target, packets, positions to go back before), so many times one after the other within one system call. What a
+        packet of each turn took, in ns on the wall: a list for each time."""
+        t, n = self._turns, times * len(turns)
+        kit.need(n < STAMPS and len(turns) <= TURNS, f"{times} times {len(turns)} turns")
+        for name in ("next", "left", "done", "runs"):
+            setattr(t, name, 0)
+        t.count, t.turn[: len(turns)] = len(turns), [Turn(*x) for x in turns]
+        # One packet more: with it the last turn ends.
+        self._repeat("gen_run_turns", self._context(ifindex), times * sum(x[1] for x in turns) + 1, done=lambda: t.runs)
+        kit.need(t.done == n + 1, f"{t.done} turns of {n}")
+        at = array.array("Q", self._stamps[: 8 * (n + 1)])
+        each = [(b - a) / turns[i % len(turns)][1] for i, (a, b) in enumerate(zip(at, at[1:]))]
+        return [each[i : i + len(turns)] for i in range(0, n, len(turns))]
+
     def live(self, ifindex, n, batch=64):
         """n frames out of a netdev of this thread's namespace: ns of CPU time."""
         return self._repeat("gen_send", bpf.XDP_MD.pack(0, FRAME, 0, ifindex, 0, 0), n, LIVE_FRAMES, batch)
 
-    def _repeat(self, prog, context, n, flags=0, batch=0):
+    def _repeat(self, prog, context, n, flags=0, batch=0, done=None):
         """BPF_PROG_RUN of n packets; this thread's CPU time in ns. What interrupts it (a machine that is frozen for a moment does) is
-        not the benchmark's: the generator's position tells how many are left."""
+        not the benchmark's: the generator's position, or `done`, tells how many are left."""
         data = ctypes.create_string_buffer(FRAME)
         ctx = ctypes.create_string_buffer(context, len(context))
-        fd, end, left = self.prog(prog).fd, self.gen.next + n, n
+        fd, first, left = self.prog(prog).fd, self.gen.next, n
         began = time.thread_time_ns()
         while left:
             # prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration, ctx sizes, ctx_in, ctx_out, flags, cpu, batch
@@ -221,7 +251,7 @@ class Bench:
                 bpf._bpf(bpf.PROG_TEST_RUN, attr)
                 left = 0
             except InterruptedError:
-                left = (end - self.gen.next) & 0xFFFFFFFF
+                left = n - (done() if done else (self.gen.next - first) & 0xFFFFFFFF)
         return time.thread_time_ns() - began
 
     def close(self):

@@ -11,15 +11,17 @@ For work on the packet path: CASES=REGEXP measures the cases that match, EMPTY=1
 """
 import os
 import re
+import statistics
 
 import goals
 import kit
 import lab as labs
-from gen import (BARE, FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+import turns as by_turns
+from gen import (FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
                  template)  # fmt: skip
 import bpf
 
-ROUNDS, RUNS, SLICE = 5, 200_000, 50_000
+SLICE = 50_000
 
 
 class Case:
@@ -195,24 +197,13 @@ def look(report, bench, case, lab, hook):
     report.packet(f"{hook} {case.name}", data)
 
 
-def rounds(report, bench, case, ifindex, series, point, runs, tag_ns):
-    """By turns, generator alone and generator with target."""
-    bench.run(case.target, ifindex, SLICE)
-    for _ in range(ROUNDS):
-        alone = bench.run(BARE, ifindex, runs)
-        both = bench.run(case.target, ifindex, runs)
-        report.add(series, point, both - alone - tag_ns * case.tags.get(bench.hook, 0))
-        report.add("generator", point, alone)
-
-
-def length_change(bench, ifindex):
+def length_change(turns, bench, ifindex):
     """What the generator pays for giving a frame its old length: half of what the two changes of a round cost."""
-    bench.run(TAGGING, ifindex, SLICE)
-    both = sorted(bench.run(TAGGING, ifindex, SLICE) - bench.run(BARE, ifindex, SLICE) for _ in range(ROUNDS))
-    return max(both[ROUNDS // 2] / 2, 0)
+    got = turns.measure(bench, ifindex, [TAGGING], slices=1)
+    return max(statistics.median(got.more(got.parted(turns.fastest)[0], TAGGING)) / 2, 0)
 
 
-def measure(report, lab, hook, table_of_cases):
+def measure(report, turns, lab, hook, table_of_cases):
     with lab.generator(hook) as bench, kit.Quiet():
         if hook == "xdp":
             bench.way_out(lab.ifindex["wan1"])
@@ -220,12 +211,15 @@ def measure(report, lab, hook, table_of_cases):
             report.step(f"{hook}: {case.name}")
             ifindex = lab.ifindex[case.port]
             bench.set(template(case.frame, hook, **case.vary))
-            tag_ns = length_change(bench, ifindex)
+            changes = case.tags.get(hook, 0)
+            less = changes * length_change(turns, bench, ifindex) if changes else 0.0
             for size in case.sizes:
                 warm(bench, case, ifindex, size.all())
                 bench.order(size.order)
                 look(report, bench, case, lab, hook)
-                rounds(report, bench, case, ifindex, f"{hook}: {case.name}", size.name, RUNS, tag_ns)
+                bench.run(case.target, ifindex, SLICE)
+                point = turns.measure(bench, ifindex, [case.target])
+                turns.add(point, {case.target: (f"{hook}: {case.name}", size.name)}, less)
 
 
 def show(report, hooks_cases):
@@ -235,10 +229,10 @@ def show(report, hooks_cases):
             for s in c.sizes:
                 series, goal = f"{hook}: {c.name}", c.to_reach.get(s.name) if hook == "xdp" else None
                 about = goals.cells(report.median(series, s.name), goal, len(s.values), report.median(f"xdp: {LOOK_UP}", s.name))
-                rows.append((series, s.name, report.cell(series, s.name), kit.round_up(min(report.samples[(series, s.name)])), *about))
+                rows.append((series, s.name, report.cell(series, s.name), *by_turns.about(report, series, s.name), *about))
                 if goal:
                     report.facts.setdefault("goals", []).append((series, s.name, *about))
-    kit.table(f"ns per packet, {FRAME}-byte frames, generator subtracted", ("case", "flows or destinations", "ns", "least", *goals.HEAD), rows)
+    kit.table(f"ns per packet, {FRAME}-byte frames, generator subtracted", ("case", "flows or destinations", "ns", *by_turns.ABOUT, *goals.HEAD), rows)
     there = ", ".join(f"{report.median(f'xdp: {LOOK_UP}', flows(n).name) or 0:.0f} with {n:,} (there {ns})" for n, ns in goals.THERE.items())
     swap = report.median("xdp: parse, swap MACs", flows(1).name) or 0
     kit.say(f"scaled: × the look-up here ÷ on the goals' machine, in ns: {there}; swapping MACs: {swap:.0f} (there {goals.SWAP_THERE})")
@@ -257,12 +251,12 @@ def fill(report, lab, families):
 
 def run(report):
     kit.say("BPF_PROG_RUN of the pinned programs; what came out:")
-    done = []
+    done, turns = [], by_turns.Turns()
 
     def at(lab, hook, table_of_cases):
         table_of_cases = [c for c in table_of_cases if re.search(os.environ.get("CASES", ""), f"{hook}: {c.name}")]
         done.append((hook, table_of_cases))
-        measure(report, lab, hook, table_of_cases)
+        measure(report, turns, lab, hook, table_of_cases)
 
     lab = labs.DatapathLab("dp", flows=131072, nat=True)
     try:
@@ -278,6 +272,7 @@ def run(report):
             full_tables(report, lab, at)
     finally:
         lab.close()
+    turns.finish(report)
     show(report, done)
 
 

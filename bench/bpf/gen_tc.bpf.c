@@ -33,6 +33,27 @@ int gen_run(struct __sk_buff *ctx)
 	return TC_ACT_SHOT;
 }
 
+/* The same, the targets by turns. */
+SEC("tc")
+int gen_run_turns(struct __sk_buff *ctx)
+{
+	struct gen_turns *t = gen_turns_get();
+	struct gen *g = gen_get();
+
+	if (!g || !t || gen_turn(g, t) || gen_tc_fresh(ctx, g))
+		return TC_ACT_SHOT;
+	if (gen_write(ctx_data(ctx), ctx_data_end(ctx), g))
+		return TC_ACT_SHOT;
+	bpf_tail_call(ctx, &targets, t->target);
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int gen_known(struct __sk_buff *ctx)
+{
+	return gen_known_work(ctx->ifindex) & 1 ? TC_ACT_SHOT : -1;
+}
+
 SEC("tc")
 int gen_bare(struct __sk_buff *ctx)
 {

@@ -56,6 +56,25 @@ int gen_run(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
+/* The same, the targets by turns. */
+SEC("xdp.frags")
+int gen_run_turns(struct xdp_md *ctx)
+{
+	struct gen_turns *t = gen_turns_get();
+	struct gen *g = gen_get();
+
+	if (!g || !t || gen_turn(g, t) || gen_xdp_fresh(ctx, g))
+		return XDP_ABORTED;
+	bpf_tail_call(ctx, &targets, t->target);
+	return XDP_ABORTED;
+}
+
+SEC("xdp.frags")
+int gen_known(struct xdp_md *ctx)
+{
+	return gen_known_work(ctx->ingress_ifindex) & 1 ? XDP_DROP : XDP_PASS;
+}
+
 SEC("xdp.frags")
 int gen_bare(struct xdp_md *ctx)
 {
