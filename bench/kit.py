@@ -14,6 +14,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
 OUT = os.path.join(BUILD, "bench")
+CPU = int(os.environ.get("CPU", os.cpu_count() - 1))  # on which packets are measured
 sys.path[:0] = [os.path.join(ROOT, "tests", "net"), os.path.join(ROOT, "tests", "prog")]
 
 
@@ -162,7 +163,7 @@ class Quiet:
     """While within, this thread stays on one CPU and goes before what is not urgent there, where that is allowed."""
 
     def __init__(self, cpu=None, urgent=True):
-        self.cpu, self.urgent = os.cpu_count() - 1 if cpu is None else cpu, urgent
+        self.cpu, self.urgent = CPU if cpu is None else cpu, urgent
 
     def __enter__(self):
         self.before = os.sched_getaffinity(0)

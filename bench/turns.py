@@ -24,8 +24,8 @@ MOST_S = 4.0  # for one point, as long as there is patience left
 class Point:
     """All rounds of one: ns a packet of known work before, the generator alone, the targets, known work after."""
 
-    def __init__(self, targets):
-        self.targets, self.rows, self.stolen_ms, self.switches = targets, [], 0, 0
+    def __init__(self, hook, targets):
+        self.hook, self.targets, self.rows, self.stolen_ms, self.switches = hook, targets, [], 0, 0
 
     def quiet(self, fastest):
         return [row for row in self.rows if max(row[0], row[-1]) <= fastest * SLACK]
@@ -60,24 +60,24 @@ class Turns:
     """One part's points. `patience`: seconds that all of them together may take longer than they would undisturbed."""
 
     def __init__(self, patience=60.0):
-        self.patience, self.fastest, self.points = patience, float("inf"), []
+        self.patience, self.fastest, self.points = patience, {}, []
 
     def _slice(self, bench, ifindex, targets, packets, rounds):
         turns = [(KNOWN, KNOWN_PACKETS, 0), (BARE, packets, KNOWN_PACKETS), *((t, packets, packets) for t in targets)]
         got = bench.turns(ifindex, turns, rounds)
         # Not the least of all: an odd one may be a clock that was set.
-        self.fastest = min(self.fastest, share([row[0] for row in got], 0.01))
+        self.fastest[bench.hook] = min(self.fastest.get(bench.hook, float("inf")), share([row[0] for row in got], 0.01))
         return [[*row, after[0]] for row, after in zip(got, got[1:])]
 
     def measure(self, bench, ifindex, targets, *, packets=PACKETS, rounds=ROUNDS, slices=None):
         """A Point by the calling thread, which stays on its CPU. `slices`: as many, busy or not; else two, and more until WANTED rounds
         are undisturbed."""
-        got, began, (cpu,) = Point(targets), time.monotonic(), os.sched_getaffinity(0)
+        got, began, (cpu,) = Point(bench.hook, targets), time.monotonic(), os.sched_getaffinity(0)
         stolen, switches = stolen_ms(cpu), preempted()
         for done in itertools.count(1):
             got.rows += self._slice(bench, ifindex, targets, packets, rounds)
             late = time.monotonic() - began
-            enough = len(got.quiet(self.fastest)) >= WANTED or late > MOST_S or late > self.patience
+            enough = len(got.quiet(self.fastest[bench.hook])) >= WANTED or late > MOST_S or late > self.patience
             if done >= (slices or 2) and (slices or enough):
                 break
         self.patience -= late * max(done - 2, 0) / done if not slices else 0
@@ -88,11 +88,15 @@ class Turns:
         """To be reported. `names`: target -> (series, point); `less`: ns that are not the target's."""
         self.points.append((point, names, less))
 
+    def median(self, point, target):
+        """At once, by what is known until now."""
+        return statistics.median(point.more(point.parted(self.fastest[point.hook])[0], target))
+
     def finish(self, report):
         """All points, now that it is known how fast the core can be."""
         facts = report.facts.setdefault("turns", {"known work, ns": self.fastest, "points": {}})
         for point, names, less in self.points:
-            rows, out, busy = point.parted(self.fastest)
+            rows, out, busy = point.parted(self.fastest[point.hook])
             for target, (series, name) in names.items():
                 ns = [x - less for x in point.more(rows, target)]
                 for x in ns:
