@@ -38,7 +38,7 @@ class Gen(ctypes.Structure):
     ]  # fmt: skip
 
 
-TURNS, STAMPS = 8, 1 << 17  # GEN_TURNS, GEN_STAMPS
+TURNS, STAMPS, PAUSE = 8, 1 << 17, 50  # GEN_TURNS, GEN_STAMPS, GEN_PAUSE
 
 
 class Turn(ctypes.Structure):
@@ -217,14 +217,19 @@ class Bench:
         self.gen.target = target
         return self._repeat("gen_run", self._context(ifindex), n) / n
 
-    def turns(self, ifindex, turns, times):
-        """`turns`: (target, packets, positions to go back before), so many times one after the other within one system call. What a
-        packet of each turn took, in ns on the wall: a list for each time."""
-        t, n = self._turns, times * len(turns)
-        kit.need(n < STAMPS and len(turns) <= TURNS, f"{times} times {len(turns)} turns")
+    def _take_turns(self, turns):
+        t = self._turns
         for name in ("next", "left", "done", "runs"):
             setattr(t, name, 0)
         t.count, t.turn[: len(turns)] = len(turns), [Turn(*x) for x in turns]
+        return t
+
+    def turns(self, ifindex, turns, times):
+        """`turns`: (target, packets, positions to go back before), so many times one after the other within one system call. What a
+        packet of each turn took, in ns on the wall: a list for each time."""
+        n = times * len(turns)
+        kit.need(n < STAMPS and len(turns) <= TURNS, f"{times} times {len(turns)} turns")
+        t = self._take_turns(turns)
         # One packet more: with it the last turn ends.
         self._repeat("gen_run_turns", self._context(ifindex), times * sum(x[1] for x in turns) + 1, done=lambda: t.runs)
         kit.need(t.done == n + 1, f"{t.done} turns of {n}")
@@ -235,6 +240,17 @@ class Bench:
     def live(self, ifindex, n, batch=64):
         """n frames out of a netdev of this thread's namespace: ns of CPU time."""
         return self._repeat("gen_send", bpf.XDP_MD.pack(0, FRAME, 0, ifindex, 0, 0), n, LIVE_FRAMES, batch)
+
+    def live_turns(self, ifindex, turns, packets, batch=64):
+        """Live frames in so many turns of `packets`, a multiple of `batch`, with known work between. [ns of known work before, ns a
+        packet on the wall, ns of known work after] for each turn."""
+        t = self._take_turns([(0, packets, 0)])
+        self._repeat("gen_send", bpf.XDP_MD.pack(0, FRAME, 0, ifindex, 0, 0), turns * packets + 1, LIVE_FRAMES, batch, done=lambda: t.runs)
+        t.count = 0
+        kit.need(t.done == 2 * turns + 2, f"{t.done} stamps of {turns} turns")
+        at = array.array("Q", self._stamps[: 8 * t.done])
+        known = [(b - a) / PAUSE for a, b in zip(at[::2], at[1::2])]
+        return [[known[i], (at[2 * i + 2] - at[2 * i + 1]) / packets, known[i + 1]] for i in range(turns)]
 
     def _repeat(self, prog, context, n, flags=0, batch=0, done=None):
         """BPF_PROG_RUN of n packets; this thread's CPU time in ns. What interrupts it (a machine that is frozen for a moment does) is

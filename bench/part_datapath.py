@@ -203,7 +203,7 @@ def look(report, bench, case, lab, hook):
 
 def length_change(turns, bench, ifindex):
     """What the generator pays for giving a frame its old length: half of what the two changes of a round cost."""
-    return max(turns.median(turns.measure(bench, ifindex, [TAGGING], slices=1), TAGGING) / 2, 0)
+    return max(turns.median(turns.measure(bench, ifindex, [TAGGING]), TAGGING) / 2, 0)
 
 
 def measure(report, turns, lab, hook, table_of_cases):

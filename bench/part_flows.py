@@ -1,8 +1,8 @@
 """part_flows.py: new flows: what the first packet of a connection costs when both entries of its pair and a mapping with its port are
 made, for each packet a new tuple, and how fast flows end.
 
-By the pinned XDP program behind the generator, as in part_datapath.py. The tables fill up meanwhile, so the samples are taken from
-an empty table to one of a million pairs. Beside it, by turns, the least that two entries cost in tables of the kernel's. Then through namespaces, beside the kernel: flows_line.py.
+By the pinned XDP program behind the generator, by turns as in part_datapath.py. The tables fill up meanwhile, so the samples are
+taken from an empty table to one of a million pairs. Beside it, by turns, the least that two entries cost in tables of the kernel's. Then through namespaces, beside the kernel: flows_line.py.
 """
 import array
 import json
@@ -14,9 +14,10 @@ import goals
 import kit
 import lab as labs
 import part_datapath as pd
-from gen import BARE, FIRST_LRU, FIRST_PLAIN, IP, REAL, TCP, Dot1Q, Ether, flows, template
+import turns as by_turns
+from gen import FIRST_LRU, FIRST_PLAIN, IP, REAL, TCP, Dot1Q, Ether, flows, template
 
-STEP, TOTAL = 65536, 1 << 19
+TURN, TOTAL = 128, 1 << 19  # packets
 SCALE = 65536  # flows with which a look-up scales the goal: the most that is known of the machine it was set on
 YARDSTICKS = {FIRST_PLAIN: "two insertions into the kernel's hash, redirect", FIRST_LRU: "two insertions into the kernel's LRU hash, redirect"}
 
@@ -43,8 +44,9 @@ def look_at_yardstick(lab, bench, target, name):
     kit.need(verdicts == [bpf.XDP_REDIRECT, bpf.XDP_DROP], f"{name}: verdicts {verdicts}")
 
 
-def setting_up(report, lab, name, frame, vary, total, yardsticks):
-    """`total` first packets in steps, in each the generator alone, the switch, and the yardsticks by turns."""
+def setting_up(report, turns, lab, name, frame, vary, total, yardsticks):
+    """First packets from an empty table on, by turns with the generator alone and the yardsticks, which get the same packets. Pairs
+    made, and packets."""
     before, ifindex = installed(lab), lab.ifindex["in1"]
     with lab.generator() as bench, kit.Quiet():
         if yardsticks:
@@ -54,14 +56,10 @@ def setting_up(report, lab, name, frame, vary, total, yardsticks):
         look(report, lab, bench, name)
         for target, what in yardsticks.items():
             look_at_yardstick(lab, bench, target, what)
-        for at in range(1, total, STEP):
-            ns, n = {}, min(STEP, total - at)
-            for target in (BARE, REAL, *yardsticks):
-                bench.gen.next = at
-                ns[target] = bench.run(target, ifindex, n)
-            for target, what in {REAL: name, **yardsticks}.items():
-                report.add(what, "first packet", ns[target] - ns[BARE])
-    return installed(lab) - before
+        bench.gen.next, times = 1, (total - 1) // TURN
+        point = turns.new(bench, ifindex, [REAL, *yardsticks], TURN, times)
+        turns.add(point, {target: (what, "first packet") for target, what in {REAL: name, **yardsticks}.items()})
+    return installed(lab) - before, 1 + times * TURN
 
 
 def flush(lab):
@@ -92,17 +90,20 @@ def run(report):
         new = inside / IP(src="10.0.4.0", dst="172.16.0.1") / TCP(sport=1024, dport=443, flags="S")
         known = inside / IP(src="10.0.4.0", dst="172.17.0.0") / TCP(sport=1024, dport=443, flags="S")
         kit.say("what came out:")
+        turns, pairs = by_turns.Turns(), 0
         for name, frame, vary, yardsticks in (
             ("SNAT, new source port each", new, {"saddr": (10, 0x3FF), "sport": (0, 0x3FF)}, YARDSTICKS),
             ("SNAT, one source to new destinations", known, {"daddr": (0, 0xFFFFF)}, {}),
         ):
             report.step(name)
-            made = setting_up(report, lab, name, frame, vary, TOTAL, yardsticks)
-            kit.need(made == TOTAL, f"{name}: {made} pairs made by {TOTAL} packets")
-        pd.measure(report, lab, "xdp", pd.yardsticks([flows(SCALE)])[1:])
+            made, packets = setting_up(report, turns, lab, name, frame, vary, TOTAL, yardsticks)
+            kit.need(made == packets, f"{name}: {made} pairs made by {packets} packets")
+            pairs += made
+        pd.measure(report, turns, lab, "xdp", pd.yardsticks([flows(SCALE)])[1:])
+        turns.finish(report)
         report.step("all flushed")
         ended, seconds = flush(lab)
-        kit.need(ended == 2 * TOTAL, f"{ended} pairs ended of {2 * TOTAL}")
+        kit.need(ended == pairs, f"{ended} pairs ended of {pairs}")
         report.add("all flushed", "a pair", seconds / ended * 1e9)
     finally:
         lab.close()

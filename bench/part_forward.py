@@ -19,11 +19,13 @@ import time
 
 import kit
 import session
+import turns as by_turns
 from gen import IP, UDP, Bench, Ether, flows, template
 from netlab import Failure, Lab, wait_for
 from ovs import OpenVswitch
 
-ROUNDS, ROUNDS_OVS, PACKETS, PACKETS_OVS = 7, 3, 200_000, 32768
+ROUNDS, ROUNDS_MOST, ROUNDS_OVS, PACKETS_OVS = 4, 24, 3, 32768
+TURNS, TURN = 128, 512  # of a round; packets
 G0, D0, S1, S2 = "02:00:00:00:00:0a", "02:00:00:00:00:d0", "02:00:00:00:00:51", "02:00:00:00:00:52"
 D1, D2 = "02:00:00:00:00:d1", "02:00:00:00:00:d2"
 SOURCE, TARGET = "10.0.0.2", "198.51.100.1"
@@ -299,18 +301,26 @@ class Line:
             time.sleep(device.pause)
         return spent
 
-    def measure(self, device):
-        """(ns a packet, packets sent, arrived)."""
-        other = isinstance(device, Ovs)
-        n = PACKETS_OVS if other else PACKETS
-        with device.gen.entered(), kit.Quiet(CPU, urgent=not other), device.awake():
+    def turns(self, device):
+        """(rounds as turns.Point has them, packets sent, arrived): nothing of a packet is left to do when the next turn begins."""
+        with device.gen.entered(), kit.Quiet(CPU):
+            before, soft = self.received.sum(0)[0], softirq_ns()
+            rows = self.bench.live_turns(device.ifindex, TURNS, TURN)
+            time.sleep(0.01)
+            late = softirq_ns() - soft
+        kit.need(late < 0.1 * sum(row[1] for row in rows) * TURN, f"{device.name}: ksoftirqd did {late} ns of the work")
+        return rows, TURNS * TURN + 1, self.received.sum(0)[0] - before
+
+    def apart(self, device):
+        """Of a device that works beside: (ns of CPU a packet that arrived, packets sent, arrived)."""
+        with device.gen.entered(), kit.Quiet(CPU, urgent=False), device.awake():
             before, cpu, soft = self.received.sum(0)[0], device.cpu_ns(), softirq_ns()
-            spent = self._bursts(device, n) if other else self.bench.live(device.ifindex, n)
+            spent = self._bursts(device, PACKETS_OVS)
             time.sleep(0.01)
             arrived = self.received.sum(0)[0] - before
             spent += softirq_ns() - soft
             device_ns = device.cpu_ns() - cpu
-        return (spent / n + device_ns / arrived if arrived else None), n, arrived
+        return (spent / PACKETS_OVS + device_ns / arrived if arrived else None), PACKETS_OVS, arrived
 
     def sample(self):
         """The last frames that arrived, of those that were kept."""
@@ -327,8 +337,8 @@ class Line:
 def prove(report, line, device, job):
     """The device does the job: (nearly) all frames arrive, and they are what the job makes of them."""
     line.sample()
-    _, sent, arrived = line.measure(device)
-    _, sent, arrived = line.measure(device)
+    for _ in range(2):
+        _, sent, arrived = (line.apart if isinstance(device, Ovs) else line.turns)(device)
     kit.need(arrived > sent * (0.01 if isinstance(device, Ovs) else 0.95), f"{job.name}: {device.name}: {arrived} of {sent} frames arrived")
     frames = line.sample()
     kit.need(frames, f"{job.name}: {device.name}: no frame was seen")
@@ -338,22 +348,45 @@ def prove(report, line, device, job):
     report.packet(f"{job.name}: {device.name}", frames[-1] + bytes(2))
 
 
-def one_job(report, line, devices, job):
+def in_rounds(report, turns, line, devices, job):
+    """Point by device, of those that work in the generator's time; the others' samples are added."""
+    points, began = {d: by_turns.Point("live", ["whole way"]) for d in devices if not isinstance(d, Ovs)}, time.monotonic()
+    for i in range(ROUNDS_MOST):
+        for device in devices:
+            if device in points:
+                rows, sent, arrived = line.turns(device)
+                points[device].rows += turns.noted("live", [[before, 0.0, ns, after] for before, ns, after in rows])
+            elif i < ROUNDS_OVS:
+                ns, sent, arrived = line.apart(device)
+                kit.need(ns, f"{job.name}: {device.name}: nothing arrived")
+                report.add(job.name, device.name + WHOLE, ns)
+            else:
+                continue
+            report.add(job.name, device.name + " (lost)", 100 * (sent - arrived) / sent, "%")
+        enough = all(len(p.quiet(turns.fastest["live"])) >= by_turns.WANTED for p in points.values())
+        if i + 1 >= ROUNDS and (enough or time.monotonic() - began > turns.patience):
+            break
+    turns.patience -= (time.monotonic() - began) * (i + 1 - ROUNDS) / (i + 1)
+    return points
+
+
+WHOLE = " (whole way)"
+
+
+def one_job(report, turns, line, devices, job):
     report.step(f"{job.name}; what came out:")
     for device in devices:
         prove(report, line, device, job)
-    for i in range(ROUNDS):
-        bare = None
-        for device in devices:
-            if isinstance(device, Ovs) and i >= ROUNDS_OVS:
-                continue
-            ns, sent, arrived = line.measure(device)
-            kit.need(ns, f"{job.name}: {device.name}: nothing arrived")
-            report.add(job.name, device.name + " (whole way)", ns)
-            report.add(job.name, device.name + " (lost)", 100 * (sent - arrived) / sent, "%")
-            bare = ns if bare is None else bare
-            if device.name != Device.name:
-                report.add(job.name, device.name, ns - bare)
+    points = in_rounds(report, turns, line, devices, job)
+    bare = turns.median(points[devices[0]], "whole way")
+    for device, point in points.items():
+        turns.add(point, {"whole way": (job.name, device.name + WHOLE)})
+        if device is not devices[0]:
+            turns.add(point, {"whole way": (job.name, device.name)}, bare)
+    for device in devices:
+        for ns in report.samples.get((job.name, device.name + WHOLE), []):
+            report.add(job.name, device.name, ns - bare)
+    turns.finish(report)
 
 
 def not_here(report, kind, why):
@@ -380,7 +413,7 @@ def set_up(report, devices, kind, *where):
         not_here(report, kind, str(e))
 
 
-def same_kind(report, bench, some):
+def same_kind(report, turns, bench, some):
     """Jobs that differ by their number of flows alone, by the same devices."""
     report.step(f"{some[0].kind()}: namespaces")
     lab, devices = Lab(session.name("fw")), []
@@ -389,7 +422,7 @@ def same_kind(report, bench, some):
             set_up(report, devices, kind, lab, f"{i}", some[0], bench)
         wait_for("links are up", lambda: all("state UP" in d.dut.run("ip -o link show d1").stdout for d in devices))
         for job in some:
-            one_job(report, Line(bench, job), devices, job)
+            one_job(report, turns, Line(bench, job), devices, job)
             show(report, job)
     finally:
         for device in devices:
@@ -403,7 +436,7 @@ def show(report, job):
         ns = report.median(job.name, kind.name)
         if ns is None and kind is not Device:
             continue
-        rows.append((kind.name, report.cell(job.name, kind.name + " (whole way)"), report.cell(job.name, kind.name),
+        rows.append((kind.name, report.cell(job.name, kind.name + WHOLE), report.cell(job.name, kind.name),
                      f"{ns / ours:.2f}" if ns and ours else "", kit.round_up(report.median(job.name, kind.name + " (lost)")) + " %",
                      (job.to_reach or "") if kind is Sluice else ""))  # fmt: skip
     kit.table(f"{job.name}: ns of CPU a packet", ("device", "whole way", "without bare redirect", "× sluice", "lost", "to reach"), rows)
@@ -413,9 +446,10 @@ def run(report):
     if not kernel_has_flowtable():
         DEVICES["SNAT"] = tuple(d for d in DEVICES["SNAT"] if d is not Flowtable)
         not_here(report, Flowtable, "this kernel has no nftables flowtable")
+    turns = by_turns.Turns(30.0)
     for kind in DEVICES:
         bench = Bench("xdp", session.name("fw"))
         try:
-            same_kind(report, bench, [j for j in jobs() if j.kind() == kind])
+            same_kind(report, turns, bench, [j for j in jobs() if j.kind() == kind])
         finally:
             bench.close()

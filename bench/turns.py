@@ -11,6 +11,7 @@ import os
 import resource
 import statistics
 import time
+from operator import itemgetter
 
 import kit
 from gen import BARE, KNOWN
@@ -62,11 +63,16 @@ class Turns:
     def __init__(self, patience=60.0):
         self.patience, self.fastest, self.points = patience, {}, []
 
+    def noted(self, hook, rows):
+        """The rounds themselves; how fast known work was in them is remembered."""
+        # Not the least of all: an odd one may be a clock that was set.
+        self.fastest[hook] = min(self.fastest.get(hook, float("inf")), share([row[0] for row in rows], 0.01))
+        return rows
+
     def _slice(self, bench, ifindex, targets, packets, rounds):
         turns = [(KNOWN, KNOWN_PACKETS, 0), (BARE, packets, KNOWN_PACKETS), *((t, packets, packets) for t in targets)]
         got = bench.turns(ifindex, turns, rounds)
-        # Not the least of all: an odd one may be a clock that was set.
-        self.fastest[bench.hook] = min(self.fastest.get(bench.hook, float("inf")), share([row[0] for row in got], 0.01))
+        self.noted(bench.hook, got)
         return [[*row, after[0]] for row, after in zip(got, got[1:])]
 
     def measure(self, bench, ifindex, targets, *, packets=PACKETS, rounds=ROUNDS, slices=None):
@@ -82,6 +88,13 @@ class Turns:
                 break
         self.patience -= late * max(done - 2, 0) / done if not slices else 0
         got.stolen_ms, got.switches = stolen_ms(cpu) - stolen, preempted() - switches
+        return got
+
+    def new(self, bench, ifindex, targets, packets, times):
+        """A Point of packets that come once: each target gets the same packets of the generator's sequence, and none comes again."""
+        got = Point(bench.hook, targets)
+        for i in range(0, times, ROUNDS):
+            got.rows += self._slice(bench, ifindex, targets, packets, min(ROUNDS, times - i))
         return got
 
     def add(self, point, names, less=0.0):
@@ -106,7 +119,7 @@ class Turns:
                     "tenth": share(ns, 0.1), "quartiles": [share(ns, 0.25), share(ns, 0.75)],
                     "disturbed": statistics.median(point.more(out, target)) - less if out else None,
                 }  # fmt: skip
-            for row in rows:
+            for row in filter(itemgetter(1), rows):
                 report.add("generator", next(iter(names.values()))[1], round(row[1], 2))
         self.points = []
 

@@ -57,13 +57,6 @@ static __always_inline int gen_turn(struct gen *g, struct gen_turns *t)
 	return 0;
 }
 
-static __always_inline struct gen_turns *gen_turns_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&turns, &zero);
-}
-
 /* Known work, which touches no memory: four chains of additions, shifts and multiplications side by side, which keep a core as busy
  * as it gets. How long it takes tells how much of the core there is at that moment, whatever is measured beside it. */
 static __always_inline __u64 gen_known_work(__u64 a)
@@ -78,6 +71,43 @@ static __always_inline __u64 gen_known_work(__u64 a)
 		d = (d - 0x2545) ^ (d >> 5);
 	}
 	return a ^ b ^ c ^ d;
+}
+
+#define GEN_PAUSE 50 /* times the known work */
+
+/* For each live frame. Frames are sent, and received, 64 at a time: when one of the next 64 is made, nothing of those before is left
+ * to do. Stamps stand before and after the known work. 0, or -1: for the verifier. */
+static __always_inline int gen_pause(struct gen_turns *t)
+{
+	__u32 i = t->done & (GEN_STAMPS - 1), j = i + 1;
+	__u64 *began, *ended, work;
+
+	t->runs++;
+	if (t->left) {
+		t->left--;
+		return 0;
+	}
+	began = bpf_map_lookup_elem(&stamps, &i);
+	ended = bpf_map_lookup_elem(&stamps, &j);
+	if (!began || !ended)
+		return -1;
+	*began = bpf_ktime_get_ns();
+	work = *began;
+#pragma clang loop unroll(disable)
+	for (int k = 0; k < GEN_PAUSE; k++)
+		work = gen_known_work(work);
+	t->target = work;
+	*ended = bpf_ktime_get_ns();
+	t->done += 2;
+	t->left = t->turn[0].packets - 1;
+	return 0;
+}
+
+static __always_inline struct gen_turns *gen_turns_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&turns, &zero);
 }
 
 /* 0, or -1: it is no IP packet. */

@@ -140,13 +140,16 @@ int gen_lookup(struct xdp_md *ctx)
 	return bpf_redirect_map(&out, 0, 0);
 }
 
-/* As live frames: out of the netdev that the run names as ingress. */
+/* As live frames: out of the netdev that the run names as ingress. With turns every so many frames begin with known work. */
 SEC("xdp")
 int gen_send(struct xdp_md *ctx)
 {
+	struct gen_turns *t = gen_turns_get();
 	struct gen *g = gen_get();
 
-	if (!g || gen_write(ctx_data(ctx), ctx_data_end(ctx), g))
+	if (!g || !t || (t->count && gen_pause(t)))
+		return XDP_ABORTED;
+	if (gen_write(ctx_data(ctx), ctx_data_end(ctx), g))
 		return XDP_ABORTED;
 	return XDP_TX;
 }
