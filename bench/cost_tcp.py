@@ -14,7 +14,7 @@ MODULES = ("bridge",)
 COUNTS = {"stream": 64, "ask": 256, "connect": 128}
 ROUNDS = 5
 DEVICES = (pt.Net, pt.Kernel)
-ROUND = re.compile(r"^[0-9.]+ ([0-9.]+)$", re.M)
+ROUND = re.compile(r"^[0-9.]+ ([0-9.]+) ", re.M)
 
 
 class Job:

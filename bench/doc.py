@@ -33,15 +33,15 @@ def _pivot(results, corner, transposed=False):
 
 
 def _datapath(data):
-    results = [r for r in data["results"] if r["series"] != "generator"]
+    results = [r for r in data["results"] if r["series"] not in ("generator", "verified instructions")]
     random = [r for r in results if "random" in r["point"]]
     by_count = [dict(r, point="1" if r["point"] == "1 flows" else r["point"]) for r in results if r not in random]
-    return "\n\n".join((_pivot(by_count, "ns, by flows or destinations"), _pivot(random, "ns"), _goals(data)))
+    return "\n\n".join((_pivot(by_count, "ns, by flows or destinations"), _pivot(random, "ns")))
 
 
-def _goals(data):
-    rows = [list(map(str, g)) for g in data["facts"].get("goals", [])]
-    return _table(["goals", "flows", *goals.HEAD], rows) if rows else ""
+def _goals(parts):
+    """Of all parts that were measured."""
+    return _table(goals.TABLE, [list(map(str, row)) for data in parts for row in data["facts"].get("goals", [])])
 
 
 def _forward(data):
@@ -78,7 +78,7 @@ def _flows(data):
         row = [cells[(series, n)] for n in names]
         rows.append([series, row[0]["unit"], *map(_cell, row), *(f"{row[-1]['median'] / r['median']:.1f}" for r in row[:-1])])
     ratios = [f"nftables ÷ {n}" for n in names[:-1]]
-    return _list(alone) + "\n\n" + _goals(data) + ("\n\n" + _table(["through namespaces", "unit", *names, *ratios], rows) if rows else "")
+    return _list(alone) + ("\n\n" + _table(["through namespaces", "unit", *names, *ratios], rows) if rows else "")
 
 
 def _change(data):
@@ -116,21 +116,31 @@ def _about(data):
 SECTIONS = {"datapath": _datapath, "flows": _flows, "ageing": _list, "forward": _forward, "tcp": _tcp, "tables": _tables, "change": _change, "cost": _cost}
 
 
+def _measured(part):
+    """What a part has written; None: it was not measured."""
+    path = os.path.join(kit.OUT, part + ".json")
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as f:
+        data = json.load(f)
+    return data if data["results"] else None
+
+
+def _put(text, part, body):
+    made = f"<!-- bench:{part} -->\n{body}\n<!-- /bench -->"
+    text, n = re.subn(rf"<!-- bench:{part} -->.*?<!-- /bench -->", lambda _: made, text, flags=re.S)
+    if n != 1:
+        sys.exit(f"{DOC}: no place for {part}")
+    return text
+
+
 def main():
     with open(DOC, encoding="utf-8") as f:
         text = f.read()
-    for part, make in SECTIONS.items():
-        path = os.path.join(kit.OUT, part + ".json")
-        if not os.path.exists(path):
-            continue
-        with open(path, encoding="utf-8") as f:
-            data = json.load(f)
-        if not data["results"]:
-            continue
-        body = f"<!-- bench:{part} -->\n{_about(data)}\n\n{make(data)}\n<!-- /bench -->"
-        text, n = re.subn(rf"<!-- bench:{part} -->.*?<!-- /bench -->", lambda _, b=body: b, text, flags=re.S)
-        if n != 1:
-            sys.exit(f"{DOC}: no place for {part}")
+    measured = {part: data for part in SECTIONS if (data := _measured(part))}
+    for part, data in measured.items():
+        text = _put(text, part, f"{_about(data)}\n\n{SECTIONS[part](data)}")
+    text = _put(text, "goals", _goals(measured.values()))
     with open(DOC, "w", encoding="utf-8") as f:
         f.write(text)
 

@@ -2,7 +2,10 @@
 
 The goals are ns on another machine, on which one look-up in the kernel's hash (bench/bpf/gen_xdp.bpf.c: gen_lookup) took what THERE
 says. Beside each goal stands goal × look-up here ÷ look-up there, with as many flows, measured in the same run. Where nothing is known
-of that machine (more than 65,536 flows) nothing is scaled.
+of that machine (more than 65,536 flows) nothing is scaled. What goes through namespaces is scaled by the bare redirect, of which is known
+what it cost there.
+
+All goals stand in one table, by `note`: whatever is to be reached, a ratio of at most 1 says that it is.
 """
 import math
 
@@ -11,7 +14,9 @@ import kit
 SWAP_THERE = 9  # a program that parses and swaps MACs
 THERE = {1: 25, 1024: 30, 65536: 74}
 ESTABLISHED = {1: 50, 16384: 75, 65536: 110, 1 << 20: 220}  # a packet of so many flows
-FIRST_PACKET = 400
+FIRST_PACKET, NEW_FLOWS = 400, 1_000_000  # ns; a second
+REDIRECT_THERE = 233  # the bare redirect through namespaces
+VERIFIED = 250_000  # instructions
 HEAD = ("to reach", "ratio", "to reach, scaled", "ratio")
 
 
@@ -35,3 +40,24 @@ def cells(ns, goal, flows, look_up_here):
         return ("",) * len(HEAD)
     here = scaled(goal, flows, look_up_here)
     return (goal, f"{ns / goal:.2f}", kit.round_up(here) if here else "", f"{ns / here:.2f}" if here else "")
+
+
+TABLE = ("goal", "of", "measured", *HEAD)
+
+
+def note(report, what, where, measured, goal, unit="ns", *, here=None, least=False):
+    """`here`: the goal as scaled; `least`: to be reached is as much, not as little."""
+    if measured is None or not goal:
+        return
+    ratio, ratio_here = (x and (x / measured if least else measured / x) for x in (goal, here))
+    report.facts.setdefault("goals", []).append(
+        (what, where, f"{kit.round_up(measured)} {unit}", ("≥ " if least else "≤ ") + kit.round_up(goal), f"{ratio:.2f}",
+         kit.round_up(here) if here else "", f"{ratio_here:.2f}" if here else "")
+    )  # fmt: skip
+
+
+def show(reports):
+    """Of all parts: rows for TABLE, each the `facts` of a part."""
+    rows = [row for facts in reports for row in facts.get("goals", [])]
+    if rows:
+        kit.table("Goals: a ratio of at most 1 is one that is reached", TABLE, rows)

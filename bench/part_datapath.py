@@ -11,6 +11,7 @@ For work on the packet path: CASES=REGEXP measures the cases that match, EMPTY=1
 """
 import os
 import re
+import struct
 
 import goals
 import kit
@@ -227,16 +228,29 @@ def measure(report, turns, lab, hook, table_of_cases):
                 turns.add(point, {case.target: (f"{hook}: {case.name}", size.name)}, less)
 
 
+VERIFIED_INSNS = 216  # struct bpf_prog_info
+
+
+def verified(report, lab):
+    """Of the pinned programs; with NAT they are the largest."""
+    for hook in ("xdp", "tc"):
+        prog = bpf.Prog(f"{lab.pins}/progs/{hook}")
+        (n,) = struct.unpack_from("=I", bpf.info(prog.fd), VERIFIED_INSNS)
+        prog.close()
+        report.add("verified instructions", hook, n, "instructions")
+        goals.note(report, "verified instructions", hook, n, goals.VERIFIED, "")
+
+
 def show(report, hooks_cases):
     rows = []
     for hook, table_of_cases in hooks_cases:
         for c in table_of_cases:
             for s in c.sizes:
                 series, goal = f"{hook}: {c.name}", c.to_reach.get(s.name) if hook == "xdp" else None
-                about = goals.cells(report.median(series, s.name), goal, len(s.values), report.median(f"xdp: {LOOK_UP}", s.name))
+                ns, look_up = report.median(series, s.name), report.median(f"xdp: {LOOK_UP}", s.name)
+                about = goals.cells(ns, goal, len(s.values), look_up)
                 rows.append((series, s.name, report.cell(series, s.name), *by_turns.about(report, series, s.name), *about))
-                if goal:
-                    report.facts.setdefault("goals", []).append((series, s.name, *about))
+                goals.note(report, series, s.name, ns, goal, here=goals.scaled(goal, len(s.values), look_up) if goal else None)
     kit.table(f"ns per packet, {FRAME}-byte frames, generator subtracted", ("case", "flows or destinations", "ns", *by_turns.ABOUT, *goals.HEAD), rows)
     there = ", ".join(f"{report.median(f'xdp: {LOOK_UP}', flows(n).name) or 0:.0f} with {n:,} (there {ns})" for n, ns in goals.THERE.items())
     swap = report.median("xdp: parse, swap MACs", flows(1).name) or 0
@@ -265,6 +279,7 @@ def run(report):
 
     lab = labs.DatapathLab("dp", flows=131072, nat=True)
     try:
+        verified(report, lab)
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
             at(lab, hook, switching(hook) + (yardsticks([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
     finally:

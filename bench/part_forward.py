@@ -17,6 +17,7 @@ import struct
 import subprocess
 import time
 
+import goals
 import kit
 import session
 import turns as by_turns
@@ -424,6 +425,7 @@ def same_kind(report, turns, bench, some):
         for job in some:
             one_job(report, turns, Line(bench, job), devices, job)
             show(report, job)
+            note_goals(report, job)
     finally:
         for device in devices:
             device.close()
@@ -440,6 +442,24 @@ def show(report, job):
                      f"{ns / ours:.2f}" if ns and ours else "", kit.round_up(report.median(job.name, kind.name + " (lost)")) + " %",
                      (job.to_reach or "") if kind is Sluice else ""))  # fmt: skip
     kit.table(f"{job.name}: ns of CPU a packet", ("device", "whole way", "without bare redirect", "× sluice", "lost", "to reach"), rows)
+
+
+# What the kernel does of the same, and how many times as much it may cost at least.
+TIMES = {Bridge: 5, Forward: 4.5, Masquerade: 6}
+
+
+def note_goals(report, job):
+    ours, bare = report.median(job.name, Sluice.name), report.median(job.name, Device.name + WHOLE)
+    where = f"through veth: {job.name}"
+    if job.to_reach:
+        goals.note(report, where, Sluice.name, ours, job.to_reach, here=job.to_reach * bare / goals.REDIRECT_THERE)
+    for kind, times in TIMES.items():
+        theirs = report.median(job.name, kind.name)
+        if theirs:
+            goals.note(report, where, f"{kind.name} ÷ {times}", ours, theirs / times)
+    theirs = [ns for ns in (report.median(job.name, k.name) for k in (Ovs, OvsXdp)) if ns]
+    if theirs:
+        goals.note(report, where, "cheaper than Open vSwitch", ours, min(theirs))
 
 
 def run(report):

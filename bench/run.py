@@ -4,6 +4,7 @@ Needs root, and real network namespaces. What a part leaves behind it takes down
 outside; the other parts are measured all the same, and the exit code says that one was not.
 """
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import tempfile
 import time
 import traceback
 
+import goals
 import kit
 import plot
 import session
@@ -83,6 +85,16 @@ def measure(parts, progress):
     return failed, took
 
 
+def all_goals(parts):
+    """As those parts have written them that were measured now."""
+    facts = []
+    for path in (os.path.join(kit.OUT, f"{part}.json") for part in parts):
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                facts.append(json.load(f)["facts"])
+    goals.show(facts)
+
+
 def plots(parts):
     """What has failed."""
     try:
@@ -109,6 +121,7 @@ def main(argv):
     try:
         failed, took = measure(parts, session.Progress((p, PARTS[p][1]) for p in parts))
         failed += plots(parts)
+        all_goals(parts)
     except SystemExit:
         failed = []
         kit.say("\nbench: ended from outside; what it made is taken down, and what it had not finished writes no results")

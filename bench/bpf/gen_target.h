@@ -57,8 +57,8 @@ static __always_inline int gen_turn(struct gen *g, struct gen_turns *t)
 	return 0;
 }
 
-/* Known work, which touches no memory: four chains of additions, shifts and multiplications side by side, which keep a core as busy
- * as it gets. How long it takes tells how much of the core there is at that moment, whatever is measured beside it. */
+/* Known work, which touches no memory: four chains of additions, shifts and multiplications side by side, which keep a core as
+ * busy as it gets. How long it takes tells how much of the core there is at that moment, whatever is measured beside it. */
 static __always_inline __u64 gen_known_work(__u64 a)
 {
 	__u64 b = a + 1, c = a + 2, d = a + 3;
@@ -75,8 +75,8 @@ static __always_inline __u64 gen_known_work(__u64 a)
 
 #define GEN_PAUSE 50 /* times the known work */
 
-/* For each live frame. Frames are sent, and received, 64 at a time: when one of the next 64 is made, nothing of those before is left
- * to do. Stamps stand before and after the known work. 0, or -1: for the verifier. */
+/* For each live frame. Frames are sent, and received, 64 at a time: when one of the next 64 is made, nothing of those before is
+ * left to do. Stamps stand before and after the known work. 0, or -1: for the verifier. */
 static __always_inline int gen_pause(struct gen_turns *t)
 {
 	__u32 i = t->done & (GEN_STAMPS - 1), j = i + 1;
