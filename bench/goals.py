@@ -45,14 +45,14 @@ def cells(ns, goal, flows, look_up_here):
 TABLE = ("goal", "of", "measured", *HEAD)
 
 
-def note(report, what, where, measured, goal, unit="ns", *, here=None, least=False):
-    """`here`: the goal as scaled; `least`: to be reached is as much, not as little."""
+def note(report, what, where, measured, goal, unit="ns", *, here=None, least=False, ratio=None):
+    """`here`: the goal as scaled; `least`: to be reached is as much, not as little; `ratio`: where it is known better than by these."""
     if measured is None or not goal:
         return
-    ratio, ratio_here = (x and (x / measured if least else measured / x) for x in (goal, here))
+    of_goal, of_here = (x and (x / measured if least else measured / x) for x in (goal, here))
     report.facts.setdefault("goals", []).append(
-        (what, where, f"{kit.round_up(measured)} {unit}", ("≥ " if least else "≤ ") + kit.round_up(goal), f"{ratio:.2f}",
-         kit.round_up(here) if here else "", f"{ratio_here:.2f}" if here else "")
+        (what, where, f"{kit.round_up(measured)} {unit}", ("≥ " if least else "≤ ") + kit.round_up(goal), f"{ratio or of_goal:.2f}",
+         kit.round_up(here) if here else "", f"{of_here:.2f}" if here else "")
     )  # fmt: skip
 
 

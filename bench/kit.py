@@ -60,7 +60,10 @@ def spread(samples):
 
 
 def ratio(samples, others):
-    """The middle one of those of each round, whose samples were taken one after the other."""
+    """The middle one of those of each round, whose samples were taken one after the other; where some were left out, that of the
+    medians."""
+    if len(samples) != len(others):
+        return statistics.median(samples) / statistics.median(others)
     return statistics.median(a / b for a, b in zip(samples, others))
 
 

@@ -3,25 +3,28 @@ VLAN, and from a container to a host outside, by sluice (tc, as such ports have 
 
         a [eth0] ---- [pa] dut [pb] ---- [eth0] b          outside: [po] ---- [eth0] o (routed)
 
-Offloads are as the kernel sets them up: on. Measured twice. By bench/tcp/tcp_line.c, in which one thread is client and server: CPU
-time on one CPU, the packets' whole way included, which no scheduler and no neighbour on the machine has a hand in. And on the wall,
-as two programs feel it, client and server on two CPUs: left to the scheduler they meet on one in some runs, and that decides more
-than the switch does. There ratios within one round count, and who comes first changes from round to round.
+Offloads are as the kernel sets them up: on. Measured twice, by bench/tcp/tcp_line.c. On one CPU one thread is client and server: CPU
+time, the packets' whole way included, which no scheduler has a hand in; rounds in which a neighbour was on the core are left out
+(turns.py). And on the wall, as two programs feel it, client and server on two CPUs: left to the scheduler they meet on one in some
+runs, and that decides more than the switch does. They go before whatever is not urgent there, as a quiet machine would let them.
+Turns are tens of milliseconds; the ratio is the middle one of those of each turn, and who comes first changes from turn to turn.
 """
 import os
-import re
+import statistics
 import subprocess
-import time
 
+import goals
 import kit
 import session
+import turns as by_turns
 from gen import IP, TCP, Ether
 from netlab import Lab, wait_for
 from part_forward import linux_bridge
 
-ROUNDS, SECONDS = 4, 1
-CLIENT, SERVER = os.cpu_count() - 1, 0  # CPUs
-ONE_CPU = {"stream": (1000, "64 KiB of a stream"), "ask": (3000, "request and response"), "connect": (1000, "connection")}
+TURNS, ROUNDS = 24, 4
+CLIENT, SERVER = kit.CPU, next(c for c in range(os.cpu_count()) if c != kit.CPU)
+# What is counted for one, and how many make a round of a few milliseconds on one CPU, of some tens on two.
+WORK = {"stream": ("64 KiB of a stream", 300, 1000), "ask": ("request and response", 500, 500), "connect": ("connection", 150, 200)}
 ONE_CPU_PORT = 11113
 GW, A, B, O = "10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.2"
 
@@ -33,7 +36,8 @@ class Net:
 
     def __init__(self, lab, prefix):
         self.join(lab, prefix)
-        self.serve()
+        for target in (B, O):
+            wait_for(f"{self.name}: {target} answers", lambda t=target: self.a.ping(t, count=1)[1])
 
     def join(self, lab, prefix):
         self.lab = lab
@@ -42,15 +46,6 @@ class Net:
         self.b = lab.host(prefix + "b", self.dut, "pb", addrs=(B + "/24",), gw=(GW,))
         self.o = lab.host(prefix + "o", self.dut, "po", addrs=(O + "/30",), gw=("192.0.2.1",))
         self.make()
-
-    def serve(self):
-        for n in (self.b, self.o):
-            n.iperf3_server()
-            n.spawn(["taskset", "-c", str(SERVER), "sockperf", "server", "--tcp", "-i", "0.0.0.0", "-p", "11111"])
-            n.spawn(["taskset", "-c", str(SERVER), "/usr/bin/python3", "-c", ACCEPT])
-        for target in (B, O):
-            wait_for(f"{self.name}: {target} answers", lambda t=target: self.a.ping(t, count=1)[1])
-            wait_for(f"{self.name}: servers at {target}", lambda t=target: connects(self.a, t, 0.05))
 
     def make(self):
         path = f"/tmp/{self.dut.full}.yaml"
@@ -74,59 +69,33 @@ class Kernel(Net):
         self.dut.sysctl("net.ipv4.ip_forward", 1)
 
 
-# Takes connections and closes them.
-ACCEPT = """
-import socket
-s = socket.create_server(("0.0.0.0", 11112), backlog=4096)
-while True:
-    c, _ = s.accept()
-    c.close()
-"""
-
-# Opens connections one after the other for so long; each is there when the other side's end of file has come.
-CONNECT = """
-import socket, sys, time
-end, n = time.monotonic() + float(sys.argv[2]), 0
-while time.monotonic() < end:
-    with socket.create_connection((sys.argv[1], 11112), timeout=10) as s:
-        n += not s.recv(1)
-print(n)
-"""
+def line(net, far, target, what, count, rounds, *cpu):
+    """What tcp_line prints: a list for each round."""
+    argv = ["chrt", "-f", "1", "taskset", "-c", CLIENT, f"{kit.OUT}/tcp_line", net.a.path, far.path, target, ONE_CPU_PORT, what, count, rounds, *cpu]
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=60, check=False)
+    kit.need(done.returncode == 0, f"{net.name}, {what} to {target}: {done.stderr}")
+    return [list(map(float, row.split())) for row in done.stdout.splitlines()]
 
 
-def connects(ns, target, seconds):
-    done = ns.run(["taskset", "-c", str(CLIENT), "/usr/bin/python3", "-c", CONNECT, target, str(seconds)], check=False)
-    return int(done.stdout) if done.returncode == 0 and done.stdout.strip().isdigit() else 0
-
-
-def latency(ns, target):
-    """Round trip in µs: {"p50": ..., "p99": ..., "p99.9": ...}. sockperf gives half of a round trip."""
-    out = ns.run(f"taskset -c {CLIENT} sockperf ping-pong --tcp -i {target} -p 11111 -t {SECONDS:.0f} -m 64").stdout
-    found = {p: re.search(rf"percentile {n} *= *([0-9.]+)", out) for p, n in (("p50", "50.000"), ("p99", "99.000"), ("p99.9", "99.900"))}
-    kit.need(all(found.values()), f"sockperf to {target}: {out[-500:]}")
-    return {p: 2 * float(m[1]) for p, m in found.items()}
-
-
-def one_cpu(report, net, where, target, far):
+def one_cpu(turns, points, net, where, target, far):
     """ns of CPU time from end to end."""
-    for what, (count, words) in ONE_CPU.items():
-        argv = ["taskset", "-c", str(CLIENT), f"{kit.OUT}/tcp_line", net.a.path, far.path, target, str(ONE_CPU_PORT), what, str(count), "3"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        kit.need(done.returncode == 0, f"{net.name}, {what} to {target}: {done.stderr}")
-        for line in done.stdout.splitlines():
-            report.add(f"{where}, one CPU: {words}", net.name, float(line.split()[0]) / 1000, "µs of CPU")
+    for what, (words, count, _) in WORK.items():
+        rows = [[before, 0.0, cpu, after] for cpu, _, before, after in line(net, far, target, what, count, ROUNDS)]
+        point = points.setdefault((f"{where}, one CPU: {words}", net.name), by_turns.Point("one CPU", ["cpu"]))
+        point.rows += turns.noted("one CPU", rows)
 
 
-def once(report, net, where, target):
-    got = net.a.iperf3(target, SECONDS, extra=f"-A {CLIENT},{SERVER}")
-    sent, received = got["end"]["sum_sent"]["bytes"], got["end"]["sum_received"]["bytes"]
-    kit.need(received > 0.9 * sent, f"{net.name}: {received} of {sent} bytes came to {target}")
-    report.add(f"{where}: throughput", net.name, got["end"]["sum_received"]["bits_per_second"] / 1e9, "Gbit/s")
-    for p, us in latency(net.a, target).items():
-        report.add(f"{where}: request and response, {p}", net.name, us, "µs")
-    n = connects(net.a, target, SECONDS)
-    kit.need(n, f"{net.name}: no connection to {target}")
-    report.add(f"{where}: connections", net.name, n / SECONDS, "/s")
+def two_cpus(report, net, where, target, far):
+    for what, (words, _, count) in WORK.items():
+        got = line(net, far, target, what, count, ROUNDS, SERVER)
+        cpu, wall, _, _, *trips = map(statistics.median, zip(*got))
+        report.add(f"{where}: {words}, CPU time", net.name, cpu / 1000, "µs of CPU")
+        if what == "stream":
+            report.add(f"{where}: throughput", net.name, 65536 * 8 / wall, "Gbit/s")
+        elif what == "connect":
+            report.add(f"{where}: connections", net.name, 1e9 / wall, "/s")
+        for p, ns in zip(("p50", "p99", "p99.9"), trips):
+            report.add(f"{where}: {words}, {p}", net.name, ns / 1000, "µs")
 
 
 def look(report, net, where, target, far):
@@ -134,10 +103,10 @@ def look(report, net, where, target, far):
 
     def is_ours(frame):
         p = Ether(bytes(frame))
-        return TCP in p and p[IP].src == A and p[TCP].dport == 11112
+        return TCP in p and p[IP].src == A and p[TCP].dport == ONE_CPU_PORT
 
     outside, sniffer = far is net.o, far.sniff("eth0")
-    kit.need(connects(net.a, target, 0.05), f"{net.name}: no connection to {target}")
+    line(net, far, target, "connect", 3, 1)
     frames = [bytes(f) for f in sniffer.frames(0.5, until=is_ours) if is_ours(f)]
     sniffer.close()
     kit.need(frames, f"{net.name}, {where}: no segment was seen")
@@ -154,6 +123,33 @@ def counted(net):
     wait_for("the counters add up", lambda: net.switch.cli("counters show --check", check=False).returncode == 0, 5)
 
 
+def measure(report, nets):
+    turns, points = by_turns.Turns(), {}
+    for i in range(TURNS):
+        if i % 6 == 0:
+            report.step(f"turn {i + 1} of {TURNS}")
+        for where, target, far in (("container to container", B, "b"), ("container to outside", O, "o")):
+            for kind in (one_cpu, two_cpus):
+                for net in nets[:: -1 if i % 2 else 1]:
+                    kind(*((turns, points) if kind is one_cpu else (report,)), net, where, target, getattr(net, far))
+    for (series, name), point in points.items():
+        point.rows = [[before, 0.0, cpu / 1000, after] for before, _, cpu, after in point.rows]
+        turns.add(point, {"cpu": (series, name)}, unit="µs of CPU")
+    turns.finish(report)
+
+
+def note_goals(report):
+    """Of the bridge's."""
+    for what, least in (("throughput", True), ("request and response, p99", False)):
+        series = f"container to container: {what}"
+        ours, theirs = (report.median(series, n.name) for n in (Net, Kernel))
+        ratio = kit.ratio(*(report.samples[(series, n.name)] for n in (Net, Kernel)))
+        goals.note(report, f"TCP, {series}", "beside the bridge", ours, theirs, report.units[(series, Net.name)], least=least,
+                   ratio=1 / ratio if least else ratio)  # fmt: skip
+    series = f"container to container, one CPU: {WORK['stream'][0]}"
+    goals.note(report, f"TCP, {series}", "beside the bridge", report.median(series, Net.name), report.median(series, Kernel.name), "µs of CPU")
+
+
 def run(report):
     lab = Lab(session.name("tcp"))
     try:
@@ -162,16 +158,11 @@ def run(report):
         for net in nets:
             look(report, net, "container to container", B, net.b)
             look(report, net, "container to outside", O, net.o)
-        for i in range(ROUNDS):
-            report.step(f"round {i + 1} of {ROUNDS}")
-            for where, target, far in (("container to container", B, "b"), ("container to outside", O, "o")):
-                for net in nets[:: -1 if i % 2 else 1]:
-                    one_cpu(report, net, where, target, getattr(net, far))
-                    once(report, net, where, target)
-                    time.sleep(0.1)
+        measure(report, nets)
         counted(nets[0])
     finally:
         lab.close()
+    note_goals(report)
     rows = []
     for series in dict.fromkeys(s for s, _ in report.samples):
         unit, ratio = report.units[(series, Net.name)], kit.ratio(report.samples[(series, Net.name)], report.samples[(series, Kernel.name)])

@@ -97,9 +97,9 @@ class Turns:
             got.rows += self._slice(bench, ifindex, targets, packets, min(ROUNDS, times - i))
         return got
 
-    def add(self, point, names, less=0.0):
+    def add(self, point, names, less=0.0, unit="ns"):
         """To be reported. `names`: target -> (series, point); `less`: ns that are not the target's."""
-        self.points.append((point, names, less))
+        self.points.append((point, names, less, unit))
 
     def median(self, point, target):
         """At once, by what is known until now."""
@@ -108,12 +108,12 @@ class Turns:
     def finish(self, report):
         """All points, now that it is known how fast the core can be."""
         facts = report.facts.setdefault("turns", {"known work, ns": self.fastest, "points": {}})
-        for point, names, less in self.points:
+        for point, names, less, unit in self.points:
             rows, out, busy = point.parted(self.fastest[point.hook])
             for target, (series, name) in names.items():
                 ns = [x - less for x in point.more(rows, target)]
                 for x in ns:
-                    report.add(series, name, round(x, 2))
+                    report.add(series, name, round(x, 2), unit)
                 facts["points"][f"{series} | {name}"] = {
                     "rounds": len(point.rows), "left out": len(out), "busy": busy, "stolen ms": point.stolen_ms, "preempted": point.switches,
                     "tenth": share(ns, 0.1), "quartiles": [share(ns, 0.25), share(ns, 0.75)],

@@ -90,7 +90,6 @@ needs() {
 	test  py:yaml              python3-yaml          =
 	bench cmd:gnuplot          gnuplot-nox           =
 	bench cmd:conntrack        conntrack             =
-	bench cmd:sockperf         sockperf              =
 	bench cmd:ovs-vswitchd     openvswitch-switch    =
 	lint  versioned:clang-format @clang-format       =
 	lint  cmd:shellcheck       shellcheck            =
