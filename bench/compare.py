@@ -1,6 +1,6 @@
 """compare.py BUILD BUILD [REGEXP]: two builds of sluice against each other: `python3 bench/compare.py build build-old 'xdp: switch'`.
 
-Both switches stand side by side, and each case is measured by turns, so that what else the machine does falls on both alike. For
+Both switches stand side by side, and each case is measured by turns; rounds in which a neighbour was on the core are left out. For
 somebody who changes the packet path: cases with one flow, whose differences are instructions; or with as many as FLOWS says.
 """
 import os
@@ -12,10 +12,11 @@ import lab as labs
 import netlab
 import part_datapath as pd
 import session
-from gen import BARE, REAL, Bench, flows, template
+import turns as by_turns
+from gen import REAL, Bench, flows, template
 import bpf
 
-ROUNDS, RUNS = 25, 60_000
+ROUNDS = 6
 FLOWS = flows(int(os.environ.get("FLOWS", "1")))
 
 
@@ -30,7 +31,7 @@ class Side:
         return [c for c in got if c.target == REAL]
 
 
-def one(bench, side, hook, case):
+def one(bench, turns, point, side, hook, case):
     ifindex = side.lab.ifindex[case.port]
     with side.lab.ns.entered(), kit.Quiet():
         prog = bpf.Prog(f"{side.lab.pins}/progs/{hook}")
@@ -39,14 +40,13 @@ def one(bench, side, hook, case):
         pd.warm(bench, case, ifindex, FLOWS.all())
         bench.order(FLOWS.order)
         bench.run(REAL, ifindex, 1000)
-        ns = bench.run(REAL, ifindex, RUNS) - bench.run(BARE, ifindex, RUNS)
+        point.rows += turns.measure(bench, ifindex, [REAL], slices=1).rows
         out = bench.once(REAL, ifindex).retval
         prog.close()
     kit.need(out == (bpf.XDP_REDIRECT if hook == "xdp" else bpf.TC_ACT_REDIRECT), f"{side.build}: {case.name}: verdict {out}")
-    return ns
 
 
-def compare(report, builds, wanted, nat):
+def compare(report, turns, builds, wanted, nat):
     sides = []
     try:
         for i, build in enumerate(builds):
@@ -57,9 +57,12 @@ def compare(report, builds, wanted, nat):
                 for pair in zip(*(s.cases(hook, nat) for s in sides)):
                     if not re.search(wanted, f"{hook}: {pair[0].name}"):
                         continue
+                    points = [by_turns.Point(hook, [REAL]) for _ in pair]
                     for _ in range(ROUNDS):
-                        for side, case in zip(sides, pair):
-                            report.add(f"{hook}: {case.name}", side.build, one(bench, side, hook, case))
+                        for point, side, case in zip(points, sides, pair):
+                            one(bench, turns, point, side, hook, case)
+                    for point, side in zip(points, sides):
+                        turns.add(point, {REAL: (f"{hook}: {pair[0].name}", side.build)})
             finally:
                 bench.close()
     finally:
@@ -71,16 +74,16 @@ def main(argv):
     if len(argv) not in (2, 3):
         sys.exit(__doc__)
     session.unwind_when_ended()
-    report = kit.Report("compare", "two builds")
+    report, turns = kit.Report("compare", "two builds"), by_turns.Turns()
     for nat in (True, False):
-        compare(report, argv[:2], argv[2] if len(argv) > 2 else "", nat)
+        compare(report, turns, argv[:2], argv[2] if len(argv) > 2 else "", nat)
+    turns.finish(report)
     rows = []
-    for series in dict.fromkeys(s for s, _ in report.samples):
-        pairs = [a - b for a, b in zip(*(report.samples[(series, x)] for x in argv[:2]))]
-        middle, width = kit.spread(pairs)
-        least = [kit.round_up(min(report.samples[(series, x)])) for x in argv[:2]]
-        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{middle:+.1f} ±{width:.1f}", *least))
-    kit.table(f"ns, {FLOWS.name}, generator subtracted, changes of length included", ("case", *argv[:2], "difference, by pairs", "least", "least"), rows)
+    for series in dict.fromkeys(s for s, _ in report.samples if s != "generator"):
+        before, after = (report.median(series, build) for build in argv[:2])
+        busy = [by_turns.about(report, series, build)[-1] for build in argv[:2]]
+        rows.append((series, report.cell(series, argv[0]), report.cell(series, argv[1]), f"{before - after:+.1f}", *busy))
+    kit.table(f"ns, {FLOWS.name}, generator subtracted, changes of length included", ("case", *argv[:2], "difference", "left out", "left out"), rows)
     report.write()
 
 

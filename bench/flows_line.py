@@ -17,11 +17,13 @@ import time
 import kit
 import part_forward as pf
 import session
+import turns as by_turns
 from gen import IP, TCP, Bench, Ether, flows, template
 from netlab import Lab, wait_for
 
 # A run of live frames waits for all other CPUs (26 ms) when it ends: so as many at once as ksoftirqd leaves nothing of.
 ROUNDS, STEP, PACKETS, SLICE, TRIES = 5, 8192, 1 << 17, 1 << 15, 3
+TURN, PAUSE_S = 512, 0.0005
 LEAST = 0.9  # share of frames that must arrive; those that a veth had no room for cost nothing, and the others are asked for
 SIZES = (1, 10_000, 1 << 20)
 HOST, NEWCOMER = "10.0.0.2", "10.0.0.3"  # who has the connections; who opens new ones
@@ -155,29 +157,33 @@ class Line(pf.Line):
     """Frames of this part by part_forward's generator."""
 
     def __init__(self, bench):
-        self.bench, self.received = bench, bench.map("received")
+        self.bench, self.received, self.turns = bench, bench.map("received"), by_turns.Turns()
 
     def load(self, frame, vary, order):
         self.bench.set(template(frame, **vary))
         self.bench.order(order)
 
     def send(self, device, n):
-        """(ns a packet, packets that arrived)"""
-        before, soft = self.received.sum(0)[0], pf.softirq_ns()
+        """(ns a packet in undisturbed turns, packets that arrived)"""
+        before, soft, point = self.received.sum(0)[0], pf.softirq_ns(), by_turns.Point("live", ["whole way"])
         with device.gen.entered(), kit.Quiet(pf.CPU):
-            spent = sum(self._slice(device.ifindex, k) for k in slices(n))
-        return (spent + pf.softirq_ns() - soft) / n, self.received.sum(0)[0] - before
+            for k in slices(n):
+                point.rows += self.turns.noted("live", self._slice(device.ifindex, k))
+        late = (pf.softirq_ns() - soft) / n
+        return self.turns.median(point, "whole way") + late, self.received.sum(0)[0] - before
 
     def answer(self, device, n):
         with device.sink.entered(), kit.Quiet(pf.CPU):
             for k in slices(n):
-                self._slice(device.s1, k)
+                self.bench.live(device.s1, k)
+                time.sleep(PAUSE_S)
 
     def _slice(self, ifindex, n):
         """What ksoftirqd was left with is done before more comes: the veth's queue is short."""
-        spent = self.bench.live(ifindex, n)
-        time.sleep(0.0005)
-        return spent
+        size = min(TURN, n)  # both are powers of two
+        rows = self.bench.live_turns(ifindex, n // size, size)
+        time.sleep(PAUSE_S)
+        return [[known, 0.0, ns, after] for known, ns, after in rows]
 
 
 def slices(n):

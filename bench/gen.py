@@ -242,8 +242,8 @@ class Bench:
         return self._repeat("gen_send", bpf.XDP_MD.pack(0, FRAME, 0, ifindex, 0, 0), n, LIVE_FRAMES, batch)
 
     def live_turns(self, ifindex, turns, packets, batch=64):
-        """Live frames in so many turns of `packets`, a multiple of `batch`, with known work between. [ns of known work before, ns a
-        packet on the wall, ns of known work after] for each turn."""
+        """Live frames in so many turns of `packets`, a multiple of `batch`, with known work between; one frame more ends the last turn.
+        [ns of known work before, ns a packet on the wall, ns of known work after] for each turn."""
         t = self._take_turns([(0, packets, 0)])
         self._repeat("gen_send", bpf.XDP_MD.pack(0, FRAME, 0, ifindex, 0, 0), turns * packets + 1, LIVE_FRAMES, batch, done=lambda: t.runs)
         t.count = 0
