@@ -60,7 +60,7 @@ def share(values, p):
 class Turns:
     """One part's points. `patience`: seconds that all of them together may take longer than they would undisturbed."""
 
-    def __init__(self, patience=60.0):
+    def __init__(self, patience=40.0):
         self.patience, self.fastest, self.points = patience, {}, []
 
     def noted(self, hook, rows):
