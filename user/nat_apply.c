@@ -305,14 +305,19 @@ static int static_gone(const void *key, void *value, void *arg)
 static int apply_statics(struct sw *sw, const struct nat_plan *plan)
 {
 	struct static_diff d = {.nat = sw->nat, .plan = plan};
+	uint32_t inside = 0;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < plan->n_statics; i++)
+	for (size_t i = 0; !err && i < plan->n_statics; i++) {
+		inside += !plan->statics[i].cfg->n_out;
 		err = table_set(sw->nat->statics, &plan->statics[i].key, &plan->statics[i].value);
+	}
 	if (!err && sw->control->nat_statics)
 		err = table_each(sw->nat->statics, static_gone, &d);
 	if (!err)
 		__atomic_store_n(&sw->control->nat_statics, (uint32_t)plan->n_statics, __ATOMIC_RELEASE);
+	if (!err)
+		__atomic_store_n(&sw->control->nat_statics_inside, inside, __ATOMIC_RELEASE);
 	return err;
 }
 
