@@ -262,9 +262,9 @@ static __always_inline void nat_match_source(struct nat_match *m, const struct p
 }
 
 /* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
- * and what it asks for is hairpinning: p->hairpin is that interface. Where nobody knows which (NAT_OUTSIDE_ANY), there is no address
- * to masquerade with, and a rule for every source says nothing about who is inside. verifier: a global function, since three places
- * ask. */
+ * and what it asks for is hairpinning: p->hairpin is that interface. Where nobody knows which (NAT_OUTSIDE_ANY), there is no
+ * address to masquerade with, and a rule for every source says nothing about who is inside. verifier: a global function, since
+ * three places ask. */
 __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
 	struct nat_match m = {};
@@ -413,8 +413,8 @@ static __always_inline bool nat_match_answers(struct nat_match *m, const struct 
 	return nat_translates(m);
 }
 
-/* Is it to be asked whether a rule would translate the answers to a packet that none translates? Of one that a rule spares only where
- * a static rule names no way out: most of these have no flow, and each of their packets would be asked about twice. */
+/* Is it to be asked whether a rule would translate the answers to a packet that none translates? Of one that a rule spares only
+ * where a static rule names no way out: most of these have no flow, and each of their packets would be asked about twice. */
 static __always_inline bool nat_answers_matter(const struct nat_match *m)
 {
 	struct control *c = control_get();
@@ -500,10 +500,10 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 	return V_NEXT;
 }
 
-/* The first rule that matches, on the source as it came in and the destination as it leaves. What a forward, a mapping or a static
- * rule leads to a host behind the interface that the packet came in by, from one whom no rule would translate outside, is masqueraded
- * there although no rule asks for it, or one spares it: else the host would answer the sender directly, who does not know it (RFC
- * 4787 REQ-9, RFC 5382 REQ-8).
+/* The first rule that matches, on the source as it came in and the destination as it leaves. What a forward, a mapping or a
+ * static rule leads to a host behind the interface that the packet came in by, from one whom no rule would translate outside, is
+ * masqueraded there although no rule asks for it, or one spares it: else the host would answer the sender directly, who does not
+ * know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
  *
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)

@@ -1,8 +1,8 @@
 /* nat_hairpin.c: where outside is, for each address that a rule or a pool has: an inside host that reaches another one by it is
  * translated as if its packet left there (RFC 4787 REQ-9: external source address and port).
  *
- * Stands between nat_plan.c, which has listed the marks of all addresses and the static rules, and the data plane, which reads the
- * interface in them.
+ * Stands between nat_plan.c, which has listed the marks of all addresses and the static rules, and the data plane, which reads
+ * the interface in them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -52,7 +52,8 @@ static uint16_t outside_of(struct sw *sw, const struct nat_plan *plan, const str
 	return first;
 }
 
-/* Of a static rule that names its ways out: that in whose prefix its addresses lie, else the first. 0: it names none that is there.
+/* Of a static rule that names its ways out: that in whose prefix its addresses lie, else the first. 0: it names none that is
+ * there.
  */
 static uint16_t outside_among(struct sw *sw, const struct nat_cfg *rule)
 {
@@ -80,8 +81,8 @@ void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan)
 	}
 	for (size_t i = 0; i < plan->n_statics; i++) {
 		struct nat_plan_static *s = &plan->statics[i];
-		uint16_t id = s->cfg->n_out ? outside_among(sw, s->cfg) :
-					      outside_of(sw, plan, &s->key.addr, (uint16_t)s->key.vrf);
+		uint16_t id =
+			s->cfg->n_out ? outside_among(sw, s->cfg) : outside_of(sw, plan, &s->key.addr, (uint16_t)s->key.vrf);
 
 		s->value.flags |= (uint16_t)(id << NAT_STATIC_OUTSIDE);
 	}

@@ -633,8 +633,8 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 /* In place of the interface that a packet to an address outside would leave by: nobody says which that is. As if by one that no
  * rule names. */
 #define NAT_OUTSIDE_ANY IFACE_MAX
-#define DNAT_F_KEEP 2 /* the rule's flows outlive it; also of a static rule */
-#define DNAT_F_OWN  1 /* of a mark: the address is an interface's, and the host has a share in it */
+#define DNAT_F_KEEP	2 /* the rule's flows outlive it; also of a static rule */
+#define DNAT_F_OWN	1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -876,7 +876,8 @@ struct dnat_rule {
 		__be16 to_port;	 /* 0: unchanged */
 		__u16 pool_addr; /* of a mark: index in `pool_addrs` + 1; 0: mappings have no ports there */
 	};
-	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, NAT_OUTSIDE_ANY, or 0: none */
+	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, NAT_OUTSIDE_ANY, or 0: none
+	 */
 	__u16 rule;
 	__u16 vrf;   /* where `to` is */
 	__u16 flags; /* DNAT_F_* */

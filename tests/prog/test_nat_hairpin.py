@@ -29,6 +29,7 @@ REST = """  - {name: pool-a, type: snat, source: 10.0.10.10, %sto: 198.18.0.1}
   - {name: pool-a6, type: snat, source: "2001:db8:10::a", %sto: "2001:db8:5a::1"}
   - {name: web, type: dnat, destination: 192.0.2.1, protocol: tcp, port: 8080, to: "10.0.10.10:80"}
   - {name: whole, type: dnat, destination: 198.18.9.9, to: 10.0.10.10}
+  - {name: beside, type: dnat, destination: 198.18.5.11, protocol: tcp, port: 8081, to: "10.0.10.10:81"}
 """
 
 
@@ -78,6 +79,7 @@ def way(name, source, target, dst, layer4, seen_as, back, then=None, also=()):
 UDP, UDP_BACK = udp(4000, 53), (udp(53, 4000), udp(53, 4000))
 TCP, TCP_BACK = tcp(4000, 80), (tcp(80, 4000, "SA"), tcp(80, 4000, "SA"))
 WEB, WEB_BACK = tcp(4000, 8080), (tcp(80, 4000, "SA"), tcp(8080, 4000, "SA"))
+BESIDE, BESIDE_THEN, BESIDE_BACK = tcp(4000, 8081), tcp(4000, 81), (tcp(81, 4000, "SA"), tcp(8081, 4000, "SA"))
 ECHO_BACK, ECHO6_BACK = (echo_reply(4000), echo_reply(4000)), (echo6_reply(4000), echo6_reply(4000))
 TUNNEL = GRE() / Raw(PAYLOAD)
 
@@ -146,6 +148,20 @@ ROWS = [
     *way("no rule's host of another VLAN to a forward", T20, A, WAN.ip4, WEB, T20.ip4, then=TCP, back=WEB_BACK),
     *way("a pool's host of another VLAN to a forward", D, A, WAN.ip4, WEB, POOL, then=TCP, back=WEB_BACK),
     *way("a pool's host to itself by a forward", A, A, WAN.ip4, WEB, POOL, then=TCP, back=WEB_BACK),
+    # To a forward of one port of the static's address.
+    *way("a static's host to a forward of its own address", B, A, X, BESIDE, X, then=BESIDE_THEN, back=BESIDE_BACK),
+    *way("no rule's host to a forward of a static's address", T10, A, X, BESIDE, GW10.ip4, then=BESIDE_THEN, back=BESIDE_BACK),
+    *way("a pool's host to a forward of a static's address", D, A, X, BESIDE, POOL, then=BESIDE_THEN, back=BESIDE_BACK),
+    *way("from outside to a forward of a static's address", W1, A, X, BESIDE, W1.ip4, then=BESIDE_THEN, back=BESIDE_BACK),
+    *way(
+        "a static's host from the port that is forwarded, the answer",
+        B,
+        W1,
+        W1.ip4,
+        tcp(8081, 80),
+        X,
+        back=(tcp(80, 8081, "SA"), tcp(80, 8081, "SA")),
+    ),
     # By their own addresses.
     *way("plain: a pool's host to a static's", D, B, B.ip4, TCP, D.ip4, back=TCP_BACK),
     *way("plain: no rule's host to a static's, UDP", T20, B, B.ip4, UDP, T20.ip4, back=UDP_BACK),
@@ -204,6 +220,18 @@ ROWS = [
         before=[sent(A, from_to(A, X, UDP)), piece(B, POOL, 0, LONG_BACK)],
     ),
     Row("the last fragment of an answer comes first", *piece(B, POOL, 1, LONG_BACK), Hold(), before=[sent(A, from_to(A, X, UDP))]),
+    Row(
+        "the last fragment of an answer comes first, to no rule's host",
+        *piece(B, T20.ip4, 1, LONG_BACK),
+        Hold(),
+        before=[sent(T20, from_to(T20, X, UDP))],
+    ),
+    Row(
+        "plain: the last fragment of an answer comes first",
+        *piece(B, T20.ip4, 1, LONG_BACK),
+        Hold(),
+        before=[sent(T20, from_to(T20, B.ip4, UDP))],
+    ),
     Row(
         "plain: the last fragment of an answer",
         *piece(B, T20.ip4, 1, LONG_BACK),
