@@ -387,16 +387,17 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 
 /* ---- source */
 
-/* A forward leads to the sender: what it says may be an answer, which leaves with the forward's address. */
+/* A forward or a static rule leads to the sender: what it says may be an answer, which leaves with the address that was asked. */
 static __always_inline bool nat_is_inside(const struct pkt *p)
 {
+	struct nat_static_key one = {.len = 32 + 128, .vrf = p->vrf | NAT_STATIC_INSIDE, .addr = p->t.saddr};
 	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
 
 	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE);
-	return bpf_map_lookup_elem(&dnat_rules, &key);
+	return bpf_map_lookup_elem(&dnat_rules, &key) || bpf_map_lookup_elem(&nat_statics, &one);
 }
 
 /* Would a rule translate the answers to a packet that none touches (`m`: was asked in vain), which come in on `i`? */
@@ -428,7 +429,7 @@ static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_m
 {
 	if (unlikely(nat_lacks_ports(p)))
 		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
-	if (nat_match_answers(m, p, i)) {
+	if (nat_answers_matter(m) && nat_match_answers(m, p, i)) {
 		p->flow_flags |= FLOW_F_TRACK;
 		p->nat_rule = m->rule;
 	}
@@ -500,6 +501,19 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 	return V_NEXT;
 }
 
+/* A later fragment to another host inside, of a static rule's host: of an answer that keeps its address, as the first one tells?
+ */
+static __always_inline bool nat_static_waits(const struct pkt *p)
+{
+	struct control *c = control_get();
+	struct iface *out;
+
+	if (!nat_lacks_ports(p) || !p->first_unknown || p->flow_flags & FLOW_F_DNAT || !c || !c->nat_statics_inside)
+		return false;
+	out = iface_get(p->out_iface);
+	return out && !(out->nat_flags & IFACE_NAT_OUTSIDE);
+}
+
 /* The first rule that matches, on the source as it came in and the destination as it leaves. What a forward, a mapping or a
  * static rule leads to a host behind the interface that the packet came in by, from one whom no rule would translate outside, is
  * masqueraded there although no rule asks for it, or one spares it: else the host would answer the sender directly, who does not
@@ -517,7 +531,7 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 		struct iface *i = iface_get(p->out_iface);
 
 		if (!(p->flow_flags & FLOW_F_DNAT))
-			return nat_answers_matter(&m) ? nat_snat_answers(p, &m, i) : V_NEXT;
+			return nat_snat_answers(p, &m, i);
 		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
 			return V_NEXT;
 		m.pool = i->masq_pool;
@@ -532,6 +546,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 			p->flow_flags |= FLOW_F_KEEP;
 	}
 	if (m.action == SNAT_STATIC) {
+		if (unlikely(nat_static_waits(p)))
+			return V_HOLD;
 		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);
 		p->todo |= DO_NAT;
 		p->flow_flags |= FLOW_F_SNAT;

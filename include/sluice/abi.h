@@ -813,12 +813,13 @@ struct nat_counted {
 };
 _Static_assert(sizeof(struct nat_counted) == 16, "struct nat_counted");
 
-/* Map `nat_statics`: LPM, the outside prefixes of static rules. */
+/* Map `nat_statics`: LPM, the outside prefixes of static rules; and those inside, with NAT_STATIC_INSIDE. */
 struct nat_static_key {
 	__u32 len; /* 32 + that of the IPv4-mapped prefix */
-	__u32 vrf;
+	__u32 vrf; /* and NAT_STATIC_INSIDE */
 	struct addr addr;
 };
+#define NAT_STATIC_INSIDE (1u << 16)
 _Static_assert(sizeof(struct nat_static_key) == 24, "struct nat_static_key");
 
 struct nat_static {
