@@ -392,12 +392,15 @@ static __always_inline bool nat_is_inside(const struct pkt *p)
 {
 	struct nat_static_key one = {.len = 32 + 128, .vrf = p->vrf | NAT_STATIC_INSIDE, .addr = p->t.saddr};
 	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+	struct control *c = control_get();
 
+	if (c && c->nat_statics && bpf_map_lookup_elem(&nat_statics, &one))
+		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE);
-	return bpf_map_lookup_elem(&dnat_rules, &key) || bpf_map_lookup_elem(&nat_statics, &one);
+	return bpf_map_lookup_elem(&dnat_rules, &key);
 }
 
 /* Would a rule translate the answers to a packet that none touches (`m`: was asked in vain), which come in on `i`? */
