@@ -81,6 +81,14 @@ static bool end_in(struct flowtab *tab, const struct flow_tuple *t)
 	return i != FLOWTAB_NONE && flowtab_end(tab, i, word, flow_now_ns());
 }
 
+int flow_find(struct flows *flows, const struct flow_tuple *t, struct flow_found *ret)
+{
+	const struct flowtab *tab = tab_of(flows, t);
+
+	ret->slot = find(tab, t, &ret->word);
+	return ret->slot != FLOWTAB_NONE && flowtab_read(tab, ret->slot, ret->word, &ret->key, &ret->f) ? 0 : -ENOENT;
+}
+
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret)
 {
 	struct flow_key6 key;
@@ -89,12 +97,12 @@ int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *re
 	return i != FLOWTAB_NONE && flowtab_read(tab_of(flows, t), i, word, &key, ret) ? 0 : -ENOENT;
 }
 
-void flow_prefetch(struct flows *flows, const struct flow_tuple *t)
+uint32_t flow_prefetch(struct flows *flows, const struct flow_tuple *t)
 {
 	struct flow_key4 k4 = key4(t);
 	struct flow_key6 k6 = key6(t);
 
-	flowtab_prefetch(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6);
+	return flowtab_prefetch(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6);
 }
 
 int flow_delete(struct flows *flows, const struct flow_tuple *t)

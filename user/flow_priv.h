@@ -103,7 +103,15 @@ void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct fl
 /* The key of the other direction: what this one leaves as, swapped. */
 void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
-void flow_prefetch(struct flows *flows, const struct flow_tuple *t); /* it will be looked up in a moment */
+/* An entry, and where it stands: in the table of its family. */
+struct flow_found {
+	uint32_t slot, word;
+	struct flow_key6 key; /* or a struct flow_key4 in its place */
+	struct flow f;
+};
+int flow_find(struct flows *flows, const struct flow_tuple *t, struct flow_found *ret);
+/* It will be looked up in a moment; in which slot it is likely to stand. */
+uint32_t flow_prefetch(struct flows *flows, const struct flow_tuple *t);
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
 int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);

@@ -95,7 +95,7 @@ void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2
 	ret[1] = at.bucket[1] * BUCKET_SLOTS;
 }
 
-void flowtab_prefetch(const struct flowtab *t, const void *key)
+uint32_t flowtab_prefetch(const struct flowtab *t, const void *key)
 {
 	struct bucket_place at = place_of(t, key);
 	uint32_t slot = at.bucket[0] * BUCKET_SLOTS + at.home;
@@ -104,6 +104,7 @@ void flowtab_prefetch(const struct flowtab *t, const void *key)
 	__builtin_prefetch(flowtab_entry(t, slot));
 	__builtin_prefetch((char *)flowtab_entry(t, slot) + sizeof(struct flow) / 2);
 	__builtin_prefetch(key_at(t, slot));
+	return slot;
 }
 
 /* ---- inserting */
