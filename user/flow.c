@@ -140,28 +140,6 @@ bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struc
 	return was;
 }
 
-/* Every forward entry of both tables; ends at a result that is not 0, and returns it. */
-static int each_forward(struct flows *flows,
-			int (*fn)(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg), void *arg)
-{
-	struct flow_tuple t;
-	struct flow_key6 key;
-	struct flow f;
-	int err = 0;
-
-	for (int tab = 0; tab < 2; tab++)
-		for (uint32_t i = 0; !err && i < flows->tab[tab].n; i++) {
-			uint32_t word = flowtab_word(&flows->tab[tab], i);
-
-			if (!flowtab_is_live(word) || flowtab_entry(&flows->tab[tab], i)->flags & FLOW_F_REPLY ||
-			    !flowtab_read(&flows->tab[tab], i, word, &key, &f))
-				continue;
-			flow_tuple_from_key(flows->tab[tab].family, &key, &t);
-			err = fn(flows, &t, &f, arg);
-		}
-	return err;
-}
-
 /* ---- life */
 
 int flow_tab_open(struct flowtab *t, int family, struct table *head, struct table *words, struct table *entries)
@@ -183,6 +161,17 @@ static int tab_open(struct sw *sw, struct flowtab *t, int family)
 			     table_get(sw->dp, family == 4 ? "flows4" : "flows6"));
 }
 
+/* What a sluiced before this one has left, until the first pass has ended: every two entries are taken for a pair. */
+static void count_at_start(struct flows *flows)
+{
+	uint64_t n[2];
+
+	for (int i = 0; i < 2; i++)
+		n[i] = (flowtab_count(&flows->tab[i]) + 1) / 2;
+	flows->counted = n[0] + n[1];
+	flows->counted6 = n[1];
+}
+
 int flow_open(struct sw *sw, struct errs *errs)
 {
 	struct flows *flows = calloc(1, sizeof(*flows));
@@ -196,6 +185,8 @@ int flow_open(struct sw *sw, struct errs *errs)
 		err = tab_open(sw, &flows->tab[i], i ? 6 : 4);
 	for (int i = 0; !err && i < 2; i++) /* of a sluiced that was killed */
 		flowtab_free_locks(&flows->tab[i]);
+	if (!err)
+		count_at_start(flows);
 	if (!err)
 		err = flow_told_open(flows);
 	if (!err)
@@ -231,35 +222,17 @@ int flow_users(struct sw *sw, int more)
 
 /* ---- counting */
 
-static int count_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
-{
-	++*(uint64_t *)arg;
-	return 0;
-}
-
 /* Pairs, as of the last pass: a second or so ago. */
 uint64_t flow_count(struct sw *sw)
 {
-	uint64_t n = 0;
-
-	if (sw->flows->is_counted)
-		return sw->flows->counted;
-	each_forward(sw->flows, count_one, &n);
-	return n;
+	return sw->flows->counted;
 }
 
-/* Before the first pass has ended, by the entries there are, halved. */
 uint64_t flow_count_of(const struct sw *sw, int family)
 {
 	const struct flows *flows = sw->flows;
-	const struct flowtab *t = &flows->tab[family == 6];
-	uint64_t n = 0;
 
-	if (flows->is_counted)
-		return family == 6 ? flows->counted6 : flows->counted - flows->counted6;
-	for (uint32_t i = 0; i < t->n; i++)
-		n += flowtab_is_live(flowtab_word(t, i));
-	return (n + 1) / 2;
+	return family == 6 ? flows->counted6 : flows->counted - flows->counted6;
 }
 
 int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)

@@ -298,8 +298,8 @@ static void count(struct flows *flows, const struct flowtab *tab, const struct f
 	flows->seen6 += tab->family == 6 ? quiet->forwards : 0;
 }
 
-/* Where the other halves of a bucket's new entries stand, each somewhere else in memory, is fetched at once: a million that appear
- * together cost half as much. */
+/* Where the other halves of a bucket's new entries stand, each somewhere else in memory, is fetched at once: a million that
+ * appear together cost half as much. */
 static void prefetch_peers(struct flows *flows, const struct flowtab *tab, uint32_t first, const uint32_t word[BUCKET_SLOTS],
 			   const struct flow_note note[BUCKET_SLOTS])
 {
@@ -481,7 +481,6 @@ static void pass_end(struct flows *flows)
 		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
 	flows->counted6 = flows->seen6;
-	flows->is_counted = true;
 	if (flows->fresh)
 		flows->whole_ns = flows->begun_ns;
 	flows->phase = PHASE_REST;

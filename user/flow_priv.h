@@ -88,9 +88,8 @@ struct flows {
 	uint64_t whole_ns;	/* when the last pass began that looked at all words and came to its end */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
-	/* Pairs at the end of the last whole pass. */
+	/* Pairs at the end of the last whole pass, less those that were ended by order since. */
 	uint64_t counted, counted6;
-	bool is_counted;
 	struct flow_watcher *watchers;
 	struct flow_tolds *told; /* of flow_told.c */
 };

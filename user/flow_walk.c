@@ -208,7 +208,7 @@ int flow_list(struct sw *sw, const struct flow_query *q, struct http_stream *ret
 
 struct flush {
 	struct flow_walk walk;
-	uint64_t n;
+	uint64_t n, n6; /* ended, and those of IPv6 among them */
 };
 
 /* Those that have begun since may be the same ones again. */
@@ -216,9 +216,20 @@ static bool flush_one(struct flow_pair *p, const struct flow *f, void *arg)
 {
 	struct flush *fl = arg;
 
-	if (p->created_ns < fl->walk.begin_ns)
-		fl->n += flow_end(fl->walk.flows, &p->key, f, FLOW_WHY_FLUSH);
+	if (p->created_ns < fl->walk.begin_ns && flow_end(fl->walk.flows, &p->key, f, FLOW_WHY_FLUSH)) {
+		fl->n++;
+		fl->n6 += p->key.family == 6;
+	}
 	return true;
+}
+
+/* How many there are, until a pass has counted them again. */
+static void count_less(struct flows *flows, uint64_t n4, uint64_t n6)
+{
+	uint64_t had6 = flows->counted6, had4 = flows->counted - had6;
+
+	flows->counted6 = had6 > n6 ? had6 - n6 : 0;
+	flows->counted = flows->counted6 + (had4 > n4 ? had4 - n4 : 0);
 }
 
 static int flush_next(void *arg, struct evbuffer *out)
@@ -228,7 +239,7 @@ static int flush_next(void *arg, struct evbuffer *out)
 	flow_walk_moved(&fl->walk, true);
 	if (flow_walk_some(&fl->walk, flush_one, fl))
 		return HTTP_MORE;
-	fl->walk.flows->is_counted = false;
+	count_less(fl->walk.flows, fl->n - fl->n6, fl->n6);
 	/* Mappings and ports that nobody uses any more go with the next pass. */
 	flow_age_soon(fl->walk.flows);
 	evbuffer_add_printf(out, "{\"flushed\":%llu}\n", (unsigned long long)fl->n);

@@ -150,6 +150,16 @@ unsigned flowtab_free_locks(struct flowtab *t)
 	return freed;
 }
 
+uint32_t flowtab_count(const struct flowtab *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t b = 0; b < t->n / BUCKET_SLOTS; b++)
+		for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
+			n += flowtab_is_live(__atomic_load_n(&t->bucket[b].word[i], __ATOMIC_RELAXED));
+	return n;
+}
+
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns)
 {
 	if (!bucket_end(t->bucket, i, word, now_ns))

@@ -153,7 +153,6 @@ static int setup(void **state)
 	control.gave_way = mappings_ended = places = 0;
 	now_ns = 10 * SEC;
 	flows.sw = &sw;
-	flows.is_counted = true;
 	flowtab_seed(&head, 7);
 	head.half_lines = LINES;
 	table_make(&flows.tab[0], 4, SIZE);
