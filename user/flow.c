@@ -122,19 +122,27 @@ int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct fl
 	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, flow_now_ns());
 }
 
-bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why)
+bool flow_delete_pair(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
 {
 	struct flow_tuple peer_key;
-	struct flow_pair pair;
 	struct flow peer;
-	bool watched = flow_watch_before_end(flows, forward, f, &pair), was = !flow_delete(flows, forward);
+	bool was;
 
+	nat_session_ending(flows->sw, forward, f);
+	was = !flow_delete(flows, forward);
 	flow_tuple_peer(forward, f, &peer_key);
 	/* The key may meanwhile be another pair's. */
 	if (!flow_lookup(flows, &peer_key, &peer) && flow_is_pair(forward, &peer_key, &peer))
 		flow_delete(flows, &peer_key);
-	if (was)
-		nat_log_end(flows->sw, forward, f);
+	nat_session_end(flows->sw, forward, f, was);
+	return was;
+}
+
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why)
+{
+	struct flow_pair pair;
+	bool watched = flow_watch_before_end(flows, forward, f, &pair), was = flow_delete_pair(flows, forward, f);
+
 	if (was && watched)
 		flow_watch_end(flows, &pair, why);
 	return was;

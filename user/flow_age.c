@@ -88,18 +88,6 @@ static bool vrfs_alive(struct flows *flows, const struct flow_tuple *key, const 
 	return vrf_alive(flows->sw, key->vrf) && vrf_alive(flows->sw, f->peer_vrf);
 }
 
-static void end_half(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
-{
-	struct flow_pair pair;
-	bool watched = flow_watch_before_end(flows, key, f, &pair);
-
-	if (flow_delete(flows, key))
-		return;
-	nat_log_end(flows->sw, key, f);
-	if (watched)
-		flow_watch_end(flows, &pair, FLOW_WHY_HALF);
-}
-
 static uint32_t first_bucket(const struct flowtab *tab, const struct flow_key6 *key)
 {
 	uint32_t slot[2];
@@ -129,6 +117,15 @@ static void note_forward(struct flow_note *note, const struct flow_tuple *key, c
 	note->port = ntohs(to.sport);
 }
 
+/* A reply entry ends with its forward entry. One that was young may have lost it: in a flood the data plane ends pairs while others
+ * make them. */
+static uint64_t reply_due_ns(const struct flows *flows, const struct flow *reply)
+{
+	uint64_t young = reply->created_ns + HALF_NS;
+
+	return young > flows->now_ns ? young : flows->now_ns + RECHECK_NS;
+}
+
 /* `reply` NULL: there is none. What was found is noted of both entries. False: the pair was ended. */
 static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, const struct flow_found *forward,
 			 const struct flow_found *reply)
@@ -141,7 +138,7 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 	struct flow_tuple to;
 
 	if (!reply && (end <= flows->now_ns || !alive)) {
-		end_half(flows, key, f);
+		flow_end(flows, key, f, FLOW_WHY_HALF);
 		return false;
 	}
 	if (reply)
@@ -161,7 +158,7 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 	note_entry(&notes[forward->slot], tab, forward, end < recheck ? end : recheck);
 	note_forward(&notes[forward->slot], key, f);
 	if (reply)
-		note_entry(&notes[reply->slot], tab, reply, flows->now_ns + RECHECK_NS);
+		note_entry(&notes[reply->slot], tab, reply, reply_due_ns(flows, &reply->f));
 	return true;
 }
 
@@ -199,7 +196,7 @@ static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, con
 	/* The forward entry shows nothing of a reset that came from this side. */
 	if (resets || notes[forward.slot].word != forward.word)
 		return look_at_pair(flows, &peer, &forward, at);
-	note_entry(&notes[at->slot], tab, at, flows->now_ns + RECHECK_NS);
+	note_entry(&notes[at->slot], tab, at, reply_due_ns(flows, &at->f));
 	return true;
 }
 

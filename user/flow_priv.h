@@ -122,6 +122,8 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * entry until the last. The other way round, answers in between would reach the gateway itself, which would reset the
  * connection. The port stays with the mapping, and becomes free two passes later (nat_sweep.c): no packet that is under way can
  * then still use it. Returns whether there was a forward entry. */
+bool flow_delete_pair(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
+/* The same, and who watches is told. */
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why);
 
 /* The tables of a family as flow.c wants them. -ENOENT, -EINVAL. */

@@ -66,7 +66,11 @@ void flow_told_close(struct flows *f)
 {
 }
 
-void nat_log_end(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+void nat_session_ending(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+{
+}
+
+void nat_session_end(struct sw *s, const struct flow_tuple *key, const struct flow *f, bool was)
 {
 }
 
