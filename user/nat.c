@@ -316,7 +316,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 			 "ports_each", p->port_max - p->port_min + 1, "by_address", ports);
 }
 
-/* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
+/* {"rules": [as in the configuration, with "id"], "pools": [{"name", "id", "addresses", "port_min", "port_max", "ports_used",
  * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
  * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
  * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
@@ -324,7 +324,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
  * found the ring full), "errors": what is wrong with either now}. */
 json_t *nat_show(struct sw *sw)
 {
-	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
+	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule, *pool;
 	size_t i;
 
 	json_array_foreach (json_object_get(model, "nat"), i, rule) {
@@ -336,9 +336,13 @@ json_t *nat_show(struct sw *sw)
 				json_object_set_new(copy, "id", json_integer((json_int_t)k + 1));
 		json_array_append_new(rules, copy);
 	}
-	for (int id = 1; id < POOL_MAX; id++)
-		if (sw->nat->pools[id].flags & POOL_F_USED)
-			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
+	for (int id = 1; id < POOL_MAX; id++) {
+		if (!(sw->nat->pools[id].flags & POOL_F_USED))
+			continue;
+		pool = pool_show(sw->nat, &sw->nat->pools[id]);
+		json_object_set_new(pool, "id", json_integer(id)); /* natPoolID of the log */
+		json_array_append_new(pools, pool);
+	}
 	json_decref(model);
 	return json_pack("{s:o, s:o, s:o, s:o}", "rules", rules, "pools", pools, "mappings", nat_top_show(sw), "log",
 			 nat_log_show(sw));

@@ -371,7 +371,8 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 		if (*s->nat_log_file) {
 			f = open_file(log, s->nat_log_file);
 			if (!f)
-				return errs_fail(errs, errno, "settings.nat-log.file: %s: %s", s->nat_log_file, strerror(errno));
+				return errs_add(errs, s->nat_log_where, "settings.nat-log.file", "%s: %s", s->nat_log_file,
+						strerror(errno));
 		}
 		flush_file(log);
 		if (log->file)
