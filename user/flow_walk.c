@@ -137,8 +137,8 @@ bool flow_walk_some(struct flow_walk *w, bool (*fn)(struct flow_pair *p, const s
 struct listing {
 	struct flow_walk walk;
 	uint32_t limit, n;
-	bool cells, begun;
-	struct evbuffer *out; /* of this turn */
+	bool cells, begun, more; /* there are more than the limit lets through */
+	struct evbuffer *out;	 /* of this turn */
 	struct line line;
 };
 
@@ -147,6 +147,10 @@ static bool list_one(struct flow_pair *p, const struct flow *f, void *arg)
 	struct listing *l = arg;
 
 	l->line.len = 0;
+	if (l->limit && l->n == l->limit) {
+		l->more = true;
+		return false;
+	}
 	if (l->cells) {
 		flow_text_cells(l->walk.flows->sw, p, &l->line);
 		line_put(&l->line, "\n");
@@ -157,7 +161,7 @@ static bool list_one(struct flow_pair *p, const struct flow *f, void *arg)
 	}
 	evbuffer_add(l->out, l->line.text, l->line.len);
 	l->n++;
-	return l->n != l->limit && evbuffer_get_length(l->out) < PIECE_BYTES;
+	return (l->n != l->limit || l->cells) && evbuffer_get_length(l->out) < PIECE_BYTES;
 }
 
 static int list_next(void *arg, struct evbuffer *out)
@@ -174,9 +178,12 @@ static int list_next(void *arg, struct evbuffer *out)
 	evbuffer_add(out, l->line.text, l->line.len);
 	l->begun = true;
 	flow_walk_moved(&l->walk, false);
-	more = flow_walk_some(&l->walk, list_one, l) && (!l->limit || l->n < l->limit);
+	/* People are told that there are more, which one more has to be found for; who asks for JSON has counted. */
+	more = flow_walk_some(&l->walk, list_one, l) && !l->more && (!l->limit || l->n < l->limit || l->cells);
 	if (!more && !l->cells)
 		evbuffer_add(out, "]\n", 2);
+	if (l->more)
+		evbuffer_add_printf(out, "more than these %u: `limit`\n", l->limit);
 	return more ? HTTP_MORE : HTTP_END;
 }
 
