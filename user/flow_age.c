@@ -117,8 +117,8 @@ static void note_forward(struct flow_note *note, const struct flow_tuple *key, c
 	note->port = ntohs(to.sport);
 }
 
-/* A reply entry ends with its forward entry. One that was young may have lost it: in a flood the data plane ends pairs while others
- * make them. */
+/* A reply entry ends with its forward entry. One that was young may have lost it: in a flood the data plane ends pairs while
+ * others make them. */
 static uint64_t reply_due_ns(const struct flows *flows, const struct flow *reply)
 {
 	uint64_t young = reply->created_ns + HALF_NS;

@@ -30,7 +30,7 @@ static int find_iface(void *arg, const char *name)
 
 static int find_rule(void *arg, const char *name)
 {
-	uint16_t id = nat_rule_id(arg, name);
+	uint16_t id = nat_rule_id(arg, name) ?: nat_rule_former_id(arg, name);
 
 	return id ? id : -1;
 }

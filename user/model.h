@@ -264,8 +264,8 @@ struct model *model_load(const char *path, struct errs *errs);
 /* What no single key shows: overlapping addresses in a VRF, one port matched twice, nexthops that no interface reaches,
  * interfaces of absent VLANs or ports, DNAT collisions, pool sizes … 0 or -EINVAL. */
 int model_check(const struct model *m, struct errs *errs);
-/* What of a good model this machine does not have, so that a sluiced here would refuse it: -EINVAL. `running` (NULL: none): what of
- * it is in force already is not asked for. */
+/* What of a good model this machine does not have, so that a sluiced here would refuse it: -EINVAL. `running` (NULL: none): what
+ * of it is in force already is not asked for. */
 int model_check_here(const struct model *m, const struct model *running, struct errs *errs);
 
 /* The model in the schema of the file; only what differs from the defaults. */

@@ -207,8 +207,8 @@ int model_check_here(const struct model *m, const struct model *running, struct 
 		errno = ENOTDIR;
 	else if (!stat(*dir ? dir : "/", &st) || errno == EACCES)
 		return 0;
-	return errs_add(errs, s->nat_log_where, "settings.nat-log.file", "%s: %s: sluiced makes the file, and no directory", dir,
-			strerror(errno));
+	return errs_add(errs, s->nat_log_where, "settings.nat-log.file", "%s: %s (sluiced makes the file, and no directory)",
+			s->nat_log_file, strerror(errno));
 }
 
 int model_check(const struct model *m, struct errs *errs)

@@ -11,7 +11,7 @@
 
 /* ---- rule ids */
 
-static int rule_id_set(struct nat *nat, uint16_t id, const char *name)
+int nat_rule_id_set(struct nat *nat, uint16_t id, const char *name)
 {
 	struct nat_rule_id *v;
 
@@ -47,7 +47,7 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 	for (size_t i = 0; at >= UINT16_MAX && i < nat->n_rules; i++)
 		if (!nat->rules[i].alive && !nat->rules[i].wanted)
 			at = i;
-	if (at >= UINT16_MAX || rule_id_set(nat, (uint16_t)(at + 1), name))
+	if (at >= UINT16_MAX || nat_rule_id_set(nat, (uint16_t)(at + 1), name))
 		return 0;
 	nat->rules[at].wanted = true;
 	return (uint16_t)(at + 1);
@@ -82,6 +82,22 @@ const char *nat_rule_name(const struct sw *sw, uint16_t id)
 	const struct nat *nat = sw->nat;
 
 	return id && id <= nat->n_rules && nat->rules[id - 1].alive ? nat->rules[id - 1].name : NULL;
+}
+
+const char *nat_rule_former(const struct sw *sw, uint16_t id)
+{
+	const struct nat *nat = sw->nat;
+	const struct nat_rule_id *r = id && id <= nat->n_rules ? &nat->rules[id - 1] : NULL;
+
+	return r && !r->alive && *r->name ? r->name : NULL;
+}
+
+uint16_t nat_rule_former_id(const struct sw *sw, const char *name)
+{
+	for (size_t i = 0; i < sw->nat->n_rules; i++)
+		if (!sw->nat->rules[i].alive && *name && !strcmp(sw->nat->rules[i].name, name))
+			return (uint16_t)(i + 1);
+	return 0;
 }
 
 uint16_t nat_rule_id(const struct sw *sw, const char *name)
@@ -145,11 +161,20 @@ bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *out
 /* ---- life */
 
 /* What the tables remember: the bank in force, and the ids of rules. */
+static int read_rule(struct nat *nat, uint16_t id, const char *name)
+{
+	int err = nat_rule_id_set(nat, id, name);
+
+	if (!err && id && id <= nat->n_rules)
+		nat->rules[id - 1].alive = true;
+	return err;
+}
+
 static int read_dnat(const void *key, void *value, void *arg)
 {
 	const struct dnat_rule *r = value;
 
-	return rule_id_set(arg, r->rule, r->name);
+	return read_rule(arg, r->rule, r->name);
 }
 
 static int read_back(struct nat *nat, const struct control *control)
@@ -161,7 +186,7 @@ static int read_back(struct nat *nat, const struct control *control)
 		if (nat->pools[id].first4 >= POOL_MEMBER_MAX)
 			nat->bank = 1;
 	for (int i = 0; !err && i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++)
-		err = rule_id_set(nat, r[i].rule, r[i].name);
+		err = read_rule(nat, r[i].rule, r[i].name);
 	return err ? err : table_each(nat->dnat, read_dnat, nat);
 }
 
@@ -204,10 +229,10 @@ int nat_open(struct sw *sw, struct errs *errs)
 				  table_get(sw->dp, "nat_mappings"), table_get(sw->dp, "nat_ways"));
 	if (!err) {
 		nattab_free_locks(&nat->tab);
-		err = read_back(nat, sw->control);
+		err = nat_names_load(nat);
 	}
-	for (size_t i = 0; i < nat->n_rules; i++)
-		nat->rules[i].alive = true;
+	if (!err)
+		err = read_back(nat, sw->control);
 	if (!err)
 		err = nat_sweep_open(nat);
 	if (!err)
@@ -248,6 +273,8 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 	sw->nat->changes++;
 	for (size_t i = 0; !err && i < sw->nat->n_rules; i++)
 		sw->nat->rules[i].alive = sw->nat->rules[i].wanted;
+	if (!err)
+		nat_names_save(sw->nat);
 	nat_plan_free(&plan);
 	return err;
 }

@@ -91,7 +91,7 @@ static void put_number(struct line *l, const char *name, uint64_t n)
 /* natEvent as registered by RFC 8158; natQuotaExceededEvent 3 is that of one user. */
 static void put_event(const struct nat_log *log, const struct nat_event *e, struct line *l)
 {
-	const char *rule = nat_rule_name(log->sw, e->rule);
+	const char *rule = nat_rule_name(log->sw, e->rule) ?: nat_rule_former(log->sw, e->rule);
 
 	put_number(l, "{\"observationTimeMilliseconds\":", (wall_ns() - (flow_now_ns() - e->at_ns)) / 1000000);
 	put_number(l, ",\"natEvent\":", e->event);

@@ -212,8 +212,10 @@ int nat_reconcile(struct sw *sw, struct errs *errs);
 json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}]} */
 /* The timeouts for the flows of a rule: the settings, or a copy of them in *buf with the rule's own. */
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf);
-const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
-uint16_t nat_rule_id(const struct sw *sw, const char *name); /* 0: there is none of this name */
+uint16_t nat_rule_former_id(const struct sw *sw, const char *name); /* likewise; 0 */
+const char *nat_rule_former(const struct sw *sw, uint16_t id); /* of a rule that is gone; NULL: it is there, or nobody knows */
+const char *nat_rule_name(const struct sw *sw, uint16_t id);   /* NULL: no rule of the running configuration has this id */
+uint16_t nat_rule_id(const struct sw *sw, const char *name);   /* 0: there is none of this name */
 struct flow_tuple;
 /* nat_explain.c: what the rules would make of the first packet of a connection. Addresses are IPv4-mapped. */
 struct nat_packet {

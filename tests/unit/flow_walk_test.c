@@ -88,6 +88,16 @@ const struct settings_cfg *nat_settings(const struct sw *s, uint16_t rule, struc
 	return &model.settings;
 }
 
+const char *nat_rule_former(const struct sw *s, uint16_t id)
+{
+	return NULL;
+}
+
+uint16_t nat_rule_former_id(const struct sw *s, const char *name)
+{
+	return 0;
+}
+
 const char *nat_rule_name(const struct sw *s, uint16_t id)
 {
 	return id == 1 ? "lan" : id == 2 ? "we\"b\\" : NULL;

@@ -182,6 +182,14 @@ void print_nat(const json_t *answer)
 }
 
 /* One number; or a row for each group, and one for those that were not told. */
+/* Of a rule that is gone: as listings have it. */
+static json_t *former_or_dash(const json_t *row)
+{
+	const char *former = text_of(row, "former-rule");
+
+	return *former ? json_sprintf("(%s)", former) : json_string("-");
+}
+
 void print_flow_count(const json_t *answer)
 {
 	const char *by = text_of(answer, "by");
@@ -203,7 +211,7 @@ void print_flow_count(const json_t *answer)
 	}
 	json_array_foreach (rows, i, row) {
 		if (json_is_null(json_object_get(row, by)))
-			json_object_set_new(row, by, json_string("-"));
+			json_object_set_new(row, by, former_or_dash(row));
 		if (strcmp(by, "vrf") != 0 && strcmp(text_of(row, "vrf"), "default") == 0)
 			json_object_del(row, "vrf");
 	}
