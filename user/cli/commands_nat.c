@@ -25,17 +25,21 @@
 		 .help = "behind this one (behind all rules)"},                                                                  \
 		VRF
 
+#define NAT_NAME {.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"}
+#define NAT_OUT                                                                                                                  \
+	{.key = "out",                                                                                                           \
+	 .value = "IFACE[,…]",                                                                                                   \
+	 .json = "out",                                                                                                          \
+	 .type = VALUE_LIST,                                                                                                     \
+	 .names = "/v1/interfaces",                                                                                              \
+	 .help = "leaving there"}
+
 const struct param nat_add_snat[] = {
-	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
+	NAT_NAME,
 	{.key = "from", .alias = "source", .value = "PREFIX", .json = "source", .help = "only packets from here"},
 	{.key = "destination", .value = "PREFIX", .json = "destination", .help = "only packets to there"},
 	{.key = "protocol", .value = "PROTO[,…]", .json = "protocol", .type = VALUE_ONE_OR_LIST, .help = "tcp, udp, icmp …"},
-	{.key = "out",
-	 .value = "IFACE[,…]",
-	 .json = "out",
-	 .type = VALUE_LIST,
-	 .names = "/v1/interfaces",
-	 .help = "leaving there"},
+	NAT_OUT,
 	{.key = "to",
 	 .value = "WHAT",
 	 .json = "to",
@@ -65,7 +69,7 @@ const struct param nat_add_snat[] = {
 };
 
 const struct param nat_add_dnat[] = {
-	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
+	NAT_NAME,
 	{.key = "on",
 	 .alias = "destination",
 	 .value = "ADDR|IFACE",
@@ -91,19 +95,14 @@ const struct param nat_add_dnat[] = {
 };
 
 const struct param nat_add_static[] = {
-	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .help = "of the rule"},
+	NAT_NAME,
 	{.key = "inside", .value = "PREFIX", .json = "inside", .flags = PARAM_REQUIRED, .help = "the hosts inside"},
 	{.key = "outside",
 	 .value = "PREFIX",
 	 .json = "outside",
 	 .flags = PARAM_REQUIRED,
 	 .help = "what they are outside, address by address"},
-	{.key = "out",
-	 .value = "IFACE[,…]",
-	 .json = "out",
-	 .type = VALUE_LIST,
-	 .names = "/v1/interfaces",
-	 .help = "leaving there"},
+	NAT_OUT,
 	NAT_MORE,
 	CHANGE,
 	END,

@@ -1,27 +1,37 @@
 /* commands_route.c: the parameters of what is done with routes, nexthops and neighbours; see commands.h. */
 #include "commands.h"
 
+/* `dev`, or `interface`. */
+#define DEV(json_, flags_)                                                                                                       \
+	{.key = "dev", .alias = "interface", .value = "IFACE", .json = json_, .flags = flags_, .names = "/v1/interfaces"}
+
+/* Where a gateway is that is no neighbour. */
+#define GATEWAY_IS(flags_)                                                                                                       \
+	{.key = "onlink", .json = "onlink", .flags = flags_, .help = "the gateway is there, whatever the addresses say"},        \
+		{.key = "recursive",                                                                                             \
+		 .json = "recursive",                                                                                            \
+		 .flags = flags_,                                                                                                \
+		 .help = "another route leads to the gateway, or will"}
+
+/* Instead of a gateway. */
+#define DROPS                                                                                                                    \
+	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},                               \
+		{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},             \
+		{.key = "prohibit", .json = "type", .fixed = "prohibit", .help = "drop, and say prohibited"}
+
 const struct param route_add[] = {
 	{.value = "PREFIX", .json = "to", .flags = PARAM_REQUIRED, .help = "10.0.0.0/8, 2001:db8::/32"},
 	{.key = "via", .value = "ADDR", .json = "address", .flags = PARAM_HOP, .help = "the gateway"},
-	{.key = "dev",
-	 .alias = "interface",
-	 .value = "IFACE",
-	 .json = "interface",
-	 .flags = PARAM_HOP,
-	 .names = "/v1/interfaces"},
+	DEV("interface", PARAM_HOP),
 	{.key = "weight", .value = "N", .json = "weight", .type = VALUE_NUMBER, .flags = PARAM_HOP, .help = "1..256"},
-	{.key = "onlink", .json = "onlink", .flags = PARAM_HOP, .help = "the gateway is there, whatever the addresses say"},
-	{.key = "recursive", .json = "recursive", .flags = PARAM_HOP, .help = "another route leads to the gateway, or will"},
+	GATEWAY_IS(PARAM_HOP),
 	{.key = "nexthop", .flags = PARAM_NEW_HOP, .help = "another way out begins: via … dev … weight …"},
 	{.key = "nhid",
 	 .value = "NAME",
 	 .json = "nexthop",
 	 .names = "/v1/nexthops/named",
 	 .help = "instead: by a named nexthop or group"},
-	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
-	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
-	{.key = "prohibit", .json = "type", .fixed = "prohibit", .help = "drop, and say prohibited"},
+	DROPS,
 	{.key = "metric", .value = "N", .json = "metric", .type = VALUE_NUMBER},
 	{.key = "distance", .value = "N", .json = "distance", .type = VALUE_NUMBER, .help = "administrative distance (1)"},
 	{.key = "mtu", .value = "BYTES", .json = "mtu", .type = VALUE_NUMBER, .help = "of the path"},
@@ -58,7 +68,7 @@ const struct param route_show[] = {
 	 .json = "?type",
 	 .choices = "unicast local broadcast blackhole unreachable prohibit host outside throw"},
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "that lead by this gateway"},
-	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	DEV("?interface", 0),
 	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},
 	{.key = "active", .json = "?active", .fixed = "1", .help = "only those that are in force"},
 	{.key = "inactive", .json = "?inactive", .fixed = "1", .help = "only those that are not, and why"},
@@ -68,7 +78,7 @@ const struct param route_show[] = {
 
 const struct param nexthop_show[] = {
 	{.key = "via", .value = "ADDR", .json = "?via", .help = "the gateway"},
-	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	DEV("?interface", 0),
 	{.key = "state", .value = "STATE", .json = "?state", .choices = "resolved unresolved failed down drained"},
 	PAGE,
 	END,
@@ -79,12 +89,9 @@ const struct param nexthop_add[] = {
 	{.value = "NAME", .json = "name", .flags = PARAM_REQUIRED, .names = "/v1/nexthops/named", .help = "a word of one's own"},
 	{.key = "id", .value = "NAME", .json = "name", .names = "/v1/nexthops/named", .help = "the same"},
 	{.key = "via", .value = "ADDR", .json = "address", .help = "the gateway"},
-	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "interface", .names = "/v1/interfaces"},
-	{.key = "onlink", .json = "onlink", .help = "the gateway is there, whatever the addresses say"},
-	{.key = "recursive", .json = "recursive", .help = "another route leads to the gateway, or will"},
-	{.key = "blackhole", .json = "type", .fixed = "blackhole", .help = "drop without a word"},
-	{.key = "unreachable", .json = "type", .fixed = "unreachable", .help = "drop, and say unreachable"},
-	{.key = "prohibit", .json = "type", .fixed = "prohibit", .help = "drop, and say prohibited"},
+	DEV("interface", 0),
+	GATEWAY_IS(0),
+	DROPS,
 	{.key = "group",
 	 .value = "NAME[,WEIGHT][/…]",
 	 .json = "group",
@@ -109,7 +116,7 @@ const struct param nexthop_named[] = {
 
 const struct param neighbor_show[] = {
 	{.value = "PREFIX", .json = "?to", .help = "within this prefix, or of this address"},
-	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	DEV("?interface", 0),
 	{.key = "vrf", .value = "NAME", .json = "?vrf"},
 	{.key = "family", .value = "4|6", .json = "?family", .choices = "4 6"},
 	{.key = "state",
@@ -128,7 +135,7 @@ const struct param nexthop_get[] = {
 
 const struct param neighbor_get[] = {
 	{.value = "ADDR", .json = "?address", .flags = PARAM_REQUIRED},
-	{.key = "dev", .alias = "interface", .value = "IFACE", .json = "?interface", .names = "/v1/interfaces"},
+	DEV("?interface", 0),
 	{.key = "vrf", .value = "NAME", .json = "?vrf", .names = "/v1/vrfs"},
 	END,
 };
@@ -156,24 +163,14 @@ const struct param nexthop_drain[] = {
 const struct param neighbor_add[] = {
 	{.value = "ADDR", .json = "address", .flags = PARAM_REQUIRED},
 	{.key = "mac", .value = "MAC", .json = "mac", .flags = PARAM_REQUIRED},
-	{.key = "dev",
-	 .alias = "interface",
-	 .value = "IFACE",
-	 .json = "interface",
-	 .flags = PARAM_REQUIRED,
-	 .names = "/v1/interfaces"},
+	DEV("interface", PARAM_REQUIRED),
 	CHANGE,
 	END,
 };
 
 const struct param neighbor_delete[] = {
 	{.value = "ADDR", .json = "address", .flags = PARAM_REQUIRED},
-	{.key = "dev",
-	 .alias = "interface",
-	 .value = "IFACE",
-	 .json = "interface",
-	 .flags = PARAM_REQUIRED,
-	 .names = "/v1/interfaces"},
+	DEV("interface", PARAM_REQUIRED),
 	CHANGE,
 	END,
 };
