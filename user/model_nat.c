@@ -163,14 +163,18 @@ static const char *range_text(const struct addr_range *v, char buf[2 * ADDR_TEXT
 
 static int range_order(const void *a, const void *b)
 {
-	return memcmp(&((const struct addr_range *)a)->first, &((const struct addr_range *)b)->first, sizeof(struct addr));
+	const struct addr_range *x = a, *y = b;
+	int d = memcmp(&x->first, &y->first, sizeof(x->first));
+
+	return d ? d : memcmp(&x->last, &y->last, sizeof(x->last));
 }
 
-/* No address is in the pool twice: its ports would be counted twice. */
-static void pool_overlap(struct reader *r, const struct node *n, const struct nat_cfg *c)
+/* Ranges that overlap are one pool without its seams; the very same one twice is a slip. */
+static void pool_twice(struct reader *r, const struct node *n, const struct nat_cfg *c)
 {
 	struct addr_range *v = c->n_pool > 1 ? calloc(c->n_pool, sizeof(*v)) : NULL;
-	char a[2 * ADDR_TEXT], b[2 * ADDR_TEXT];
+	char text[2 * ADDR_TEXT];
+	size_t i = 1;
 
 	if (!v) {
 		if (c->n_pool > 1)
@@ -179,16 +183,10 @@ static void pool_overlap(struct reader *r, const struct node *n, const struct na
 	}
 	memcpy(v, c->pool, c->n_pool * sizeof(*v));
 	qsort(v, c->n_pool, sizeof(*v), range_order);
-	for (size_t i = 1; i < c->n_pool; i++) {
-		if (memcmp(&v[i].first, &v[i - 1].last, sizeof(v->first)) > 0)
-			continue;
-		if (!memcmp(&v[i], &v[i - 1], 2 * sizeof(struct addr)))
-			bad(r, n, "%s is listed twice", range_text(&v[i], a));
-		else
-			bad(r, n, "%s and %s have addresses in common: each is listed once", range_text(&v[i - 1], a),
-			    range_text(&v[i], b));
-		break;
-	}
+	while (i < c->n_pool && range_order(&v[i - 1], &v[i]))
+		i++;
+	if (i < c->n_pool)
+		bad(r, n, "%s is listed twice", range_text(&v[i], text));
 	free(v);
 }
 
@@ -205,7 +203,7 @@ static void snat_to_read(struct reader *r, const struct node *n, struct nat_cfg 
 	else {
 		c->to_kind = NAT_TO_POOL;
 		read_list(r, n, pool_read, c);
-		pool_overlap(r, n, c);
+		pool_twice(r, n, c);
 	}
 }
 
