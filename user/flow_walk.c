@@ -183,7 +183,7 @@ static int list_next(void *arg, struct evbuffer *out)
 	if (!more && !l->cells)
 		evbuffer_add(out, "]\n", 2);
 	if (l->more)
-		evbuffer_add_printf(out, "more than these %u: `limit`\n", l->limit);
+		evbuffer_add_printf(out, "there are more than these %u\n", l->limit);
 	return more ? HTTP_MORE : HTTP_END;
 }
 

@@ -199,11 +199,12 @@ static void cells_line(char *text, void *arg)
 
 	if (!c->n)
 		titles(c, text);
-	else if (!strchr(text, '\t')) { /* behind the rows, for people */
+	else if (!strchr(text, '\t')) { /* behind the rows, for people: none of them */
 		if (c->n <= c->holds)
 			print_held(c);
 		c->n = c->holds + 1;
-		puts(text);
+		fflush(stdout);
+		fprintf(stderr, "%s\n", text);
 		return;
 	}
 	if (c->n > c->holds) {
