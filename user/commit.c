@@ -277,7 +277,9 @@ static int sizes_turn(void *arg)
 {
 	const struct asked *a = arg;
 
-	return check_sizes(a->c->sw, a->m, a->errs);
+	int r = model_check_here(a->m, a->c->sw->model, a->errs);
+
+	return check_sizes(a->c->sw, a->m, a->errs) ?: r;
 }
 
 /* Most likely a file that is empty by accident, or another program's. */

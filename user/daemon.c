@@ -183,6 +183,7 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 	char sysctls[FILE_PATH];
 	int r;
 
+	d->sw.dir = d->state->dir;
 	state_path(d->state, STATE_SYSCTLS, sysctls);
 	r = sysctl_notes_open(sysctls, errs);
 	if (!r)

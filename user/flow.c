@@ -81,6 +81,14 @@ static bool end_in(struct flowtab *tab, const struct flow_tuple *t)
 	return i != FLOWTAB_NONE && flowtab_end(tab, i, word, flow_now_ns());
 }
 
+int flow_find(struct flows *flows, const struct flow_tuple *t, struct flow_found *ret)
+{
+	const struct flowtab *tab = tab_of(flows, t);
+
+	ret->slot = find(tab, t, &ret->word);
+	return ret->slot != FLOWTAB_NONE && flowtab_read(tab, ret->slot, ret->word, &ret->key, &ret->f) ? 0 : -ENOENT;
+}
+
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret)
 {
 	struct flow_key6 key;
@@ -89,12 +97,12 @@ int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *re
 	return i != FLOWTAB_NONE && flowtab_read(tab_of(flows, t), i, word, &key, ret) ? 0 : -ENOENT;
 }
 
-void flow_prefetch(struct flows *flows, const struct flow_tuple *t)
+uint32_t flow_prefetch(struct flows *flows, const struct flow_tuple *t)
 {
 	struct flow_key4 k4 = key4(t);
 	struct flow_key6 k6 = key6(t);
 
-	flowtab_prefetch(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6);
+	return flowtab_prefetch(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6);
 }
 
 int flow_delete(struct flows *flows, const struct flow_tuple *t)
@@ -114,44 +122,30 @@ int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct fl
 	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, flow_now_ns());
 }
 
-bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why)
+bool flow_delete_pair(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
 {
 	struct flow_tuple peer_key;
-	struct flow_pair pair;
 	struct flow peer;
-	bool watched = flow_watch_before_end(flows, forward, f, &pair), was = !flow_delete(flows, forward);
+	bool was;
 
+	nat_session_ending(flows->sw, forward, f);
+	was = !flow_delete(flows, forward);
 	flow_tuple_peer(forward, f, &peer_key);
 	/* The key may meanwhile be another pair's. */
 	if (!flow_lookup(flows, &peer_key, &peer) && flow_is_pair(forward, &peer_key, &peer))
 		flow_delete(flows, &peer_key);
-	if (was)
-		nat_log_end(flows->sw, forward, f);
-	if (was && watched)
-		flow_watch_end(flows, &pair, why);
+	nat_session_end(flows->sw, forward, f, was);
 	return was;
 }
 
-/* Every forward entry of both tables; ends at a result that is not 0, and returns it. */
-static int each_forward(struct flows *flows,
-			int (*fn)(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg), void *arg)
+bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why)
 {
-	struct flow_tuple t;
-	struct flow_key6 key;
-	struct flow f;
-	int err = 0;
+	struct flow_pair pair;
+	bool watched = flow_watch_before_end(flows, forward, f, &pair), was = flow_delete_pair(flows, forward, f);
 
-	for (int tab = 0; tab < 2; tab++)
-		for (uint32_t i = 0; !err && i < flows->tab[tab].n; i++) {
-			uint32_t word = flowtab_word(&flows->tab[tab], i);
-
-			if (!flowtab_is_live(word) || flowtab_entry(&flows->tab[tab], i)->flags & FLOW_F_REPLY ||
-			    !flowtab_read(&flows->tab[tab], i, word, &key, &f))
-				continue;
-			flow_tuple_from_key(flows->tab[tab].family, &key, &t);
-			err = fn(flows, &t, &f, arg);
-		}
-	return err;
+	if (was && watched)
+		flow_watch_end(flows, &pair, why);
+	return was;
 }
 
 /* ---- life */
@@ -175,6 +169,17 @@ static int tab_open(struct sw *sw, struct flowtab *t, int family)
 			     table_get(sw->dp, family == 4 ? "flows4" : "flows6"));
 }
 
+/* What a sluiced before this one has left, until the first pass has ended: every two entries are taken for a pair. */
+static void count_at_start(struct flows *flows)
+{
+	uint64_t n[2];
+
+	for (int i = 0; i < 2; i++)
+		n[i] = (flowtab_count(&flows->tab[i]) + 1) / 2;
+	flows->counted = n[0] + n[1];
+	flows->counted6 = n[1];
+}
+
 int flow_open(struct sw *sw, struct errs *errs)
 {
 	struct flows *flows = calloc(1, sizeof(*flows));
@@ -188,6 +193,8 @@ int flow_open(struct sw *sw, struct errs *errs)
 		err = tab_open(sw, &flows->tab[i], i ? 6 : 4);
 	for (int i = 0; !err && i < 2; i++) /* of a sluiced that was killed */
 		flowtab_free_locks(&flows->tab[i]);
+	if (!err)
+		count_at_start(flows);
 	if (!err)
 		err = flow_told_open(flows);
 	if (!err)
@@ -223,35 +230,17 @@ int flow_users(struct sw *sw, int more)
 
 /* ---- counting */
 
-static int count_one(struct flows *flows, const struct flow_tuple *key, const struct flow *f, void *arg)
-{
-	++*(uint64_t *)arg;
-	return 0;
-}
-
 /* Pairs, as of the last pass: a second or so ago. */
 uint64_t flow_count(struct sw *sw)
 {
-	uint64_t n = 0;
-
-	if (sw->flows->is_counted)
-		return sw->flows->counted;
-	each_forward(sw->flows, count_one, &n);
-	return n;
+	return sw->flows->counted;
 }
 
-/* Before the first pass has ended, by the entries there are, halved. */
 uint64_t flow_count_of(const struct sw *sw, int family)
 {
 	const struct flows *flows = sw->flows;
-	const struct flowtab *t = &flows->tab[family == 6];
-	uint64_t n = 0;
 
-	if (flows->is_counted)
-		return family == 6 ? flows->counted6 : flows->counted - flows->counted6;
-	for (uint32_t i = 0; i < t->n; i++)
-		n += flowtab_is_live(flowtab_word(t, i));
-	return (n + 1) / 2;
+	return family == 6 ? flows->counted6 : flows->counted - flows->counted6;
 }
 
 int flow_of(const struct sw *sw, const struct nat_packet *p, struct flow *ret)

@@ -88,57 +88,62 @@ static bool vrfs_alive(struct flows *flows, const struct flow_tuple *key, const 
 	return vrf_alive(flows->sw, key->vrf) && vrf_alive(flows->sw, f->peer_vrf);
 }
 
-/* A reply entry is kept alive by its forward entry; here only those are ended that have none. False: it was ended. */
-static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
+static uint32_t first_bucket(const struct flowtab *tab, const struct flow_key6 *key)
 {
-	struct flow_tuple peer;
-	struct flow forward;
+	uint32_t slot[2];
 
-	note_due(note, f->created_ns + HALF_NS);
-	if (f->created_ns + HALF_NS > flows->now_ns && vrfs_alive(flows, key, f))
-		return true;
-	note_due(note, flows->now_ns + RECHECK_NS);
-	flow_tuple_peer(key, f, &peer);
-	if (flow_lookup(flows, &peer, &forward) || forward.flags & FLOW_F_REPLY || !flow_is_pair(key, &peer, &forward)) {
-		flow_delete(flows, key);
-		return false;
-	}
-	/* The forward entry shows nothing of a reset that came from this side. */
-	if (!flows->pressed || !(f->seen & FLOW_SEEN_RST) || end_ns(flows, &peer, &forward, f) > flows->now_ns)
-		return true;
-	flow_end(flows, &peer, &forward, FLOW_WHY_TIMEOUT);
-	return false;
+	flowtab_buckets_of(tab, key, slot);
+	return slot[0] / BUCKET_SLOTS;
 }
 
-static void end_half(struct flows *flows, const struct flow_tuple *key, const struct flow *f)
+static void note_entry(struct flow_note *note, const struct flowtab *tab, const struct flow_found *at, uint64_t due_ns)
 {
-	struct flow_pair pair;
-	bool watched = flow_watch_before_end(flows, key, f, &pair);
+	bool tcp = (tab->family == 4 ? ((const struct flow_key4 *)&at->key)->proto : at->key.proto) == IPPROTO_TCP;
 
-	if (flow_delete(flows, key))
-		return;
-	nat_log_end(flows->sw, key, f);
-	if (watched)
-		flow_watch_end(flows, &pair, FLOW_WHY_HALF);
+	*note = (struct flow_note){.word = at->word, .flags = tcp ? FLOW_NOTE_TCP : 0};
+	if (first_bucket(tab, &at->key) != at->slot / BUCKET_SLOTS)
+		note->flags |= FLOW_NOTE_SECOND;
+	note_due(note, due_ns);
 }
 
-/* False: the pair was ended. */
-static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, const struct flow *f, struct flow_note *note)
+static void note_forward(struct flow_note *note, const struct flow_tuple *key, const struct flow *f)
 {
-	struct flow_tuple peer, to;
-	struct flow reply;
-	uint64_t end, recheck = recheck_ns(flows, key->proto, f->rule);
-	bool whole, held, alive;
+	struct flow_tuple to;
 
-	flow_tuple_peer(key, f, &peer);
 	flow_tuple_to(key, f, &to);
-	whole = !flow_lookup(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply);
-	alive = vrfs_alive(flows, key, f);
-	if (!whole && (f->created_ns + HALF_NS <= flows->now_ns || !alive)) {
-		end_half(flows, key, f);
+	note->flags |= FLOW_NOTE_FORWARD | (f->pool ? FLOW_NOTE_PORT : 0) | (f->dest_addr ? FLOW_NOTE_DEST : 0);
+	note->pool_addr = f->pool_addr;
+	note->proto = key->proto;
+	note->port = ntohs(to.sport);
+}
+
+/* A reply entry ends with its forward entry. One that was young may have lost it: in a flood the data plane ends pairs while
+ * others make them. */
+static uint64_t reply_due_ns(const struct flows *flows, const struct flow *reply)
+{
+	uint64_t young = reply->created_ns + HALF_NS;
+
+	return young > flows->now_ns ? young : flows->now_ns + RECHECK_NS;
+}
+
+/* `reply` NULL: there is none. What was found is noted of both entries. False: the pair was ended. */
+static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, const struct flow_found *forward,
+			 const struct flow_found *reply)
+{
+	bool alive = vrfs_alive(flows, key, &forward->f), held;
+	struct flow_note *notes = flows->note[key->family == 6];
+	const struct flowtab *tab = &flows->tab[key->family == 6];
+	uint64_t end = forward->f.created_ns + HALF_NS, recheck = recheck_ns(flows, key->proto, forward->f.rule);
+	const struct flow *f = &forward->f;
+	struct flow_tuple to;
+
+	if (!reply && (end <= flows->now_ns || !alive)) {
+		flow_end(flows, key, f, FLOW_WHY_HALF);
 		return false;
 	}
-	end = whole ? end_ns(flows, key, f, &reply) : f->created_ns + HALF_NS;
+	if (reply)
+		end = end_ns(flows, key, f, &reply->f);
+	flow_tuple_to(key, f, &to);
 	held = alive && nat_holds(flows->sw, f, &to.saddr) &&
 	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
 	if (!held || end <= flows->now_ns) {
@@ -148,41 +153,65 @@ static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, c
 			nat_mapping_end(flows->sw->nat, key, f);
 		return false;
 	}
-	note_due(note, end < recheck ? end : recheck);
-	note->flags = FLOW_NOTE_FORWARD | (f->pool ? FLOW_NOTE_PORT : 0) | (f->dest_addr ? FLOW_NOTE_DEST : 0);
-	note->pool_addr = f->pool_addr;
-	note->proto = key->proto;
-	note->port = ntohs(to.sport);
+	if (notes[forward->slot].word != forward->word)
+		flow_watch_begin(flows, key, f);
+	note_entry(&notes[forward->slot], tab, forward, end < recheck ? end : recheck);
+	note_forward(&notes[forward->slot], key, f);
+	if (reply)
+		note_entry(&notes[reply->slot], tab, reply, reply_due_ns(flows, &reply->f));
 	return true;
 }
 
-static uint32_t first_bucket(const struct flowtab *tab, const struct flow_key6 *key)
+/* False: it was ended. */
+static bool look_at_forward(struct flows *flows, const struct flow_tuple *key, const struct flow_found *at)
 {
-	uint32_t slot[2];
+	struct flow_tuple peer;
+	struct flow_found reply;
+	bool whole;
 
-	flowtab_buckets_of(tab, key, slot);
-	return slot[0] / BUCKET_SLOTS;
+	flow_tuple_peer(key, &at->f, &peer);
+	whole = !flow_find(flows, &peer, &reply) && flow_is_pair(key, &peer, &reply.f);
+	return look_at_pair(flows, key, at, whole ? &reply : NULL);
+}
+
+/* A reply entry is kept alive by its forward entry, with which it is looked at; one that has none is ended. As
+ * look_at_forward(). */
+static bool look_at_reply(struct flows *flows, const struct flow_tuple *key, const struct flow_found *at)
+{
+	const struct flowtab *tab = &flows->tab[key->family == 6];
+	struct flow_note *notes = flows->note[key->family == 6];
+	bool resets = flows->pressed && at->f.seen & FLOW_SEEN_RST;
+	struct flow_found forward;
+	struct flow_tuple peer;
+
+	flow_tuple_peer(key, &at->f, &peer);
+	if (flow_find(flows, &peer, &forward) || forward.f.flags & FLOW_F_REPLY || !flow_is_pair(key, &peer, &forward.f)) {
+		if (at->f.created_ns + HALF_NS > flows->now_ns && vrfs_alive(flows, key, &at->f)) {
+			note_entry(&notes[at->slot], tab, at, at->f.created_ns + HALF_NS);
+			return true;
+		}
+		flow_delete(flows, key);
+		return false;
+	}
+	/* The forward entry shows nothing of a reset that came from this side. */
+	if (resets || notes[forward.slot].word != forward.word)
+		return look_at_pair(flows, &peer, &forward, at);
+	note_entry(&notes[at->slot], tab, at, reply_due_ns(flows, &at->f));
+	return true;
 }
 
 static void look(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note)
 {
+	struct flow_found at = {.slot = i, .word = word};
 	struct flow_tuple t;
-	struct flow_key6 key;
-	struct flow f;
-	bool lives = false, known = note->word == word;
+	bool lives = false;
 
-	*note = (struct flow_note){0};
-	if (flowtab_read(tab, i, word, &key, &f)) {
-		flow_tuple_from_key(tab->family, &key, &t);
-		lives = f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &f, note) : look_at_forward(flows, &t, &f, note);
-		if (lives && !known && !(f.flags & FLOW_F_REPLY))
-			flow_watch_begin(flows, &t, &f);
-		if (first_bucket(tab, &key) != i / BUCKET_SLOTS)
-			note->flags |= FLOW_NOTE_SECOND;
-		if (t.proto == IPPROTO_TCP)
-			note->flags |= FLOW_NOTE_TCP;
+	if (flowtab_read(tab, i, word, &at.key, &at.f)) {
+		flow_tuple_from_key(tab->family, &at.key, &t);
+		lives = at.f.flags & FLOW_F_REPLY ? look_at_reply(flows, &t, &at) : look_at_forward(flows, &t, &at);
 	}
-	note->word = lives ? word : 0;
+	if (!lives)
+		*note = (struct flow_note){0};
 }
 
 /* What the note does not tell: the mapping that a flow from outside, or from another host inside, came by; whose session it is.
@@ -266,6 +295,24 @@ static void count(struct flows *flows, const struct flowtab *tab, const struct f
 	flows->seen6 += tab->family == 6 ? quiet->forwards : 0;
 }
 
+/* Where the other halves of a bucket's new entries stand, each somewhere else in memory, is fetched at once: a million that
+ * appear together cost half as much. */
+static void prefetch_peers(struct flows *flows, const struct flowtab *tab, uint32_t first, const uint32_t word[BUCKET_SLOTS],
+			   const struct flow_note note[BUCKET_SLOTS])
+{
+	struct flow_tuple t, peer;
+	struct flow_key6 key;
+	struct flow f;
+
+	for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
+		if (!flowtab_is_live(word[i]) || note[i].word == word[i] || !flowtab_read(tab, first + i, word[i], &key, &f))
+			continue;
+		flow_tuple_from_key(tab->family, &key, &t);
+		flow_tuple_peer(&t, &f, &peer);
+		__builtin_prefetch(&flows->note[tab->family == 6][flow_prefetch(flows, &peer)], 1);
+	}
+}
+
 /* Returns how many entries were looked at. */
 static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow_note *note, struct flow_quiet *quiet, uint32_t b)
 {
@@ -283,6 +330,8 @@ static unsigned age_bucket(struct flows *flows, struct flowtab *tab, struct flow
 	sum = sum_of(word);
 	if (flows->sweeping || flows->all || sum != quiet->sum || quiet->due <= now_units(flows) ||
 	    (flows->closers && quiet->tcp)) {
+		if (sum != quiet->sum)
+			prefetch_peers(flows, tab, b * BUCKET_SLOTS, word, note);
 		*quiet = (struct flow_quiet){.sum = sum, .due = UINT32_MAX};
 		for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
 			age_slot(flows, tab, b * BUCKET_SLOTS + i, word[i], &note[i], &looks);
@@ -429,7 +478,6 @@ static void pass_end(struct flows *flows)
 		vrf_pass_end(flows->sw);
 	flows->counted = flows->seen;
 	flows->counted6 = flows->seen6;
-	flows->is_counted = true;
 	if (flows->fresh)
 		flows->whole_ns = flows->begun_ns;
 	flows->phase = PHASE_REST;

@@ -45,6 +45,7 @@ struct flow_copy {
 	bool smaller;		      /* one of the tables becomes: who waits for an answer need not go in */
 	uint64_t (*held)[POOL_WORDS]; /* ports of those that are answered, [pool_addr * POOL_CLASSES + class]; memory only for
 					 some */
+	bool begun;
 	enum part part;
 	uint32_t at; /* slot */
 	void *cursor;
@@ -67,14 +68,10 @@ static int open_tabs(struct flow_copy *c, struct next *n)
 	return err;
 }
 
-int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
+static int prepare(struct flow_copy *c, struct sw *sw, struct next *n)
 {
-	struct flow_copy *c = calloc(1, sizeof(*c));
 	int err;
 
-	*ret = NULL;
-	if (!c)
-		return -ENOMEM;
 	c->flows = sw->flows;
 	c->nat = sw->nat;
 	c->next_peers = next_table(n, "nat_peers");
@@ -93,21 +90,35 @@ int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret)
 		c->held = calloc((size_t)POOL_ADDR_MAX * POOL_CLASSES, sizeof(*c->held));
 		err = c->held ? 0 : -ENOMEM;
 	}
-	if (!err)
-		err = flow_age_prepare(sw->flows, c->to, c->note);
-	if (!err) {
-		flow_age_pause(sw->flows);
-		memcpy(sw->flows->next, c->to, sizeof(c->to));
-		*ret = c;
-		return 0;
-	}
-	flow_copy_free(c);
+	return err ? err : flow_age_prepare(sw->flows, c->to, c->note);
+}
+
+int flow_copy_make(struct sw *sw, struct next *n, struct flow_copy **ret)
+{
+	struct flow_copy *c = calloc(1, sizeof(*c));
+	int err = c ? prepare(c, sw, n) : -ENOMEM;
+
+	*ret = err ? NULL : c;
+	if (err)
+		flow_copy_free(c);
 	return err;
+}
+
+bool flow_copy_begun(const struct flow_copy *c)
+{
+	return c->begun;
+}
+
+void flow_copy_begin(struct flow_copy *c)
+{
+	flow_age_pause(c->flows);
+	memcpy(c->flows->next, c->to, sizeof(c->to));
+	c->begun = true;
 }
 
 void flow_copy_end(struct flow_copy *c)
 {
-	if (!c)
+	if (!c || !c->begun)
 		return;
 	memset(c->flows->next, 0, sizeof(c->flows->next));
 	if (c->flows->paused)

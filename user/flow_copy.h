@@ -11,8 +11,11 @@
 
 struct flow_copy;
 
+/* The memory for it: some hundred megabytes, so in a thread. Meanwhile the tables in force stay those they are. */
+int flow_copy_make(struct sw *sw, struct next *n, struct flow_copy **ret);
 /* Ageing stands still from here on, until flow_copy_end(). */
-int flow_copy_begin(struct sw *sw, struct next *n, struct flow_copy **ret);
+void flow_copy_begin(struct flow_copy *c);
+bool flow_copy_begun(const struct flow_copy *c);
 /* Before next_both(), and only where a table becomes smaller: what is answered has its place before newcomers can take it. As
  * flow_copy_some(). */
 int flow_copy_first(struct flow_copy *c);

@@ -231,6 +231,10 @@ static void put_key(const struct count *c, const struct group_key *k, struct lin
 		break;
 	case BY_RULE:
 		line_json(l, nat_rule_name(sw, (uint16_t)k->number));
+		if (nat_rule_former(sw, (uint16_t)k->number)) {
+			line_put(l, ",\"former-rule\":");
+			line_json(l, nat_rule_former(sw, (uint16_t)k->number));
+		}
 		break;
 	case BY_VRF:
 		line_json(l, vrf_name(sw, (uint16_t)k->number));

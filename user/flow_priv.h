@@ -88,9 +88,8 @@ struct flows {
 	uint64_t whole_ns;	/* when the last pass began that looked at all words and came to its end */
 	uint64_t sweep_at_ns;
 	uint32_t nat_changes; /* nat->changes at the last pass that trusted no note */
-	/* Pairs at the end of the last whole pass. */
+	/* Pairs at the end of the last whole pass, less those that were ended by order since. */
 	uint64_t counted, counted6;
-	bool is_counted;
 	struct flow_watcher *watchers;
 	struct flow_tolds *told; /* of flow_told.c */
 };
@@ -103,7 +102,15 @@ void flow_tuple_to(const struct flow_tuple *key, const struct flow *f, struct fl
 /* The key of the other direction: what this one leaves as, swapped. */
 void flow_tuple_peer(const struct flow_tuple *key, const struct flow *f, struct flow_tuple *ret);
 int flow_lookup(struct flows *flows, const struct flow_tuple *t, struct flow *ret);
-void flow_prefetch(struct flows *flows, const struct flow_tuple *t); /* it will be looked up in a moment */
+/* An entry, and where it stands: in the table of its family. */
+struct flow_found {
+	uint32_t slot, word;
+	struct flow_key6 key; /* or a struct flow_key4 in its place */
+	struct flow f;
+};
+int flow_find(struct flows *flows, const struct flow_tuple *t, struct flow_found *ret);
+/* It will be looked up in a moment; in which slot it is likely to stand. */
+uint32_t flow_prefetch(struct flows *flows, const struct flow_tuple *t);
 int flow_delete(struct flows *flows, const struct flow_tuple *t);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. Not while the tables' size changes. */
 int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct flow *f);
@@ -115,6 +122,8 @@ bool flow_is_pair(const struct flow_tuple *key, const struct flow_tuple *peer_ke
  * entry until the last. The other way round, answers in between would reach the gateway itself, which would reset the
  * connection. The port stays with the mapping, and becomes free two passes later (nat_sweep.c): no packet that is under way can
  * then still use it. Returns whether there was a forward entry. */
+bool flow_delete_pair(struct flows *flows, const struct flow_tuple *forward, const struct flow *f);
+/* The same, and who watches is told. */
 bool flow_end(struct flows *flows, const struct flow_tuple *forward, const struct flow *f, enum flow_why why);
 
 /* The tables of a family as flow.c wants them. -ENOENT, -EINVAL. */

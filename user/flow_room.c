@@ -56,19 +56,11 @@ int flow_waits(struct flows *flows, const struct flow_tuple *key, const struct f
 
 void flow_give_way(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
 {
-	struct flow_tuple peer_key;
-	struct flow peer;
-	bool was = !flow_delete(flows, forward);
-
-	flow_tuple_peer(forward, f, &peer_key);
-	if (!flow_lookup(flows, &peer_key, &peer) && flow_is_pair(forward, &peer_key, &peer))
-		flow_delete(flows, &peer_key);
-	if (!was)
+	if (!flow_delete_pair(flows, forward, f))
 		return;
 	/* With two tables there may be two mappings: then the sweep ends them. */
 	if (f->pool && !flows->next[0].family)
 		nat_mapping_end(flows->sw->nat, forward, f);
-	nat_log_end(flows->sw, forward, f);
 	__atomic_fetch_add(&flows->sw->control->gave_way, 1, __ATOMIC_RELAXED);
 }
 

@@ -200,6 +200,10 @@ void flow_text_json(const struct sw *sw, struct flow_pair *p, struct line *l)
 	line_json(l, vrf_name(sw, p->key.vrf));
 	line_put(l, ",\"rule\":");
 	line_json(l, nat_rule_name(sw, p->rule));
+	if (nat_rule_former(sw, p->rule)) {
+		line_put(l, ",\"former-rule\":");
+		line_json(l, nat_rule_former(sw, p->rule));
+	}
 	line_put(l, ",\"in\":");
 	line_json(l, iface_name(sw, p->in_iface));
 	line_put(l, ",\"out\":");
@@ -242,6 +246,20 @@ static void put_name(struct line *l, const char *name)
 	line_put(l, "\t");
 }
 
+/* One that is gone in parentheses. */
+static void put_rule(struct line *l, const struct sw *sw, uint16_t rule)
+{
+	const char *former = nat_rule_former(sw, rule);
+
+	if (!former) {
+		put_name(l, nat_rule_name(sw, rule));
+		return;
+	}
+	line_put(l, "(");
+	line_put(l, former);
+	line_put(l, ")\t");
+}
+
 static void put_translated(struct line *l, const struct flow_pair *p, const struct ends *e)
 {
 	bool src = !same_addr(&p->key.saddr, &p->to.saddr) || p->key.sport != p->to.sport;
@@ -276,7 +294,7 @@ void flow_text_cells(const struct sw *sw, struct flow_pair *p, struct line *l)
 	put_name(l, iface_name(sw, p->out_iface));
 	if (sw->model->n_vrfs > 1)
 		put_name(l, vrf_name(sw, p->key.vrf));
-	put_name(l, nat_rule_name(sw, p->rule));
+	put_rule(l, sw, p->rule);
 	put_both(l, p->packets);
 	line_put(l, "\t");
 	put_both(l, p->bytes);

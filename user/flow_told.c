@@ -98,6 +98,10 @@ void flow_told_drop(struct flows *flows, struct flow_told *t, unsigned who)
 {
 	struct flow_tolds *all = flows->told;
 
+	if (who & TOLD_LOG) {
+		nat_session_forget(flows->sw, t->owed);
+		t->owed = 0;
+	}
 	t->who &= ~who;
 	if (t->who)
 		return;
@@ -150,7 +154,7 @@ static void settle(struct flows *flows, struct flow_told *t)
 		flow_pair_whole(&pair);
 		flow_watch_end(flows, &pair, FLOW_WHY_GAVE_WAY);
 	}
-	if (t->who & TOLD_LOG && !nat_log_gone(flows->sw, &t->key, &t->f, t->gone_ns))
+	if (t->who & TOLD_LOG && !nat_session_gone(flows->sw, &t->key, &t->f, t->gone_ns))
 		flow_told_drop(flows, t, TOLD_WATCH);
 	else
 		flow_told_drop(flows, t, TOLD_LOG | TOLD_WATCH);
@@ -240,8 +244,10 @@ void flow_told_close(struct flows *flows)
 
 	if (!all)
 		return;
-	while ((t = TAILQ_FIRST(&all->all)))
+	while ((t = TAILQ_FIRST(&all->all))) {
+		t->owed = 0; /* noted for the next process */
 		flow_told_drop(flows, t, t->who);
+	}
 	hash_free(&all->hash);
 	if (all->timer)
 		event_free(all->timer);

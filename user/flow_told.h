@@ -6,7 +6,7 @@
  * again, in slices: one that is not there has given way.
  *
  * As many as `half_open` has places and 65536 are kept at most, 230 bytes each; nothing is kept, and nothing looked for, when
- * nobody watches and nothing is logged.
+ * nobody watches and nothing is logged. Those of the log are noted beside the process as well (nat_owed.h), for the next one.
  */
 #ifndef SLUICE_FLOW_TOLD_H
 #define SLUICE_FLOW_TOLD_H
@@ -25,6 +25,7 @@ struct flow_told {
 	struct flow f;	  /* the forward entry, as it was seen last; created_ns tells it from others with this key */
 	uint64_t gone_ns; /* CLOCK_MONOTONIC: it was not there any more; 0: it was */
 	unsigned who;	  /* TOLD_* */
+	uint32_t owed;	  /* TOLD_LOG: its note in nat_owed.h; 0: none */
 };
 
 int flow_told_open(struct flows *flows);

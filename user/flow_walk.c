@@ -30,7 +30,7 @@ static int find_iface(void *arg, const char *name)
 
 static int find_rule(void *arg, const char *name)
 {
-	uint16_t id = nat_rule_id(arg, name);
+	uint16_t id = nat_rule_id(arg, name) ?: nat_rule_former_id(arg, name);
 
 	return id ? id : -1;
 }
@@ -137,8 +137,8 @@ bool flow_walk_some(struct flow_walk *w, bool (*fn)(struct flow_pair *p, const s
 struct listing {
 	struct flow_walk walk;
 	uint32_t limit, n;
-	bool cells, begun;
-	struct evbuffer *out; /* of this turn */
+	bool cells, begun, more; /* there are more than the limit lets through */
+	struct evbuffer *out;	 /* of this turn */
 	struct line line;
 };
 
@@ -147,6 +147,10 @@ static bool list_one(struct flow_pair *p, const struct flow *f, void *arg)
 	struct listing *l = arg;
 
 	l->line.len = 0;
+	if (l->limit && l->n == l->limit) {
+		l->more = true;
+		return false;
+	}
 	if (l->cells) {
 		flow_text_cells(l->walk.flows->sw, p, &l->line);
 		line_put(&l->line, "\n");
@@ -157,7 +161,7 @@ static bool list_one(struct flow_pair *p, const struct flow *f, void *arg)
 	}
 	evbuffer_add(l->out, l->line.text, l->line.len);
 	l->n++;
-	return l->n != l->limit && evbuffer_get_length(l->out) < PIECE_BYTES;
+	return (l->n != l->limit || l->cells) && evbuffer_get_length(l->out) < PIECE_BYTES;
 }
 
 static int list_next(void *arg, struct evbuffer *out)
@@ -174,9 +178,12 @@ static int list_next(void *arg, struct evbuffer *out)
 	evbuffer_add(out, l->line.text, l->line.len);
 	l->begun = true;
 	flow_walk_moved(&l->walk, false);
-	more = flow_walk_some(&l->walk, list_one, l) && (!l->limit || l->n < l->limit);
+	/* People are told that there are more, which one more has to be found for; who asks for JSON has counted. */
+	more = flow_walk_some(&l->walk, list_one, l) && !l->more && (!l->limit || l->n < l->limit || l->cells);
 	if (!more && !l->cells)
 		evbuffer_add(out, "]\n", 2);
+	if (l->more)
+		evbuffer_add_printf(out, "there are more than these %u\n", l->limit);
 	return more ? HTTP_MORE : HTTP_END;
 }
 
@@ -208,7 +215,7 @@ int flow_list(struct sw *sw, const struct flow_query *q, struct http_stream *ret
 
 struct flush {
 	struct flow_walk walk;
-	uint64_t n;
+	uint64_t n, n6; /* ended, and those of IPv6 among them */
 };
 
 /* Those that have begun since may be the same ones again. */
@@ -216,9 +223,20 @@ static bool flush_one(struct flow_pair *p, const struct flow *f, void *arg)
 {
 	struct flush *fl = arg;
 
-	if (p->created_ns < fl->walk.begin_ns)
-		fl->n += flow_end(fl->walk.flows, &p->key, f, FLOW_WHY_FLUSH);
+	if (p->created_ns < fl->walk.begin_ns && flow_end(fl->walk.flows, &p->key, f, FLOW_WHY_FLUSH)) {
+		fl->n++;
+		fl->n6 += p->key.family == 6;
+	}
 	return true;
+}
+
+/* How many there are, until a pass has counted them again. */
+static void count_less(struct flows *flows, uint64_t n4, uint64_t n6)
+{
+	uint64_t had6 = flows->counted6, had4 = flows->counted - had6;
+
+	flows->counted6 = had6 > n6 ? had6 - n6 : 0;
+	flows->counted = flows->counted6 + (had4 > n4 ? had4 - n4 : 0);
 }
 
 static int flush_next(void *arg, struct evbuffer *out)
@@ -228,7 +246,7 @@ static int flush_next(void *arg, struct evbuffer *out)
 	flow_walk_moved(&fl->walk, true);
 	if (flow_walk_some(&fl->walk, flush_one, fl))
 		return HTTP_MORE;
-	fl->walk.flows->is_counted = false;
+	count_less(fl->walk.flows, fl->n - fl->n6, fl->n6);
 	/* Mappings and ports that nobody uses any more go with the next pass. */
 	flow_age_soon(fl->walk.flows);
 	evbuffer_add_printf(out, "{\"flushed\":%llu}\n", (unsigned long long)fl->n);

@@ -95,7 +95,7 @@ void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2
 	ret[1] = at.bucket[1] * BUCKET_SLOTS;
 }
 
-void flowtab_prefetch(const struct flowtab *t, const void *key)
+uint32_t flowtab_prefetch(const struct flowtab *t, const void *key)
 {
 	struct bucket_place at = place_of(t, key);
 	uint32_t slot = at.bucket[0] * BUCKET_SLOTS + at.home;
@@ -104,6 +104,7 @@ void flowtab_prefetch(const struct flowtab *t, const void *key)
 	__builtin_prefetch(flowtab_entry(t, slot));
 	__builtin_prefetch((char *)flowtab_entry(t, slot) + sizeof(struct flow) / 2);
 	__builtin_prefetch(key_at(t, slot));
+	return slot;
 }
 
 /* ---- inserting */
@@ -147,6 +148,16 @@ unsigned flowtab_free_locks(struct flowtab *t)
 		if (flowtab_word(t, i) == WORD_BUSY && bucket_is_stuck(t->bucket, i))
 			freed += bucket_swap(t->bucket, i, WORD_BUSY, WORD_EMPTY);
 	return freed;
+}
+
+uint32_t flowtab_count(const struct flowtab *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t b = 0; b < t->n / BUCKET_SLOTS; b++)
+		for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
+			n += flowtab_is_live(__atomic_load_n(&t->bucket[b].word[i], __ATOMIC_RELAXED));
+	return n;
 }
 
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns)

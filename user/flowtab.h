@@ -46,12 +46,14 @@ bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_
 uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_word);
 /* The first slots of the two buckets that a key may stand in. */
 void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2]);
-/* Has the memory fetched where a key that will be looked for soon most likely stands. */
-void flowtab_prefetch(const struct flowtab *t, const void *key);
+/* Has the memory fetched where a key that will be looked for soon most likely stands; in which slot. */
+uint32_t flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
 int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns);
 /* Gives back locks and slots that a sluiced held when it was killed, see bucket_free_locks(). */
 unsigned flowtab_free_locks(struct flowtab *t);
+/* How many entries there are: a look at all words, some milliseconds for a million. */
+uint32_t flowtab_count(const struct flowtab *t);
 /* Ends the entry whose word was `word`; its slot is free again after the grace period. False: it had ended. */
 bool flowtab_end(struct flowtab *t, uint32_t i, uint32_t word, uint64_t now_ns);
 

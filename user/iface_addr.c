@@ -105,10 +105,10 @@ struct best {
 	int rank4, rank6; /* 0: none yet */
 };
 
-/* RFC 4291 2.5.6: a router passes no packet on that has such a source. */
+/* A router passes no packet on that has such a source. */
 static bool link_local6(const struct prefix *p)
 {
-	return p->family == 6 && p->addr.a8[0] == 0xfe && (p->addr.a8[1] & 0xc0) == 0x80;
+	return p->family == 6 && addr_is_link_local(&p->addr);
 }
 
 /* Configured ones first, then any of global scope. What is tentative, temporary, deprecated or secondary is no address to speak

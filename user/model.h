@@ -214,6 +214,7 @@ struct settings_cfg {
 	char nat_log_file[256];			   /* "": none */
 	char host_netdevs[HOST_NETDEVS][IFNAMSIZ]; /* names and globs of netdevs by which the host routes */
 	size_t n_host_netdevs;
+	struct where nat_log_where; /* of the file; line 0: none is named */
 	bool nat_log_syslog;
 	uint32_t max_flows;		   /* IPv4 connections. 1048576, less where memory is small: model_flows_default() */
 	uint32_t max_flows6;		   /* IPv6 connections. A quarter of max_flows */
@@ -263,6 +264,9 @@ struct model *model_load(const char *path, struct errs *errs);
 /* What no single key shows: overlapping addresses in a VRF, one port matched twice, nexthops that no interface reaches,
  * interfaces of absent VLANs or ports, DNAT collisions, pool sizes … 0 or -EINVAL. */
 int model_check(const struct model *m, struct errs *errs);
+/* What of a good model this machine does not have, so that a sluiced here would refuse it: -EINVAL. `running` (NULL: none): what
+ * of it is in force already is not asked for. */
+int model_check_here(const struct model *m, const struct model *running, struct errs *errs);
 
 /* The model in the schema of the file; only what differs from the defaults. */
 json_t *model_json(const struct model *m);

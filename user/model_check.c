@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "model_priv.h"
 
 int check_bad(struct checker *c, struct where where, const char *key, const char *fmt, ...)
@@ -191,6 +192,23 @@ const struct subnet *check_subnet_of(const struct checker *c, const struct iface
 	while (s && s->iface != iface)
 		s = s->parent;
 	return s;
+}
+
+int model_check_here(const struct model *m, const struct model *running, struct errs *errs)
+{
+	const struct settings_cfg *s = &m->settings;
+	char dir[sizeof(s->nat_log_file)];
+	struct stat st;
+
+	if (!*s->nat_log_file || (running && !strcmp(s->nat_log_file, running->settings.nat_log_file)))
+		return 0;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(s->nat_log_file, '/') - s->nat_log_file), s->nat_log_file);
+	if (!stat(*dir ? dir : "/", &st) && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (!stat(*dir ? dir : "/", &st) || errno == EACCES)
+		return 0;
+	return errs_add(errs, s->nat_log_where, "settings.nat-log.file", "%s: %s (sluiced makes the file, and no directory)",
+			s->nat_log_file, strerror(errno));
 }
 
 int model_check(const struct model *m, struct errs *errs)

@@ -104,30 +104,61 @@ static int put(json_t *diff, const char *op, const char *noun, const char *name,
 	return json_array_append_new(diff, o);
 }
 
-/* The order of NAT rules is part of what they say: the first that matches wins. Where the rules of both models stand in
- * another order among themselves, their position joins their JSON. */
+/* Marks in `stays` the most of the n numbers v, all of them different, that ascend as they stand: where v are the former places
+ * of what is listed now, all others have moved. */
+static int mark_ascending(const size_t *v, size_t n, bool *stays)
+{
+	/* last[k]: the least that a row of k + 1 can end with, as an index of v; before[i]: what stands before v[i] in its row */
+	size_t *last = calloc(n + 1, sizeof(*last)), *before = calloc(n + 1, sizeof(*before)), len = 0;
+	int err = last && before ? 0 : -1;
+
+	for (size_t i = 0; !err && i < n; i++) {
+		size_t low = 0, high = len;
+
+		while (low < high) {
+			size_t mid = (low + high) / 2;
+
+			if (v[last[mid]] < v[i])
+				low = mid + 1;
+			else
+				high = mid;
+		}
+		before[i] = low ? last[low - 1] : SIZE_MAX;
+		last[low] = i;
+		len += low == len;
+	}
+	for (size_t i = !err && len ? last[len - 1] : SIZE_MAX; i != SIZE_MAX; i = before[i])
+		stays[i] = true;
+	free(last);
+	free(before);
+	return err;
+}
+
+/* The order of NAT rules is part of what they say: the first that matches wins. Of those that both models have, the fewest that
+ * must have moved have their position in their JSON. */
 static int positions(struct side *old, struct side *new)
 {
-	size_t *in_old = calloc(new->n + 1, sizeof(*in_old)), *in_new = calloc(new->n + 1, sizeof(*in_new)), n = 0, m = 0;
-	int err = in_old && in_new ? 0 : -1;
+	size_t *was = calloc(new->n + 1, sizeof(*was)), *is = calloc(new->n + 1, sizeof(*is)), n = 0;
+	bool *stays = calloc(new->n + 1, sizeof(*stays));
+	int err = was && is && stays ? 0 : -1;
 
-	for (size_t i = 0; !err && i < new->n; i++)
-		if (find(old, new->name[i]) >= 0)
-			in_new[n++] = i;
-	for (size_t i = 0; !err && i < old->n; i++)
-		if (find(new, old->name[i]) >= 0 && m < n)
-			in_old[m++] = i;
-	for (size_t i = 0; !err && i < m; i++) {
-		size_t was = find(old, new->name[in_new[i]]);
+	for (size_t i = 0; !err && i < new->n; i++) {
+		json_int_t at = find(old, new->name[i]);
 
-		if (was == in_old[i])
+		if (at < 0)
 			continue;
-		if (json_object_set_new(old->json[was], "position", json_integer(was + 1)) ||
-		    json_object_set_new(new->json[in_new[i]], "position", json_integer(in_new[i] + 1)))
-			err = -1;
+		was[n] = (size_t)at;
+		is[n++] = i;
 	}
-	free(in_old);
-	free(in_new);
+	if (!err)
+		err = mark_ascending(was, n, stays);
+	for (size_t i = 0; !err && i < n; i++)
+		if (!stays[i] && (json_object_set_new(old->json[was[i]], "position", json_integer((json_int_t)was[i] + 1)) ||
+				  json_object_set_new(new->json[is[i]], "position", json_integer((json_int_t)is[i] + 1))))
+			err = -1;
+	free(was);
+	free(is);
+	free(stays);
 	return err;
 }
 

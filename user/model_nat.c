@@ -152,6 +152,44 @@ static int pool_read(struct reader *r, const struct node *n, void *arg)
 	return 0;
 }
 
+static const char *range_text(const struct addr_range *v, char buf[2 * ADDR_TEXT])
+{
+	char first[ADDR_TEXT], last[ADDR_TEXT];
+	bool one = !memcmp(&v->first, &v->last, sizeof(v->first));
+
+	snprintf(buf, 2 * ADDR_TEXT, "%s%s%s", addr_text(&v->first, first), one ? "" : "-", one ? "" : addr_text(&v->last, last));
+	return buf;
+}
+
+static int range_order(const void *a, const void *b)
+{
+	const struct addr_range *x = a, *y = b;
+	int d = memcmp(&x->first, &y->first, sizeof(x->first));
+
+	return d ? d : memcmp(&x->last, &y->last, sizeof(x->last));
+}
+
+/* Ranges that overlap are one pool without its seams; the very same one twice is a slip. */
+static void pool_twice(struct reader *r, const struct node *n, const struct nat_cfg *c)
+{
+	struct addr_range *v = c->n_pool > 1 ? calloc(c->n_pool, sizeof(*v)) : NULL;
+	char text[2 * ADDR_TEXT];
+	size_t i = 1;
+
+	if (!v) {
+		if (c->n_pool > 1)
+			read_oom(r);
+		return;
+	}
+	memcpy(v, c->pool, c->n_pool * sizeof(*v));
+	qsort(v, c->n_pool, sizeof(*v), range_order);
+	while (i < c->n_pool && range_order(&v[i - 1], &v[i]))
+		i++;
+	if (i < c->n_pool)
+		bad(r, n, "%s is listed twice", range_text(&v[i], text));
+	free(v);
+}
+
 static void snat_to_read(struct reader *r, const struct node *n, struct nat_cfg *c)
 {
 	bool word = n->kind == NODE_SCALAR;
@@ -165,6 +203,7 @@ static void snat_to_read(struct reader *r, const struct node *n, struct nat_cfg 
 	else {
 		c->to_kind = NAT_TO_POOL;
 		read_list(r, n, pool_read, c);
+		pool_twice(r, n, c);
 	}
 }
 
@@ -399,18 +438,11 @@ static void put_ports(json_t *o, const char *key, unsigned lo, unsigned hi)
 
 static json_t *pool_json(const struct nat_cfg *c)
 {
-	char first[ADDR_TEXT], last[ADDR_TEXT];
 	json_t *list = json_array();
+	char text[2 * ADDR_TEXT];
 
-	for (size_t i = 0; i < c->n_pool; i++) {
-		const struct addr_range *r = &c->pool[i];
-
-		addr_text(&r->first, first);
-		if (memcmp(&r->first, &r->last, sizeof(r->first)))
-			json_array_append_new(list, json_sprintf("%s-%s", first, addr_text(&r->last, last)));
-		else
-			json_array_append_new(list, json_string(first));
-	}
+	for (size_t i = 0; i < c->n_pool; i++)
+		json_array_append_new(list, json_string(range_text(&c->pool[i], text)));
 	return list;
 }
 

@@ -54,6 +54,8 @@ static void nat_log_read(struct reader *r, const struct node *n)
 			bad(r, v[0], "a path from / on, of at most %zu characters", sizeof(s->nat_log_file) - 1);
 		else if (path)
 			strcpy(s->nat_log_file, path);
+		if (v[0])
+			s->nat_log_where = read_where(r, v[0]);
 		if (v[1])
 			read_bool(r, v[1], &s->nat_log_syslog);
 	}

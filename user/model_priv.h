@@ -103,7 +103,6 @@ int read_vrf(struct reader *r, const struct node *n, char ret[SLUICE_LABEL]); /*
 const char *host_problem(const struct addr *a);
 /* NULL, or why `a` is no host's address in the subnet that holds it (network and broadcast address). */
 const char *subnet_problem(const struct prefix *subnet, const struct addr *a);
-bool addr_is_link_local(const struct addr *a); /* fe80::/10 */
 
 /* ---- the nouns (model_noun.c) ---- */
 

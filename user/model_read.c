@@ -470,11 +470,6 @@ int read_vrf(struct reader *r, const struct node *n, char ret[SLUICE_LABEL])
 	return n ? read_label(r, n, ret) : 0;
 }
 
-bool addr_is_link_local(const struct addr *a)
-{
-	return a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80;
-}
-
 /* RFC 1122 3.2.1.3 and RFC 4291 2.4: addresses that no host on a wire has. */
 const char *host_problem(const struct addr *a)
 {

@@ -11,7 +11,7 @@
 
 /* ---- rule ids */
 
-static int rule_id_set(struct nat *nat, uint16_t id, const char *name)
+int nat_rule_id_set(struct nat *nat, uint16_t id, const char *name)
 {
 	struct nat_rule_id *v;
 
@@ -47,7 +47,7 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 	for (size_t i = 0; at >= UINT16_MAX && i < nat->n_rules; i++)
 		if (!nat->rules[i].alive && !nat->rules[i].wanted)
 			at = i;
-	if (at >= UINT16_MAX || rule_id_set(nat, (uint16_t)(at + 1), name))
+	if (at >= UINT16_MAX || nat_rule_id_set(nat, (uint16_t)(at + 1), name))
 		return 0;
 	nat->rules[at].wanted = true;
 	return (uint16_t)(at + 1);
@@ -82,6 +82,22 @@ const char *nat_rule_name(const struct sw *sw, uint16_t id)
 	const struct nat *nat = sw->nat;
 
 	return id && id <= nat->n_rules && nat->rules[id - 1].alive ? nat->rules[id - 1].name : NULL;
+}
+
+const char *nat_rule_former(const struct sw *sw, uint16_t id)
+{
+	const struct nat *nat = sw->nat;
+	const struct nat_rule_id *r = id && id <= nat->n_rules ? &nat->rules[id - 1] : NULL;
+
+	return r && !r->alive && *r->name ? r->name : NULL;
+}
+
+uint16_t nat_rule_former_id(const struct sw *sw, const char *name)
+{
+	for (size_t i = 0; i < sw->nat->n_rules; i++)
+		if (!sw->nat->rules[i].alive && *name && !strcmp(sw->nat->rules[i].name, name))
+			return (uint16_t)(i + 1);
+	return 0;
 }
 
 uint16_t nat_rule_id(const struct sw *sw, const char *name)
@@ -145,11 +161,20 @@ bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *out
 /* ---- life */
 
 /* What the tables remember: the bank in force, and the ids of rules. */
+static int read_rule(struct nat *nat, uint16_t id, const char *name)
+{
+	int err = nat_rule_id_set(nat, id, name);
+
+	if (!err && id && id <= nat->n_rules)
+		nat->rules[id - 1].alive = true;
+	return err;
+}
+
 static int read_dnat(const void *key, void *value, void *arg)
 {
 	const struct dnat_rule *r = value;
 
-	return rule_id_set(arg, r->rule, r->name);
+	return read_rule(arg, r->rule, r->name);
 }
 
 static int read_back(struct nat *nat, const struct control *control)
@@ -161,7 +186,7 @@ static int read_back(struct nat *nat, const struct control *control)
 		if (nat->pools[id].first4 >= POOL_MEMBER_MAX)
 			nat->bank = 1;
 	for (int i = 0; !err && i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++)
-		err = rule_id_set(nat, r[i].rule, r[i].name);
+		err = read_rule(nat, r[i].rule, r[i].name);
 	return err ? err : table_each(nat->dnat, read_dnat, nat);
 }
 
@@ -204,10 +229,10 @@ int nat_open(struct sw *sw, struct errs *errs)
 				  table_get(sw->dp, "nat_mappings"), table_get(sw->dp, "nat_ways"));
 	if (!err) {
 		nattab_free_locks(&nat->tab);
-		err = read_back(nat, sw->control);
+		err = nat_names_load(nat);
 	}
-	for (size_t i = 0; i < nat->n_rules; i++)
-		nat->rules[i].alive = true;
+	if (!err)
+		err = read_back(nat, sw->control);
 	if (!err)
 		err = nat_sweep_open(nat);
 	if (!err)
@@ -248,6 +273,8 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 	sw->nat->changes++;
 	for (size_t i = 0; !err && i < sw->nat->n_rules; i++)
 		sw->nat->rules[i].alive = sw->nat->rules[i].wanted;
+	if (!err)
+		nat_names_save(sw->nat);
 	nat_plan_free(&plan);
 	return err;
 }
@@ -316,7 +343,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 			 "ports_each", p->port_max - p->port_min + 1, "by_address", ports);
 }
 
-/* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
+/* {"rules": [as in the configuration, with "id"], "pools": [{"name", "id", "addresses", "port_min", "port_max", "ports_used",
  * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
  * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
  * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
@@ -324,7 +351,7 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
  * found the ring full), "errors": what is wrong with either now}. */
 json_t *nat_show(struct sw *sw)
 {
-	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule;
+	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule, *pool;
 	size_t i;
 
 	json_array_foreach (json_object_get(model, "nat"), i, rule) {
@@ -336,9 +363,13 @@ json_t *nat_show(struct sw *sw)
 				json_object_set_new(copy, "id", json_integer((json_int_t)k + 1));
 		json_array_append_new(rules, copy);
 	}
-	for (int id = 1; id < POOL_MAX; id++)
-		if (sw->nat->pools[id].flags & POOL_F_USED)
-			json_array_append_new(pools, pool_show(sw->nat, &sw->nat->pools[id]));
+	for (int id = 1; id < POOL_MAX; id++) {
+		if (!(sw->nat->pools[id].flags & POOL_F_USED))
+			continue;
+		pool = pool_show(sw->nat, &sw->nat->pools[id]);
+		json_object_set_new(pool, "id", json_integer(id)); /* natPoolID of the log */
+		json_array_append_new(pools, pool);
+	}
 	json_decref(model);
 	return json_pack("{s:o, s:o, s:o, s:o}", "rules", rules, "pools", pools, "mappings", nat_top_show(sw), "log",
 			 nat_log_show(sw));

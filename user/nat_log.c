@@ -5,9 +5,7 @@
  * lines are written in a tick; what comes faster finds the ring full and is counted there (stat nat_events_lost), and the log
  * says how many were lost; what a disk or the logger refuses is counted here.
  *
- * No beginning stands there without its end: sessions that may end without sluiced are kept in mind (flow_told.c) until the ring
- * has said that they have, or has been read up to when they were found gone. Where there is no room for that, the beginning is
- * lost. A session that sluiced ends before it has read of its beginning is kept there as well: its end comes second.
+ * No beginning stands there without its end: nat_session.c.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,11 +15,12 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include "flow_told.h"
+#include "flow_priv.h"
 #include "flow_text.h"
 #include "log.h"
 #include "loop.h"
 #include "nat_priv.h"
+#include "nat_session.h"
 #include "ring.h"
 
 #define NAT_LOG_TICK_US	 50000
@@ -29,11 +28,9 @@
 #define NAT_LOG_CHUNK	 50 /* between looks at the clock */
 #define NAT_LOG_SLICE_NS 5000000ull
 #define NAT_LOG_TELL	 20 /* ticks */
-/* What happened so long ago, and is in the ring at all, can be read: clocks of ticks, and what a CPU does between its look at the
- * clock and the ring. */
-#define NAT_LOG_LATE_NS 200000000ull
-#define WARN_NS		60000000000ull
-#define SYSLOG		"/dev/log"
+#define WARN_NS		 60000000000ull
+#define SYSLOG		 "/dev/log"
+#define BUFFER		 65536
 
 /* One of the places that lines go to. */
 struct sink {
@@ -53,9 +50,11 @@ struct nat_log {
 	struct sink to_file, to_syslog;
 	uint64_t written, lost;	      /* lines that got somewhere, and nowhere */
 	uint64_t buffered, only_here; /* lines that the file's buffer has, and those of them that nobody else has */
-	uint64_t untold;	      /* events that found no room in the ring, or here: said up to here */
-	uint64_t unkept;	      /* beginnings that found none here */
-	uint64_t read_ns;	      /* up to then the ring has been read */
+	size_t buffered_bytes;
+	char buffer[BUFFER];
+	struct nat_session *session;
+	struct nat_owed *owed; /* its word: how many events that found no room in the ring were said, by any sluiced */
+	uint64_t unkept_said;  /* the same of beginnings that found none here */
 	unsigned ticks;
 };
 
@@ -92,7 +91,7 @@ static void put_number(struct line *l, const char *name, uint64_t n)
 /* natEvent as registered by RFC 8158; natQuotaExceededEvent 3 is that of one user. */
 static void put_event(const struct nat_log *log, const struct nat_event *e, struct line *l)
 {
-	const char *rule = nat_rule_name(log->sw, e->rule);
+	const char *rule = nat_rule_name(log->sw, e->rule) ?: nat_rule_former(log->sw, e->rule);
 
 	put_number(l, "{\"observationTimeMilliseconds\":", (wall_ns() - (flow_now_ns() - e->at_ns)) / 1000000);
 	put_number(l, ",\"natEvent\":", e->event);
@@ -142,13 +141,37 @@ static bool to_syslog(struct nat_log *log, const char *line)
 	return !err;
 }
 
+/* What the buffer has goes to the disk, or is lost. */
+static void flush_file(struct nat_log *log)
+{
+	if (log->file && log->buffered) {
+		if (!fflush(log->file)) {
+			sink_is(&log->to_file, log->path, 0);
+		} else {
+			sink_is(&log->to_file, log->path, -errno);
+			log->to_file.lost += log->buffered;
+			log->written -= log->only_here;
+			log->lost += log->only_here;
+			clearerr(log->file);
+		}
+		log->buffered = log->only_here = log->buffered_bytes = 0;
+	}
+	nat_session_flushed(log->session);
+}
+
+/* Whole lines leave the buffer, so that a process that is killed leaves none without its end. */
 static bool to_file(struct nat_log *log, const char *line, bool elsewhere)
 {
+	size_t len = strlen(line) + 1;
+
+	if (log->buffered_bytes + len > BUFFER)
+		flush_file(log);
 	if (fprintf(log->file, "%s\n", line) < 0) {
 		sink_is(&log->to_file, log->path, -errno);
 		log->to_file.lost++;
 		return false;
 	}
+	log->buffered_bytes += len;
 	log->buffered++;
 	log->only_here += !elsewhere;
 	return true;
@@ -166,25 +189,9 @@ static void write_line(struct nat_log *log, const char *line)
 		log->lost++;
 }
 
-/* What the buffer has goes to the disk, or is lost. */
-static void flush_file(struct nat_log *log)
+void nat_log_write(struct sw *sw, const struct nat_event *e)
 {
-	if (!log->file || !log->buffered)
-		return;
-	if (!fflush(log->file)) {
-		sink_is(&log->to_file, log->path, 0);
-	} else {
-		sink_is(&log->to_file, log->path, -errno);
-		log->to_file.lost += log->buffered;
-		log->written -= log->only_here;
-		log->lost += log->only_here;
-		clearerr(log->file);
-	}
-	log->buffered = log->only_here = 0;
-}
-
-static void write_event(struct nat_log *log, const struct nat_event *e)
-{
+	struct nat_log *log = sw->nat->log;
 	struct line l;
 
 	l.len = 0;
@@ -201,94 +208,36 @@ static uint64_t events_lost(const struct nat_log *log)
 	return n;
 }
 
-static uint64_t untold(const struct nat_log *log)
-{
-	return events_lost(log) + log->unkept;
-}
-
 /* Who reads the log must know that it is not whole. */
 static void tell_lost(struct nat_log *log)
 {
-	uint64_t n = untold(log);
+	uint64_t lost = events_lost(log), unkept = nat_session_unkept(log->session);
+	uint64_t n = lost - nat_owed_word(log->owed) + unkept - log->unkept_said;
 	char line[128];
 
-	if (n > log->untold) {
+	if (n) {
 		snprintf(line, sizeof(line), "{\"observationTimeMilliseconds\":%llu,\"eventsLost\":%llu}",
-			 (unsigned long long)(wall_ns() / 1000000), (unsigned long long)(n - log->untold));
+			 (unsigned long long)(wall_ns() / 1000000), (unsigned long long)n);
 		write_line(log, line);
 	}
-	log->untold = n;
-}
-
-/* ---- sessions */
-
-static void write_end(struct nat_log *log, const struct flow_tuple *key, const struct flow *f, uint64_t at_ns)
-{
-	struct nat_event e = {.at_ns = at_ns, .event = NAT_EVENT_SESSION_DELETE, .rule = f->rule, .pool = f->pool};
-	struct flow_tuple to;
-
-	flow_tuple_to(key, f, &to);
-	e.family = key->family;
-	e.proto = key->proto;
-	e.vrf = key->vrf;
-	e.t = (struct nat_tuple){key->saddr, key->daddr, key->sport, key->dport, {0}};
-	e.to = (struct nat_tuple){to.saddr, to.daddr, to.sport, to.dport, {0}};
-	write_event(log, &e);
-}
-
-static struct flow flow_of_event(const struct nat_event *e)
-{
-	struct flow f = {.rule = e->rule, .pool = e->pool, .created_ns = e->at_ns, .sport = e->to.sport, .dport = e->to.dport};
-
-	if (e->family == 4) {
-		f.saddr4 = e->to.saddr.a32[3];
-		f.daddr4 = e->to.daddr.a32[3];
-	} else {
-		f.saddr6 = e->to.saddr;
-		f.daddr6 = e->to.daddr;
-	}
-	return f;
-}
-
-/* Another one with the same addresses and ports, whose end found no room in the ring, must have ended before. */
-static void session_begins(struct nat_log *log, const struct nat_event *e, const struct flow_tuple *key)
-{
-	struct flows *flows = log->sw->flows;
-	struct flow_told *t = flow_told_find(flows, key, 0, TOLD_LOG);
-	struct flow f = flow_of_event(e);
-
-	if (t && t->f.created_ns != e->at_ns) {
-		write_end(log, key, &t->f, t->gone_ns ? t->gone_ns : e->at_ns);
-		flow_told_drop(flows, t, TOLD_LOG);
-	}
-	if (flow_told_add(flows, key, &f, TOLD_LOG))
-		write_event(log, e);
-	else
-		log->unkept++;
+	nat_owed_set_word(log->owed, lost);
+	log->unkept_said = unkept;
 }
 
 static void on_record(const void *record, size_t size, void *arg)
 {
 	struct nat_log *log = arg;
-	struct flow_told *t = NULL;
-	struct flow_tuple key;
 	struct nat_event e;
 
 	if (size < sizeof(e))
 		return;
 	memcpy(&e, record, sizeof(e));
-	if (e.at_ns > log->read_ns)
-		log->read_ns = e.at_ns;
-	key = (struct flow_tuple){e.t.saddr, e.t.daddr, e.t.sport, e.t.dport, e.vrf, e.proto, e.family};
-	if (e.event == NAT_EVENT_SESSION_CREATE) {
-		session_begins(log, &e, &key);
-		return;
-	}
-	if (e.event == NAT_EVENT_SESSION_DELETE)
-		t = flow_told_find(log->sw->flows, &key, 0, TOLD_LOG);
-	if (t)
-		flow_told_drop(log->sw->flows, t, TOLD_LOG);
-	write_event(log, &e);
+	nat_session_event(log->session, &e);
+}
+
+struct nat_session *nat_log_session(const struct sw *sw)
+{
+	return sw->nat && sw->nat->log ? sw->nat->log->session : NULL;
 }
 
 static bool is_on(const struct nat_log *log)
@@ -301,44 +250,17 @@ bool nat_log_is_on(const struct sw *sw)
 	return sw->nat && is_on(sw->nat->log);
 }
 
-/* Has all been read that happened at `ns`? */
-static bool is_read(const struct nat_log *log, uint64_t ns)
-{
-	return ns + NAT_LOG_LATE_NS < log->read_ns;
-}
-
-bool nat_log_gone(struct sw *sw, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns)
-{
-	struct nat_log *log = sw->nat->log;
-
-	if (!is_read(log, gone_ns))
-		return false;
-	write_end(log, key, f, gone_ns);
-	return true;
-}
-
-void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f)
-{
-	struct nat_log *log = sw->nat ? sw->nat->log : NULL;
-	uint64_t now = flow_now_ns();
-	struct flow_told *t;
-
-	if (!is_on(log) || !(f->flags & (FLOW_F_SNAT | FLOW_F_DNAT)))
-		return;
-	t = flow_told_find(sw->flows, key, f->created_ns, TOLD_LOG);
-	if (!t && !is_read(log, f->created_ns)) {
-		t = flow_told_add(sw->flows, key, f, TOLD_LOG);
-		if (t)
-			t->gone_ns = now;
-		if (t)
-			return;
-	}
-	write_end(log, key, f, now);
-	if (t)
-		flow_told_drop(sw->flows, t, TOLD_LOG);
-}
-
 /* ---- the file and the timer */
+
+/* One at a time has something in the buffer. NULL: errno says why. */
+static FILE *open_file(struct nat_log *log, const char *path)
+{
+	FILE *f = fopen(path, "ae");
+
+	if (f)
+		setvbuf(f, log->buffer, _IOFBF, sizeof(log->buffer));
+	return f;
+}
 
 /* The file was moved away (logrotate): begin a new one. If that fails the old one is written on. */
 static void follow_path(struct nat_log *log)
@@ -348,7 +270,7 @@ static void follow_path(struct nat_log *log)
 
 	if (!log->file || fstat(fileno(log->file), &here) || (!stat(log->path, &there) && here.st_ino == there.st_ino))
 		return;
-	f = fopen(log->path, "ae");
+	f = open_file(log, log->path);
 	if (!f)
 		return;
 	flush_file(log);
@@ -367,7 +289,7 @@ static void read_some(struct nat_log *log)
 		n = ring_read(log->ring, NAT_LOG_CHUNK);
 	}
 	if (n < NAT_LOG_CHUNK)
-		log->read_ns = start;
+		nat_session_read(log->session, start);
 }
 
 /* Also when there is nothing to be logged: that nobody listens is known before the first line is lost, and that somebody does
@@ -397,16 +319,23 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 int nat_log_open(struct sw *sw)
 {
 	struct nat_log *log = calloc(1, sizeof(*log));
+	int err;
 
 	if (!log)
 		return -ENOMEM;
 	log->sw = sw;
 	log->logger = -1;
-	log->untold = untold(log);
 	log->ring = ring_open(table_get(sw->dp, "nat_events"), on_record, log);
 	log->timer = event_new(sw->base, -1, 0, tick, log);
 	sw->nat->log = log;
-	return log->timer ? 0 : -ENOMEM;
+	err = log->timer ? nat_session_open(sw, &log->session) : -ENOMEM;
+	if (err)
+		return err;
+	log->owed = nat_session_owed(log->session);
+	/* Also where the counters were begun anew. */
+	if (nat_owed_word(log->owed) > events_lost(log))
+		nat_owed_set_word(log->owed, events_lost(log));
+	return 0;
 }
 
 void nat_log_close(struct nat *nat)
@@ -418,6 +347,9 @@ void nat_log_close(struct nat *nat)
 	if (log->timer)
 		event_free(log->timer);
 	ring_close(log->ring);
+	if (log->session)
+		flush_file(log);
+	nat_session_close(log->session);
 	if (log->file)
 		fclose(log->file);
 	if (log->logger >= 0)
@@ -437,9 +369,10 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 	look_for_logger(log);
 	if (strcmp(log->path, s->nat_log_file)) {
 		if (*s->nat_log_file) {
-			f = fopen(s->nat_log_file, "ae");
+			f = open_file(log, s->nat_log_file);
 			if (!f)
-				return errs_fail(errs, errno, "settings.nat-log.file: %s: %s", s->nat_log_file, strerror(errno));
+				return errs_add(errs, s->nat_log_where, "settings.nat-log.file", "%s: %s", s->nat_log_file,
+						strerror(errno));
 		}
 		flush_file(log);
 		if (log->file)
@@ -448,6 +381,7 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 		log->to_file.err = 0;
 		snprintf(log->path, sizeof(log->path), "%s", s->nat_log_file);
 	}
+	nat_session_take_up(log->session);
 	if (is_on(log))
 		event_add(log->timer, &soon);
 	else
@@ -487,5 +421,6 @@ json_t *nat_log_show(const struct sw *sw)
 	nat_log_errors(sw, errors);
 	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "file", log->path, "syslog", log->syslog, "written",
 			 (json_int_t)log->written, "lost", (json_int_t)log->lost, "file_lost", (json_int_t)log->to_file.lost,
-			 "syslog_lost", (json_int_t)log->to_syslog.lost, "untold", (json_int_t)untold(log), "errors", errors);
+			 "syslog_lost", (json_int_t)log->to_syslog.lost, "untold",
+			 (json_int_t)(events_lost(log) + nat_session_unkept(log->session)), "errors", errors);
 }

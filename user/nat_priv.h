@@ -16,7 +16,7 @@ struct pool_member {
 	uint32_t pad;
 };
 
-/* A rule's number, which its flows bear; stable by name as long as something in the tables bears both. */
+/* A rule's number, which its flows bear; stable by name as long as the instance lives. */
 struct nat_rule_id {
 	char name[SLUICE_LABEL];
 	bool alive;  /* in the running model */
@@ -45,7 +45,8 @@ struct nat {
 	bool own_is_open;	     /* a rule lets others in there than those a flow has sent to */
 	struct nat_rule_id *rules;   /* index: id - 1 */
 	size_t n_rules;
-	unsigned bank; /* of `members` in force */
+	uint64_t names; /* the hash of what the file says of them */
+	unsigned bank;	/* of `members` in force */
 	struct nat_sweep *sweep;
 	struct nat_log *log;
 	struct nat_top *top;
@@ -119,6 +120,13 @@ void nat_filter_settle(struct nat *nat, const struct nat_plan *plan);
 /* ---- nat.c */
 /* The id for a rule's name, given or made; 0: all are taken. Marks it as wanted. */
 uint16_t nat_rule_take(struct nat *nat, const char *name);
+/* The number has this name from now on, and nothing else of a rule. -ENOMEM. */
+int nat_rule_id_set(struct nat *nat, uint16_t id, const char *name);
+/* nat_names.c: names of rules that are in no table any more; before those of the tables are read, and whenever some may have
+ * changed.
+ */
+int nat_names_load(struct nat *nat);
+void nat_names_save(struct nat *nat);
 void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
 static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)

@@ -54,6 +54,20 @@ static enum fate fate_of(const struct neighbor_asked *as, const struct asked_pac
 	return e && e->failed_s ? FATE_AGAIN : FATE_WAIT;
 }
 
+/* Makes room before others come: of those that are over nobody may have asked since, when no neighbour failed. */
+static void forget_done(struct neighbor_asked *as, uint64_t now_ns)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < as->n; i++) {
+		if (fate_of(as, as->held[i], now_ns) == FATE_DONE)
+			free(as->held[i]);
+		else
+			as->held[kept++] = as->held[i];
+	}
+	as->n = kept;
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval at_once = {0};
@@ -62,6 +76,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	size_t kept = 0, again = 0;
 
 	loop_doing("packets that wait for a neighbour");
+	forget_done(as, now_ns);
 	ring_read(as->ring, ASKED_MAX);
 	for (size_t i = 0; i < as->n; i++) {
 		struct asked_packet *a = as->held[i];

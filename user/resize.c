@@ -10,6 +10,7 @@
 #include "flowtab.h"
 #include "job.h"
 #include "log.h"
+#include "loop.h"
 #include "nattab.h"
 #include "next.h"
 #include "resize.h"
@@ -44,6 +45,8 @@ struct resize {
 	int err;
 	char error[256]; /* why the last one did not come to its end; "": it did */
 };
+
+static const char doing[] = "tables of another size";
 
 /* ---- sizes */
 
@@ -115,6 +118,7 @@ static void freed(void *arg)
 {
 	struct resize *r = arg;
 
+	loop_doing(doing);
 	r->freeing = NULL;
 	if (r->step != STEP_FREE)
 		return;
@@ -208,6 +212,7 @@ static void waited(void *arg)
 {
 	struct resize *r = arg;
 
+	loop_doing(doing);
 	r->job = NULL;
 	if (r->unwanted) {
 		unwanted(r);
@@ -290,12 +295,12 @@ static void make_room(struct resize *r)
 	int more = r->room ? flow_room_some(r->room) : 0;
 
 	/* The copy stops the ageing: it waits for who reads the tables now, and others wait for it (resize_is_busy()). */
-	if (!more && !r->copy && flow_users(r->sw, 0)) {
+	if (!more && !flow_copy_begun(r->copy) && flow_users(r->sw, 0)) {
 		slice_soon(r);
 		return;
 	}
-	if (!more && !r->copy)
-		more = flow_copy_begin(r->sw, r->next, &r->copy);
+	if (!more && !flow_copy_begun(r->copy))
+		flow_copy_begin(r->copy);
 	if (!more)
 		more = flow_copy_first(r->copy);
 	if (more > 0)
@@ -325,6 +330,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct resize *r = arg;
 	int more;
 
+	loop_doing(doing);
 	if (r->step == STEP_ROOM) {
 		make_room(r);
 		return;
@@ -350,12 +356,17 @@ static void make_job(void *arg)
 	struct resize *r = arg;
 
 	r->err = next_make(r->sw->dp, &r->sizes, &r->unwanted, &r->next, &r->errs);
+	if (!r->err)
+		r->err = flow_copy_make(r->sw, r->next, &r->copy);
+	if (r->err && !r->errs.n)
+		errs_fail(&r->errs, -r->err, "tables.flows: %s", strerror(-r->err));
 }
 
 static void made(void *arg)
 {
 	struct resize *r = arg;
 
+	loop_doing(doing);
 	r->job = NULL;
 	if (r->unwanted)
 		unwanted(r);

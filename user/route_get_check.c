@@ -24,21 +24,16 @@ static bool reserved6(const struct addr *a)
 	return !a->a64[0] && (a->a32[2] == htonl(0xffff) || (!a->a32[2] && ntohl(a->a32[3]) <= 1));
 }
 
-static bool link_local6(const struct addr *a)
-{
-	return a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80;
-}
-
 static void martians6(struct route_get *g)
 {
 	const struct addr *s = &g->p.saddr, *d = &g->p.daddr;
 
-	g->host = d->a8[0] == 0xff || link_local6(d);
+	g->host = d->a8[0] == 0xff || addr_is_link_local(d);
 	if (g->has_from && (s->a8[0] == 0xff || (reserved6(s) && (s->a64[0] || s->a64[1])) || !memcmp(s, d, sizeof(*s))))
 		route_get_drop(g, DROP_ROUTE_MARTIAN_SOURCE);
 	if (reserved6(d))
 		route_get_drop(g, DROP_ROUTE_MARTIAN_DESTINATION);
-	if (!g->drop && g->has_from && link_local6(s))
+	if (!g->drop && g->has_from && addr_is_link_local(s))
 		g->host = true;
 }
 

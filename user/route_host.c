@@ -224,7 +224,7 @@ static bool is_onlink(const struct routes *rs, const struct rib_view *v, const s
 		if (v->nexthops[i].onlink && v->nexthops[i].family == nh->family &&
 		    !memcmp(&v->nexthops[i].gateway, &nh->gateway, sizeof(nh->gateway)))
 			return true;
-	if (!v->recursive || (nh->family == 6 && nh->gateway.a8[0] == 0xfe && (nh->gateway.a8[1] & 0xc0) == 0x80))
+	if (!v->recursive || (nh->family == 6 && addr_is_link_local(&nh->gateway)))
 		return false;
 	return rib_gateway(rs->rib, v->vrf, &nh->gateway, &by) || by.type != NEXTHOP_CONNECTED ||
 	       by.nexthops[0].iface != nh->iface;

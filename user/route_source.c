@@ -106,8 +106,7 @@ static bool unroutable(const struct prefix *p)
 {
 	if (p->family == 4)
 		return p->len >= 4 && p->addr.a8[12] >> 4 == 0xe;
-	return (p->len >= 8 && p->addr.a8[0] == 0xff) ||
-	       (p->len >= 10 && p->addr.a8[0] == 0xfe && (p->addr.a8[1] & 0xc0) == 0x80);
+	return (p->len >= 8 && p->addr.a8[0] == 0xff) || (p->len >= 10 && addr_is_link_local(&p->addr));
 }
 
 static bool loopback(const struct prefix *p)

@@ -20,10 +20,12 @@
 #include "file.h"
 #include "model.h"
 
-#define STATE_RUN     "/run/sluice"
-#define STATE_HISTORY 10
-#define STATE_DIR_MAX 200
-#define STATE_SYSCTLS "sysctls"
+#define STATE_RUN	"/run/sluice"
+#define STATE_HISTORY	10
+#define STATE_DIR_MAX	200
+#define STATE_SYSCTLS	"sysctls"
+#define STATE_NAT_OWED	"nat-owed"
+#define STATE_NAT_RULES "nat-rules"
 
 /* A running model as it was written: it becomes history, mostly with the next change. */
 struct state_written {

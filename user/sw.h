@@ -38,6 +38,7 @@ struct neighbors; /* neighbor.c */
 
 struct sw {
 	const char *instance;
+	const char *dir; /* of what outlives the process, and not the machine; NULL: nothing does */
 	struct event_base *base;
 	struct model *model; /* the running one; never NULL */
 	struct datapath *dp;
@@ -211,8 +212,10 @@ int nat_reconcile(struct sw *sw, struct errs *errs);
 json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}]} */
 /* The timeouts for the flows of a rule: the settings, or a copy of them in *buf with the rule's own. */
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf);
-const char *nat_rule_name(const struct sw *sw, uint16_t id); /* NULL: no rule of the running configuration has this id */
-uint16_t nat_rule_id(const struct sw *sw, const char *name); /* 0: there is none of this name */
+uint16_t nat_rule_former_id(const struct sw *sw, const char *name); /* likewise; 0 */
+const char *nat_rule_former(const struct sw *sw, uint16_t id); /* of a rule that is gone; NULL: it is there, or nobody knows */
+const char *nat_rule_name(const struct sw *sw, uint16_t id);   /* NULL: no rule of the running configuration has this id */
+uint16_t nat_rule_id(const struct sw *sw, const char *name);   /* 0: there is none of this name */
 struct flow_tuple;
 /* nat_explain.c: what the rules would make of the first packet of a connection. Addresses are IPv4-mapped. */
 struct nat_packet {
@@ -238,8 +241,12 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 /* `to`: what was found of the destination. */
 struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, const struct nat_found *to,
 				    uint16_t out_iface);
-/* A flow has ended: for the log. */
-void nat_log_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
+/* A flow is about to end, and has ended (`was`) or was not there any more: for the log. One after the other, nothing in between.
+ */
+void nat_session_ending(struct sw *sw, const struct flow_tuple *key, const struct flow *f);
+void nat_session_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f, bool was);
+/* The end of the session with this note (nat_owed.h) is none of the log's any more. */
+void nat_session_forget(struct sw *sw, uint32_t owed);
 bool nat_log_is_on(const struct sw *sw);
 /* Adds what the log cannot write to now, with the reason: ["text", ...]. */
 void nat_log_errors(const struct sw *sw, json_t *errors);
@@ -247,7 +254,7 @@ uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last s
 /* A session whose beginning stands in the log, or will, was found gone at `gone_ns`, without a word. False: the word may still
  * come.
  */
-bool nat_log_gone(struct sw *sw, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns);
+bool nat_session_gone(struct sw *sw, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns);
 /* May the flow go on: is what it was made by still in force, its rule and the address of its pool; or shall it outlive the rule?
  * `f`: of the first direction, which leaves with the source `outside`. */
 bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside);

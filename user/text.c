@@ -16,6 +16,11 @@ static bool is_mapped(const struct addr *a)
 	return !a->a64[0] && a->a32[2] == htonl(0xffff);
 }
 
+bool addr_is_link_local(const struct addr *a)
+{
+	return a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80;
+}
+
 struct addr addr_v4(__be32 ip)
 {
 	return (struct addr){.a32 = {0, 0, htonl(0xffff), ip}};

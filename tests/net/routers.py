@@ -6,6 +6,14 @@ import tempfile
 import netlab
 
 FRR = "/usr/lib/frr"
+# A switch with two uplinks, by which routes may lead.
+UPLINKS = """ports:
+  up1: {mode: routed}
+  up2: {mode: routed}
+interfaces:
+  up1: {port: up1, addresses: [192.0.2.1/24, '2001:db8:f1::1/64']}
+  up2: {port: up2, addresses: [198.51.100.1/24]}
+"""
 
 
 class Bird:

@@ -6,6 +6,7 @@ import array
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -332,6 +333,43 @@ def test_rfc8158_no_beginning_in_the_log_is_without_its_end(flooded, tmp_path):
     print(f"{written(4)} sessions written, {lost} lost, {orphans} ends of those; {worst}")
     assert not waiting and ended - orphans == written(4) > 12000 and lost > CHUNK // 16
     assert written(4) + lost == f.stat("flow_new") and 0 < sum(e.get("eventsLost", 0) for e in events) <= lost
+
+
+def test_rfc8158_a_killed_sluiced_takes_no_end_along(flooded, tmp_path):
+    """Sessions that stand in the log and give way while no sluiced runs and the ring is full; and others that end while it is killed,
+    again and again: the next one writes their ends."""
+    log = tmp_path / "nat.json"
+    f = flooded(half=1 << 14, transitory=2, pool="198.18.0.0/24", log=log)
+
+    def sessions(kind):
+        lines = [json.loads(line) for line in log.read_text().split("\n")[:-1]]
+        logged = ("sourceIPv4Address", "sourceTransportPort", "destinationIPv4Address", "destinationTransportPort", "postNAPTSourceTransportPort")
+        return {tuple(e[k] for k in logged) for e in lines if e.get("natEvent") == kind}
+
+    def killed():
+        f.switch.stop(signal.SIGKILL)
+
+    def written(kind):
+        return log.read_bytes().count(b'"natEvent":%d' % kind)
+
+    for n in range(3):
+        f.run("lan", f.out("S", src=f"10.0.5.{n}"), 4000, sport=(0, 0xFFF))
+        wait_for("all are written", lambda: written(4) == 4000 * (n + 1), 10)
+    killed()
+    f.flood(CHUNK // 4)
+    lost = f.switch.start().json("counters show")["stats"]["nat_events_lost"]
+    ended = written(5)
+    while written(5) < ended + 3000:
+        time.sleep(0.002)
+    for _ in range(2):
+        killed()
+        f.switch.start()
+        time.sleep(random.random() / 20)
+    wait_for("none is left", lambda: f.live() == 0, 10)
+    wait_for("as many have ended", lambda: written(5) >= written(4), 10)
+    wait_for("all have ended", lambda: not (sessions(4) - sessions(5)), 10, 0.3)
+    print(f"{len(sessions(4))} sessions, {written(5)} ends, {lost} events lost while nobody read them")
+    assert lost > CHUNK // 16
 
 
 def test_a_thousand_addresses_are_swept_in_slices(flooded):

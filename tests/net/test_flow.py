@@ -197,6 +197,7 @@ def test_clients_that_go_or_stop_reading_hurt_nobody(big):
     p.stdout.close()
     p.wait(20)
     assert took(big, "flow", "list", "limit", "10")[2].count(b"\n") == 11
+    assert "more than these 10" in big.sw.cli("flow list limit 10").stdout and "more" not in big.sw.cli("flow list src 10.0.0.1 limit 100000").stdout
     assert big.sw.json("flow count") == {"flows": FLOWS}
     # One that was only slow gets the whole answer.
     assert stalled[0].getresponse().read().count(b"\n") == FLOWS

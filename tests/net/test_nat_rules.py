@@ -339,8 +339,12 @@ def test_what_becomes_of_connections_when_their_rule_goes(w, rule, word, lives):
             assert all(talks(n) or time.sleep(0.02) for n in range(150)), "three seconds, several passes over the flows"
             w.sw.stop()
             w.sw.start()
-            assert all(talks(n) or time.sleep(0.02) for n in range(100)), "a restart has not forgotten it"
-            assert w.sw.json("flow list")[0]["proto"] == "tcp"
+            another = f'{without}  - {{name: another, type: dnat, destination: wan, protocol: udp, port: 9, to: "10.0.0.5:9"}}\n'
+            w.sw.cli(f"apply {w.write('another.yaml', another)}")
+            assert all(talks(n) or time.sleep(0.02) for n in range(100)), "a restart has not forgotten it, nor taken it for another rule's"
+            shown, = w.sw.json(f"flow list rule {rule}")
+            assert (shown["proto"], shown["rule"], shown["former-rule"]) == ("tcp", None, rule)
+            assert f"({rule})" in w.sw.cli("flow list").stdout and f"({rule})" in w.sw.cli("flow count by rule").stdout
         else:
             netlab.wait_for("its flows are gone", lambda: not w.sw.json("flow list"))
             s.settimeout(1)
@@ -378,7 +382,9 @@ def test_a_restored_flow_ends_with_the_interface_s_address(w, tmp_path):
 def test_a_log_that_cannot_be_opened_is_refused_with_words(w):
     bad = w.write("bad.yaml", "settings: {nat-log: {file: /nowhere/nat.json}}\n" + CONFIG)
     got = w.sw.cli(f"apply {bad}", check=False)
-    assert got.returncode != 0 and "settings.nat-log.file: /nowhere/nat.json" in got.stdout
+    assert got.returncode != 0 and "bad.yaml:1: settings.nat-log.file: /nowhere/nat.json: No such file or directory" in got.stdout
+    checked = w.sw.cli(f"check {bad}")
+    assert "is good" in checked.stdout and "bad.yaml:1: settings.nat-log.file: /nowhere/nat.json: No such file" in checked.stdout
     with udp(w.h2, "10.0.0.6", 6000) as s, udp(w.out, OUT, 7000) as far:
         s.sendto(b"x", (OUT, 7000))
         assert heard(far)

@@ -3,14 +3,9 @@ behind another route. The switch goes by its own table in any case; a start neve
 import pytest
 
 import netlab
+from routers import UPLINKS
 
-CONFIG = """ports:
-  up1: {mode: routed}
-  up2: {mode: routed}
-interfaces:
-  up1: {port: up1, addresses: [192.0.2.1/24, '2001:db8:f1::1/64']}
-  up2: {port: up2, addresses: [198.51.100.1/24]}
-routes:
+CONFIG = UPLINKS + """routes:
   - {to: 0.0.0.0/0, via: 192.0.2.2}
   - {to: '::/0', via: '2001:db8:f1::2'}
   - {to: 10.9.4.0/24, via: {address: 172.31.1.1, interface: up2, onlink: true}}

@@ -2,14 +2,9 @@
 import pytest
 
 import netlab
+from routers import UPLINKS
 
-CONFIG = """ports:
-  up1: {mode: routed}
-  up2: {mode: routed}
-interfaces:
-  up1: {port: up1, addresses: [192.0.2.1/24, '2001:db8:f1::1/64']}
-  up2: {port: up2, addresses: [198.51.100.1/24]}
-tables: {routes4: 256}
+CONFIG = UPLINKS + """tables: {routes4: 256}
 routes:
   - {to: 10.1.0.0/16, via: [{address: 203.0.113.1, recursive: true}]}
   - {to: 10.2.0.0/16, via: 192.0.2.2, mtu: 1400}

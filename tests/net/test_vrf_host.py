@@ -9,23 +9,38 @@ import netlab
 import talk
 
 PORTS = ["r1", "b1", "d1", "v1"]
-CONFIG = """ports:
-  r1: {mode: routed}
-  b1: {mode: routed}
-  d1: {mode: routed}
-  v1: {mode: access, vlan: 10}
+
+
+def config(blue, green, six):
+    """Hosts r1, b1 and v1 in the VRFs red, blue and green, d1 in the default one: all with the same addresses, but for the gateway's IPv6
+    one of each, and each with a route to what is behind its host."""
+    return f"""ports:
+  r1: {{mode: routed}}
+  b1: {{mode: routed}}
+  d1: {{mode: routed}}
+  v1: {{mode: access, vlan: 10}}
 vrfs:
-  red: {table: 101}
-  blue: {table: [102, 112]}
-  green: {table: 103, import: [{vrf: default, prefixes: [192.0.2.0/24]}]}
+  red: {{table: 101}}
+  blue: {blue}
+  green: {green}
 interfaces:
-  r1: {port: r1, vrf: red, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
-  b1: {port: b1, vrf: blue, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
-  d1: {port: d1, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
-  vlan10: {vlan: 10, vrf: green, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
+  r1: {{port: r1, vrf: red, addresses: [10.0.1.1/24, "{six['r1']}/64"]}}
+  b1: {{port: b1, vrf: blue, addresses: [10.0.1.1/24, "{six['b1']}/64"]}}
+  d1: {{port: d1, addresses: [10.0.1.1/24, "{six['d1']}/64"]}}
+  vlan10: {{vlan: 10, vrf: green, addresses: [10.0.1.1/24, "{six['v1']}/64"]}}
 routes:
 """ + "".join("  - {to: %s, via: '%s', vrf: %s}\n" % (to, via, vrf) for vrf in ("red", "blue", "default", "green")
               for to, via in (("198.51.100.0/24", "10.0.1.5"), ("2001:db8:77::/48", "2001:db8:1::5")))
+
+
+def hosts(w, sw, gateway):
+    """A host at each port; `gateway`: its gateway's addresses by family, of each."""
+    for name in PORTS:
+        h = w.host(name, sw, name, addrs=[f"{NEAR[4]}/24", f"{NEAR[6]}/64", f"{FAR[4]}/32", f"{FAR[6]}/128"], gw=list(gateway[name].values()))
+        h.sysctl("net.ipv6.conf.all.forwarding", 0)
+
+
+CONFIG = config("{table: [102, 112]}", "{table: 103, import: [{vrf: default, prefixes: [192.0.2.0/24]}]}", dict.fromkeys(PORTS, "2001:db8:1::1"))
 SWAPPED = CONFIG.replace("r1: {port: r1, vrf: red,", "r1: {port: r1,").replace("d1: {port: d1,", "d1: {port: d1, vrf: red,")
 # What each host has: a neighbour of the gateway, and somebody behind it.
 NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
@@ -50,9 +65,7 @@ def switches(w):
 @pytest.fixture(scope="module")
 def net(shared_world):
     w, sw = shared_world, shared_world.ns("sw")
-    for name in PORTS:
-        h = w.host(name, sw, name, addrs=[f"{NEAR[4]}/24", f"{NEAR[6]}/64", f"{FAR[4]}/32", f"{FAR[6]}/128"], gw=[GATEWAY[4], GATEWAY[6]])
-        h.sysctl("net.ipv6.conf.all.forwarding", 0)
+    hosts(w, sw, dict.fromkeys(PORTS, GATEWAY))
     w.before = (rules(w), switches(w))
     w.gw = w.start_switch(sw, CONFIG)
     w.gw.attached(*PORTS)

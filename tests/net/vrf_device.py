@@ -6,31 +6,13 @@ import socket
 import pytest
 
 import netlab
+from test_vrf_host import AF, FAR, NEAR, PORTS, config, hosts
 
-PORTS = ["r1", "b1", "d1", "v1"]
-CONFIG = """ports:
-  r1: {mode: routed}
-  b1: {mode: routed}
-  d1: {mode: routed}
-  v1: {mode: access, vlan: 10}
-vrfs:
-  red: {table: 101}
-  blue: {table: 102}
-  green: {table: 103}
-interfaces:
-  r1: {port: r1, vrf: red, addresses: [10.0.1.1/24, "2001:db8:1::a/64"]}
-  b1: {port: b1, vrf: blue, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
-  d1: {port: d1, addresses: [10.0.1.1/24, "2001:db8:1::1/64"]}
-  vlan10: {vlan: 10, vrf: green, addresses: [10.0.1.1/24, "2001:db8:1::b/64"]}
-routes:
-""" + "".join("  - {to: %s, via: '%s', vrf: %s}\n" % (to, via, vrf) for vrf in ("red", "blue", "default", "green")
-              for to, via in (("198.51.100.0/24", "10.0.1.5"), ("2001:db8:77::/48", "2001:db8:1::5")))
-NEAR, FAR = {4: "10.0.1.5", 6: "2001:db8:1::5"}, {4: "198.51.100.7", 6: "2001:db8:77::7"}
 # The kernel looks into the table `local` before that of a VRF device: an IPv6 address of its own that it has outside of the device as
 # well gets no answers in it. Everybody else's may overlap.
 GATEWAY = {name: {4: "10.0.1.1", 6: six} for name, six in (("r1", "2001:db8:1::a"), ("b1", "2001:db8:1::1"), ("d1", "2001:db8:1::1"),
                                                            ("v1", "2001:db8:1::b"))}
-AF = {4: socket.AF_INET, 6: socket.AF_INET6}
+CONFIG = config("{table: 102}", "{table: 103}", {name: at[6] for name, at in GATEWAY.items()})
 SO_BINDTODEVICE = 25
 
 
@@ -54,9 +36,7 @@ def enslave(w, netdev, vrf, table):
 @pytest.fixture(scope="module")
 def w(shared_world):
     w, sw = shared_world, shared_world.ns("sw")
-    for name in PORTS:
-        h = w.host(name, sw, name, addrs=[f"{NEAR[4]}/24", f"{NEAR[6]}/64", f"{FAR[4]}/32", f"{FAR[6]}/128"], gw=[GATEWAY[name][4], GATEWAY[name][6]])
-        h.sysctl("net.ipv6.conf.all.forwarding", 0)
+    hosts(w, sw, GATEWAY)
     enslave(w, "r1", "red", 101)
     w.gw = w.start_switch(sw, CONFIG)
     w.gw.attached(*PORTS)

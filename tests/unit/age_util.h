@@ -53,7 +53,11 @@ void nat_mapping_end(struct nat *n, const struct flow_tuple *forward, const stru
 {
 }
 
-void nat_log_end(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+void nat_session_ending(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+{
+}
+
+void nat_session_end(struct sw *s, const struct flow_tuple *key, const struct flow *f, bool was)
 {
 }
 

@@ -66,7 +66,11 @@ void flow_told_close(struct flows *f)
 {
 }
 
-void nat_log_end(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+void nat_session_ending(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+{
+}
+
+void nat_session_end(struct sw *s, const struct flow_tuple *key, const struct flow *f, bool was)
 {
 }
 
@@ -153,7 +157,6 @@ static int setup(void **state)
 	control.gave_way = mappings_ended = places = 0;
 	now_ns = 10 * SEC;
 	flows.sw = &sw;
-	flows.is_counted = true;
 	flowtab_seed(&head, 7);
 	head.half_lines = LINES;
 	table_make(&flows.tab[0], 4, SIZE);

@@ -59,7 +59,15 @@ void flow_age_watched(struct flows *f)
 {
 }
 
-void nat_log_end(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+void nat_session_ending(struct sw *s, const struct flow_tuple *key, const struct flow *f)
+{
+}
+
+void nat_session_end(struct sw *s, const struct flow_tuple *key, const struct flow *f, bool was)
+{
+}
+
+void nat_session_forget(struct sw *s, uint32_t owed)
 {
 }
 
@@ -68,7 +76,7 @@ bool nat_log_is_on(const struct sw *s)
 	return logs;
 }
 
-bool nat_log_gone(struct sw *s, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns)
+bool nat_session_gone(struct sw *s, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns)
 {
 	if (ring_is_read && n_gone < 8)
 		gone[n_gone++] = ntohs(key->sport);
@@ -78,6 +86,16 @@ bool nat_log_gone(struct sw *s, const struct flow_tuple *key, const struct flow 
 const struct settings_cfg *nat_settings(const struct sw *s, uint16_t rule, struct settings_cfg *buf)
 {
 	return &model.settings;
+}
+
+const char *nat_rule_former(const struct sw *s, uint16_t id)
+{
+	return NULL;
+}
+
+uint16_t nat_rule_former_id(const struct sw *s, const char *name)
+{
+	return 0;
 }
 
 const char *nat_rule_name(const struct sw *s, uint16_t id)

@@ -55,8 +55,20 @@ static const struct diff_row rows[] = {
 	{"the order of rules",
 	 "nat: [{name: a, type: snat, to: none}, {name: b, type: snat, to: masquerade}, {name: c, type: snat, to: none}]\n",
 	 "nat: [{name: b, type: snat, to: masquerade}, {name: a, type: snat, to: none}, {name: c, type: snat, to: none}]\n",
-	 "~ nat b position 2 -> 1\n"
-	 "~ nat a position 1 -> 2\n"},
+	 "~ nat b position 2 -> 1\n"},
+	{"a rule that moves is one line, also beside others that come and go",
+	 "nat: [{name: a, type: snat, to: none}, {name: b, type: snat, to: none}, {name: c, type: snat, to: none}, {name: d, "
+	 "type: snat, to: none}, {name: e, type: snat, to: none}]\n",
+	 "nat: [{name: e, type: snat, to: none}, {name: x, type: snat, to: none}, {name: a, type: snat, to: none}, {name: c, "
+	 "type: snat, to: none}, {name: d, type: snat, to: masquerade}]\n",
+	 "- nat b type snat to none\n"
+	 "~ nat e position 5 -> 1\n"
+	 "+ nat x type snat to none\n"
+	 "~ nat d to none -> masquerade\n"},
+	{"to the end",
+	 "nat: [{name: a, type: snat, to: none}, {name: b, type: snat, to: none}, {name: c, type: snat, to: none}]\n",
+	 "nat: [{name: b, type: snat, to: none}, {name: c, type: snat, to: none}, {name: a, type: snat, to: none}]\n",
+	 "~ nat a position 1 -> 3\n"},
 	{"a rule before others moves none", "nat: [{name: a, type: snat, to: none}, {name: b, type: snat, to: masquerade}]\n",
 	 "nat: [{name: x, type: snat, to: none}, {name: a, type: snat, to: none}, {name: b, type: snat, to: masquerade}]\n",
 	 "+ nat x type snat to none\n"},

@@ -149,7 +149,7 @@ int run_routes(struct cli *cli, const struct command *cmd, json_t *args);
 int run_flows(struct cli *cli, const struct command *cmd, json_t *args);
 int run_flow_watch(struct cli *cli, const struct command *cmd, json_t *args);
 
-/* ---- table.c, show.c: for people ---- */
+/* ---- table.c, show.c, show_route.c, show_nat.c: for people ---- */
 
 struct column {
 	const char *title, *key;
@@ -161,6 +161,11 @@ struct column {
 void table_print(const json_t *rows, const struct column *columns, size_t n, const char *none);
 /* Numbers, strings, true/false as yes/no, arrays joined with commas, objects as k=v,k=v; "" for null and absent. */
 void cell_text(const json_t *value, char *buf, size_t size);
+
+/* A member as text ("" where there is none), or as a number (0); the cell that says why something is not as it should be. */
+const char *text_of(const json_t *row, const char *key);
+long long member(const json_t *o, const char *key);
+void cell_why(const json_t *row, char *buf, size_t size);
 
 void print_ports(const json_t *answer);
 void print_vlans(const json_t *answer);

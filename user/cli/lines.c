@@ -163,18 +163,49 @@ static void print_held(struct cells *c)
 	}
 }
 
+/* What nothing can be held back for begins as wide as most connections of IPv4 and most names need. */
+static size_t width_of(const char *title)
+{
+	static const struct {
+		const char *title;
+		size_t width;
+	} widths[] = {{"TIME", 12},    {"EVENT", 8},	   {"PROTO", 6}, {"REASON", 8}, {"STATE", 11}, {"FROM", 21},
+		      {"TO", 21},      {"TRANSLATED", 26}, {"IN", 10},	 {"OUT", 10},	{"VRF", 10},   {"RULE", 12},
+		      {"PACKETS", 11}, {"BYTES", 17},	   {"IDLE", 5},	 {"ENDS IN", 7}};
+
+	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
+		if (!strcmp(title, widths[i].title))
+			return widths[i].width;
+	return 0;
+}
+
+static void titles(struct cells *c, const char *text)
+{
+	char *title[COLUMNS], *at = strdup(text);
+	size_t n = at ? split(at, title) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		c->right[i] = is_right(title[i]);
+		if (!c->holds)
+			c->width[i] = width_of(title[i]);
+	}
+	free(at);
+}
+
 static void cells_line(char *text, void *arg)
 {
 	struct cells *c = arg;
 	char *copy;
 
-	if (!c->n) {
-		char *title[COLUMNS], *at = strdup(text);
-		size_t n = at ? split(at, title) : 0;
-
-		for (size_t i = 0; i < n; i++)
-			c->right[i] = is_right(title[i]);
-		free(at);
+	if (!c->n)
+		titles(c, text);
+	else if (!strchr(text, '\t')) { /* behind the rows, for people: none of them */
+		if (c->n <= c->holds)
+			print_held(c);
+		c->n = c->holds + 1;
+		fflush(stdout);
+		fprintf(stderr, "%s\n", text);
+		return;
 	}
 	if (c->n > c->holds) {
 		print_cells(c, text);
@@ -224,10 +255,9 @@ static void event_line(char *text, void *arg)
 	json_decref(event);
 }
 
-/* Nothing can be held back here: columns begin as wide as most connections of IPv4 need. */
 int run_flow_watch(struct cli *cli, const struct command *cmd, json_t *args)
 {
-	struct cells c = {.width = {12, 5, 7, 5, 11, 21, 21, 26}};
+	struct cells c = {0};
 	json_t *query = cli_query(args);
 	int code;
 
