@@ -10,6 +10,7 @@
 #include "api.h"
 #include "commit.h"
 #include "control.h"
+#include "cut.h"
 #include "daemon.h"
 #include "events.h"
 #include "file.h"
@@ -126,8 +127,8 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		vrf_open,      vrf_host_open, port_open, iface_open, fdb_open,
-		neighbor_open, route_open,    nat_open,	 flow_open,  resize_open,
+		vrf_open,      vrf_host_open, cut_open, port_open, iface_open,	fdb_open,
+		neighbor_open, route_open,    nat_open, flow_open, resize_open,
 	};
 	int r = 0;
 
@@ -146,6 +147,7 @@ static void close_nouns(struct sw *sw)
 	fdb_close(sw);
 	iface_close(sw);
 	port_close(sw);
+	cut_close(sw);
 	vrf_host_close(sw);
 	vrf_close(sw);
 }

@@ -254,6 +254,7 @@ int rib_put(struct rib *rib, const struct rib_route_spec *spec)
 	struct rib_route **at;
 	struct rib_way *w;
 
+	rib->any_mtu |= spec->mtu != 0;
 	throwing.nexthops = &thrown;
 	throwing.n = 1;
 	w = e ? rib_way_get(rib, spec->type == RIB_THROW ? &throwing : spec) : NULL;
@@ -273,6 +274,11 @@ no_memory:
 	if (e)
 		rib_entry_unmake(rib, e);
 	return -ENOMEM;
+}
+
+bool rib_any_mtu(const struct rib *rib)
+{
+	return rib->any_mtu;
 }
 
 void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t table, uint32_t metric)

@@ -98,6 +98,7 @@ struct rib {
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool urgent;		    /* what is told now goes before everything else */
 	bool changed;		    /* something was written since the last settle */
+	bool any_mtu;		    /* some route has, or had, an MTU */
 };
 
 static inline void list_init(struct rib_list *l)

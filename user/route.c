@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "cut.h"
 #include "events.h"
 #include "loop.h"
 #include "state.h"
@@ -315,6 +316,8 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 	int r, r2 = 0;
 
 	r = settle(rs, begins, errs);
+	if (rib_any_mtu(rs->rib))
+		cut_route_mtu(sw);
 	if (r)
 		return r;
 	if (commit ? commit_pending(rs) : pending(rs))

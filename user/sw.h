@@ -28,6 +28,7 @@ struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused po
 struct vrfs;	  /* vrf.c */
 struct vrf_host;  /* vrf_host.c */
 struct ifaces;	  /* iface.c */
+struct cut;	  /* cut.c */
 struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
 struct nat;	  /* nat.c */
@@ -50,6 +51,7 @@ struct sw {
 	struct vrf_host *vrf_host;
 	struct ports *ports;
 	struct ifaces *ifaces;
+	struct cut *cut;
 	struct fdb *fdb;
 	struct neighbors *neighbors;
 	struct rib *rib;

@@ -56,7 +56,9 @@ struct control {
 	__u32 host_switches; /* sluiced's: which of the host's sysctls it has set, and sets back */
 	__u64 gave_way; /* sluiced's: pairs that it has ended to make room, beside those in `stats` that the data plane has */
 	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
-	__u64 reserved[5];
+	__u32 cut_ifindex;   /* where packets of several datagrams are sent to be taken apart; 0: nowhere */
+	__u32 pad;
+	__u64 reserved[4];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -69,6 +71,7 @@ enum port_mode {
 	PORT_ROUTED = 3,  /* no VLAN: is an interface itself */
 	PORT_OBSERVE = 4, /* counted, never forwarded */
 	PORT_HOST = 5,	  /* the switch's end of the veth pair of a VLAN interface */
+	PORT_CUT = 6,	  /* where datagrams come out that were sent to control.cut_ifindex as one packet */
 };
 
 #define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
