@@ -28,6 +28,7 @@ struct daemon {
 	const struct daemon_options *o;
 	struct sw sw;
 	struct state *state;
+	char route_notes[FILE_PATH];
 	struct commit *commit;
 	struct events *events;
 	struct api api;
@@ -186,6 +187,8 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 	int r;
 
 	state_path(d->state, STATE_SYSCTLS, sysctls);
+	state_path(d->state, STATE_ROUTES, d->route_notes);
+	sw->route_notes = d->route_notes;
 	r = sysctl_notes_open(sysctls, errs);
 	if (!r)
 		r = open_datapath(d, choice, &features, errs);

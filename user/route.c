@@ -391,12 +391,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 	if (!rs)
 		return;
-	if (k->protocol == RTPROT_SLUICE) {
-		route_host_event(rs, op, k);
+	if ((k->protocol == RTPROT_SLUICE && route_host_event(rs, op, k)) || route_host_other(rs, op, k))
 		rs->host_due = true;
-	} else if (route_host_other(rs, op, k)) {
-		rs->host_due = true;
-	}
 	/* before the first reconciliation the mirror is read as a whole anyway; without memory it is read as a whole again */
 	if (rs->ready && route_kernel_event(rs, op, k))
 		rs->signature = 0;
@@ -449,8 +445,11 @@ int route_open(struct sw *sw, struct errs *errs)
 		return errs_fail(errs, ENOMEM, "routes: out of memory");
 	rs->sw = sw;
 	sw->routes = rs;
-	route_host_open(rs);
-	r = open_tables(rs, errs);
+	r = route_host_open(rs);
+	if (r)
+		errs_fail(errs, -r, "routes: %s", strerror(-r));
+	if (!r)
+		r = open_tables(rs, errs);
 	if (r)
 		goto out;
 	sw->rib = rs->rib;

@@ -46,6 +46,7 @@ struct sw {
 	struct netlink *nl;
 	struct control *control; /* mmap-ed */
 	struct events *events;	 /* NULL: nobody waits for events */
+	const char *route_notes; /* host_notes.h: the file; NULL: none is kept */
 
 	struct vrfs *vrfs;
 	struct vrf_host *vrf_host;
@@ -126,6 +127,7 @@ uint16_t iface_id_by_host(const struct sw *sw, int ifindex); /* by the netdev th
 const char *iface_name(const struct sw *sw, uint16_t id);
 int iface_get(const struct sw *sw, uint16_t id, struct iface *ret); /* as the table has it; -ENOENT */
 int iface_host_ifindex(const struct sw *sw, uint16_t id);	    /* 0: the netdev is not there */
+bool iface_any_former(const struct sw *sw);			    /* from a life before, until the first reconciliation */
 bool iface_usable(const struct sw *sw, uint16_t id);		    /* netdev there, up, with carrier */
 /* What an earlier configuration put on netdevs (addresses) is sluiced's to take away: called after iface_open() and before the
  * first reconciliation when the switch starts with another model than it ran with. */

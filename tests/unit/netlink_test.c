@@ -145,7 +145,7 @@ static void link_set_and_alias_test(void **state)
 static int set_route(const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric, const struct nl_nexthop *nh,
 		     size_t n)
 {
-	struct nl_route r = {.to = *to, .table = table, .type = type, .metric = metric, .nexthops = nh, .n = n};
+	struct nl_route r = {.to = *to, .table = table, .type = type, .metric = metric, .nexthops = nh, .n = n, .adopt = true};
 
 	return netlink_route_set(nl, &r, &errs);
 }
@@ -240,13 +240,24 @@ static void ipv4_routes_test(void **state)
 			&errs),
 		0);
 	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1400", "ip route show 10.8.0.0/16");
+	/* another instance's, for all that is known */
 	assert_int_equal(
-		netlink_route_set(
-			nl,
-			&(struct nl_route){
-				.to = q, .table = 254, .metric = 3, .type = RTN_UNICAST, .nexthops = nh, .n = 1, .mtu = 1300},
-			&errs),
-		0);
+		netlink_route_set(nl, &(struct nl_route){.to = q, .table = 254, .metric = 3, .type = RTN_BLACKHOLE}, &errs),
+		-EEXIST);
+	assert_int_equal(errs.n, 1);
+	errs_free(&errs);
+	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1400", "ip route show 10.8.0.0/16");
+	assert_int_equal(netlink_route_set(nl,
+					   &(struct nl_route){.to = q,
+							      .table = 254,
+							      .metric = 3,
+							      .type = RTN_UNICAST,
+							      .nexthops = nh,
+							      .n = 1,
+							      .mtu = 1300,
+							      .known = true},
+					   &errs),
+			 0);
 	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1300", "ip route show 10.8.0.0/16");
 	assert_int_equal(netlink_route_delete(nl, &(struct nl_route){.to = q, .table = 254, .metric = 3, .known = true}, &errs),
 			 0);
