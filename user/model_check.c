@@ -196,6 +196,7 @@ const struct subnet *check_subnet_of(const struct checker *c, const struct iface
 int model_check(const struct model *m, struct errs *errs)
 {
 	struct checker c = {.m = m, .errs = errs};
+	size_t before = errs ? errs->n : 0;
 
 	if (!gather(&c)) {
 		vrf_check(&c);
@@ -210,5 +211,6 @@ int model_check(const struct model *m, struct errs *errs)
 	}
 	free(c.by_addr);
 	free(c.subnets);
+	items_of_model(errs, before, m);
 	return c.failed ? -EINVAL : 0;
 }
