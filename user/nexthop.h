@@ -100,6 +100,9 @@ const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NUL
 uint32_t nexthop_end(const struct nexthops *ns);			  /* ids in use are below */
 /* The members of a group, and in ret_buckets (may be NULL) how many buckets each has. 0: no such group. */
 size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max);
+/* By how many percent of what its weight says the share of a member is off, of the one that is off most; those alone that take new
+ * connections. */
+uint32_t nhg_off_percent(const struct nexthops *ns, uint32_t group);
 
 /* A connection's first packet as it comes in; ports in wire order, see struct flow_key4 for ICMP. */
 struct nhg_flow {
