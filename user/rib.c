@@ -334,7 +334,7 @@ void rib_urgent(struct rib *rib, bool urgent)
 
 bool rib_urgent_pending(const struct rib *rib)
 {
-	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways);
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways) || rib->commit_waits;
 }
 
 /* ---- looking */
