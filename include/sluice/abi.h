@@ -216,7 +216,8 @@ struct asked_packet {
 	__u64 at_ns; /* CLOCK_MONOTONIC */
 	struct neighbor_key key;
 	__u32 ifindex; /* it came in by */
-	__u32 len;     /* of frame, which begins with the MACs and has its tag */
+	__u16 len;     /* of frame, which begins with the MACs and has its tag */
+	__u16 port;    /* of ifindex: what counted it */
 	__u8 frame[ASKED_FRAME + 8];
 };
 _Static_assert(sizeof(struct asked_packet) == 40 + ASKED_FRAME + 8, "struct asked_packet");
