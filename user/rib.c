@@ -170,6 +170,7 @@ void rib_route_drop(struct rib *rib, struct rib_route **at)
 			c->at = r->of_source.next;
 	list_remove(&r->of_way);
 	list_remove(&r->of_source);
+	nexthop_unuse(rib->ns, r->kept);
 	rib_way_put(rib, r->way);
 	if (r->entry->active == r)
 		r->entry->active = NULL;
@@ -189,6 +190,7 @@ void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
 		rib_way_put(rib, w);
 		return;
 	}
+	rib_route_keep(rib, r, w);
 	if (old->members & NEXTHOP_IS_GROUP && !w->members && !w->like)
 		w->like = old->members & ~NEXTHOP_IS_GROUP;
 	list_remove(&r->of_way);
@@ -356,11 +358,11 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .recursive = r->way->recursive && r->way->type != RIB_THROW,
 			       .mtu = r->way->mtu,
 			       .active = r->entry->active == r,
-			       .result = r->way->result,
-			       .members = r->way->members,
+			       .result = rib_route_result(r),
+			       .members = rib_route_keeps(r) ? r->kept : r->way->members,
 			       .nexthops = r->way->nexthops,
 			       .n = r->way->type == RIB_THROW ? 0 : r->way->n};
-	v->reason = r->way->reason;
+	v->reason = rib_route_keeps(r) && r->way->full ? RIB_KEEPS : r->way->reason;
 	if (v->active)
 		return;
 	if (!v->reason && rib_route_by_itself(r))
@@ -467,7 +469,7 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 	if (rib->changed) /* a commit of the FIB has failed and is to come again */
 		return true;
 	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
-		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && e->active->way->result != e->installed))
+		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && rib_route_result(e->active) != e->installed))
 			return true;
 	return false;
 }

@@ -164,12 +164,15 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 	struct rib_route *best;
 	int r;
 
-	for (best = e->routes; best && (!best->way->result || rib_route_by_itself(best)); best = best->next)
+	for (best = e->routes; best && (!rib_route_result(best) || rib_route_by_itself(best)); best = best->next)
 		;
-	r = entry_install(rib, e, best ? best->way->result : 0);
+	r = entry_install(rib, e, best ? rib_route_result(best) : 0);
 	if (r)
 		return r;
 	e->active = e->refused ? NULL : best;
+	for (best = e->routes; best; best = best->next)
+		if (best->kept && !rib_route_keeps(best))
+			rib_route_keep(rib, best, best->way);
 	list_remove(&e->dirty_link);
 	r = rib_export(rib, e);
 	if (r) {
@@ -326,7 +329,7 @@ int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
 	if (!e)
 		return 0;
 	if (!e->refused && e->active && e->active->way->full)
-		return errs_fail(errs, E2BIG, "route %s: %s", prefix_text(&e->to, text), e->active->way->reason);
+		return errs_fail(errs, E2BIG, "route %s: %s", prefix_text(&e->to, text), RIB_KEEPS);
 	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
 			 prefix_text(&e->to, text),
 			 !e->refused	     ? "nexthops"

@@ -812,6 +812,90 @@ static void no_room_test(void **arg)
 	assert_int_equal(rib_refused(s->rib, true, NULL), 0);
 }
 
+/* A route of its own, without a named group: the same. It keeps its old ways until there is room, and gives up what it kept. */
+static void plain_no_room_test(void **arg)
+{
+	struct rib_nexthop nh[MANY], two[2] = {via("10.0.0.1", 1, 1), via("10.0.0.2", 2, 1)}, one = via("10.0.0.3", 3, 1);
+	struct prefix gone = pfx("10.100.0.0/16"), other = pfx("10.101.0.0/16");
+	struct state *s = *arg;
+	const struct nhg_member *m;
+	uint32_t was, single;
+	char text[32];
+	bool changed;
+	int i;
+
+	grace_asked = grace_done = 0;
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
+	for (i = 0; i < N_BUCKETS / 1024 - 1; i++) {
+		for (int k = 0; k < MANY; k++) {
+			snprintf(text, sizeof(text), "10.0.1.%d", 1 + (i + k) % 50);
+			nh[k] = via(text, 1, 1);
+		}
+		snprintf(text, sizeof(text), "10.%d.0.0/16", 100 + i);
+		assert_int_equal(try_put(s, text, RIB_KERNEL, 20, 0, nh, MANY), 0);
+	}
+	settle(s);
+	was = result(s, "10.1.0.1");
+	single = result(s, "10.2.0.1");
+	assert_true(was && single);
+
+	nh[0] = via("10.0.1.50", 1, 7); /* a group that nobody has */
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	for (i = 0; i < 4; i++) {
+		settle(s);
+		assert_int_equal(result(s, "10.1.0.1"), was);
+		assert_int_equal(result(s, "10.2.0.1"), single);
+		assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+		assert_true(view(s, "10.1.0.0/16", RIB_KERNEL, 0).active);
+		assert_int_equal(view(s, "10.1.0.0/16", RIB_KERNEL, 0).members, was);
+		assert_string_equal(view(s, "10.2.0.0/16", RIB_KERNEL, 0).reason,
+				    "the table of nexthops is full: it leads as it did before");
+	}
+	assert_int_equal(rib_refused(s->rib, false, NULL), -E2BIG);
+	/* one that has nothing to keep is not in force, for all that others keep */
+	assert_int_equal(try_put(s, "10.3.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	settle(s);
+	assert_int_equal(result(s, "10.3.0.1"), 0);
+	assert_string_equal(view(s, "10.3.0.0/16", RIB_KERNEL, 0).reason, "the table of nexthops is full");
+
+	/* what it should lead by cannot be used at all: neither is what it led by then */
+	s->down[1] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(result(s, "10.2.0.1"), 0);
+	s->down[1] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
+	settle(s);
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	settle(s);
+	assert_true(result(s, "10.1.0.1") != 0 && result(s, "10.2.0.1") != 0);
+
+	rib_remove(s->rib, 0, &gone, RIB_KERNEL, 0, 0);
+	rib_remove(s->rib, 0, &other, RIB_KERNEL, 0, 0);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
+		assert_true(result(s, "10.1.0.1") != 0 && result(s, "10.2.0.1") != 0);
+		nexthop_settle(s->ns);
+		grace_done = grace_asked;
+	}
+	settle(s);
+	assert_int_equal(result(s, "10.1.0.1"), result(s, "10.2.0.1"));
+	assert_int_equal(result(s, "10.1.0.1"), result(s, "10.3.0.1"));
+	assert_int_equal(nhg_members(s->ns, result(s, "10.1.0.1") & ~NEXTHOP_IS_GROUP, &m, NULL, 0), MANY);
+	assert_null(view(s, "10.1.0.0/16", RIB_KERNEL, 0).reason);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	settle(s);
+	settle(s);
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 0); /* nobody uses it any more */
+	assert_null(nexthop_at(s->ns, single));
+}
+
 /* A host route far from all others. */
 static void far_route(struct state *s, uint32_t i, bool there)
 {
@@ -1040,6 +1124,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(plain_no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_churn_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
