@@ -17,6 +17,7 @@
 #include "http.h"
 #include "log.h"
 #include "loop.h"
+#include "neigh_ask.h"
 #include "resize.h"
 #include "state.h"
 #include "sysctl.h"
@@ -197,6 +198,8 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 		nothing = model_new();
 	if (!r)
 		r = netlink_open(&sw->nl, errs);
+	if (!r)
+		r = neigh_ask_open(&sw->asks, errs);
 	if (!r)
 		r = events_new(sw, &d->events, errs);
 	if (!r)
@@ -393,6 +396,7 @@ static void stop(struct daemon *d)
 	close_nouns(&d->sw);
 	mirror_close(d->sw.mirror);
 	events_free(d->events);
+	neigh_ask_close(d->sw.asks);
 	netlink_close(d->sw.nl);
 	datapath_close(d->sw.dp);
 	model_free(d->sw.model);

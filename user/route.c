@@ -12,6 +12,7 @@
 #include "cut.h"
 #include "events.h"
 #include "loop.h"
+#include "neigh_ask.h"
 #include "state.h"
 
 #define SLICE_NS       1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
@@ -94,9 +95,7 @@ static bool gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 	if (!ifindex || !usable(rs, nh->iface))
 		return false;
 	rs->probed_s[id] = now;
-	/* a refusal (the link just went) is answered by the next turn of the timer */
-	netlink_neigh_probe(rs->sw->nl, ifindex, &nh->gateway);
-	return true;
+	return !neigh_ask_probe(rs->sw->asks, ifindex, &nh->gateway);
 }
 
 /* Those whose turn it is. When more are due than are asked for in one go, the others follow soon, and not a second later: of

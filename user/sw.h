@@ -44,6 +44,7 @@ struct sw {
 	struct datapath *dp;
 	struct mirror *mirror;
 	struct netlink *nl;
+	struct neigh_ask *asks;
 	struct control *control; /* mmap-ed */
 	struct events *events;	 /* NULL: nobody waits for events */
 	const char *route_notes; /* host_notes.h: the file; NULL: none is kept */
