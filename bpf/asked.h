@@ -44,6 +44,7 @@ __noinline_global int asked_note(ctx_t *ctx, struct pkt *p)
 	a->key.pad = 0;
 	a->ifindex = ctx_ifindex(ctx);
 	a->len = len;
+	a->port = p->in_port;
 	bpf_ringbuf_submit(a, BPF_RB_NO_WAKEUP);
 	return 0;
 }

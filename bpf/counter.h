@@ -6,16 +6,9 @@
 #define SLUICE_COUNTER_H
 
 #include "pkt.h"
+#include "port_counters.h"
 
 #define COUNT_TAG_BYTES 4
-
-/* Written here, read by sluiced. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PORT_MAX);
-	__type(key, __u32);
-	__type(value, struct port_counters);
-} port_counters SEC(".maps");
 
 /* Written here, read by sluiced. Index: port id * DROP_MAX + reason. */
 struct {

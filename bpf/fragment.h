@@ -12,7 +12,8 @@
  * A TCP packet of several segments (GSO) is no packet of the wire yet: it gets smaller segments, and no fragments are needed. Cut
  * as the one large packet it looks like, a lost fragment would cost all of it, and a receiver behind a veth would count the whole
  * buffer for each fragment, until it has no memory for reassembly left (net.ipv4.ipfrag_high_thresh). GSO of UDP is several
- * datagrams, whose borders count: it is refused.
+ * datagrams, whose borders count: the kernel takes it apart, on a pair of netdevs that sluiced has for it (cut.c), and each comes
+ * in by itself.
  */
 #ifndef SLUICE_FRAGMENT_H
 #define SLUICE_FRAGMENT_H

@@ -1,12 +1,21 @@
 /* inject.bpf.c: a frame that sluiced has kept comes in by a port once more. Attached nowhere: sluiced runs it (BPF_PROG_RUN) with
- * the frame as its packet and the port's netdev as its device. What it gets is thrown away, a copy goes in. */
-#include <linux/bpf.h>
-#include <sluice/abi.h>
-#include <bpf/bpf_helpers.h>
+ * the frame as its packet and the port's netdev as its device. What it gets is thrown away, a copy goes in.
+ *
+ * The frame was counted when it came, as received and forwarded; now it is counted as what becomes of it, so that goes back.
+ */
+#include "port_counters.h"
 
 SEC("tc")
 int sluice_inject(struct __sk_buff *ctx)
 {
+	__u32 port = ctx->cb[0]; /* 0: it has none any more */
+	struct port_counters *c = port ? bpf_map_lookup_elem(&port_counters, &port) : NULL;
+
+	if (c) {
+		c->rx_packets--;
+		c->rx_bytes -= ctx->len;
+		c->forwarded--;
+	}
 	ctx->tc_index = ASKED_AGAIN;
 	return bpf_clone_redirect(ctx, ctx->ifindex, BPF_F_INGRESS);
 }

@@ -59,6 +59,7 @@ enum verdict {
 	V_UP = 8,	/* XDP only: not decided, for tc to do */
 	V_HOLD = 9,	/* a fragment that must wait for its datagram's first one (tc only) */
 	V_RELEASE = 10, /* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
+	V_AGAIN = 12,	/* a datagram that was taken out of a packet of several: comes in by the port that had it (tc only) */
 	V_READY = 11,	/* V_FORWARD, and rewritten to the last byte: `out_len` bytes, to be counted and sent */
 };
 #define __verdict __attribute__((warn_unused_result))

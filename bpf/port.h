@@ -81,9 +81,9 @@ static __always_inline __verdict enum verdict port_ingress(struct pkt *p, const 
 {
 	if (!port || !port->ifindex)
 		return pkt_drop(p, DROP_PORT_UNKNOWN);
-	if (port->mode == PORT_OBSERVE)
-		return V_PASS;
-	return V_NEXT;
+	if (likely(port->mode < PORT_OBSERVE || port->mode == PORT_HOST))
+		return V_NEXT;
+	return port->mode == PORT_CUT ? V_AGAIN : V_PASS;
 }
 
 #endif

@@ -191,6 +191,40 @@ __noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
 	return bpf_redirect(ifindex, 0);
 }
 
+/* To where the kernel makes single datagrams of it; they are as the sender sent them, and bear the port that they are to come in
+ * by, for the mark is somebody else's. */
+static __always_inline int tc_take_apart(ctx_t *ctx, struct pkt *p)
+{
+	struct control *c = control_get();
+	__u32 ifindex = c ? READ_ONCE(c->cut_ifindex) : 0;
+
+	if (!ifindex) {
+		p->drop = DROP_FRAGMENT_FAILED;
+		return tc_drop(ctx, p);
+	}
+	ctx->tc_index = p->in_port;
+	count_rx_back(p);
+	tc_trace(ctx, V_FRAGMENT, ifindex);
+	return bpf_redirect(ifindex, 0);
+}
+
+/* One of those datagrams. */
+__noinline_global int tc_again(struct __sk_buff *ctx, struct pkt *p)
+{
+	struct port *port;
+
+	if (!p)
+		return TC_ACT_SHOT;
+	port = port_get(ctx->tc_index);
+	if (!ctx->tc_index || !port || !port->ifindex || port->mode == PORT_CUT || ctx_gso_size(ctx)) {
+		p->drop = DROP_FRAGMENT_STRAY;
+		return tc_drop(ctx, p);
+	}
+	ctx->tc_index = 0;
+	count_rx_back(p);
+	return bpf_redirect(port->ifindex, BPF_F_INGRESS);
+}
+
 /* In again as fragments. */
 __noinline_global int tc_fragment(struct __sk_buff *ctx, struct pkt *p)
 {
@@ -198,6 +232,8 @@ __noinline_global int tc_fragment(struct __sk_buff *ctx, struct pkt *p)
 
 	if (!p)
 		return TC_ACT_SHOT;
+	if (p->segs > 1 && p->l4_proto == IPPROTO_UDP)
+		return tc_take_apart(ctx, p);
 	port = port_get(p->in_port);
 	if (!port || fragment(ctx, p, port->ifindex)) {
 		p->drop = DROP_FRAGMENT_FAILED;
@@ -263,6 +299,8 @@ int sluice_tc(struct __sk_buff *ctx)
 	case V_HOLD:
 	case V_RELEASE:
 		return tc_hold(ctx, p, v);
+	case V_AGAIN:
+		return tc_again(ctx, p);
 	case V_PASS:
 		count_to_host(p);
 		tc_trace(ctx, V_PASS, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "commit_priv.h"
 #include "control.h"
+#include "cut.h"
 #include "log.h"
 #include "loop.h"
 #include "resize.h"
@@ -20,6 +21,7 @@ static const struct step {
 	{"settings", control_reconcile},
 	{"vrfs", vrf_reconcile},
 	{"interface netdevs", iface_netdevs},
+	{"the pair for cutting", cut_reconcile},
 	{"ports", port_reconcile},
 	{"vlans", vlan_reconcile},
 	{"interfaces", iface_reconcile},

@@ -10,12 +10,14 @@
 #include "api.h"
 #include "commit.h"
 #include "control.h"
+#include "cut.h"
 #include "daemon.h"
 #include "events.h"
 #include "file.h"
 #include "http.h"
 #include "log.h"
 #include "loop.h"
+#include "neigh_ask.h"
 #include "resize.h"
 #include "state.h"
 #include "sysctl.h"
@@ -27,6 +29,7 @@ struct daemon {
 	const struct daemon_options *o;
 	struct sw sw;
 	struct state *state;
+	char route_notes[FILE_PATH];
 	struct commit *commit;
 	struct events *events;
 	struct api api;
@@ -126,8 +129,8 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		vrf_open,      vrf_host_open, port_open, iface_open, fdb_open,
-		neighbor_open, route_open,    nat_open,	 flow_open,  resize_open,
+		vrf_open,      vrf_host_open, cut_open, port_open, iface_open,	fdb_open,
+		neighbor_open, route_open,    nat_open, flow_open, resize_open,
 	};
 	int r = 0;
 
@@ -146,6 +149,7 @@ static void close_nouns(struct sw *sw)
 	fdb_close(sw);
 	iface_close(sw);
 	port_close(sw);
+	cut_close(sw);
 	vrf_host_close(sw);
 	vrf_close(sw);
 }
@@ -185,6 +189,8 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 
 	d->sw.dir = d->state->dir;
 	state_path(d->state, STATE_SYSCTLS, sysctls);
+	state_path(d->state, STATE_ROUTES, d->route_notes);
+	sw->route_notes = d->route_notes;
 	r = sysctl_notes_open(sysctls, errs);
 	if (!r)
 		r = open_datapath(d, choice, &features, errs);
@@ -193,6 +199,8 @@ static int open_parts(struct daemon *d, const struct choice *choice, struct stat
 		nothing = model_new();
 	if (!r)
 		r = netlink_open(&sw->nl, errs);
+	if (!r)
+		r = neigh_ask_open(&sw->asks, errs);
 	if (!r)
 		r = events_new(sw, &d->events, errs);
 	if (!r)
@@ -389,6 +397,7 @@ static void stop(struct daemon *d)
 	close_nouns(&d->sw);
 	mirror_close(d->sw.mirror);
 	events_free(d->events);
+	neigh_ask_close(d->sw.asks);
 	netlink_close(d->sw.nl);
 	datapath_close(d->sw.dp);
 	model_free(d->sw.model);

@@ -11,6 +11,7 @@
 #include <linux/rtnetlink.h>
 #include "daemon.h"
 #include "datapath.h"
+#include "host_notes.h"
 #include "log.h"
 #include "mirror.h"
 #include "netlink.h"
@@ -83,8 +84,8 @@ static const struct route_cfg *saved_route(const struct model *m, const struct k
 	return NULL;
 }
 
-/* Other instances in this namespace have routes of the same protocol number: only those of the saved model, and those in its
- * VRFs' tables (connected prefixes), go. */
+/* Nothing is noted of them, as older versions did not. Other instances in this namespace have routes of the same protocol number:
+ * only those of the saved model, and those in its VRFs' tables (connected prefixes), go. */
 static int delete_route(const struct kroute *r, void *arg)
 {
 	struct sweep *s = arg;
@@ -95,7 +96,16 @@ static int delete_route(const struct kroute *r, void *arg)
 	return 0;
 }
 
-static int sweep_kernel(struct sweep *s, const char *sysctls)
+static int delete_noted(const struct host_note *n, void *arg)
+{
+	struct sweep *s = arg;
+
+	keep_first(s,
+		   netlink_route_delete(s->nl, &(struct nl_route){.to = n->to, .table = n->table, .metric = n->metric}, s->errs));
+	return 0;
+}
+
+static int sweep_kernel(struct sweep *s, const char *sysctls, const char *routes)
 {
 	static const struct mirror_listener nobody;
 	struct event_base *base = event_base_new();
@@ -107,7 +117,9 @@ static int sweep_kernel(struct sweep *s, const char *sysctls)
 	if (!r)
 		r = mirror_open(base, &nobody, &s->mirror, s->errs);
 	if (!r) {
-		mirror_each_route(s->mirror, 0, delete_route, s);
+		r = host_notes_read(routes, delete_noted, s);
+		if (r)
+			mirror_each_route(s->mirror, 0, delete_route, s);
 		mirror_each_link(s->mirror, find_link, s);
 		/* Detached first: a packet must not be redirected to a netdev that is going. */
 		keep_first(s, datapath_destroy(s->instance, s->errs));
@@ -131,7 +143,7 @@ int daemon_destroy(const struct daemon_options *o, bool stop, struct errs *errs)
 	struct state_saved saved = {0};
 	struct errs unreadable = {0};
 	struct state *state = NULL;
-	char sysctls[FILE_PATH];
+	char sysctls[FILE_PATH], routes[FILE_PATH];
 	int r;
 
 	r = stop_running(o, stop, errs);
@@ -149,8 +161,9 @@ int daemon_destroy(const struct daemon_options *o, bool stop, struct errs *errs)
 	if (!r && saved.running && daemon_empty(o, state, saved.running, &unreadable))
 		log_errs("not everything can be put back as it was", &unreadable);
 	state_path(state, STATE_SYSCTLS, sysctls);
+	state_path(state, STATE_ROUTES, routes);
 	if (!r)
-		r = sweep_kernel(&s, sysctls);
+		r = sweep_kernel(&s, sysctls, routes);
 	/* The saved model says what to take away: it goes last, and stays when something could not be. */
 	if (!r)
 		r = state_remove(state, errs);

@@ -27,6 +27,7 @@ static void append(struct errs *e, struct where where, const char *key, char *te
 	v->where = where;
 	v->key = key && *key ? strdup(key) : NULL;
 	v->text = text;
+	v->item = NULL;
 	v->column = 0;
 }
 
@@ -80,13 +81,15 @@ char *err_text(const struct err *e)
 	const char *text = e->text ? e->text : "out of memory";
 	const char *file = e->where.file ? e->where.file : "";
 	const char *key = e->key ? e->key : "";
+	const char *item = e->item ? e->item : "";
 	char line[16] = "", column[24] = "", *ret;
 
 	if (e->where.file && e->where.line > 0)
 		snprintf(line, sizeof(line), ":%d", e->where.line);
 	if (e->column)
 		snprintf(column, sizeof(column), "column %u: ", e->column);
-	if (asprintf(&ret, "%s%s%s%s%s%s%s", file, line, *file ? ": " : "", key, *key ? ": " : "", column, text) < 0)
+	if (asprintf(&ret, "%s%s%s%s%s%s%s%s%s%s", file, line, *file ? ": " : "", key, *item ? " (" : "", item, *item ? ")" : "",
+		     *key ? ": " : "", column, text) < 0)
 		return NULL;
 	return ret;
 }
@@ -97,6 +100,7 @@ void errs_free(struct errs *e)
 		return;
 	for (size_t i = 0; i < e->n; i++) {
 		free(e->v[i].key);
+		free(e->v[i].item);
 		free(e->v[i].text);
 	}
 	free(e->v);

@@ -17,6 +17,7 @@ struct where {
 struct err {
 	struct where where; /* file NULL: not about a configuration */
 	char *key;	    /* "ports.eth0.native", or NULL */
+	char *item;	    /* what of a list that is, as its user knows it: "10.0.0.0/8 via 10.0.0.1", or NULL */
 	char *text;	    /* "VLAN 4095 is not in 1..4094" */
 	unsigned column;    /* in what was asked, 1..; 0: the error has none */
 };
@@ -31,7 +32,7 @@ int errs_add(struct errs *e, struct where where, const char *key, const char *fm
 int errs_fail(struct errs *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Something in one line that was asked: `key` says which, `column` where in it. -EINVAL. */
 int errs_column(struct errs *e, const char *key, unsigned column, const char *text);
-/* "file:line: key: text", or "key: column N: text", into a new string; caller frees. */
+/* "file:line: key: text", "file:line: key (item): text", or "key: column N: text", into a new string; caller frees. */
 char *err_text(const struct err *e);
 void errs_free(struct errs *e);
 /* The one copy of a file's name that a `struct where` may point to for the life of the process; NULL for NULL. */

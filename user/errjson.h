@@ -5,8 +5,8 @@
 #include <jansson.h>
 #include "err.h"
 
-/* {"errors": [{"file", "line", "key", "message", "text"}]}; file and key may be null, `text` is the whole in one line; of one
- * line that was asked there is a "column" (1..). */
+/* {"errors": [{"file", "line", "key", "message", "text"}]}; file and key may be null; of an item of a list there is an "item" too
+ * (err.h); `text` is the whole in one line; of one line that was asked there is a "column" (1..). */
 json_t *errs_json(const struct errs *errs);
 
 #endif

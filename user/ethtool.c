@@ -1,4 +1,5 @@
-/* ethtool.c: what netlink.h asks of drivers: their names, and that VLAN tags stay in the data where XDP sees them.
+/* ethtool.c: what netlink.h asks of drivers: their names, that VLAN tags stay in the data where XDP sees them, and that the
+ * kernel takes packets of several datagrams apart.
  *
  * By the ioctls, which every driver answers since long before ethtool's netlink family.
  */
@@ -43,8 +44,10 @@ int netlink_driver(const char *netdev, char *buf, size_t size)
 	return 0;
 }
 
-/* The numbers of the features that take tags out of the data: 802.1Q and 802.1ad. Returns how many were found, or -errno. */
-static int tag_features(const char *netdev, unsigned ret[2])
+#define NAMES_MAX 2
+
+/* The numbers of these features, of which NULL is none. Returns how many were found, or -errno. */
+static int feature_numbers(const char *netdev, const char *const names[NAMES_MAX], unsigned ret[NAMES_MAX])
 {
 	struct {
 		struct ethtool_sset_info h;
@@ -62,12 +65,12 @@ static int tag_features(const char *netdev, unsigned ret[2])
 		return -ENOMEM;
 	*s = (struct ethtool_gstrings){.cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = info.count};
 	r = ethtool(netdev, s);
-	for (unsigned i = 0; r == 0 && i < s->len && i < info.count && n < 2; i++) {
+	for (unsigned i = 0; r == 0 && i < s->len && i < info.count && n < NAMES_MAX; i++) {
 		const char *name = (const char *)s->data + i * ETH_GSTRING_LEN;
 
-		if (strncmp(name, "rx-vlan-hw-parse", ETH_GSTRING_LEN) == 0 ||
-		    strncmp(name, "rx-vlan-stag-hw-parse", ETH_GSTRING_LEN) == 0)
-			ret[n++] = i;
+		for (int k = 0; k < NAMES_MAX && n < NAMES_MAX; k++)
+			if (names[k] && strncmp(name, names[k], ETH_GSTRING_LEN) == 0)
+				ret[n++] = i;
 	}
 	free(s);
 	return r < 0 ? r : n;
@@ -100,15 +103,15 @@ static int features_active(const char *netdev, const unsigned *feature, int n, u
 	return any;
 }
 
-int netlink_rxvlan_off(const char *netdev)
+static int features_off(const char *netdev, const char *const names[NAMES_MAX])
 {
 	struct {
 		struct ethtool_sfeatures h;
 		struct ethtool_set_features_block block[FEATURE_WORDS];
 	} set = {.h = {.cmd = ETHTOOL_SFEATURES}};
 	uint32_t active[FEATURE_WORDS];
-	unsigned feature[2] = {};
-	int n = tag_features(netdev, feature), r;
+	unsigned feature[NAMES_MAX] = {};
+	int n = feature_numbers(netdev, names, feature), r;
 
 	if (n < 0)
 		return n;
@@ -123,4 +126,18 @@ int netlink_rxvlan_off(const char *netdev)
 	r = features_active(netdev, feature, n, active,
 			    &set.h.size); /* what the driver cannot switch stays on, without an error */
 	return r > 0 ? -EOPNOTSUPP : r;
+}
+
+int netlink_rxvlan_off(const char *netdev)
+{
+	static const char *const names[NAMES_MAX] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"}; /* 802.1Q and 802.1ad */
+
+	return features_off(netdev, names);
+}
+
+int netlink_udp_segmentation_off(const char *netdev)
+{
+	static const char *const names[NAMES_MAX] = {"tx-udp-segmentation"};
+
+	return features_off(netdev, names);
 }

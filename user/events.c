@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cut.h"
 #include "events.h"
 #include "log.h"
 #include "loop.h"
@@ -39,6 +40,7 @@ static const struct {
 	int (*reconcile)(struct sw *sw, struct errs *errs);
 } steps[] = {
 	{"interface netdevs", DIRTY_LINK, 0, iface_netdevs},
+	{"the pair for cutting", DIRTY_LINK, 0, cut_reconcile},
 	{"ports", DIRTY_LINK, 0, port_reconcile},
 	{"vlans", DIRTY_LINK, 0, vlan_reconcile},
 	{"interfaces", DIRTY_LINK | DIRTY_ADDR, 0, iface_reconcile},
@@ -223,6 +225,15 @@ void events_again(struct events *e)
 	struct timeval at_once = {0};
 
 	e->dirty |= DIRTY_ROUTE;
+	if (e->started)
+		evtimer_add(e->run, &at_once);
+}
+
+void events_again_links(struct events *e)
+{
+	struct timeval at_once = {0};
+
+	e->dirty |= DIRTY_LINK;
 	if (e->started)
 		evtimer_add(e->run, &at_once);
 }

@@ -20,6 +20,8 @@ const struct mirror_listener *events_listener(struct events *e);
 void events_start(struct events *e);
 /* The routes have work left: their turn comes again, as after an event. */
 void events_again(struct events *e);
+/* The netdevs are to be looked at, as after an event. */
+void events_again_links(struct events *e);
 /* The same of the neighbours' being read; without `more` it is done, and gateways may have changed. */
 void events_again_neighbors(struct events *e, bool more);
 /* Something is noted and not yet reconciled. */

@@ -192,7 +192,7 @@ static int node_replace(struct fib *f, struct fib_node *n, const struct fib_unit
 	unsigned old_units = n->units;
 
 	if (!block)
-		return -E2BIG;
+		return fib_units_later(f->us) ? -EAGAIN : -E2BIG;
 	memcpy(&f->units[block], image, units * sizeof(*image));
 	n->block = block;
 	n->units = units;
@@ -366,7 +366,7 @@ static int commit_depth(struct fib *f, unsigned depth)
 		r = n->n_items || n->n_children ? node_write(f, n) : node_remove(f, n);
 		if (r) {
 			d->v[left++] = n;
-			ret = r;
+			ret = ret == -EAGAIN ? ret : r;
 		} else {
 			n->dirty = false;
 		}
@@ -392,6 +392,7 @@ int fib_commit(struct fib *f)
 	int depth, r, ret;
 	size_t i;
 
+	fib_units_turn(f->us);
 	if (f->damaged)
 		forget_damaged(f);
 	ret = commit_roles(f);
@@ -399,7 +400,7 @@ int fib_commit(struct fib *f)
 		return ret;
 	for (depth = 15; depth >= 0; depth--) {
 		r = commit_depth(f, depth);
-		if (r)
+		if (r && ret != -EAGAIN)
 			ret = r;
 	}
 	commit_tops(f);

@@ -331,6 +331,14 @@ int iface_host_ifindex(const struct sw *sw, uint16_t id)
 	return slot(sw, id) ? slot(sw, id)->host_ifindex : 0;
 }
 
+bool iface_any_former(const struct sw *sw)
+{
+	for (uint16_t id = 1; id < IFACE_MAX; id++)
+		if (sw->ifaces->slot[id].name[0])
+			return true;
+	return false;
+}
+
 bool iface_usable(const struct sw *sw, uint16_t id)
 {
 	const struct link *l = mirror_link(sw->mirror, iface_host_ifindex(sw, id));

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cut.h"
 #include "iface_priv.h"
 #include "sysctl.h"
 
@@ -193,6 +194,8 @@ static int find_left_over(const struct link *l, void *arg)
 	alias_of(mark, w->sw, "");
 	if (strcmp(l->kind, "veth") || netlink_link_alias_get(w->sw->nl, l->ifindex, alias, sizeof(alias)) < 0 ||
 	    strncmp(alias, mark, strlen(mark)))
+		return 0;
+	if (!strcmp(alias + strlen(mark), CUT_ALIAS))
 		return 0;
 	cfg = model_iface(w->sw->model, alias + strlen(mark));
 	if (cfg && cfg->vlan)

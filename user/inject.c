@@ -13,16 +13,21 @@ struct inject {
 
 int inject_open(struct datapath *dp, struct inject **ret, struct errs *errs)
 {
+	struct table *t = table_get(dp, "port_counters");
 	struct inject *i = calloc(1, sizeof(*i));
+	int err;
 
 	*ret = NULL;
 	if (!i)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	i->silent = dp->features.trace;
-	i->obj = inject_bpf__open_and_load();
-	if (!i->obj) {
-		free(i);
-		return errs_fail(errs, errno ? errno : EINVAL, "program sluice_inject does not load: %s", strerror(errno));
+	i->obj = inject_bpf__open();
+	err = !i->obj ? -errno : !t ? -ENOENT : bpf_map__reuse_fd(i->obj->maps.port_counters, t->fd);
+	if (!err)
+		err = inject_bpf__load(i->obj);
+	if (err) {
+		inject_close(i);
+		return errs_fail(errs, -err, "program sluice_inject does not load: %s", strerror(-err));
 	}
 	*ret = i;
 	return 0;
@@ -36,9 +41,9 @@ void inject_close(struct inject *i)
 	free(i);
 }
 
-int inject_frame(struct inject *i, int ifindex, const void *frame, size_t len)
+int inject_frame(struct inject *i, int ifindex, uint16_t port, const void *frame, size_t len)
 {
-	struct __sk_buff ctx = {.ifindex = (uint32_t)ifindex};
+	struct __sk_buff ctx = {.ifindex = (uint32_t)ifindex, .cb = {port}};
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = (uint32_t)len, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx));
 	int err;

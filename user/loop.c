@@ -26,6 +26,8 @@ static struct {
 	struct loop_stats stats;
 } loop = {.schedstat = -1};
 
+static _Thread_local bool is_loop; /* this thread runs it */
+
 static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
@@ -66,7 +68,11 @@ void loop_doing(const char *what)
 
 void loop_asks_kernel(bool begins)
 {
-	uint64_t now = loop.running ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
+	uint64_t now;
+
+	if (!is_loop)
+		return;
+	now = loop.running ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
 
 	if (begins)
 		loop.asked_ns = now;
@@ -147,7 +153,7 @@ int loop_run(struct event_base *base)
 
 	loop.schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 	turn_begin();
-	loop.running = true;
+	loop.running = is_loop = true;
 	r = event_base_dispatch(base);
 	loop.running = false;
 	if (loop.schedstat >= 0)

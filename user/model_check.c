@@ -214,6 +214,7 @@ int model_check_here(const struct model *m, const struct model *running, struct 
 int model_check(const struct model *m, struct errs *errs)
 {
 	struct checker c = {.m = m, .errs = errs};
+	size_t before = errs ? errs->n : 0;
 
 	if (!gather(&c)) {
 		vrf_check(&c);
@@ -228,5 +229,6 @@ int model_check(const struct model *m, struct errs *errs)
 	}
 	free(c.by_addr);
 	free(c.subnets);
+	items_of_model(errs, before, m);
 	return c.failed ? -EINVAL : 0;
 }

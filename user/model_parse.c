@@ -173,12 +173,15 @@ void model_read(struct reader *r, const struct node *root)
 	if (v[1])
 		tables_read(r, v[1]);
 	for (size_t i = 0; i < N_NOUNS; i++) {
+		size_t before = r->errs ? r->errs->n : 0;
+
 		if (!v[2 + i])
 			continue;
 		if (nouns[i].name_key)
 			read_entries(r, v[2 + i], nouns[i].key, nouns[i].read);
 		else
 			read_items(r, v[2 + i], nouns[i].key, nouns[i].read);
+		items_of_text(r->errs, before, &nouns[i], v[2 + i]);
 	}
 }
 

@@ -140,6 +140,9 @@ const void *noun_item(const struct noun *noun, const struct model *m, size_t i);
 size_t noun_first(const struct noun *noun, const struct model *m);
 /* What an item of which `json` is the JSON is called in words: "10.0.0.0/8 metric 5". Caller frees. */
 char *noun_item_name(const struct noun *noun, const void *item, const json_t *json);
+/* model_item.c: of the errors from `from` on that are about an item of a list, which one it is: by the text, or by the model. */
+void items_of_text(struct errs *errs, size_t from, const struct noun *noun, const struct node *list);
+void items_of_model(struct errs *errs, size_t from, const struct model *m);
 /* A value in words: lists with commas, mappings as `key value key value`; without the keys of `leave`. Caller frees. */
 char *json_words(const json_t *v, const char *const *leave);
 

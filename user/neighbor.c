@@ -7,6 +7,7 @@
  * none of that traffic and would not notice that a station is gone. Static ones of the configuration are put into the kernel too.
  */
 #include "loop.h"
+#include "neigh_ask.h"
 #include "neighbor_priv.h"
 
 #include <arpa/inet.h>
@@ -273,8 +274,7 @@ static bool probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64
 	if (!ifindex)
 		return false;
 	e->probed_s = now;
-	netlink_neigh_probe(ns->sw->nl, ifindex, &e->key.addr);
-	return true;
+	return !neigh_ask_probe(ns->sw->asks, ifindex, &e->key.addr);
 }
 
 /* The kernel's entry of one that does not answer goes at once: it would stay for a minute, and the kernel's table, with little
@@ -282,12 +282,9 @@ static bool probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64
 static void drop_from_kernel(struct neighbors *ns, struct neighbor_entry *e)
 {
 	int ifindex = iface_host_ifindex(ns->sw, e->key.iface);
-	struct errs errs = {0};
 
-	/* a refusal leaves things as they are */
-	if (ifindex && !netlink_neigh_delete(ns->sw->nl, ifindex, &e->key.addr, &errs))
+	if (ifindex && !neigh_ask_drop(ns->sw->asks, ifindex, &e->key.addr))
 		e->dropped = true;
-	errs_free(&errs);
 }
 
 static void tend(struct neighbors *ns, struct neighbor_entry *e, uint64_t now_ns, uint32_t now)

@@ -2,8 +2,9 @@
  * inject.h.
  *
  * The kernel holds them and sends them on when it has an answer; when it has none, it drops them, and here are the copies: each
- * comes in again by its port, finds the neighbour failed, and is answered (or has another way by then). It is counted a second
- * time as received, and then as dropped. Bounds: ASKED_MAX packets, each for ASKED_S seconds; what comes beyond is not kept.
+ * comes in again by its port, finds the neighbour failed, and is answered (or has another way by then). It is counted as what
+ * becomes of it then, and no more as forwarded. Bounds: ASKED_MAX packets, each for ASKED_S seconds; what comes beyond is not
+ * kept.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -68,6 +69,13 @@ static void forget_done(struct neighbor_asked *as, uint64_t now_ns)
 	as->n = kept;
 }
 
+static void again_by(const struct neighbor_asked *as, const struct asked_packet *a)
+{
+	const struct port *e = port_entry(as->ns->sw, a->port);
+
+	inject_frame(as->inject, (int)a->ifindex, e && e->ifindex == a->ifindex ? a->port : 0, a->frame, a->len);
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval at_once = {0};
@@ -88,7 +96,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		}
 		/* a port that is gone has no sender to be told */
 		if (fate == FATE_AGAIN)
-			inject_frame(as->inject, (int)a->ifindex, a->frame, a->len);
+			again_by(as, a);
 		again += fate == FATE_AGAIN;
 		free(a);
 	}

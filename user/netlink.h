@@ -32,7 +32,8 @@ struct nl_route {
 	const struct nl_nexthop *nexthops;
 	size_t n;
 	uint32_t mtu; /* 0: not said */
-	bool known;   /* the kernel has told that sluiced has one there: else it is asked, which costs a walk over the table */
+	bool known;   /* this instance has one there */
+	bool adopt;   /* one of the protocol that is there is taken for its own: the kernel is asked, by a walk over the table */
 };
 
 int netlink_open(struct netlink **ret, struct errs *errs);
@@ -51,7 +52,7 @@ int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t si
 #define NL_NO_PREFIX_ROUTE UINT32_MAX
 int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, uint32_t metric, struct errs *errs);
 int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *addr, struct errs *errs);
-/* Replaces a route of the same prefix, table and metric that is sluiced's own. */
+/* Replaces a route of the same prefix, table and metric that is the instance's own; -EEXIST: one is there that is not. */
 int netlink_route_set(struct netlink *nl, const struct nl_route *r, struct errs *errs);
 /* Prefix, table and metric count. */
 int netlink_route_delete(struct netlink *nl, const struct nl_route *r, struct errs *errs);
@@ -79,6 +80,8 @@ int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct e
 
 /* ethtool: switches hardware VLAN stripping off (XDP must see the tags). 0: it is off now; -EOPNOTSUPP: the driver cannot. */
 int netlink_rxvlan_off(const char *netdev);
+/* The kernel takes apart what is sent there as one packet of several datagrams. 0, or -errno. */
+int netlink_udp_segmentation_off(const char *netdev);
 /* The driver's name, "veth", "tun", "virtio_net" …; -errno. */
 int netlink_driver(const char *netdev, char *buf, size_t size);
 

@@ -131,8 +131,6 @@ static int own_route(struct netlink *nl, const struct nl_route *route)
 	struct rtmsg *rtm;
 	int r;
 
-	if (route->known)
-		return 1;
 	rtm = nl_request_begin(&q, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rtm));
 	rtm->rtm_family = af_of_family(route->to.family);
 	rtm->rtm_protocol = RTPROT_SLUICE;
@@ -174,7 +172,7 @@ int netlink_route_set(struct netlink *nl, const struct nl_route *route, struct e
 				 route->n, NEXTHOPS_MAX);
 	r = route_send(nl, NLM_F_EXCL, route);
 	if (r == -EEXIST) {
-		r = own_route(nl, route);
+		r = route->known ? 1 : route->adopt ? own_route(nl, route) : 0;
 		if (r == 0)
 			return errs_fail(errs, EEXIST, "route %s in table %u: another program has one with metric %u",
 					 prefix_text(&route->to, text), route->table, metric_of(&route->to, route->metric));
@@ -190,7 +188,7 @@ int netlink_route_delete(struct netlink *nl, const struct nl_route *route, struc
 	char text[PREFIX_TEXT];
 	int r = 1;
 
-	if (!metric_of(&route->to, route->metric))
+	if (!route->known && !metric_of(&route->to, route->metric))
 		r = own_route(nl, route);
 	if (r > 0)
 		r = route_remove(nl, route);

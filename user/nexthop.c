@@ -151,6 +151,14 @@ void nexthop_info_unuse(struct nexthops *ns, uint32_t id)
 	ns->any_held = true;
 }
 
+void nexthop_reuse(struct nexthops *ns, uint32_t result)
+{
+	if (result & NEXTHOP_IS_GROUP)
+		ns->group[result & ~NEXTHOP_IS_GROUP].refs++;
+	else if (result)
+		ns->info[result].refs++;
+}
+
 void nexthop_unuse(struct nexthops *ns, uint32_t result)
 {
 	if (result & NEXTHOP_IS_GROUP)

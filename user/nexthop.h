@@ -60,6 +60,8 @@ int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t 
  * is sent by what it was before. *ret_changed: they are others. -E2BIG, -EAGAIN (as above), -ENOMEM: nothing is
  * changed. */
 int nhg_change(struct nexthops *ns, uint32_t id, const struct nhg_member *m, size_t n, bool *ret_changed);
+/* One more user of a FIB result that has one. */
+void nexthop_reuse(struct nexthops *ns, uint32_t result);
 /* One user less, of a FIB result: group or nexthop. The id is free when nexthop_sweep() finds it unused. */
 void nexthop_unuse(struct nexthops *ns, uint32_t result);
 /* After the FIB was committed: what nobody uses may be used for something else; groups at the second call, when no packet that
@@ -100,6 +102,9 @@ const struct nexthop *nexthop_at(const struct nexthops *ns, uint32_t id); /* NUL
 uint32_t nexthop_end(const struct nexthops *ns);			  /* ids in use are below */
 /* The members of a group, and in ret_buckets (may be NULL) how many buckets each has. 0: no such group. */
 size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max);
+/* By how many percent of what its weight says the share of a member is off, of the one that is off most; those alone that take
+ * new connections. */
+uint32_t nhg_off_percent(const struct nexthops *ns, uint32_t group);
 
 /* A connection's first packet as it comes in; ports in wire order, see struct flow_key4 for ICMP. */
 struct nhg_flow {

@@ -25,6 +25,8 @@ struct nexthop_info {
 struct group {
 	struct nhg_member *members; /* by nexthop id */
 	uint32_t *live;		    /* indexes of the members that the buckets were made for */
+	uint32_t *shares;	    /* buckets of each member, when they are `counted` */
+	bool counted;
 	uint32_t n, n_live;
 	uint32_t n_held;		 /* buckets with NHG_HELD */
 	uint32_t learn_ms[HELD_DRAINED]; /* since when flows are learned, of those in learns */

@@ -8,7 +8,8 @@
 #include <string.h>
 #include "fib_grace.h"
 
-#define BUCKETS_MAX 16384u
+#define BUCKETS_MAX 65536u /* of the heaviest group, 256 members of weight 256, each weight gets its bucket */
+#define PER_MEMBER  16u
 #define KEEP_SIZE   16u
 
 /* ---- buckets */
@@ -36,7 +37,7 @@ static uint32_t buckets_for(const struct nhg_member *m, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		total += m[i].weight;
-	while (want < BUCKETS_MAX && (want < 16 * n || !shares_fit(m, n, total, want)))
+	while (want < BUCKETS_MAX && (want < PER_MEMBER * n || !shares_fit(m, n, total, want)))
 		want *= 2;
 	return want;
 }
@@ -197,6 +198,7 @@ static bool group_settle(struct nexthops *ns, uint32_t id)
 	struct group *g = &ns->group[id];
 	size_t n = live_members(ns, g, live, index);
 
+	g->counted = false;
 	nhg_held_settle(ns, id, g, ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, id);
 	nhg_note_formers(ns, ns->buckets + ns->groups[id].base, ns->groups[id].mask + 1, g);
 	if (!n || (n == g->n_live && !memcmp(index, g->live, n * sizeof(*index))))
@@ -248,7 +250,8 @@ static uint32_t free_group(struct nexthops *ns)
 }
 
 /* With fewer buckets than group `like` has, flows of members that stay would move: a bucket could keep but one of the choices
- * that fall together in it. A group that was very much larger gives up its size all the same. */
+ * that fall together in it. A group that was very much larger gives up its size all the same. Where there is no room for as many
+ * as the weights need, fewer will do: they are met as well as these can. */
 static int place_buckets(struct nexthops *ns, const struct group *g, uint32_t like, uint32_t *ret_base, uint32_t *ret_n)
 {
 	uint32_t want = buckets_for(g->members, g->n), had = 0;
@@ -260,8 +263,10 @@ static int place_buckets(struct nexthops *ns, const struct group *g, uint32_t li
 	r = get_buckets(ns, *ret_n, ret_base);
 	if (r != -E2BIG)
 		return r;
-	*ret_n = want;
-	return get_buckets(ns, want, ret_base);
+	for (*ret_n = want; (r = get_buckets(ns, *ret_n, ret_base)) == -E2BIG; *ret_n /= 2)
+		if (*ret_n <= CHUNK || *ret_n < 2 * PER_MEMBER * g->n)
+			break;
+	return r;
 }
 
 static int group_place(struct nexthops *ns, struct group *g, uint32_t like, uint32_t *ret_id)
@@ -313,8 +318,10 @@ void nhg_members_free(struct group *g)
 {
 	free(g->members);
 	free(g->live);
+	free(g->shares);
 	g->members = NULL;
-	g->live = NULL;
+	g->live = g->shares = NULL;
+	g->counted = false;
 	g->n = g->n_live = 0;
 }
 
@@ -323,7 +330,8 @@ static int members_set(struct group *g, const struct nhg_member *m, size_t n)
 {
 	g->members = malloc(n * sizeof(*m));
 	g->live = malloc(n * sizeof(*g->live));
-	if (!g->members || !g->live) {
+	g->shares = malloc(n * sizeof(*g->shares));
+	if (!g->members || !g->live || !g->shares) {
 		nhg_members_free(g);
 		return -ENOMEM;
 	}
@@ -458,21 +466,55 @@ bool nexthop_settle(struct nexthops *ns)
 	return moved;
 }
 
+/* How many buckets each member has: whoever shows a thousand routes by one group does not count them for each. */
+static void count_shares(const struct nexthops *ns, uint32_t id, struct group *g)
+{
+	const struct nhg *table = &ns->groups[id];
+	const struct nhg_member *m;
+
+	memset(g->shares, 0, g->n * sizeof(*g->shares));
+	for (uint32_t i = 0; i <= table->mask; i++) {
+		struct nhg_member key = {.nexthop = ns->buckets[table->base + i].nexthop};
+
+		m = bsearch(&key, g->members, g->n, sizeof(key), by_nexthop);
+		if (m)
+			g->shares[m - g->members]++;
+	}
+	g->counted = true;
+}
+
 size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_member **ret, uint32_t *ret_buckets, size_t max)
 {
-	const struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
-	const struct nhg *table = &ns->groups[group];
-	uint32_t i, k;
+	struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
 
 	if (!g || !g->known || g->orphan)
 		return 0;
 	*ret = g->members;
-	for (k = 0; ret_buckets && k < g->n && k < max; k++) {
-		ret_buckets[k] = 0;
-		for (i = 0; i <= table->mask; i++)
-			ret_buckets[k] += ns->buckets[table->base + i].nexthop == g->members[k].nexthop;
-	}
+	if (ret_buckets && !g->counted)
+		count_shares(ns, group, g);
+	for (uint32_t k = 0; ret_buckets && k < g->n && k < max; k++)
+		ret_buckets[k] = g->shares[k];
 	return g->n;
+}
+
+uint32_t nhg_off_percent(const struct nexthops *ns, uint32_t group)
+{
+	struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
+	uint64_t n = (uint64_t)ns->groups[group].mask + 1, total = 0, worst = 0, want, have;
+
+	if (!g || !g->known || g->orphan || g->n_held)
+		return 0;
+	if (!g->counted)
+		count_shares(ns, group, g);
+	for (uint32_t i = 0; i < g->n; i++)
+		total += g->shares[i] ? g->members[i].weight : 0;
+	for (uint32_t i = 0; i < g->n; i++) {
+		want = n * g->members[i].weight;
+		have = g->shares[i] * total;
+		if (have && (have > want ? have - want : want - have) * 100 / want > worst)
+			worst = (have > want ? have - want : want - have) * 100 / want;
+	}
+	return worst;
 }
 
 uint32_t nhg_choose(const struct nexthops *ns, uint32_t group, uint32_t hash, uint32_t before, uint32_t *ret_former,

@@ -47,6 +47,17 @@ static void quotas(struct share *s, uint32_t n, const struct nhg_member *m, size
 		s[best].quota++;
 		s[best].rest = 0;
 	}
+	/* Nobody's weight is nothing, be it too small for a bucket. */
+	for (i = 0; i < n_members; i++) {
+		if (s[i].quota || n < n_members)
+			continue;
+		best = 0;
+		for (size_t k = 1; k < n_members; k++)
+			if (s[k].quota > s[best].quota)
+				best = k;
+		s[best].quota--;
+		s[i].quota++;
+	}
 }
 
 bool nhg_balance(struct nhg_bucket *b, uint32_t n, const struct nhg_member *m, size_t n_members)

@@ -19,13 +19,14 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "cut.h"
 #include "port_priv.h"
 
 static bool is_configured(const struct sw *sw, const char *name, bool *ret_exact)
 {
 	const struct port_cfg *other, *cfg = model_port_for(sw->model, name, &other);
 
-	*ret_exact = iface_of_host_port(sw, name) || (cfg && !cfg->glob);
+	*ret_exact = iface_of_host_port(sw, name) || cut_is_end(sw, name) || (cfg && !cfg->glob);
 	return *ret_exact || cfg;
 }
 
@@ -146,7 +147,8 @@ static int want_link(const struct link *l, void *arg)
 	char why[160];
 
 	/* The host's own ends of the interfaces are where the switch hands packets to, not where they come from. */
-	if (!cfg || (l->flags & IFF_LOOPBACK) || (i && i->vlan) || iface_of_host_port(w->sw, l->name))
+	if (!cfg || (l->flags & IFF_LOOPBACK) || (i && i->vlan) || iface_of_host_port(w->sw, l->name) ||
+	    cut_is_end(w->sw, l->name))
 		return 0;
 	if (other) {
 		snprintf(why, sizeof(why), "both ports.%s and ports.%s match: name the port itself", cfg->name, other->name);
@@ -194,6 +196,25 @@ static int want_hosts(struct wants *w)
 	return 0;
 }
 
+static int want_cut(struct wants *w)
+{
+	struct port_want *v;
+	const char *name;
+	uint32_t mtu;
+	int ifindex = cut_port(w->sw, &name, &mtu);
+
+	if (!ifindex)
+		return 0;
+	v = want_add(w);
+	if (!v)
+		return -ENOMEM;
+	v->ifindex = ifindex;
+	v->mtu = mtu;
+	v->cut = true;
+	snprintf(v->name, sizeof(v->name), "%s", name);
+	return 0;
+}
+
 static void entry_of(const struct port_want *w, struct port *e)
 {
 	e->ifindex = (uint32_t)w->ifindex;
@@ -209,11 +230,12 @@ static void entry_of(const struct port_want *w, struct port *e)
 		e->native = w->cfg->native;
 		memcpy(e->vlans, w->cfg->vlans, sizeof(e->vlans));
 	} else {
-		e->mode = PORT_HOST;
+		e->mode = w->cut ? PORT_CUT : PORT_HOST;
 		e->tpid = htons(ETH_P_8021Q);
 		e->native = w->host_vlan;
 		memset(e->vlans, 0, sizeof(e->vlans));
-		e->vlans[w->host_vlan / 64] |= 1ull << (w->host_vlan % 64);
+		if (!w->cut)
+			e->vlans[w->host_vlan / 64] |= 1ull << (w->host_vlan % 64);
 	}
 }
 
@@ -501,6 +523,8 @@ int port_reconcile(struct sw *sw, struct errs *errs)
 	err = mirror_each_link(sw->mirror, want_link, &w);
 	if (!err)
 		err = want_hosts(&w);
+	if (!err)
+		err = want_cut(&w);
 	if (err) {
 		free(w.v);
 		return errs_fail(errs, -err, "out of memory");

@@ -14,7 +14,8 @@ struct port_want {
 	bool peer; /* PORT_F_PEER */
 	bool down; /* set down, or without carrier */
 	uint8_t mac[6];
-	const struct port_cfg *cfg; /* NULL: a host port */
+	const struct port_cfg *cfg; /* NULL: a host port, or that of cut.c */
+	bool cut;		    /* of mode PORT_CUT */
 	uint16_t host_vlan;	    /* of a host port */
 	uint16_t iface;
 	uint16_t id; /* 0: not decided */

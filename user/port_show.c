@@ -8,8 +8,8 @@
 static const char *mode_name(uint8_t mode)
 {
 	static const char *const names[] = {
-		[PORT_NONE] = "none",	  [PORT_ACCESS] = "access",   [PORT_TRUNK] = "trunk",
-		[PORT_ROUTED] = "routed", [PORT_OBSERVE] = "observe", [PORT_HOST] = "host",
+		[PORT_NONE] = "none",	    [PORT_ACCESS] = "access", [PORT_TRUNK] = "trunk", [PORT_ROUTED] = "routed",
+		[PORT_OBSERVE] = "observe", [PORT_HOST] = "host",     [PORT_CUT] = "cut",
 	};
 
 	return mode < sizeof(names) / sizeof(names[0]) ? names[mode] : "unknown";

@@ -170,6 +170,7 @@ void rib_route_drop(struct rib *rib, struct rib_route **at)
 			c->at = r->of_source.next;
 	list_remove(&r->of_way);
 	list_remove(&r->of_source);
+	nexthop_unuse(rib->ns, r->kept);
 	rib_way_put(rib, r->way);
 	if (r->entry->active == r)
 		r->entry->active = NULL;
@@ -189,6 +190,7 @@ void rib_route_set_way(struct rib *rib, struct rib_route *r, struct rib_way *w)
 		rib_way_put(rib, w);
 		return;
 	}
+	rib_route_keep(rib, r, w);
 	if (old->members & NEXTHOP_IS_GROUP && !w->members && !w->like)
 		w->like = old->members & ~NEXTHOP_IS_GROUP;
 	list_remove(&r->of_way);
@@ -254,6 +256,7 @@ int rib_put(struct rib *rib, const struct rib_route_spec *spec)
 	struct rib_route **at;
 	struct rib_way *w;
 
+	rib->any_mtu |= spec->mtu != 0;
 	throwing.nexthops = &thrown;
 	throwing.n = 1;
 	w = e ? rib_way_get(rib, spec->type == RIB_THROW ? &throwing : spec) : NULL;
@@ -273,6 +276,11 @@ no_memory:
 	if (e)
 		rib_entry_unmake(rib, e);
 	return -ENOMEM;
+}
+
+bool rib_any_mtu(const struct rib *rib)
+{
+	return rib->any_mtu;
 }
 
 void rib_remove(struct rib *rib, uint16_t vrf, const struct prefix *to, uint8_t source, uint32_t table, uint32_t metric)
@@ -328,7 +336,7 @@ void rib_urgent(struct rib *rib, bool urgent)
 
 bool rib_urgent_pending(const struct rib *rib)
 {
-	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways);
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways) || rib->commit_waits;
 }
 
 /* ---- looking */
@@ -350,11 +358,11 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .recursive = r->way->recursive && r->way->type != RIB_THROW,
 			       .mtu = r->way->mtu,
 			       .active = r->entry->active == r,
-			       .result = r->way->result,
-			       .members = r->way->members,
+			       .result = rib_route_result(r),
+			       .members = rib_route_keeps(r) ? r->kept : r->way->members,
 			       .nexthops = r->way->nexthops,
 			       .n = r->way->type == RIB_THROW ? 0 : r->way->n};
-	v->reason = r->way->reason;
+	v->reason = rib_route_keeps(r) && r->way->full ? RIB_KEEPS : r->way->reason;
 	if (v->active)
 		return;
 	if (!v->reason && rib_route_by_itself(r))
@@ -461,7 +469,7 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 	if (rib->changed) /* a commit of the FIB has failed and is to come again */
 		return true;
 	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
-		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && e->active->way->result != e->installed))
+		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && rib_route_result(e->active) != e->installed))
 			return true;
 	return false;
 }

@@ -83,6 +83,8 @@ bool rib_sweep_some(struct rib *rib, struct rib_cursor *c, size_t max);
  */
 void rib_urgent(struct rib *rib, bool urgent);
 bool rib_urgent_pending(const struct rib *rib);
+/* Has, or had, any route an MTU? */
+bool rib_any_mtu(const struct rib *rib);
 /* One way for routes from VRF to VRF. Of the routes in force in `from` those come into `to` whose prefix the first of `prefixes`
  * to match permits; none at all: every one. What `from` itself has imported stays there. An interface's own and its broadcast
  * addresses go with its connected prefix; the addresses of NAT never do. Of several rules for one prefix and VRF the route of

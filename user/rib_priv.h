@@ -20,6 +20,7 @@ struct rib_way {
 	uint8_t type;
 	bool recursive; /* depends on other routes */
 	bool full;	/* the nexthop tables had no room */
+	bool known;	/* it was worked out, and there was room or nothing to be had */
 	bool telling;	/* dirty_link stands in the list of those that tell their routes */
 	uint32_t mtu;
 	uint32_t refs;
@@ -44,6 +45,7 @@ struct rib_route {
 	uint32_t generation;
 	uint32_t table; /* the kernel's; of an imported one: its source there << 16 | the VRF it comes from */
 	int outside;
+	uint32_t kept; /* by what it led before `way`, as long as that has no room: holds one use of it; 0: nothing */
 	uint8_t source, protocol, distance, rank;
 };
 
@@ -98,6 +100,8 @@ struct rib {
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool urgent;		    /* what is told now goes before everything else */
 	bool changed;		    /* something was written since the last settle */
+	bool commit_waits;	    /* for memory of the FIB, which will be there after a grace period */
+	bool any_mtu;		    /* some route has, or had, an MTU */
 };
 
 static inline void list_init(struct rib_list *l)
@@ -172,6 +176,12 @@ void rib_way_dirty(struct rib *rib, struct rib_way *w);
 int rib_way_resolve(struct rib *rib, struct rib_way *w);
 /* Its gateway is the host that it leads to: it says nothing, and others that name this gateway would never get behind it. */
 bool rib_route_by_itself(const struct rib_route *r);
+#define RIB_KEEPS "the table of nexthops is full: it leads as it did before"
+/* By what the route leads: by its way, or, as long as that has found no room, by what it led before. */
+bool rib_route_keeps(const struct rib_route *r);
+uint32_t rib_route_result(const struct rib_route *r);
+/* It gets another way, or has one that is worked out by now: what it needs of what it led by is kept, and no more. */
+void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *next);
 /* Tells so many routes of the way at most: their entries become dirty. True: all know. */
 bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max);
 

@@ -164,12 +164,15 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 	struct rib_route *best;
 	int r;
 
-	for (best = e->routes; best && (!best->way->result || rib_route_by_itself(best)); best = best->next)
+	for (best = e->routes; best && (!rib_route_result(best) || rib_route_by_itself(best)); best = best->next)
 		;
-	r = entry_install(rib, e, best ? best->way->result : 0);
+	r = entry_install(rib, e, best ? rib_route_result(best) : 0);
 	if (r)
 		return r;
 	e->active = e->refused ? NULL : best;
+	for (best = e->routes; best; best = best->next)
+		if (best->kept && !rib_route_keeps(best))
+			rib_route_keep(rib, best, best->way);
 	list_remove(&e->dirty_link);
 	r = rib_export(rib, e);
 	if (r) {
@@ -254,13 +257,19 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 	int r;
 
 	*ret_changed = rib->changed;
-	retry_full(rib, budget_ns);
-	retry_refused(rib);
-	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
-	if (r)
-		return r;
+	if (!rib->commit_waits) {
+		retry_full(rib, budget_ns);
+		retry_refused(rib);
+		r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
+		if (r)
+			return r;
+	}
 	r = fib_commit(rib->fib);
 	rib->changed = r != 0;
+	/* First what was chosen already, or it would become more and more. */
+	rib->commit_waits = r == -EAGAIN;
+	if (rib->commit_waits)
+		return 0;
 	/* while entries wait, the FIB names nexthops that no way uses any more */
 	if (!r && !rib_pending(rib))
 		nexthop_sweep(rib->ns);
@@ -270,7 +279,7 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 bool rib_pending(const struct rib *rib)
 {
 	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways) ||
-	       !list_empty(&rib->telling_ways) || rib->importing;
+	       !list_empty(&rib->telling_ways) || rib->importing || rib->commit_waits;
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)
@@ -320,7 +329,7 @@ int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
 	if (!e)
 		return 0;
 	if (!e->refused && e->active && e->active->way->full)
-		return errs_fail(errs, E2BIG, "route %s: %s", prefix_text(&e->to, text), e->active->way->reason);
+		return errs_fail(errs, E2BIG, "route %s: %s", prefix_text(&e->to, text), RIB_KEEPS);
 	return errs_fail(errs, E2BIG, "route %s: the table of %s is full (%zu routes are not in force for that)",
 			 prefix_text(&e->to, text),
 			 !e->refused	     ? "nexthops"

@@ -433,11 +433,15 @@ static int use_steps(struct rib *rib, const struct rib_way *w, const struct step
 /* The use of what it leads to now in place of that of before. */
 static void way_lead(struct rib *rib, struct rib_way *w, uint32_t members, bool usable)
 {
+	bool known = w->known;
 	uint32_t result = usable ? members : 0;
 
 	nexthop_unuse(rib->ns, w->members);
 	w->members = members;
-	if (result != w->result) { /* from the first one on, also when some have been told of another change just now */
+	w->known = !w->full;
+	/* routes that keep what they led by are told of nothing, too */
+	if (result != w->result ||
+	    w->known != known) { /* from the first one on, also when some have been told of another change just now */
 		list_remove(&w->untold);
 		list_prepend(&w->routes, &w->untold);
 		rib->again |= rib->n_throw != 0;
@@ -467,7 +471,7 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 		return r;
 	}
 	if (w->full && w->result) {
-		w->reason = "the table of nexthops is full: it leads as it did before";
+		w->reason = RIB_KEEPS;
 		return 0;
 	}
 	if (r)
@@ -475,6 +479,27 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	w->reason = s.usable ? NULL : s.reason;
 	way_lead(rib, w, members, s.usable);
 	return 0;
+}
+
+bool rib_route_keeps(const struct rib_route *r)
+{
+	return r->kept && !r->way->result && !r->way->known;
+}
+
+uint32_t rib_route_result(const struct rib_route *r)
+{
+	return rib_route_keeps(r) ? r->kept : r->way->result;
+}
+
+void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *next)
+{
+	uint32_t had = rib_route_result(r);
+
+	if (next && (next->known || next->result))
+		had = 0;
+	nexthop_reuse(rib->ns, had);
+	nexthop_unuse(rib->ns, r->kept);
+	r->kept = had;
 }
 
 bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max)

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "cut.h"
 #include "events.h"
 #include "loop.h"
+#include "neigh_ask.h"
 #include "state.h"
 
 #define SLICE_NS       1500000 /* how long choosing routes may keep the event loop from other work; writing them takes twice that */
@@ -93,9 +95,7 @@ static bool gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 	if (!ifindex || !usable(rs, nh->iface))
 		return false;
 	rs->probed_s[id] = now;
-	/* a refusal (the link just went) is answered by the next turn of the timer */
-	netlink_neigh_probe(rs->sw->nl, ifindex, &nh->gateway);
-	return true;
+	return !neigh_ask_probe(rs->sw->asks, ifindex, &nh->gateway);
 }
 
 /* Those whose turn it is. When more are due than are asked for in one go, the others follow soon, and not a second later: of
@@ -315,6 +315,8 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 	int r, r2 = 0;
 
 	r = settle(rs, begins, errs);
+	if (rib_any_mtu(rs->rib))
+		cut_route_mtu(sw);
 	if (r)
 		return r;
 	if (commit ? commit_pending(rs) : pending(rs))
@@ -388,12 +390,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 	if (!rs)
 		return;
-	if (k->protocol == RTPROT_SLUICE) {
-		route_host_event(rs, op, k);
+	if ((k->protocol == RTPROT_SLUICE && route_host_event(rs, op, k)) || route_host_other(rs, op, k))
 		rs->host_due = true;
-	} else if (route_host_other(rs, op, k)) {
-		rs->host_due = true;
-	}
 	/* before the first reconciliation the mirror is read as a whole anyway; without memory it is read as a whole again */
 	if (rs->ready && route_kernel_event(rs, op, k))
 		rs->signature = 0;
@@ -446,8 +444,11 @@ int route_open(struct sw *sw, struct errs *errs)
 		return errs_fail(errs, ENOMEM, "routes: out of memory");
 	rs->sw = sw;
 	sw->routes = rs;
-	route_host_open(rs);
-	r = open_tables(rs, errs);
+	r = route_host_open(rs);
+	if (r)
+		errs_fail(errs, -r, "routes: %s", strerror(-r));
+	if (!r)
+		r = open_tables(rs, errs);
 	if (r)
 		goto out;
 	sw->rib = rs->rib;

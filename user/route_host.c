@@ -9,6 +9,10 @@
  * Where another program has a route of the same prefix and metric, the kernel takes none beside it. The switch goes by distances
  * and needs no copy, so that is nobody's error: it is remembered, told in the status, and tried again when that route is gone.
  *
+ * Other instances have routes of the same protocol here. Whose one is, host_notes.h knows: each is noted before it is put there,
+ * so that the life after a kill finds its own; what is not noted is another program's. A life that finds no notes, as older
+ * versions left none, takes for its own what leaves by its interfaces, and what stands where it wants one.
+ *
  * There may be a hundred thousand: a pass over them takes as many turns of the event loop as it needs, beside the events. What it
  * finds in the table at its end without the mark of its round is taken out of the kernel.
  */
@@ -19,11 +23,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "host_notes.h"
 #include "log.h"
 
 #define HOST_NEXTHOPS 256
+#define NOTES_SPARE   65536 /* of routes that are noted no more */
 
 #define TOLD_MAX 64 /* of the routes that are taken, in the status */
+
+/* Of those that were found, before the first pass. */
+#define ROUND_SEEN  0
+#define ROUND_NOTED UINT32_MAX
 
 #define LOOK_EVERY 32 /* routes between two looks at the clock, where the kernel is not asked */
 
@@ -119,8 +129,65 @@ static int host_add(struct routes *rs, const struct prefix *to, uint32_t table, 
 	return 0;
 }
 
+/* ---- notes */
+
+static struct host_note note_of(const struct host_route *h)
+{
+	return (struct host_note){.to = h->to, .table = h->table, .metric = h->metric};
+}
+
+/* Without one a kill would leave the route behind: no reason not to have it. */
+static void told_once(struct routes *rs, int r, const struct errs *errs)
+{
+	if (!rs->host_untold)
+		log_error("%s: routes that are put into the kernel from now on stay there when sluiced is killed",
+			  errs && errs->n ? errs->v[0].text : strerror(-r));
+	rs->host_untold = true;
+}
+
+/* A file that has what the kernel has from us, and nothing else. */
+static void notes_renew(struct routes *rs)
+{
+	struct errs errs = {0};
+	struct host_notes *n;
+	struct host_route *h;
+	int r = 0;
+
+	if (!rs->sw->route_notes)
+		return;
+	n = host_notes_new(rs->sw->route_notes, &errs);
+	TAILQ_FOREACH(h, &rs->host_list, link)
+	{
+		struct host_note note = note_of(h);
+
+		r = n && !r && !h->taken ? host_notes_put(n, &note) : r;
+	}
+	if (n && !r)
+		r = host_notes_use(n, &errs);
+	if (n && !r) {
+		host_notes_close(rs->host_notes);
+		rs->host_notes = n;
+	} else {
+		host_notes_close(n);
+		told_once(rs, r, &errs);
+	}
+	errs_free(&errs);
+}
+
+static void note(struct routes *rs, const struct host_note *note, bool there)
+{
+	int r = !rs->host_notes ? 0 : there ? host_notes_put(rs->host_notes, note) : host_notes_drop(rs->host_notes, note);
+
+	if (r)
+		told_once(rs, r, NULL);
+}
+
 static void host_drop(struct routes *rs, struct host_route *h)
 {
+	struct host_note gone = note_of(h);
+
+	if (!h->taken)
+		note(rs, &gone, false);
 	if (rs->host_pass.at == h)
 		rs->host_pass.at = TAILQ_NEXT(h, link);
 	TAILQ_REMOVE(&rs->host_list, h, link);
@@ -128,28 +195,29 @@ static void host_drop(struct routes *rs, struct host_route *h)
 	free(h);
 }
 
-/* One that is known already is the echo of our own request, or what the kernel made of it. */
-void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
+static uint64_t content_of_kernel(const struct kroute *k)
 {
-	struct host_route *h = host_find(rs, &k->to, k->table, k->metric);
 	struct nl_nexthop nh[HOST_NEXTHOPS];
-	uint64_t content;
 	size_t i;
 
-	if (h && !h->taken && op == MIRROR_NEW)
-		return;
-	if (h)
-		host_drop(rs, h);
-	if (op == MIRROR_DEL)
-		return;
 	for (i = 0; i < k->n_nexthops && i < HOST_NEXTHOPS; i++)
 		nh[i] = (struct nl_nexthop){.ifindex = k->nexthops[i].ifindex,
 					    .gateway = k->nexthops[i].gateway,
 					    .family = k->nexthops[i].family,
 					    .weight = k->nexthops[i].weight};
-	content = content_of(k->type, k->mtu, nh, i);
-	/* without memory it stays unknown, and is set once more */
-	host_add(rs, &k->to, k->table, k->metric, &content);
+	return content_of(k->type, k->mtu, nh, i);
+}
+
+/* One that is known already is the echo of our own request, or what the kernel made of it. */
+bool route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *k)
+{
+	struct host_route *h = host_find(rs, &k->to, k->table, k->metric);
+
+	if (!h || h->taken)
+		return false;
+	if (op == MIRROR_DEL)
+		host_drop(rs, h);
+	return true;
 }
 
 bool route_host_other(struct routes *rs, enum mirror_op op, const struct kroute *k)
@@ -316,11 +384,16 @@ static bool want_one(struct want *w, const struct rib_view *v)
 	content = content_of(route.type, route.mtu, nh, route.n);
 	h = host_find(rs, &v->to, route.table, v->metric);
 	route.known = h;
+	route.adopt = rs->host_unnoted;
 	if (h && (h->taken || h->content == content)) {
 		h->round = rs->host_pass.round;
 		return false;
 	}
+	if (!h)
+		note(rs, &(struct host_note){v->to, route.table, metric_of(&v->to, v->metric)}, true);
 	r = netlink_route_set(rs->sw->nl, &route, &errs);
+	if (r && !h)
+		note(rs, &(struct host_note){v->to, route.table, metric_of(&v->to, v->metric)}, false);
 	if (r == -EEXIST && !h && v->source != RIB_CONNECTED) {
 		w->no_memory = host_taken(rs, &v->to, route.table, v->metric);
 	} else if (r) {
@@ -424,6 +497,9 @@ int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs)
 	if (r == 1 && p->step != HOST_NONE)
 		return -EAGAIN;
 	rs->host_due |= r < 0 || p->error;
+	rs->host_unnoted = false;
+	if (rs->host_notes && host_notes_written(rs->host_notes) > 2 * rs->host_routes.n + NOTES_SPARE)
+		notes_renew(rs);
 	if (!r && errs)
 		r = p->error;
 	for (size_t i = 0; i < p->errs.n && errs; i++)
@@ -434,18 +510,59 @@ int route_host_reconcile(struct routes *rs, uint64_t end_ns, struct errs *errs)
 
 /* ---- life */
 
+static int former(const struct host_note *n, void *arg)
+{
+	const uint64_t unseen = 0;
+
+	return host_add(arg, &n->to, n->table, n->metric, &unseen);
+}
+
 static int adopt(const struct kroute *k, void *arg)
 {
-	if (k->protocol == RTPROT_SLUICE)
-		route_host_event(arg, MIRROR_NEW, k);
+	struct routes *rs = arg;
+	struct host_route *h = k->protocol == RTPROT_SLUICE ? host_find(rs, &k->to, k->table, k->metric) : NULL;
+	uint64_t content = content_of_kernel(k);
+
+	if (h) {
+		h->content = content;
+		h->round = ROUND_SEEN;
+	} else if (k->protocol == RTPROT_SLUICE && rs->host_unnoted && k->n_nexthops &&
+		   iface_id_by_host(rs->sw, k->nexthops[0].ifindex)) {
+		return host_add(rs, &k->to, k->table, k->metric, &content);
+	}
 	return 0;
 }
 
-void route_host_open(struct routes *rs)
+/* The notes of a life before; those of routes that the kernel has no more are forgotten. -ENOMEM. */
+static int adopt_all(struct routes *rs)
 {
+	struct host_route *h, *next;
+	int r = rs->sw->route_notes ? host_notes_read(rs->sw->route_notes, former, rs) : 0;
+
+	rs->host_unnoted = r == -ENOENT && iface_any_former(rs->sw);
+	if (r == -ENOMEM)
+		return r;
+	for (h = TAILQ_FIRST(&rs->host_list); h; h = TAILQ_NEXT(h, link))
+		h->round = ROUND_NOTED;
+	r = mirror_each_route(rs->sw->mirror, 0, adopt, rs);
+	for (h = TAILQ_FIRST(&rs->host_list); h; h = next) {
+		next = TAILQ_NEXT(h, link);
+		if (h->round == ROUND_NOTED)
+			host_drop(rs, h);
+	}
+	return r;
+}
+
+int route_host_open(struct routes *rs)
+{
+	int r;
+
 	hash_init(&rs->host_routes, host_hash_of);
 	TAILQ_INIT(&rs->host_list);
-	mirror_each_route(rs->sw->mirror, 0, adopt, rs);
+	r = adopt_all(rs);
+	if (!r)
+		notes_renew(rs);
+	return r;
 }
 
 void route_host_close(struct routes *rs)
@@ -454,6 +571,7 @@ void route_host_close(struct routes *rs)
 	struct hash_node *node;
 
 	pass_end(rs);
+	host_notes_close(rs->host_notes);
 	while ((node = hash_next(&rs->host_routes, &it)))
 		free(hash_entry(node, struct host_route, node));
 	hash_free(&rs->host_routes);

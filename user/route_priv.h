@@ -67,6 +67,9 @@ struct routes {
 	struct hash host_routes;	    /* static routes that the kernel has from us */
 	TAILQ_HEAD(, host_route) host_list; /* the same, one after another */
 	struct host_pass host_pass;
+	struct host_notes *host_notes; /* NULL: none are kept */
+	bool host_unnoted;	       /* a life before has kept none */
+	bool host_untold;	       /* one could not be written, and was told of */
 	struct audit *audit;
 };
 
@@ -135,10 +138,10 @@ void route_audit_close(struct routes *rs);
 uint64_t route_audit_differences(const struct routes *rs, bool repaired); /* all there were, or those that were repaired */
 
 /* route_host.c */
-void route_host_open(struct routes *rs);
+int route_host_open(struct routes *rs); /* -ENOMEM */
 void route_host_close(struct routes *rs);
-/* The kernel said that a route of ours came or went. */
-void route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
+/* The kernel said that a route of the protocol came or went. False: it is not ours. */
+bool route_host_event(struct routes *rs, enum mirror_op op, const struct kroute *r);
 /* Another program's route came, changed or went. True: what the kernel has from us is to be looked at again. */
 bool route_host_other(struct routes *rs, enum mirror_op op, const struct kroute *r);
 /* The copies that other programs' routes keep out: texts, onto the list. */

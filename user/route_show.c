@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SHARE_OFF 5 /* percent: what is more is told */
+
 const char *route_type_name(uint8_t type)
 {
 	static const char *const names[] = {
@@ -155,6 +157,17 @@ const char *route_reason(const struct routes *rs, const struct rib_view *v, char
 	return buf;
 }
 
+/* Weights that are too unlike for the buckets that a group can have. */
+static bool shares_off(const struct routes *rs, const struct rib_view *v, char buf[ROUTE_REASON])
+{
+	uint32_t off = v->result & NEXTHOP_IS_GROUP ? nhg_off_percent(rs->ns, v->result & ~NEXTHOP_IS_GROUP) : 0;
+
+	if (off <= SHARE_OFF)
+		return false;
+	snprintf(buf, ROUTE_REASON, "too few buckets for its weights: a nexthop's share is off by %u %%", off);
+	return true;
+}
+
 /* All but the nexthops. */
 json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 {
@@ -177,6 +190,8 @@ json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 	json_object_set_new(o, "active", json_boolean(route_in_force(v)));
 	if (!route_in_force(v) || v->reason)
 		set_text(o, "reason", route_reason(rs, v, reason));
+	else if (shares_off(rs, v, reason))
+		set_text(o, "reason", reason);
 	if (v->outside && (l = mirror_link(rs->sw->mirror, v->outside)))
 		set_text(o, "netdev", l->name);
 	return o;

@@ -398,8 +398,9 @@ int state_remove(struct state *s, struct errs *errs)
 		r = r ? r : one;
 	}
 	/* The lock goes last: whoever opened it before finds that it is not the file of that name any more. */
-	for (const char *const *n = (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", STATE_SYSCTLS,
-							  STATE_NAT_OWED, STATE_NAT_RULES, "api.sock", "lock", NULL};
+	for (const char *const *n =
+		     (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", STATE_SYSCTLS, STATE_NAT_OWED,
+					   STATE_NAT_RULES, STATE_ROUTES, "api.sock", "lock", NULL};
 	     *n; n++) {
 		one = remove_file(s, *n, errs);
 		r = r ? r : one;

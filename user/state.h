@@ -7,6 +7,7 @@
  *   base.yaml       the model as that configuration file had it, to tell the changes made at run time
  *   pending.yaml    only while a change waits to be confirmed: the model to go back to, and when
  *   sysctls         which of the kernel's switches sluiced has set (sysctl.h)
+ *   routes          which of the kernel's routes sluiced has put there (host_notes.h)
  *   history-N.yaml  the models that were in force before, 1 is the newest
  * Every file is written whole: a temporary file, fsync, rename. A crash leaves the old or the new one.
  */
@@ -26,6 +27,7 @@
 #define STATE_SYSCTLS	"sysctls"
 #define STATE_NAT_OWED	"nat-owed"
 #define STATE_NAT_RULES "nat-rules"
+#define STATE_ROUTES	"routes"
 
 /* A running model as it was written: it becomes history, mostly with the next change. */
 struct state_written {

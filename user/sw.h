@@ -28,6 +28,7 @@ struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused po
 struct vrfs;	  /* vrf.c */
 struct vrf_host;  /* vrf_host.c */
 struct ifaces;	  /* iface.c */
+struct cut;	  /* cut.c */
 struct rib;	  /* rib.c */
 struct routes;	  /* route.c */
 struct nat;	  /* nat.c */
@@ -44,13 +45,16 @@ struct sw {
 	struct datapath *dp;
 	struct mirror *mirror;
 	struct netlink *nl;
+	struct neigh_ask *asks;
 	struct control *control; /* mmap-ed */
 	struct events *events;	 /* NULL: nobody waits for events */
+	const char *route_notes; /* host_notes.h: the file; NULL: none is kept */
 
 	struct vrfs *vrfs;
 	struct vrf_host *vrf_host;
 	struct ports *ports;
 	struct ifaces *ifaces;
+	struct cut *cut;
 	struct fdb *fdb;
 	struct neighbors *neighbors;
 	struct rib *rib;
@@ -125,6 +129,7 @@ uint16_t iface_id_by_host(const struct sw *sw, int ifindex); /* by the netdev th
 const char *iface_name(const struct sw *sw, uint16_t id);
 int iface_get(const struct sw *sw, uint16_t id, struct iface *ret); /* as the table has it; -ENOENT */
 int iface_host_ifindex(const struct sw *sw, uint16_t id);	    /* 0: the netdev is not there */
+bool iface_any_former(const struct sw *sw);			    /* from a life before, until the first reconciliation */
 bool iface_usable(const struct sw *sw, uint16_t id);		    /* netdev there, up, with carrier */
 /* What an earlier configuration put on netdevs (addresses) is sluiced's to take away: called after iface_open() and before the
  * first reconciliation when the switch starts with another model than it ran with. */

@@ -57,7 +57,7 @@ struct control {
 	__u64 gave_way; /* sluiced's: pairs that it has ended to make room, beside those in `stats` that the data plane has */
 	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
 	__u32 nat_statics_inside; /* static rules that translate between hosts inside, too: they name no way out */
-	__u32 pad;
+	__u32 cut_ifindex;	  /* where packets of several datagrams are sent to be taken apart; 0: nowhere */
 	__u64 reserved[4];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
@@ -71,6 +71,7 @@ enum port_mode {
 	PORT_ROUTED = 3,  /* no VLAN: is an interface itself */
 	PORT_OBSERVE = 4, /* counted, never forwarded */
 	PORT_HOST = 5,	  /* the switch's end of the veth pair of a VLAN interface */
+	PORT_CUT = 6,	  /* where datagrams come out that were sent to control.cut_ifindex as one packet */
 };
 
 #define PORT_F_XDP	  (1 << 0) /* has the XDP program in native mode and stands in `xdp_ports`: XDP may redirect to it */
@@ -215,7 +216,8 @@ struct asked_packet {
 	__u64 at_ns; /* CLOCK_MONOTONIC */
 	struct neighbor_key key;
 	__u32 ifindex; /* it came in by */
-	__u32 len;     /* of frame, which begins with the MACs and has its tag */
+	__u16 len;     /* of frame, which begins with the MACs and has its tag */
+	__u16 port;    /* of ifindex: what counted it */
 	__u8 frame[ASKED_FRAME + 8];
 };
 _Static_assert(sizeof(struct asked_packet) == 40 + ASKED_FRAME + 8, "struct asked_packet");

@@ -71,6 +71,7 @@
 	X(URPF_OTHER_WAY, "urpf_other_way", "reverse path: the source is reached by another interface (RFC 3704)")               \
 	/* fragment.h */                                                                                                         \
 	X(FRAGMENT_FAILED, "fragment_failed", "the packet could not be cut: too many pieces, or the kernel refused")             \
+	X(FRAGMENT_STRAY, "fragment_stray", "came out where datagrams are taken apart, and was not sent there, or is not apart") \
 	/* neighbor.h */                                                                                                         \
 	X(NEIGHBOR_FAILED, "neighbor_failed", "the neighbour does not answer")                                                   \
 	X(NEIGHBOR_LIMITED, "neighbor_limited", "too many packets to neighbours that are not known")                             \

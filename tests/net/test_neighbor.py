@@ -106,18 +106,27 @@ def test_static_neighbour_that_is_deleted_is_asked(net):
     assert net.a.ping("10.0.20.12", count=5) == (5, 5)
 
 
+def counted(net):
+    """(received, forwarded, dropped because nobody answered) of the sender's port."""
+    c = next(p for p in net.gw.json("counters show")["ports"] if p["name"] == "a1")
+    return c["rx_packets"], c["forwarded"], c.get("drops", {}).get("neighbor_failed", 0)
+
+
 @pytest.mark.parametrize("address, code", [("10.0.20.98", b"\x03\x01"), ("2001:db8:20::98", b"\x01\x03")], ids=["v4", "v6"])
 def test_each_packet_that_waited_is_answered(net, address, code):
     """RFC 4861 7.2.2, RFC 1812 5.2.7.1: nobody answers, and the sender of each of the ten packets that were held is told, with what he had
     sent in the error. They were sent at once, and none after."""
     v6 = ":" in address
     unknown(net, address)
+    before = counted(net)
     with net.a.sniff("eth0") as sniffer, net.a.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
         for i in range(10):
             s.sendto(b"anybody? %d" % i, (address, 9))
         told = [f[-1:] for f in sniffer.matching(b"anybody?", wait=4.5, count=20) if f[54 if v6 else 34:][:2] == code]
     assert sorted(told) == [b"%d" % i for i in range(10)]
     netlab.counters_hold(net.gw)
+    received, forwarded, dropped = (x - y for x, y in zip(counted(net), before))
+    assert (forwarded, dropped) == (0, 10) and received < 20, "each is counted once, as what became of it"
 
 
 def test_absent_neighbour_of_ipv6_is_answered(net):

@@ -1,5 +1,7 @@
 """The host's copies of static routes, where the kernel does not take them: another program's route stands there, or a gateway is onlink
 behind another route. The switch goes by its own table in any case; a start never fails for it."""
+import signal
+
 import pytest
 
 import netlab
@@ -88,6 +90,44 @@ def test_recursive_over_onlink(w):
     w.gw.cli("route add 10.7.0.0/16 via 10.8.0.1 recursive")
     netlab.wait_for("over a kernel route", lambda: kernel(w, "10.7.0.0/16") == ["10.7.0.0/16 via 172.31.1.9 dev up2 proto 83 onlink"])
     assert conditions(w) == []
+
+
+OTHER = """ports:
+  mg: {mode: routed}
+interfaces:
+  mg: {port: mg, addresses: [172.30.0.2/24]}
+routes:
+  - {to: 10.60.0.0/16, via: 172.30.0.1}
+  - {to: 10.61.0.0/16, type: blackhole}
+  - {to: '2001:db8:61::/48', type: blackhole}
+  - {to: 10.62.0.0/16, via: 172.30.0.1}
+"""
+
+
+def test_two_instances_keep_their_hands_off_each_other_s_routes(w):
+    """Starts, changes, a kill and the end of one in the other's network namespace; of its own it takes away what is left."""
+    w.start()
+    other = netlab.Switch(w.sw, f"{w.prefix}-other", w.write("other.yaml", OTHER), w.gw.log + ".other").start()
+    own = ("10.60.0.0/16", "10.61.0.0/16", "2001:db8:61::/48", "10.62.0.0/16")
+    netlab.wait_for("both have theirs", lambda: all(kernel(w, to) for to in (*own, "default", "10.9.5.0/24")))
+    before = {to: kernel(w, to) for to in own}
+    w.gw.cli("route add 10.70.0.0/16 via 192.0.2.2")
+    w.gw.cli("route add 10.71.0.0/16 via 192.0.2.2")
+    w.gw.cli("route add 10.61.0.0/16 via 192.0.2.2")  # the other's place
+    netlab.wait_for("it is told", lambda: any("10.61.0.0/16" in c for c in conditions(w)))
+    w.gw.cli("route delete 10.71.0.0/16")
+    assert {to: kernel(w, to) for to in own} == before
+    w.gw.stop(signal.SIGKILL)
+    w.gw.start()
+    assert {to: kernel(w, to) for to in own} == before
+    w.gw.cli("route delete 10.70.0.0/16")
+    netlab.wait_for("one that the killed life made goes", lambda: not kernel(w, "10.70.0.0/16"))
+    assert {to: kernel(w, to) for to in own} == before
+    other.cli("route delete 10.61.0.0/16")
+    netlab.wait_for("its place is free", lambda: "192.0.2.2" in str(kernel(w, "10.61.0.0/16")))
+    assert w.gw.destroy().returncode == 0
+    assert not kernel(w, "default") and not kernel(w, "10.61.0.0/16")
+    assert {to: kernel(w, to) for to in own if to != "10.61.0.0/16"} == {to: before[to] for to in own if to != "10.61.0.0/16"}
 
 
 def test_a_start_that_fails_leaves_nothing_behind(w):

@@ -15,7 +15,7 @@ import netlab
 import talk
 
 BEHIND = "10.77.0.1"  # on h3, by a route with an MTU of 1400
-IP_MTU_DISCOVER, IP_PMTUDISC_DONT, TCP_MAXSEG = 10, 0, 2
+IP_MTU_DISCOVER, IP_PMTUDISC_DONT, TCP_MAXSEG, UDP_SEGMENT = 10, 0, 2, 103
 IPV4 = b"\x08\x00"
 
 
@@ -85,6 +85,25 @@ def test_datagrams_without_df_are_cut(router):
                 assert u.recv(65535) == payload
         cut = fragments(s.frames(0.2))
     assert len(cut) == 20 and len(echo.peers) == 10
+    assert wrong_checksums(router.h3) == wrong
+    netlab.counters_hold(router.gw)
+
+
+def test_datagrams_of_udp_gso_are_taken_apart_and_cut(router):
+    """Many datagrams in one skb (UDP_SEGMENT) without DF, too large for the way out: each arrives, whole and by itself."""
+    size, each, rounds = 1460, 30, 20
+    payloads = [os.urandom(size) for _ in range(each * rounds - 1)] + [os.urandom(700)]
+    wrong = wrong_checksums(router.h3)
+    with router.h3.socket(kind=socket.SOCK_DGRAM) as sink, router.h1.socket(kind=socket.SOCK_DGRAM) as u:
+        sink.bind((BEHIND, 7102))
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        sink.settimeout(2)
+        u.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+        u.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+        for i in range(0, len(payloads), each):
+            u.sendto(b"".join(payloads[i : i + each]), (BEHIND, 7102))
+            # one that need not be cut overtakes those that are
+            assert {sink.recv(65535) for _ in range(each)} == set(payloads[i : i + each])
     assert wrong_checksums(router.h3) == wrong
     netlab.counters_hold(router.gw)
 

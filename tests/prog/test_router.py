@@ -402,7 +402,7 @@ def test_cut_is_left_to_tc(switch):
 
 
 def test_datagrams_of_udp_gso_are_not_glued(switch):
-    """Several datagrams in one skb: cut as one they would arrive as one."""
+    """Several datagrams in one skb: cut as one they would arrive as one. Nobody has made a pair that takes them apart."""
     switch.forget()
     seen = send(switch, "tc", "acc10", octets(from_to(A, "10.97.1.1", udp(payload=numbered(2900)))), gso=(2, 1450))
     assert seen.drops == {"fragment_failed": 2}

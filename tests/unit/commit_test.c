@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include "commit.h"
 #include "control.h"
+#include "cut.h"
 #include "file.h"
 #include "resize.h"
 #include "state.h"
@@ -51,6 +52,7 @@ static int record(struct sw *sw, const char *name, struct errs *errs)
 NOUN(control_reconcile)
 NOUN(vrf_reconcile)
 NOUN(iface_netdevs)
+NOUN(cut_reconcile)
 NOUN(port_reconcile)
 NOUN(vlan_reconcile)
 NOUN(iface_reconcile)
@@ -126,9 +128,9 @@ void datapath_programs_free(struct datapath_programs *p)
 }
 
 static const char *const order[] = {
-	"control_reconcile", "vrf_reconcile",  "iface_netdevs",	     "port_reconcile",	"vlan_reconcile",
-	"iface_reconcile",   "fdb_reconcile",  "neighbor_reconcile", "route_reconcile", "vrf_host_reconcile",
-	"nat_reconcile",     "flow_reconcile", "resize_reconcile",
+	"control_reconcile",  "vrf_reconcile",	 "iface_netdevs",  "cut_reconcile",	 "port_reconcile",
+	"vlan_reconcile",     "iface_reconcile", "fdb_reconcile",  "neighbor_reconcile", "route_reconcile",
+	"vrf_host_reconcile", "nat_reconcile",	 "flow_reconcile", "resize_reconcile",
 };
 
 #define STEPS (sizeof(order) / sizeof(order[0]))

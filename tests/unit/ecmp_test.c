@@ -459,6 +459,59 @@ static void small_weight_test(void **arg)
 	assert_in_range(shares[0] * 29 * 32, n * 31, n * 33);
 }
 
+#define MANY 256u /* members of a group that the configuration takes */
+
+/* Weights as unlike as can be, over as many members as a group has: each gets what its weight says, within 5 %, wherever there
+ * are enough buckets for it, which there are for 255:1. */
+static void unlike_weights_test(void **arg)
+{
+	static const uint32_t ones[] = {1, 128, 255};
+	struct state *s = *arg;
+	struct nhg_member m[MANY];
+	const struct nhg_member *got;
+	uint32_t group, shares[MANY], n;
+
+	for (size_t k = 0; k < sizeof(ones) / sizeof(ones[0]); k++) {
+		uint64_t total = 0;
+
+		for (uint32_t i = 0; i < MANY; i++) {
+			m[i] = (struct nhg_member){gateway(s, 1000 + i), i < ones[k] ? 1 : 255};
+			total += m[i].weight;
+		}
+		assert_int_equal(nhg_use(s->ns, m, MANY, 0, 0, &group), 0);
+		assert_int_equal(nhg_members(s->ns, group, &got, shares, MANY), MANY);
+		n = s->groups[group].mask + 1;
+		for (uint32_t i = 0; i < MANY; i++)
+			assert_in_range(shares[i] * total * 100, (uint64_t)n * got[i].weight * 95,
+					(uint64_t)n * got[i].weight * 105);
+		assert_in_range(nhg_off_percent(s->ns, group), 0, 5);
+		nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | group);
+		nexthop_sweep(s->ns);
+		nexthop_sweep(s->ns);
+	}
+}
+
+/* Where there is no room for that many buckets, there are fewer: every member has one at least, and nobody is refused. */
+static void coarse_weights_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[MANY];
+	const struct nhg_member *got;
+	uint32_t group, shares[MANY];
+
+	for (uint32_t i = 0; i < MANY; i++)
+		m[i] = (struct nhg_member){gateway(s, 1000 + i), i ? 255 : 1};
+	assert_int_equal(nhg_use(s->ns, m, MANY, 0, 0, &group), 0);
+	assert_int_equal(s->groups[group].mask + 1, N_BUCKETS / 2);
+	m[1].weight = 254;
+	assert_int_equal(nhg_use(s->ns, m, MANY, 0, 0, &group), 0);
+	assert_int_equal(s->groups[group].mask + 1, N_BUCKETS / 4);
+	assert_int_equal(nhg_members(s->ns, group, &got, shares, MANY), MANY);
+	for (uint32_t i = 0; i < MANY; i++)
+		assert_in_range(shares[i], got[i].weight == 1 ? 1 : 127, got[i].weight == 1 ? 1 : 130);
+	assert_in_range(nhg_off_percent(s->ns, group), 95, 99); /* half a bucket is what the weight says */
+}
+
 /* A new life that asks for the same contents gets the same ids and the same buckets; what it does not ask for is freed. */
 static void restart_test(void **arg)
 {
@@ -591,6 +644,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(change_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(shrink_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_weight_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(unlike_weights_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(coarse_weights_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(hash_is_the_data_planes_test, setup, teardown),

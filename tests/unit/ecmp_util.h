@@ -10,7 +10,7 @@ const volatile __u8 cfg_inner;
 
 #define N_NH	  600
 #define N_GROUPS  32
-#define N_BUCKETS 65536
+#define N_BUCKETS (1 << 17)
 
 struct state {
 	struct nexthop nh[N_NH];

@@ -97,67 +97,73 @@ static const struct row rows[] = {
 	 "  up7: {port: up7}\n",
 	 ""},
 	{"fdb unknown port", BASE "fdb: [{mac: \"02:00:00:00:00:05\", vlan: 10, port: h9}]\n",
-	 "sluice.yaml:14: fdb[0]: no port is called `h9`, and no glob matches it\n"},
+	 "sluice.yaml:14: fdb[0] (02:00:00:00:00:05 vlan 10): no port is called `h9`, and no glob matches it\n"},
 	{"fdb port by glob: fine", BASE "fdb: [{mac: \"02:00:00:00:00:05\", vlan: 20, port: veth77}]\n", ""},
 	{"fdb unknown vlan", BASE "fdb: [{mac: \"02:00:00:00:00:05\", vlan: 77, port: h1}]\n",
-	 "sluice.yaml:14: fdb[0]: VLAN 77 does not exist: no port, interface or `vlans` names it\n"},
+	 "sluice.yaml:14: fdb[0] (02:00:00:00:00:05 vlan 77): VLAN 77 does not exist: no port, interface or `vlans` names it\n"},
 	{"fdb vlan not carried", BASE "fdb: [{mac: \"02:00:00:00:00:05\", vlan: 20, port: h1}]\n",
-	 "sluice.yaml:14: fdb[0]: port `h1` does not carry VLAN 20\n"},
+	 "sluice.yaml:14: fdb[0] (02:00:00:00:00:05 vlan 20): port `h1` does not carry VLAN 20\n"},
 	{"fdb on routed", BASE "fdb: [{mac: \"02:00:00:00:00:05\", vlan: 10, port: up1}]\n",
-	 "sluice.yaml:14: fdb[0]: port `up1` has the mode routed, which has no VLAN\n"},
+	 "sluice.yaml:14: fdb[0] (02:00:00:00:00:05 vlan 10): port `up1` has the mode routed, which has no VLAN\n"},
 	{"fdb own mac", BASE "fdb: [{mac: \"02:00:00:00:00:20\", vlan: 20, port: tor}]\n",
-	 "sluice.yaml:14: fdb[0]: 02:00:00:00:00:20 is the MAC address of interface `vlan20`\n"},
+	 "sluice.yaml:14: fdb[0] (02:00:00:00:00:20 vlan 20): 02:00:00:00:00:20 is the MAC address of interface `vlan20`\n"},
 	{"fdb twice",
 	 BASE "fdb:\n"
 	      "- {mac: \"02:00:00:00:00:05\", vlan: 10, port: h1}\n"
 	      "- {mac: \"02:00:00:00:00:05\", vlan: 10, port: tor}\n",
-	 "sluice.yaml:16: fdb[1]: 02:00:00:00:00:05 in VLAN 10 has an entry already (line 15)\n"},
+	 "sluice.yaml:16: fdb[1] (02:00:00:00:00:05 vlan 10): 02:00:00:00:00:05 in VLAN 10 has an entry already (line 15)\n"},
 	{"neighbor unknown interface", BASE "neighbors: [{address: 10.0.10.9, mac: \"02:00:00:00:00:09\", interface: vlan11}]\n",
-	 "sluice.yaml:14: neighbors[0]: no interface is called `vlan11`\n"},
+	 "sluice.yaml:14: neighbors[0] (10.0.10.9 interface vlan11): no interface is called `vlan11`\n"},
 	{"neighbor outside", BASE "neighbors: [{address: 10.0.20.9, mac: \"02:00:00:00:00:09\", interface: vlan10}]\n",
-	 "sluice.yaml:14: neighbors[0]: 10.0.20.9 is in no prefix of interface `vlan10`\n"},
+	 "sluice.yaml:14: neighbors[0] (10.0.20.9 interface vlan10): 10.0.20.9 is in no prefix of interface `vlan10`\n"},
 	{"neighbor own", BASE "neighbors: [{address: 10.0.10.1, mac: \"02:00:00:00:00:09\", interface: vlan10}]\n",
-	 "sluice.yaml:14: neighbors[0]: 10.0.10.1 is the address of interface `vlan10` itself\n"},
+	 "sluice.yaml:14: neighbors[0] (10.0.10.1 interface vlan10): 10.0.10.1 is the address of interface `vlan10` itself\n"},
 	{"neighbor broadcast", BASE "neighbors: [{address: 10.0.10.255, mac: \"02:00:00:00:00:09\", interface: vlan10}]\n",
-	 "sluice.yaml:14: neighbors[0]: 10.0.10.255 is the subnet's broadcast address\n"},
+	 "sluice.yaml:14: neighbors[0] (10.0.10.255 interface vlan10): 10.0.10.255 is the subnet's broadcast address\n"},
 	{"neighbor twice",
 	 BASE "neighbors:\n"
 	      "- {address: 10.0.10.9, mac: \"02:00:00:00:00:09\", interface: vlan10}\n"
 	      "- {address: 10.0.10.9, mac: \"02:00:00:00:00:0a\", interface: vlan10}\n",
-	 "sluice.yaml:16: neighbors[1]: 10.0.10.9 on `vlan10` is listed already (line 15)\n"},
+	 "sluice.yaml:16: neighbors[1] (10.0.10.9 interface vlan10): 10.0.10.9 on `vlan10` is listed already (line 15)\n"},
 	{"neighbor link-local: fine", BASE "neighbors: [{address: \"fe80::9\", mac: \"02:00:00:00:00:09\", interface: vlan10}]\n",
 	 ""},
 	{"neighbor own link-local", BASE "neighbors: [{address: \"fe80::2\", mac: \"02:00:00:00:00:09\", interface: up1}]\n",
-	 "sluice.yaml:14: neighbors[0]: fe80::2 is the address of interface `up1` itself\n"},
+	 "sluice.yaml:14: neighbors[0] (fe80::2 interface up1): fe80::2 is the address of interface `up1` itself\n"},
 	{"nexthop unreached", BASE "routes: [{to: 10.9.0.0/16, via: 198.51.100.1}]\n",
-	 "sluice.yaml:14: routes[0].via: no interface of VRF `default` reaches the gateway 198.51.100.1: none has a prefix with "
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 via 198.51.100.1): no interface of VRF `default` reaches the gateway "
+	 "198.51.100.1: none has a prefix with "
 	 "it (or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n"},
 	{"nexthop in another vrf only", BASE "routes: [{to: 10.9.0.0/16, via: 10.0.20.9, vrf: red}]\n",
-	 "sluice.yaml:14: routes[0].via: no interface of VRF `red` reaches the gateway 10.0.20.9: none has a prefix with it (or "
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 vrf red via 10.0.20.9): no interface of VRF `red` reaches the gateway "
+	 "10.0.20.9: none has a prefix with it (or "
 	 "give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n"},
 	{"nexthop recursive: fine", BASE "routes: [{to: 10.9.0.0/16, via: [{address: 198.51.100.1, recursive: true}]}]\n", ""},
 	{"nexthop own", BASE "routes: [{to: 10.9.0.0/16, via: 10.0.10.1}]\n",
-	 "sluice.yaml:14: routes[0].via: the gateway 10.0.10.1 is the address of interface `vlan10` itself\n"},
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 via 10.0.10.1): the gateway 10.0.10.1 is the address of interface `vlan10` "
+	 "itself\n"},
 	{"nexthop broadcast", BASE "routes: [{to: 10.9.0.0/16, via: 192.0.2.3}]\n",
-	 "sluice.yaml:14: routes[0].via: the gateway 192.0.2.3 is the subnet's broadcast address\n"},
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 via 192.0.2.3): the gateway 192.0.2.3 is the subnet's broadcast address\n"},
 	{"nexthop unknown interface", BASE "routes: [{to: 10.9.0.0/16, via: [{address: 10.0.10.9, interface: vlan11}]}]\n",
-	 "sluice.yaml:14: routes[0].via: no interface is called `vlan11`\n"},
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 via 10.0.10.9): no interface is called `vlan11`\n"},
 	{"nexthop wrong interface", BASE "routes: [{to: 10.9.0.0/16, via: [{address: 10.0.10.9, interface: vlan20}]}]\n",
-	 "sluice.yaml:14: routes[0].via: the gateway 10.0.10.9 is in no prefix of interface `vlan20`, and `onlink` is not set\n"},
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 via 10.0.10.9): the gateway 10.0.10.9 is in no prefix of interface "
+	 "`vlan20`, and `onlink` is not set\n"},
 	{"nexthop interface of another vrf leaks: fine", BASE "routes: [{to: 10.9.0.0/16, via: [{interface: vlan30}]}]\n", ""},
 	{"nexthop onlink: fine",
 	 BASE "routes: [{to: 10.9.0.0/16, via: [{address: 198.51.100.1, interface: up1, onlink: true}]}]\n", ""},
 	{"nexthop link-local, RFC 8950: fine",
 	 BASE "routes: [{to: 10.9.0.0/16, via: [{address: \"fe80::1\", interface: up1}]}]\n", ""},
 	{"IPv6 route over IPv4", BASE "routes: [{to: \"fd01::/16\", via: 10.0.10.9}]\n",
-	 "sluice.yaml:14: routes[0].via: an IPv6 route cannot lead over the IPv4 gateway 10.0.10.9\n"},
+	 "sluice.yaml:14: routes[0].via (fd01::/16 via 10.0.10.9): an IPv6 route cannot lead over the IPv4 gateway 10.0.10.9\n"},
 	{"nexthop twice", BASE "routes: [{to: 10.9.0.0/16, via: [10.0.10.9, 10.0.10.8, 10.0.10.9]}]\n",
-	 "sluice.yaml:14: routes[0].via: the same nexthop is listed twice: give it a `weight` instead\n"},
+	 "sluice.yaml:14: routes[0].via (10.9.0.0/16 via 10.0.10.9): the same nexthop is listed twice: give it a `weight` "
+	 "instead\n"},
 	{"route twice",
 	 BASE "routes:\n"
 	      "- {to: 10.9.0.0/16, via: 10.0.10.9}\n"
 	      "- {to: 10.9.0.0/16, type: blackhole}\n",
-	 "sluice.yaml:16: routes[1]: 10.9.0.0/16 is there already (line 15) with the same VRF, metric and distance: give one of "
+	 "sluice.yaml:16: routes[1] (10.9.0.0/16 type blackhole): 10.9.0.0/16 is there already (line 15) with the same VRF, "
+	 "metric and distance: give one of "
 	 "them another metric, or one route several gateways\n"},
 	{"route twice with metrics: fine",
 	 BASE "routes:\n"
@@ -167,60 +173,66 @@ static const struct row rows[] = {
 	      "- {to: 10.9.0.0/16, type: blackhole, vrf: red}\n",
 	 ""},
 	{"route vrf unknown", BASE "routes: [{to: 10.9.0.0/16, type: blackhole, vrf: blue}]\n",
-	 "sluice.yaml:14: routes[0].vrf: no VRF is called `blue`: list it under `vrfs`\n"},
+	 "sluice.yaml:14: routes[0].vrf (10.9.0.0/16 vrf blue type blackhole): no VRF is called `blue`: list it under `vrfs`\n"},
 	{"rule names",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, to: masquerade}\n"
 	      "- {name: a, type: snat, to: none}\n",
-	 "sluice.yaml:16: nat[1].name: another rule is called `a` already (line 15)\n"},
+	 "sluice.yaml:16: nat[1].name (a): another rule is called `a` already (line 15)\n"},
 	{"rule vrf unknown", BASE "nat: [{name: a, type: snat, to: masquerade, vrf: blue}]\n",
-	 "sluice.yaml:14: nat[0].vrf: no VRF is called `blue`: list it under `vrfs`\n"},
+	 "sluice.yaml:14: nat[0].vrf (a): no VRF is called `blue`: list it under `vrfs`\n"},
 	{"rule out unknown", BASE "nat: [{name: a, type: snat, out: [up1, up9], to: masquerade}]\n",
-	 "sluice.yaml:14: nat[0].out: no interface is called `up9`\n"},
+	 "sluice.yaml:14: nat[0].out (a): no interface is called `up9`\n"},
 	{"rule out of another vrf: fine", BASE "nat: [{name: a, type: snat, out: [vlan30, vlan10], to: masquerade}]\n", ""},
 	{"static rule out of another vrf",
 	 BASE "nat: [{name: a, type: static, out: vlan30, inside: 10.0.10.7/32, outside: 203.0.113.7/32}]\n",
-	 "sluice.yaml:14: nat[0].out: interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
+	 "sluice.yaml:14: nat[0].out (a): interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
 	{"pool that begins with a static's address",
 	 BASE "nat:\n"
 	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.4}\n"
 	      "- {name: b, type: snat, to: 203.0.113.4-203.0.113.5}\n",
-	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.4, and would give it to other hosts, "
+	 "sluice.yaml:15: nat[0].outside (a): the pool of rule `b` (line 16) holds 203.0.113.4, and would give it to other "
+	 "hosts, "
 	 "too: name "
 	 "the addresses around it there\n"},
 	{"pool that ends with a static's address",
 	 BASE "nat:\n"
 	      "- {name: b, type: snat, out: up1, to: [203.0.113.1, 203.0.113.3-203.0.113.5]}\n"
 	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n",
-	 "sluice.yaml:16: nat[1].outside: the pool of rule `b` (line 15) holds 203.0.113.5, and would give it to other hosts, "
+	 "sluice.yaml:16: nat[1].outside (a): the pool of rule `b` (line 15) holds 203.0.113.5, and would give it to other "
+	 "hosts, "
 	 "too: name "
 	 "the addresses around it there\n"},
 	{"pool with a static's address in its midst",
 	 BASE "nat:\n"
 	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
 	      "- {name: b, type: snat, to: 203.0.113.0/28}\n",
-	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.5, and would give it to other hosts, "
+	 "sluice.yaml:15: nat[0].outside (a): the pool of rule `b` (line 16) holds 203.0.113.5, and would give it to other "
+	 "hosts, "
 	 "too: name "
 	 "the addresses around it there\n"},
 	{"pool within a static's prefix",
 	 BASE "nat:\n"
 	      "- {name: a, type: static, inside: 10.7.0.0/24, outside: 203.0.113.0/24}\n"
 	      "- {name: b, type: snat, to: 203.0.113.9}\n",
-	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.9, and would give it to other hosts, "
+	 "sluice.yaml:15: nat[0].outside (a): the pool of rule `b` (line 16) holds 203.0.113.9, and would give it to other "
+	 "hosts, "
 	 "too: name "
 	 "the addresses around it there\n"},
 	{"pool with a static's IPv6 address",
 	 BASE "nat:\n"
 	      "- {name: a, type: static, inside: \"fd00:10::7\", outside: \"2001:db8::7\"}\n"
 	      "- {name: b, type: snat, to: \"2001:db8::1-2001:db8::9\"}\n",
-	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 2001:db8::7, and would give it to other hosts, "
+	 "sluice.yaml:15: nat[0].outside (a): the pool of rule `b` (line 16) holds 2001:db8::7, and would give it to other "
+	 "hosts, "
 	 "too: name "
 	 "the addresses around it there\n"},
 	{"pool of another VRF by its way out, with a static's address",
 	 BASE "nat:\n"
 	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
 	      "- {name: b, type: snat, vrf: red, out: up1, to: 203.0.113.0/28}\n",
-	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.5, and would give it to other hosts, "
+	 "sluice.yaml:15: nat[0].outside (a): the pool of rule `b` (line 16) holds 203.0.113.5, and would give it to other "
+	 "hosts, "
 	 "too: name "
 	 "the addresses around it there\n"},
 	{"pool of one VRF, and a static's address of another: fine",
@@ -238,7 +250,7 @@ static const struct row rows[] = {
 	 BASE "nat:\n"
 	      "- {name: b, type: dnat, destination: 203.0.113.5, to: 10.0.10.8}\n"
 	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n",
-	 "sluice.yaml:16: nat[1].outside: rule `b` (line 15) forwards all that comes to 203.0.113.5: beside a static rule it "
+	 "sluice.yaml:16: nat[1].outside (a): rule `b` (line 15) forwards all that comes to 203.0.113.5: beside a static rule it "
 	 "must name a "
 	 "protocol\n"},
 	{"forwards of a static's ports and protocols: fine",
@@ -256,15 +268,17 @@ static const struct row rows[] = {
 	 BASE "nat:\n"
 	      "- {name: a, type: static, inside: 10.7.0.0/24, outside: 203.0.113.0/24}\n"
 	      "- {name: b, type: static, inside: 10.0.10.8, outside: 203.0.113.5}\n",
-	 "sluice.yaml:16: nat[1].outside: 203.0.113.5/32: rule `a` (line 15) has addresses of it\n"},
+	 "sluice.yaml:16: nat[1].outside (b): 203.0.113.5/32: rule `a` (line 15) has addresses of it\n"},
 	{"pool out of two vrfs", BASE "nat: [{name: a, type: snat, out: [vlan30, vlan10], to: 203.0.113.7}]\n",
-	 "sluice.yaml:14: nat[0].out: interface `vlan10` is in VRF `default`, `vlan30` in VRF `red`: the addresses of a pool are "
+	 "sluice.yaml:14: nat[0].out (a): interface `vlan10` is in VRF `default`, `vlan30` in VRF `red`: the addresses of a pool "
+	 "are "
 	 "of one\n"},
 	{"masquerade of two vrfs with two ranges",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, out: [up1, vlan30], to: masquerade}\n"
 	      "- {name: b, type: snat, vrf: red, to: masquerade, ports: 1024-2047}\n",
-	 "sluice.yaml:16: nat[1].ports: rule `a` (line 15) masquerades on vlan30 with the ports 1024-65535: an interface has one "
+	 "sluice.yaml:16: nat[1].ports (b): rule `a` (line 15) masquerades on vlan30 with the ports 1024-65535: an interface has "
+	 "one "
 	 "range\n"},
 	{"masquerade of two vrfs apart: fine",
 	 BASE "nat:\n"
@@ -272,29 +286,29 @@ static const struct row rows[] = {
 	      "- {name: b, type: snat, vrf: red, to: masquerade, ports: 1024-2047}\n",
 	 ""},
 	{"rule mixes families", BASE "nat: [{name: a, type: snat, source: 10.0.0.0/8, to: \"fd00::1\"}]\n",
-	 "sluice.yaml:14: nat[0]: mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
+	 "sluice.yaml:14: nat[0] (a): mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
 	{"rule mixes families in its pool", BASE "nat: [{name: a, type: snat, to: [203.0.113.1, \"fd00::1\"]}]\n",
-	 "sluice.yaml:14: nat[0]: mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
+	 "sluice.yaml:14: nat[0] (a): mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
 	{"rule mixes family and icmp",
 	 BASE "nat: [{name: a, type: snat, source: \"fd00::/8\", protocol: icmp, to: masquerade}]\n",
-	 "sluice.yaml:14: nat[0]: mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
+	 "sluice.yaml:14: nat[0] (a): mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
 	{"dnat mixes families", BASE "nat: [{name: a, type: dnat, destination: 203.0.113.1, to: \"fd00:10::5\"}]\n",
-	 "sluice.yaml:14: nat[0]: mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
+	 "sluice.yaml:14: nat[0] (a): mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
 	{"pool 1024: fine", BASE "nat: [{name: a, type: snat, to: [203.0.112.0/22, 203.0.113.0-203.0.113.9]}]\n", ""},
 	{"pool 1025",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, to: [203.0.112.0/22, 203.1.0.1]}\n",
-	 "sluice.yaml:15: nat[0].to: the rules name more than 1024 addresses together, this one the most\n"},
+	 "sluice.yaml:15: nat[0].to (a): the rules name more than 1024 addresses together, this one the most\n"},
 	{"pools 1025 together",
 	 BASE "nat:\n"
 	      "- {name: b, type: snat, to: 203.1.0.1}\n"
 	      "- {name: a, type: snat, to: 203.0.112.0/22}\n",
-	 "sluice.yaml:16: nat[1].to: the rules name more than 1024 addresses together, this one the most\n"},
+	 "sluice.yaml:16: nat[1].to (a): the rules name more than 1024 addresses together, this one the most\n"},
 	{"pool and dnat 1025 together",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, to: 203.0.112.0/22}\n"
 	      "- {name: b, type: dnat, destination: 203.1.0.1, to: 10.0.10.5}\n",
-	 "sluice.yaml:15: nat[0].to: the rules name more than 1024 addresses together, this one the most\n"},
+	 "sluice.yaml:15: nat[0].to (a): the rules name more than 1024 addresses together, this one the most\n"},
 	{"pools share addresses: fine",
 	 BASE "nat:\n"
 	      "- {name: r0, type: snat, to: 203.0.112.0/22}\n"
@@ -309,22 +323,23 @@ static const struct row rows[] = {
 	      "- {name: r2, type: snat, to: 203.0.112.0/22}\n"
 	      "- {name: r3, type: snat, to: 203.0.112.0/22}\n"
 	      "- {name: r4, type: snat, to: 203.0.112.0/22}\n",
-	 "sluice.yaml:15: nat[0].to: the pools have more than 4096 addresses, counted for each rule; this one the most\n"},
+	 "sluice.yaml:15: nat[0].to (r0): the pools have more than 4096 addresses, counted for each rule; this one the most\n"},
 	{"pool huge", BASE "nat: [{name: a, type: snat, to: \"2001:db8::/32\"}]\n",
-	 "sluice.yaml:14: nat[0].to: the rules name more than 1024 addresses together, this one the most\n"},
+	 "sluice.yaml:14: nat[0].to (a): the rules name more than 1024 addresses together, this one the most\n"},
 	{"pool of all", BASE "nat: [{name: a, type: snat, to: [\"::2-feff::\", \"100::/8\", \"2000::/3\"]}]\n",
-	 "sluice.yaml:14: nat[0].to: the rules name more than 1024 addresses together, this one the most\n"},
+	 "sluice.yaml:14: nat[0].to (a): the rules name more than 1024 addresses together, this one the most\n"},
 	{"masquerade with two ranges",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, out: [up1, vlan10], to: masquerade}\n"
 	      "- {name: b, type: snat, out: [vlan20, vlan10], to: masquerade, ports: 1024-2047}\n",
-	 "sluice.yaml:16: nat[1].ports: rule `a` (line 15) masquerades on vlan10 with the ports 1024-65535: an interface has one "
+	 "sluice.yaml:16: nat[1].ports (b): rule `a` (line 15) masquerades on vlan10 with the ports 1024-65535: an interface has "
+	 "one "
 	 "range\n"},
 	{"masquerade with two ranges everywhere",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, to: masquerade}\n"
 	      "- {name: b, type: snat, source: 10.0.0.0/8, to: masquerade, ports: 1024-2047}\n",
-	 "sluice.yaml:16: nat[1].ports: rule `a` (line 15) masquerades on every interface with the ports 1024-65535: an "
+	 "sluice.yaml:16: nat[1].ports (b): rule `a` (line 15) masquerades on every interface with the ports 1024-65535: an "
 	 "interface has one range\n"},
 	{"masquerade with two ranges apart: fine",
 	 BASE "nat:\n"
@@ -335,19 +350,22 @@ static const struct row rows[] = {
 	 BASE "nat:\n"
 	      "- {name: a, type: dnat, destination: 203.0.113.1, protocol: [tcp, udp], port: 80-90, to: 10.0.10.5}\n"
 	      "- {name: b, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 85, to: 10.0.10.6}\n",
-	 "sluice.yaml:16: nat[1].destination: rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, port "
+	 "sluice.yaml:16: nat[1].destination (b): rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, "
+	 "port "
 	 "85) already\n"},
 	{"dnat collides by interface",
 	 BASE "nat:\n"
 	      "- {name: a, type: dnat, destination: up1, protocol: tcp, port: 80, to: 10.0.10.5}\n"
 	      "- {name: b, type: dnat, destination: 192.0.2.2, protocol: tcp, port: 80, to: 10.0.10.6}\n",
-	 "sluice.yaml:16: nat[1].destination: rule `a` (line 15) takes the same address, protocol and port (192.0.2.2, port 80) "
+	 "sluice.yaml:16: nat[1].destination (b): rule `a` (line 15) takes the same address, protocol and port (192.0.2.2, port "
+	 "80) "
 	 "already\n"},
 	{"dnat whole address twice",
 	 BASE "nat:\n"
 	      "- {name: a, type: dnat, destination: 203.0.113.1, to: 10.0.10.5}\n"
 	      "- {name: b, type: dnat, destination: 203.0.113.1, to: 10.0.10.6}\n",
-	 "sluice.yaml:16: nat[1].destination: rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, every "
+	 "sluice.yaml:16: nat[1].destination (b): rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, "
+	 "every "
 	 "port) already\n"},
 	{"dnat apart: fine",
 	 BASE "nat:\n"
@@ -359,14 +377,14 @@ static const struct row rows[] = {
 	      "- {name: f, type: dnat, destination: 203.0.113.1, protocol: tcp, to: 10.0.10.6}\n",
 	 ""},
 	{"dnat to own address", BASE "nat: [{name: a, type: dnat, destination: 203.0.113.1, to: 10.0.20.1}]\n",
-	 "sluice.yaml:14: nat[0].to: 10.0.20.1 is the address of interface `vlan20`: the host's answers would bypass the "
+	 "sluice.yaml:14: nat[0].to (a): 10.0.20.1 is the address of interface `vlan20`: the host's answers would bypass the "
 	 "switch\n"},
 	{"dnat unknown interface", BASE "nat: [{name: a, type: dnat, destination: up9, to: 10.0.10.5}]\n",
-	 "sluice.yaml:14: nat[0].destination: no interface is called `up9`\n"},
+	 "sluice.yaml:14: nat[0].destination (a): no interface is called `up9`\n"},
 	{"dnat interface of another vrf", BASE "nat: [{name: a, type: dnat, destination: vlan30, to: 10.0.10.5}]\n",
-	 "sluice.yaml:14: nat[0].destination: interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
+	 "sluice.yaml:14: nat[0].destination (a): interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
 	{"dnat interface without the family", BASE "nat: [{name: a, type: dnat, destination: vlan20, to: \"fd00:10::5\"}]\n",
-	 "sluice.yaml:14: nat[0].destination: interface `vlan20` has no IPv6 address, as that of `to` is\n"},
+	 "sluice.yaml:14: nat[0].destination (a): interface `vlan20` has no IPv6 address, as that of `to` is\n"},
 	{"gateway in a subnet around another: fine",
 	 BASE "  vlan40: {vlan: 40, addresses: [10.4.0.1/16, 10.4.8.1/24]}\n"
 	      "routes: [{to: 10.9.0.0/16, via: 10.4.200.1}]\n",
@@ -376,10 +394,12 @@ static const struct row rows[] = {
 	      "- {name: a, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 80-85, to: 10.0.10.5}\n"
 	      "- {name: b, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 84-100, to: 10.0.10.6}\n"
 	      "- {name: c, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 95, to: 10.0.10.6}\n",
-	 "sluice.yaml:16: nat[1].destination: rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, port "
+	 "sluice.yaml:16: nat[1].destination (b): rule `a` (line 15) takes the same address, protocol and port (203.0.113.1, "
+	 "port "
 	 "84) "
 	 "already\n"
-	 "sluice.yaml:17: nat[2].destination: rule `b` (line 16) takes the same address, protocol and port (203.0.113.1, port "
+	 "sluice.yaml:17: nat[2].destination (c): rule `b` (line 16) takes the same address, protocol and port (203.0.113.1, "
+	 "port "
 	 "95) "
 	 "already\n"},
 	{"dnat interface without addresses: fine",
@@ -418,7 +438,8 @@ static char *nexthops(unsigned n)
 static void nexthops_test(void **state)
 {
 	check_text(nexthops(256), "");
-	check_text(nexthops(257), "sluice.yaml:4: routes[0].via: 257 nexthops: a route has at most 256\n");
+	check_text(nexthops(257),
+		   "sluice.yaml:4: routes[0].via (10.9.0.0/16 via 172.16.0.1): 257 nexthops: a route has at most 256\n");
 }
 
 static void room_test(void **state)

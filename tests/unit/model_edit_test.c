@@ -198,7 +198,8 @@ static void check_test(void **state)
 	assert_int_equal(model_check(m, &errs), -EINVAL);
 	text = errors_text(&errs);
 	assert_string_equal(text,
-			    "api: routes[4].via: no interface of VRF `default` reaches the gateway 172.16.0.1: none has a prefix "
+			    "api: routes[4].via (10.5.0.0/16 via 172.16.0.1): no interface of VRF `default` reaches the gateway "
+			    "172.16.0.1: none has a prefix "
 			    "with it (or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n");
 	free(text);
 	json_decref(item);

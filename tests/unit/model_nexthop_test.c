@@ -21,7 +21,7 @@ static const struct row rows[] = {
 	 ""},
 	{"nobody uses it: fine", BASE "nexthops: {a: {address: 172.16.0.1, recursive: true}}\n", ""},
 	{"unknown", BASE NAMED "routes: [{to: default, nexthop: bth}]\n",
-	 "sluice.yaml:8: routes[0].nexthop: no nexthop is called `bth`: list it under `nexthops`\n"},
+	 "sluice.yaml:8: routes[0].nexthop (default nexthop bth): no nexthop is called `bth`: list it under `nexthops`\n"},
 	{"unknown member", BASE "nexthops: {g: {group: [x]}}\n",
 	 "sluice.yaml:3: nexthops.g.group: no nexthop is called `x`: list it under `nexthops`\n"},
 	{"group in a group", BASE NAMED "  more: {group: [isp1, both]}\n",
@@ -50,25 +50,31 @@ static const struct row rows[] = {
 	{"no such interface", BASE "nexthops: {a: {interface: up9}}\n",
 	 "sluice.yaml:3: nexthops.a.interface: no interface is called `up9`\n"},
 	{"nexthop and via", BASE NAMED "routes: [{to: 10.0.0.0/8, nexthop: both, via: 192.0.2.1}]\n",
-	 "sluice.yaml:8: routes[0].nexthop: the named nexthop says where the route leads: `via` beside it is too much\n"},
+	 "sluice.yaml:8: routes[0].nexthop (10.0.0.0/8 via 192.0.2.1 nexthop both): the named nexthop says where the route "
+	 "leads: `via` beside it is too much\n"},
 	{"no interface reaches it, said once",
 	 BASE "nexthops: {a: {address: 172.16.0.1}}\n"
 	      "routes: [{to: 10.0.0.0/8, nexthop: a}, {to: 11.0.0.0/8, nexthop: a}]\n",
-	 "sluice.yaml:4: routes[0].nexthop: no interface of VRF `default` reaches the gateway 172.16.0.1: none has a prefix with "
+	 "sluice.yaml:4: routes[0].nexthop (10.0.0.0/8 nexthop a): no interface of VRF `default` reaches the gateway 172.16.0.1: "
+	 "none has a prefix with "
 	 "it "
 	 "(or give `interface` and `onlink: true`; or `recursive: true`, when another route does)\n"},
 	{"family", BASE NAMED "routes: [{to: \"2001:db8::/32\", nexthop: both}]\n",
-	 "sluice.yaml:8: routes[0].nexthop: an IPv6 route cannot lead over the IPv4 gateway 192.0.2.1\n"
-	 "sluice.yaml:8: routes[0].nexthop: an IPv6 route cannot lead over the IPv4 gateway 198.51.100.1\n"},
+	 "sluice.yaml:8: routes[0].nexthop (2001:db8::/32 nexthop both): an IPv6 route cannot lead over the IPv4 gateway "
+	 "192.0.2.1\n"
+	 "sluice.yaml:8: routes[0].nexthop (2001:db8::/32 nexthop both): an IPv6 route cannot lead over the IPv4 gateway "
+	 "198.51.100.1\n"},
 	{"default of no family", BASE NAMED "routes: [{to: default, nexthop: hole}]\n",
-	 "sluice.yaml:8: routes[0].nexthop: the gateways of `hole` do not show the family of `default`: write 0.0.0.0/0 or "
+	 "sluice.yaml:8: routes[0].nexthop (default nexthop hole): the gateways of `hole` do not show the family of `default`: "
+	 "write 0.0.0.0/0 or "
 	 "::/0\n"},
 	{"default twice", BASE NAMED "routes: [{to: default, nexthop: both}, {to: 0.0.0.0/0, via: 192.0.2.1}]\n",
-	 "sluice.yaml:8: routes[1]: 0.0.0.0/0 is there already (line 8) with the same VRF, metric and distance: give one of them "
+	 "sluice.yaml:8: routes[1] (0.0.0.0/0 via 192.0.2.1): 0.0.0.0/0 is there already (line 8) with the same VRF, metric and "
+	 "distance: give one of them "
 	 "another "
 	 "metric, or one route several gateways\n"},
 	{"mtu of a blackhole", BASE NAMED "routes: [{to: 10.0.0.0/8, nexthop: hole, mtu: 1400}]\n",
-	 "sluice.yaml:8: routes[0].nexthop: `hole` leads nowhere: the route has no `mtu`\n"},
+	 "sluice.yaml:8: routes[0].nexthop (10.0.0.0/8 nexthop hole): `hole` leads nowhere: the route has no `mtu`\n"},
 };
 
 /* 256 members are allowed, 257 are not. */

@@ -236,11 +236,11 @@ static const struct row rows[] = {
 	{"mss list", "interfaces: {v: {vlan: 10, mss: [1300]}}\n",
 	 "sluice.yaml:1: interfaces.v.mss: `clamp` or a number is wanted, not a list\n"},
 	{"route mtu small", "routes: [{to: 10.0.0.0/8, via: 10.0.0.1, mtu: 575}]\n",
-	 "sluice.yaml:1: routes[0].mtu: 575 is not in 576..65535\n"},
+	 "sluice.yaml:1: routes[0].mtu (10.0.0.0/8 via 10.0.0.1): 575 is not in 576..65535\n"},
 	{"route mtu small for v6", "routes: [{to: \"2001:db8::/32\", via: \"2001:db8::1\", mtu: 1279}]\n",
-	 "sluice.yaml:1: routes[0].mtu: 1279 is not in 1280..65535\n"},
+	 "sluice.yaml:1: routes[0].mtu (2001:db8::/32 via 2001:db8::1): 1279 is not in 1280..65535\n"},
 	{"route mtu of no gateway", "routes: [{to: 10.0.0.0/8, type: blackhole, mtu: 1400}]\n",
-	 "sluice.yaml:1: routes[0].mtu: a route that leads nowhere has no `mtu`\n"},
+	 "sluice.yaml:1: routes[0].mtu (10.0.0.0/8 type blackhole): a route that leads nowhere has no `mtu`\n"},
 	{"neighbor rate", "settings: {neighbor-rate: 1000001}\n",
 	 "sluice.yaml:1: settings.neighbor-rate: 1000001 is not in 0..1000000\n"},
 	{"mtu small for v6",
@@ -294,134 +294,151 @@ static const struct row rows[] = {
 	{"route no via",
 	 "routes:\n"
 	 "  - {to: 10.0.0.0/8}\n",
-	 "sluice.yaml:2: routes[0]: `via` is missing: the gateway, or a list of gateways (or `nexthop`: a named one)\n"},
+	 "sluice.yaml:2: routes[0] (10.0.0.0/8): `via` is missing: the gateway, or a list of gateways (or `nexthop`: a named "
+	 "one)\n"},
 	{"route host bits", "routes: [{to: 10.0.0.1/8, type: blackhole}]\n",
-	 "sluice.yaml:1: routes[0].to: 10.0.0.1/8 has bits set behind its length: did you mean 10.0.0.0/8?\n"},
+	 "sluice.yaml:1: routes[0].to (10.0.0.1/8 type blackhole): 10.0.0.1/8 has bits set behind its length: did you mean "
+	 "10.0.0.0/8?\n"},
 	{"route default no family", "routes: [{to: default, type: blackhole}]\n",
-	 "sluice.yaml:1: routes[0].to: no gateway shows the family of `default`: write 0.0.0.0/0 or ::/0\n"},
+	 "sluice.yaml:1: routes[0].to (default type blackhole): no gateway shows the family of `default`: write 0.0.0.0/0 or "
+	 "::/0\n"},
 	{"route default two families", "routes: [{to: default, via: [10.0.0.1, \"fd00::1\"]}]\n",
-	 "sluice.yaml:1: routes[0].to: the gateways are of both families: write 0.0.0.0/0 or ::/0\n"},
+	 "sluice.yaml:1: routes[0].to (default via 10.0.0.1): the gateways are of both families: write 0.0.0.0/0 or ::/0\n"},
 	{"route via on blackhole", "routes: [{to: 10.0.0.0/8, via: 10.0.0.1, type: blackhole}]\n",
-	 "sluice.yaml:1: routes[0].via: a route of type blackhole leads nowhere: it has no `via`\n"},
+	 "sluice.yaml:1: routes[0].via (10.0.0.0/8 via 10.0.0.1 type blackhole): a route of type blackhole leads nowhere: it has "
+	 "no `via`\n"},
 	{"route type", "routes: [{to: 10.0.0.0/8, type: blackhol}]\n",
-	 "sluice.yaml:1: routes[0].type: `blackhol` is not known, did you mean `blackhole`? Allowed are: gateway, blackhole, "
+	 "sluice.yaml:1: routes[0].type (10.0.0.0/8 type blackhol): `blackhol` is not known, did you mean `blackhole`? Allowed "
+	 "are: gateway, blackhole, "
 	 "unreachable, prohibit\n"},
 	{"route weight", "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, weight: 0}]}]\n",
-	 "sluice.yaml:1: routes[0].via[0].weight: 0 is not in 1..256\n"},
+	 "sluice.yaml:1: routes[0].via[0].weight (10.0.0.0/8 via 10.1.1.1): 0 is not in 1..256\n"},
 	{"route onlink", "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, onlink: yes}]}]\n",
-	 "sluice.yaml:1: routes[0].via[0].onlink: `yes` is neither true nor false\n"},
+	 "sluice.yaml:1: routes[0].via[0].onlink (10.0.0.0/8 via 10.1.1.1): `yes` is neither true nor false\n"},
 	{"route recursive and interface",
 	 "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, interface: eth0, recursive: true}]}]\n",
-	 "sluice.yaml:1: routes[0].via[0].recursive: `recursive` says that another route leads to `address`: so it is needed, "
+	 "sluice.yaml:1: routes[0].via[0].recursive (10.0.0.0/8 via 10.1.1.1): `recursive` says that another route leads to "
+	 "`address`: so it is needed, "
 	 "and "
 	 "no `interface`\n"},
 	{"route onlink no interface", "routes: [{to: 10.0.0.0/8, via: [{address: 10.1.1.1, onlink: true}]}]\n",
-	 "sluice.yaml:1: routes[0].via[0].onlink: `onlink` says that `address` is a neighbour on `interface`: both are needed\n"},
+	 "sluice.yaml:1: routes[0].via[0].onlink (10.0.0.0/8 via 10.1.1.1): `onlink` says that `address` is a neighbour on "
+	 "`interface`: both are needed\n"},
 	{"route link-local", "routes: [{to: \"::/0\", via: \"fe80::1\"}]\n",
-	 "sluice.yaml:1: routes[0].via: a link-local address is on every link: write {address, interface}\n"},
+	 "sluice.yaml:1: routes[0].via (::/0 via fe80::1): a link-local address is on every link: write {address, interface}\n"},
 	{"route gateway multicast", "routes: [{to: 10.0.0.0/8, via: 224.0.0.1}]\n",
-	 "sluice.yaml:1: routes[0].via: 224.0.0.1 is a multicast address: one host's is wanted\n"},
+	 "sluice.yaml:1: routes[0].via (10.0.0.0/8 via 224.0.0.1): 224.0.0.1 is a multicast address: one host's is wanted\n"},
 	{"route to multicast", "routes: [{to: 224.0.0.0/8, via: 10.0.0.1}]\n",
-	 "sluice.yaml:1: routes[0].to: no route leads there: 224.0.0.0/8 is a multicast address: one host's is wanted\n"},
+	 "sluice.yaml:1: routes[0].to (224.0.0.0/8 via 10.0.0.1): no route leads there: 224.0.0.0/8 is a multicast address: one "
+	 "host's is wanted\n"},
 	{"route to reserved", "routes: [{to: 240.0.0.0/4, via: 10.0.0.1}]\n",
-	 "sluice.yaml:1: routes[0].to: no route leads there: 240.0.0.0/4 is reserved (RFC 1112 4), and no router forwards it\n"},
+	 "sluice.yaml:1: routes[0].to (240.0.0.0/4 via 10.0.0.1): no route leads there: 240.0.0.0/4 is reserved (RFC 1112 4), "
+	 "and no router forwards it\n"},
 	{"route to IPv4 link-local", "routes: [{to: 169.254.0.0/16, via: 10.0.0.1}]\n",
-	 "sluice.yaml:1: routes[0].to: no route leads there: 169.254.0.0/16 is link-local, and never leaves its link (RFC 3927 "
+	 "sluice.yaml:1: routes[0].to (169.254.0.0/16 via 10.0.0.1): no route leads there: 169.254.0.0/16 is link-local, and "
+	 "never leaves its link (RFC 3927 "
 	 "2.7)\n"},
 	{"route to IPv6 link-local", "routes: [{to: \"fe80::/10\", via: \"2001:db8::1\"}]\n",
-	 "sluice.yaml:1: routes[0].to: no route leads there: fe80::/10 is link-local, and never leaves its link (RFC 4291 "
+	 "sluice.yaml:1: routes[0].to (fe80::/10 via 2001:db8::1): no route leads there: fe80::/10 is link-local, and never "
+	 "leaves its link (RFC 4291 "
 	 "2.5.6)\n"},
 	{"route nexthop empty", "routes: [{to: 10.0.0.0/8, via: [{weight: 2}]}]\n",
-	 "sluice.yaml:1: routes[0].via[0]: a nexthop needs an `address`, an `interface`, or both\n"},
+	 "sluice.yaml:1: routes[0].via[0] (10.0.0.0/8): a nexthop needs an `address`, an `interface`, or both\n"},
 	{"route distance", "routes: [{to: 10.0.0.0/8, type: prohibit, distance: 0}]\n",
-	 "sluice.yaml:1: routes[0].distance: 0 is not in 1..255\n"},
+	 "sluice.yaml:1: routes[0].distance (10.0.0.0/8 distance 0 type prohibit): 0 is not in 1..255\n"},
 	{"route metric", "routes: [{to: 10.0.0.0/8, type: prohibit, metric: low}]\n",
-	 "sluice.yaml:1: routes[0].metric: `low` is not a decimal number (0..4294967295)\n"},
+	 "sluice.yaml:1: routes[0].metric (10.0.0.0/8 metric low type prohibit): `low` is not a decimal number "
+	 "(0..4294967295)\n"},
 	{"nat no name", "nat: [{type: snat, to: masquerade}]\n",
 	 "sluice.yaml:1: nat[0]: `name` is missing: what the rule is called in counters and messages\n"},
-	{"nat no type", "nat: [{name: a, to: masquerade}]\n", "sluice.yaml:1: nat[0]: `type` is missing: snat, dnat or static\n"},
+	{"nat no type", "nat: [{name: a, to: masquerade}]\n",
+	 "sluice.yaml:1: nat[0] (a): `type` is missing: snat, dnat or static\n"},
 	{"nat no to", "nat: [{name: a, type: snat}]\n",
-	 "sluice.yaml:1: nat[0]: `to` is missing: masquerade, none, or the addresses to translate to\n"},
+	 "sluice.yaml:1: nat[0] (a): `to` is missing: masquerade, none, or the addresses to translate to\n"},
 	{"nat type", "nat: [{name: a, type: nat64}]\n",
-	 "sluice.yaml:1: nat[0].type: `nat64` is not known. Allowed are: snat, dnat, static\n"},
+	 "sluice.yaml:1: nat[0].type (a): `nat64` is not known. Allowed are: snat, dnat, static\n"},
 	{"nat fragments", "settings: {nat-fragments: {held: 257}}\n",
 	 "sluice.yaml:1: settings.nat-fragments.held: 257 is not in 0..256\n"},
 	{"nat fragments key", "settings: {nat-fragments: {bytes: 1}}\n",
 	 "sluice.yaml:1: settings.nat-fragments.bytes: unknown key. Allowed are: held, time\n"},
 	{"nat on delete", "nat: [{name: a, type: snat, to: masquerade, on-delete: never}]\n",
-	 "sluice.yaml:1: nat[0].on-delete: `never` is not known. Allowed are: end, keep\n"},
+	 "sluice.yaml:1: nat[0].on-delete (a): `never` is not known. Allowed are: end, keep\n"},
 	{"nat log path", "settings: {nat-log: {file: nat.log}}\n",
 	 "sluice.yaml:1: settings.nat-log.file: a path from / on, of at most 255 characters\n"},
 	{"nat filtering", "nat: [{name: a, type: snat, to: 203.0.113.1, filtering: none}]\n",
-	 "sluice.yaml:1: nat[0].filtering: `none` is not known. Allowed are: endpoint-independent, address-dependent, "
+	 "sluice.yaml:1: nat[0].filtering (a): `none` is not known. Allowed are: endpoint-independent, address-dependent, "
 	 "address-and-port-dependent\n"},
 	{"nat mapping", "nat: [{name: a, type: snat, to: 203.0.113.1, mapping: symmetric}]\n",
-	 "sluice.yaml:1: nat[0].mapping: `symmetric` is not known. Allowed are: endpoint-independent, "
+	 "sluice.yaml:1: nat[0].mapping (a): `symmetric` is not known. Allowed are: endpoint-independent, "
 	 "address-and-port-dependent\n"},
 	{"nat overload lets in", "nat: [{name: a, type: snat, to: 203.0.113.1, filtering: address-dependent, overload: true}]\n",
-	 "sluice.yaml:1: nat[0].overload: ports that hosts share are told apart by who answers: not with `filtering` "
+	 "sluice.yaml:1: nat[0].overload (a): ports that hosts share are told apart by who answers: not with `filtering` "
 	 "address-dependent, which lets others in\n"},
 	{"nat none with limit", "nat: [{name: a, type: snat, to: none, limit: {ports: 5}}]\n",
-	 "sluice.yaml:1: nat[0].limit: a rule that translates nothing has no mappings\n"},
+	 "sluice.yaml:1: nat[0].limit (a): a rule that translates nothing has no mappings\n"},
 	{"nat limit key", "nat: [{name: a, type: snat, to: 203.0.113.1, limit: {ports: 0}}]\n",
-	 "sluice.yaml:1: nat[0].limit.ports: 0 is not in 1..65535\n"},
+	 "sluice.yaml:1: nat[0].limit.ports (a): 0 is not in 1..65535\n"},
 	{"nat static sizes", "nat: [{name: a, type: static, inside: 10.0.0.0/24, outside: 203.0.113.0/25}]\n",
-	 "sluice.yaml:1: nat[0].outside: a prefix of 25 bits, and `inside` has 24: both are of one size\n"},
+	 "sluice.yaml:1: nat[0].outside (a): a prefix of 25 bits, and `inside` has 24: both are of one size\n"},
 	{"nat static to", "nat: [{name: a, type: static, inside: 10.0.0.1, outside: 203.0.113.1, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].to: is no key of a static rule, which has inside, outside, out, timeouts, on-delete and vrf\n"},
+	 "sluice.yaml:1: nat[0].to (a): is no key of a static rule, which has inside, outside, out, timeouts, on-delete and "
+	 "vrf\n"},
 	{"nat pool backwards", "nat: [{name: a, type: snat, to: 203.0.113.20-203.0.113.10}]\n",
-	 "sluice.yaml:1: nat[0].to: `203.0.113.20-203.0.113.10` runs backwards\n"},
+	 "sluice.yaml:1: nat[0].to (a): `203.0.113.20-203.0.113.10` runs backwards\n"},
 	{"nat pool twice", "nat: [{name: a, type: snat, to: [203.0.113.20, 203.0.113.8-203.0.113.9, 203.0.113.20]}]\n",
-	 "sluice.yaml:1: nat[0].to: 203.0.113.20 is listed twice\n"},
+	 "sluice.yaml:1: nat[0].to (a): 203.0.113.20 is listed twice\n"},
 	{"nat range twice", "nat: [{name: a, type: snat, to: [203.0.113.8/31, 203.0.113.8-203.0.113.9]}]\n",
-	 "sluice.yaml:1: nat[0].to: 203.0.113.8-203.0.113.9 is listed twice\n"},
+	 "sluice.yaml:1: nat[0].to (a): 203.0.113.8-203.0.113.9 is listed twice\n"},
 	{"nat pool mixed range", "nat: [{name: a, type: snat, to: \"203.0.113.20-fd00::1\"}]\n",
-	 "sluice.yaml:1: nat[0].to: `203.0.113.20-fd00::1` begins in one family and ends in the other\n"},
+	 "sluice.yaml:1: nat[0].to (a): `203.0.113.20-fd00::1` begins in one family and ends in the other\n"},
 	{"nat pool word", "nat: [{name: a, type: snat, to: [masquerade]}]\n",
-	 "sluice.yaml:1: nat[0].to[0]: `masquerade` is no address, prefix or range of addresses (masquerade and none stand "
+	 "sluice.yaml:1: nat[0].to[0] (a): `masquerade` is no address, prefix or range of addresses (masquerade and none stand "
 	 "alone: `to: masquerade`)\n"},
 	{"nat ports backwards", "nat: [{name: a, type: snat, to: masquerade, ports: 2000-1000}]\n",
-	 "sluice.yaml:1: nat[0].ports: the range 2000-1000 runs backwards\n"},
+	 "sluice.yaml:1: nat[0].ports (a): the range 2000-1000 runs backwards\n"},
 	{"nat ports 0", "nat: [{name: a, type: snat, to: masquerade, ports: 0-1000}]\n",
-	 "sluice.yaml:1: nat[0].ports: `0-1000` is not a port or a range of ports (1..65535)\n"},
+	 "sluice.yaml:1: nat[0].ports (a): `0-1000` is not a port or a range of ports (1..65535)\n"},
 	{"nat ports on none", "nat: [{name: a, type: snat, to: none, ports: 1-2}]\n",
-	 "sluice.yaml:1: nat[0].ports: a rule that translates nothing has no ports\n"},
+	 "sluice.yaml:1: nat[0].ports (a): a rule that translates nothing has no ports\n"},
 	{"nat protocol", "nat: [{name: a, type: snat, to: none, protocol: sctp}]\n",
-	 "sluice.yaml:1: nat[0].protocol: `sctp` is not known. Allowed are: tcp, udp, icmp, icmpv6\n"},
+	 "sluice.yaml:1: nat[0].protocol (a): `sctp` is not known. Allowed are: tcp, udp, icmp, icmpv6\n"},
 	{"nat protocol twice", "nat: [{name: a, type: snat, to: none, protocol: [tcp, tcp]}]\n",
-	 "sluice.yaml:1: nat[0].protocol[1]: tcp is listed twice\n"},
+	 "sluice.yaml:1: nat[0].protocol[1] (a): tcp is listed twice\n"},
 	{"dnat icmp", "nat: [{name: a, type: dnat, destination: 1.2.3.4, protocol: icmp, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].protocol: `icmp` is not known. Allowed are: tcp, udp\n"},
+	 "sluice.yaml:1: nat[0].protocol (a): `icmp` is not known. Allowed are: tcp, udp\n"},
 	{"dnat port without protocol", "nat: [{name: a, type: dnat, destination: 1.2.3.4, port: 80, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0]: `protocol` is missing: tcp, udp or both; a port has no meaning without\n"},
+	 "sluice.yaml:1: nat[0] (a): `protocol` is missing: tcp, udp or both; a port has no meaning without\n"},
 	{"dnat port backwards", "nat: [{name: a, type: dnat, destination: 1.2.3.4, protocol: tcp, port: 90-80, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].port: the range 90-80 runs backwards\n"},
+	 "sluice.yaml:1: nat[0].port (a): the range 90-80 runs backwards\n"},
 	{"dnat target port", "nat: [{name: a, type: dnat, destination: 1.2.3.4, protocol: tcp, port: 80, to: \"10.0.0.1:0\"}]\n",
-	 "sluice.yaml:1: nat[0].to: `10.0.0.1:0` is not an address with or without a port (1..65535), such as 10.0.10.5:80 or "
+	 "sluice.yaml:1: nat[0].to (a): `10.0.0.1:0` is not an address with or without a port (1..65535), such as 10.0.10.5:80 "
+	 "or "
 	 "[fd00::5]:80\n"},
 	{"dnat target port without port",
 	 "nat: [{name: a, type: dnat, destination: 1.2.3.4, protocol: tcp, to: \"10.0.0.1:80\"}]\n",
-	 "sluice.yaml:1: nat[0].to: 10.0.0.1:80 names a port, and the rule has no `port` that would become it\n"},
+	 "sluice.yaml:1: nat[0].to (a): 10.0.0.1:80 names a port, and the rule has no `port` that would become it\n"},
 	{"dnat range end",
 	 "nat: [{name: a, type: dnat, destination: 1.2.3.4, protocol: tcp, port: 80-90, to: \"10.0.0.1:65530\"}]\n",
-	 "sluice.yaml:1: nat[0].to: 10.0.0.1:65530 moves the end of the range of `port` beyond 65535\n"},
+	 "sluice.yaml:1: nat[0].to (a): 10.0.0.1:65530 moves the end of the range of `port` beyond 65535\n"},
 	{"dnat prefix", "nat: [{name: a, type: dnat, destination: 1.2.3.0/24, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].destination: 1.2.3.0/24 is a prefix: dnat wants one address\n"},
+	 "sluice.yaml:1: nat[0].destination (a): 1.2.3.0/24 is a prefix: dnat wants one address\n"},
 	{"dnat source", "nat: [{name: a, type: dnat, source: 1.2.3.0/24, destination: 1.2.3.4, to: 10.0.0.1}]\n",
-	 "sluice.yaml:1: nat[0].source: is a snat rule's key; a dnat rule has destination, protocol, port, to, to-vrf, timeouts, "
+	 "sluice.yaml:1: nat[0].source (a): is a snat rule's key; a dnat rule has destination, protocol, port, to, to-vrf, "
+	 "timeouts, "
 	 "on-delete and vrf\n"},
 	{"snat port", "nat: [{name: a, type: snat, to: masquerade, port: 80}]\n",
-	 "sluice.yaml:1: nat[0].port: `port` is a dnat rule's; the ports of a snat rule's pool are `ports`\n"},
+	 "sluice.yaml:1: nat[0].port (a): `port` is a dnat rule's; the ports of a snat rule's pool are `ports`\n"},
 	{"snat out empty", "nat: [{name: a, type: snat, to: masquerade, out: []}]\n",
-	 "sluice.yaml:1: nat[0].out: the list is empty: name interfaces, or leave `out` away for any\n"},
+	 "sluice.yaml:1: nat[0].out (a): the list is empty: name interfaces, or leave `out` away for any\n"},
 	{"fdb missing", "fdb: [{}]\n",
 	 "sluice.yaml:1: fdb[0]: `mac` is missing: the station's MAC address\n"
 	 "sluice.yaml:1: fdb[0]: `vlan` is missing: the VLAN of the station\n"
 	 "sluice.yaml:1: fdb[0]: `port` is missing: the port that leads to the station\n"},
 	{"fdb mac zero", "fdb: [{mac: \"00:00:00:00:00:00\", vlan: 10, port: h1}]\n",
-	 "sluice.yaml:1: fdb[0].mac: a MAC address of zeroes belongs to no station\n"},
+	 "sluice.yaml:1: fdb[0].mac (00:00:00:00:00:00 vlan 10): a MAC address of zeroes belongs to no station\n"},
 	{"fdb mac multicast", "fdb: [{mac: \"ff:ff:ff:ff:ff:ff\", vlan: 10, port: h1}]\n",
-	 "sluice.yaml:1: fdb[0].mac: ff:ff:ff:ff:ff:ff is a multicast MAC address: one station's is wanted\n"},
+	 "sluice.yaml:1: fdb[0].mac (ff:ff:ff:ff:ff:ff vlan 10): ff:ff:ff:ff:ff:ff is a multicast MAC address: one station's is "
+	 "wanted\n"},
 	{"fdb null", "fdb: [~]\n",
 	 "sluice.yaml:1: fdb[0]: `mac` is missing: the station's MAC address\n"
 	 "sluice.yaml:1: fdb[0]: `vlan` is missing: the VLAN of the station\n"
@@ -431,9 +448,9 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: neighbors[0]: `mac` is missing: the neighbour's MAC address\n"
 	 "sluice.yaml:1: neighbors[0]: `interface` is missing: the interface that the neighbour is on\n"},
 	{"neighbor multicast", "neighbors: [{address: \"ff02::1\", mac: \"02:00:00:00:00:01\", interface: v}]\n",
-	 "sluice.yaml:1: neighbors[0].address: ff02::1 is a multicast address: one host's is wanted\n"},
+	 "sluice.yaml:1: neighbors[0].address (ff02::1 interface v): ff02::1 is a multicast address: one host's is wanted\n"},
 	{"neighbor mapped", "neighbors: [{address: \"::ffff:10.0.0.1\", mac: \"02:00:00:00:00:01\", interface: v}]\n",
-	 "sluice.yaml:1: neighbors[0].address: `::ffff:10.0.0.1` is not an IPv4 or IPv6 address\n"},
+	 "sluice.yaml:1: neighbors[0].address (::ffff:10.0.0.1 interface v): `::ffff:10.0.0.1` is not an IPv4 or IPv6 address\n"},
 	{"all at once",
 	 "ports:\n"
 	 "  h1: {mode: access, vlan: 5000}\n"
@@ -443,7 +460,7 @@ static const struct row rows[] = {
 	 "bogus: 1\n",
 	 "sluice.yaml:2: ports.h1.vlan: VLAN 5000 is not in 1..4094\n"
 	 "sluice.yaml:3: ports.h2.mode: `trnk` is not known, did you mean `trunk`? Allowed are: access, trunk, routed, observe\n"
-	 "sluice.yaml:5: routes[0].via: `nowhere` is not an IPv4 or IPv6 address\n"
+	 "sluice.yaml:5: routes[0].via (10.0.0.0/8 via nowhere): `nowhere` is not an IPv4 or IPv6 address\n"
 	 "sluice.yaml:6: bogus: unknown key. Allowed are: settings, tables, vrfs, ports, vlans, interfaces, nexthops, routes, "
 	 "nat, fdb, "
 	 "neighbors\n"},

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "neigh_ask.h"
 #include "../../user/neighbor.c"
 
 #define IFACE 3
@@ -52,7 +53,7 @@ void table_cursor_free(void *cursor)
 {
 }
 
-int netlink_neigh_probe(struct netlink *nl, int ifindex, const struct addr *addr)
+int neigh_ask_probe(struct neigh_ask *a, int ifindex, const struct addr *addr)
 {
 	return 0;
 }
@@ -75,7 +76,7 @@ int iface_host_ifindex(const struct sw *s, uint16_t id)
 	return LINK;
 }
 
-int netlink_neigh_delete(struct netlink *nl, int ifindex, const struct addr *addr, struct errs *errs)
+int neigh_ask_drop(struct neigh_ask *a, int ifindex, const struct addr *addr)
 {
 	deleted++;
 	return 0;

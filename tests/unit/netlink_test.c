@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include "neigh_ask.h"
 #include "netlink.h"
 #include "netns.h"
 
@@ -145,7 +146,7 @@ static void link_set_and_alias_test(void **state)
 static int set_route(const struct prefix *to, uint32_t table, uint8_t type, uint32_t metric, const struct nl_nexthop *nh,
 		     size_t n)
 {
-	struct nl_route r = {.to = *to, .table = table, .type = type, .metric = metric, .nexthops = nh, .n = n};
+	struct nl_route r = {.to = *to, .table = table, .type = type, .metric = metric, .nexthops = nh, .n = n, .adopt = true};
 
 	return netlink_route_set(nl, &r, &errs);
 }
@@ -240,13 +241,24 @@ static void ipv4_routes_test(void **state)
 			&errs),
 		0);
 	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1400", "ip route show 10.8.0.0/16");
+	/* another instance's, for all that is known */
 	assert_int_equal(
-		netlink_route_set(
-			nl,
-			&(struct nl_route){
-				.to = q, .table = 254, .metric = 3, .type = RTN_UNICAST, .nexthops = nh, .n = 1, .mtu = 1300},
-			&errs),
-		0);
+		netlink_route_set(nl, &(struct nl_route){.to = q, .table = 254, .metric = 3, .type = RTN_BLACKHOLE}, &errs),
+		-EEXIST);
+	assert_int_equal(errs.n, 1);
+	errs_free(&errs);
+	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1400", "ip route show 10.8.0.0/16");
+	assert_int_equal(netlink_route_set(nl,
+					   &(struct nl_route){.to = q,
+							      .table = 254,
+							      .metric = 3,
+							      .type = RTN_UNICAST,
+							      .nexthops = nh,
+							      .n = 1,
+							      .mtu = 1300,
+							      .known = true},
+					   &errs),
+			 0);
 	expect_output("10.8.0.0/16 via 10.1.0.2 dev vlan10 proto 83 metric 3 mtu 1300", "ip route show 10.8.0.0/16");
 	assert_int_equal(netlink_route_delete(nl, &(struct nl_route){.to = q, .table = 254, .metric = 3, .known = true}, &errs),
 			 0);
@@ -336,6 +348,33 @@ static void neighbors_test(void **state)
 	assert_int_equal(errs.n, 0);
 }
 
+/* Asked beside: what comes of it is seen a moment later; what waits is bounded, and the end does not wait for it. */
+static void beside_test(void **state)
+{
+	int i = veth_up("10.1.0.1/24");
+	struct addr a = addr("10.1.0.2"), b = addr("10.1.0.3");
+	struct neigh_ask *asks;
+	int refused = 0;
+
+	assert_int_equal(neigh_ask_open(&asks, &errs), 0);
+	assert_int_equal(netlink_neigh_set(nl, i, &a, mac, &errs), 0);
+	assert_int_equal(neigh_ask_probe(asks, 9999, &b), 0); /* nobody hears of the refusal */
+	assert_int_equal(neigh_ask_probe(asks, i, &b), 0);
+	assert_int_equal(neigh_ask_drop(asks, i, &a), 0);
+	for (int k = 0; k < 500 && (strstr(output("ip neigh show dev vlan10"), "10.1.0.2") ||
+				    !strstr(output("ip neigh show dev vlan10"), "10.1.0.3"));
+	     k++)
+		usleep(10000);
+	expect_contains("INCOMPLETE", "ip neigh show 10.1.0.3 dev vlan10");
+	expect_output("", "ip neigh show 10.1.0.2 dev vlan10");
+	for (int k = 0; k < 100000 && !refused; k++)
+		refused = neigh_ask_probe(asks, i, &b);
+	assert_int_equal(refused, -ENOBUFS);
+	neigh_ask_close(asks);
+	neigh_ask_close(NULL);
+	assert_int_equal(errs.n, 0);
+}
+
 static void ethtool_test(void **state)
 {
 	char buf[32];
@@ -361,7 +400,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(veth_test),	     T(link_set_and_alias_test), T(error_has_the_kernels_words_test),
 		T(addresses_test),   T(ipv4_routes_test),	 T(other_programs_routes_stay_test),
-		T(ipv6_routes_test), T(neighbors_test),		 T(ethtool_test),
+		T(ipv6_routes_test), T(neighbors_test),		 T(beside_test),
+		T(ethtool_test),
 	};
 	int r = netns_become_root();
 

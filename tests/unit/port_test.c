@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sluice/drop.h>
+#include "cut.h"
 #include "sw.h"
 
 /* ---- tables: arrays have a slot for every key, hashes are lists */
@@ -234,6 +235,17 @@ uint16_t iface_id(const struct sw *sw, const char *name)
 int iface_get(const struct sw *sw, uint16_t id, struct iface *ret)
 {
 	return -ENOENT;
+}
+
+/* No pair for cutting here. */
+bool cut_is_end(const struct sw *sw, const char *netdev)
+{
+	return false;
+}
+
+int cut_port(const struct sw *sw, const char **ret_name, uint32_t *ret_mtu)
+{
+	return 0;
 }
 
 const char *iface_of_host_port(const struct sw *sw, const char *netdev)

@@ -50,6 +50,11 @@ bool fib_grace_over(uint64_t ticket)
 	return ticket <= grace_done;
 }
 
+bool fib_grace_wait(uint64_t ticket, unsigned ms)
+{
+	return ticket <= grace_done;
+}
+
 static bool usable(void *arg, uint16_t iface)
 {
 	return !((struct state *)arg)->down[iface];
@@ -807,6 +812,151 @@ static void no_room_test(void **arg)
 	assert_int_equal(rib_refused(s->rib, true, NULL), 0);
 }
 
+/* A route of its own, without a named group: the same. It keeps its old ways until there is room, and gives up what it kept. */
+static void plain_no_room_test(void **arg)
+{
+	struct rib_nexthop nh[MANY], two[2] = {via("10.0.0.1", 1, 1), via("10.0.0.2", 2, 1)}, one = via("10.0.0.3", 3, 1);
+	struct prefix gone = pfx("10.100.0.0/16"), other = pfx("10.101.0.0/16");
+	struct state *s = *arg;
+	const struct nhg_member *m;
+	uint32_t was, single;
+	char text[32];
+	bool changed;
+	int i;
+
+	grace_asked = grace_done = 0;
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
+	for (i = 0; i < N_BUCKETS / 1024 - 1; i++) {
+		for (int k = 0; k < MANY; k++) {
+			snprintf(text, sizeof(text), "10.0.1.%d", 1 + (i + k) % 50);
+			nh[k] = via(text, 1, 1);
+		}
+		snprintf(text, sizeof(text), "10.%d.0.0/16", 100 + i);
+		assert_int_equal(try_put(s, text, RIB_KERNEL, 20, 0, nh, MANY), 0);
+	}
+	settle(s);
+	was = result(s, "10.1.0.1");
+	single = result(s, "10.2.0.1");
+	assert_true(was && single);
+
+	nh[0] = via("10.0.1.50", 1, 7); /* a group that nobody has */
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	for (i = 0; i < 4; i++) {
+		settle(s);
+		assert_int_equal(result(s, "10.1.0.1"), was);
+		assert_int_equal(result(s, "10.2.0.1"), single);
+		assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+		assert_true(view(s, "10.1.0.0/16", RIB_KERNEL, 0).active);
+		assert_int_equal(view(s, "10.1.0.0/16", RIB_KERNEL, 0).members, was);
+		assert_string_equal(view(s, "10.2.0.0/16", RIB_KERNEL, 0).reason,
+				    "the table of nexthops is full: it leads as it did before");
+	}
+	assert_int_equal(rib_refused(s->rib, false, NULL), -E2BIG);
+	/* one that has nothing to keep is not in force, for all that others keep */
+	assert_int_equal(try_put(s, "10.3.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	settle(s);
+	assert_int_equal(result(s, "10.3.0.1"), 0);
+	assert_string_equal(view(s, "10.3.0.0/16", RIB_KERNEL, 0).reason, "the table of nexthops is full");
+
+	/* what it should lead by cannot be used at all: neither is what it led by then */
+	s->down[1] = true;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(result(s, "10.2.0.1"), 0);
+	s->down[1] = false;
+	rib_links_changed(s->rib);
+	settle(s);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
+	settle(s);
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	settle(s);
+	assert_true(result(s, "10.1.0.1") != 0 && result(s, "10.2.0.1") != 0);
+
+	rib_remove(s->rib, 0, &gone, RIB_KERNEL, 0, 0);
+	rib_remove(s->rib, 0, &other, RIB_KERNEL, 0, 0);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
+		assert_true(result(s, "10.1.0.1") != 0 && result(s, "10.2.0.1") != 0);
+		nexthop_settle(s->ns);
+		grace_done = grace_asked;
+	}
+	settle(s);
+	assert_int_equal(result(s, "10.1.0.1"), result(s, "10.2.0.1"));
+	assert_int_equal(result(s, "10.1.0.1"), result(s, "10.3.0.1"));
+	assert_int_equal(nhg_members(s->ns, result(s, "10.1.0.1") & ~NEXTHOP_IS_GROUP, &m, NULL, 0), MANY);
+	assert_null(view(s, "10.1.0.0/16", RIB_KERNEL, 0).reason);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	settle(s);
+	settle(s);
+	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 0); /* nobody uses it any more */
+	assert_null(nexthop_at(s->ns, single));
+}
+
+/* A host route far from all others. */
+static void far_route(struct state *s, uint32_t i, bool there)
+{
+	struct rib_nexthop nh = via("10.0.0.1", 1, 1);
+	struct rib_route_spec spec = {.source = RIB_KERNEL, .distance = 20, .type = NEXTHOP_GATEWAY, .nexthops = &nh, .n = 1};
+	uint64_t far = (i + 1) * 0x9e3779b97f4a7c15ull;
+
+	spec.to = (struct prefix){.family = 6, .len = 128};
+	memcpy(spec.to.addr.a8, &far, 8);
+	memcpy(spec.to.addr.a8 + 8, &far, 8);
+	spec.to.addr.a8[0] = 0x20;
+	if (there)
+		assert_int_equal(rib_put(s->rib, &spec), 0);
+	else
+		rib_remove(s->rib, 0, &spec.to, RIB_KERNEL, 0, 0);
+}
+
+static uint32_t far_result(struct state *s, uint32_t i)
+{
+	uint64_t far = (i + 1) * 0x9e3779b97f4a7c15ull;
+	struct addr a;
+
+	memcpy(a.a8, &far, 8);
+	memcpy(a.a8 + 8, &far, 8);
+	a.a8[0] = 0x20;
+	return fib_lookup(s->m.fib, 0, &a);
+}
+
+/* A full FIB, in which one route after the other goes for another: memory that packets may still read is not waited for. What
+ * finds none stays as it was, and comes when the grace period is over. */
+static void full_churn_test(void **arg)
+{
+	enum { ROUTES = 60, TURNS = 2000 };
+	struct state *s = *arg;
+	uint32_t waited = 0;
+	bool changed;
+
+	grace_asked = grace_done = 0;
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 1, 1));
+	for (uint32_t i = 0; i < ROUTES; i++)
+		far_route(s, i, true);
+	settle(s);
+	for (uint32_t i = 0; i < TURNS; i++) {
+		far_route(s, i, false);
+		far_route(s, i + ROUTES, true);
+		assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
+		if (!rib_pending(s->rib))
+			continue;
+		waited++;
+		assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
+		assert_true(rib_pending(s->rib));
+		grace_done = grace_asked;
+		settle(s);
+		assert_false(rib_pending(s->rib));
+	}
+	assert_in_range(waited, 1, TURNS);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	for (uint32_t i = 0; i < TURNS + ROUTES; i++)
+		assert_int_equal(far_result(s, i) != 0, i >= TURNS);
+}
+
 /* The weight of a nexthop that is reached by several ways is shared among them as theirs say, however large it is. */
 static void weight_test(void **arg)
 {
@@ -974,6 +1124,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(plain_no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_churn_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),

@@ -1,0 +1,163 @@
+/* cut.c: the veth pair that takes packets of several datagrams (UDP GSO) apart, so that each can be cut: what goes into its one
+ * end comes out of the other as single datagrams, for the end says that it knows no segmentation of UDP, and then the kernel does
+ * it. Between the model and netlink.h; bpf/fragment.h sends there, and takes back by port.c's port of mode PORT_CUT.
+ *
+ * There is one only where a packet can be too large for its way out: interfaces of more than one MTU, or a route with an MTU.
+ * Both ends bear the alias sluice:INSTANCE:/cut, which no interface's can be, and are called after a hash of the instance's name.
+ * IPv6 is off on both: nobody shall speak there.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cut.h"
+#include "events.h"
+#include "sysctl.h"
+
+#define CUT_MTU 65535
+
+struct cut {
+	char in[IFNAMSIZ], out[IFNAMSIZ]; /* where packets go in, and where they come out: a port */
+	char alias[64];
+	int out_ifindex;
+	bool route_mtu;
+};
+
+int cut_open(struct sw *sw, struct errs *errs)
+{
+	struct cut *c = calloc(1, sizeof(*c));
+	uint32_t h = 0x811c9dc5;
+
+	if (!c)
+		return errs_fail(errs, ENOMEM, "out of memory");
+	for (const char *p = sw->instance; *p; p++)
+		h = (h ^ (unsigned char)*p) * 0x01000193;
+	snprintf(c->in, sizeof(c->in), "cut-%08x-i", h);
+	snprintf(c->out, sizeof(c->out), "cut-%08x-o", h);
+	snprintf(c->alias, sizeof(c->alias), "sluice:%s:" CUT_ALIAS, sw->instance);
+	sw->cut = c;
+	return 0;
+}
+
+void cut_close(struct sw *sw)
+{
+	free(sw->cut);
+	sw->cut = NULL;
+}
+
+void cut_route_mtu(struct sw *sw)
+{
+	if (sw->cut->route_mtu)
+		return;
+	sw->cut->route_mtu = true;
+	if (sw->events)
+		events_again_links(sw->events);
+}
+
+bool cut_is_end(const struct sw *sw, const char *netdev)
+{
+	return !strcmp(netdev, sw->cut->in) || !strcmp(netdev, sw->cut->out);
+}
+
+int cut_port(const struct sw *sw, const char **ret_name, uint32_t *ret_mtu)
+{
+	*ret_name = sw->cut->out;
+	*ret_mtu = CUT_MTU;
+	return sw->cut->out_ifindex;
+}
+
+static bool is_wanted(const struct sw *sw)
+{
+	const struct model *m = sw->model;
+	uint32_t first = 0;
+
+	for (size_t i = 0; i < m->n_ifaces; i++) {
+		const struct link *l = mirror_link_by_name(sw->mirror, m->ifaces[i].vlan ? m->ifaces[i].name : m->ifaces[i].port);
+		uint32_t mtu = m->ifaces[i].mtu ? m->ifaces[i].mtu : l ? l->mtu : 0;
+
+		if (mtu && first && mtu != first)
+			return true;
+		first = mtu ? mtu : first;
+	}
+	return m->n_ifaces && sw->cut->route_mtu;
+}
+
+static bool is_ours(const struct sw *sw, int ifindex)
+{
+	char have[256] = "";
+
+	return netlink_link_alias_get(sw->nl, ifindex, have, sizeof(have)) >= 0 && !strcmp(sw->cut->alias, have);
+}
+
+/* 0 and the two ends; 0s when there is no pair. Half of one is taken away. */
+static int find(struct sw *sw, int ret[2], struct errs *errs)
+{
+	struct cut *c = sw->cut;
+	int err = 0;
+
+	ret[0] = (int)if_nametoindex(c->in);
+	ret[1] = (int)if_nametoindex(c->out);
+	for (int i = 0; i < 2; i++)
+		if (ret[i] && !is_ours(sw, ret[i]))
+			return errs_fail(errs, EEXIST, "a netdev `%s` exists that is not this switch's: remove it",
+					 i ? c->out : c->in);
+	if (!ret[0] != !ret[1]) {
+		err = netlink_link_delete(sw->nl, ret[0] ? ret[0] : ret[1], errs);
+		ret[0] = ret[1] = 0;
+	}
+	return err;
+}
+
+static int make(struct sw *sw, int ret[2], struct errs *errs)
+{
+	struct cut *c = sw->cut;
+	int err = netlink_veth_add(sw->nl, c->in, c->out, NULL, CUT_MTU, errs);
+
+	if (err)
+		return err;
+	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", c->in);
+	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", c->out);
+	ret[0] = (int)if_nametoindex(c->in);
+	ret[1] = (int)if_nametoindex(c->out);
+	for (int i = 0; i < 2 && !err; i++)
+		err = netlink_link_alias(sw->nl, ret[i], c->alias, errs);
+	if (err)
+		netlink_link_delete(sw->nl, ret[0], NULL);
+	return err;
+}
+
+/* Until it takes packets apart nothing is sent there: what came back whole would go round for ever. */
+static int settle(struct sw *sw, const int ends[2], struct errs *errs)
+{
+	int err = netlink_udp_segmentation_off(sw->cut->in);
+
+	if (err)
+		return errs_fail(errs, -err, "%s: its segmentation of UDP cannot be switched off: %s", sw->cut->in,
+				 strerror(-err));
+	err = netlink_link_set(sw->nl, ends[0], true, NULL, 0, errs);
+	if (err)
+		return err;
+	sw->cut->out_ifindex = ends[1];
+	sw->control->cut_ifindex = (uint32_t)ends[0];
+	return 0;
+}
+
+int cut_reconcile(struct sw *sw, struct errs *errs)
+{
+	bool wanted = is_wanted(sw), there = sw->control->cut_ifindex != 0;
+	int ends[2] = {0}, err;
+
+	if (wanted && there && (int)if_nametoindex(sw->cut->in) == (int)sw->control->cut_ifindex &&
+	    (int)if_nametoindex(sw->cut->out) == sw->cut->out_ifindex)
+		return 0;
+	sw->control->cut_ifindex = 0;
+	sw->cut->out_ifindex = 0;
+	if (!wanted && !there)
+		return 0;
+	err = find(sw, ends, errs);
+	if (!err && !wanted)
+		return ends[0] ? netlink_link_delete(sw->nl, ends[0], errs) : 0;
+	if (!err && !ends[0])
+		err = make(sw, ends, errs);
+	return err ? err : settle(sw, ends, errs);
+}
