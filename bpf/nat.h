@@ -357,7 +357,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_try = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = 0;
 	p->nat_remote = 0;
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return V_NEXT;

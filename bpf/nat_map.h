@@ -278,20 +278,17 @@ static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, 
 }
 
 /* No port is free, and the rule shares them out: any of the paired address, without a mapping of its own. Whether the remote end
- * tells the flows apart is seen when the pair is installed, which refuses the exact double; then the next one is tried. */
+ * tells the flows apart is seen when the pair is installed, which refuses the exact double; then nat_share.h looks for another.
+ */
 static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct pool_search *s)
 {
-	__u32 at = s->first + s->start % s->count, port;
+	__u32 at = s->first + s->start % s->count;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
 
-	if (!p->nat_try)
-		p->nat_random = s->random;
-	port = s->min + (p->nat_random + p->nat_try) % (s->max - s->min + 1);
 	if (!member)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	if (!p->nat_try)
-		count_stat(STAT_NAT_OVERLOADED, 1);
-	return nat_use(p, *member, bpf_htons(port));
+	count_stat(STAT_NAT_OVERLOADED, 1);
+	return nat_use(p, *member, bpf_htons(s->min + s->random % (s->max - s->min + 1)));
 }
 
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
