@@ -19,44 +19,34 @@
 #define NAT_SHARE_TRIES 2048
 
 struct nat_share {
-	struct tuple reply; /* as the answers would come in */
-	__u32 first, count; /* in pool_members */
-	__u32 start;	    /* the member that belongs to the source */
-	__u32 each;	    /* ports that are looked at of a member */
-	__u32 min, range;
-	__u32 random, stride;
+	struct tuple reply;    /* as the answers would come in */
+	struct pool_search in; /* the members, and the port that belongs to the source */
+	__u32 each;	       /* ports that are looked at of a member */
+	__u32 range;
+	__u32 stride;
 	__u16 vrf;
 	__u8 family;
 	__u8 proto;
-	/* the result */
-	__u32 found;
-	__u32 pool_addr;
 };
 
 /* One port. Returns 1 to end the loop. */
 static long nat_share_step(__u64 n, void *arg)
 {
 	struct nat_share *s = arg;
-	__u32 i = s->first + (s->start + (__u32)n / s->each) % s->count;
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
-	struct pool_addr *a;
+	__u32 flags;
 
-	if (!member)
+	if (!pool_member(&s->in, (__u32)n / s->each, &s->in.pool_addr) ||
+	    !pool_addr_read(s->in.pool_addr, &s->reply.daddr, &flags))
 		return 1;
-	s->pool_addr = *member;
-	a = bpf_map_lookup_elem(&pool_addrs, member);
-	if (!a)
-		return 1;
-	s->reply.daddr = a->addr;
-	s->reply.dport = bpf_htons(s->min + (s->random + (__u32)n % s->each * s->stride) % s->range);
-	return s->found = !half_find(&s->reply, s->family, s->proto, s->vrf);
+	s->reply.dport = bpf_htons(s->in.min + (s->in.random + (__u32)n % s->each * s->stride) % s->range);
+	return s->in.found = !half_find(&s->reply, s->family, s->proto, s->vrf);
 }
 
 /* The ports of an address one after the other, where all of them are looked at; else at random distances, since those in use
  * stand side by side. */
 static __always_inline void nat_share_walk(struct nat_share *s)
 {
-	s->each = NAT_SHARE_TRIES / s->count;
+	s->each = NAT_SHARE_TRIES / s->in.count;
 	s->stride = 1;
 	if (s->each >= s->range)
 		s->each = s->range;
@@ -83,22 +73,23 @@ __noinline_global int nat_share(struct pkt *p)
 	pool = bpf_map_lookup_elem(&pools, &id);
 	if (!pool)
 		return 0;
-	i = iface_get(p->out_iface);
-	s.min = pool->port_min;
-	s.range = pool->port_max - s.min + 1;
-	s.count = pool_family(pool, p->family, &s.first);
-	if (!s.count || pool->port_max < s.min)
+	s.in.min = pool->port_min;
+	s.range = pool->port_max - s.in.min + 1;
+	s.in.runs = pool->flags & POOL_F_RUNS;
+	s.in.count = pool_family(pool, p->family, &s.in.first);
+	if (!s.in.count || pool->port_max < s.in.min)
 		return 0;
-	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
-	s.random = bpf_get_prandom_u32() & 0xffffff;
+	pool_search_pair(&s.in, &p->t.saddr, c->hash_seed);
+	s.in.random = bpf_get_prandom_u32() & 0xffffff;
 	nat_share_walk(&s);
 	flow_swap(&p->to, &s.reply);
+	i = iface_get(p->out_iface);
 	s.vrf = i ? i->vrf : p->vrf;
 	s.family = p->family;
 	s.proto = p->l4_proto;
-	s.found = s.pool_addr = pkt_zero(p);
-	bpf_loop(s.each * s.count, nat_share_step, &s, 0);
-	return s.found && nat_use(p, s.pool_addr, s.reply.dport) == V_NEXT;
+	s.in.found = s.in.pool_addr = pkt_zero(p);
+	bpf_loop(s.each * s.in.count, nat_share_step, &s, 0);
+	return s.in.found && nat_use(p, s.in.pool_addr, s.reply.dport) == V_NEXT;
 }
 
 #endif

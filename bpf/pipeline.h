@@ -43,7 +43,7 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 	enum verdict v = nat_snat(p);
 
 	if (unlikely(v == V_DROP && (p->drop == DROP_NAT_NO_PORT || p->drop == DROP_NAT_FULL))) {
-		if (half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
+		if (p->nat_raced || half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
 			v = nat_snat(p);
 		if (v == V_DROP && p->drop == DROP_NAT_NO_PORT)
 			return nat_refuse(p, DROP_NAT_NO_PORT);

@@ -63,6 +63,8 @@ static struct nat_filter *filter_of(const struct nat_plan *plan)
 		add_rule(f, &plan->snat[i], (unsigned)i);
 	for (size_t i = 0; i < plan->n_statics; i++)
 		add_static(f, &plan->statics[i].key);
+	for (size_t i = 0; i < plan->n_runs; i++)
+		add_static(f, &plan->runs[i].key);
 	for (size_t i = 0; i < plan->n_dnat; i++) {
 		uint32_t mark = NAT_FILTER_MARK(&plan->dnat[i].key.daddr);
 

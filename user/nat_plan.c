@@ -78,6 +78,16 @@ int plan_snat_out(struct plan *p, const struct snat_rule *r)
 	return err;
 }
 
+/* 0: both. */
+static uint8_t pool_family(const struct nat_cfg *c)
+{
+	bool has[2] = {false, false};
+
+	for (size_t i = 0; i < c->n_pool; i++)
+		has[c->pool[i].family == 6] = true;
+	return has[0] && has[1] ? 0 : has[1] ? 6 : 4;
+}
+
 static int plan_snat(struct plan *p)
 {
 	const struct nat_cfg *c = p->cfg;
@@ -99,10 +109,8 @@ static int plan_snat(struct plan *p)
 		/* For now the place in the plan; nat_apply() knows the id. */
 		r.pool = (uint16_t)(at + 1);
 		/* A pool of one family takes only packets of that family: the others are not this rule's. */
-		if (!r.family && p->out->pools[at].n4 == p->out->pools[at].n)
-			r.family = 4;
-		else if (!r.family && !p->out->pools[at].n4)
-			r.family = 6;
+		if (!r.family)
+			r.family = pool_family(c);
 	}
 	return plan_snat_out(p, &r);
 }
@@ -126,7 +134,7 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 {
 	struct plan p = {.sw = sw, .out = ret, .errs = errs};
 	const struct model *m = sw->model;
-	int err = 0;
+	int err = plan_run_choose(&p);
 
 	for (size_t i = 0; !err && i < 2 * m->n_nats; i++) {
 		bool first = i < m->n_nats;
@@ -138,8 +146,10 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 		if (first)
 			continue;
 		p.rule = nat_rule_take(sw->nat, p.cfg->name);
-		if (!p.rule)
-			return errs_add(errs, p.cfg->where, "nat", "more than 65535 rules");
+		if (!p.rule) {
+			err = errs_add(errs, p.cfg->where, "nat", "more than 65535 rules");
+			break;
+		}
 		nat_rule_options(sw->nat, p.rule, p.cfg);
 		ret->own_is_open =
 			ret->own_is_open || (p.cfg->to_kind == NAT_TO_MASQUERADE && p.cfg->filtering != NAT_FILTER_ADDRESS_PORT);
@@ -148,7 +158,10 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 		err = p.cfg->type == NAT_SNAT ? plan_snat(&p) : p.cfg->type == NAT_DNAT ? plan_dnat(&p) : plan_static(&p);
 	}
 	if (!err && m->n_nats)
+		err = plan_run_pools(&p);
+	if (!err && m->n_nats)
 		err = plan_marks(&p);
+	free(p.runs);
 	if (!err)
 		err = plan_dnat_sort(ret);
 	if (!err)
@@ -162,4 +175,5 @@ void nat_plan_free(struct nat_plan *plan)
 	free(plan->members);
 	free(plan->addrs);
 	free(plan->dnat);
+	free(plan->runs);
 }

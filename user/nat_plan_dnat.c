@@ -106,7 +106,8 @@ int plan_marks(struct plan *p)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < p->out->n_addrs; i++)
-		err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, 0, p->out->addrs[i].own);
+		if (!p->out->addrs[i].run)
+			err = plan_mark(p, &p->out->addrs[i].addr, p->out->addrs[i].vrf, 0, p->out->addrs[i].own);
 	return err;
 }
 

@@ -53,6 +53,24 @@ int plan_host_ifindex(const struct plan *p, const struct addr *a)
 	return 0;
 }
 
+static int plan_addr_add(struct plan *p, const struct nat_plan_addr *a)
+{
+	struct nat_plan *o = p->out;
+	struct nat_plan_addr *v;
+
+	if (o->n_addrs == POOL_ADDR_MAX)
+		return errs_add(
+			p->errs, p->cfg->where, "nat",
+			"more than %d addresses of interfaces, forwards and lists, and ranges of pools, in all rules together",
+			POOL_ADDR_MAX);
+	v = plan_grow(o->addrs, o->n_addrs, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	o->addrs = v;
+	v[o->n_addrs++] = *a;
+	return 0;
+}
+
 /* An address of NAT, once; *ret is its index. */
 int plan_addr(struct plan *p, const struct addr *a, bool own, size_t *ret)
 {
@@ -62,48 +80,61 @@ int plan_addr(struct plan *p, const struct addr *a, bool own, size_t *ret)
 	own = own || plan_is_gateway(p, a);
 	for (*ret = 0; *ret < o->n_addrs; (*ret)++) {
 		v = &o->addrs[*ret];
-		if (!same(&v->addr, a) || v->vrf != p->vrf)
+		if (v->run || !same(&v->addr, a) || v->vrf != p->vrf)
 			continue;
 		if (own)
 			v->host_ifindex = 0;
 		v->own = v->own || own;
 		return 0;
 	}
-	if (o->n_addrs == POOL_ADDR_MAX)
-		return errs_add(p->errs, p->cfg->where, "nat", "more than %d addresses in all rules together", POOL_ADDR_MAX);
-	v = plan_grow(o->addrs, o->n_addrs, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	o->addrs = v;
-	v[o->n_addrs++] =
-		(struct nat_plan_addr){.addr = *a, .vrf = p->vrf, .own = own, .host_ifindex = own ? 0 : plan_host_ifindex(p, a)};
-	return 0;
+	return plan_addr_add(p,
+			     &(struct nat_plan_addr){
+				     .addr = *a, .vrf = p->vrf, .own = own, .host_ifindex = own ? 0 : plan_host_ifindex(p, a)});
+}
+
+int plan_addr_run(struct plan *p, const struct addr *first, uint16_t vrf, uint32_t n)
+{
+	return plan_addr_add(p, &(struct nat_plan_addr){.addr = *first, .run = n, .vrf = vrf});
 }
 
 /* ---- pools */
 
+static int plan_member_add(struct plan *p, struct nat_plan_pool *pool, const struct nat_plan_member *m)
+{
+	struct nat_plan *o = p->out;
+	struct nat_plan_member *v = plan_grow(o->members, o->n_members, sizeof(*v));
+	unsigned elements = m->at ? 2 : 1;
+
+	if (!v)
+		return -ENOMEM;
+	o->members = v;
+	if (o->n_elements + elements > POOL_MEMBER_MAX)
+		return errs_add(p->errs, p->cfg->where, "nat", "the pools have more than %d members together", POOL_MEMBER_MAX);
+	o->n_elements += elements;
+	v[o->n_members++] = *m;
+	pool->n++;
+	if (addr_family(&o->addrs[m->addr].addr) == 4)
+		pool->n4++;
+	return 0;
+}
+
 static int plan_member(struct plan *p, struct nat_plan_pool *pool, const struct addr *a, bool own)
 {
 	struct nat_plan *o = p->out;
-	size_t at, *v;
+	size_t at;
 	int err = plan_addr(p, a, own, &at);
 
 	if (err)
 		return err;
 	for (size_t i = pool->first; i < pool->first + pool->n; i++)
-		if (o->members[i] == at)
+		if (o->members[i].addr == at)
 			return 0;
-	if (o->n_members == POOL_MEMBER_MAX)
-		return errs_add(p->errs, p->cfg->where, "nat", "the pools have more than %d members together", POOL_MEMBER_MAX);
-	v = plan_grow(o->members, o->n_members, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	o->members = v;
-	v[o->n_members++] = at;
-	pool->n++;
-	if (addr_family(a) == 4)
-		pool->n4++;
-	return 0;
+	return plan_member_add(p, pool, &(struct nat_plan_member){.addr = at, .n = 1});
+}
+
+int plan_member_run(struct plan *p, struct nat_plan_pool *pool, size_t addr, uint32_t at, uint32_t n)
+{
+	return plan_member_add(p, pool, &(struct nat_plan_member){addr, at, n});
 }
 
 static int plan_pool_new(struct plan *p, const char *name, size_t *ret)
@@ -174,7 +205,9 @@ int plan_pool(struct plan *p, size_t *ret)
 	pool_name(p->cfg->name, name);
 	p->vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, p->cfg));
 	err = plan_pool_new(p, name, ret);
-	for (int family = 4; !err && family <= 6; family += 2)
+	if (!err && plan_has_runs(p))
+		p->out->pools[*ret].runs = p->cfg;
+	for (int family = 4; !err && !plan_has_runs(p) && family <= 6; family += 2)
 		for (size_t i = 0; !err && i < p->cfg->n_pool; i++)
 			if (p->cfg->pool[i].family == family)
 				err = plan_range(p, &p->out->pools[*ret], &p->cfg->pool[i]);
@@ -193,7 +226,7 @@ bool plan_is_global6(const struct addr *a)
 bool plan_is_nats(const struct nat *nat, int ifindex, const struct addr *a)
 {
 	for (int i = 0; i < POOL_ADDR_MAX; i++)
-		if (nat->addrs[i].host_ifindex == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
+		if (nat_host_ifindex(&nat->addrs[i]) == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
 			return true;
 	return false;
 }

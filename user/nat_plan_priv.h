@@ -14,6 +14,7 @@ struct plan {
 	struct errs *errs;
 	const struct nat_cfg *cfg; /* the rule at hand */
 	uint16_t rule, vrf;
+	bool *runs; /* by the rules' order: the pool is made of runs */
 };
 
 /* ---- nat_plan.c */
@@ -41,6 +42,18 @@ int plan_addr(struct plan *p, const struct addr *a, bool own, size_t *ret);
 int plan_pool(struct plan *p, size_t *ret);
 /* The pool that masquerades to an interface's own address. `has_ports`: the rule at hand says which ports. */
 int plan_masquerade(struct plan *p, uint16_t iface, bool has_ports);
+
+/* A run of `n` addresses. */
+int plan_addr_run(struct plan *p, const struct addr *first, uint16_t vrf, uint32_t n);
+int plan_member_run(struct plan *p, struct nat_plan_pool *pool, size_t addr, uint32_t at, uint32_t n);
+
+/* ---- nat_plan_run.c */
+
+/* Which rules have pools that are made of runs, because there are not slots enough for all addresses. */
+int plan_run_choose(struct plan *p);
+bool plan_has_runs(const struct plan *p); /* the rule at hand */
+/* Those pools, when all other addresses are known. */
+int plan_run_pools(struct plan *p);
 
 /* ---- nat_plan_dnat.c */
 
