@@ -161,7 +161,7 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 		err = plan_run_pools(&p);
 	if (!err && m->n_nats)
 		err = plan_marks(&p);
-	free(p.runs);
+	free(p.forms);
 	if (!err)
 		err = plan_dnat_sort(ret);
 	if (!err)

@@ -14,7 +14,7 @@ struct plan {
 	struct errs *errs;
 	const struct nat_cfg *cfg; /* the rule at hand */
 	uint16_t rule, vrf;
-	bool *runs; /* by the rules' order: the pool is made of runs */
+	struct plan_form *forms; /* nat_plan_run.c's: by the rules' order */
 };
 
 /* ---- nat_plan.c */

@@ -102,54 +102,62 @@ static uint64_t taken_elsewhere(const struct model *m)
 	return own ? n + 2 * m->n_ifaces : n;
 }
 
-/* New rules before those that have single addresses, large ones before small ones. A rule that has runs keeps them: its flows and
- * mappings name its addresses by them. */
-static bool goes_before(const struct plan *p, const struct nat_cfg *a, const struct nat_cfg *b)
-{
-	int now_a = form_now(p, a), now_b = form_now(p, b);
+/* Of a rule. */
+struct plan_form {
+	uint64_t size;
+	int now; /* form_now() */
+	bool runs;
+};
 
-	if (now_a == 2 || now_b == 2)
-		return now_a == 2 && now_b != 2;
-	return now_a != now_b ? now_a < now_b : size_of(a) > size_of(b);
+/* New rules before those that have single addresses, large ones before small ones. */
+static struct plan_form *next_to_have_runs(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+	struct plan_form *next = NULL;
+
+	for (size_t i = 0; i < m->n_nats; i++) {
+		struct plan_form *f = &p->forms[i];
+
+		if (f->runs || f->size <= 2 * m->nats[i].n_pool)
+			continue;
+		if (!next || (f->now != next->now ? f->now < next->now : f->size > next->size))
+			next = f;
+	}
+	return next;
 }
 
+/* A rule that has runs keeps them: its flows and mappings name its addresses by them. */
 int plan_run_choose(struct plan *p)
 {
 	const struct model *m = p->sw->model;
-	uint64_t singles = taken_elsewhere(m), members = 0, size;
+	uint64_t singles = taken_elsewhere(m), members = 0;
+	struct plan_form *f;
 
-	free(p->runs);
-	p->runs = calloc(m->n_nats ? m->n_nats : 1, sizeof(*p->runs));
-	if (!p->runs)
+	p->forms = calloc(m->n_nats ? m->n_nats : 1, sizeof(*p->forms));
+	if (!p->forms)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_nats; i++) {
+		f = &p->forms[i];
 		if (!has_pool(&m->nats[i]))
 			continue;
-		p->runs[i] = form_now(p, &m->nats[i]) == 2;
-		size = p->runs[i] ? m->nats[i].n_pool : size_of(&m->nats[i]);
-		singles += size;
-		members += p->runs[i] ? 2 * size : size;
+		f->size = size_of(&m->nats[i]);
+		f->now = form_now(p, &m->nats[i]);
+		f->runs = f->now == 2;
+		singles += f->runs ? m->nats[i].n_pool : f->size;
+		members += f->runs ? 2 * m->nats[i].n_pool : f->size;
 	}
-	while (singles > POOL_ADDR_MAX || members > POOL_MEMBER_MAX) {
-		const struct nat_cfg *next = NULL;
-
-		for (size_t i = 0; i < m->n_nats; i++)
-			if (has_pool(&m->nats[i]) && !p->runs[i] && size_of(&m->nats[i]) > 2 * m->nats[i].n_pool &&
-			    (!next || goes_before(p, &m->nats[i], next)))
-				next = &m->nats[i];
-		if (!next)
-			return 0; /* whoever finds no room says so */
-		p->runs[next - m->nats] = true;
-		size = size_of(next);
-		singles -= size - next->n_pool;
-		members -= size - 2 * next->n_pool;
+	/* If there is nobody left, who finds no room says so. */
+	while ((singles > POOL_ADDR_MAX || members > POOL_MEMBER_MAX) && (f = next_to_have_runs(p))) {
+		f->runs = true;
+		singles -= f->size - m->nats[f - p->forms].n_pool;
+		members -= f->size - 2 * m->nats[f - p->forms].n_pool;
 	}
 	return 0;
 }
 
 bool plan_has_runs(const struct plan *p)
 {
-	return p->runs[p->cfg - p->sw->model->nats];
+	return p->forms[p->cfg - p->sw->model->nats].runs;
 }
 
 /* ---- runs */
@@ -204,7 +212,7 @@ static int runs_of(struct plan *p, struct spans *ret)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < m->n_nats; i++)
-		for (size_t k = 0; !err && p->runs[i] && k < m->nats[i].n_pool; k++)
+		for (size_t k = 0; !err && p->forms[i].runs && k < m->nats[i].n_pool; k++)
 			err = span_add(ret, span_of(&m->nats[i].pool[k], vrf_id(p->sw, model_nat_vrf_outside(m, &m->nats[i]))));
 	spans_merge(ret);
 	return err;
