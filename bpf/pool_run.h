@@ -20,15 +20,15 @@
 /* Of another address, before the next one is tried. */
 #define POOL_RUN_EACH 4
 
-/* Port number `n` of an address, 0 being the wanted one, if it is in the range. */
-static __always_inline __u32 pool_run_port(const struct pool_search *s, __u32 n)
+/* Port number `n` of an address; of the source's own one, 0 is the wanted one, if it is in the range. */
+static __always_inline __u32 pool_run_port(const struct pool_search *s, __u32 n, bool own)
 {
 	__u32 range = s->max - s->min + 1, port;
 
-	if (!n && s->want >= s->min && s->want <= s->max)
+	if (own && !n && s->want >= s->min && s->want <= s->max)
 		return s->want;
 	port = s->min + (s->random + n * (range > POOL_RUN_OWN ? s->random >> 16 | 1 : 1)) % range;
-	if (n < POOL_RUN_PARITY && s->parity && (port ^ s->want) & 1)
+	if (own && n < POOL_RUN_PARITY && s->parity && (port ^ s->want) & 1)
 		port = port < s->max ? port + 1 : s->min;
 	return port;
 }
@@ -47,7 +47,7 @@ static long pool_run_step(__u64 step, void *arg)
 	}
 	if (!pool_member(s, k, &s->pool_addr))
 		return 1;
-	s->port = pool_run_port(s, n);
+	s->port = pool_run_port(s, n, !k);
 	if (s->pool_addr >= POOL_ADDR_MAX)
 		return s->found = nattab_way_is_free(NAT_WAY(s->pool_addr, s->class, s->port));
 	b = pool_ports_get(s->pool_addr, s->class);
