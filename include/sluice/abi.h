@@ -785,7 +785,7 @@ _Static_assert(sizeof(struct nat_mapping) == 64, "struct nat_mapping");
 	((pool_addr) < POOL_ADDR_MAX ? (__u32)(pool_addr) << 18 | (__u32)(class) << 16 | (__u32)(port)                           \
 				     : 1u << 31 | (__u32)(NAT_WAY_MIX(pool_addr, class, port) >> 33))
 #define NAT_WAY_MIX(pool_addr, class, port)                                                                                      \
-	(((__u64)(pool_addr) << 18 | (__u64)(class) << 16 | (__u64)(port)) * 0x9e3779b97f4a7c15ull)
+	(((__u64)(pool_addr) << 18 | (__u64)(class) << 16 | (__u64)(port)) * 0xd6e8feb86659fd93ull)
 
 struct nat_line {
 	__u64 way[NAT_WAYS];
