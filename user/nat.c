@@ -375,13 +375,18 @@ static void singles_show(const struct nat *nat, const struct pool *p, json_t *po
 	}
 }
 
-/* "203.0.113.1", or the first and the last of a run's. *ret_n: how many addresses. */
-static json_t *member_show(const struct nat *nat, const struct pool *p, uint32_t i, json_int_t *ret_n)
+/* "203.0.113.1", or the first and the last of a run's: of member *i and those that go on where it ends. *ret_n: how many
+ * addresses. */
+static json_t *member_show(const struct nat *nat, const struct pool *p, uint32_t *i, json_int_t *ret_n)
 {
 	char text[2 * ADDR_TEXT + 1], last_text[ADDR_TEXT];
-	uint32_t n, id = nat_pool_member(nat, p, i, &n);
+	uint32_t n, more, id = nat_pool_member(nat, p, *i, &n);
 	struct addr first = {0}, last = {0};
 
+	while (POOL_AT(id) && *i + 1 < nat_pool_members(p) && nat_pool_member(nat, p, *i + 1, &more) == id + POOL_ID(0, n)) {
+		n += more;
+		++*i;
+	}
 	nat_addr_of(nat, id, &first);
 	*ret_n += n;
 	addr_text(&first, text);
@@ -397,7 +402,7 @@ static json_t *pool_show(const struct nat *nat, uint32_t id)
 	json_int_t n = 0, used = 0, of_class[POOL_CLASSES] = {0};
 
 	for (uint32_t i = 0; i < nat_pool_members(p); i++)
-		json_array_append_new(addrs, member_show(nat, p, i, &n));
+		json_array_append_new(addrs, member_show(nat, p, &i, &n));
 	if (!(p->flags & POOL_F_RUNS))
 		singles_show(nat, p, ports, of_class);
 	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
@@ -413,7 +418,8 @@ static json_t *pool_show(const struct nat *nat, uint32_t id)
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "addresses", "port_min", "port_max", "ports_used",
  * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
- * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
+ * use; not of ranges whose ports nobody counts one by one, of which "addresses" names the first and the last)}], "mappings":
+ * {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
  * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
  * "syslog", "written" (lines, to one of the two at least), "lost" (to neither), "file_lost", "syslog_lost", "untold" (events that
  * found the ring full), "errors": what is wrong with either now}. */
