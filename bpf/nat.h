@@ -283,8 +283,8 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 }
 
 /* The outside prefix of a static rule: every packet passes, fragments in whatever order too, since nothing but the address
- * changes. False: there is no such rule. */
-static __always_inline bool nat_dnat_static(struct pkt *p)
+ * changes. False: there is no such rule. *ret_run: the address is a run's: its POOL_ID + 1. */
+static __always_inline bool nat_dnat_static(struct pkt *p, __u32 *ret_run)
 {
 	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
 	struct control *c = control_get();
@@ -295,6 +295,10 @@ static __always_inline bool nat_dnat_static(struct pkt *p)
 	s = bpf_map_lookup_elem(&nat_statics, &key);
 	if (!s)
 		return false;
+	if (s->flags & NAT_STATIC_F_RUN) {
+		*ret_run = POOL_ID(s->slot, bpf_ntohl(p->t.daddr.a32[3]) - bpf_ntohl(s->to.a32[3]) + 1) + 1;
+		return false;
+	}
 	nat_is_hairpin(p, s->flags >> NAT_STATIC_OUTSIDE);
 	nat_prefix_move(&s->to, s->len, &p->to.daddr);
 	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
@@ -337,7 +341,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_
 	way = NAT_WAY(pool_addr - 1, pool_class(p->l4_proto), bpf_ntohs(p->t.dport));
 	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))
 		m = nat_mapping_of_way(way);
-	if (m) {
+	if (m && m->pool_addr == pool_addr - 1 && m->port == p->t.dport) {
 		if ((nat_is_hairpin(p, m->out_iface) || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
 			p->to.daddr = m->inside.addr;
 			p->to.dport = m->inside.port;
@@ -361,18 +365,20 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_try = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
 	p->nat_remote = 0;
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return V_NEXT;
 	mark = nat_mark(p);
 	rule = mark ? nat_dnat_rule(p) : NULL;
 	if (!rule) {
-		if (nat_dnat_static(p) || !mark)
+		__u32 run = 0, own = mark ? mark->flags & DNAT_F_OWN : 0;
+
+		if (nat_dnat_static(p, &run) || (!mark && !run))
 			return V_NEXT;
 		if (unlikely(nat_lacks_ports(p)))
-			return p->first_unknown ? V_HOLD : mark->flags & DNAT_F_OWN ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
-		return nat_inbound(p, mark->flags & DNAT_F_OWN, mark->pool_addr);
+			return p->first_unknown ? V_HOLD : own ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
+		return nat_inbound(p, own, mark ? mark->pool_addr : run);
 	}
 	if (unlikely(nat_lacks_ports(p)))
 		return nat_wait(p);

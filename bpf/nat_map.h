@@ -15,6 +15,7 @@
 #include "nat_event.h"
 #include "nattab.h"
 #include "pool.h"
+#include "pool_run.h"
 
 /* Written here, deleted by sluiced when the mapping is gone. Size: set by sluiced, that of a flow table. */
 struct {
@@ -234,8 +235,8 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	i = nattab_find_way(NAT_WAY(pool_addr, class, port));
 	m = i ? nattab_at(false, i - 1) : NULL;
 	/* A shared port's mapping may be another source's, or of this one towards another remote end. */
-	if (!m || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) || m->inside.pool != inside->pool ||
-	    (m->inside.remote && m->inside.remote != inside->remote))
+	if (!m || m->pool_addr != pool_addr || !nat_mapping_is_of(m, &inside->addr, inside->port, inside->vrf) ||
+	    m->inside.pool != inside->pool || (m->inside.remote && m->inside.remote != inside->remote))
 		return 0;
 	if (__sync_val_compare_and_swap(&m->opened, 1, NAT_MAPPING_ENDS) != 1)
 		return 0;
@@ -248,14 +249,13 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 
 static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be16 port)
 {
-	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
+	__u32 flags;
 
-	if (!a || !(a->flags & POOL_ADDR_F_USED))
+	if (!pool_addr_read(pool_addr, &p->to.saddr, &flags))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	p->to.saddr = a->addr;
 	p->to.sport = port;
 	p->pool_addr = pool_addr;
-	p->nat_own = (a->flags & POOL_ADDR_F_OWN) != 0;
+	p->nat_own = (flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
 	flow_ahead(p);
@@ -265,33 +265,28 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 
 /* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
  * remote address; flow_install() refuses the second. AH signs the addresses and can never pass. */
-static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, __u32 count, __u32 seed)
+static __always_inline enum verdict nat_map_address(struct pkt *p, const struct pool_search *s)
 {
-	__u32 at = first + pool_paired(&p->t.saddr, seed, count);
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
+	__u32 pool_addr;
 
 	if (p->l4_proto == IPPROTO_AH)
 		return pkt_drop(p, DROP_NAT_PROTOCOL);
-	if (!member)
+	if (!pool_member(s, 0, &pool_addr))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	return nat_use(p, *member, p->t.sport);
+	return nat_use(p, pool_addr, p->t.sport);
 }
 
 /* No port is free, and the rule shares them out: any of the paired address, without a mapping of its own. Whether the remote end
- * tells the flows apart is seen when the pair is installed, which refuses the exact double; then the next one is tried. */
+ * tells the flows apart is seen when the pair is installed, which refuses the exact double; then nat_share.h looks for another.
+ */
 static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct pool_search *s)
 {
-	__u32 at = s->first + s->start % s->count, port;
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
+	__u32 pool_addr;
 
-	if (!p->nat_try)
-		p->nat_random = s->random;
-	port = s->min + (p->nat_random + p->nat_try) % (s->max - s->min + 1);
-	if (!member)
+	if (!pool_member(s, 0, &pool_addr))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	if (!p->nat_try)
-		count_stat(STAT_NAT_OVERLOADED, 1);
-	return nat_use(p, *member, bpf_htons(port));
+	count_stat(STAT_NAT_OVERLOADED, 1);
+	return nat_use(p, pool_addr, bpf_htons(s->min + s->random % (s->max - s->min + 1)));
 }
 
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
@@ -302,19 +297,28 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	struct nat_mapping *won;
 	enum verdict v;
 
-	if (!pool_search_wanted(s) && pool_search_side(s)) {
-		pool_search(s);
-		pool_search_sides(s, pool);
+	if (unlikely(s->runs)) {
+		pool_run_search(s);
+	} else {
+		if (!pool_search_wanted(s) && pool_search_side(s)) {
+			pool_search(s);
+			pool_search_sides(s, pool);
+		}
+		if (!s->found)
+			pool_search(s);
 	}
-	if (!s->found)
-		pool_search(s);
 	if (!s->found)
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	pkt_now(p);
 	v = nat_use(p, s->pool_addr, bpf_htons(s->port));
 	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
-	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
-		return V_NEXT;
+	if (v == V_NEXT) {
+		int err = nat_mapping_insert(p, key, at);
+
+		if (!err)
+			return V_NEXT;
+		p->nat_raced = err == -EADDRINUSE;
+	}
 	pool_port_release(s->pool_addr, s->class, s->port);
 	if (v != V_NEXT)
 		return v;
@@ -377,8 +381,11 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	if (!s.count)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
 	p->nat_pool = pool_id;
-	if (s.class == POOL_CLASSES)
-		return nat_map_address(p, s.first, s.count, c->hash_seed);
+	s.runs = pool->flags & POOL_F_RUNS;
+	if (s.class == POOL_CLASSES) {
+		pool_search_pair(&s, &p->t.saddr, c->hash_seed);
+		return nat_map_address(p, &s);
+	}
 	nat_mapping_key(p, pool_id, &key);
 	m = nat_mapping_get(&key, &at);
 	if (m) {
@@ -391,7 +398,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	}
 	if (!ports_left)
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
-	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
+	pool_search_pair(&s, &p->t.saddr, c->hash_seed);
 	s.min = pool->port_min;
 	s.max = pool->port_max;
 	if (s.max < s.min)

@@ -136,6 +136,13 @@ static __always_inline __u64 nattab_way_hash(const struct flow_table *t, __u32 w
 	return bucket_mix(t->hash_key[0] + t->hash_key[1] * way);
 }
 
+static __always_inline __u32 nattab_way(const struct nat_mapping *m)
+{
+	__u32 pool_addr = m->pool_addr;
+
+	return NAT_WAY(pool_addr, pool_class(m->inside.proto), bpf_ntohs(m->port));
+}
+
 /* A bit for each place of the line with `way`, or for each free one. */
 static __always_inline __u32 nattab_way_mask(const struct nat_line *l, __u64 want, __u64 bits)
 {
@@ -170,6 +177,30 @@ static __always_inline __u32 nattab_way_in(bool next, __u32 line, __u32 way)
 	return mask ? READ_ONCE(l->way[nattab_way_lowest(mask)]) >> 32 : 0;
 }
 
+/* How many have this way; one is seen once, in whichever of its two lines it stands. */
+static __always_inline __u32 nattab_way_count(bool next, const struct flow_table *t, __u32 way)
+{
+	__u64 h = nattab_way_hash(t, way);
+	__u32 one = bucket_first(h, t->nat_lines), other = bucket_second(h, t->nat_lines);
+	struct nat_line *first = nattab_line(next, one), *second = nattab_line(next, other);
+	__u32 mask;
+
+	if (!first || !second)
+		return 0;
+	mask = nattab_way_mask(first, way, 0xffffffff);
+	if (one != other)
+		mask |= nattab_way_mask(second, way, 0xffffffff) << NAT_WAYS;
+	return __builtin_popcount(mask);
+}
+
+/* Is a port of a run's to be had? */
+static __always_inline bool nattab_way_is_free(__u32 way)
+{
+	struct flow_table *t = nattab_head(false);
+
+	return t && !nattab_way_count(false, t, way);
+}
+
 /* Whose an outside port is, by NAT_WAY(): index of the mapping + 1; 0: nobody's. */
 static __always_inline __u32 nattab_find_way_in(bool next, __u32 way)
 {
@@ -187,7 +218,7 @@ static __always_inline __u32 nattab_find_way_in(bool next, __u32 way)
 	if (!i || !nattab_is_live(next, i - 1))
 		return 0;
 	m = nattab_at(next, i - 1);
-	return m && bpf_ntohs(m->port) == (way & 0xffff) && m->pool_addr == way >> 18 ? i : 0;
+	return m && nattab_way(m) == way ? i : 0;
 }
 
 __noinline_global __u32 nattab_find_way(__u32 way)
@@ -243,6 +274,14 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 	return true;
 }
 
+static __always_inline void nattab_way_clear(bool next, const struct flow_table *t, __u64 way)
+{
+	__u64 h = nattab_way_hash(t, (__u32)way);
+
+	if (!nattab_way_clear_in(next, bucket_first(h, t->nat_lines), way))
+		nattab_way_clear_in(next, bucket_second(h, t->nat_lines), way);
+}
+
 /* ---- inserting */
 
 /* The lines that nattab_insert() will write. */
@@ -274,28 +313,39 @@ static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt
 	e->filtering = p->nat_filtering;
 }
 
-/* Slot `i`, which is BUSY: the entry, its way, then its word. A full barrier: both are there before the word is. */
-static __always_inline bool nattab_fill(bool next, __u32 i, const struct pkt *p, const struct nat_mapping_key *key,
-					const struct bucket_place *at)
+/* Slot `i`, which is BUSY: the entry, its way, then its word. A full barrier: both are there before the word is.
+ *
+ * A port of a run is held by its way alone. Each of two CPUs that take one puts its own in and then looks for the other's: one of
+ * them at least finds it, and gives up, which may be both. 0; -EADDRINUSE: so it was, or there is no place for the way; -E2BIG.
+ */
+static __always_inline int nattab_fill(bool next, __u32 i, const struct pkt *p, const struct nat_mapping_key *key,
+				       const struct bucket_place *at)
 {
 	struct bucket *b = nattab_bucket(next, i / BUCKET_SLOTS);
 	struct flow_table *t = nattab_head(next);
 	struct nat_mapping *e = nattab_at(next, i);
-	__u32 slot = i % BUCKET_SLOTS;
+	__u32 slot = i % BUCKET_SLOTS, pool_addr = p->pool_addr, word = at->word;
+	__u64 way;
 	bool known;
+	int err = 0;
 
 	if (!b || !t || !e)
-		return false;
+		return -E2BIG;
 	nattab_write(e, p, key);
-	known = nattab_way_set(next, t,
-			       (__u64)(i + 1) << 32 | NAT_WAY(p->pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport)));
+	way = (__u64)(i + 1) << 32 | NAT_WAY(pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport));
+	known = nattab_way_set(next, t, way);
+	if (unlikely(pool_addr >= POOL_ADDR_MAX) && (!known || nattab_way_count(next, t, (__u32)way) > 1)) {
+		nattab_way_clear(next, t, way);
+		word = WORD_EMPTY;
+		err = -EADDRINUSE;
+	}
 	/* verifier: here, since 6.1 forgets the bound when the slot has been on the stack in between. */
 	if (!bucket_is_slot(&slot))
-		return false;
-	__sync_lock_test_and_set(&b->word[slot], at->word);
-	if (!known)
+		return -E2BIG;
+	__sync_lock_test_and_set(&b->word[slot], word);
+	if (!known && !err)
 		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
-	return true;
+	return err;
 }
 
 /* Under the first bucket's lock, which counts those that were inserted: as long as it says what it said when the key was not
@@ -318,15 +368,16 @@ static __always_inline int nattab_insert_in(bool next, const struct pkt *p, cons
 	}
 	if (err != -EEXIST) {
 		i = bucket_take(at, first, second, p->now_ns);
-		if (i && nattab_fill(next, i - 1, p, key, at))
-			err = 0;
+		if (i)
+			err = nattab_fill(next, i - 1, p, key, at);
 	}
 	bucket_unlock(first, at, i);
 	return err;
 }
 
 /* The packet's source, `key`, gets the address and port that the packet is to leave with. `at`: what nattab_find() has said of
- * the key. 0; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
+ * the key. 0; -EEXIST; -E2BIG: no room; -EADDRINUSE: the port is another's; -EBUSY: another CPU inserts, and does not come to an
+ * end. */
 __noinline_global int nattab_insert(const struct pkt *p, const struct nat_mapping_key *key, const struct bucket_place *at)
 {
 	return p && key && at ? nattab_insert_in(false, p, key, at) : -E2BIG;
@@ -345,16 +396,13 @@ static __always_inline void nattab_kill_in(bool next, __u32 i, bool early)
 	struct bucket *b = nattab_bucket(next, i / BUCKET_SLOTS);
 	struct nat_mapping *m = nattab_at(next, i);
 	struct flow_table *t = nattab_head(next);
-	__u64 way, h;
+	__u64 way;
 
 	if (!b || !m || !t)
 		return;
-	way = (__u64)(i + 1) << 32 | NAT_WAY(m->pool_addr, pool_class(m->inside.proto), bpf_ntohs(m->port));
-	if (!bucket_kill(b, i, early))
-		return;
-	h = nattab_way_hash(t, (__u32)way);
-	if (!nattab_way_clear_in(next, bucket_first(h, t->nat_lines), way))
-		nattab_way_clear_in(next, bucket_second(h, t->nat_lines), way);
+	way = (__u64)(i + 1) << 32 | nattab_way(m);
+	if (bucket_kill(b, i, early))
+		nattab_way_clear(next, t, way);
 }
 
 /* `early`: its slot is wanted soon. */

@@ -26,6 +26,7 @@
 #include "neighbor.h"
 #include "nat.h"
 #include "nat_icmp.h"
+#include "nat_share.h"
 #include "flow.h"
 #include "frag.h"
 #include "own.h"
@@ -42,7 +43,7 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 	enum verdict v = nat_snat(p);
 
 	if (unlikely(v == V_DROP && (p->drop == DROP_NAT_NO_PORT || p->drop == DROP_NAT_FULL))) {
-		if (half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
+		if (p->nat_raced || half_reclaim(p, p->drop == DROP_NAT_NO_PORT ? p->nat_pool : 0))
 			v = nat_snat(p);
 		if (v == V_DROP && p->drop == DROP_NAT_NO_PORT)
 			return nat_refuse(p, DROP_NAT_NO_PORT);
@@ -58,7 +59,16 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 
 #define PIPELINE_TRIES 8
 
-/* The pair of entries. A port that flows share may be one whose answers could not be told apart: then the next ones are tried. */
+/* Another port for one that shares it; whoever waits for an answer gives way for that, too. */
+static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+{
+	if (!nat_share(p) && !(half_reclaim(p, p->nat_pool) && nat_share(p)))
+		return nat_refuse(p, DROP_NAT_NO_PORT);
+	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_CLASH) : V_NEXT;
+}
+
+/* The pair of entries. A port that flows share may be one whose answers could not be told apart: then it gets another, which may
+ * be a socket's of the host, or another CPU's by now. */
 static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struct pkt *p, enum verdict v)
 {
 	enum verdict r = flow_install(p, v);
@@ -66,10 +76,7 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
 		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !(p->nat_flags & SNAT_F_OVERLOAD))
 			break;
-		p->nat_try = i;
-		r = nat_snat(p);
-		if (r == V_NEXT && p->nat_own && own_taken(ctx, p))
-			r = pkt_drop(p, DROP_NAT_CLASH);
+		r = pipeline_share(ctx, p);
 		if (r == V_NEXT)
 			r = flow_install(p, v);
 	}

@@ -217,16 +217,15 @@ struct pkt {
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
 	__u8 nat_own;	    /* the source is to be an interface's own address */
-	__u8 nat_try;	    /* how many shared ports were no good */
+	__u8 nat_raced;	    /* another CPU has taken the port that was chosen */
 	__u8 first_unknown; /* a later fragment whose first one has not been seen */
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
-	__u16 dest_addr;    /* the destination is a mapping's: index in `pool_addrs` + 1; 0: it is not */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
 	__u16 mss;	    /* DO_MSS */
 	__u32 flow_new; /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE; and
 			   HALF_TOLD */
 	__u32 nat_remote; /* nat_mapping_key.remote */
-	__u32 nat_random; /* where the search for a shared port began */
+	__u32 dest_addr;  /* the destination is a mapping's: its pool_addr + 1; 0: it is not */
 	struct addr next_addr;
 	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then. */
 	__u64 tick, tick_ns;

@@ -97,7 +97,8 @@ static __always_inline void pool_port_release(__u32 pool_addr, __u32 class, __u3
 	struct pool_ports *b = bpf_map_lookup_elem(&pool_ports, &i), *trace = bpf_map_lookup_elem(&pool_ports, &at);
 	__u64 bit = 1ULL << (port & 63);
 
-	if (!b || !trace)
+	/* Those of a run go with their way. */
+	if (!b || !trace || pool_addr >= POOL_ADDR_MAX)
 		return;
 	__sync_fetch_and_or(&trace->used[w], bit);
 	__sync_fetch_and_and(&b->used[w], ~bit);
@@ -150,6 +151,8 @@ struct pool_search {
 	__u8 found;
 	__u8 parity;  /* words left in which to insist on the wanted parity */
 	__u8 skipped; /* some were passed over for it */
+	__u32 spread; /* of POOL_F_RUNS: which address of a run belongs to the inside one */
+	__u32 runs;   /* POOL_F_RUNS, or 0 */
 	/* the result */
 	__u32 pool_addr;
 	__u32 port;
@@ -306,15 +309,58 @@ static __always_inline __u32 pool_family(const struct pool *pool, __u8 family, _
 	return family == 4 ? now.count4 : now.count6;
 }
 
-/* The member that belongs to an inside address (0 .. count - 1; count > 0). */
-static __always_inline __u32 pool_paired(const struct addr *inside, __u32 seed, __u32 count)
+/* What belongs to an inside address: the lower half says which member (modulo their number), the upper one which of a run. */
+static __always_inline __u64 pool_paired(const struct addr *inside, __u32 seed)
 {
 	__u64 h = inside->a64[0] * 0x9e3779b97f4a7c15ULL + (inside->a64[1] ^ seed);
 
 	/* Every bit must reach the low ones: an address's last byte is the highest of its word here. */
 	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
 	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
-	return (__u32)(h ^ (h >> 33)) % count;
+	return h ^ (h >> 33);
+}
+
+static __always_inline void pool_search_pair(struct pool_search *s, const struct addr *inside, __u32 seed)
+{
+	__u64 h = pool_paired(inside, seed);
+
+	s->start = (__u32)h % s->count;
+	s->spread = h >> 32;
+}
+
+/* An address of the pool: the one that belongs to the source, for k 0, or another. verifier: false: there is none. */
+static __always_inline bool pool_member(const struct pool_search *s, __u32 k, __u32 *ret_id)
+{
+	__u32 nth = (s->start + k) % s->count, i, *id, *n;
+
+	i = s->first + (s->runs ? 2 * nth : nth);
+	id = bpf_map_lookup_elem(&pool_members, &i);
+	if (!id)
+		return false;
+	*ret_id = *id;
+	if (!s->runs)
+		return true;
+	i++;
+	n = bpf_map_lookup_elem(&pool_members, &i);
+	if (!n || !*n)
+		return false;
+	*ret_id += POOL_ID(0, (s->spread + k / s->count) % *n);
+	return true;
+}
+
+/* Which address that is. False: it is none of NAT's any more. */
+static __always_inline bool pool_addr_read(__u32 id, struct addr *ret, __u32 *ret_flags)
+{
+	__u32 slot = POOL_SLOT(id);
+	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &slot);
+
+	if (!a)
+		return false;
+	*ret_flags = a->flags;
+	*ret = a->addr;
+	if (id >= POOL_ADDR_MAX)
+		ret->a32[3] = bpf_htonl(bpf_ntohl(ret->a32[3]) + POOL_AT(id) - 1);
+	return *ret_flags & POOL_ADDR_F_USED;
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include "flow_copy.h"
 #include "flow_priv.h"
 #include "flow_room.h"
+#include "nat_claim.h"
 #include "nat_priv.h"
 
 #define SLICE_NS 3000000ull
@@ -45,6 +46,7 @@ struct flow_copy {
 	bool smaller;		      /* one of the tables becomes: who waits for an answer need not go in */
 	uint64_t (*held)[POOL_WORDS]; /* ports of those that are answered, [pool_addr * POOL_CLASSES + class]; memory only for
 					 some */
+	struct nat_claim held_runs;   /* and those of runs */
 	bool begun;
 	enum part part;
 	uint32_t at; /* slot */
@@ -88,7 +90,7 @@ static int prepare(struct flow_copy *c, struct sw *sw, struct next *n)
 	c->part = c->smaller ? PART_FIRST4 : PART_MAPPINGS;
 	if (!err && c->smaller) {
 		c->held = calloc((size_t)POOL_ADDR_MAX * POOL_CLASSES, sizeof(*c->held));
-		err = c->held ? 0 : -ENOMEM;
+		err = c->held ? nat_claim_begin(&c->held_runs, sw->nat->tab.n) : -ENOMEM;
 	}
 	return err ? err : flow_age_prepare(sw->flows, c->to, c->note);
 }
@@ -131,6 +133,7 @@ void flow_copy_free(struct flow_copy *c)
 		return;
 	table_cursor_free(c->cursor);
 	free(c->held);
+	nat_claim_free(&c->held_runs);
 	for (int i = 0; i < 2; i++) {
 		free(c->counted[i]);
 		free(c->note[i]);
@@ -269,6 +272,7 @@ static int copy_slots(struct flow_copy *c, unsigned tab)
 	return n ? -EBUSY : 0;
 }
 
+/* Of a single address. */
 static uint64_t *held_word(struct flow_copy *c, uint32_t pool_addr, uint8_t proto, uint16_t port)
 {
 	unsigned class = nat_class(proto);
@@ -282,6 +286,8 @@ static void hold(struct flow_copy *c, uint32_t pool_addr, uint8_t proto, uint16_
 
 	if (w)
 		*w |= 1ull << port % 64;
+	else
+		nat_claim_add(&c->held_runs, pool_addr, nat_class(proto), port);
 }
 
 /* The entries of pairs that are answered, with their mappings. The others' turn comes later. */
@@ -323,8 +329,11 @@ static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 static int first_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
 {
 	const uint64_t *w = held_word(arg, m->pool_addr, m->inside.proto, ntohs(m->port));
+	struct flow_copy *c = arg;
+	bool held = w ? *w >> ntohs(m->port) % 64 & 1
+		      : nat_claim_has(&c->held_runs, m->pool_addr, nat_class(m->inside.proto), ntohs(m->port));
 
-	return w && *w >> ntohs(m->port) % 64 & 1 ? copy_mapping(i, word, m, arg) : 0;
+	return held ? copy_mapping(i, word, m, arg) : 0;
 }
 
 static int copy_peer(const void *key, void *value, void *arg)

@@ -41,7 +41,7 @@ struct restore {
 /* What names stand for here. */
 struct ids {
 	uint16_t vrf, to_vrf, rule, pool, in, out;
-	uint32_t slot; /* of to_src in the pool */
+	uint32_t pool_addr; /* of to_src in the pool */
 };
 
 #define DONE  0
@@ -97,26 +97,37 @@ static int find_pool(struct restore *x, const struct flow_record *r, struct ids 
 			ids->pool = id;
 	if (!ids->pool)
 		return refuse(x, "there is no pool '%s'", r->pool);
-	for (ids->slot = 0; ids->slot < POOL_ADDR_MAX; ids->slot++)
-		if (!memcmp(&nat->addrs[ids->slot].addr, &r->to_src, sizeof(r->to_src)) &&
-		    nat->addrs[ids->slot].flags & POOL_ADDR_F_USED && nat_pool_has(nat, ids->pool, ids->slot))
-			return 0;
+	ids->pool_addr = nat_pool_find(nat, ids->pool, &r->to_src);
+	if (ids->pool_addr != POOL_ADDR_NONE)
+		return 0;
 	return refuse(x, "%s is no address of pool '%s'", addr_text(&r->to_src, text), r->pool);
 }
 
 /* ---- mappings */
 
+/* False: it was held already. */
+static bool hold_port(const struct nat *nat, uint32_t slot, unsigned class, uint16_t port)
+{
+	uint64_t bit = 1ull << port % 64;
+
+	return !(__atomic_fetch_or(&nat_ports(nat, slot, class)->used[port / 64], bit, __ATOMIC_SEQ_CST) & bit);
+}
+
 /* The port for a mapping: refused when it is another's, or out of the pool's range. */
 static int take_port(struct restore *x, const struct flow_record *r, const struct ids *ids)
 {
 	const struct pool *pool = &x->sw->nat->pools[ids->pool];
-	struct pool_ports *p = nat_ports(x->sw->nat, ids->slot, nat_class(r->proto));
-	uint64_t bit = 1ull << r->to_sport % 64;
+	bool is_run = ids->pool_addr >= POOL_ADDR_MAX;
+	unsigned class = nat_class(r->proto);
 	char text[ADDR_TEXT];
+	struct nat_mapping m;
+	bool taken;
 
 	if (r->to_sport < pool->port_min || r->to_sport > pool->port_max)
 		return refuse(x, "port %u is not in %u..%u of pool '%s'", r->to_sport, pool->port_min, pool->port_max, r->pool);
-	if (__atomic_fetch_or(&p->used[r->to_sport / 64], bit, __ATOMIC_SEQ_CST) & bit)
+	taken = is_run ? nattab_lookup_way(&x->sw->nat->tab, NAT_WAY(ids->pool_addr, class, r->to_sport), &m) != NATTAB_NONE
+		       : !hold_port(x->sw->nat, ids->pool_addr, class, r->to_sport);
+	if (taken)
 		return refuse(x, "port %u of %s is taken", r->to_sport, addr_text(&r->to_src, text));
 	return 0;
 }
@@ -158,20 +169,15 @@ static int find_kept(struct restore *x, const struct flow_record *r, struct ids 
 		return refuse(x, "it has no rule");
 	if (!r->shared)
 		return 0;
-	for (uint32_t slot = 0; slot < POOL_ADDR_MAX && !ids->pool; slot++) {
-		if (memcmp(&nat->addrs[slot].addr, &a, sizeof(a)) || nat->addrs[slot].vrf != ids->to_vrf ||
-		    !(nat->addrs[slot].flags & POOL_ADDR_F_USED))
-			continue;
-		ids->slot = slot;
-		for (uint16_t id = 1; id < POOL_MAX && !ids->pool; id++)
-			if (nat_pool_has(nat, id, slot))
-				ids->pool = id;
-	}
+	ids->pool_addr = nat_addr_find(nat, &a, ids->to_vrf);
+	for (uint16_t id = 1; ids->pool_addr != POOL_ADDR_NONE && id < POOL_MAX && !ids->pool; id++)
+		if (nat_pool_has(nat, id, ids->pool_addr))
+			ids->pool = id;
 	if (ids->pool)
 		return 0;
 	if (!mirror_each_addr(x->sw->mirror, 0, is_own, &a))
 		return refuse(x, "its rule is gone, and nobody here has %s", addr_text(&a, text));
-	ids->slot = POOL_ADDR_MAX;
+	ids->pool_addr = POOL_ADDR_NONE;
 	return 0;
 }
 
@@ -204,7 +210,7 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	if (!ids.pool || nat_class(r->proto) == POOL_CLASSES)
 		return refuse(x, "protocol %u has no ports in a pool", r->proto);
 	m.inside = mapping_key(r, &ids);
-	m.pool_addr = ids.slot;
+	m.pool_addr = ids.pool_addr;
 	m.out_vrf = ids.to_vrf;
 	m.out_iface = ids.out;
 	m.rule = ids.rule;
@@ -220,7 +226,8 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	err = nattab_add(&x->sw->nat->tab, &m, x->now_ns);
 	if (!err)
 		return DONE;
-	nat_port_free(nat_ports(x->sw->nat, ids.slot, nat_class(r->proto)), r->to_sport);
+	if (ids.pool_addr < POOL_ADDR_MAX)
+		nat_port_free(nat_ports(x->sw->nat, ids.pool_addr, nat_class(r->proto)), r->to_sport);
 	if (err == -EEXIST)
 		return refuse(x, "it has another outside port already");
 	return refuse(x, "%s", err == -E2BIG ? "the table of mappings is full" : strerror(-err));
@@ -230,13 +237,13 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 static int find_outside(struct restore *x, const struct addr *a, uint16_t port, uint16_t vrf, uint8_t proto,
 			struct nat_mapping *ret)
 {
-	const struct pool_addr *addrs = x->sw->nat->addrs;
+	uint32_t id = nat_addr_find(x->sw->nat, a, vrf);
 	unsigned class = nat_class(proto);
 
-	for (uint32_t slot = 0; class != POOL_CLASSES && slot < POOL_ADDR_MAX; slot++)
-		if (addrs[slot].flags & POOL_ADDR_F_USED && addrs[slot].vrf == vrf && !memcmp(&addrs[slot].addr, a, sizeof(*a)))
-			return nattab_lookup_way(&x->sw->nat->tab, NAT_WAY(slot, class, port), ret) == NATTAB_NONE ? -ENOENT : 0;
-	return -ENOENT;
+	if (id == POOL_ADDR_NONE || class == POOL_CLASSES ||
+	    nattab_lookup_way(&x->sw->nat->tab, NAT_WAY(id, class, port), ret) == NATTAB_NONE)
+		return -ENOENT;
+	return 0;
 }
 
 static int restore_peer(struct restore *x, const struct flow_record *r)
@@ -264,14 +271,14 @@ static int restore_peer(struct restore *x, const struct flow_record *r)
 /* ---- flows */
 
 /* What the flow stands on: the mapping of its source, and that of its destination. */
-static int check_mappings(struct restore *x, const struct flow_record *r, const struct ids *ids, uint16_t *ret_dest)
+static int check_mappings(struct restore *x, const struct flow_record *r, const struct ids *ids, uint32_t *ret_dest)
 {
 	struct nat_mapping_key key = mapping_key(r, ids);
 	unsigned class = nat_class(r->proto);
 	struct nat_mapping m;
 
 	if (ids->pool && class != POOL_CLASSES && !r->shared &&
-	    (nattab_lookup(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->slot ||
+	    (nattab_lookup(&x->sw->nat->tab, &key, &m) == NATTAB_NONE || m.pool_addr != ids->pool_addr ||
 	     m.port != htons(r->to_sport)))
 		return refuse(x, "its mapping is not there");
 	if (r->shared && (class == POOL_CLASSES || (*r->rule && !ids->pool)))
@@ -281,7 +288,7 @@ static int check_mappings(struct restore *x, const struct flow_record *r, const 
 		return 0;
 	if (find_outside(x, &r->dst, r->dport, ids->vrf, r->proto, &m))
 		return refuse(x, "the mapping that it came in by is not there");
-	*ret_dest = (uint16_t)(m.pool_addr + 1);
+	*ret_dest = m.pool_addr + 1;
 	return 0;
 }
 
@@ -313,7 +320,7 @@ static void set_tuple(struct flow *f, int family, const struct flow_tuple *t)
 }
 
 /* Both directions, as bpf/flow.h fills them: without a way out, which the next packet of each decides. */
-static void make_pair(struct restore *x, const struct flow_record *r, const struct ids *ids, uint16_t dest,
+static void make_pair(struct restore *x, const struct flow_record *r, const struct ids *ids, uint32_t dest,
 		      struct flow_tuple key[2], struct flow f[2])
 {
 	struct flow_tuple to = {r->to_src, r->to_dst, htons(r->to_sport),  htons(r->to_dport),
@@ -332,8 +339,8 @@ static void make_pair(struct restore *x, const struct flow_record *r, const stru
 			     .packets = r->packets,
 			     .bytes = r->bytes,
 			     .in_iface = ids->in,
-			     .pool = ids->slot == POOL_ADDR_MAX ? POOL_KEPT : ids->pool,
-			     .pool_addr = ids->slot,
+			     .pool = ids->pool_addr == POOL_ADDR_NONE ? POOL_KEPT : ids->pool,
+			     .pool_addr = ids->pool_addr,
 			     .dest_addr = dest,
 			     .rule = ids->rule,
 			     .peer_vrf = ids->to_vrf};
@@ -385,7 +392,7 @@ static int restore_flow(struct restore *x, const struct flow_record *r)
 	struct flow_tuple key[2];
 	struct flow f[2];
 	struct ids ids = {0};
-	uint16_t dest;
+	uint32_t dest;
 	int err = find_ids(x, r, &ids);
 
 	if (!err)
@@ -400,9 +407,8 @@ static int restore_flow(struct restore *x, const struct flow_record *r)
 		return err;
 	if (ids.pool && ids.rule)
 		count_host(x, r, &ids);
-	if (r->shared && ids.pool)
-		__atomic_fetch_or(&nat_ports(x->sw->nat, ids.slot, nat_class(r->proto))->used[r->to_sport / 64],
-				  1ull << r->to_sport % 64, __ATOMIC_SEQ_CST);
+	if (r->shared && ids.pool && ids.pool_addr < POOL_ADDR_MAX)
+		hold_port(x->sw->nat, ids.pool_addr, nat_class(r->proto), r->to_sport);
 	return DONE;
 }
 

@@ -69,10 +69,9 @@ static int save_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 		.kind = RECORD_MAPPING, .proto = k->proto, .src = k->addr, .remote = k->remote, .filtering = m->filtering};
 	const char *rule = nat_rule_name(s->sw, m->rule);
 
-	if (!rule || m->pool_addr >= POOL_ADDR_MAX || !nat_pool_has(s->sw->nat, k->pool, m->pool_addr))
+	if (!rule || !nat_pool_has(s->sw->nat, k->pool, m->pool_addr) || !nat_addr_of(s->sw->nat, m->pool_addr, &r.to_src))
 		return 0;
 	r.sport = ntohs(k->port);
-	r.to_src = s->sw->nat->addrs[m->pool_addr].addr;
 	r.to_sport = ntohs(m->port);
 	set_name(r.out, sizeof(r.out), iface_name(s->sw, m->out_iface));
 	set_vrf(s, r.vrf, k->vrf);
@@ -90,10 +89,9 @@ static int save_peer(const void *key, void *value, void *arg)
 	struct flow_record r = {.kind = RECORD_PEER, .dst = k->remote};
 	struct nat_mapping m;
 
-	if (nattab_lookup_way(&s->sw->nat->tab, k->way, &m) == NATTAB_NONE || m.pool_addr >= POOL_ADDR_MAX)
+	if (nattab_lookup_way(&s->sw->nat->tab, k->way, &m) == NATTAB_NONE || !nat_addr_of(s->sw->nat, m.pool_addr, &r.to_src))
 		return 0;
 	r.proto = m.inside.proto;
-	r.to_src = s->sw->nat->addrs[m.pool_addr].addr;
 	r.to_sport = ntohs(m.port);
 	set_vrf(s, r.to_vrf, m.out_vrf);
 	put(s, &r);

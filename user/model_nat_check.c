@@ -107,47 +107,55 @@ static void ranges_of(struct nat_range **v, const struct model *m, const struct 
 		*(*v)++ = (struct nat_range){rule->destination.addr, rule->destination.addr, id};
 }
 
-/* Members are counted for each pool, addresses once for all of them; said of the rule with the largest pool. */
-static void pools_check(struct checker *c)
+/* How many addresses all rules name, each once; UINT64_MAX: no memory. */
+static uint64_t named(const struct model *m)
 {
-	const struct model *m = c->m;
-	const struct nat_cfg *largest = NULL;
-	uint64_t members = 0, most = 0, size;
 	struct nat_range *v, *end;
-	size_t n = 0;
-	char key[64];
+	uint64_t size;
+	size_t n = 1;
 
 	for (size_t i = 0; i < m->n_nats; i++)
 		n += m->nats[i].n_pool + 1;
-	v = calloc(n ? n : 1, sizeof(*v));
-	if (!v) {
-		check_oom(c);
-		return;
-	}
-	for (size_t i = 0; i < m->n_nats; i++) {
-		end = v;
-		ranges_of(&end, m, &m->nats[i]);
-		size = distinct(v, end - v);
-		members = sum(members, m->nats[i].type == NAT_SNAT ? size : 0);
-		if (size > most) {
-			most = size;
-			largest = &m->nats[i];
-		}
-	}
-	end = v;
+	v = end = calloc(n, sizeof(*v));
+	if (!v)
+		return UINT64_MAX;
 	for (size_t i = 0; i < m->n_nats; i++)
 		ranges_of(&end, m, &m->nats[i]);
-	size = distinct(v, end - v);
+	size = distinct(v, (size_t)(end - v));
 	free(v);
-	if (!largest || (size <= POOL_ADDR_MAX && members <= POOL_MEMBER_MAX))
+	return size;
+}
+
+/* Pools may have any size; what is bounded is how many entries their lists have together, each address or range being one, and
+ * the destinations of dnat rules. Said of the rule with the longest list. nat_plan_run.c makes room within this. */
+static void pools_check(struct checker *c)
+{
+	const struct model *m = c->m;
+	const struct nat_cfg *longest = NULL;
+	uint64_t entries = 0, members = 0;
+	char key[64];
+
+	for (size_t i = 0; i < m->n_nats; i++) {
+		const struct nat_cfg *r = &m->nats[i];
+
+		if (r->n_pool && (!longest || r->n_pool > longest->n_pool))
+			longest = r;
+		entries += r->n_pool + (r->type == NAT_DNAT && r->destination.family);
+		for (size_t k = 0; k < r->n_pool; k++)
+			members += memcmp(&r->pool[k].first, &r->pool[k].last, sizeof(r->pool[k].first)) ? 2 : 1;
+	}
+	if (!longest || (members <= POOL_MEMBER_MAX && (entries <= POOL_ADDR_MAX || named(m) <= POOL_ADDR_MAX)))
 		return;
-	key_of(c, largest, "to", key);
-	if (size > POOL_ADDR_MAX)
-		check_bad(c, largest->where, key, "the rules name more than %d addresses together, this one the most",
-			  POOL_ADDR_MAX);
+	key_of(c, longest, "to", key);
+	if (members > POOL_MEMBER_MAX)
+		check_bad(
+			c, longest->where, key,
+			"the rules list more than %d addresses, or half as many ranges, counted for each rule; this one the most",
+			POOL_MEMBER_MAX);
 	else
-		check_bad(c, largest->where, key,
-			  "the pools have more than %d addresses, counted for each rule; this one the most", POOL_MEMBER_MAX);
+		check_bad(c, longest->where, key,
+			  "the rules list more than %d addresses and ranges together, this one the most: write ranges",
+			  POOL_ADDR_MAX);
 }
 
 /* Of a rule that masquerades on every interface of its VRF and one that names some. */

@@ -4,6 +4,7 @@
  * it, nat_sweep.c takes ports back. Rules and pools keep their numbers by name, which the tables hold beside them, so a new life
  * of sluiced finds the flows' rules again.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,24 +113,90 @@ uint16_t nat_rule_id(const struct sw *sw, const char *name)
 
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr)
 {
-	const struct pool *p;
-	uint32_t n;
+	const struct pool *p = pool < POOL_MAX ? &nat->pools[pool] : NULL;
+	uint32_t id, n;
 
-	if (!pool || pool >= POOL_MAX || pool_addr >= POOL_ADDR_MAX)
-		return false;
-	/* nat_apply.c puts the IPv6 members behind the IPv4 ones. */
-	p = &nat->pools[pool];
-	n = (uint32_t)p->count4 + p->count6;
-	for (uint32_t i = p->first4; i < p->first4 + n && i < 2 * POOL_MEMBER_MAX; i++)
-		if (nat->members[i].pool_addr == pool_addr)
+	for (uint32_t i = 0; pool && p && i < nat_pool_members(p); i++) {
+		id = nat_pool_member(nat, p, i, &n);
+		if (POOL_SLOT(id) == POOL_SLOT(pool_addr) && POOL_AT(pool_addr) - POOL_AT(id) < n)
 			return true;
+	}
 	return false;
 }
 
-bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a)
+uint32_t nat_pool_members(const struct pool *p)
 {
-	return slot1 <= POOL_ADDR_MAX && (nat->addrs[slot1 - 1].flags & POOL_ADDR_F_USED) &&
-	       !memcmp(&nat->addrs[slot1 - 1].addr, a, sizeof(*a));
+	return (uint32_t)p->count4 + p->count6;
+}
+
+/* nat_apply.c puts the IPv6 members behind the IPv4 ones. */
+uint32_t nat_pool_member(const struct nat *nat, const struct pool *p, uint32_t i, uint32_t *ret_n)
+{
+	bool runs = p->flags & POOL_F_RUNS;
+	const struct pool_member *m = &nat->members[(p->first4 + (runs ? 2 * i : i)) % (2 * POOL_MEMBER_MAX - 1)];
+
+	*ret_n = runs ? m[1].pool_addr : 1;
+	return m->pool_addr;
+}
+
+bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret)
+{
+	const struct pool_addr *a = &nat->addrs[POOL_SLOT(pool_addr)];
+	uint32_t at = POOL_AT(pool_addr);
+
+	if (!(a->flags & POOL_ADDR_F_USED) || (at && (!(a->flags & POOL_ADDR_F_RUN) || at > a->run)))
+		return false;
+	*ret = a->addr;
+	if (at)
+		ret->a32[3] = htonl(ntohl(ret->a32[3]) + at - 1);
+	return true;
+}
+
+/* The address's POOL_ID, if it is the slot's, or one of its run. */
+static uint32_t slot_has(const struct nat *nat, uint32_t slot, const struct addr *a)
+{
+	const struct pool_addr *v = &nat->addrs[slot];
+	uint32_t at = ntohl(a->a32[3]) - ntohl(v->addr.a32[3]);
+
+	if (!(v->flags & POOL_ADDR_F_USED))
+		return POOL_ADDR_NONE;
+	if (!(v->flags & POOL_ADDR_F_RUN))
+		return memcmp(&v->addr, a, sizeof(*a)) ? POOL_ADDR_NONE : slot;
+	return !memcmp(&v->addr, a, 12) && at < v->run ? POOL_ID(slot, at + 1) : POOL_ADDR_NONE;
+}
+
+/* A single address may be one that runs leave out. */
+uint32_t nat_addr_find(const struct nat *nat, const struct addr *a, uint16_t vrf)
+{
+	uint32_t found = POOL_ADDR_NONE, id;
+
+	for (uint32_t slot = 0; slot < POOL_ADDR_MAX; slot++) {
+		id = nat->addrs[slot].vrf == vrf ? slot_has(nat, slot, a) : POOL_ADDR_NONE;
+		if (id < POOL_ADDR_MAX)
+			return id;
+		found = id != POOL_ADDR_NONE ? id : found;
+	}
+	return found;
+}
+
+uint32_t nat_pool_find(const struct nat *nat, uint32_t pool, const struct addr *a)
+{
+	const struct pool *p = &nat->pools[pool];
+	uint32_t n, id;
+
+	for (uint32_t i = 0; i < nat_pool_members(p); i++) {
+		id = slot_has(nat, POOL_SLOT(nat_pool_member(nat, p, i, &n)), a);
+		if (id != POOL_ADDR_NONE && nat_pool_has(nat, pool, id))
+			return id;
+	}
+	return POOL_ADDR_NONE;
+}
+
+bool nat_is_addr(const struct nat *nat, uint32_t id1, const struct addr *a)
+{
+	struct addr is;
+
+	return id1 && nat_addr_of(nat, id1 - 1, &is) && !memcmp(&is, a, sizeof(*a));
 }
 
 static int is_addr(const struct link_addr *l, void *arg)
@@ -144,8 +211,7 @@ static bool keeps(const struct sw *sw, const struct flow *f, const struct addr *
 	struct addr a = *outside;
 	bool keep = f->flags & FLOW_F_KEEP || (f->rule && f->rule <= nat->n_rules && nat->rules[f->rule - 1].keep);
 
-	return keep && (!f->pool || nat_is_addr(nat, (uint16_t)(f->pool_addr + 1), outside) ||
-			mirror_each_addr(sw->mirror, 0, is_addr, &a));
+	return keep && (!f->pool || nat_is_addr(nat, f->pool_addr + 1, outside) || mirror_each_addr(sw->mirror, 0, is_addr, &a));
 }
 
 bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside)
@@ -154,8 +220,7 @@ bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *out
 		return keeps(sw, f, outside);
 	if (!f->pool)
 		return true;
-	return nat_pool_has(sw->nat, f->pool, f->pool_addr) &&
-	       !memcmp(&sw->nat->addrs[f->pool_addr].addr, outside, sizeof(*outside));
+	return nat_pool_has(sw->nat, f->pool, f->pool_addr) && nat_is_addr(sw->nat, f->pool_addr + 1, outside);
 }
 
 /* ---- life */
@@ -185,6 +250,8 @@ static int read_back(struct nat *nat, const struct control *control)
 	for (int id = 1; id < POOL_MAX; id++)
 		if (nat->pools[id].first4 >= POOL_MEMBER_MAX)
 			nat->bank = 1;
+	for (int i = 0; i < POOL_ADDR_MAX; i++)
+		nat->has_runs = nat->has_runs || nat->addrs[i].flags & POOL_ADDR_F_RUN;
 	for (int i = 0; !err && i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++)
 		err = read_rule(nat, r[i].rule, r[i].name);
 	return err ? err : table_each(nat->dnat, read_dnat, nat);
@@ -281,6 +348,8 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 
 /* ---- listing */
 
+static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
+
 static bool none_of_eight(const __u64 *used)
 {
 	return !(used[0] | used[1] | used[2] | used[3] | used[4] | used[5] | used[6] | used[7]);
@@ -308,18 +377,16 @@ static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
 	return n;
 }
 
-static json_t *pool_show(const struct nat *nat, const struct pool *p)
+/* What is held of single addresses, by class. *ret_ports gets those that have some. */
+static void singles_show(const struct nat *nat, const struct pool *p, json_t *ports, json_int_t of_class[POOL_CLASSES])
 {
-	static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
-	json_t *addrs = json_array(), *ports = json_array(), *by_class = json_object();
-	json_int_t n = (json_int_t)p->count4 + p->count6, total = n * (p->port_max - p->port_min + 1), used = 0;
-	json_int_t of_class[POOL_CLASSES] = {0};
 	char text[ADDR_TEXT];
+	uint32_t n;
 
-	for (unsigned i = p->first4; i < p->first4 + n; i++) {
-		uint32_t slot = nat->members[i].pool_addr;
+	for (uint32_t i = 0; i < nat_pool_members(p); i++) {
+		uint32_t slot = nat_pool_member(nat, p, i, &n);
 		bool any = false;
-		json_t *of_addr = json_pack("{s:s}", "address", addr_text(&nat->addrs[slot].addr, text));
+		json_t *of_addr = json_pack("{s:s}", "address", addr_text(&nat->addrs[POOL_SLOT(slot)].addr, text));
 
 		for (unsigned class = 0; class < POOL_CLASSES; class ++) {
 			unsigned here = held(nat_ports(nat, slot, class), p->port_min, p->port_max);
@@ -332,20 +399,54 @@ static json_t *pool_show(const struct nat *nat, const struct pool *p)
 		if (any)
 			json_array_append(ports, of_addr);
 		json_decref(of_addr);
-		json_array_append_new(addrs, json_string(text));
 	}
+}
+
+/* "203.0.113.1", or the first and the last of a run's: of member *i and those that go on where it ends. *ret_n: how many
+ * addresses. */
+static json_t *member_show(const struct nat *nat, const struct pool *p, uint32_t *i, json_int_t *ret_n)
+{
+	char text[2 * ADDR_TEXT + 1], last_text[ADDR_TEXT];
+	uint32_t n, more, id = nat_pool_member(nat, p, *i, &n);
+	struct addr first = {0}, last = {0};
+
+	while (POOL_AT(id) && *i + 1 < nat_pool_members(p) && nat_pool_member(nat, p, *i + 1, &more) == id + POOL_ID(0, n)) {
+		n += more;
+		++*i;
+	}
+	nat_addr_of(nat, id, &first);
+	*ret_n += n;
+	addr_text(&first, text);
+	if (n > 1 && nat_addr_of(nat, id + POOL_ID(0, n - 1), &last))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "-%s", addr_text(&last, last_text));
+	return json_string(text);
+}
+
+static json_t *pool_show(const struct nat *nat, uint32_t id)
+{
+	const struct pool *p = &nat->pools[id];
+	json_t *addrs = json_array(), *ports = json_array(), *by_class = json_object();
+	json_int_t n = 0, used = 0, of_class[POOL_CLASSES] = {0};
+
+	for (uint32_t i = 0; i < nat_pool_members(p); i++)
+		json_array_append_new(addrs, member_show(nat, p, &i, &n));
+	if (!(p->flags & POOL_F_RUNS))
+		singles_show(nat, p, ports, of_class);
 	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+		of_class[class] += nat->run_used[id][class];
 		json_object_set_new(by_class, class_name[class], json_integer(of_class[class]));
 		used = of_class[class] > used ? of_class[class] : used;
 	}
 	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:i, s:o}", "name", p->name, "addresses", addrs, "port_min",
-			 p->port_min, "port_max", p->port_max, "ports_used", used, "ports_total", total, "used", by_class,
-			 "ports_each", p->port_max - p->port_min + 1, "by_address", ports);
+			 p->port_min, "port_max", p->port_max, "ports_used", used, "ports_total",
+			 n * (p->port_max - p->port_min + 1), "used", by_class, "ports_each", p->port_max - p->port_min + 1,
+			 "by_address", ports);
 }
 
 /* {"rules": [as in the configuration, with "id"], "pools": [{"name", "id", "addresses", "port_min", "port_max", "ports_used",
  * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
- * use)}], "mappings": {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
+ * use; not of ranges whose ports nobody counts one by one, of which "addresses" names the first and the last)}], "mappings":
+ * {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
  * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
  * "syslog", "written" (lines, to one of the two at least), "lost" (to neither), "file_lost", "syslog_lost", "untold" (events that
  * found the ring full), "errors": what is wrong with either now}. */
@@ -366,7 +467,7 @@ json_t *nat_show(struct sw *sw)
 	for (int id = 1; id < POOL_MAX; id++) {
 		if (!(sw->nat->pools[id].flags & POOL_F_USED))
 			continue;
-		pool = pool_show(sw->nat, &sw->nat->pools[id]);
+		pool = pool_show(sw->nat, (uint32_t)id);
 		json_object_set_new(pool, "id", json_integer(id)); /* natPoolID of the log */
 		json_array_append_new(pools, pool);
 	}

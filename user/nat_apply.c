@@ -24,7 +24,8 @@ static int slot_find(const struct nat *nat, const struct nat_plan_addr *a, const
 	for (int i = 0; i < POOL_ADDR_MAX; i++) {
 		if (taken[i])
 			continue;
-		if (nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && same_addr(&nat->addrs[i].addr, &a->addr))
+		if (nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && same_addr(&nat->addrs[i].addr, &a->addr) &&
+		    !a->run == !(nat->addrs[i].flags & POOL_ADDR_F_RUN))
 			return i;
 		if (!nat->addrs[i].flags && empty < 0)
 			empty = i;
@@ -59,7 +60,10 @@ static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, stru
 				nat->addrs[slot].addr = a->addr;
 				nat->addrs[slot].vrf = a->vrf;
 			}
-			__atomic_store_n(&nat->addrs[slot].flags, POOL_ADDR_F_USED | (a->own ? POOL_ADDR_F_OWN : 0),
+			if (a->run)
+				__atomic_store_n(&nat->addrs[slot].run, a->run, __ATOMIC_RELEASE);
+			__atomic_store_n(&nat->addrs[slot].flags,
+					 POOL_ADDR_F_USED | (a->own ? POOL_ADDR_F_OWN : 0) | (a->run ? POOL_ADDR_F_RUN : 0),
 					 __ATOMIC_RELEASE);
 		}
 	}
@@ -101,7 +105,8 @@ static int apply_hosts(struct sw *sw, const struct nat_plan *plan, struct errs *
 	int err = 0;
 
 	for (size_t i = 0; !err && i < plan->n_addrs; i++)
-		err = slot_host(sw, &sw->nat->addrs[plan->addrs[i].slot], plan->addrs[i].host_ifindex, errs);
+		if (!plan->addrs[i].run)
+			err = slot_host(sw, &sw->nat->addrs[plan->addrs[i].slot], plan->addrs[i].host_ifindex, errs);
 	return err;
 }
 
@@ -114,8 +119,9 @@ static int drop_addrs(struct sw *sw, const bool *taken, struct errs *errs)
 
 		if (taken[i] || !slot->flags)
 			continue;
-		__atomic_store_n(&slot->flags, POOL_ADDR_F_DRAIN, __ATOMIC_RELEASE);
-		err = slot_host(sw, slot, 0, errs);
+		__atomic_store_n(&slot->flags, POOL_ADDR_F_DRAIN | (slot->flags & POOL_ADDR_F_RUN), __ATOMIC_RELEASE);
+		if (!(slot->flags & POOL_ADDR_F_RUN))
+			err = slot_host(sw, slot, 0, errs);
 	}
 	return err;
 }
@@ -154,17 +160,51 @@ static int apply_pool_ids(struct nat *nat, struct nat_plan *plan)
 /* What the pool is to be, with its members in the given bank. */
 static struct pool pool_value(const struct nat_plan_pool *p, unsigned bank)
 {
-	struct pool v = {.port_min = p->port_min, .port_max = p->port_max, .flags = POOL_F_USED};
+	struct pool v = {.port_min = p->port_min, .port_max = p->port_max, .flags = POOL_F_USED | (p->runs ? POOL_F_RUNS : 0)};
 
-	v.first4 = (uint16_t)(bank * POOL_MEMBER_MAX + p->first);
+	v.first4 = (uint16_t)(bank * POOL_MEMBER_MAX + p->at);
 	v.count4 = (uint16_t)p->n4;
-	v.first6 = (uint16_t)(v.first4 + p->n4);
+	v.first6 = (uint16_t)(v.first4 + p->n4 * (p->runs ? 2 : 1));
 	v.count6 = (uint16_t)(p->n - p->n4);
 	memcpy(v.name, p->name, sizeof(v.name));
 	return v;
 }
 
-static bool pools_differ(const struct nat *nat, const struct nat_plan *plan)
+/* The plan's members into a bank; or do they stand there? True: they did not. */
+static bool write_members(struct nat *nat, const struct nat_plan *plan, unsigned bank, bool ask)
+{
+	struct pool_member *to = &nat->members[bank * POOL_MEMBER_MAX];
+
+	for (size_t i = 0; i < plan->n_pools; i++) {
+		const struct nat_plan_pool *p = &plan->pools[i];
+
+		to = &nat->members[bank * POOL_MEMBER_MAX + p->at];
+		for (size_t k = p->first; k < p->first + p->n; k++) {
+			const struct nat_plan_member *m = &plan->members[k];
+			uint32_t v[2] = {POOL_ID(plan->addrs[m->addr].slot, m->at), m->n};
+
+			for (int e = 0; e < (p->runs ? 2 : 1); e++, to++) {
+				if (ask && to->pool_addr != v[e])
+					return true;
+				to->pool_addr = v[e];
+			}
+		}
+	}
+	return !ask;
+}
+
+/* Where the members of each pool go, those of runs with two elements. */
+static void place_members(struct nat_plan *plan)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < plan->n_pools; i++) {
+		plan->pools[i].at = at;
+		at += plan->pools[i].n * (plan->pools[i].runs ? 2 : 1);
+	}
+}
+
+static bool pools_differ(struct nat *nat, const struct nat_plan *plan)
 {
 	size_t used = 0;
 
@@ -178,10 +218,7 @@ static bool pools_differ(const struct nat *nat, const struct nat_plan *plan)
 		if (memcmp(&v, &nat->pools[plan->pools[i].id], sizeof(v)))
 			return true;
 	}
-	for (size_t i = 0; i < plan->n_members; i++)
-		if (nat->members[nat->bank * POOL_MEMBER_MAX + i].pool_addr != plan->addrs[plan->members[i]].slot)
-			return true;
-	return false;
+	return write_members(nat, plan, nat->bank, true);
 }
 
 /* The bank that is not in force is written, then each pool moves to it by one store. A packet on another CPU that has read the
@@ -193,8 +230,7 @@ static void apply_pools(struct nat *nat, const struct nat_plan *plan)
 
 	if (!pools_differ(nat, plan))
 		return;
-	for (size_t i = 0; i < plan->n_members; i++)
-		nat->members[bank * POOL_MEMBER_MAX + i].pool_addr = plan->addrs[plan->members[i]].slot;
+	write_members(nat, plan, bank, false);
 	for (size_t i = 0; i < plan->n_pools; i++) {
 		struct pool v = pool_value(&plan->pools[i], bank), *to = &nat->pools[plan->pools[i].id];
 
@@ -260,7 +296,8 @@ static void mark_slots(struct nat_plan *plan)
 {
 	for (size_t i = 0; plan->n_dnat && i < plan->n_addrs; i++) {
 		struct dnat_key key = {.daddr = plan->addrs[i].addr, .vrf = plan->addrs[i].vrf, .proto = DNAT_PROTO_MARK};
-		struct nat_plan_dnat *d = bsearch(&key, plan->dnat, plan->n_dnat, sizeof(*d), by_dnat_key);
+		struct nat_plan_dnat *d =
+			plan->addrs[i].run ? NULL : bsearch(&key, plan->dnat, plan->n_dnat, sizeof(*d), by_dnat_key);
 
 		if (d)
 			d->rule.pool_addr = (uint16_t)(plan->addrs[i].slot + 1);
@@ -297,6 +334,11 @@ static struct nat_static_key static_inside(const struct nat_plan_static *s)
 	return (struct nat_static_key){.len = s->key.len, .vrf = s->key.vrf | NAT_STATIC_INSIDE, .addr = s->value.to};
 }
 
+static int by_run_key(const void *key, const void *entry)
+{
+	return memcmp(key, &((const struct nat_plan_run *)entry)->key, sizeof(struct nat_static_key));
+}
+
 static int static_gone(const void *key, void *value, void *arg)
 {
 	struct static_diff *d = arg;
@@ -307,6 +349,8 @@ static int static_gone(const void *key, void *value, void *arg)
 		if (!memcmp(&d->plan->statics[i].key, key, sizeof(inside)) || !memcmp(&inside, key, sizeof(inside)))
 			return 0;
 	}
+	if (d->plan->n_runs && bsearch(key, d->plan->runs, d->plan->n_runs, sizeof(*d->plan->runs), by_run_key))
+		return 0;
 	return table_delete(d->nat->statics, key);
 }
 
@@ -324,10 +368,16 @@ static int apply_statics(struct sw *sw, const struct nat_plan *plan)
 		if (!err)
 			err = table_set(sw->nat->statics, &inside, &plan->statics[i].value);
 	}
+	for (size_t i = 0; !err && i < plan->n_runs; i++) {
+		const struct nat_plan_addr *a = &plan->addrs[plan->runs[i].addr];
+		struct nat_static v = {.to = a->addr, .slot = a->slot, .flags = NAT_STATIC_F_RUN};
+
+		err = table_set(sw->nat->statics, &plan->runs[i].key, &v);
+	}
 	if (!err && sw->control->nat_statics)
 		err = table_each(sw->nat->statics, static_gone, &d);
 	if (!err) {
-		__atomic_store_n(&sw->control->nat_statics, (uint32_t)plan->n_statics, __ATOMIC_RELEASE);
+		__atomic_store_n(&sw->control->nat_statics, (uint32_t)(plan->n_statics + plan->n_runs), __ATOMIC_RELEASE);
 		__atomic_store_n(&sw->control->nat_statics_inside, everywhere, __ATOMIC_RELEASE);
 	}
 	return err;
@@ -365,6 +415,7 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	err = apply_pool_ids(sw->nat, plan);
 	if (err)
 		return errs_fail(errs, ENOSPC, "nat: more than %d pools", POOL_MAX - 1);
+	place_members(plan);
 	apply_pools(sw->nat, plan);
 	err = nat_filter_widen(sw->nat, plan);
 	if (err)
@@ -377,10 +428,15 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	if (err)
 		return err;
 	err = apply_statics(sw, plan);
+	if (err == -E2BIG || err == -ENOSPC)
+		return errs_fail(errs, E2BIG,
+				 "nat: the static rules and the ranges of large pools are more than %u prefixes together",
+				 table_capacity(sw->nat->statics));
 	if (err)
 		return errs_fail(errs, -err, "nat: static rules: %s", strerror(-err));
 	sw->nat->has_remotes = plan->has_remotes;
 	sw->nat->has_limits = plan->has_limits;
+	sw->nat->has_runs = plan->n_runs > 0;
 	sw->nat->own_is_open = plan->own_is_open;
 	apply_snat(sw, plan);
 	nat_filter_settle(sw->nat, plan);

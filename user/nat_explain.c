@@ -75,8 +75,9 @@ static void find_hairpin(const struct sw *sw, const struct nat_packet *p, uint16
 	ret->hairpin = p->iface ? out_iface : 0;
 }
 
-/* An address that NAT answers for, and no rule forwards: a mapping may let the packet in. */
-static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, const struct dnat_rule *mark)
+/* An address that NAT answers for, and no rule forwards: a mapping may let the packet in. `id1`: its POOL_ID + 1; 0: mappings
+ * have no ports there. `own`: it is an interface's. */
+static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, uint32_t id1, bool own)
 {
 	struct nat_found none = {.vrf = p->vrf}, f = none;
 	struct nat_peer_key key = {.remote = p->saddr};
@@ -85,9 +86,9 @@ static struct nat_found find_mapping(const struct sw *sw, const struct nat_packe
 
 	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
 		return none;
-	f.action = mark->flags & DNAT_F_OWN ? NULL : "filtered";
-	key.way = NAT_WAY(mark->pool_addr - 1u, nat_class(p->proto), ntohs(p->dport));
-	if (!mark->pool_addr || nattab_lookup_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
+	f.action = own ? NULL : "filtered";
+	key.way = NAT_WAY(id1 - 1, nat_class(p->proto), ntohs(p->dport));
+	if (!id1 || nattab_lookup_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
 		return f;
 	find_hairpin(sw, p, m.out_iface, &f);
 	if (!f.hairpin && (m.filtering == NAT_FILTER_ADDRESS_PORT ||
@@ -125,13 +126,17 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 		return f;
 	}
 	if (sw->control->nat_statics && !table_lookup(sw->nat->statics, &static_key, &s)) {
+		if (s.flags & NAT_STATIC_F_RUN && !marked)
+			return find_mapping(sw, p, POOL_ID(s.slot, ntohl(p->daddr.a32[3]) - ntohl(s.to.a32[3]) + 1) + 1, false);
+		if (s.flags & NAT_STATIC_F_RUN)
+			return find_mapping(sw, p, mark.pool_addr, mark.flags & DNAT_F_OWN);
 		f.rule = nat_rule_name(sw, s.rule);
 		f.action = "static";
 		f.addr = moved(&s.to, s.len, &p->daddr);
 		find_hairpin(sw, p, s.flags >> NAT_STATIC_OUTSIDE, &f);
 		return f;
 	}
-	return marked ? find_mapping(sw, p, &mark) : f;
+	return marked ? find_mapping(sw, p, mark.pool_addr, mark.flags & DNAT_F_OWN) : f;
 }
 
 struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet *p, const struct nat_found *to,

@@ -37,6 +37,7 @@ struct nat {
 	struct table *dnat, *peers, *ifaces, *statics, *used, *counted;
 	bool has_limits;  /* some rule has: hosts are counted */
 	bool has_remotes; /* some rule filters by remote address: `nat_peers` has entries for those */
+	bool has_runs;	  /* some pool has */
 	bool counting;
 	struct hash hosts;
 	void *hosts_noted;	     /* a cursor: which of `used` are in `hosts` */
@@ -48,6 +49,7 @@ struct nat {
 	uint64_t names; /* the hash of what the file says of them */
 	unsigned bank;	/* of `members` in force */
 	struct nat_sweep *sweep;
+	uint32_t run_used[POOL_MAX][POOL_CLASSES]; /* ports of runs that each pool's mappings held in the last pass */
 	struct nat_log *log;
 	struct nat_top *top;
 	struct nat_own *sockets; /* the host's own */
@@ -60,13 +62,22 @@ struct nat_plan_pool {
 	char name[SLUICE_LABEL];
 	uint16_t id;
 	uint16_t port_min, port_max;
-	char rule[SLUICE_LABEL]; /* that asked for it first, for messages */
-	size_t first, n;	 /* in nat_plan.members */
-	size_t n4;		 /* the IPv4 ones come first */
+	char rule[SLUICE_LABEL];    /* that asked for it first, for messages */
+	size_t first, n;	    /* in nat_plan.members */
+	size_t at;		    /* in a bank of `pool_members` */
+	size_t n4;		    /* the IPv4 ones come first */
+	const struct nat_cfg *runs; /* the rule whose pool it is, if its members are pieces of runs; else NULL */
+};
+
+/* A single address (`at` 0, `n` 1), or `n` addresses of a run from the `at`-th on. */
+struct nat_plan_member {
+	size_t addr; /* index in nat_plan.addrs */
+	uint32_t at, n;
 };
 
 struct nat_plan_addr {
 	struct addr addr;
+	uint32_t run; /* so many addresses from this one on; 0: a single one */
 	uint16_t vrf;
 	uint32_t slot;	  /* in `pool_addrs` */
 	bool own;	  /* an interface's */
@@ -84,11 +95,17 @@ struct nat_plan_static {
 	const struct nat_cfg *cfg;
 };
 
+/* Of a run: a prefix of its addresses. */
+struct nat_plan_run {
+	struct nat_static_key key;
+	size_t addr; /* index in nat_plan.addrs */
+};
+
 struct nat_plan {
 	struct nat_plan_pool *pools;
 	size_t n_pools;
-	size_t *members; /* indexes in addrs */
-	size_t n_members;
+	struct nat_plan_member *members;
+	size_t n_members, n_elements; /* and how many of `pool_members` they take */
 	struct nat_plan_addr *addrs;
 	size_t n_addrs;
 	struct snat_rule snat[SNAT_RULE_MAX];
@@ -99,6 +116,8 @@ struct nat_plan {
 	bool outside[IFACE_MAX];  /* a rule names the interface as its way out */
 	struct nat_plan_static statics[SNAT_RULE_MAX];
 	size_t n_statics;
+	struct nat_plan_run *runs; /* sorted by key, no doubles */
+	size_t n_runs;
 	bool has_remotes;
 	bool has_limits;
 	bool own_is_open; /* a rule masquerades, and lets others in than those a flow has sent to */
@@ -129,6 +148,18 @@ int nat_names_load(struct nat *nat);
 void nat_names_save(struct nat *nat);
 void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
+/* Which address a POOL_ID stands for. False: none. */
+bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret);
+/* The POOL_ID that an address has in a VRF, or in a pool; POOL_ADDR_NONE. */
+uint32_t nat_addr_find(const struct nat *nat, const struct addr *a, uint16_t vrf);
+uint32_t nat_pool_find(const struct nat *nat, uint32_t pool, const struct addr *a);
+/* A pool's members, i from 0 on: the POOL_ID of the first address of each, and how many there are of it. */
+uint32_t nat_pool_members(const struct pool *p);
+uint32_t nat_pool_member(const struct nat *nat, const struct pool *p, uint32_t i, uint32_t *ret_n);
+static inline uint32_t nat_host_ifindex(const struct pool_addr *a)
+{
+	return a->flags & POOL_ADDR_F_RUN ? 0 : a->host_ifindex;
+}
 static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];
@@ -157,8 +188,8 @@ bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max);
 void nat_sweep_stop(struct nat *nat); /* the pass is given up; the next one may be over another table */
 /* table_each_some() over `nat_peers`, when mappings have gone: entries that lead to none go too. *cursor NULL: the end. */
 int nat_sweep_peers(struct nat *nat, void **cursor, size_t max);
-/* Is the address still the one that the slot (index + 1) stands for? */
-bool nat_is_addr(const struct nat *nat, uint16_t slot1, const struct addr *a);
+/* Is the address still the one that the POOL_ID (+ 1) stands for? */
+bool nat_is_addr(const struct nat *nat, uint32_t id1, const struct addr *a);
 void nat_sweep_peers_soon(struct nat *nat); /* in this pass, whenever it was done last */
 /* Where the flow, which has just ended, was the only one that was ever opened through its mapping, that ends too, and its port is
  * free at once: as for who gives way in the data plane. Not while there are two tables. */

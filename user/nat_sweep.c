@@ -9,6 +9,7 @@
 #include <string.h>
 #include "flow_priv.h"
 #include "flow_sum.h"
+#include "nat_claim.h"
 #include "nat_priv.h"
 #include "spill.h"
 
@@ -31,6 +32,9 @@ struct nat_sweep {
 	bool peers_due;		     /* mappings have gone since `nat_peers` was walked, or nobody knows */
 	bool drained[POOL_ADDR_MAX]; /* was out of use when the pass began: after it no mapping leads there */
 	struct spill spill;
+	struct nat_claim claimed;	       /* of the runs' ports, those that flows have shown to hold */
+	bool runs;			       /* since the pass began: else all of them are held */
+	uint32_t used[POOL_MAX][POOL_CLASSES]; /* mappings that hold one, by pool; those of the last pass are nat->run_used */
 };
 
 int nat_sweep_open(struct nat *nat)
@@ -52,6 +56,7 @@ void nat_sweep_close(struct nat *nat)
 		return;
 	nat_limit_close(nat);
 	nat_top_close(nat);
+	nat_claim_free(&nat->sweep->claimed);
 	spill_free(&nat->sweep->spill);
 	free(nat->sweep->unclaimed);
 	free(nat->sweep);
@@ -89,6 +94,8 @@ void nat_sweep_begin(struct nat *nat, uint64_t now_ns)
 	s->begin_ns = now_ns;
 	s->scarce = false;
 	s->at = 0;
+	memset(s->used, 0, sizeof(s->used));
+	s->runs = nat->has_runs && !nat_claim_begin(&s->claimed, nat->tab.n);
 	nat_limit_begin(nat);
 	nat_top_begin(nat);
 	nat_own_begin(nat);
@@ -100,7 +107,7 @@ static void note(struct nat *nat, uint32_t slot)
 	struct nat_sweep *s = nat->sweep;
 	uint32_t flags = nat->addrs[slot].flags;
 
-	s->noted[slot] = flags & POOL_ADDR_F_USED;
+	s->noted[slot] = (flags & (POOL_ADDR_F_USED | POOL_ADDR_F_RUN)) == POOL_ADDR_F_USED;
 	s->drained[slot] = flags & POOL_ADDR_F_DRAIN;
 	for (unsigned class = 0; s->noted[slot] && class < POOL_CLASSES; class ++) {
 		memcpy(s->unclaimed[slot * POOL_CLASSES + class], nat_ports(nat, slot, class)->used, sizeof(*s->unclaimed));
@@ -137,6 +144,8 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 	uint64_t bit = 1ull << port % 64;
 	__u64 *used;
 
+	if (pool_addr >= POOL_ADDR_MAX && class != POOL_CLASSES && nat->sweep->runs)
+		nat_claim_add(&nat->sweep->claimed, pool_addr, class, port);
 	if (pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat->sweep->noted[pool_addr])
 		return;
 	claim(nat->sweep, pool_addr, class, port);
@@ -178,19 +187,20 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 	uint32_t i, word;
 
 	flow_tuple_to(forward, f, &to);
-	if (f->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES)
+	if (f->pool_addr == POOL_ADDR_NONE || class == POOL_CLASSES)
 		return;
 	i = nattab_lookup_way(&nat->tab, NAT_WAY(f->pool_addr, class, ntohs(to.sport)), &m);
 	if (i == NATTAB_NONE || !nattab_read(&nat->tab, i, &m, &word) || m.inside.pool != f->pool ||
-	    memcmp(&m.inside.addr, &forward->saddr, sizeof(m.inside.addr)) || m.inside.port != forward->sport ||
-	    m.inside.vrf != forward->vrf || (m.inside.remote && m.inside.remote != flow_sum_remote(&to.daddr, to.dport)))
+	    m.pool_addr != f->pool_addr || memcmp(&m.inside.addr, &forward->saddr, sizeof(m.inside.addr)) ||
+	    m.inside.port != forward->sport || m.inside.vrf != forward->vrf ||
+	    (m.inside.remote && m.inside.remote != flow_sum_remote(&to.daddr, to.dport)))
 		return;
 	opened = &nat->tab.entry[i].opened;
 	if (!__atomic_compare_exchange_n(opened, &one, NAT_MAPPING_ENDS, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return;
 	/* Another one stands there only if this process was stopped for longer than slots rest; at worst that one takes no
 	 * further flows. */
-	if (nattab_end(&nat->tab, i, word, &m, flow_now_ns()))
+	if (nattab_end(&nat->tab, i, word, &m, flow_now_ns()) && f->pool_addr < POOL_ADDR_MAX)
 		give_back(nat, f->pool_addr * POOL_CLASSES + class, ntohs(to.sport));
 }
 
@@ -203,16 +213,19 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 	unsigned class = nat_class(k->proto);
 	bool idle;
 
-	if (m->pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr) ||
-	    !vrf_alive(nat->sw, k->vrf) || !vrf_alive(nat->sw, m->out_vrf)) {
+	if (class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr) || !vrf_alive(nat->sw, k->vrf) ||
+	    !vrf_alive(nat->sw, m->out_vrf)) {
 		mapping_end(nat, i, word, m);
 		return 0;
 	}
 	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
 	nat_top_add(nat, &k->addr, k->vrf);
-	if (!s->noted[m->pool_addr])
-		return 0;
-	idle = claim(s, m->pool_addr, class, ntohs(m->port));
+	if (m->pool_addr >= POOL_ADDR_MAX) {
+		s->used[k->pool][class]++;
+		idle = s->runs && !nat_claim_has(&s->claimed, m->pool_addr, class, ntohs(m->port));
+	} else {
+		idle = s->noted[m->pool_addr] && claim(s, m->pool_addr, class, ntohs(m->port));
+	}
 	if (idle && m->used_ns + MAPPING_GRACE_NS < s->begin_ns)
 		mapping_end(nat, i, word, m);
 	return 0;
@@ -289,7 +302,8 @@ static void end_one(struct nat *nat, uint32_t i)
 	/* One that came and went meanwhile holds nothing of what was noted. */
 	if (s->noted[slot] && flags & POOL_ADDR_F_USED)
 		free_unclaimed(nat, i);
-	if (i % POOL_CLASSES == 0 && s->drained[slot] && flags == POOL_ADDR_F_DRAIN && !nat->addrs[slot].host_ifindex)
+	if (i % POOL_CLASSES == 0 && s->drained[slot] && (flags & ~POOL_ADDR_F_RUN) == POOL_ADDR_F_DRAIN &&
+	    !nat_host_ifindex(&nat->addrs[slot]))
 		memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
 }
 
@@ -297,8 +311,10 @@ bool nat_sweep_end(struct nat *nat)
 {
 	struct nat_sweep *s = nat->sweep;
 
-	if (!s->at)
+	if (!s->at) {
 		nat_top_end(nat);
+		memcpy(nat->run_used, s->used, sizeof(s->used));
+	}
 	for (uint32_t end = s->at + END_PORTS; s->at < end && s->at < POOL_PORTS_MAX; s->at++)
 		end_one(nat, s->at);
 	return s->at < POOL_PORTS_MAX || nat_limit_end(nat, HOSTS);

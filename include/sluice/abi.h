@@ -536,13 +536,13 @@ struct flow {
 	__u16 in_iface;	  /* where the first packet of this direction came in */
 	__u16 pool;	  /* the pool whose port is held; 0: none; POOL_KEPT. Only in the first direction, like pool_addr */
 	union {
-		__u32 pool_addr; /* index in `pool_addrs` */
+		__u32 pool_addr; /* POOL_ID */
 		__u32 half;	 /* FLOW_F_REPLY: the pair's place in `half_open` + 1; 0: it is in none */
 	};
 	__u16 rule;	 /* id of the rule that made it, stable by name */
 	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
-	__u16 dest_addr; /* the destination is a mapping's, which the flow holds: index in `pool_addrs` + 1; 0: it is not */
-	__u16 pad[3];
+	__u32 dest_addr; /* the destination is a mapping's, which the flow holds: its pool_addr + 1; 0: it is not */
+	__u16 pad[2];
 	union {
 		__u64 reserved4[2];
 		struct addr daddr6;
@@ -623,8 +623,8 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 
 #define SNAT_RULE_MAX	256	 /* a bank; two banks, see control.snat_bank */
 #define POOL_MAX	1024	 /* pool ids 1.. */
-#define POOL_KEPT	POOL_MAX /* of a flow: no pool has its outside address, but an interface; pool_addr is POOL_ADDR_MAX */
-#define POOL_ADDR_MAX	1024	 /* addresses of all pools together; one that several pools name counts once */
+#define POOL_KEPT	POOL_MAX /* of a flow: no pool has its outside address, but an interface; pool_addr is POOL_ADDR_NONE */
+#define POOL_ADDR_MAX	1024	 /* slots of `pool_addrs`: single addresses, and runs of them. A power of two */
 #define POOL_MEMBER_MAX 4096	 /* a bank of `pool_members`; two banks */
 #define POOL_CLASSES	3	 /* what has ports of its own: TCP, UDP, ICMP echo identifiers */
 #define POOL_WORDS	1024	 /* 65536 ports */
@@ -686,9 +686,10 @@ struct snat_rule {
 };
 _Static_assert(sizeof(struct snat_rule) == 104, "struct snat_rule");
 
-/* Map `pools`: pool id -> struct pool. Its IPv4 addresses are pool_members[first4 .. first4 + count4), each an index in
- * `pool_addrs`; IPv6 likewise. `members` is stored at once, and a bank of pool_members is not written while it is in force, so
- * that no packet gets another pool's address. */
+/* Map `pools`: pool id -> struct pool. Its IPv4 members are pool_members[first4 .. first4 + count4), each a POOL_ID; IPv6
+ * likewise. With POOL_F_RUNS a member takes two elements: a POOL_ID, and how many addresses of its run there are from there on.
+ * `members` is stored at once, and a bank of pool_members is not written while it is in force, so that no packet gets another
+ * pool's address. */
 struct pool {
 	union {
 		struct {
@@ -703,17 +704,32 @@ struct pool {
 	char name[SLUICE_LABEL];
 };
 #define POOL_F_USED 1
+#define POOL_F_RUNS 2
 _Static_assert(sizeof(struct pool) == 48, "struct pool");
 
-/* Map `pool_addrs`: the addresses that NAT gives out or answers for. A slot that is not used is all zero. */
+/* Map `pool_addrs`: the addresses that NAT gives out or answers for. A slot that is not used is all zero. It stands for one
+ * address, whose ports are counted in `pool_ports`, or for a run of them, of which only `nat_ways` say which ports are held:
+ * memory is taken by mappings alone, however many addresses there are.
+ *
+ * POOL_ID: what stands for one address, in members, mappings and flows (`pool_addr`): the slot, and above it which address of a
+ * run it is, counted from 1; 0: it is no run's. */
+#define POOL_ID(slot, at) ((__u32)(at) << 10 | (slot))
+#define POOL_SLOT(id)	  ((id) & (POOL_ADDR_MAX - 1))
+#define POOL_AT(id)	  ((id) >> 10)
+#define POOL_RUN_MAX	  ((1u << 22) - 2) /* addresses of one run */
+#define POOL_ADDR_NONE	  0xffffffffu
 struct pool_addr {
 	struct addr addr;
-	__u16 flags;	    /* POOL_ADDR_F_* */
-	__u16 vrf;	    /* two VRFs may have the same address: each has a slot */
-	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
-			     */
+	__u16 flags; /* POOL_ADDR_F_* */
+	__u16 vrf;   /* two VRFs may have the same address: each has a slot */
+	union {
+		__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it
+				       did not */
+		__u32 run;	    /* POOL_ADDR_F_RUN: how many addresses, from `addr` on */
+	};
 };
 #define POOL_ADDR_F_USED  1
+#define POOL_ADDR_F_RUN	  8
 #define POOL_ADDR_F_OWN	  4 /* an interface's: the host has sockets there */
 #define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
 _Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
@@ -752,7 +768,7 @@ struct nat_mapping {
 	struct nat_mapping_key inside;
 	__u64 used_ns;	 /* CLOCK_MONOTONIC: a flow was opened through it, to a second */
 	__u32 opened;	 /* flows that were ever opened through it, or to it: 1, 2 for more, NAT_MAPPING_ENDS */
-	__u32 pool_addr; /* outside: index in `pool_addrs`, */
+	__u32 pool_addr; /* outside: POOL_ID, */
 	__be16 port;	 /* port, */
 	__u16 out_vrf;	 /* VRF, */
 	__u16 out_iface; /* and where the first packet left */
@@ -770,8 +786,13 @@ _Static_assert(sizeof(struct nat_mapping) == 64, "struct nat_mapping");
  *
  * A way is written before its mapping can be found from inside, and taken away before that is gone, so there is none that leads
  * nowhere. */
-#define NAT_WAYS			8
-#define NAT_WAY(pool_addr, class, port) ((__u32)(pool_addr) << 18 | (__u32)(class) << 16 | (__u32)(port)) /* port: host order */
+#define NAT_WAYS 8
+/* port: host order. Of a run's address it is a hash, and nobody else may have the same: who finds a way looks whose it is. */
+#define NAT_WAY(pool_addr, class, port)                                                                                          \
+	((pool_addr) < POOL_ADDR_MAX ? (__u32)(pool_addr) << 18 | (__u32)(class) << 16 | (__u32)(port)                           \
+				     : 1u << 31 | (__u32)(NAT_WAY_MIX(pool_addr, class, port) >> 33))
+#define NAT_WAY_MIX(pool_addr, class, port)                                                                                      \
+	(((__u64)(pool_addr) << 18 | (__u64)(class) << 16 | (__u64)(port)) * 0xd6e8feb86659fd93ull)
 
 struct nat_line {
 	__u64 way[NAT_WAYS];
@@ -815,7 +836,8 @@ struct nat_counted {
 };
 _Static_assert(sizeof(struct nat_counted) == 16, "struct nat_counted");
 
-/* Map `nat_statics`: LPM, the outside prefixes of static rules; and those inside, with NAT_STATIC_INSIDE. */
+/* Map `nat_statics`: LPM, the outside prefixes of static rules; those inside, with NAT_STATIC_INSIDE; and those of pools' runs.
+ */
 struct nat_static_key {
 	__u32 len; /* 32 + that of the IPv4-mapped prefix */
 	__u32 vrf; /* and NAT_STATIC_INSIDE */
@@ -825,13 +847,17 @@ struct nat_static_key {
 _Static_assert(sizeof(struct nat_static_key) == 24, "struct nat_static_key");
 
 struct nat_static {
-	struct addr to; /* bits behind `len` are the packet's own */
-	__u32 len;	/* of the IPv4-mapped prefix */
+	struct addr to; /* bits behind `len` are the packet's own; of a run its first address */
+	union {
+		__u32 len;  /* of the IPv4-mapped prefix */
+		__u32 slot; /* NAT_STATIC_F_RUN */
+	};
 	__u16 rule;
-	__u16 flags; /* DNAT_F_KEEP; and, NAT_STATIC_OUTSIDE bits further, where a packet to the outside address would leave: an
-		      * interface, NAT_OUTSIDE_ANY, or 0: nowhere */
+	__u16 flags; /* DNAT_F_KEEP; NAT_STATIC_F_RUN; and, NAT_STATIC_OUTSIDE bits further, where a packet to the outside address
+		      * would leave: an interface, NAT_OUTSIDE_ANY, or 0: nowhere */
 };
 #define NAT_STATIC_OUTSIDE 4
+#define NAT_STATIC_F_RUN   4 /* no rule's: the addresses are a run's of pools */
 _Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 
 /* natEvent of RFC 8158, as far as it happens here. NAT66 uses the same numbers. */
@@ -877,7 +903,7 @@ struct dnat_rule {
 	struct addr to;
 	union {
 		__be16 to_port;	 /* 0: unchanged */
-		__u16 pool_addr; /* of a mark: index in `pool_addrs` + 1; 0: mappings have no ports there */
+		__u16 pool_addr; /* of a mark: slot in `pool_addrs` + 1; 0: mappings have no ports there */
 	};
 	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, NAT_OUTSIDE_ANY, or 0: none
 	 */

@@ -3,12 +3,13 @@
 The rules are those of topo.py: `pool` filters by address and port, `open` not at all, `semi` by address; `symmetric` maps anew for
 every remote end, `shared` overloads its two ports, `few` limits its hosts, `one` and `one6` translate VLAN 30 one to one.
 """
+import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from frames import A, D, PAYLOAD, T20, T30, U30, W1, W2, WAN, WAN2, echo, echo_reply, from_to, from_to6, octets, tagged, tcp, udp
-from harness import Drop, Forward, Host, Row, check, send, travel
+from harness import HOOKS, Drop, Forward, Host, Row, check, send, travel
 from icmp_frames import error4
 from nat_frames import FAR, FAR6, OPENED, OTHER, POOL, from_inside, in4, in6, out4, out6
 
@@ -320,7 +321,25 @@ def test_overloading_to_the_last_combination(switch):
             seen = travel(switch, "tc", "acc20", octets(from_to(D, "10.99.10.3", udp(sport=4010 + n))))
             ports.add(source_of(seen.frame))
         assert ports == {(SHARED, 2000), (SHARED, 2001)}
-        assert send(switch, "tc", "acc20", from_to(D, "10.99.10.3", udp(sport=4012))).drops == {"nat_clash": 1}
+        refused = from_to(D, "10.99.10.3", udp(sport=4012))
+        seen = send(switch, "tc", "acc20", refused)
+        assert seen.drops == {"nat_no_port": 1}
+        [(port, reply)] = seen.out()
+        assert port == "acc20" and not error4(D, 3, 13, octets(refused))(reply)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_overloading_finds_every_combination(switch, hook):
+    """200 ports: 200 connections to each of two remote ends, and none more."""
+    switch.forget()
+    for remote in ("10.99.12.1", "10.99.12.2"):
+        ports = set()
+        for n in range(200):
+            at, port = source_of(travel(switch, hook, "acc20", octets(from_to(D, remote, udp(sport=3000 + n)))).frame)
+            ports.add(port)
+            travel(switch, hook, "wan", in4(W1, remote, at, udp(5000, port)))  # who waits for an answer would give way
+        assert ports == set(range(20000, 20200))
+        assert send(switch, "tc", "acc20", from_to(D, remote, udp(sport=2999))).drops == {"nat_no_port": 1}
 
 
 def test_port_scan_finds_nothing(switch):

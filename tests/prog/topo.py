@@ -108,6 +108,8 @@ nat:
      mapping: address-and-port-dependent, ports: 3000-4999}
   - {name: shared, type: snat, source: 10.0.20.0/24, destination: 10.99.10.0/24, out: [wan], to: 198.18.4.4, ports: 2000-2001,
      mapping: address-and-port-dependent, overload: true}
+  - {name: crowd, type: snat, source: 10.0.20.0/24, destination: 10.99.12.0/24, out: [wan], to: 198.18.4.6, ports: 20000-20199,
+     overload: true}
   - {name: few, type: snat, source: 10.0.20.0/24, destination: 10.99.11.0/24, out: [wan], to: 198.18.4.5, limit: {sessions: 3, ports: 2}}
   - {name: one, type: static, inside: 10.0.30.12/30, outside: 198.18.5.12/30, out: [wan]}
   - {name: one6, type: static, inside: "2001:db8:30::/64", outside: "2001:db8:5b::/64", out: [wan]}

@@ -31,7 +31,7 @@ bool nat_holds(const struct sw *s, const struct flow *f, const struct addr *to)
 	return true;
 }
 
-bool nat_is_addr(const struct nat *n, uint16_t slot1, const struct addr *a)
+bool nat_is_addr(const struct nat *n, uint32_t id1, const struct addr *a)
 {
 	return true;
 }

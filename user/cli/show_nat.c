@@ -17,11 +17,13 @@ static void cell_ports_used(const json_t *row, char *buf, size_t size)
 static void cell_addresses(const json_t *row, char *buf, size_t size)
 {
 	const json_t *list = json_object_get(row, "addresses");
+	json_int_t total = json_integer_value(json_object_get(row, "ports_total"));
+	json_int_t each = json_integer_value(json_object_get(row, "ports_each"));
 	size_t n = json_array_size(list);
 
 	if (n > 2)
-		snprintf(buf, size, "%s .. %s (%zu)", json_string_value(json_array_get(list, 0)),
-			 json_string_value(json_array_get(list, n - 1)), n);
+		snprintf(buf, size, "%s .. %s (%lld)", json_string_value(json_array_get(list, 0)),
+			 json_string_value(json_array_get(list, n - 1)), (long long)(total / (each ? each : 1)));
 	else
 		cell_text(list, buf, size);
 }

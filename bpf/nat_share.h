@@ -1,0 +1,95 @@
+/* nat_share.h: a port that flows share, for one whose answers could not be told from those of another at the port it was given.
+ *
+ * Stands between nat_map.h, which gives out any port of a pool that has none left where the rule lets them be shared, flow.h,
+ * which refuses the pair if that port's flow to the same remote end is there, and half.h, which knows how to ask for an entry
+ * from deep within. Here the ports are walked until one is found with which the pair would be the only one.
+ */
+#ifndef SLUICE_NAT_SHARE_H
+#define SLUICE_NAT_SHARE_H
+
+#include "pkt.h"
+#include "flow_entry.h"
+#include "half.h"
+#include "iface.h"
+#include "nat_map.h"
+#include "pool.h"
+
+/* Ports that are looked at for one packet: all of them, where the pool's addresses have no more together. Of more it is a sample:
+ * where one of a thousand ports is free for the remote end, it is found seven times of eight. */
+#define NAT_SHARE_TRIES 2048
+
+struct nat_share {
+	struct tuple reply;    /* as the answers would come in */
+	struct pool_search in; /* the members, and the port that belongs to the source */
+	__u32 each;	       /* ports that are looked at of a member */
+	__u32 range;
+	__u32 stride;
+	__u16 vrf;
+	__u8 family;
+	__u8 proto;
+};
+
+/* One port. Returns 1 to end the loop. */
+static long nat_share_step(__u64 n, void *arg)
+{
+	struct nat_share *s = arg;
+	__u32 flags;
+
+	if (!pool_member(&s->in, (__u32)n / s->each, &s->in.pool_addr) ||
+	    !pool_addr_read(s->in.pool_addr, &s->reply.daddr, &flags))
+		return 1;
+	s->reply.dport = bpf_htons(s->in.min + (s->in.random + (__u32)n % s->each * s->stride) % s->range);
+	return s->in.found = !half_find(&s->reply, s->family, s->proto, s->vrf);
+}
+
+/* The ports of an address one after the other, where all of them are looked at; else at random distances, since those in use
+ * stand side by side. */
+static __always_inline void nat_share_walk(struct nat_share *s)
+{
+	s->each = NAT_SHARE_TRIES / s->in.count;
+	s->stride = 1;
+	if (s->each >= s->range)
+		s->each = s->range;
+	else
+		s->stride = (bpf_get_prandom_u32() & 0xffff) | 1;
+	if (!s->each)
+		s->each = 1;
+}
+
+/* Another address and port of its pool for a packet that shares one, and may not have the one it has. 0: all that were looked at
+ * are in use towards this remote end. Another CPU may take it before the pair is installed, which then refuses. verifier: global,
+ * and the loop wants its context on the stack. */
+__noinline_global int nat_share(struct pkt *p)
+{
+	struct control *c = control_get();
+	struct nat_share s;
+	struct pool *pool;
+	struct iface *i;
+	__u32 id;
+
+	if (!p || !c)
+		return 0;
+	id = p->nat_pool;
+	pool = bpf_map_lookup_elem(&pools, &id);
+	if (!pool)
+		return 0;
+	s.in.min = pool->port_min;
+	s.range = pool->port_max - s.in.min + 1;
+	s.in.runs = pool->flags & POOL_F_RUNS;
+	s.in.count = pool_family(pool, p->family, &s.in.first);
+	if (!s.in.count || pool->port_max < s.in.min)
+		return 0;
+	pool_search_pair(&s.in, &p->t.saddr, c->hash_seed);
+	s.in.random = bpf_get_prandom_u32() & 0xffffff;
+	nat_share_walk(&s);
+	flow_swap(&p->to, &s.reply);
+	i = iface_get(p->out_iface);
+	s.vrf = i ? i->vrf : p->vrf;
+	s.family = p->family;
+	s.proto = p->l4_proto;
+	s.in.found = s.in.pool_addr = pkt_zero(p);
+	bpf_loop(s.each * s.in.count, nat_share_step, &s, 0);
+	return s.in.found && nat_use(p, s.in.pool_addr, s.reply.dport) == V_NEXT;
+}
+
+#endif

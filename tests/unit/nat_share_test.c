@@ -1,0 +1,150 @@
+/* nat_share_test.c: ports that flows share, to the last combination of port and remote end: the data plane's own stages, run
+ * natively on a switch that translates everything to a pool whose ports are all held. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+
+#define FLOW_BUCKETS 16384
+#define NAT_BUCKETS  32
+#define HALF_LINES   4
+#define NAT_LOG	     1
+#include "nat_util.h"
+#include "../../bpf/nat_share.h"
+
+enum { LAN = 1, WAN = 2, POOL = 3, SLOT = 20 };
+
+#define PUB    0xc6336401u
+#define REMOTE 0xc0000201u
+
+static uint8_t taken[4][65536]; /* by address and port: of the remote end at hand */
+
+static void all_held(__u32 slot)
+{
+	struct pool_ports *b = pool_ports_get(slot, POOL_UDP);
+
+	memset(b->used, 0xff, sizeof(b->used));
+	memset(b->full, 0xff, sizeof(b->full));
+}
+
+/* `n` addresses from PUB on. */
+static void switch_with(unsigned n, unsigned min, unsigned max)
+{
+	struct snat_rule r = {.src_len = 104, .action = SNAT_POOL, .pool = POOL, .rule = 1, .flags = SNAT_F_OVERLOAD};
+	struct iface iface = {.mtu = 1500};
+	struct pool p;
+	__u32 id = POOL;
+
+	nat_maps();
+	stub_map(clocks);
+	array_set(&ifaces, LAN, &iface);
+	array_set(&ifaces, WAN, &iface);
+	addr_from4(&r.src, bpf_htonl(0x0a000000));
+	array_set(&snat_rules, 0, &r);
+	for (unsigned i = 0; i < n; i++) {
+		add_pool(POOL, SLOT + i, PUB + i, min, max);
+		all_held(SLOT + i);
+	}
+	p = *(struct pool *)bpf_map_lookup_elem(&pools, &id);
+	p.first4 = SLOT;
+	p.count4 = (__u16)n;
+	array_set(&pools, POOL, &p);
+}
+
+/* As the pipeline does it; -1: refused. */
+static int opens(unsigned sport, __u32 remote, enum drop_reason *why)
+{
+	struct pkt p = {.family = 4, .l4_proto = IPPROTO_UDP, .flags = PKT_F_L4, .segs = 1, .epoch = 1, .in_iface = LAN};
+	enum verdict v;
+
+	addr_from4(&p.t.saddr, bpf_htonl(0x0a000005));
+	addr_from4(&p.t.daddr, bpf_htonl(remote));
+	p.t.sport = bpf_htons(sport);
+	p.t.dport = bpf_htons(53);
+	p.to = p.t;
+	p.out_iface = WAN;
+	assert_int_equal(flow_lookup(&p), V_NEXT);
+	v = nat_snat(&p);
+	assert_int_equal(v, V_NEXT);
+	v = flow_install(&p, V_FORWARD);
+	if (v == V_DROP && p.drop == DROP_NAT_CLASH)
+		v = nat_share(&p) ? flow_install(&p, V_FORWARD) : nat_refuse(&p, DROP_NAT_NO_PORT);
+	if (why)
+		*why = p.drop;
+	if (v == V_DROP)
+		return -1;
+	assert_in_range(bpf_ntohl(p.to.saddr.a32[3]) - PUB, 0, 3);
+	assert_false(taken[bpf_ntohl(p.to.saddr.a32[3]) - PUB][bpf_ntohs(p.to.sport)]++);
+	return bpf_ntohs(p.to.sport);
+}
+
+/* Each combination once; the one that comes then is told why. */
+static void fills(unsigned addrs, unsigned min, unsigned max)
+{
+	enum drop_reason why;
+	int port;
+
+	switch_with(addrs, min, max);
+	for (__u32 remote = REMOTE; remote < REMOTE + 2; remote++) {
+		memset(taken, 0, sizeof(taken));
+		for (unsigned i = 0; i < addrs * (max - min + 1); i++) {
+			port = opens(10000 + i, remote, NULL);
+			assert_in_range(port, min, max);
+		}
+		stub_ring = (struct stub_ring){0};
+		stub_now_ns += 1000000000;
+		assert_int_equal(opens(9999, remote, &why), -1);
+		assert_int_equal(why, DROP_NAT_NO_PORT);
+		assert_int_equal(stub_ring.n, 1);
+	}
+}
+
+static void one_port(void **state)
+{
+	fills(1, 5000, 5000);
+}
+
+static void two_hundred(void **state)
+{
+	fills(1, 5000, 5199);
+}
+
+static void every_address(void **state)
+{
+	fills(4, 5000, 5199);
+}
+
+static void two_thousand(void **state)
+{
+	fills(1, 20000, 20000 + NAT_SHARE_TRIES - 1);
+}
+
+/* A whole address: as many flows as it has ports, one after the other, each tried once. */
+static void a_whole_address(void **state)
+{
+	unsigned refused = 0;
+
+	switch_with(1, 1024, 65535);
+	memset(taken, 0, sizeof(taken));
+	for (unsigned i = 0; i < 64512; i++)
+		refused += opens(1024 + i, REMOTE, NULL) < 0;
+	assert_int_equal(mappings(), 0);
+	print_message("%u of 64512 refused at the first try\n", refused);
+	assert_in_range(refused, 0, 64);
+	/* They come again, and find what is left. */
+	for (unsigned i = 0; i < 20 * refused; i++)
+		opens(100 + i % 900, REMOTE, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_port),	cmocka_unit_test(two_hundred),	   cmocka_unit_test(every_address),
+		cmocka_unit_test(two_thousand), cmocka_unit_test(a_whole_address),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
