@@ -482,5 +482,5 @@ def test_what_waits_for_a_neighbour_is_told(switch, port, frame, key, told):
         address = ipaddress.ip_address(key[0])
         packed = address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
         assert r[8:24] == packed and struct.unpack_from("=I", r, 24)[0] == switch.iface_id(key[1])
-        ifindex, length = struct.unpack_from("=II", r, 32)
-        assert ifindex == switch.ifindex[port] and r[40 : 40 + length] == octets(frame)
+        ifindex, length, number = struct.unpack_from("=IHH", r, 32)
+        assert ifindex == switch.ifindex[port] and number == switch.port_id[port] and r[40 : 40 + length] == octets(frame)
