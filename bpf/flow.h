@@ -154,8 +154,14 @@ static __always_inline void flow_count_on(const struct pkt *p, struct flow *f, _
  * moment, what `recent` holds may be counted twice, or a packet not at all. Of CPUs 256 apart each takes the other for itself. */
 static __always_inline void flow_count(const struct pkt *p, struct flow *f)
 {
-	__u32 recent = READ_ONCE(f->recent), cpu = bpf_get_smp_processor_id() & FLOW_RECENT_CPU;
-	__u64 sum = recent + ((__u64)p->len << FLOW_RECENT_BYTES) + ((__u64)count_packets(p) << FLOW_RECENT_PACKETS);
+	__u32 recent, cpu;
+	__u64 sum;
+
+	if (!cfg_account)
+		return;
+	recent = READ_ONCE(f->recent);
+	cpu = bpf_get_smp_processor_id() & FLOW_RECENT_CPU;
+	sum = recent + ((__u64)p->len << FLOW_RECENT_BYTES) + ((__u64)count_packets(p) << FLOW_RECENT_PACKETS);
 
 	/* One comparison says that nothing ran over and that the CPU is the same. XDP knows no packets of several segments. */
 	if (likely(!((sum ^ cpu) & ~(__u64)FLOW_RECENT_COUNTS) && (HOOK_XDP || p->segs <= FLOW_RECENT_SEGS)))
@@ -359,7 +365,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->peer_vrf = reply_vrf;
 	f->created_ns = p->now_ns;
 	f->used = p->now_ns >> FLOW_USED_SHIFT;
-	if (port_finishes(p, v)) {
+	if (cfg_account && port_finishes(p, v)) {
 		f->packets = p->segs;
 		f->bytes = p->len;
 	}

@@ -37,6 +37,7 @@
 extern const volatile __u8 cfg_ipv6;   /* L3 for IPv6 */
 extern const volatile __u8 cfg_l3;     /* there are interfaces */
 extern const volatile __u8 cfg_nat;    /* there are nat rules or flows */
+extern const volatile __u8 cfg_account; /* packets and bytes are counted for each flow */
 extern const volatile __u8 cfg_rpf;    /* an interface checks reverse paths */
 extern const volatile __u8 cfg_mss;    /* an interface limits the MSS */
 extern const volatile __u8 cfg_inner;  /* the hash of ECMP looks into tunnels */
