@@ -111,30 +111,25 @@ __noinline_global __u32 way_find(struct pkt *p, __u32 id, const struct addr *dad
 	return at;
 }
 
-static __always_inline struct way *way_known(const struct pkt *p, __u32 id, const struct addr *daddr)
+/* By a nexthop, for a packet to `daddr`; NULL: way_find() is to be asked. `stamp`: see pkt.h. */
+static __always_inline struct way *way_known(__u64 stamp, __u32 id, const struct addr *daddr)
 {
 	struct way *w = found_get(way_at(id), struct way);
 
-	if (!w || w->stamp != p->stamp || w->nexthop != (id | WAY_HOOK))
+	if (!w || w->stamp != stamp || w->nexthop != (id | WAY_HOOK))
 		return NULL;
 	if (likely(w->port))
 		return w;
 	w = found_get(way_at_station(id, daddr), struct way);
-	if (!w || w->stamp != p->stamp || w->nexthop != (id | WAY_HOOK | WAY_STATION) || !addr_equal(&w->station, daddr))
+	if (!w || w->stamp != stamp || w->nexthop != (id | WAY_HOOK | WAY_STATION) || !addr_equal(&w->station, daddr))
 		return NULL;
 	return w;
 }
 
-/* By a nexthop, for a packet to `daddr`; NULL: not at once. */
-static __always_inline struct way *way_get(struct pkt *p, __u32 id, const struct addr *daddr)
+/* The tag that a packet which came in with this priority (in place) leaves with, as it stands in a frame; 0: none. */
+static __always_inline __u32 way_tag(const struct way *w, __u16 priority)
 {
-	struct way *w = way_known(p, id, daddr);
-	__u32 at;
-
-	if (likely(w))
-		return w;
-	at = way_find(p, id, daddr);
-	return at ? found_get(at, struct way) : NULL;
+	return w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | priority)) : 0;
 }
 
 #endif
