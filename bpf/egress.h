@@ -80,17 +80,18 @@ static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 	return p->out_port ? egress_check(p) : V_FLOOD;
 }
 
-/* The tag on this port, as it stands in a frame, with the priority that the frame came in with (in place); 0: none. */
-static __always_inline __u32 egress_tag_at(const struct port *port, __u32 vlan, __u16 priority)
+/* Do frames of the VLAN (0: of none) wear a tag on this port? */
+static __always_inline bool egress_is_tagged(const struct port *port, __u32 vlan)
 {
-	if (!vlan || port->mode != PORT_TRUNK || port->native == vlan)
-		return 0;
-	return csum_pair(port->tpid, bpf_htons(vlan | priority));
+	return vlan && port->mode == PORT_TRUNK && port->native != vlan;
 }
 
+/* The tag on this port, as it stands in a frame, with the priority that the frame came in with; 0: none. */
 static __always_inline __u32 egress_tag(const struct pkt *p, const struct port *port, __u32 vlan)
 {
-	return egress_tag_at(port, vlan, p->tagged ? p->tci & VLAN_PRIO : 0);
+	if (!egress_is_tagged(port, vlan))
+		return 0;
+	return csum_pair(port->tpid, bpf_htons(vlan | (p->tagged ? p->tci & VLAN_PRIO : 0)));
 }
 
 #endif

@@ -150,7 +150,8 @@ static __always_inline bool fast_forward(const struct known *k, const struct flo
 		return false;
 	out->nexthop = next >> 48;
 	macs_set(to->macs, next, *(const bytes8 *)i->mac);
-	out->tag = to->tag = egress_tag_at(out->to, vlan, known_priority(k));
+	out->tag = egress_is_tagged(out->to, vlan) ? csum_pair(out->to->tpid, bpf_htons(vlan | known_priority(k))) : 0;
+	to->tag = out->tag;
 	return true;
 }
 
@@ -233,7 +234,7 @@ static __always_inline bool fast_leave(ctx_t *ctx, const struct known *k, const 
 	if (l3 > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !fast_fits(ctx, k, w, len, l3))
 		return false;
 	out->port = w->port;
-	out->tag = way_tag(w, known_priority(k));
+	out->tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | known_priority(k))) : 0;
 	if (HOOK_XDP)
 		return true;
 	out->to = port_get(out->port);

@@ -104,7 +104,8 @@ static __always_inline void known_fill(struct pkt *p, const struct known *k)
 	p->l3_off = k->l3_off;
 }
 
-/* Bytes on the wire as it came in, `len` of them in the data; and as it leaves, with a tag or without. See counter.h. */
+/* Bytes on the wire as it came in, `len` of them in the data; and as it leaves, with a tag or without, in place of the port's
+ * that stands before layer 3 or beside the data. See counter.h. */
 static __always_inline __u32 known_rx_bytes(const struct known *k, __u32 len)
 {
 	return !HOOK_XDP && k->flags & PKT_F_TAG_HW ? len + COUNT_TAG_BYTES : len;
@@ -112,7 +113,8 @@ static __always_inline __u32 known_rx_bytes(const struct known *k, __u32 len)
 
 static __always_inline __u32 known_tx_bytes(const struct known *k, __u32 len, bool tag)
 {
-	return known_rx_bytes(k, len) - (k->tagged ? COUNT_TAG_BYTES : 0) + (tag ? COUNT_TAG_BYTES : 0);
+	len -= k->l3_off - ETH_HLEN;
+	return tag ? len + COUNT_TAG_BYTES : len;
 }
 
 /* The time, as flows note it, to a tick. */
@@ -133,15 +135,13 @@ __noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
 {
 	struct known_head h;
 	struct known *k;
-	__u32 at;
 
 	/* A tag that is not the port's, or another one in it, says more than is asked here. */
 	if (!p || !p->source_known || (p->tpid && !p->tagged) || parse_is_vlan(p->proto) || (p->flags & PKT_F_L2_MULTICAST))
 		return 0;
 	if (!known_read(ctx, &h))
 		return 0;
-	at = known_at(&h);
-	k = found_get(at, struct known);
+	k = found_get(known_at(&h), struct known);
 	if (!k)
 		return 0;
 	p->out_known = mtu != 0;

@@ -126,10 +126,4 @@ static __always_inline struct way *way_known(__u64 stamp, __u32 id, const struct
 	return w;
 }
 
-/* The tag that a packet which came in with this priority (in place) leaves with, as it stands in a frame; 0: none. */
-static __always_inline __u32 way_tag(const struct way *w, __u16 priority)
-{
-	return w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | priority)) : 0;
-}
-
 #endif
