@@ -1,12 +1,12 @@
 /* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (TCP and UDP).
  *
- * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
- * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
- * way out was decided under this epoch; without one, nothing that fast_route.h leaves alone. Anything else, the malformed
- * included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result for
- * ordinary packets too: tests/prog/test_fast.py and test_fast_route.py compare them. What that asks before it looks for a flow
- * (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check reverse paths
- * are left to it.
+ * Stands behind known.h, whose answer it reads where that stands, and before all that needs a struct pkt, which is far more than
+ * such a packet needs. What is ordinary here is told by a few words of the headers: no options, no fragment, TTL to spare,
+ * checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose way out was decided under this epoch; without
+ * one, nothing that fast_route.h leaves alone, and a way out that is known. Anything else, the malformed included, goes the long
+ * way unchanged, and so do headers that are not linear. The long way comes to the same result for ordinary packets too:
+ * tests/prog/test_fast.py and test_fast_route.py compare them. What that asks before it looks for a flow (martians, sources) was
+ * asked of the flow's first packet, whose addresses were the same; interfaces that check reverse paths are left to it.
  */
 #ifndef SLUICE_FAST_H
 #define SLUICE_FAST_H
@@ -24,6 +24,7 @@
 #include "parse.h"
 #include "port.h"
 #include "scratch.h"
+#include "way.h"
 
 #define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
 #define FAST_HEAD6 (sizeof(struct ipv6hdr) + 14) /* to the flags of TCP */

@@ -1,8 +1,8 @@
-/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (TCP and UDP).
+/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their nexthop (TCP and UDP).
  *
- * Stands between fast.h, which has told by the headers that a packet is ordinary, and route.h and way.h, which say where it goes.
- * What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason, goes there
- * as it came, and of those that it does forward the tests ask both.
+ * Stands between fast.h, which has told by the headers that a packet is ordinary, and route.h, which says where it goes; way.h
+ * knows how it gets there. What it decides is what the long way decides: a packet that this one does not forward at once, for
+ * whatever reason, goes there as it came, and of those that it does forward the tests ask both.
  */
 #ifndef SLUICE_FAST_ROUTE_H
 #define SLUICE_FAST_ROUTE_H
@@ -12,7 +12,6 @@
 #include "iface.h"
 #include "nat_filter.h"
 #include "route.h"
-#include "way.h"
 
 /* Nothing that route_martians4() or route_lookup() has a word about, by its first byte: not 0, not 127, below 224, and not
  * link-local. */

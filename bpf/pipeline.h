@@ -6,8 +6,8 @@
  *                                                              └no→ dnat → route, ecmp, mtu → snat → neighbor
  *                                                                    → install the flow pair ──────↗
  *
- * The first line is walked once a second for each two stations: known.h remembers what it said. What is ordinary behind it
- * takes the short way of fast.h.
+ * The first line is walked once a second for each two stations: known.h remembers what it said, and what is ordinary takes the
+ * short way of fast.h, in place of all of this.
  *
  * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
  */

@@ -1,6 +1,6 @@
 /* way.h: the way out by a nexthop, all that a routed packet needs of it at once.
  *
- * Stands between fast_route.h, which has chosen the nexthop, and the tables of neighbor.h, iface.h, fdb.h and egress.h, which say
+ * Stands between fast.h, which has the nexthop chosen, and the tables of neighbor.h, iface.h, fdb.h and egress.h, which say
  * which MACs, which port and which tag that means; what they said is kept for a CPU, as long as found.h says. Ways to gateways
  * are found by the nexthop alone, those to the stations of a connected prefix by the station too.
  */

@@ -31,6 +31,7 @@ def not_counting(switch):
     finally:
         switch.control.apply(topo.config())
         switch.reopen()
+        switch.settle()
 
 
 def talk(switch, hook):
