@@ -191,9 +191,9 @@ __noinline_global int nat_match(struct nat_match *m)
 	return 0;
 }
 
-static __always_inline bool nat_takes_port(const struct nat_match *m)
+static __always_inline bool nat_translates(const struct nat_match *m)
 {
-	return m->action == SNAT_POOL || m->action == SNAT_MASQUERADE;
+	return m->action == SNAT_POOL || m->action == SNAT_MASQUERADE || m->action == SNAT_STATIC;
 }
 
 /* The first `len` bits of `to`, the others of `a`. */
@@ -249,24 +249,6 @@ static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u1
 	return V_NEXT;
 }
 
-/* The outside prefix of a static rule: every packet passes, fragments in whatever order too, since nothing but the address
- * changes. False: there is no such rule. */
-static __always_inline bool nat_dnat_static(struct pkt *p)
-{
-	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
-	struct control *c = control_get();
-	struct nat_static *s;
-
-	if (!c || !c->nat_statics)
-		return false;
-	s = bpf_map_lookup_elem(&nat_statics, &key);
-	if (!s)
-		return false;
-	nat_prefix_move(&s->to, s->len, &p->to.daddr);
-	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
-	return true;
-}
-
 /* Asks for the source as it came in. `dst`: as the packet leaves, or would. */
 static __always_inline void nat_match_source(struct nat_match *m, const struct pkt *p, const struct addr *dst, __u32 out_iface)
 {
@@ -280,7 +262,9 @@ static __always_inline void nat_match_source(struct nat_match *m, const struct p
 }
 
 /* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
- * and what it asks for is hairpinning. verifier: a global function, since two places ask. */
+ * and what it asks for is hairpinning: p->hairpin is that interface. Where nobody knows which (NAT_OUTSIDE_ANY), there is no
+ * address to masquerade with, and a rule for every source says nothing about who is inside. verifier: a global function, since
+ * three places ask. */
 __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
 	struct nat_match m = {};
@@ -292,7 +276,29 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 	if (!in || in->nat_flags & IFACE_NAT_OUTSIDE)
 		return false;
 	nat_match_source(&m, p, &p->t.daddr, out_iface);
-	return nat_takes_port(&m);
+	if (!nat_translates(&m) || (out_iface == NAT_OUTSIDE_ANY && (m.action == SNAT_MASQUERADE || !m.src_len)))
+		return false;
+	p->hairpin = out_iface;
+	return true;
+}
+
+/* The outside prefix of a static rule: every packet passes, fragments in whatever order too, since nothing but the address
+ * changes. False: there is no such rule. */
+static __always_inline bool nat_dnat_static(struct pkt *p)
+{
+	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
+	struct control *c = control_get();
+	struct nat_static *s;
+
+	if (!c || !c->nat_statics)
+		return false;
+	s = bpf_map_lookup_elem(&nat_statics, &key);
+	if (!s)
+		return false;
+	nat_is_hairpin(p, s->flags >> NAT_STATIC_OUTSIDE);
+	nat_prefix_move(&s->to, s->len, &p->to.daddr);
+	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
+	return true;
 }
 
 static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_mapping *m, __u32 way)
@@ -332,9 +338,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_
 	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))
 		m = nat_mapping_of_way(way);
 	if (m) {
-		if (nat_is_hairpin(p, m->out_iface))
-			p->hairpin = m->out_iface;
-		if ((p->hairpin || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
+		if ((nat_is_hairpin(p, m->out_iface) || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
 			p->to.daddr = m->inside.addr;
 			p->to.dport = m->inside.port;
 			p->dest_addr = m->pool_addr + 1;
@@ -374,8 +378,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
-	if (nat_is_hairpin(p, mark->rule))
-		p->hairpin = mark->rule;
+	nat_is_hairpin(p, mark->rule);
 	p->to.daddr = rule->to;
 	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
 		p->to.dport = rule->to_port;
@@ -384,11 +387,15 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 
 /* ---- source */
 
-/* A forward leads to the sender: what it says may be an answer, which leaves with the forward's address. */
+/* A forward or a static rule leads to the sender: what it says may be an answer, which leaves with the address that was asked. */
 static __always_inline bool nat_is_inside(const struct pkt *p)
 {
+	struct nat_static_key one = {.len = 32 + 128, .vrf = p->vrf | NAT_STATIC_INSIDE, .addr = p->t.saddr};
 	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+	struct control *c = control_get();
 
+	if (c && c->nat_statics && bpf_map_lookup_elem(&nat_statics, &one))
+		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
@@ -407,16 +414,25 @@ static __always_inline bool nat_match_answers(struct nat_match *m, const struct 
 	m->out_iface = p->in_iface;
 	m->action = SNAT_END;
 	nat_match(m);
-	return nat_takes_port(m);
+	return nat_translates(m);
 }
 
-/* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so that
- * the answers leave with the address they were asked under. `m`, `i`: as for nat_match_answers(). */
+/* Is it to be asked whether a rule would translate the answers to a packet that none translates? Of one that a rule spares only
+ * where a static rule names no way out: most of these have no flow, and each of their packets would be asked about twice. */
+static __always_inline bool nat_answers_matter(const struct nat_match *m)
+{
+	struct control *c = control_get();
+
+	return m->action == SNAT_END || (m->action == SNAT_EXEMPT && c && c->nat_statics_inside);
+}
+
+/* A packet that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so that the answers
+ * leave with the address they were asked under. `m`, `i`: as for nat_match_answers(). */
 static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_match *m, const struct iface *i)
 {
 	if (unlikely(nat_lacks_ports(p)))
 		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
-	if (nat_match_answers(m, p, i)) {
+	if (nat_answers_matter(m) && nat_match_answers(m, p, i)) {
 		p->flow_flags |= FLOW_F_TRACK;
 		p->nat_rule = m->rule;
 	}
@@ -444,9 +460,9 @@ __noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
 	if (p->flow_flags & FLOW_F_DNAT)
 		return true;
 	nat_match_source(&m, p, &p->to.daddr, out_iface);
-	if (m.action != SNAT_END)
-		return m.action != SNAT_EXEMPT;
-	return nat_match_answers(&m, p, iface_get(out_iface));
+	if (nat_answers_matter(&m))
+		return nat_match_answers(&m, p, iface_get(out_iface));
+	return m.action != SNAT_EXEMPT;
 }
 
 /* A hash of the remote end, never 0. Two that share one share a mapping, which does no harm. */
@@ -488,9 +504,23 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 	return V_NEXT;
 }
 
-/* The first rule that matches, on the source as it came in and the destination as it leaves. A port forward to a host behind the
- * interface that the packet came in by, from one whom no rule would translate outside, is masqueraded there although no rule asks
- * for it: else the host would answer the sender directly, who does not know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
+/* A later fragment to another host inside, of a static rule's host: of an answer that keeps its address, as the first one tells?
+ */
+static __always_inline bool nat_static_waits(const struct pkt *p)
+{
+	struct control *c = control_get();
+	struct iface *out;
+
+	if (!nat_lacks_ports(p) || !p->first_unknown || p->flow_flags & FLOW_F_DNAT || !c || !c->nat_statics_inside)
+		return false;
+	out = iface_get(p->out_iface);
+	return out && !(out->nat_flags & IFACE_NAT_OUTSIDE);
+}
+
+/* The first rule that matches, on the source as it came in and the destination as it leaves. What a forward, a mapping or a
+ * static rule leads to a host behind the interface that the packet came in by, from one whom no rule would translate outside, is
+ * masqueraded there although no rule asks for it, or one spares it: else the host would answer the sender directly, who does not
+ * know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
  *
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)
@@ -500,9 +530,7 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	nat_snat_rule(p, &m);
-	if (m.action == SNAT_EXEMPT)
-		return V_NEXT;
-	if (m.action == SNAT_END) {
+	if (m.action == SNAT_END || m.action == SNAT_EXEMPT) {
 		struct iface *i = iface_get(p->out_iface);
 
 		if (!(p->flow_flags & FLOW_F_DNAT))
@@ -521,6 +549,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 			p->flow_flags |= FLOW_F_KEEP;
 	}
 	if (m.action == SNAT_STATIC) {
+		if (unlikely(nat_static_waits(p)))
+			return V_HOLD;
 		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);
 		p->todo |= DO_NAT;
 		p->flow_flags |= FLOW_F_SNAT;
