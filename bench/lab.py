@@ -29,7 +29,7 @@ SERVER, VIP = "10.0.0.10", "203.0.113.1"
 WANS = 4
 
 CONFIG = """
-settings: {{fdb-ageing: 1000000s, hash-seed: 7}}
+settings: {{fdb-ageing: 1000000s, hash-seed: 7{settings}}}
 tables: {{flows: {flows}, flows6: {flows6}, half-open: 4194304, fdb: 1048576, routes4: 2097152, routes6: 524288}}
 ports:
   in1: {{mode: trunk, vlans: [10, 20], xdp: native}}
@@ -61,11 +61,15 @@ nat:
 FORWARD = '  - {{name: f{i}, type: dnat, destination: 198.19.0.{a}, protocol: tcp, port: {b}, to: "10.0.0.10:80"}}\n'
 
 
-def config(flows, flows6, nat):
+SILENT = ", flow-accounting: false"
+
+
+def config(flows, flows6, nat, settings=""):
     wans = range(1, WANS + 1)
     return (CONFIG + (NAT if nat else "")).format(
         flows=flows,
         flows6=flows6,
+        settings=settings,
         pool=POOL,
         wan_ports="\n".join(f"  wan{i}: {{mode: routed, xdp: native}}" for i in wans),
         wan_ifaces="\n".join(f'  wan{i}: {{port: wan{i}, addresses: [192.0.2.{4 * i - 3}/30, "2001:db8:e{i}::1/64"]}}' for i in wans),
@@ -103,14 +107,19 @@ class DatapathLab:
         self.macs = {p: self.ns.link(p)["address"] for p in self.ifindex}
         self.pins = f"/sys/fs/bpf/sluice/{self.switch.instance}"
 
-    def _write(self, nat, forwards=0):
+    def _write(self, nat, forwards=0, settings=""):
         with open(self.path, "w", encoding="ascii") as f:
-            f.write(config(*self.flows, nat))
+            f.write(config(*self.flows, nat, settings))
             f.writelines(FORWARD.format(i=i, a=i >> 8, b=1 + (i & 255)) for i in range(forwards))
 
     def with_nat(self, forwards=0):
         """The rules, and with them other programs; and so many rules that forward ports which nobody asks for."""
         self._write(True, forwards)
+        self.switch.cli(["apply", self.path], timeout=120)
+
+    def without_accounting(self):
+        """Programs that count no packets of flows."""
+        self._write(True, settings=SILENT)
         self.switch.cli(["apply", self.path], timeout=120)
 
     @contextlib.contextmanager

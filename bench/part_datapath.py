@@ -164,6 +164,11 @@ def translating(lab, sizes, about=""):
     ]  # fmt: skip
 
 
+def uncounted(lab):
+    """The first of them, in a switch that does not count the packets of flows."""
+    return translating(lab, [flows(1)], ", without accounting")[:1]
+
+
 def routing(lab, dst4=None, dst6=None):
     """`dst4`, `dst6`: destinations in full tables."""
     way = by_wan(lab)
@@ -289,6 +294,9 @@ def run(report):
         verified(report, lab)
         for hook, sizes in (("xdp", [flows(1), flows(1024), flows(16384), flows(65536)]), ("tc", [flows(1), flows(16384)])):
             at(lab, hook, switching(hook) + (yardsticks([*sizes, flows(MANY)]) if hook == "xdp" else []) + translating(lab, sizes))
+        lab.without_accounting()
+        for hook in ("xdp", "tc"):
+            at(lab, hook, uncounted(lab))
     finally:
         lab.close()
     lab = labs.DatapathLab("dr", flows=2097152, nat=False)

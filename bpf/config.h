@@ -9,6 +9,7 @@ const volatile __u8 cfg_ipv6 = 1;
 const volatile __u8 cfg_l3 = 1;
 const volatile __u8 cfg_nat = 1;
 const volatile __u8 cfg_nat_log = 0;
+const volatile __u8 cfg_account = 1;
 const volatile __u8 cfg_rpf = 1;
 const volatile __u8 cfg_mss = 1;
 const volatile __u8 cfg_inner = 1;

@@ -59,17 +59,21 @@ static __always_inline void count_rx(const struct pkt *p)
 	c->rx_bytes += count_rx_bytes(p);
 }
 
-/* All at once, for a packet that XDP finishes. */
-static __always_inline void count_rx_forwarded(const struct pkt *p)
+/* All at once, for packets of which it is known at once what becomes of them. */
+static __always_inline void count_finished(__u32 port, __u32 packets, __u32 bytes, bool to_host)
 {
-	struct port_counters *c = count_port(p->in_port);
+	struct port_counters *c = count_port(port);
 
 	if (!c)
 		return;
-	c->rx_packets += count_packets(p);
-	c->rx_bytes += count_rx_bytes(p);
-	c->forwarded += count_packets(p);
-	c->xdp += count_packets(p);
+	c->rx_packets += packets;
+	c->rx_bytes += bytes;
+	if (to_host)
+		c->to_host += packets;
+	else
+		c->forwarded += packets;
+	if (HOOK_XDP)
+		c->xdp += packets;
 }
 
 /* It comes in anew, in pieces. */
@@ -111,14 +115,19 @@ static __always_inline void count_dropped(const struct pkt *p)
 		*n += count_packets(p);
 }
 
-static __always_inline void count_tx(const struct pkt *p, __u32 port, __u32 len)
+static __always_inline void count_sent(__u32 port, __u32 packets, __u32 bytes)
 {
 	struct port_counters *c = count_port(port);
 
 	if (!c)
 		return;
-	c->tx_packets += count_packets(p);
-	c->tx_bytes += len;
+	c->tx_packets += packets;
+	c->tx_bytes += bytes;
+}
+
+static __always_inline void count_tx(const struct pkt *p, __u32 port, __u32 len)
+{
+	count_sent(port, count_packets(p), len);
 }
 
 static __always_inline void count_stat(enum stat_id which, __u64 n)

@@ -128,32 +128,33 @@ static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 prot
 	return 0;
 }
 
-/* Makes the port's tag `tag`, as it stands in a frame; 0: none. `has`: there is one. Offsets are void afterwards. */
-static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
+/* Makes the port's tag `tag`, as it stands in a frame; 0: none. `has`: there is one, that in `tpid` and `tci`. Offsets are void
+ * afterwards. */
+static __always_inline int ctx_set_tag(ctx_t *ctx, const __u32 *macs, bool has, __be16 tpid, __u16 tci, __u32 tag)
 {
-	__be16 tpid = tag;
-	__u16 tci = bpf_ntohs(tag >> 16);
+	__be16 new_tpid = tag;
+	__u16 new_tci = bpf_ntohs(tag >> 16);
 
-	if (has && tpid == p->tpid && tci == p->tci)
+	if (has && new_tpid == tpid && new_tci == tci)
 		return 0;
 	if (has && bpf_skb_vlan_pop(ctx) < 0)
 		return -1;
-	if (tag && bpf_skb_vlan_push(ctx, tpid, tci) < 0)
+	if (tag && bpf_skb_vlan_push(ctx, new_tpid, new_tci) < 0)
 		return -1;
 	return 0;
 }
 
 /* Both MACs, as the frame begins, and the tag. */
-static __always_inline int ctx_set_l2(ctx_t *ctx, const struct pkt *p, const __u32 *macs, bool has, __u32 tag)
+static __always_inline int ctx_set_l2(ctx_t *ctx, const __u32 *macs, bool has, __be16 tpid, __u16 tci, __u32 tag)
 {
 	if (ctx_store(ctx, 0, macs, 2 * ETH_ALEN))
 		return -1;
-	return ctx_set_tag(ctx, p, has, tag);
+	return ctx_set_tag(ctx, macs, has, tpid, tci, tag);
 }
 
 /* Rewrites a packet, whose IPv4 header without options is at `head`, `off` bytes behind the frame's begin, to the last byte.
  * Where no tag stands between them, all that changes is stored in one go, with what is between. */
-static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *head, __u32 off, const struct ctx_leave4 *to)
+static __always_inline int ctx_leave4(ctx_t *ctx, void *head, __u32 off, const struct ctx_leave4 *to)
 {
 	bool udp = *(__u8 *)(head + 9) == IPPROTO_UDP;
 	__u16 ports = csum_fold33((__u64)to->ports + (__u32) ~*(__u32 *)(head + 20));
@@ -176,11 +177,11 @@ static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *hea
 	if (likely(off == sizeof(struct ethhdr))) {
 		if (ctx_store(ctx, 0, (const __u8 *)w + 2, sizeof(w) - 2))
 			return -1;
-		return ctx_set_tag(ctx, p, p->tagged, to->tag);
+		return ctx_set_tag(ctx, to->macs, to->has, to->tpid, to->tci, to->tag);
 	}
 	if (ctx_store(ctx, off + 8, w + 6, 16))
 		return -1;
-	return ctx_set_l2(ctx, p, to->macs, p->tagged, to->tag);
+	return ctx_set_l2(ctx, to->macs, to->has, to->tpid, to->tci, to->tag);
 }
 
 #endif

@@ -131,8 +131,9 @@ static __always_inline int ctx_hop6(ctx_t *ctx, void *head, __u32 off, __u8 prot
 	return 0;
 }
 
-/* Both MACs, as the frame begins, and the tag: written once, where they are to stand. */
-static __always_inline int ctx_set_l2(ctx_t *ctx, const struct pkt *p, const __u32 *macs, bool has, __u32 tag)
+/* Both MACs, as the frame begins, and the tag: written once, where they are to stand. `has`: it came with one, that in `tpid` and
+ * `tci`. */
+static __always_inline int ctx_set_l2(ctx_t *ctx, const __u32 *macs, bool has, __be16 tpid, __u16 tci, __u32 tag)
 {
 	__u32 *to;
 
@@ -152,13 +153,13 @@ static __always_inline int ctx_set_l2(ctx_t *ctx, const struct pkt *p, const __u
 }
 
 /* The tag alone, of a frame whose MACs are those that it came with. */
-static __always_inline int ctx_set_tag(ctx_t *ctx, const struct pkt *p, bool has, __u32 tag)
+static __always_inline int ctx_set_tag(ctx_t *ctx, const __u32 *macs, bool has, __be16 tpid, __u16 tci, __u32 tag)
 {
-	return has || tag ? ctx_set_l2(ctx, p, p->macs, has, tag) : 0;
+	return has || tag ? ctx_set_l2(ctx, macs, has, tpid, tci, tag) : 0;
 }
 
 /* Rewrites a packet, whose IPv4 header without options is at `head`, `off` bytes behind the frame's begin, to the last byte. */
-static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *head, __u32 off, const struct ctx_leave4 *to)
+static __always_inline int ctx_leave4(ctx_t *ctx, void *head, __u32 off, const struct ctx_leave4 *to)
 {
 	bool udp = *(__u8 *)(head + 9) == IPPROTO_UDP;
 	__u16 *l4 = head + (udp ? 26 : 36);
@@ -175,7 +176,7 @@ static __always_inline int ctx_leave4(ctx_t *ctx, const struct pkt *p, void *hea
 		else if (check)
 			*l4 = 0xffff;
 	}
-	return ctx_set_l2(ctx, p, to->macs, p->tagged, to->tag);
+	return ctx_set_l2(ctx, to->macs, to->has, to->tpid, to->tci, to->tag);
 }
 
 #endif

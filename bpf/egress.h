@@ -11,7 +11,12 @@
 
 #define EGRESS_SLACK (ETH_HLEN + 4) /* what netdevs take beyond their MTU: the Ethernet header and one tag */
 
-/* Would the kernel take the frame? Of a GSO packet every segment must fit; the kernel cuts it up. */
+/* Would the kernel take a frame of `len` bytes, without a tag? Of a GSO packet every segment must fit; the kernel cuts it up. */
+static __always_inline bool egress_takes(__u32 mtu, __u32 len)
+{
+	return len <= mtu + EGRESS_SLACK;
+}
+
 static __always_inline bool egress_fits(const struct pkt *p, __u32 mtu)
 {
 	__u32 len = p->len;
@@ -20,7 +25,7 @@ static __always_inline bool egress_fits(const struct pkt *p, __u32 mtu)
 		len = p->seg_len + ETH_HLEN;
 	else if (p->tagged && !(p->flags & PKT_F_TAG_HW))
 		len -= 4;
-	return len <= mtu + EGRESS_SLACK;
+	return egress_takes(mtu, len);
 }
 
 /* A frame of a trunk's native VLAN leaves without a tag. If its payload began with a tag of this trunk, the other side would take
@@ -75,10 +80,16 @@ static __always_inline __verdict enum verdict egress_routed(struct pkt *p)
 	return p->out_port ? egress_check(p) : V_FLOOD;
 }
 
+/* Do frames of the VLAN (0: of none) wear a tag on this port? */
+static __always_inline bool egress_is_tagged(const struct port *port, __u32 vlan)
+{
+	return vlan && port->mode == PORT_TRUNK && port->native != vlan;
+}
+
 /* The tag on this port, as it stands in a frame, with the priority that the frame came in with; 0: none. */
 static __always_inline __u32 egress_tag(const struct pkt *p, const struct port *port, __u32 vlan)
 {
-	if (!vlan || port->mode != PORT_TRUNK || port->native == vlan)
+	if (!egress_is_tagged(port, vlan))
 		return 0;
 	return csum_pair(port->tpid, bpf_htons(vlan | (p->tagged ? p->tci & VLAN_PRIO : 0)));
 }

@@ -1,12 +1,12 @@
 /* fast.h: ordinary packets, straight from their headers to their flow's entry, or to their route (TCP and UDP).
  *
- * Stands before parse_l3(), which reads far more than such a packet needs. What is ordinary here is told by a few words of the
- * headers: no options, no fragment, TTL to spare, checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose
- * way out was decided under this epoch; without one, nothing that fast_route.h leaves alone. Anything else, the malformed
- * included, goes the long way unchanged, and so do headers that are not linear. The long way comes to the same result for
- * ordinary packets too: tests/prog/test_fast.py and test_fast_route.py compare them. What that asks before it looks for a flow
- * (martians, sources) was asked of the flow's first packet, whose addresses were the same; interfaces that check reverse paths
- * are left to it.
+ * Stands behind known.h, whose answer it reads where that stands, and before all that needs a struct pkt, which is far more than
+ * such a packet needs. What is ordinary here is told by a few words of the headers: no options, no fragment, TTL to spare,
+ * checksum and lengths right; of a flow, no SYN, FIN or RST, and an entry whose way out was decided under this epoch; without
+ * one, nothing that fast_route.h leaves alone, and a way out that is known. Anything else, the malformed included, goes the long
+ * way unchanged, and so do headers that are not linear. The long way comes to the same result for ordinary packets too:
+ * tests/prog/test_fast.py and test_fast_route.py compare them. What that asks before it looks for a flow (martians, sources) was
+ * asked of the flow's first packet, whose addresses were the same; interfaces that check reverse paths are left to it.
  */
 #ifndef SLUICE_FAST_H
 #define SLUICE_FAST_H
@@ -20,7 +20,11 @@
 #include "fast_route.h"
 #include "flow.h"
 #include "iface.h"
+#include "known.h"
+#include "parse.h"
 #include "port.h"
+#include "scratch.h"
+#include "way.h"
 
 #define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
 #define FAST_HEAD6 (sizeof(struct ipv6hdr) + 14) /* to the flags of TCP */
@@ -84,9 +88,9 @@ __noinline_global __u32 fast_search4(__u64 addrs, __u64 rest)
 	return flowtab_find4(&k.key);
 }
 
-static __always_inline struct flow *fast_find4(const struct pkt *p, const struct fast4 *h)
+static __always_inline struct flow *fast_find4(__u16 vrf, const struct fast4 *h)
 {
-	__u64 rest = h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
+	__u64 rest = h->ports | (__u64)vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
 	struct flow *f = flowtab_home4(h->addrs, rest);
 	__u32 i;
 
@@ -96,29 +100,59 @@ static __always_inline struct flow *fast_find4(const struct pkt *p, const struct
 	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
+/* How a packet leaves that is rewritten to the last byte. */
+struct fast_out {
+	__u32 port;
+	const struct port *to; /* tc's: of `port` */
+	__u32 nexthop;	       /* 0: none */
+	__u32 tag;	       /* that it wears now; 0: none */
+};
+
+/* What becomes of a frame that was looked at by the short way. */
+enum fast_answer {
+	FAST_READY = 0,
+	FAST_NOT = 1,	  /* it goes the long way, as it came; and */
+	FAST_NO_FLOW = 2, /* none was found; or */
+	FAST_NO_WAY = 3,  /* fast_ask_way() may help */
+	FAST_SIX = 4,	  /* it is IPv6 for the gateway */
+	FAST_SPOILT = 5,  /* it could not be rewritten wholly, and is to be dropped */
+};
+
+/* The same where it is not ready, below 0, with the place of its likes in `found`; 0 in place of `at` + 1: there are none. */
+#define FAST_FAILED(at_plus_1, answer) (-(int)((at_plus_1) << 3 | (answer)))
+#define FAST_ANSWER(failed)	       (-(failed) & 7)
+#define FAST_AT_PLUS_1(failed)	       ((__u32)(-(failed)) >> 3)
+
+/* Can the hook send by it? */
+static __always_inline bool fast_sends_by(const struct port *port)
+{
+	return port && (HOOK_XDP ? port->flags & PORT_F_XDP : port->ifindex);
+}
+
 /* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. `len`:
  * layer 3 bytes. */
-static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __u32 len, struct ctx_leave4 *to)
+static __always_inline bool fast_forward(const struct known *k, const struct flow *f, __u32 len, struct ctx_leave4 *to,
+					 struct fast_out *out)
 {
+	__u32 epoch = k->stamp, vlan, mtu;
 	struct iface *i;
-	struct port *port;
 	__u64 next;
-	__u32 vlan, mtu;
 
-	if (unlikely(READ_ONCE(f->epoch) != p->epoch))
+	if (unlikely(READ_ONCE(f->epoch) != epoch))
 		return false;
-	p->out_port = f->out_port;
 	i = iface_get(f->out_iface);
-	port = port_get(f->out_port);
+	out->port = f->out_port;
+	out->to = port_get(out->port);
 	vlan = f->out_vlan;
 	next = READ_ONCE(*(const __u64 *)f->dmac); /* with the nexthop */
 	mtu = f->mtu;
 	asm volatile("" ::: "memory");
-	if (unlikely(READ_ONCE(f->epoch) != p->epoch || len > mtu || !i || !port || (HOOK_XDP && !(port->flags & PORT_F_XDP))))
+	if (unlikely(READ_ONCE(f->epoch) != epoch || len > mtu || !i || !fast_sends_by(out->to)))
 		return false;
-	p->nexthop = next >> 48;
+	out->nexthop = next >> 48;
 	macs_set(to->macs, next, *(const bytes8 *)i->mac);
-	to->tag = egress_tag(p, port, vlan);
+	out->tag = egress_is_tagged(out->to, vlan) ? csum_pair(out->to->tpid, bpf_htons(vlan | known_priority(k))) : 0;
+	to->tag = out->tag;
 	return true;
 }
 
@@ -135,90 +169,131 @@ static __always_inline void fast_rewrite4(const void *head, const struct flow *f
 }
 
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
-static __always_inline __u32 fast_len(ctx_t *ctx, const struct pkt *p, const void *head, const struct fast4 *h)
+static __always_inline __u32 fast_len(ctx_t *ctx, const void *head, const struct fast4 *h)
 {
-	if (HOOK_XDP || likely(p->segs == 1))
+	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
 		return h->total;
 	return ctx_gso_size(ctx) + sizeof(struct iphdr) +
 	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : sizeof(struct udphdr));
 }
 
-static __always_inline bool fast_checks_path(const struct pkt *p)
+static __always_inline bool fast_checks_path(__u32 iface)
 {
-	struct iface *i = iface_get(p->in_iface);
+	struct iface *i = iface_get(iface);
 
 	return !i || i->flags & (IFACE_F_RPF_LOOSE | IFACE_F_RPF_STRICT);
 }
 
-/* By the flow's entry. V_NEXT: not by that. */
-static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h,
-							 struct flow *f)
+/* By the flow's entry. */
+static __always_inline enum fast_answer fast_flow4(ctx_t *ctx, struct known *k, __u32 len, void *head, __u32 off,
+						   const struct fast4 *h, struct flow *f, struct fast_out *out)
 {
 	struct ctx_leave4 to;
 
-	if ((f->seen & h->seen) != h->seen || !fast_forward(p, f, fast_len(ctx, p, head, h), &to))
-		return V_NEXT;
+	if ((f->seen & h->seen) != h->seen || !fast_forward(k, f, fast_len(ctx, head, h), &to, out))
+		return FAST_NOT;
 	/* Read again: what is kept across look-ups has to be written and read, too. */
 	asm volatile("" : "+r"(head));
 	WRITE_ONCE(f->ack, *(const __u32 *)(head + 28)); /* means nothing for UDP */
 	fast_rewrite4(head, f, &to);
-	p->out_len = count_tx_bytes(p, to.tag);
-	if (ctx_leave4(ctx, p, head, off, &to))
-		return pkt_drop(p, DROP_REWRITE_FAILED);
-	flow_use(p, f);
-	flow_count(p, f);
-	count_stat(STAT_FLOW_HIT, count_packets(p));
-	return V_READY;
+	to.has = k->tagged;
+	to.tpid = k->tpid;
+	to.tci = k->tci;
+	if (ctx_leave4(ctx, head, off, &to))
+		return FAST_SPOILT;
+	WRITE_ONCE(f->used, known_used(k));
+	flow_count(f, ctx_segs(ctx), len);
+	count_stat(STAT_FLOW_HIT, ctx_segs(ctx));
+	return FAST_READY;
+}
+
+/* No way out by nexthop `id` is known: what fast_ask_way() will ask for. */
+static __always_inline enum fast_answer fast_lacks_way(__u32 id, const struct addr *daddr)
+{
+	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
+
+	if (!p)
+		return FAST_NO_FLOW;
+	p->nexthop = id;
+	p->next_addr = *daddr;
+	return FAST_NO_WAY;
+}
+
+/* Would the port take it? As egress_fits(). `l3`: layer 3 bytes of the largest packet. */
+static __always_inline bool fast_fits(ctx_t *ctx, const struct known *k, const struct way *w, __u32 len, __u32 l3)
+{
+	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
+		return egress_takes(w->frame, len - (k->l3_off - ETH_HLEN));
+	return egress_takes(w->frame, l3 + ETH_HLEN);
+}
+
+/* The way out of a packet without a flow, which is found, and fits, and what is to be said of it in `out`. `l3`: layer 3 bytes of
+ * the largest packet; `rules`: see nat_filter.h. */
+static __always_inline bool fast_leave(ctx_t *ctx, const struct known *k, const struct way *w, __u32 len, __u32 l3, __u32 rules,
+				       struct fast_out *out)
+{
+	if (l3 > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !fast_fits(ctx, k, w, len, l3))
+		return false;
+	out->port = w->port;
+	out->tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | known_priority(k))) : 0;
+	if (HOOK_XDP)
+		return true;
+	out->to = port_get(out->port);
+	return fast_sends_by(out->to);
 }
 
 /* By its route. */
-static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h)
+static __always_inline enum fast_answer fast_route4(ctx_t *ctx, const struct known *k, __u32 len, void *head, __u32 off,
+						    const struct fast4 *h, struct fast_out *out)
 {
 	__be32 s = h->addrs, d = h->addrs >> 32;
 	struct tuple t = {.ports = h->ports};
-	__u16 check = h->ip[2] >> 16;
-	__u32 rules = 0;
+	__u32 rules = 0, word = h->ip[2];
+	struct way *w;
 
 	if (!fast_plain4(s) || !fast_plain4(d) || s == d)
-		return V_NEXT;
+		return FAST_NO_FLOW;
 	addr_from4(&t.saddr, s);
 	addr_from4(&t.daddr, d);
 	if (cfg_nat)
-		rules = nat_filter_rules(p->in_iface, 4, &t);
-	p->seg_len = fast_len(ctx, p, head, h);
-	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, rules))
-		return V_NEXT;
-	check = csum_fold((__u32)(__u16)~check + 0xfffe);
-	if (ctx_hop4(ctx, head, off, (__u16)(h->ip[2] - 1) | (__u32)(__u16)~check << 16))
-		return pkt_drop(p, DROP_REWRITE_FAILED);
-	p->todo = DO_L2;
-	return V_FORWARD;
+		rules = nat_filter_rules(k->in_iface, 4, &t);
+	if (rules == NAT_FILTER_ALL)
+		return FAST_NO_FLOW;
+	out->nexthop = fast_nexthop(k->vrf, 4, &t, h->proto);
+	if (!out->nexthop)
+		return FAST_NO_FLOW;
+	w = way_known(k->stamp, out->nexthop, &t.daddr);
+	if (unlikely(!w))
+		return fast_lacks_way(out->nexthop, &t.daddr);
+	if (!fast_leave(ctx, k, w, len, fast_len(ctx, head, h), rules, out))
+		return FAST_NO_FLOW;
+	word = (__u16)(word - 1) | (__u32)(__u16)~csum_fold((__u16) ~(word >> 16) + 0xfffe) << 16;
+	if (ctx_hop4(ctx, head, off, word) || ctx_set_l2(ctx, w->macs, k->tagged, k->tpid, k->tci, out->tag))
+		return FAST_SPOILT;
+	return FAST_READY;
 }
 
-/* IPv4, addressed to in_iface. V_READY: by its flow's entry; V_FORWARD: by its route, layer 3 is rewritten already. */
-__noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
+/* IPv4, addressed to in_iface. `len`: of the frame, as ctx_len() says. */
+static __always_inline enum fast_answer fast4(ctx_t *ctx, struct known *k, __u32 len, struct fast_out *out)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
 	struct flow *f = NULL;
 	struct fast4 h;
 	__u32 off;
 
-	if (!p || (cfg_rpf && fast_checks_path(p)))
-		return V_NEXT;
-	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	if (cfg_rpf && fast_checks_path(k->in_iface))
+		return FAST_NOT;
+	off = k->l3_off & 31; /* verifier: it is 14 or 18 */
 	head = data + off;
-	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > p->len - off)
-		return V_NEXT;
+	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > len - off)
+		return FAST_NOT;
 	if (h.seen == FAST_NEWS && (cfg_nat || cfg_mss))
-		return V_NEXT;
+		return FAST_NOT;
 	if (cfg_nat)
-		f = fast_find4(p, &h);
+		f = fast_find4(k->vrf, &h);
 	if (f)
-		return fast_flow4(ctx, p, head, off, &h, f);
-	if (cfg_resize)
-		return V_NEXT;
-	p->flags |= PKT_F_NO_FLOW;
-	return fast_route4(ctx, p, head, off, &h);
+		return fast_flow4(ctx, k, len, head, off, &h, f, out);
+	return cfg_resize ? FAST_NOT : fast_route4(ctx, k, len, head, off, &h, out);
 }
 
 /* Has the packet, of IPv6, a flow? */
@@ -243,57 +318,79 @@ static __always_inline bool fast_plain_l4(const void *head, __u8 proto, __u32 le
 }
 
 /* Layer 3 bytes of the largest packet on the wire. `len`: behind the IPv6 header. */
-static __always_inline __u32 fast_len6(ctx_t *ctx, const struct pkt *p, const struct ipv6hdr *ip, __u32 len)
+static __always_inline __u32 fast_len6(ctx_t *ctx, const struct ipv6hdr *ip, __u32 len)
 {
 	const __u8 *l4 = (const __u8 *)(ip + 1);
 
-	if (HOOK_XDP || likely(p->segs == 1))
+	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
 		return sizeof(*ip) + len;
 	return ctx_gso_size(ctx) + sizeof(*ip) + (ip->nexthdr == IPPROTO_TCP ? (l4[12] >> 4) * 4u : sizeof(struct udphdr));
 }
 
-/* IPv6, addressed to in_iface: without extension headers and without a flow. V_FORWARD: layer 3 is rewritten already. */
-__noinline_global __verdict enum verdict fast6(ctx_t *ctx, struct pkt *p)
+/* IPv6, addressed to in_iface: without extension headers and without a flow. */
+static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k, __u32 len, struct fast_out *out)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	struct ipv6hdr *ip;
+	__u32 off, payload, l3;
 	__u8 hop, proto;
 	struct tuple t;
-	__u32 off, len;
+	struct way *w;
 
-	if (!p || cfg_resize || (cfg_rpf && fast_checks_path(p)))
-		return V_NEXT;
-	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	if (cfg_resize || (cfg_rpf && fast_checks_path(k->in_iface)))
+		return FAST_NOT;
+	off = k->l3_off & 31; /* verifier: it is 14 or 18 */
 	ip = data + off;
 	if ((void *)ip + FAST_HEAD6 > end || ip->version != 6 || ip->hop_limit <= 1)
-		return V_NEXT;
-	len = bpf_ntohs(ip->payload_len);
-	if (len + sizeof(*ip) > p->len - off || !fast_plain_l4(ip, ip->nexthdr, len))
-		return V_NEXT;
-	__builtin_memcpy(&t.saddr, &ip->saddr, sizeof(t.saddr));
-	__builtin_memcpy(&t.daddr, &ip->daddr, sizeof(t.daddr));
+		return FAST_NOT;
+	payload = bpf_ntohs(ip->payload_len);
+	if (payload + sizeof(*ip) > len - off || !fast_plain_l4(ip, ip->nexthdr, payload))
+		return FAST_NOT;
+	t.saddr.a64[0] = *(const bytes8 *)&ip->saddr;
+	t.saddr.a64[1] = *((const bytes8 *)&ip->saddr + 1);
+	t.daddr.a64[0] = *(const bytes8 *)&ip->daddr;
+	t.daddr.a64[1] = *((const bytes8 *)&ip->daddr + 1);
 	t.ports = *(const __u32 *)(ip + 1);
 	if (!fast_plain6(&t.saddr) || !fast_plain6(&t.daddr) || addr_equal(&t.saddr, &t.daddr))
-		return V_NEXT;
+		return FAST_NOT;
 	/* Rules are not told apart by their way out: it costs too much to look for a flow that there most likely is. */
-	if (cfg_nat && (nat_filter_rules(p->in_iface, 6, &t) || fast_has_flow6(&t, ip->nexthdr, p->vrf)))
-		return V_NEXT;
+	if (cfg_nat && (nat_filter_rules(k->in_iface, 6, &t) || fast_has_flow6(&t, ip->nexthdr, k->vrf)))
+		return FAST_NOT;
 	hop = ip->hop_limit;
 	proto = ip->nexthdr;
-	p->seg_len = fast_len6(ctx, p, ip, len);
-	if (!fast_route(p, 6, &t, proto, 0))
-		return V_NEXT;
-	if (ctx_hop6(ctx, ip, off, proto, hop - 1))
-		return pkt_drop(p, DROP_REWRITE_FAILED);
-	p->todo = DO_L2;
-	return V_FORWARD;
+	l3 = fast_len6(ctx, ip, payload);
+	out->nexthop = fast_nexthop(k->vrf, 6, &t, proto);
+	if (!out->nexthop)
+		return FAST_NOT;
+	w = way_known(k->stamp, out->nexthop, &t.daddr);
+	if (unlikely(!w))
+		return fast_lacks_way(out->nexthop, &t.daddr);
+	if (!fast_leave(ctx, k, w, len, l3, 0, out))
+		return FAST_NOT;
+	if (ctx_hop6(ctx, ip, off, proto, hop - 1) || ctx_set_l2(ctx, w->macs, k->tagged, k->tpid, k->tci, out->tag))
+		return FAST_SPOILT;
+	return FAST_READY;
 }
 
-static __always_inline __verdict enum verdict fast(ctx_t *ctx, struct pkt *p)
+/* What is known of the likes of a frame that goes the long way: as known_fill(). `failed`: see FAST_FAILED(). False: nothing, or
+ * it is to be asked again. */
+static __always_inline bool fast_fill(struct pkt *p, int failed)
 {
-	if (p->proto == bpf_htons(ETH_P_IP))
-		return fast4(ctx, p);
-	return cfg_ipv6 && p->proto == bpf_htons(ETH_P_IPV6) ? fast6(ctx, p) : V_NEXT;
+	__u32 at = FAST_AT_PLUS_1(failed) - 1;
+	struct known *k = found_get(at, struct known);
+
+	if (!k || k->stamp != p->stamp)
+		return false;
+	known_fill(p, k);
+	if (FAST_ANSWER(failed) == FAST_NO_FLOW)
+		p->flags |= PKT_F_NO_FLOW;
+	return true;
+}
+
+/* Asks the tables for the way by nexthop `id` that FAST_NO_WAY was said for. True: it is known now. */
+static __always_inline bool fast_ask_way(struct pkt *p, __u32 id, int failed)
+{
+	return fast_fill(p, failed) && way_find(p, id, &p->next_addr);
 }
 
 #endif

@@ -1,8 +1,8 @@
-/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their way out (TCP and UDP).
+/* fast_route.h: ordinary packets that are routed by no flow, straight from their headers to their nexthop (TCP and UDP).
  *
- * Stands between fast.h, which has told by the headers that a packet is ordinary, and route.h and way.h, which say where it goes.
- * What it decides is what the long way decides: a packet that this one does not forward at once, for whatever reason, goes there
- * as it came, and of those that it does forward the tests ask both.
+ * Stands between fast.h, which has told by the headers that a packet is ordinary, and route.h, which says where it goes; way.h
+ * knows how it gets there. What it decides is what the long way decides: a packet that this one does not forward at once, for
+ * whatever reason, goes there as it came, and of those that it does forward the tests ask both.
  */
 #ifndef SLUICE_FAST_ROUTE_H
 #define SLUICE_FAST_ROUTE_H
@@ -12,7 +12,6 @@
 #include "iface.h"
 #include "nat_filter.h"
 #include "route.h"
-#include "way.h"
 
 /* Nothing that route_martians4() or route_lookup() has a word about, by its first byte: not 0, not 127, below 224, and not
  * link-local. */
@@ -44,38 +43,19 @@ static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
 }
 
-/* By a nexthop whose MAC is known, out of a port that the hook serves. `rules`: see nat_filter.h. */
-static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct addr *daddr, __u32 rules)
-{
-	struct way *w = way_get(p, id, daddr);
-
-	if (!w || p->seg_len > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !egress_fits(p, w->frame))
-		return false;
-	p->new_macs[0] = w->macs[0];
-	p->new_macs[1] = w->macs[1];
-	p->new_macs[2] = w->macs[2];
-	p->out_port = w->port;
-	p->out_tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | (p->tagged ? p->tci & VLAN_PRIO : 0))) : 0;
-	p->out_known = 1;
-	p->nexthop = id;
-	return true;
-}
-
-/* `t`, `proto`: of the packet, which has no flow, a TTL larger than 1, is no fragment, and whose seg_len is known; `rules`: the
- * source rules that may concern it. True: the way out and both MACs are in `p`; layer 3 is left to the caller. */
-static __always_inline bool fast_route(struct pkt *p, __u8 family, const struct tuple *t, __u8 proto, __u32 rules)
+/* By which nexthop; 0: that is not decided here. `t`, `proto`: of a packet that has no flow, a TTL larger than 1, and is no
+ * fragment. */
+static __always_inline __u32 fast_nexthop(__u32 vrf, __u8 family, const struct tuple *t, __u8 proto)
 {
 	__u32 id;
 
 	if (unlikely(fast_source_is_own(&t->saddr)) || fast_is_tunnel(t, proto))
-		return false;
-	id = fib_lookup(p->vrf, family, &t->daddr);
+		return 0;
+	id = fib_lookup(vrf, family, &t->daddr);
 	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_pick(p, t, proto, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST);
+		id = ecmp_pick(NULL, t, proto, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST);
 	/* Whether it takes a drained way depends on the rules, and on what was noted of its flow. */
-	if (unlikely(ECMP_FORMER(id)))
-		return false;
-	return fast_leave(p, id, &t->daddr, rules);
+	return unlikely(ECMP_FORMER(id)) ? 0 : id;
 }
 
 #endif

@@ -137,10 +137,8 @@ static __always_inline void flow_use(struct pkt *p, struct flow *f)
 }
 
 /* What `recent` has no room for, or another CPU has counted, goes to the counters themselves. */
-static __always_inline void flow_count_on(const struct pkt *p, struct flow *f, __u32 recent, __u32 cpu)
+static __always_inline void flow_count_on(struct flow *f, __u64 packets, __u64 bytes, __u32 recent, __u32 cpu)
 {
-	__u64 packets = p->segs, bytes = p->len;
-
 	if (__sync_val_compare_and_swap(&f->recent, recent, cpu) == recent) {
 		packets += recent >> FLOW_RECENT_PACKETS & FLOW_RECENT_SEGS;
 		bytes += recent >> FLOW_RECENT_BYTES;
@@ -152,16 +150,21 @@ static __always_inline void flow_count_on(const struct pkt *p, struct flow *f, _
 /* In the entry's first line, and without a lock while one CPU has the flow to itself, which is the rule: a locked addition costs
  * as much as all else in the entry, and another line may have to come from memory. When the flow changes hands in the very
  * moment, what `recent` holds may be counted twice, or a packet not at all. Of CPUs 256 apart each takes the other for itself. */
-static __always_inline void flow_count(const struct pkt *p, struct flow *f)
+static __always_inline void flow_count(struct flow *f, __u32 packets, __u32 bytes)
 {
-	__u32 recent = READ_ONCE(f->recent), cpu = bpf_get_smp_processor_id() & FLOW_RECENT_CPU;
-	__u64 sum = recent + ((__u64)p->len << FLOW_RECENT_BYTES) + ((__u64)count_packets(p) << FLOW_RECENT_PACKETS);
+	__u32 recent, cpu;
+	__u64 sum;
 
+	if (!cfg_account)
+		return;
+	recent = READ_ONCE(f->recent);
+	cpu = bpf_get_smp_processor_id() & FLOW_RECENT_CPU;
+	sum = recent + ((__u64)bytes << FLOW_RECENT_BYTES) + ((__u64)packets << FLOW_RECENT_PACKETS);
 	/* One comparison says that nothing ran over and that the CPU is the same. XDP knows no packets of several segments. */
-	if (likely(!((sum ^ cpu) & ~(__u64)FLOW_RECENT_COUNTS) && (HOOK_XDP || p->segs <= FLOW_RECENT_SEGS)))
+	if (likely(!((sum ^ cpu) & ~(__u64)FLOW_RECENT_COUNTS) && (HOOK_XDP || packets <= FLOW_RECENT_SEGS)))
 		WRITE_ONCE(f->recent, sum);
 	else
-		flow_count_on(p, f, recent, cpu);
+		flow_count_on(f, packets, bytes, recent, cpu);
 }
 
 /* Notes the packet. `seen` is not locked: two CPUs with packets of one direction may lose a bit, at worst that of a FIN, and
@@ -175,7 +178,7 @@ static __always_inline void flow_touch(struct pkt *p, struct flow *f)
 	if (!(seen & FLOW_SEEN_RST))
 		flow_note_ack(p, f, seen);
 	flow_use(p, f);
-	flow_count(p, f);
+	flow_count(f, count_packets(p), p->len);
 }
 
 /* Nexthop and MACs. The source's is the interface's own: a packet in the very moment in which that is reconfigured may leave with
@@ -359,7 +362,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->peer_vrf = reply_vrf;
 	f->created_ns = p->now_ns;
 	f->used = p->now_ns >> FLOW_USED_SHIFT;
-	if (port_finishes(p, v)) {
+	if (cfg_account && port_finishes(p, v)) {
 		f->packets = p->segs;
 		f->bytes = p->len;
 	}

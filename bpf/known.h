@@ -14,6 +14,7 @@
 #include "egress.h"
 #include "found.h"
 #include "parse.h"
+#include "vlan.h"
 
 #define KNOWN_TC     (1ull << 63) /* each hook has its own: they may not send to the same ports */
 #define KNOWN_TAG_HW (1ull << 62)
@@ -28,17 +29,17 @@ struct known_head {
 struct known {
 	struct known_head head;
 	__u64 stamp;
-	__u64 place[3]; /* of struct pkt; out_port 0: it is in_iface's */
-	__u16 len;	/* the longest that out_port takes */
-	__u16 l3_off;
-	__u32 pad;
+	PKT_PLACE; /* out_port 0: it is in_iface's */
+	__u16 len; /* the longest that out_port takes */
+	__u8 l3_off;
+	__u8 tick;  /* the low bits of the kernel's ticks when */
+	__u32 used; /* was the time, as flows note it */
 };
+_Static_assert(PKT_MOMENT_SHIFT < 8, "a stamp lasts until `tick` comes round");
 
-static __always_inline struct known *known_slot(const struct known_head *h)
+static __always_inline __u32 known_at(const struct known_head *h)
 {
-	__u64 hash = h->macs ^ h->rest * 0xd6e8feb86659fd93ull ^ h->where;
-
-	return found_get(found_at(FOUND_FRAMES, FOUND_FRAME_BITS, hash), struct known);
+	return found_at(FOUND_FRAMES, FOUND_FRAME_BITS, h->macs ^ h->rest * 0xd6e8feb86659fd93ull ^ h->where);
 }
 
 /* False: it is too short to be looked for. */
@@ -66,34 +67,70 @@ static __always_inline bool known_read(ctx_t *ctx, struct known_head *h)
 	return true;
 }
 
-/* What parse() and the stages of layer 2 would leave in `p`, where a frame like it is known. False: it is not. V_FORWARD: to
- * out_port; V_NEXT: it is for in_iface. */
-static __always_inline bool known_look(ctx_t *ctx, struct pkt *p, enum verdict *ret)
+/* A frame like it; NULL: none is known. `stamp`: pkt_stamp(). `ret_at`: where it stands in `found`, or would. */
+static __always_inline struct known *known_find(ctx_t *ctx, __u64 stamp, __u32 *ret_at)
 {
 	struct known_head h;
 	struct known *k;
 
 	if (!known_read(ctx, &h))
-		return false;
-	k = known_slot(&h);
-	if (!k || k->stamp != p->stamp || k->head.macs != h.macs || k->head.rest != h.rest || k->head.where != h.where)
-		return false;
+		return NULL;
+	*ret_at = known_at(&h);
+	k = found_get(*ret_at, struct known);
+	if (!k || k->stamp != stamp || k->head.macs != h.macs || k->head.rest != h.rest || k->head.where != h.where)
+		return NULL;
+	return k;
+}
+
+static __always_inline __be16 known_proto(const struct known *k)
+{
+	return k->head.where >> 32;
+}
+
+/* The priority that it came in with, in place. */
+static __always_inline __u16 known_priority(const struct known *k)
+{
+	return k->tagged ? k->tci & VLAN_PRIO : 0;
+}
+
+/* What parse() and the stages of layer 2 would leave in `p`, which parse_begin() has seen. */
+static __always_inline void known_fill(struct pkt *p, const struct known *k)
+{
 	p->place[0] = k->place[0];
 	p->place[1] = k->place[1];
 	p->place[2] = k->place[2];
-	*ret = V_NEXT;
-	if (p->out_known) {
-		if (p->segs > 1 || p->len > k->len)
-			return false;
-		*ret = V_FORWARD;
-	}
-	mac_copy_both(p->dmac, h.macs, h.rest);
-	p->proto = h.where >> 32;
+	mac_copy_both(p->dmac, k->head.macs, k->head.rest);
+	p->proto = known_proto(k);
 	p->l3_off = k->l3_off;
-	return true;
 }
 
-/* The frame is for in_iface; or goes, as it came, out of out_port, which takes `mtu` bytes of layer 3, with this tag. */
+/* Bytes on the wire as it came in, `len` of them in the data; and as it leaves, with a tag or without, in place of the port's
+ * that stands before layer 3 or beside the data. See counter.h. */
+static __always_inline __u32 known_rx_bytes(const struct known *k, __u32 len)
+{
+	return !HOOK_XDP && k->flags & PKT_F_TAG_HW ? len + COUNT_TAG_BYTES : len;
+}
+
+static __always_inline __u32 known_tx_bytes(const struct known *k, __u32 len, bool tag)
+{
+	len -= k->l3_off - ETH_HLEN;
+	return tag ? len + COUNT_TAG_BYTES : len;
+}
+
+/* The time, as flows note it, to a tick. */
+static __always_inline __u32 known_used(struct known *k)
+{
+	__u8 tick = bpf_jiffies64();
+
+	if (unlikely(k->tick != tick)) {
+		k->tick = tick;
+		k->used = bpf_ktime_get_coarse_ns() >> FLOW_USED_SHIFT;
+	}
+	return k->used;
+}
+
+/* The frame is for in_iface; or goes, as it came, out of out_port, which takes `mtu` bytes of layer 3, with this tag. True: that
+ * is known from now on. */
 __noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
 {
 	struct known_head h;
@@ -104,7 +141,7 @@ __noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
 		return 0;
 	if (!known_read(ctx, &h))
 		return 0;
-	k = known_slot(&h);
+	k = found_get(known_at(&h), struct known);
 	if (!k)
 		return 0;
 	p->out_known = mtu != 0;
@@ -116,7 +153,9 @@ __noinline_global int known_note(ctx_t *ctx, struct pkt *p, __u32 mtu)
 	mtu += EGRESS_SLACK + p->l3_off - sizeof(struct ethhdr);
 	k->len = mtu < 0xffff ? mtu : 0xffff;
 	k->l3_off = p->l3_off;
-	return 0;
+	k->tick = bpf_jiffies64();
+	k->used = bpf_ktime_get_coarse_ns() >> FLOW_USED_SHIFT;
+	return true;
 }
 
 /* The tag that it leaves `port` with; what is only switched, and is one packet, is known from now on. */

@@ -498,18 +498,24 @@ static __always_inline void parse_ip6(struct pkt *p, void *data, void *end)
 		return parse_bad(p, DROP_PARSE_IP6_EXT_CHAIN);
 }
 
-/* What the stages of layer 2 read before anybody has written it. Comes before parse(). */
-static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
+/* What the stages of layer 2 read before anybody has written it. Comes before parse(). `stamp`: pkt_stamp(), from before any
+ * table was asked. */
+static __always_inline void parse_begin(struct pkt *p, ctx_t *ctx, __u64 stamp)
 {
 	p->len = ctx_len(ctx);
 	p->segs = ctx_segs(ctx);
-	p->stamp = control_epoch() | (__u64)pkt_moment() << 32;
+	p->stamp = stamp;
 	p->now_ns = 0;
 	p->nexthop = 0;
 	p->drop = p->reply_type = 0;
 	p->todo = 0;
 	p->out_iface = 0;
 	p->family = p->source_known = 0;
+}
+
+static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
+{
+	parse_begin(p, ctx, pkt_stamp());
 }
 
 /* What the stages of layer 3 read. */

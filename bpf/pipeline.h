@@ -6,8 +6,8 @@
  *                                                              └no→ dnat → route, ecmp, mtu → snat → neighbor
  *                                                                    → install the flow pair ──────↗
  *
- * The first line is walked once a second for each two stations: known.h remembers what it said. What is ordinary behind it
- * takes the short way of fast.h.
+ * The first line is walked once a second for each two stations: known.h remembers what it said, and what is ordinary takes the
+ * short way of fast.h, in place of all of this.
  *
  * A stage decides on a struct pkt and its own tables; it returns V_NEXT or what shall become of the packet.
  */
@@ -158,9 +158,10 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 }
 
 /* To where it is known whether the frame is for the gateway; in_iface says so. `in`: port_in(). `parsed`: what parse() said. An
- * observed port's frames are the kernel's, the malformed ones too: the port is asked first. */
+ * observed port's frames are the kernel's, the malformed ones too: the port is asked first. `ret_known`: as known_note() says, if
+ * it was asked. */
 static __always_inline __verdict enum verdict pipeline_ingress(ctx_t *ctx, struct pkt *p, const struct port *in,
-							       enum verdict parsed)
+							       enum verdict parsed, bool *ret_noted)
 {
 	enum verdict v;
 
@@ -181,7 +182,7 @@ static __always_inline __verdict enum verdict pipeline_ingress(ctx_t *ctx, struc
 		return V_NEXT;
 	v = iface_ingress(p);
 	if (v == V_NEXT && p->in_iface)
-		known_note(ctx, p, 0);
+		*ret_noted = known_note(ctx, p, 0);
 	return v;
 }
 
@@ -191,9 +192,6 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 	enum verdict v;
 
 	if (cfg_l3 && p->in_iface) {
-		v = fast(ctx, p);
-		if (v != V_NEXT)
-			return v;
 		v = parse_l3(ctx, p);
 		if (cfg_inner)
 			tunnel_look(ctx, p);

@@ -34,14 +34,15 @@
 #endif
 
 /* Feature switches, set by sluiced before load: what is not configured, the verifier removes. */
-extern const volatile __u8 cfg_ipv6;   /* L3 for IPv6 */
-extern const volatile __u8 cfg_l3;     /* there are interfaces */
-extern const volatile __u8 cfg_nat;    /* there are nat rules or flows */
-extern const volatile __u8 cfg_rpf;    /* an interface checks reverse paths */
-extern const volatile __u8 cfg_mss;    /* an interface limits the MSS */
-extern const volatile __u8 cfg_inner;  /* the hash of ECMP looks into tunnels */
-extern const volatile __u8 cfg_resize; /* tables of another size are being filled: see flowtab.h */
-extern const volatile __u8 cfg_trace;  /* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
+extern const volatile __u8 cfg_ipv6;	/* L3 for IPv6 */
+extern const volatile __u8 cfg_l3;	/* there are interfaces */
+extern const volatile __u8 cfg_nat;	/* there are nat rules or flows */
+extern const volatile __u8 cfg_account; /* packets and bytes are counted for each flow */
+extern const volatile __u8 cfg_rpf;	/* an interface checks reverse paths */
+extern const volatile __u8 cfg_mss;	/* an interface limits the MSS */
+extern const volatile __u8 cfg_inner;	/* the hash of ECMP looks into tunnels */
+extern const volatile __u8 cfg_resize;	/* tables of another size are being filled: see flowtab.h */
+extern const volatile __u8 cfg_trace;	/* tests: tc leaves the tag it pushed in skb->cb, where BPF_PROG_RUN shows it */
 
 /* Headers beyond this offset are not looked at; parse.h says so by a reason. */
 #define PKT_OFFSET_MAX 1023
@@ -59,8 +60,7 @@ enum verdict {
 	V_UP = 8,	/* XDP only: not decided, for tc to do */
 	V_HOLD = 9,	/* a fragment that must wait for its datagram's first one (tc only) */
 	V_RELEASE = 10, /* a first fragment that others wait for: it comes in anew, and they behind it (tc only) */
-	V_AGAIN = 12,	/* a datagram that was taken out of a packet of several: comes in by the port that had it (tc only) */
-	V_READY = 11,	/* V_FORWARD, and rewritten to the last byte: `out_len` bytes, to be counted and sent */
+	V_AGAIN = 11,	/* a datagram that was taken out of a packet of several: comes in by the port that had it (tc only) */
 };
 #define __verdict __attribute__((warn_unused_result))
 
@@ -101,6 +101,9 @@ struct ctx_leave4 {
 	__u32 ports;
 	__u32 macs[3]; /* as the frame begins */
 	__u32 tag;     /* to wear; 0: none */
+	bool has;      /* it came with a tag, */
+	__be16 tpid;   /* this one */
+	__u16 tci;     /* host order */
 };
 
 /* The reply entry was there: another CPU has made it, or it was left over. */
@@ -114,6 +117,26 @@ struct ctx_leave4 {
 #define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer addresses := those of `to`, quoted tuple := `inner_to`; no deltas needed */
 
 #define TUNNEL_VXLAN_PORT 4789 /* RFC 7348 8: whose payload may choose the way, see `inner` */
+
+/* What a frame like it came to (known.h), in words: members of struct pkt, and of what known.h keeps. */
+#define PKT_PLACE                                                                                                                \
+	union {                                                                                                                  \
+		struct {                                                                                                         \
+			__u16 flags;	/* PKT_F_* */                                                                            \
+			__be16 tpid;	/* outer tag; 0: none */                                                                 \
+			__u16 tci;	/* outer tag, host order */                                                              \
+			__u8 tagged;	/* vlan.h: the outer tag is the port's, and not payload */                               \
+			__u8 out_known; /* out_tag holds, and the port takes it */                                               \
+			__u16 in_port;                                                                                           \
+			__u16 vlan; /* bridge domain it came in on; 0: routed port */                                            \
+			__u16 vrf;                                                                                               \
+			__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */                      \
+			__u16 out_port;                                                                                          \
+			__u16 out_vlan;                                                                                          \
+			__u32 out_tag; /* the tag that it leaves with, as it stands in a frame; 0: none */                       \
+		};                                                                                                               \
+		__u64 place[3];                                                                                                  \
+	}
 
 struct pkt {
 	/* ---- entry */
@@ -129,24 +152,7 @@ struct pkt {
 		__u64 stamp; /* both: how long what found.h keeps is good for */
 	};
 
-	/* ---- what a frame like it came to (known.h), in words; 0 before anybody has decided */
-	union {
-		struct {
-			__u16 flags;	/* PKT_F_* */
-			__be16 tpid;	/* outer tag; 0: none */
-			__u16 tci;	/* outer tag, host order */
-			__u8 tagged;	/* vlan.h: the outer tag is the port's, and not payload */
-			__u8 out_known; /* out_tag holds, and the port takes it */
-			__u16 in_port;
-			__u16 vlan; /* bridge domain it came in on; 0: routed port */
-			__u16 vrf;
-			__u16 in_iface; /* interface it came in on, where it is addressed to one; else 0 */
-			__u16 out_port;
-			__u16 out_vlan;
-			__u32 out_tag; /* the tag that it leaves with, as it stands in a frame; 0: none */
-		};
-		__u64 place[3];
-	};
+	PKT_PLACE; /* 0 before anybody has decided */
 	/* ---- 0 for every frame */
 	__u64 now_ns;	 /* CLOCK_MONOTONIC, coarse; 0 until somebody asks: pkt_now() */
 	__u32 nexthop;	 /* nexthop id */
@@ -209,7 +215,6 @@ struct pkt {
 	struct tuple inner_to; /* DO_NAT_ICMP: the quoted packet's new tuple */
 	__u16 l3_delta;	       /* csum.h delta of the addresses: IPv4 header checksum and pseudo header */
 	__u16 l4_delta;	       /* csum.h delta of ports or echo identifier alone */
-	__u32 out_len;	       /* V_READY: bytes that leave, as count_tx() has them */
 	__u32 pool_addr;
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
@@ -290,6 +295,12 @@ static __always_inline __u64 pkt_now(struct pkt *p)
 static __always_inline __u32 pkt_moment(void)
 {
 	return bpf_jiffies64() >> PKT_MOMENT_SHIFT;
+}
+
+/* Of a packet that comes now: see pkt.stamp. */
+static __always_inline __u64 pkt_stamp(void)
+{
+	return control_epoch() | (__u64)pkt_moment() << 32;
 }
 
 /* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that

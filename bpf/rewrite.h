@@ -281,7 +281,8 @@ static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, __u32 tag)
 {
 	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
 		return -1;
-	return p->todo & DO_L2 ? ctx_set_l2(ctx, p, p->new_macs, p->tagged, tag) : ctx_set_tag(ctx, p, p->tagged, tag);
+	return p->todo & DO_L2 ? ctx_set_l2(ctx, p->new_macs, p->tagged, p->tpid, p->tci, tag)
+			       : ctx_set_tag(ctx, p->macs, p->tagged, p->tpid, p->tci, tag);
 }
 
 #endif

@@ -62,16 +62,20 @@ static __always_inline struct nexthop *nexthop_get(__u32 id)
 	return bpf_map_lookup_elem(&nexthops, &id);
 }
 
-/* When a routed packet leaves. */
-static __always_inline void nexthop_count(struct pkt *p)
+/* When routed packets leave. verifier: before 6.2 a key must stand on the stack or in a map, not in `struct pkt`. */
+static __always_inline void nexthop_add(__u32 id, __u32 packets, __u32 bytes)
 {
-	__u32 id = p->nexthop; /* verifier: before 6.2 a key must stand on the stack or in a map */
 	struct nexthop_counters *c = bpf_map_lookup_elem(&nexthop_counters, &id);
 
 	if (!c)
 		return;
-	c->packets += count_packets(p);
-	c->bytes += p->len;
+	c->packets += packets;
+	c->bytes += bytes;
+}
+
+static __always_inline void nexthop_count(struct pkt *p)
+{
+	nexthop_add(p->nexthop, count_packets(p), p->len);
 }
 
 /* Source and destination of IPv4 (RFC 1812 5.3.7, 4.2.2.11); nobody sends to himself over a wire. V_HOST: multicast and broadcast

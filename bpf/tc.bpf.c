@@ -61,6 +61,13 @@ static __always_inline int tc_peer(ctx_t *ctx, __u32 ifindex)
 	return bpf_redirect_peer(ifindex, 0);
 }
 
+static __always_inline int tc_leave(ctx_t *ctx, const struct port *port)
+{
+	if (port->flags & PORT_F_PEER)
+		return tc_peer(ctx, port->ifindex);
+	return bpf_redirect(port->ifindex, 0);
+}
+
 /* Rewritten; `len`: bytes that leave. */
 static __always_inline int tc_out(ctx_t *ctx, struct pkt *p, const struct port *port, __u32 len, bool to_host)
 {
@@ -72,9 +79,7 @@ static __always_inline int tc_out(ctx_t *ctx, struct pkt *p, const struct port *
 		nexthop_count(p);
 	count_tx(p, p->out_port, len);
 	tc_trace(ctx, to_host ? V_HOST : V_FORWARD, port->ifindex);
-	if (port->flags & PORT_F_PEER)
-		return tc_peer(ctx, port->ifindex);
-	return bpf_redirect(port->ifindex, 0);
+	return tc_leave(ctx, port);
 }
 
 /* The port that it leaves by; NULL: that is gone, and the packet is to be dropped. */
@@ -100,15 +105,6 @@ static __always_inline int tc_send(ctx_t *ctx, struct pkt *p, bool to_host)
 	if (rewrite(ctx, p, p->out_tag))
 		return tc_failed(ctx, p);
 	return tc_out(ctx, p, port, count_tx_bytes(p, p->out_tag), to_host);
-}
-
-static __always_inline int tc_ready(ctx_t *ctx, struct pkt *p)
-{
-	struct port *port = tc_port(p);
-
-	if (!port)
-		return tc_drop(ctx, p);
-	return tc_out(ctx, p, port, p->out_len, false);
 }
 
 /* What the host makes of the packet, its answers among it, belongs into the VRF that it came in by. */
@@ -156,7 +152,7 @@ __noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
 	asked_note(ctx, p);
 	__builtin_memset(&to, 0, sizeof(to));
 	p->todo &= ~DO_L2;
-	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p, p->tagged, 0))
+	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p->macs, p->tagged, p->tpid, p->tci, 0))
 		return tc_failed(ctx, p);
 	to.nh_family = p->next_family == 4 ? 2 : 10; /* AF_INET, AF_INET6 */
 	if (p->next_family == 4)
@@ -265,27 +261,77 @@ __noinline_global int tc_hold(struct __sk_buff *ctx, struct pkt *p, __u32 v)
 	return TC_ACT_SHOT;
 }
 
-SEC("tc")
-int sluice_tc(struct __sk_buff *ctx)
+/* Rewritten. `len`: of the frame as it came. */
+static __always_inline int tc_go(ctx_t *ctx, const struct known *k, __u32 len, const struct fast_out *out)
 {
-	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
-	struct port *port;
-	enum verdict v;
+	__u32 packets = ctx_segs(ctx);
 
-	if (!p)
-		return TC_ACT_SHOT;
-	parse_reset(p, ctx);
-	if (!known_look(ctx, p, &v)) {
-		v = parse(ctx, p);
-		port = port_in(p, ctx_ifindex(ctx));
-		v = pipeline_ingress(ctx, p, port, v);
-	}
-	count_rx(p);
-	if (v == V_NEXT)
-		v = pipeline(ctx, p);
+	count_finished(k->in_port, packets, known_rx_bytes(k, len), out->to->mode == PORT_HOST);
+	if (out->nexthop)
+		nexthop_add(out->nexthop, packets, len);
+	count_sent(out->port, packets, known_tx_bytes(k, len, out->tag));
+	tc_trace(ctx, V_FORWARD, out->to->ifindex);
+	return tc_leave(ctx, out->to);
+}
+
+/* IPv4 for the gateway, or switched: a frame like one that is known. */
+static __always_inline enum fast_answer tc_known(ctx_t *ctx, struct known *k, __u32 len, struct fast_out *out)
+{
+	if (!k->out_known)
+		return fast4(ctx, k, len, out);
+	out->port = k->out_port;
+	out->to = port_get(out->port);
+	if (unlikely(len > k->len || ctx_segs(ctx) > 1 || !fast_sends_by(out->to)))
+		return FAST_NOT;
+	out->nexthop = 0;
+	out->tag = k->out_tag;
+	return ctx_set_tag(ctx, NULL, k->tagged, k->tpid, k->tci, out->tag) ? FAST_SPOILT : FAST_READY;
+}
+
+/* What is done with a frame that needs no `struct pkt`; below 0: FAST_FAILED(). */
+__noinline_global int tc_fast4(struct __sk_buff *ctx)
+{
+	struct fast_out out = {};
+	enum fast_answer r;
+	__u32 at = 0, len;
+	struct known *k;
+
+	k = known_find(ctx, pkt_stamp(), &at);
+	if (!k)
+		return FAST_FAILED(0, FAST_NOT);
+	if (!k->out_known && known_proto(k) != bpf_htons(ETH_P_IP))
+		return FAST_FAILED(at + 1, cfg_ipv6 && known_proto(k) == bpf_htons(ETH_P_IPV6) ? FAST_SIX : FAST_NOT);
+	len = ctx_len(ctx);
+	r = tc_known(ctx, k, len, &out);
+	return likely(!r) ? tc_go(ctx, k, len, &out) : FAST_FAILED(at + 1, r);
+}
+
+/* The same for what is FAST_SIX, whose likes stand there in `found`. verifier: global, for the stack. */
+__noinline_global int tc_fast6(struct __sk_buff *ctx, __u32 at_plus_1)
+{
+	struct known *k = found_get(at_plus_1 - 1, struct known);
+	struct fast_out out = {};
+	__u32 len = ctx_len(ctx);
+	enum fast_answer r;
+
+	if (!k)
+		return FAST_FAILED(0, FAST_NOT);
+	r = fast6(ctx, k, len, &out);
+	return likely(!r) ? tc_go(ctx, k, len, &out) : FAST_FAILED(at_plus_1, r);
+}
+
+static __always_inline int tc_fast(struct __sk_buff *ctx)
+{
+	int done = tc_fast4(ctx);
+
+	if (cfg_ipv6 && done < 0 && FAST_ANSWER(done) == FAST_SIX)
+		done = tc_fast6(ctx, FAST_AT_PLUS_1(done));
+	return done;
+}
+
+static __always_inline int tc_end(ctx_t *ctx, struct pkt *p, enum verdict v)
+{
 	switch (v) {
-	case V_READY:
-		return tc_ready(ctx, p);
 	case V_FORWARD:
 		return tc_send(ctx, p, false);
 	case V_FLOOD:
@@ -308,6 +354,44 @@ int sluice_tc(struct __sk_buff *ctx)
 	default:
 		return tc_drop(ctx, p);
 	}
+}
+
+SEC("tc")
+int sluice_tc(struct __sk_buff *ctx)
+{
+	enum verdict v = V_NEXT;
+	bool noted = false;
+	struct pkt *p;
+	__u32 way;
+	int done;
+
+	done = tc_fast(ctx);
+	if (likely(done >= 0))
+		return done;
+	p = scratch_get(SCRATCH_PKT, struct pkt);
+	if (!p)
+		return TC_ACT_SHOT;
+	way = p->nexthop;
+	parse_reset(p, ctx);
+	if (FAST_ANSWER(done) == FAST_NO_WAY && fast_ask_way(p, way, done)) {
+		done = tc_fast(ctx);
+		if (done >= 0)
+			return done;
+	}
+	if (!fast_fill(p, done) || (p->out_known && FAST_ANSWER(done) != FAST_SPOILT)) {
+		v = parse(ctx, p);
+		v = pipeline_ingress(ctx, p, port_in(p, ctx_ifindex(ctx)), v, &noted);
+		if (noted) {
+			done = tc_fast(ctx);
+			if (done >= 0)
+				return done;
+			fast_fill(p, done);
+		}
+	}
+	count_rx(p);
+	if (FAST_ANSWER(done) == FAST_SPOILT)
+		return tc_failed(ctx, p);
+	return tc_end(ctx, p, v == V_NEXT ? pipeline(ctx, p) : v);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,6 +1,6 @@
 /* way.h: the way out by a nexthop, all that a routed packet needs of it at once.
  *
- * Stands between fast_route.h, which has chosen the nexthop, and the tables of neighbor.h, iface.h, fdb.h and egress.h, which say
+ * Stands between fast.h, which has the nexthop chosen, and the tables of neighbor.h, iface.h, fdb.h and egress.h, which say
  * which MACs, which port and which tag that means; what they said is kept for a CPU, as long as found.h says. Ways to gateways
  * are found by the nexthop alone, those to the stations of a connected prefix by the station too.
  */
@@ -111,30 +111,19 @@ __noinline_global __u32 way_find(struct pkt *p, __u32 id, const struct addr *dad
 	return at;
 }
 
-static __always_inline struct way *way_known(const struct pkt *p, __u32 id, const struct addr *daddr)
+/* By a nexthop, for a packet to `daddr`; NULL: way_find() is to be asked. `stamp`: see pkt.h. */
+static __always_inline struct way *way_known(__u64 stamp, __u32 id, const struct addr *daddr)
 {
 	struct way *w = found_get(way_at(id), struct way);
 
-	if (!w || w->stamp != p->stamp || w->nexthop != (id | WAY_HOOK))
+	if (!w || w->stamp != stamp || w->nexthop != (id | WAY_HOOK))
 		return NULL;
 	if (likely(w->port))
 		return w;
 	w = found_get(way_at_station(id, daddr), struct way);
-	if (!w || w->stamp != p->stamp || w->nexthop != (id | WAY_HOOK | WAY_STATION) || !addr_equal(&w->station, daddr))
+	if (!w || w->stamp != stamp || w->nexthop != (id | WAY_HOOK | WAY_STATION) || !addr_equal(&w->station, daddr))
 		return NULL;
 	return w;
-}
-
-/* By a nexthop, for a packet to `daddr`; NULL: not at once. */
-static __always_inline struct way *way_get(struct pkt *p, __u32 id, const struct addr *daddr)
-{
-	struct way *w = way_known(p, id, daddr);
-	__u32 at;
-
-	if (likely(w))
-		return w;
-	at = way_find(p, id, daddr);
-	return at ? found_get(at, struct way) : NULL;
 }
 
 #endif

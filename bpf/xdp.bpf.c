@@ -29,16 +29,6 @@ static __always_inline int xdp_dropped(struct pkt *p)
 	return XDP_DROP;
 }
 
-/* Rewritten; `len`: bytes that leave. */
-static __always_inline int xdp_out(struct pkt *p, __u32 len)
-{
-	count_rx_forwarded(p);
-	if (p->nexthop)
-		nexthop_count(p);
-	count_tx(p, p->out_port, len);
-	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
-}
-
 /* out_tag is known, and the port is one of XDP's. */
 static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
 {
@@ -46,7 +36,11 @@ static __always_inline int xdp_leave(ctx_t *ctx, struct pkt *p)
 		p->drop = DROP_REWRITE_FAILED;
 		return xdp_dropped(p);
 	}
-	return xdp_out(p, count_tx_bytes(p, p->out_tag));
+	count_finished(p->in_port, 1, p->len, false);
+	if (p->nexthop)
+		nexthop_count(p);
+	count_tx(p, p->out_port, count_tx_bytes(p, p->out_tag));
+	return bpf_redirect_map(&xdp_ports, p->out_port, 0);
 }
 
 static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
@@ -62,28 +56,111 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 	return xdp_leave(ctx, p);
 }
 
+/* Rewritten. `len`: of the frame as it came. */
+static __always_inline int xdp_go(const struct known *k, __u32 len, const struct fast_out *out)
+{
+	count_finished(k->in_port, 1, len, false);
+	if (out->nexthop)
+		nexthop_add(out->nexthop, 1, len);
+	count_sent(out->port, 1, known_tx_bytes(k, len, out->tag));
+	return bpf_redirect_map(&xdp_ports, out->port, 0);
+}
+
+/* IPv4 for the gateway, or switched: a frame like one that is known. */
+static __always_inline enum fast_answer xdp_known(struct xdp_md *ctx, struct known *k, __u32 len, struct fast_out *out)
+{
+	if (!k->out_known)
+		return fast4(ctx, k, len, out);
+	if (unlikely(len > k->len))
+		return FAST_NOT;
+	out->port = k->out_port;
+	out->nexthop = 0;
+	out->tag = k->out_tag;
+	return ctx_set_tag(ctx, (const __u32 *)&k->head, k->tagged, k->tpid, k->tci, out->tag) ? FAST_SPOILT : FAST_READY;
+}
+
+/* What is done with a frame that needs no `struct pkt`; below 0: FAST_FAILED(). */
+__noinline_global int xdp_fast4(struct xdp_md *ctx)
+{
+	struct fast_out out = {};
+	enum fast_answer r;
+	__u32 at = 0, len;
+	struct known *k;
+
+	k = known_find(ctx, pkt_stamp(), &at);
+	if (!k)
+		return FAST_FAILED(0, FAST_NOT);
+	if (!k->out_known && known_proto(k) != bpf_htons(ETH_P_IP))
+		return FAST_FAILED(at + 1, cfg_ipv6 && known_proto(k) == bpf_htons(ETH_P_IPV6) ? FAST_SIX : FAST_NOT);
+	len = ctx_len(ctx);
+	r = xdp_known(ctx, k, len, &out);
+	return likely(!r) ? xdp_go(k, len, &out) : FAST_FAILED(at + 1, r);
+}
+
+/* The same for what is FAST_SIX, whose likes stand there in `found`. verifier: global, for the stack. */
+__noinline_global int xdp_fast6(struct xdp_md *ctx, __u32 at_plus_1)
+{
+	struct known *k = found_get(at_plus_1 - 1, struct known);
+	struct fast_out out = {};
+	__u32 len = ctx_len(ctx);
+	enum fast_answer r;
+
+	if (!k)
+		return FAST_FAILED(0, FAST_NOT);
+	r = fast6(ctx, k, len, &out);
+	return likely(!r) ? xdp_go(k, len, &out) : FAST_FAILED(at_plus_1, r);
+}
+
+static __always_inline int xdp_fast(struct xdp_md *ctx)
+{
+	int done = xdp_fast4(ctx);
+
+	if (cfg_ipv6 && done < 0 && FAST_ANSWER(done) == FAST_SIX)
+		done = xdp_fast6(ctx, FAST_AT_PLUS_1(done));
+	return done;
+}
+
 SEC("xdp.frags")
 int sluice_xdp(struct xdp_md *ctx)
 {
-	struct pkt *p = scratch_get(SCRATCH_PKT, struct pkt);
+	enum verdict v = V_NEXT;
+	bool noted = false;
 	struct port *port;
-	enum verdict v;
+	struct pkt *p;
+	__u32 way;
+	int done;
 
+	done = xdp_fast(ctx);
+	if (likely(done >= 0))
+		return done;
+	p = scratch_get(SCRATCH_PKT, struct pkt);
 	if (!p)
 		return XDP_ABORTED;
+	way = p->nexthop;
 	parse_reset(p, ctx);
-	if (!known_look(ctx, p, &v)) {
+	if (FAST_ANSWER(done) == FAST_NO_WAY && fast_ask_way(p, way, done)) {
+		done = xdp_fast(ctx);
+		if (done >= 0)
+			return done;
+	}
+	if (!fast_fill(p, done) || (p->out_known && FAST_ANSWER(done) != FAST_SPOILT)) {
 		v = parse(ctx, p);
 		port = port_in(p, ctx_ifindex(ctx));
 		/* The driver may have taken a tag out of the data: only tc sees the truth. */
 		if (port && (port->flags & PORT_F_TAG_HIDDEN) && !p->tpid)
 			return xdp_up();
-		v = pipeline_ingress(ctx, p, port, v);
+		v = pipeline_ingress(ctx, p, port, v, &noted);
+		if (noted) {
+			done = xdp_fast(ctx);
+			if (done >= 0)
+				return done;
+			fast_fill(p, done);
+		}
 	}
-	if (v == V_NEXT)
+	if (FAST_ANSWER(done) == FAST_SPOILT)
+		v = pkt_drop(p, DROP_REWRITE_FAILED);
+	else if (v == V_NEXT)
 		v = pipeline(ctx, p);
-	if (v == V_READY)
-		return xdp_out(p, p->out_len);
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

@@ -49,6 +49,7 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 		.l3 = m->n_ifaces > 0,
 		.nat = m->n_nats > 0 || flows,
 		.nat_log = m->n_nats > 0 && (*m->settings.nat_log_file || m->settings.nat_log_syslog),
+		.uncounted = m->settings.flows_uncounted,
 		.rpf = rpf,
 		.mss = mss,
 		.inner = m->settings.ecmp_hash == ECMP_INNER,
@@ -58,8 +59,9 @@ struct datapath_features commit_features(const struct model *m, bool flows, bool
 
 static bool same_features(const struct datapath_features *a, const struct datapath_features *b)
 {
-	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->nat_log == b->nat_log && a->rpf == b->rpf &&
-	       a->mss == b->mss && a->inner == b->inner && a->trace == b->trace;
+	return a->ipv6 == b->ipv6 && a->l3 == b->l3 && a->nat == b->nat && a->nat_log == b->nat_log &&
+	       a->uncounted == b->uncounted && a->rpf == b->rpf && a->mss == b->mss && a->inner == b->inner &&
+	       a->trace == b->trace;
 }
 
 /* Programs on their way. */
@@ -135,6 +137,7 @@ int commit_grow(struct commit *c, const struct model *m, struct errs *errs)
 	l.f.l3 |= c->loaded.l3;
 	l.f.nat |= c->loaded.nat;
 	l.f.nat_log |= c->loaded.nat_log;
+	l.f.uncounted &= c->loaded.uncounted;
 	l.f.rpf |= c->loaded.rpf;
 	l.f.mss |= c->loaded.mss;
 	l.f.inner |= c->loaded.inner;

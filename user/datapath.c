@@ -102,6 +102,7 @@ int load_begin(struct load *l, const struct datapath_features *f, bool resize, s
 	l->xdp->rodata->cfg_l3 = l->tc->rodata->cfg_l3 = f->l3;
 	l->xdp->rodata->cfg_nat = l->tc->rodata->cfg_nat = f->nat;
 	l->xdp->rodata->cfg_nat_log = l->tc->rodata->cfg_nat_log = f->nat_log;
+	l->xdp->rodata->cfg_account = l->tc->rodata->cfg_account = !f->uncounted;
 	l->xdp->rodata->cfg_rpf = l->tc->rodata->cfg_rpf = f->rpf;
 	l->xdp->rodata->cfg_mss = l->tc->rodata->cfg_mss = f->mss;
 	l->xdp->rodata->cfg_inner = l->tc->rodata->cfg_inner = f->inner;

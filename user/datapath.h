@@ -16,7 +16,7 @@ struct datapath;
 
 /* What the programs are compiled for: const volatile globals of the objects. */
 struct datapath_features {
-	bool ipv6, l3, nat, nat_log, rpf, mss, inner, trace;
+	bool ipv6, l3, nat, nat_log, uncounted, rpf, mss, inner, trace;
 };
 
 /* Checks the host first (kernel >= 6.1, CAP_BPF/NET_ADMIN/PERFMON or root, bpffs mounted or mountable), one error line

@@ -250,9 +250,12 @@ static void put_key(const struct count *c, const struct group_key *k, struct lin
 	}
 }
 
-static void put_sums(const uint64_t sum[SORT_COUNT], struct line *l)
+/* Packets and bytes where the flows' are counted. */
+static void put_sums(const struct count *c, const uint64_t sum[SORT_COUNT], struct line *l)
 {
-	for (enum sort s = 0; s < SORT_COUNT; s++) {
+	enum sort end = c->walk.flows->sw->model->settings.flows_uncounted ? SORT_PACKETS : SORT_COUNT;
+
+	for (enum sort s = 0; s < end; s++) {
 		line_put(l, s ? ",\"" : "\"");
 		line_put(l, sort_names[s]);
 		line_put(l, "\":");
@@ -273,7 +276,7 @@ static void answer(struct count *c, struct evbuffer *out)
 
 	memcpy(rest, c->total, sizeof(rest));
 	line_put(&l, "{");
-	put_sums(c->total, &l);
+	put_sums(c, c->total, &l);
 	line_put(&l, ",\"by\":");
 	line_json(&l, by_names[c->by]);
 	line_put(&l, ",\"groups\":[");
@@ -293,14 +296,14 @@ static void answer(struct count *c, struct evbuffer *out)
 		line_put(&l, "\":");
 		put_key(c, &c->top[i]->key, &l);
 		line_put(&l, ",");
-		put_sums(c->top[i]->sum, &l);
+		put_sums(c, c->top[i]->sum, &l);
 		line_put(&l, "}");
 		flush_line(&l, out);
 	}
 	line_put(&l, "],\"others\":{\"groups\":");
 	line_number(&l, c->groups.n - c->n_top);
 	line_put(&l, ",");
-	put_sums(rest, &l);
+	put_sums(c, rest, &l);
 	line_put(&l, "}}\n");
 	flush_line(&l, out);
 }

@@ -164,9 +164,9 @@ static void member_number(struct line *l, const char *name, uint64_t n)
 	line_number(l, n);
 }
 
-/* One direction; what the rewrite leaves as it is, is not said twice. */
+/* One direction; what the rewrite leaves as it is, is not said twice. `counts`: packets and bytes; NULL: they are not counted. */
 static void direction(struct line *l, const struct flow_tuple *t, const struct flow_tuple *to, const char *const text[4],
-		      uint64_t packets, uint64_t bytes)
+		      const uint64_t *counts)
 {
 	member_addr(l, "{\"src\":\"", text[0]);
 	member_number(l, ",\"sport\":", ntohs(t->sport));
@@ -180,18 +180,26 @@ static void direction(struct line *l, const struct flow_tuple *t, const struct f
 		member_addr(l, ",\"to-dst\":\"", text[3]);
 	if (to->dport != t->dport)
 		member_number(l, ",\"to-dport\":", ntohs(to->dport));
-	member_number(l, ",\"packets\":", packets);
-	member_number(l, ",\"bytes\":", bytes);
+	if (counts) {
+		member_number(l, ",\"packets\":", counts[0]);
+		member_number(l, ",\"bytes\":", counts[1]);
+	}
 	line_put(l, "}");
 }
 
 void flow_text_json(const struct sw *sw, struct flow_pair *p, struct line *l)
 {
+	bool counted = !sw->model->settings.flows_uncounted;
+	uint64_t counts[2][2];
 	struct ends e;
 	char number[4];
 
 	flow_pair_whole(p);
 	ends_of(p, &e);
+	for (int i = 0; i < 2; i++) {
+		counts[i][0] = p->packets[i];
+		counts[i][1] = p->bytes[i];
+	}
 	line_put(l, "\"proto\":");
 	line_json(l, proto_text(p->key.proto, number));
 	line_put(l, ",\"state\":");
@@ -209,9 +217,9 @@ void flow_text_json(const struct sw *sw, struct flow_pair *p, struct line *l)
 	line_put(l, ",\"out\":");
 	line_json(l, iface_name(sw, p->out_iface));
 	line_put(l, ",\"forward\":");
-	direction(l, &p->key, &p->to, (const char *const[]){e.src, e.dst, e.to_src, e.to_dst}, p->packets[0], p->bytes[0]);
+	direction(l, &p->key, &p->to, (const char *const[]){e.src, e.dst, e.to_src, e.to_dst}, counted ? counts[0] : NULL);
 	line_put(l, ",\"reply\":");
-	direction(l, &p->back, &p->back_to, (const char *const[]){e.to_dst, e.to_src, e.dst, e.src}, p->packets[1], p->bytes[1]);
+	direction(l, &p->back, &p->back_to, (const char *const[]){e.to_dst, e.to_src, e.dst, e.src}, counted ? counts[1] : NULL);
 	member_number(l, ",\"age\":", p->age_s);
 	member_number(l, ",\"idle\":", p->idle_s);
 	member_number(l, ",\"expires\":", p->expires_s);
@@ -232,8 +240,13 @@ static void put_end(struct line *l, const char *addr, __be16 port)
 	line_number(l, ntohs(port));
 }
 
-static void put_both(struct line *l, const uint64_t n[2])
+/* Of both directions, where they are counted. */
+static void put_both(const struct sw *sw, struct line *l, const uint64_t n[2])
 {
+	if (sw->model->settings.flows_uncounted) {
+		line_put(l, "-");
+		return;
+	}
 	line_number(l, n[0]);
 	line_put(l, "/");
 	line_number(l, n[1]);
@@ -295,9 +308,9 @@ void flow_text_cells(const struct sw *sw, struct flow_pair *p, struct line *l)
 	if (sw->model->n_vrfs > 1)
 		put_name(l, vrf_name(sw, p->key.vrf));
 	put_rule(l, sw, p->rule);
-	put_both(l, p->packets);
+	put_both(sw, l, p->packets);
 	line_put(l, "\t");
-	put_both(l, p->bytes);
+	put_both(sw, l, p->bytes);
 	line_put(l, "\t");
 	line_number(l, p->idle_s);
 	line_put(l, "\t");

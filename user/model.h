@@ -190,8 +190,8 @@ struct neighbor_cfg {
 
 #define TABLE_MIN 16 /* elements of a table of tables: {...} */
 
-/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-timeouts: {...}}, tables: {flows,
- * flows6, fdb, neighbors, routes4, routes6} */
+/* settings: {fdb-ageing, hash-seed, icmp-rate, neighbor-rate, ecmp-hash: l3|l4|symmetric, flow-accounting, flow-timeouts: {...}},
+ * tables: {flows, flows6, fdb, neighbors, routes4, routes6} */
 #define HOST_NETDEVS 16
 
 struct settings_cfg {
@@ -216,6 +216,7 @@ struct settings_cfg {
 	size_t n_host_netdevs;
 	struct where nat_log_where; /* of the file; line 0: none is named */
 	bool nat_log_syslog;
+	bool flows_uncounted;		   /* false: packets and bytes are counted for each flow */
 	uint32_t max_flows;		   /* IPv4 connections. 1048576, less where memory is small: model_flows_default() */
 	uint32_t max_flows6;		   /* IPv6 connections. A quarter of max_flows */
 	uint32_t max_fdb;		   /* 65536 */

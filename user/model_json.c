@@ -77,6 +77,8 @@ json_t *settings_json(const struct settings_cfg *s, bool with_defaults)
 
 	if (with_defaults || s->ecmp_hash != d->ecmp_hash)
 		json_put_text(o, "ecmp-hash", word_text(ecmp_hash_words, ECMP_HASH_WORDS, s->ecmp_hash));
+	if (with_defaults || s->flows_uncounted)
+		json_object_set_new(o, "flow-accounting", json_boolean(!s->flows_uncounted));
 	if (json_object_size(t))
 		json_object_set_new(o, "flow-timeouts", json_copy(t));
 	json_object_clear(t);

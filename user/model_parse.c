@@ -96,11 +96,19 @@ static int host_netdev_read(struct reader *r, const struct node *n, void *arg)
 	return 0;
 }
 
+static void accounting_read(struct reader *r, const struct node *n)
+{
+	bool counted;
+
+	if (!read_bool(r, n, &counted))
+		r->m->settings.flows_uncounted = !counted;
+}
+
 static void settings_read(struct reader *r, const struct node *n)
 {
 	static const char *const keys[] = {
-		"fdb-ageing", "hash-seed",     "icmp-rate",    "flow-timeouts",	  "neighbor-rate",	  "ecmp-hash",
-		"nat-log",    "nat-fragments", "host-netdevs", "ecmp-idle-timer", "ecmp-unbalanced-timer"};
+		"fdb-ageing", "hash-seed",     "icmp-rate",    "flow-timeouts",	  "neighbor-rate",	   "ecmp-hash",
+		"nat-log",    "nat-fragments", "host-netdevs", "ecmp-idle-timer", "ecmp-unbalanced-timer", "flow-accounting"};
 	struct settings_cfg *s = &r->m->settings;
 	size_t len = read_push(r, "settings");
 	const struct node *v[N_OF(keys)];
@@ -130,6 +138,8 @@ static void settings_read(struct reader *r, const struct node *n)
 			read_seconds(r, v[9], 1, IDLE_MAX, &s->ecmp_idle_s);
 		if (v[10])
 			read_seconds(r, v[10], 0, TIMEOUT_MAX, &s->ecmp_unbalanced_s);
+		if (v[11])
+			accounting_read(r, v[11]);
 	}
 	read_pop(r, len);
 }

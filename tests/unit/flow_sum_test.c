@@ -9,7 +9,7 @@
 #include "../../bpf/nat.h"
 #include "../../user/flow_sum.h"
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_trace, cfg_resize;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log, cfg_account = 1, cfg_trace, cfg_resize;
 
 static struct addr random_addr(int family)
 {

@@ -181,6 +181,7 @@ static int setup(void **state)
 	model.n_vrfs = 1;
 	model.settings.tcp_established_s = 7440;
 	model.settings.udp_s = 300;
+	model.settings.flows_uncounted = false;
 	now_ns = step_ns = 0;
 	soon = 0;
 	flows.sw = &sw;
@@ -324,6 +325,27 @@ static void a_connection_in_json_and_in_cells(void **state)
 	text = ask(flow_list, (struct flow_query){.filter = "sport 8", .cells = true});
 	assert_non_null(strstr(text, "\tVRF\t"));
 	assert_non_null(strstr(text, "\tdefault\t"));
+	free(text);
+}
+
+/* `flow-accounting: false`: no packets and bytes, of one or of groups. */
+static void what_is_not_counted_is_not_told(void **state)
+{
+	char *text;
+
+	now_ns = 10000000000;
+	model.settings.flows_uncounted = true;
+	text = ask(flow_list, (struct flow_query){.filter = "sport 8"});
+	assert_null(strstr(text, "packets"));
+	assert_null(strstr(text, "bytes"));
+	assert_non_null(strstr(text, "\"age\":7,\"idle\":3,\"expires\":7437"));
+	free(text);
+	text = ask(flow_list, (struct flow_query){.filter = "sport 8", .cells = true});
+	assert_non_null(strstr(text, "\tlan\t-\t-\t3\t7437\n"));
+	free(text);
+	text = ask(flow_count_by, (struct flow_query){.by = "proto"});
+	assert_null(strstr(text, "packets"));
+	assert_non_null(strstr(text, "\"flows\":"));
 	free(text);
 }
 
@@ -729,6 +751,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(lists_say_each_connection_once),
 		TEST(a_connection_in_json_and_in_cells),
+		TEST(what_is_not_counted_is_not_told),
 		TEST(odd_connections_are_whole_lines),
 		TEST(addresses_are_written_as_everywhere),
 		TEST(counts_are_exact),

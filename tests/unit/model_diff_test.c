@@ -16,8 +16,8 @@ static const struct diff_row rows[] = {
 	 "ports: {h1: {mode: trunk, vlans: 10, native: 10, xdp: off}}\n",
 	 "~ port h1 mode access -> trunk, vlan 10 -> unset, vlans unset -> 10, native unset -> 10, xdp unset -> off\n"},
 	{"settings and tables", "settings: {flow-timeouts: {udp: 60}}\ntables: {fdb: 100}\n",
-	 "settings: {fdb-ageing: 10m, flow-timeouts: {udp: 61}}\n",
-	 "~ settings fdb-ageing 300 -> 600, udp 60 -> 61\n"
+	 "settings: {fdb-ageing: 10m, flow-accounting: false, flow-timeouts: {udp: 61}}\n",
+	 "~ settings fdb-ageing 300 -> 600, flow-accounting true -> false, udp 60 -> 61\n"
 	 "~ tables fdb 100 -> 65536\n"},
 	{"vlans and interfaces", "vlans: {10: {name: web}, 20: {}}\ninterfaces: {v10: {vlan: 10, mtu: 1500}}\n",
 	 "vlans: {10: {name: db}, 30: {}}\ninterfaces: {v10: {vlan: 10, mtu: 9000, addresses: [10.0.0.1/24, 10.0.0.2/24]}}\n",

@@ -86,6 +86,7 @@ static void reference_is_whole_test(void **state)
 		"recursive",   "source",
 		"destination", "out",
 		"ports",       "address",
+		"weight",      "flow-accounting",
 	};
 	struct errs errs = {0};
 	struct model *m = model_load("examples/reference.yaml", &errs);

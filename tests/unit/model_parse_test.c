@@ -61,7 +61,9 @@ static const struct row rows[] = {
 	{"unknown setting", "settings: {fdb-aging: 300}\n",
 	 "sluice.yaml:1: settings.fdb-aging: unknown key, did you mean `fdb-ageing`? Allowed are: fdb-ageing, hash-seed, "
 	 "icmp-rate, flow-timeouts, neighbor-rate, ecmp-hash, nat-log, nat-fragments, host-netdevs, ecmp-idle-timer, "
-	 "ecmp-unbalanced-timer\n"},
+	 "ecmp-unbalanced-timer, flow-accounting\n"},
+	{"accounting", "settings: {flow-accounting: 2}\n",
+	 "sluice.yaml:1: settings.flow-accounting: `2` is neither true nor false\n"},
 	{"ageing 0",
 	 "settings:\n"
 	 "  fdb-ageing: 0\n",

@@ -174,7 +174,7 @@ static void every_packet_is_counted(void **state)
 	for (__u32 i = 0; i < 5000; i++) {
 		struct pkt p = {.segs = i % 97 ? 1 : 40 + i % 200, .len = i % 97 ? 60 + i * 31 % 9000 : 65000 + i % 1000};
 
-		flow_count(&p, &f);
+		flow_count(&f, p.segs, p.len);
 		packets += p.segs;
 		bytes += p.len;
 		assert_int_equal(f.packets + (f.recent >> FLOW_RECENT_PACKETS & 0xff), packets);

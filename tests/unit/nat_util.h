@@ -11,7 +11,7 @@
 #define NAT_LOG 0
 #endif
 
-const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log = NAT_LOG, cfg_trace, cfg_resize;
+const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_nat_log = NAT_LOG, cfg_account = 1, cfg_trace, cfg_resize;
 
 static void array_set(void *map, __u32 i, const void *v)
 {
