@@ -6,7 +6,6 @@
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,17 +226,6 @@ static void targets(uint8_t family, const struct route *r, size_t n, bool local)
 	munmap(t, sizeof(*t) * TARGETS);
 }
 
-/* As often as it takes: what is given up has no room until a grace period is over. */
-static int commit_all(struct fib *f)
-{
-	int r;
-
-	do
-		r = fib_commit(f);
-	while (r == -EAGAIN);
-	return r;
-}
-
 static void changes(struct fib *f, uint16_t vrf, const struct route *r, size_t n, const char *name)
 {
 	size_t i, rounds = 100000;
@@ -250,14 +238,14 @@ static void changes(struct fib *f, uint16_t vrf, const struct route *r, size_t n
 			fib_set(f, vrf, &x->p, 1 + rnd() % 300);
 		else
 			fib_delete(f, vrf, &x->p);
-		if (i % 8 == 7 && commit_all(f))
+		if (i % 8 == 7 && fib_commit(f))
 			bpfkit_die("commit");
 	}
-	commit_all(f);
+	fib_commit(f);
 	printf("%-6s changes (8 a commit)           %10.0f /s\n", name, rounds / (now() - start));
 	for (i = 0; i < n; i++)
 		fib_set(f, vrf, &r[i].p, r[i].value);
-	commit_all(f);
+	fib_commit(f);
 }
 
 static void build(struct fib *f, uint16_t vrf, const struct route *r, size_t n, const char *name)
@@ -269,7 +257,7 @@ static void build(struct fib *f, uint16_t vrf, const struct route *r, size_t n, 
 	for (i = 0; i < n; i++)
 		if (fib_set(f, vrf, &r[i].p, r[i].value))
 			bpfkit_die("fib_set");
-	if (commit_all(f))
+	if (fib_commit(f))
 		bpfkit_die("fib_commit");
 	printf("%-6s build of %7zu (VRF %u)         %10.2f s, %.1f MiB\n", name, n, vrf, now() - start,
 	       (fib_size(f).units - before) * 64 / 1048576.0);

@@ -91,14 +91,10 @@ static void set(uint16_t vrf, const struct prefix *p, uint32_t value)
 	}
 }
 
-/* As often as it takes: what is given up has no room until a grace period is over. */
 static void commit(void)
 {
-	int r;
+	int r = fib_commit(fib);
 
-	do
-		r = fib_commit(fib);
-	while (r == -EAGAIN);
 	if (r) {
 		errno = -r;
 		bpfkit_die("commit");
