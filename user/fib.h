@@ -29,8 +29,7 @@ void fib_limit(struct fib *f, uint32_t max4, uint32_t max6);
 /* `value`: 1..2^31-1. Host bits of `p` are ignored. -E2BIG: the table is full, nothing is changed; -ENOMEM; -EINVAL. */
 int fib_set(struct fib *f, uint16_t vrf, const struct prefix *p, uint32_t value);
 int fib_delete(struct fib *f, uint16_t vrf, const struct prefix *p); /* -ENOENT */
-/* -E2BIG: some nodes found no memory and stay as they were; the next commit tries again. -EAGAIN: likewise, and there will be
- * memory when no packet can read any more what was given up. */
+/* -E2BIG: some nodes found no memory and stay as they were; the next commit tries again. */
 int fib_commit(struct fib *f);
 
 /* The next commit writes everything that a search for this address reads, into blocks that are all new: for memory that is not

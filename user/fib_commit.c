@@ -192,7 +192,7 @@ static int node_replace(struct fib *f, struct fib_node *n, const struct fib_unit
 	unsigned old_units = n->units;
 
 	if (!block)
-		return fib_units_later(f->us) ? -EAGAIN : -E2BIG;
+		return -E2BIG;
 	memcpy(&f->units[block], image, units * sizeof(*image));
 	n->block = block;
 	n->units = units;
@@ -366,7 +366,7 @@ static int commit_depth(struct fib *f, unsigned depth)
 		r = n->n_items || n->n_children ? node_write(f, n) : node_remove(f, n);
 		if (r) {
 			d->v[left++] = n;
-			ret = ret == -EAGAIN ? ret : r;
+			ret = r;
 		} else {
 			n->dirty = false;
 		}
@@ -392,7 +392,6 @@ int fib_commit(struct fib *f)
 	int depth, r, ret;
 	size_t i;
 
-	fib_units_turn(f->us);
 	if (f->damaged)
 		forget_damaged(f);
 	ret = commit_roles(f);
@@ -400,7 +399,7 @@ int fib_commit(struct fib *f)
 		return ret;
 	for (depth = 15; depth >= 0; depth--) {
 		r = commit_depth(f, depth);
-		if (r && ret != -EAGAIN)
+		if (r)
 			ret = r;
 	}
 	commit_tops(f);

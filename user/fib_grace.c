@@ -16,10 +16,10 @@
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t asked, ended;
+	pthread_cond_t asked;
 	bool running;
 	uint64_t wanted, done; /* tickets */
-} grace = {.lock = PTHREAD_MUTEX_INITIALIZER, .asked = PTHREAD_COND_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
+} grace = {.lock = PTHREAD_MUTEX_INITIALIZER, .asked = PTHREAD_COND_INITIALIZER};
 
 void fib_grace_period(void)
 {
@@ -44,7 +44,6 @@ static void *wait_for_periods(void *arg)
 		fib_grace_period();
 		pthread_mutex_lock(&grace.lock);
 		grace.done = ticket;
-		pthread_cond_broadcast(&grace.ended);
 	}
 	return arg;
 }
@@ -78,23 +77,6 @@ uint64_t fib_grace_ask(void)
 	}
 	pthread_mutex_unlock(&grace.lock);
 	return ticket;
-}
-
-bool fib_grace_wait(uint64_t ticket, unsigned ms)
-{
-	struct timespec until;
-	bool over;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += ms * 1000000l;
-	until.tv_sec += until.tv_nsec / 1000000000l;
-	until.tv_nsec %= 1000000000l;
-	pthread_mutex_lock(&grace.lock);
-	while (ticket > grace.done && !pthread_cond_clockwait(&grace.ended, &grace.lock, CLOCK_MONOTONIC, &until))
-		;
-	over = ticket <= grace.done;
-	pthread_mutex_unlock(&grace.lock);
-	return over;
 }
 
 bool fib_grace_over(uint64_t ticket)

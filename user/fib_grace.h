@@ -9,7 +9,6 @@
 void fib_grace_period(void);
 /* The same without waiting: a ticket; 0: it cannot be had. */
 uint64_t fib_grace_ask(void);
-bool fib_grace_wait(uint64_t ticket, unsigned ms); /* the same, waited for at the most so long */
-bool fib_grace_over(uint64_t ticket);		   /* every program that ran when it was asked for has ended */
+bool fib_grace_over(uint64_t ticket); /* every program that ran when it was asked for has ended */
 
 #endif

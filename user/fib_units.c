@@ -10,8 +10,6 @@
 
 enum { UNIT_FREE = 0, UNIT_USED = 1, UNIT_WAITING = 2 };
 
-#define WAIT_MS 2 /* for a grace period, in a turn of the event loop */
-
 struct waiting {
 	uint32_t unit;
 	uint32_t n;
@@ -29,7 +27,6 @@ struct fib_units {
 	size_t n_asked; /* the first of those wait for this grace period; 0: none is asked for */
 	uint64_t ticket;
 	uint32_t waiting_units; /* of all but those */
-	bool waited, merged;	/* in this turn; and nothing has become free since */
 };
 
 struct fib_units *fib_units_new(uint32_t first, uint32_t end)
@@ -139,7 +136,6 @@ static void reclaim(struct fib_units *us, size_t n)
 			us->state[us->waiting[i].unit + k] = UNIT_FREE;
 		list_run(us, us->waiting[i].unit, us->waiting[i].n);
 	}
-	us->merged = false;
 	us->n_waiting -= n;
 	memmove(us->waiting, us->waiting + n, us->n_waiting * sizeof(*us->waiting));
 	us->n_asked = 0;
@@ -151,42 +147,12 @@ static void reclaim_ended(struct fib_units *us)
 		reclaim(us, us->n_asked);
 }
 
-/* Nobody waits beside this: so it waits itself. */
+/* Nothing is left but what waits: so this waits too. */
 static void reclaim_all(struct fib_units *us)
 {
 	fib_grace_period();
 	reclaim(us, us->n_waiting);
 	us->waiting_units = 0;
-}
-
-static void ask(struct fib_units *us)
-{
-	us->ticket = fib_grace_ask();
-	us->n_asked = us->ticket ? us->n_waiting : 0;
-	if (us->ticket)
-		us->waiting_units = 0;
-}
-
-/* Nothing is left but what waits: a moment for it, once in a turn. */
-static void reclaim_soon(struct fib_units *us)
-{
-	if (!us->n_asked)
-		ask(us);
-	if (!us->n_asked)
-		reclaim_all(us);
-	else if (fib_grace_wait(us->ticket, us->waited ? 0 : WAIT_MS))
-		reclaim(us, us->n_asked);
-	us->waited = true;
-}
-
-void fib_units_turn(struct fib_units *us)
-{
-	us->waited = us->merged = false;
-}
-
-bool fib_units_later(const struct fib_units *us)
-{
-	return us->n_waiting > 0;
 }
 
 uint32_t fib_units_get(struct fib_units *us, unsigned n)
@@ -198,12 +164,11 @@ uint32_t fib_units_get(struct fib_units *us, unsigned n)
 		unit = take(us, n);
 	}
 	if (!unit && us->n_waiting) {
-		reclaim_soon(us);
+		reclaim_all(us);
 		unit = take(us, n);
 	}
-	if (!unit && !us->merged) {
+	if (!unit) {
 		fib_units_ready(us);
-		us->merged = true;
 		unit = take(us, n);
 	}
 	if (!unit)
@@ -235,8 +200,11 @@ void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n)
 	/* In good time, so that a full table still finds room for both the old and the new. */
 	if (us->n_asked || us->waiting_units <= (us->end - us->first) / 16)
 		return;
-	ask(us);
-	if (!us->ticket && us->waiting_units > (us->end - us->first) / 4)
+	us->ticket = fib_grace_ask();
+	us->n_asked = us->ticket ? us->n_waiting : 0;
+	if (us->ticket)
+		us->waiting_units = 0;
+	else if (us->waiting_units > (us->end - us->first) / 4)
 		reclaim_all(us);
 }
 

@@ -2,13 +2,12 @@
  *
  * Stands between fib.c, which builds nodes, and the mmap-ed array that the data plane reads. A unit taken back stays
  * untouched until an RCU grace period has passed; one period serves all that wait, and is asked for when they are many, so a
- * busy routing daemon costs a few periods a second and a quiet one none. It passes beside the event loop (fib_grace.h); when no
- * memory is left besides, the loop waits for a moment, and what needs memory is done in a later turn.
+ * busy routing daemon costs a few periods a second and a quiet one none. It passes beside the event loop (fib_grace.h), which
+ * waits for it only when no memory is left besides.
  */
 #ifndef SLUICE_FIB_UNITS_H
 #define SLUICE_FIB_UNITS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define FIB_RUN_MAX 17 /* units of the largest node: 10 + 256 words */
@@ -23,11 +22,7 @@ void fib_units_free(struct fib_units *us); /* takes NULL */
 int fib_units_claim(struct fib_units *us, uint32_t unit, unsigned n);
 void fib_units_ready(struct fib_units *us);
 
-/* A turn of the event loop begins: in each, fib_units_get() waits for some 2 ms at the most. */
-void fib_units_turn(struct fib_units *us);
-/* May a run that could not be had be there after a grace period, which is asked for? */
-bool fib_units_later(const struct fib_units *us);
-/* A run of n units (1..FIB_RUN_MAX); 0 when there is none. */
+/* A run of n units (1..FIB_RUN_MAX); 0 when there is none. May wait for a grace period. */
 uint32_t fib_units_get(struct fib_units *us, unsigned n);
 /* No longer reachable for packets that come from now on. */
 void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n);

@@ -336,7 +336,7 @@ void rib_urgent(struct rib *rib, bool urgent)
 
 bool rib_urgent_pending(const struct rib *rib)
 {
-	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways) || rib->commit_waits;
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways);
 }
 
 /* ---- looking */

@@ -100,7 +100,6 @@ struct rib {
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool urgent;		    /* what is told now goes before everything else */
 	bool changed;		    /* something was written since the last settle */
-	bool commit_waits;	    /* for memory of the FIB, which will be there after a grace period */
 	bool any_mtu;		    /* some route has, or had, an MTU */
 };
 

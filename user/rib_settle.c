@@ -257,19 +257,13 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 	int r;
 
 	*ret_changed = rib->changed;
-	if (!rib->commit_waits) {
-		retry_full(rib, budget_ns);
-		retry_refused(rib);
-		r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
-		if (r)
-			return r;
-	}
+	retry_full(rib, budget_ns);
+	retry_refused(rib);
+	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
+	if (r)
+		return r;
 	r = fib_commit(rib->fib);
 	rib->changed = r != 0;
-	/* First what was chosen already, or it would become more and more. */
-	rib->commit_waits = r == -EAGAIN;
-	if (rib->commit_waits)
-		return 0;
 	/* while entries wait, the FIB names nexthops that no way uses any more */
 	if (!r && !rib_pending(rib))
 		nexthop_sweep(rib->ns);
@@ -279,7 +273,7 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 bool rib_pending(const struct rib *rib)
 {
 	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways) ||
-	       !list_empty(&rib->telling_ways) || rib->importing || rib->commit_waits;
+	       !list_empty(&rib->telling_ways) || rib->importing;
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)

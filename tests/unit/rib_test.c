@@ -50,11 +50,6 @@ bool fib_grace_over(uint64_t ticket)
 	return ticket <= grace_done;
 }
 
-bool fib_grace_wait(uint64_t ticket, unsigned ms)
-{
-	return ticket <= grace_done;
-}
-
 static bool usable(void *arg, uint16_t iface)
 {
 	return !((struct state *)arg)->down[iface];
@@ -896,67 +891,6 @@ static void plain_no_room_test(void **arg)
 	assert_null(nexthop_at(s->ns, single));
 }
 
-/* A host route far from all others. */
-static void far_route(struct state *s, uint32_t i, bool there)
-{
-	struct rib_nexthop nh = via("10.0.0.1", 1, 1);
-	struct rib_route_spec spec = {.source = RIB_KERNEL, .distance = 20, .type = NEXTHOP_GATEWAY, .nexthops = &nh, .n = 1};
-	uint64_t far = (i + 1) * 0x9e3779b97f4a7c15ull;
-
-	spec.to = (struct prefix){.family = 6, .len = 128};
-	memcpy(spec.to.addr.a8, &far, 8);
-	memcpy(spec.to.addr.a8 + 8, &far, 8);
-	spec.to.addr.a8[0] = 0x20;
-	if (there)
-		assert_int_equal(rib_put(s->rib, &spec), 0);
-	else
-		rib_remove(s->rib, 0, &spec.to, RIB_KERNEL, 0, 0);
-}
-
-static uint32_t far_result(struct state *s, uint32_t i)
-{
-	uint64_t far = (i + 1) * 0x9e3779b97f4a7c15ull;
-	struct addr a;
-
-	memcpy(a.a8, &far, 8);
-	memcpy(a.a8 + 8, &far, 8);
-	a.a8[0] = 0x20;
-	return fib_lookup(s->m.fib, 0, &a);
-}
-
-/* A full FIB, in which one route after the other goes for another: memory that packets may still read is not waited for. What
- * finds none stays as it was, and comes when the grace period is over. */
-static void full_churn_test(void **arg)
-{
-	enum { ROUTES = 60, TURNS = 2000 };
-	struct state *s = *arg;
-	uint32_t waited = 0;
-	bool changed;
-
-	grace_asked = grace_done = 0;
-	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 1, 1));
-	for (uint32_t i = 0; i < ROUTES; i++)
-		far_route(s, i, true);
-	settle(s);
-	for (uint32_t i = 0; i < TURNS; i++) {
-		far_route(s, i, false);
-		far_route(s, i + ROUTES, true);
-		assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
-		if (!rib_pending(s->rib))
-			continue;
-		waited++;
-		assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
-		assert_true(rib_pending(s->rib));
-		grace_done = grace_asked;
-		settle(s);
-		assert_false(rib_pending(s->rib));
-	}
-	assert_in_range(waited, 1, TURNS);
-	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
-	for (uint32_t i = 0; i < TURNS + ROUTES; i++)
-		assert_int_equal(far_result(s, i) != 0, i >= TURNS);
-}
-
 /* The weight of a nexthop that is reached by several ways is shared among them as theirs say, however large it is. */
 static void weight_test(void **arg)
 {
@@ -1125,7 +1059,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(plain_no_room_test, setup, teardown),
-		cmocka_unit_test_setup_teardown(full_churn_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),
