@@ -402,9 +402,16 @@ def test_cut_is_left_to_tc(switch):
 
 
 def test_datagrams_of_udp_gso_are_not_glued(switch):
-    """Several datagrams in one skb: cut as one they would arrive as one. Nobody has made a pair that takes them apart."""
+    """Several datagrams in one skb: cut as one they would arrive as one. They go whole to where the kernel takes them apart."""
     switch.forget()
-    seen = send(switch, "tc", "acc10", octets(from_to(A, "10.97.1.1", udp(payload=numbered(2900)))), gso=(2, 1450))
+    frame = octets(from_to(A, "10.97.1.1", udp(payload=numbered(2900))))
+    seen = send(switch, "tc", "acc10", frame, gso=(2, 1450))
+    assert (seen.verdict, seen.egress, seen.frame, seen.drops) == (bpf.TC_ACT_REDIRECT, None, frame, {})
+    assert seen.counters["acc10"] == (0, 0, 0, 0, 0)  # each of them is, when it comes back
+    control = switch.map("control").lookup(0)
+    switch.edit("control", struct.pack("=I", 0), patch(control, 92, bytes(4)))  # as long as there is no such place
+    seen = send(switch, "tc", "acc10", frame, gso=(2, 1450))
+    switch.forget()
     assert seen.drops == {"fragment_failed": 2}
 
 
