@@ -169,7 +169,7 @@ static size_t width_of(const char *title)
 	static const struct {
 		const char *title;
 		size_t width;
-	} widths[] = {{"TIME", 12},    {"EVENT", 8},	   {"PROTO", 6}, {"REASON", 8}, {"STATE", 11}, {"FROM", 21},
+	} widths[] = {{"TIME", 12},    {"EVENT", 5},	   {"PROTO", 5}, {"REASON", 7}, {"STATE", 11}, {"FROM", 21},
 		      {"TO", 21},      {"TRANSLATED", 26}, {"IN", 10},	 {"OUT", 10},	{"VRF", 10},   {"RULE", 12},
 		      {"PACKETS", 11}, {"BYTES", 17},	   {"IDLE", 5},	 {"ENDS IN", 7}};
 
