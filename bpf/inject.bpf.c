@@ -12,9 +12,10 @@ int sluice_inject(struct __sk_buff *ctx)
 	struct port_counters *c = port ? bpf_map_lookup_elem(&port_counters, &port) : NULL;
 
 	if (c) {
-		c->rx_packets--;
-		c->rx_bytes -= ctx->len;
-		c->forwarded--;
+		/* In one instruction each: before 6.3 packets that arrive may come in between. */
+		__sync_fetch_and_add(&c->rx_packets, -1);
+		__sync_fetch_and_add(&c->rx_bytes, -(__u64)ctx->len);
+		__sync_fetch_and_add(&c->forwarded, -1);
 	}
 	ctx->tc_index = ASKED_AGAIN;
 	return bpf_clone_redirect(ctx, ctx->ifindex, BPF_F_INGRESS);

@@ -343,6 +343,10 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_
 		m = nat_mapping_of_way(way);
 	if (m && m->pool_addr == pool_addr - 1 && m->port == p->t.dport) {
 		if ((nat_is_hairpin(p, m->out_iface) || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
+			/* sluiced may have looked at the flows just now, and this one is not there yet: it would take the mapping
+			 * away. */
+			if (pkt_now(p) - m->used_ns > 1000000000ULL)
+				m->used_ns = pkt_now(p);
 			p->to.daddr = m->inside.addr;
 			p->to.dport = m->inside.port;
 			p->dest_addr = m->pool_addr + 1;

@@ -358,8 +358,11 @@ static __always_inline bool pool_addr_read(__u32 id, struct addr *ret, __u32 *re
 		return false;
 	*ret_flags = a->flags;
 	*ret = a->addr;
-	if (id >= POOL_ADDR_MAX)
+	if (id >= POOL_ADDR_MAX) {
+		if (POOL_AT(id) > a->run) /* it is shorter than it was */
+			return false;
 		ret->a32[3] = bpf_htonl(bpf_ntohl(ret->a32[3]) + POOL_AT(id) - 1);
+	}
 	return *ret_flags & POOL_ADDR_F_USED;
 }
 

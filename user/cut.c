@@ -86,7 +86,8 @@ static bool is_ours(const struct sw *sw, int ifindex)
 {
 	char have[256] = "";
 
-	return netlink_link_alias_get(sw->nl, ifindex, have, sizeof(have)) >= 0 && !strcmp(sw->cut->alias, have);
+	/* None yet: of a sluiced that was killed before it had set it; the name is a hash of the instance's. */
+	return netlink_link_alias_get(sw->nl, ifindex, have, sizeof(have)) >= 0 && (!*have || !strcmp(sw->cut->alias, have));
 }
 
 /* 0 and the two ends; 0s when there is no pair. Half of one is taken away. */
@@ -115,22 +116,23 @@ static int make(struct sw *sw, int ret[2], struct errs *errs)
 
 	if (err)
 		return err;
-	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", c->in);
-	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", c->out);
 	ret[0] = (int)if_nametoindex(c->in);
 	ret[1] = (int)if_nametoindex(c->out);
-	for (int i = 0; i < 2 && !err; i++)
-		err = netlink_link_alias(sw->nl, ret[i], c->alias, errs);
-	if (err)
-		netlink_link_delete(sw->nl, ret[0], NULL);
-	return err;
+	return 0;
 }
 
 /* Until it takes packets apart nothing is sent there: what came back whole would go round for ever. */
 static int settle(struct sw *sw, const int ends[2], struct errs *errs)
 {
-	int err = netlink_udp_segmentation_off(sw->cut->in);
+	int err = 0;
 
+	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", sw->cut->in);
+	sysctl_set("1", "ipv6/conf/%s/disable_ipv6", sw->cut->out);
+	for (int i = 0; i < 2 && !err; i++)
+		err = netlink_link_alias(sw->nl, ends[i], sw->cut->alias, errs);
+	if (err)
+		return err;
+	err = netlink_udp_segmentation_off(sw->cut->in);
 	if (err)
 		return errs_fail(errs, -err, "%s: its segmentation of UDP cannot be switched off: %s", sw->cut->in,
 				 strerror(-err));

@@ -133,10 +133,10 @@ uint32_t nat_pool_members(const struct pool *p)
 uint32_t nat_pool_member(const struct nat *nat, const struct pool *p, uint32_t i, uint32_t *ret_n)
 {
 	bool runs = p->flags & POOL_F_RUNS;
-	const struct pool_member *m = &nat->members[(p->first4 + (runs ? 2 * i : i)) % (2 * POOL_MEMBER_MAX - 1)];
+	uint32_t at = p->first4 + (runs ? 2 * i : i);
 
-	*ret_n = runs ? m[1].pool_addr : 1;
-	return m->pool_addr;
+	*ret_n = runs ? nat->members[(at + 1) % (2 * POOL_MEMBER_MAX)].pool_addr : 1;
+	return nat->members[at % (2 * POOL_MEMBER_MAX)].pool_addr;
 }
 
 bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret)

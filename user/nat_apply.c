@@ -374,7 +374,8 @@ static int apply_statics(struct sw *sw, const struct nat_plan *plan)
 
 		err = table_set(sw->nat->statics, &plan->runs[i].key, &v);
 	}
-	if (!err && sw->control->nat_statics)
+	/* Also after one that found no room: what that one has put there must go again. */
+	if (!err)
 		err = table_each(sw->nat->statics, static_gone, &d);
 	if (!err) {
 		__atomic_store_n(&sw->control->nat_statics, (uint32_t)(plan->n_statics + plan->n_runs), __ATOMIC_RELEASE);

@@ -51,116 +51,7 @@ static struct span span_of(const struct addr_range *r, uint16_t vrf)
 	return s;
 }
 
-/* ---- which rules */
-
-static bool has_pool(const struct nat_cfg *c)
-{
-	return c->type == NAT_SNAT && c->to_kind == NAT_TO_POOL;
-}
-
-/* As far as single ones are asked for: more than any table has stays more. */
-static uint64_t size_of(const struct nat_cfg *c)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < c->n_pool; i++)
-		n += span_of(&c->pool[i], 0).n;
-	return n;
-}
-
-/* What the rule's addresses are now: 1: single ones, 2: runs, 0: they are new. */
-static int form_now(const struct plan *p, const struct nat_cfg *c)
-{
-	uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, c));
-	const struct pool_addr *a = p->sw->nat->addrs;
-	struct addr run = c->n_pool ? span_of(&c->pool[0], vrf).first : (struct addr){0};
-
-	for (unsigned i = 0; c->n_pool && i < POOL_ADDR_MAX; i++) {
-		bool is_run = a[i].flags & POOL_ADDR_F_RUN;
-
-		if (a[i].flags & POOL_ADDR_F_USED && a[i].vrf == vrf &&
-		    !memcmp(&a[i].addr, is_run ? &run : &c->pool[0].first, sizeof(run)))
-			return is_run ? 2 : 1;
-	}
-	return 0;
-}
-
-/* Slots that rules may take beside those of pools: addresses of interfaces, destinations, static rules'. */
-static uint64_t taken_elsewhere(const struct model *m)
-{
-	uint64_t n = 0;
-	bool own = false;
-
-	for (size_t i = 0; i < m->n_nats; i++) {
-		const struct nat_cfg *c = &m->nats[i];
-		unsigned host_bits = c->outside.family ? (c->outside.family == 4 ? 32 : 128) - c->outside.len : 0;
-
-		own = own || !has_pool(c);
-		n += c->type == NAT_DNAT && c->destination.family;
-		n += c->type == NAT_STATIC && host_bits <= 8 ? 1u << host_bits : 0;
-	}
-	return own ? n + 2 * m->n_ifaces : n;
-}
-
-/* Of a rule. */
-struct plan_form {
-	uint64_t size;
-	int now; /* form_now() */
-	bool runs;
-};
-
-/* New rules before those that have single addresses, large ones before small ones. */
-static struct plan_form *next_to_have_runs(struct plan *p)
-{
-	const struct model *m = p->sw->model;
-	struct plan_form *next = NULL;
-
-	for (size_t i = 0; i < m->n_nats; i++) {
-		struct plan_form *f = &p->forms[i];
-
-		if (f->runs || f->size <= 2 * m->nats[i].n_pool)
-			continue;
-		if (!next || (f->now != next->now ? f->now < next->now : f->size > next->size))
-			next = f;
-	}
-	return next;
-}
-
-/* A rule that has runs keeps them: its flows and mappings name its addresses by them. */
-int plan_run_choose(struct plan *p)
-{
-	const struct model *m = p->sw->model;
-	uint64_t singles = taken_elsewhere(m), members = 0;
-	struct plan_form *f;
-
-	p->forms = calloc(m->n_nats ? m->n_nats : 1, sizeof(*p->forms));
-	if (!p->forms)
-		return -ENOMEM;
-	for (size_t i = 0; i < m->n_nats; i++) {
-		f = &p->forms[i];
-		if (!has_pool(&m->nats[i]))
-			continue;
-		f->size = size_of(&m->nats[i]);
-		f->now = form_now(p, &m->nats[i]);
-		f->runs = f->now == 2;
-		singles += f->runs ? m->nats[i].n_pool : f->size;
-		members += f->runs ? 2 * m->nats[i].n_pool : f->size;
-	}
-	/* If there is nobody left, who finds no room says so. */
-	while ((singles > POOL_ADDR_MAX || members > POOL_MEMBER_MAX) && (f = next_to_have_runs(p))) {
-		f->runs = true;
-		singles -= f->size - m->nats[f - p->forms].n_pool;
-		members -= f->size - 2 * m->nats[f - p->forms].n_pool;
-	}
-	return 0;
-}
-
-bool plan_has_runs(const struct plan *p)
-{
-	return p->forms[p->cfg - p->sw->model->nats].runs;
-}
-
-/* ---- runs */
+/* ---- spans in order */
 
 struct spans {
 	struct span *v;
@@ -206,17 +97,202 @@ static void spans_merge(struct spans *s)
 	s->n = n;
 }
 
-static int runs_of(struct plan *p, struct spans *ret)
+/* ---- which rules */
+
+static bool has_pool(const struct nat_cfg *c)
+{
+	return c->type == NAT_SNAT && c->to_kind == NAT_TO_POOL;
+}
+
+/* As far as single ones are asked for: more than any table has stays more. */
+static struct span singles_of(const struct addr_range *r, uint16_t vrf)
+{
+	struct span s = span_of(r, vrf);
+
+	if (memcmp(&r->first, &r->last, 12))
+		s.n = POOL_RUN_MAX;
+	return s;
+}
+
+static uint64_t size_of(const struct nat_cfg *c)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < c->n_pool; i++)
+		n += singles_of(&c->pool[i], 0).n;
+	return n;
+}
+
+/* What the rule's addresses are now: 1: single ones, 2: runs, 0: they are new. */
+static int form_now(const struct plan *p, const struct nat_cfg *c)
+{
+	uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, c));
+	const struct pool_addr *a = p->sw->nat->addrs;
+	struct addr run = c->n_pool ? span_of(&c->pool[0], vrf).first : (struct addr){0};
+
+	for (unsigned i = 0; c->n_pool && i < POOL_ADDR_MAX; i++) {
+		bool is_run = a[i].flags & POOL_ADDR_F_RUN;
+
+		if (a[i].flags & POOL_ADDR_F_USED && a[i].vrf == vrf &&
+		    !memcmp(&a[i].addr, is_run ? &run : &c->pool[0].first, sizeof(run)))
+			return is_run ? 2 : 1;
+	}
+	return 0;
+}
+
+/* Slots that rules may take beside those of pools: addresses of interfaces, destinations, static rules'. */
+static uint64_t taken_elsewhere(const struct model *m)
+{
+	uint64_t n = 0;
+	bool own = false;
+
+	for (size_t i = 0; i < m->n_nats; i++) {
+		const struct nat_cfg *c = &m->nats[i];
+		unsigned host_bits = c->outside.family ? (c->outside.family == 4 ? 32 : 128) - c->outside.len : 0;
+
+		own = own || !has_pool(c);
+		n += c->type == NAT_DNAT && c->destination.family;
+		n += c->type == NAT_STATIC && host_bits <= 8 ? 1u << host_bits : 0;
+	}
+	return own ? n + 2 * m->n_ifaces : n;
+}
+
+/* Of a rule. */
+struct plan_form {
+	uint64_t size;
+	int now; /* form_now() */
+	bool runs;
+};
+
+/* New rules before those that have single addresses, large ones before small ones. What has single ones that fit keeps them:
+ * connections use them. */
+static struct plan_form *next_to_have_runs(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+	struct plan_form *next = NULL;
+
+	for (size_t i = 0; i < m->n_nats; i++) {
+		struct plan_form *f = &p->forms[i];
+
+		if (f->runs || f->size <= 2 * m->nats[i].n_pool || (f->now == 1 && f->size <= POOL_ADDR_MAX))
+			continue;
+		if (!next || (f->now != next->now ? f->now < next->now : f->size > next->size))
+			next = f;
+	}
+	return next;
+}
+
+/* Addresses of rules, each once though rules share it: of those that have runs, or of the others. */
+static int spans_of(struct plan *p, bool runs, struct spans *ret)
 {
 	const struct model *m = p->sw->model;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < m->n_nats; i++)
-		for (size_t k = 0; !err && p->forms[i].runs && k < m->nats[i].n_pool; k++)
-			err = span_add(ret, span_of(&m->nats[i].pool[k], vrf_id(p->sw, model_nat_vrf_outside(m, &m->nats[i]))));
+	for (size_t i = 0; !err && i < m->n_nats; i++) {
+		const struct nat_cfg *c = &m->nats[i];
+		uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(m, c));
+
+		for (size_t k = 0; !err && has_pool(c) && p->forms[i].runs == runs && k < c->n_pool; k++)
+			err = span_add(ret, runs ? span_of(&c->pool[k], vrf) : singles_of(&c->pool[k], vrf));
+	}
 	spans_merge(ret);
 	return err;
 }
+
+/* Slots that the pools take. */
+static int slots_count(struct plan *p, uint64_t *ret)
+{
+	struct spans runs = {NULL, 0}, singles = {NULL, 0};
+	int err = spans_of(p, true, &runs);
+
+	if (!err)
+		err = spans_of(p, false, &singles);
+	*ret = runs.n;
+	for (size_t i = 0; i < singles.n; i++)
+		*ret += singles.v[i].n;
+	free(runs.v);
+	free(singles.v);
+	return err;
+}
+
+static bool meets(const struct plan *p, const struct nat_cfg *c, const struct spans *runs)
+{
+	uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, c));
+
+	for (size_t k = 0; k < c->n_pool; k++) {
+		struct span s = span_of(&c->pool[k], vrf);
+
+		for (size_t i = 0; i < runs->n; i++)
+			if (beside(&runs->v[i], &s.first, vrf) && low(&s.first) < low(&runs->v[i].first) + runs->v[i].n &&
+			    low(&runs->v[i].first) < low(&s.first) + s.n)
+				return true;
+	}
+	return false;
+}
+
+/* A new rule that shares addresses with one that has runs has them as well: what is a single address for one is none of the
+ * other's. */
+static int share_runs(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+	struct spans runs = {NULL, 0};
+	bool more = true;
+	int err = 0;
+
+	while (!err && more) {
+		more = false;
+		free(runs.v);
+		runs = (struct spans){NULL, 0};
+		err = spans_of(p, true, &runs);
+		for (size_t i = 0; !err && i < m->n_nats; i++) {
+			if (!has_pool(&m->nats[i]) || p->forms[i].runs || p->forms[i].now || !meets(p, &m->nats[i], &runs))
+				continue;
+			p->forms[i].runs = more = true;
+		}
+	}
+	free(runs.v);
+	return err;
+}
+
+/* A rule that has runs keeps them: its flows and mappings name its addresses by them. */
+int plan_run_choose(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+	uint64_t elsewhere = taken_elsewhere(m), slots = 0, members = 0;
+	struct plan_form *f;
+	int err;
+
+	p->forms = calloc(m->n_nats ? m->n_nats : 1, sizeof(*p->forms));
+	if (!p->forms)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n_nats; i++) {
+		f = &p->forms[i];
+		if (!has_pool(&m->nats[i]))
+			continue;
+		f->size = size_of(&m->nats[i]);
+		f->now = form_now(p, &m->nats[i]);
+		f->runs = f->now == 2;
+		members += f->runs ? 2 * m->nats[i].n_pool : f->size;
+	}
+	err = slots_count(p, &slots);
+	/* If there is nobody left, who finds no room says so. */
+	while (!err && (slots + elsewhere > POOL_ADDR_MAX || members > POOL_MEMBER_MAX) && (f = next_to_have_runs(p))) {
+		f->runs = true;
+		members -= f->size - 2 * m->nats[f - p->forms].n_pool;
+		/* Others may name the same ones: counted anew as soon as it may be enough. */
+		slots -= f->size < slots ? f->size : slots;
+		if (slots + elsewhere <= POOL_ADDR_MAX)
+			err = slots_count(p, &slots);
+	}
+	return err ? err : share_runs(p);
+}
+
+bool plan_has_runs(const struct plan *p)
+{
+	return p->forms[p->cfg - p->sw->model->nats].runs;
+}
+
+/* ---- runs */
 
 /* Each run as an address of the plan; a long one as several. */
 static int plan_runs(struct plan *p, const struct spans *runs)
@@ -395,7 +471,7 @@ int plan_run_pools(struct plan *p)
 {
 	struct spans runs = {NULL, 0}, out = {NULL, 0};
 	struct nat_plan *o = p->out;
-	int err = runs_of(p, &runs);
+	int err = spans_of(p, true, &runs);
 
 	if (!err)
 		err = leave_out(p, &out);

@@ -273,8 +273,10 @@ static bool probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64
 	ifindex = iface_host_ifindex(ns->sw, e->key.iface);
 	if (!ifindex)
 		return false;
+	if (neigh_ask_probe(ns->sw->asks, ifindex, &e->key.addr))
+		return false;
 	e->probed_s = now;
-	return !neigh_ask_probe(ns->sw->asks, ifindex, &e->key.addr);
+	return true;
 }
 
 /* The kernel's entry of one that does not answer goes at once: it would stay for a minute, and the kernel's table, with little

@@ -94,8 +94,10 @@ static bool gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 	ifindex = iface_host_ifindex(rs->sw, nh->iface);
 	if (!ifindex || !usable(rs, nh->iface))
 		return false;
+	if (neigh_ask_probe(rs->sw->asks, ifindex, &nh->gateway))
+		return false;
 	rs->probed_s[id] = now;
-	return !neigh_ask_probe(rs->sw->asks, ifindex, &nh->gateway);
+	return true;
 }
 
 /* Those whose turn it is. When more are due than are asked for in one go, the others follow soon, and not a second later: of

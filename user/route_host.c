@@ -539,7 +539,7 @@ static int adopt_all(struct routes *rs)
 	struct host_route *h, *next;
 	int r = rs->sw->route_notes ? host_notes_read(rs->sw->route_notes, former, rs) : 0;
 
-	rs->host_unnoted = r == -ENOENT && iface_any_former(rs->sw);
+	rs->host_unnoted = r < 0 && iface_any_former(rs->sw);
 	if (r == -ENOMEM)
 		return r;
 	for (h = TAILQ_FIRST(&rs->host_list); h; h = TAILQ_NEXT(h, link))

@@ -169,3 +169,29 @@ def test_sixteen_pools_are_there_at_once_and_hold_nobody_up(w):
         assert pools[f"pool:more{n}"]["addresses"] == [f"10.64.{16 * n}.0-10.64.{16 * n + 15}.255"]
     loop = w.sw.json("status")["loop"]
     assert loop["cpu"]["over_10ms"] == 0, loop
+
+
+def single(names, to):
+    return "".join(f"  - {{name: {n}, type: snat, source: 10.{i}.0.0/16, out: [wan], to: {to}}}\n" for i, n in enumerate(names))
+
+
+def test_rules_that_share_addresses_and_what_is_in_use_has_one_form(w):
+    """Addresses count once, however many rules share them; what has single ones keeps them when others come."""
+    w.out.route("198.51.100.0/22", "203.0.113.1")
+    shared = HEAD + single("abcde", "198.51.100.0/24") + single("fg", "198.51.101.0-198.51.103.100")
+    w.sw.cli(f"apply {w.write('next.yaml', shared)}")
+    assert all(len(pool(w, f"pool:{n}")["addresses"]) == 256 for n in "abcde")
+    with talk.UdpEcho(w.out, 7000, bind=OUT) as echo:
+        seen, socks = asked(w.h1, echo, HOSTS[:5], 5000, OUT)
+        assert len(seen) == 5
+        # Two that share a large one, and a 1:1 range: together more than there is room for.
+        late = single("xy", "10.64.0.0/16") + "  - {name: s, type: static, inside: 10.9.1.0/24, outside: 10.66.1.0/24}\n"
+        w.sw.cli(f"apply {w.write('next.yaml', shared + late)}")
+        assert pool(w, "pool:x")["addresses"] == pool(w, "pool:y")["addresses"] == ["10.64.0.0-10.64.255.255"]
+        for s in socks:
+            n = len(echo.peers)
+            s.send(b"!")
+            s.recv(10)
+            assert echo.peers[n] == seen[s.getsockname()]
+            s.close()
+    netlab.counters_hold(w.sw)
