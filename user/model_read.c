@@ -34,9 +34,7 @@ size_t read_push(struct reader *r, const char *fmt, ...)
 	r->len += n;
 	if (r->len > sizeof(r->path) - 1)
 		r->len = sizeof(r->path) - 1;
-	for (size_t i = len; i < r->len; i++)
-		if ((unsigned char)r->path[i] < 0x20 || r->path[i] == 0x7f)
-			r->path[i] = '?';
+	show_plain(r->path + len);
 	return len;
 }
 

@@ -289,6 +289,14 @@ static const struct row rows[] = {
 	 "`default`\n"},
 	{"vrf unknown key", "vrfs: {red: {tabel: 10}}\n",
 	 "sluice.yaml:1: vrfs.red.tabel: unknown key, did you mean `table`? Allowed are: table, import\n"},
+	{"control characters in a prefix", "routes: [{to: \"10.0\\n\\x1b[2J.0/8\", via: 10.0.0.1}]\n",
+	 "sluice.yaml:1: routes[0].to (10.0??[2J.0/8 via 10.0.0.1): `10.0\\x0a\\x1b[2J.0/8` is not a "
+	 "prefix such as 10.0.0.0/8 or fd00::/8\n"},
+	{"a long prefix is not cut within a character",
+	 "routes: [{to: \"0123456789012345678901234567890123456789012345678901234567\xe2\x94\x80\", via: 10.0.0.1}]\n",
+	 "sluice.yaml:1: routes[0].to (0123456789012345678901234567890123456789012345678901234567 via 10.0.0.1): "
+	 "`0123456789012345678901234567890123456789012345678901234567\xe2\x94\x80` is not a prefix such as 10.0.0.0/8 or "
+	 "fd00::/8\n"},
 	{"route no to",
 	 "routes:\n"
 	 "  - {via: 10.0.0.1}\n",
