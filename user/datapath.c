@@ -44,15 +44,18 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
-/* The last lines of a log, in place. */
-static const char *log_tail(const char *log)
+/* The end of the verifier's log, a line each: the last of them say what is wrong. */
+static void log_tail(struct errs *errs, const char *log)
 {
 	const char *p = log + strlen(log);
 
 	for (int lines = 0; p > log; p--)
 		if (p[-1] == '\n' && p[0] && ++lines == LOG_LINES)
 			break;
-	return p;
+	for (size_t n; *p; p += n + (p[n] == '\n')) {
+		n = strcspn(p, "\n");
+		errs_fail(errs, EINVAL, "verifier: %.*s", (int)n, p);
+	}
 }
 
 void load_done(struct load *l)
@@ -132,9 +135,12 @@ int load_one(struct load *l, int p, struct errs *errs)
 	start = now_ns();
 	err = bpf_object__load(l->objs[p]);
 	l->progs[p].load_ns = now_ns() - start;
-	if (err && l->log[p][0])
-		return errs_fail(errs, -err, "program %s does not load: %s; the verifier says:\n%s", prog_names[p],
-				 strerror(-err), log_tail(l->log[p]));
+	if (err && l->log[p][0]) {
+		errs_fail(errs, -err, "program %s does not load: %s; the verifier's last words follow", prog_names[p],
+			  strerror(-err));
+		log_tail(errs, l->log[p]);
+		return err;
+	}
 	if (err)
 		return errs_fail(errs, -err, "program %s does not load: %s", prog_names[p],
 				 last_words[0] ? last_words : strerror(-err));

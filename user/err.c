@@ -1,17 +1,49 @@
 /* err.c: errors as values (err.h): a growing list of messages, each with its place in a configuration.
  *
  * Stands between everything that checks input and the outermost caller, who prints. A file of nothing but mistakes must not
- * fill the memory or the screen, so a list ends after ERRS_MAX entries with a line that says so.
+ * fill the memory or the screen, so a list ends after ERRS_MAX entries with a line that says so. Messages quote what was given,
+ * which may be any bytes: what a terminal would obey, or JSON cannot carry, becomes `?`.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "err.h"
 
 #define ERRS_MAX 200
+
+/* How many bytes of `s` are one character of UTF-8 (RFC 3629 4) that a line may have in it; 0: none. */
+static size_t character(const unsigned char *s)
+{
+	size_t more = s[0] < 0x80 ? 0 : s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3;
+	/* Too long for what it says, half of a surrogate pair, above U+10FFFF. */
+	bool wrong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
+		     (s[0] == 0xf4 && s[1] >= 0x90);
+
+	if (s[0] < 0x20 || s[0] == 0x7f || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4 || wrong)
+		return 0;
+	for (size_t i = 1; i <= more; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return more + 1;
+}
+
+char *err_plain(char *text)
+{
+	size_t n;
+
+	for (unsigned char *s = (unsigned char *)text; s && *s; s += n) {
+		n = character(s);
+		if (!n) {
+			*s = '?';
+			n = 1;
+		}
+	}
+	return text;
+}
 
 static void append(struct errs *e, struct where where, const char *key, char *text)
 {
@@ -25,8 +57,8 @@ static void append(struct errs *e, struct where where, const char *key, char *te
 	e->v = v;
 	v += e->n++;
 	v->where = where;
-	v->key = key && *key ? strdup(key) : NULL;
-	v->text = text;
+	v->key = err_plain(key && *key ? strdup(key) : NULL);
+	v->text = err_plain(text);
 	v->item = NULL;
 	v->column = 0;
 }

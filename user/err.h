@@ -27,13 +27,16 @@ struct errs {
 	size_t n;
 };
 
-/* Append; returns -EINVAL (or -code for errs_fail) so that callers may `return errs_add(...)`. `e` may be NULL. */
+/* Append one line; returns -EINVAL (or -code for errs_fail) so that callers may `return errs_add(...)`. `e` may be NULL.
+ * Control characters and what is not UTF-8, also a character that a "%.32s" cut in half, become `?`. */
 int errs_add(struct errs *e, struct where where, const char *key, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int errs_fail(struct errs *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Something in one line that was asked: `key` says which, `column` where in it. -EINVAL. */
 int errs_column(struct errs *e, const char *key, unsigned column, const char *text);
 /* "file:line: key: text", "file:line: key (item): text", or "key: column N: text", into a new string; caller frees. */
 char *err_text(const struct err *e);
+/* The same for what is put into `item`, in place; returns it. NULL for NULL. */
+char *err_plain(char *text);
 void errs_free(struct errs *e);
 /* The one copy of a file's name that a `struct where` may point to for the life of the process; NULL for NULL. */
 const char *where_file(const char *name);

@@ -51,16 +51,6 @@ static const char *json_word(const json_t *v)
 	return json_string_value(v);
 }
 
-/* So many bytes of a text as `max` holds, and no character of several bytes in half. */
-static int cut(const char *text, size_t max)
-{
-	size_t len = strnlen(text, max);
-
-	while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
-		len--;
-	return (int)len;
-}
-
 static char *of_node(const struct noun *noun, const struct node *item)
 {
 	const char *word = node_word(child(item, noun->ids[0]));
@@ -69,15 +59,14 @@ static char *of_node(const struct noun *noun, const struct node *item)
 
 	if (!word)
 		return NULL;
-	len = (size_t)snprintf(buf, sizeof(buf), "%.*s", cut(word, 60), word);
+	len = (size_t)snprintf(buf, sizeof(buf), "%.60s", word);
 	for (size_t i = 1; noun->ids[i] && len < sizeof(buf); i++)
 		if ((word = node_word(child(item, noun->ids[i]))))
-			len += (size_t)snprintf(buf + len, sizeof(buf) - len, " %s %.*s", noun->ids[i], cut(word, 30), word);
+			len += (size_t)snprintf(buf + len, sizeof(buf) - len, " %s %.30s", noun->ids[i], word);
 	for (size_t i = 0; !noun->by_name && ways[i] && len < sizeof(buf); i++)
 		if ((word = node_word(child(item, ways[i]))))
-			len += (size_t)snprintf(buf + len, sizeof(buf) - len, " %s %.*s", ways[i], cut(word, 45), word);
-	show_plain(buf);
-	return strdup(buf);
+			len += (size_t)snprintf(buf + len, sizeof(buf) - len, " %s %.45s", ways[i], word);
+	return err_plain(strdup(buf));
 }
 
 static char *of_model(const struct noun *noun, const void *item)

@@ -34,7 +34,6 @@ size_t read_push(struct reader *r, const char *fmt, ...)
 	r->len += n;
 	if (r->len > sizeof(r->path) - 1)
 		r->len = sizeof(r->path) - 1;
-	show_plain(r->path + len);
 	return len;
 }
 

@@ -434,13 +434,6 @@ const char *show_text(const char *text, char buf[SHOW_TEXT])
 	return buf;
 }
 
-void show_plain(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
-
 const char *show_node(const struct node *n, char buf[SHOW_TEXT])
 {
 	if (n->kind == NODE_LIST)

@@ -43,7 +43,6 @@ bool node_is_null(const struct node *n);
 #define SHOW_TEXT 72
 /* `text` between backquotes for a message: control characters escaped, long texts cut. */
 const char *show_text(const char *text, char buf[SHOW_TEXT]);
-void show_plain(char *text); /* control characters become `?` */
 /* A node for a message: its text, or "a list", "a mapping", "nothing". */
 const char *show_node(const struct node *n, char buf[SHOW_TEXT]);
 

@@ -22,7 +22,10 @@ static inline void words(const char *text)
 {
 	MUST(text && *text);
 	for (const char *p = text; *p; p++)
-		MUST((unsigned char)*p >= 0x20 && *p != 0x7f);
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+			fprintf(stderr, "%s\n", text);
+			MUST(!"a control character in a message");
+		}
 }
 
 /* Every message is made and has words; they are freed. */

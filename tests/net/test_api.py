@@ -126,6 +126,14 @@ def test_neighbors_are_listed_whole(net):
     assert len(set(listed)) == len(listed) == 998
 
 
+def test_words_that_are_no_text_are_refused_in_words(net):
+    """What a query holds may be any bytes: the message about it is one line that JSON and a terminal can bear."""
+    c = Connection(net.swc)
+    status, text = c.ask("GET", "/v1/interfaces?name=%ff%1b%0a%e2%94%80")
+    assert status == 404
+    assert [x["text"] for x in json.loads(text)["errors"]] == ["there is no interface '???\u2500'"]
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "HEAD"])
 def test_method_that_is_not_for_this_api_is_refused_with_words(net, method):
     c = Connection(net.swc)

@@ -292,9 +292,11 @@ static const struct row rows[] = {
 	{"control characters in a prefix", "routes: [{to: \"10.0\\n\\x1b[2J.0/8\", via: 10.0.0.1}]\n",
 	 "sluice.yaml:1: routes[0].to (10.0??[2J.0/8 via 10.0.0.1): `10.0\\x0a\\x1b[2J.0/8` is not a "
 	 "prefix such as 10.0.0.0/8 or fd00::/8\n"},
-	{"a long prefix is not cut within a character",
+	{"control characters in other words", "settings: {host-netdevs: [\"\\e[2Ja name that is longer than it may be\"]}\n",
+	 "sluice.yaml:1: settings.host-netdevs[0]: \"?[2Ja name that is longer than i\": longer than 15 characters\n"},
+	{"a long prefix is cut within a character",
 	 "routes: [{to: \"0123456789012345678901234567890123456789012345678901234567\xe2\x94\x80\", via: 10.0.0.1}]\n",
-	 "sluice.yaml:1: routes[0].to (0123456789012345678901234567890123456789012345678901234567 via 10.0.0.1): "
+	 "sluice.yaml:1: routes[0].to (0123456789012345678901234567890123456789012345678901234567?? via 10.0.0.1): "
 	 "`0123456789012345678901234567890123456789012345678901234567\xe2\x94\x80` is not a prefix such as 10.0.0.0/8 or "
 	 "fd00::/8\n"},
 	{"route no to",
