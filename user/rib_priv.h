@@ -181,6 +181,10 @@ bool rib_route_keeps(const struct rib_route *r);
 uint32_t rib_route_result(const struct rib_route *r);
 /* It gets another way, or has one that is worked out by now: what it needs of what it led by is kept, and no more. */
 void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *next);
+/* What it keeps goes where it needs it no more, or nothing can leave by it: the link that it led to is down. */
+void rib_route_give_up(struct rib *rib, struct rib_route *r);
+/* Links came or went: it is worked out again; and routes that keep what they led by look whether that leads anywhere still. */
+void rib_way_links(struct rib *rib, struct rib_way *w);
 /* Tells so many routes of the way at most: their entries become dirty. True: all know. */
 bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max);
 

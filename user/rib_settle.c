@@ -17,7 +17,7 @@ void rib_links_changed(struct rib *rib)
 	struct hash_node *node;
 
 	while ((node = hash_next(&rib->ways, &it)))
-		rib_way_dirty(rib, hash_entry(node, struct rib_way, node));
+		rib_way_links(rib, hash_entry(node, struct rib_way, node));
 }
 
 /* What depends on other routes, or found no room. */
@@ -164,15 +164,14 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 	struct rib_route *best;
 	int r;
 
+	for (best = e->routes; best; best = best->next)
+		rib_route_give_up(rib, best);
 	for (best = e->routes; best && (!rib_route_result(best) || rib_route_by_itself(best)); best = best->next)
 		;
 	r = entry_install(rib, e, best ? rib_route_result(best) : 0);
 	if (r)
 		return r;
 	e->active = e->refused ? NULL : best;
-	for (best = e->routes; best; best = best->next)
-		if (best->kept && !rib_route_keeps(best))
-			rib_route_keep(rib, best, best->way);
 	list_remove(&e->dirty_link);
 	r = rib_export(rib, e);
 	if (r) {
