@@ -1,6 +1,8 @@
-/* cut.c: the veth pair that takes packets of several datagrams (UDP GSO) apart, so that each can be cut: what goes into its one
- * end comes out of the other as single datagrams, for the end says that it knows no segmentation of UDP, and then the kernel does
- * it. Between the model and netlink.h; bpf/fragment.h sends there, and takes back by port.c's port of mode PORT_CUT.
+/* cut.c: the veth pair on which the kernel finishes what the data plane cannot, so that it can be cut: a packet of several
+ * datagrams (UDP GSO), of several of a tunnel's packets or of SCTP's goes in at its one end and comes out of the other as single
+ * ones, and a checksum inside of a tunnel that is left to a device is whole then. For the end says that it knows nothing of all
+ * that, and so the kernel does it. Between the model and netlink.h; bpf/fragment.h sends there, and takes back by port.c's port
+ * of mode PORT_CUT.
  *
  * There is one only where a packet can be too large for its way out: interfaces of more than one MTU, or a route with an MTU.
  * Both ends bear the alias sluice:INSTANCE:/cut, which no interface's can be, and are called after a hash of the instance's name.
@@ -132,10 +134,9 @@ static int settle(struct sw *sw, const int ends[2], struct errs *errs)
 		err = netlink_link_alias(sw->nl, ends[i], sw->cut->alias, errs);
 	if (err)
 		return err;
-	err = netlink_udp_segmentation_off(sw->cut->in);
+	err = netlink_offloads_off(sw->cut->in);
 	if (err)
-		return errs_fail(errs, -err, "%s: its segmentation of UDP cannot be switched off: %s", sw->cut->in,
-				 strerror(-err));
+		return errs_fail(errs, -err, "%s: its offloads cannot be switched off: %s", sw->cut->in, strerror(-err));
 	err = netlink_link_set(sw->nl, ends[0], true, NULL, 0, errs);
 	if (err)
 		return err;

@@ -74,6 +74,10 @@ def wrong_checksums(ns):
     return int(re.search(r"UdpInCsumErrors +(\d+)", ns.run("nstat -asz UdpInCsumErrors").stdout)[1])
 
 
+def all_drops(switch):
+    return {p["name"]: p.get("drops", {}) for p in switch.json("counters show")["ports"]}
+
+
 def test_datagrams_without_df_are_cut(router):
     """From a veth that leaves checksums to the device: the receiver must find them whole."""
     payloads, wrong = [os.urandom(1460 - i) for i in range(10)], wrong_checksums(router.h3)
@@ -105,6 +109,34 @@ def test_datagrams_of_udp_gso_are_taken_apart_and_cut(router):
             # one that need not be cut overtakes those that are
             assert {sink.recv(65535) for _ in range(each)} == set(payloads[i : i + each])
     assert wrong_checksums(router.h3) == wrong
+    netlab.counters_hold(router.gw)
+
+
+@contextlib.contextmanager
+def vxlan(a, a_underlay, b, b_underlay, udp_checksum):
+    """A tunnel between two hosts, whose packets are as long as the hosts' links allow; yields the address at b."""
+    try:
+        for n, ns, mine, peer in (1, a, a_underlay, b_underlay), (2, b, b_underlay, a_underlay):
+            ns.run(f"ip link add name vx type vxlan id 7 local {mine} remote {peer} dstport 4789 {udp_checksum}")
+            ns.run(f"ip addr add 10.7.0.{n}/24 dev vx")
+            ns.run("ip link set vx mtu 1450 up")
+        yield "10.7.0.2"
+    finally:
+        a.run("ip link del vx", check=False)
+        b.run("ip link del vx", check=False)
+
+
+@pytest.mark.parametrize("checksum", ["udpcsum", "noudpcsum"])
+def test_segments_in_a_tunnel_of_udp_are_taken_apart_and_cut(router, checksum):
+    """Many segments of TCP in one skb, inside of VXLAN: the packets of the tunnel are too large for the way out and have no DF."""
+    wrong = wrong_checksums(router.h3)
+    before = all_drops(router.gw)
+    with vxlan(router.h1, "10.0.10.11", router.h3, BEHIND, checksum) as far:
+        with router.h3.sniff("eth0") as s:
+            same, _ = talk.tcp_transfer(router.h1, router.h3, far, port=9110, size=1 << 20)
+            cut = fragments(s.frames(0.1))
+    assert same and len(cut) > 1000 and max(f.wire_len for f in cut) <= 1414
+    assert wrong_checksums(router.h3) == wrong and all_drops(router.gw) == before
     netlab.counters_hold(router.gw)
 
 
