@@ -373,13 +373,14 @@ static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k,
 }
 
 /* What is known of the likes of a frame that goes the long way: as known_fill(). `failed`: see FAST_FAILED(). False: nothing, or
- * it is to be asked again. */
+ * it is to be asked again. Of a spoilt one nothing is asked, even when the epoch has changed since: it is another frame by now
+ * than the one that came, and would be learned from, or sent. It is dropped, and counted where it came in. */
 static __always_inline bool fast_fill(struct pkt *p, int failed)
 {
 	__u32 at = FAST_AT_PLUS_1(failed) - 1;
 	struct known *k = found_get(at, struct known);
 
-	if (!k || k->stamp != p->stamp)
+	if (!k || (k->stamp != p->stamp && FAST_ANSWER(failed) != FAST_SPOILT))
 		return false;
 	known_fill(p, k);
 	if (FAST_ANSWER(failed) == FAST_NO_FLOW)
