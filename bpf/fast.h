@@ -168,13 +168,21 @@ static __always_inline void fast_rewrite4(const void *head, const struct flow *f
 	to->ports = f->ports;
 }
 
+#define FAST_LEN_ASK 0x10000 /* longer than all: tunnel_segments() is to be asked */
+
+/* Bytes of UDP's header in each of several packets. */
+static __always_inline __u32 fast_udp_head(__u32 ports)
+{
+	return ports >> 16 == bpf_htons(TUNNEL_VXLAN_PORT) ? FAST_LEN_ASK : sizeof(struct udphdr);
+}
+
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
 static __always_inline __u32 fast_len(ctx_t *ctx, const void *head, const struct fast4 *h)
 {
 	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
 		return h->total;
 	return ctx_gso_size(ctx) + sizeof(struct iphdr) +
-	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : sizeof(struct udphdr));
+	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : fast_udp_head(h->ports));
 }
 
 static __always_inline bool fast_checks_path(__u32 iface)
@@ -324,7 +332,8 @@ static __always_inline __u32 fast_len6(ctx_t *ctx, const struct ipv6hdr *ip, __u
 
 	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
 		return sizeof(*ip) + len;
-	return ctx_gso_size(ctx) + sizeof(*ip) + (ip->nexthdr == IPPROTO_TCP ? (l4[12] >> 4) * 4u : sizeof(struct udphdr));
+	return ctx_gso_size(ctx) + sizeof(*ip) +
+	       (ip->nexthdr == IPPROTO_TCP ? (l4[12] >> 4) * 4u : fast_udp_head(*(const __u32 *)l4));
 }
 
 /* IPv6, addressed to in_iface: without extension headers and without a flow. */

@@ -195,6 +195,8 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		v = parse_l3(ctx, p);
 		if (cfg_inner)
 			tunnel_look(ctx, p);
+		if (!HOOK_XDP && unlikely(p->segs > 1))
+			tunnel_segments(ctx, p);
 		if (v == V_NEXT)
 			v = pipeline_route(ctx, p);
 		if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
@@ -208,6 +210,8 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		v = parse_l3(ctx, p);
 		if (v != V_NEXT)
 			return v;
+		if (!HOOK_XDP)
+			tunnel_segments(ctx, p);
 	}
 	v = fdb_forward(p);
 	if (v == V_FORWARD)
