@@ -439,7 +439,7 @@ static void sweep_test(void **arg)
 /* A full FIB refuses by name; when there is room again the route comes into force by itself. */
 static void fib_full_test(void **arg)
 {
-	struct prefix p = pfx("10.1.0.0/16");
+	struct prefix p = pfx("10.1.0.0/16"), other = pfx("10.3.0.0/16");
 	struct errs errs = {0};
 	struct state *s = *arg;
 
@@ -457,6 +457,18 @@ static void fib_full_test(void **arg)
 	settle(s);
 	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
 	assert_via(s, "10.2.0.1", "10.0.0.1", 1);
+	/* one of the kernel's counts as the configuration's while that has one of the same prefix */
+	put(s, "10.3.0.0/16", RIB_KERNEL, 20, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	assert_int_equal(rib_refused(s->rib, false, &errs), -E2BIG);
+	put(s, "10.3.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), -E2BIG);
+	rib_remove(s->rib, 0, &other, RIB_STATIC, 0, 0);
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	assert_int_equal(rib_refused(s->rib, false, &errs), -E2BIG);
 	errs_free(&errs);
 }
 
