@@ -137,7 +137,7 @@ __noinline_global int tunnel_look(ctx_t *ctx, struct pkt *p)
 	return 0;
 }
 
-/* Of a packet of several segments, as tc alone sees them: as much of each is headers as stand before the payload of the innermost one. */
+/* Of a packet of several segments, as tc alone sees them: as much of each is headers as stand before the innermost payload. */
 __noinline_global int tunnel_segments(ctx_t *ctx, struct pkt *p)
 {
 	__u8 head[14] = {}, proto = 0; /* to the length of TCP's, which begins with its high bits */
