@@ -364,6 +364,7 @@ class Switch:
         pins = BPFFS / "sluice" / instance
         self.xdp, self.tc = bpf.Prog(pins / "progs" / "xdp"), bpf.Prog(pins / "progs" / "tc")
         self._pins, self._maps, self._edits = pins, {}, []
+        self.stopped = False  # sluiced is (SIGSTOP)
         setns(namespaces.path(namespaces.peers))
         self._peer_tap, self.wire = Tap(), Wire()
         setns(namespaces.path(namespaces.name))
@@ -508,8 +509,13 @@ class Switch:
 
     def _forget_used(self):
         """What hosts have of rules with limits only grows while sluiced counts (struct nat_used): taken away beneath it, a host would be
-        told to have less than nothing. So it is sluiced that deletes, in the pass that finds no flow and no mapping of theirs."""
-        tables = [self.map(name) for name in ("nat_used", "nat_counted")]
+        told to have less than nothing. So it is sluiced that deletes, in the pass that finds no flow and no mapping of theirs; while it is
+        stopped, they are told to have nothing."""
+        tables = used, counted = [self.map(name) for name in ("nat_used", "nat_counted")]
+        if self.stopped:
+            for key in used.keys():
+                counted.update(key, bytes(used.value_size) + used.lookup(key))
+            return
         if not any(table.keys() for table in tables):
             return
         self.control.cli("flow", "flush", "all")  # a pass follows at once
