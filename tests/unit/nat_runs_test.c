@@ -2,6 +2,9 @@
  * cut or joined; what is held for flows that outlive their rule; how many prefixes there may be. */
 #include "nat_tables.h"
 #include <sys/resource.h>
+#include <unistd.h>
+#include "../../user/nat_owed.h"
+#include "../../user/state.h"
 
 /* The pool of `out`, and what else there is. */
 static int try(const char *to, const char *more, struct errs *errs)
@@ -249,6 +252,42 @@ static void no_place_for_what_is_owed(void **state)
 	open_nat();
 }
 
+/* Half a million ends: not in one turn of the loop, and no pass over the flows begins meanwhile. */
+static void what_is_owed_is_taken_up_in_slices(void **state)
+{
+	const struct nat_event begin = {.family = 4, .at_ns = 1};
+	char dir[] = "/tmp/nat_runs_test.XXXXXX", path[64];
+	unsigned turns = 0;
+	struct nat_owed *o;
+
+	flow_close(&sw);
+	nat_close(&sw);
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/" STATE_NAT_OWED, dir);
+	assert_int_equal(nat_owed_open(path, &o), 0);
+	for (int i = 0; i < 500000; i++)
+		assert_int_not_equal(nat_owed_add(o, &begin, 1), 0);
+	nat_owed_close(o);
+	sw.dir = dir;
+	open_nat();
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	for (; nat_log_takes_up(&sw); turns++) {
+		tick(-1, 0, sw.flows);
+		assert_int_equal(sw.flows->phase, PHASE_REST);
+		assert_true(event_base_loop(sw.base, EVLOOP_ONCE) >= 0);
+	}
+	assert_true(turns > 2);
+	print_message("%u turns\n", turns);
+	flow_close(&sw);
+	nat_close(&sw);
+	sw.dir = NULL;
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/" STATE_NAT_RULES, dir);
+	unlink(path);
+	assert_int_equal(rmdir(dir), 0);
+	open_nat();
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -264,6 +303,7 @@ int main(void)
 		TEST(neighbors_are_one_prefix),
 		TEST(across_a_96),
 		TEST(no_place_for_what_is_owed),
+		TEST(what_is_owed_is_taken_up_in_slices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
