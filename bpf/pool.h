@@ -359,7 +359,9 @@ static __always_inline bool pool_addr_read(__u32 id, struct addr *ret, __u32 *re
 	*ret_flags = a->flags;
 	*ret = a->addr;
 	if (id >= POOL_ADDR_MAX) {
-		if (POOL_AT(id) > a->run) /* it is shorter than it was */
+		struct pool_addr now = {.run = READ_ONCE(a->run)};
+
+		if (POOL_AT(id) - now.run_from >= now.run_n) /* it is no more what it was */
 			return false;
 		ret->a32[3] = bpf_htonl(bpf_ntohl(ret->a32[3]) + POOL_AT(id) - 1);
 	}
