@@ -23,13 +23,6 @@
 
 /* ---- where a key may stand */
 
-struct bucket_place {
-	__u32 first, second; /* buckets */
-	__u32 word;	     /* LIVE */
-	__u32 home;	     /* the slot to try first */
-	__u32 lock;	     /* of the first bucket, before it was searched */
-};
-
 static __always_inline __u64 bucket_mix(__u64 h)
 {
 	h ^= h >> 32;
@@ -202,18 +195,13 @@ static __always_inline __u32 bucket_beside(const struct bucket_place *at)
  * second; there the one that its hash names first, where it is found soonest, else the slot beside that. Who took the first slot
  * however full its bucket is would fill buckets so unevenly that a table refuses at nine tenths of its size. Index of its entry +
  * 1; 0: none is free. */
-__noinline_global __u32 bucket_take(const struct bucket_place *at, struct bucket *first, struct bucket *second, __u64 now_ns)
+__noinline_global __u32 bucket_take_any(const struct bucket_place *at, struct bucket *first, struct bucket *second, __u64 now_ns)
 {
 	__u32 stamp = now_ns >> WORD_DEAD_SHIFT, bucket, free, other, slot;
 	struct bucket *b;
 
 	if (!at || !first || !second)
 		return 0;
-	slot = at->home & 15;
-	if (!bucket_is_slot(&slot))
-		return 0;
-	if (bucket_live(first) < BUCKET_FIRST_USED && bucket_claim(first, slot, stamp))
-		return at->first * BUCKET_SLOTS + slot + 1;
 	for (int i = 0; i < BUCKET_SLOT_TRIES; i++) {
 		b = first;
 		bucket = at->first;
@@ -240,6 +228,18 @@ __noinline_global __u32 bucket_take(const struct bucket_place *at, struct bucket
 			return bucket * BUCKET_SLOTS + slot + 1;
 	}
 	return 0;
+}
+
+/* The same; mostly the first bucket is not rather full, and the slot is free. */
+static __always_inline __u32 bucket_take(const struct bucket_place *at, struct bucket *first, struct bucket *second, __u64 now_ns)
+{
+	__u32 slot = at->home;
+
+	if (!bucket_is_slot(&slot))
+		return 0;
+	if (likely(bucket_live(first) < BUCKET_FIRST_USED && bucket_claim(first, slot, now_ns >> WORD_DEAD_SHIFT)))
+		return at->first * BUCKET_SLOTS + slot + 1;
+	return bucket_take_any(at, first, second, now_ns);
 }
 
 /* Entry `i`, whose word stands in `b`, is found no more. `early`: its slot is wanted soon. False: it had ended. */
@@ -270,6 +270,18 @@ __noinline_global int bucket_lock(struct bucket *b)
 			return 0;
 	}
 	return -EBUSY;
+}
+
+/* Where a key was not found, or was not looked for yet (BUCKET_HELD in at->lock). As long as the lock, which counts the keys that
+ * are inserted, says what it said when the key was not found, the key is still not there. 0: the lock is held, and it is not
+ * there; 1: it is held, and somebody may have been first: search; -EBUSY. */
+static __always_inline int bucket_begin(struct bucket *first, const struct bucket_place *at)
+{
+	__u32 was = at->lock;
+
+	if (likely(!(was & BUCKET_HELD) && __sync_val_compare_and_swap(&first->lock, was, was | BUCKET_HELD) == was))
+		return 0;
+	return bucket_lock(first) ? -EBUSY : 1;
 }
 
 /* `i`: index + 1 of the entry that was inserted under the lock of `first`; 0: none. Its word was made LIVE with a full barrier.

@@ -94,6 +94,15 @@ static __always_inline __u32 nattab_search(bool next, const struct bucket_place 
 	return bucket_search(nattab_bucket(next, second), second, at->word, nattab_key_is, next, key);
 }
 
+/* It is read, or most likely written, in a moment. */
+static __always_inline void nattab_touch_entry(bool next, __u32 i)
+{
+	struct nat_mapping *e = nattab_at(next, i);
+
+	if (e)
+		flowtab_touch(e->pool_addr);
+}
+
 static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = nattab_head(next);
@@ -107,6 +116,7 @@ static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_
 	b = nattab_bucket(next, at.first);
 	if (!b)
 		return 0;
+	nattab_touch_entry(next, at.first * BUCKET_SLOTS + at.home);
 	at.lock = READ_ONCE(b->lock);
 	*ret_at = at;
 	/* What was inserted before the lock said so is seen: nattab_insert() relies on it. */
@@ -245,17 +255,14 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 
 /* ---- inserting */
 
-/* The lines that nattab_insert() will write. */
-static __always_inline void nattab_ahead(const struct bucket_place *at, __u32 way)
+/* The line that nattab_insert() will write. */
+static __always_inline void nattab_ahead(__u32 way)
 {
-	struct nat_mapping *e = nattab_at(false, at->first * BUCKET_SLOTS + at->home);
 	struct flow_table *t = nattab_head(false);
 	struct nat_line *l = t ? nattab_line(false, bucket_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
 
-	if (!e || !l)
-		return;
-	flowtab_touch(e->pool_addr);
-	flowtab_touch(l->way[0]);
+	if (l)
+		flowtab_touch(l->way[0]);
 }
 
 static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt *p, const struct nat_mapping_key *key)
@@ -298,25 +305,22 @@ static __always_inline bool nattab_fill(bool next, __u32 i, const struct pkt *p,
 	return true;
 }
 
-/* Under the first bucket's lock, which counts those that were inserted: as long as it says what it said when the key was not
- * found, the key is still not there, and it is not searched for a second time. Whoever loses finds the winner's mapping: -EEXIST.
- */
+/* Under the first bucket's lock. Whoever loses finds the winner's mapping: -EEXIST. */
 static __always_inline int nattab_insert_in(bool next, const struct pkt *p, const struct nat_mapping_key *key,
 					    const struct bucket_place *at)
 {
 	struct bucket *first = nattab_bucket(next, at->first), *second = nattab_bucket(next, at->second);
-	int err = -E2BIG;
+	int err = -E2BIG, may;
 	__u32 i = 0;
 
 	if (!first || !second)
 		return -E2BIG;
-	if (at->lock & BUCKET_HELD || __sync_val_compare_and_swap(&first->lock, at->lock, at->lock | BUCKET_HELD) != at->lock) {
-		if (bucket_lock(first))
-			return -EBUSY;
-		if (nattab_search(next, at, first, READ_ONCE(first->lock), key))
-			err = -EEXIST;
-	}
-	if (err != -EEXIST) {
+	may = bucket_begin(first, at);
+	if (may < 0)
+		return may;
+	if (may && nattab_search(next, at, first, READ_ONCE(first->lock), key)) {
+		err = -EEXIST;
+	} else {
 		i = bucket_take(at, first, second, p->now_ns);
 		if (i && nattab_fill(next, i - 1, p, key, at))
 			err = 0;

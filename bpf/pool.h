@@ -155,11 +155,15 @@ struct pool_search {
 	__u32 port;
 };
 
+static __always_inline __u32 pool_search_origin(const struct pool_search *s)
+{
+	return s->min + s->random % (s->max - s->min + 1);
+}
+
 /* Where to search next in this member's words; false: nowhere. */
 static __always_inline bool pool_search_word(struct pool_search *s, const struct pool_ports *b, __u32 *ret)
 {
-	__u32 origin = s->min + s->random % (s->max - s->min + 1);
-	__u32 w = POOL_WORDS;
+	__u32 origin = pool_search_origin(s), w = POOL_WORDS;
 
 	if (s->from <= s->to)
 		w = pool_word_next(b, s->from, s->to);
@@ -173,6 +177,27 @@ static __always_inline bool pool_search_word(struct pool_search *s, const struct
 	return w != POOL_WORDS;
 }
 
+/* The free ports of a word that are in the range. */
+static __always_inline __u64 pool_word_free(const struct pool_search *s, const struct pool_ports *b, __u32 w)
+{
+	return ~READ_ONCE(b->used[w % POOL_WORDS]) & pool_word_mask(w, s->min, s->max);
+}
+
+/* Those of the wanted one's parity. */
+static __always_inline __u64 pool_word_same(const struct pool_search *s, __u64 free)
+{
+	return free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+}
+
+/* One of the free ports of a word. False: it is another CPU's now. */
+static __always_inline bool pool_word_take(struct pool_search *s, struct pool_ports *b, __u32 w, __u64 free)
+{
+	__u64 above = free & (~0ULL << (s->random & 63));
+
+	s->port = w * 64 + __builtin_ctzll(above ? above : free);
+	return pool_port_take(b, s->port);
+}
+
 /* One step: a word looked at, or a member given up. Returns 1 to end the loop. */
 static long pool_search_step(__u64 step, void *arg)
 {
@@ -180,14 +205,14 @@ static long pool_search_step(__u64 step, void *arg)
 	__u32 i = s->first + (s->start + s->tried) % s->count, w;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
 	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
-	__u64 free, above;
+	__u64 free;
 
 	if (!b)
 		return 1;
 	s->pool_addr = *member;
 	if (!s->lap) {
 		s->lap = 1;
-		s->from = (s->min + s->random % (s->max - s->min + 1)) >> 6;
+		s->from = pool_search_origin(s) >> 6;
 		s->to = s->max >> 6;
 		s->port = s->want;
 		if (s->want >= s->min && s->want <= s->max && pool_port_take(b, s->want))
@@ -201,16 +226,15 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		return ++s->tried >= s->count;
 	}
-	free = ~READ_ONCE(b->used[w % POOL_WORDS]);
-	if (!free)
+	if (!~READ_ONCE(b->used[w % POOL_WORDS]))
 		pool_word_full(b, w);
-	free &= pool_word_mask(w, s->min, s->max);
+	free = pool_word_free(s, b, w);
 	if (!free) {
 		s->from = w + 1;
 		return 0;
 	}
 	if (s->parity) {
-		__u64 same = free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+		__u64 same = pool_word_same(s, free);
 
 		s->parity--;
 		if (!same) {
@@ -220,9 +244,7 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		free = same;
 	}
-	above = free & (~0ULL << (s->random & 63));
-	s->port = w * 64 + __builtin_ctzll(above ? above : free);
-	if (pool_port_take(b, s->port))
+	if (pool_word_take(s, b, w, free))
 		return s->found = 1;
 	/* Lost to another CPU: the same word again. */
 	return 0;
@@ -236,20 +258,34 @@ static long pool_search_step(__u64 step, void *arg)
 #define POOL_STEPS_MEMBER 8
 #define POOL_STEPS_RACES  1024
 
-/* Most sources get the port that they have inside, of the address that belongs to them: without the loop. True: it is the
- * caller's. */
-static __always_inline bool pool_search_wanted(struct pool_search *s)
+static __always_inline bool pool_port_is_free(const struct pool_ports *b, __u32 port)
 {
-	__u32 i = s->first + s->start;
+	return !(READ_ONCE(b->used[(port >> 6) % POOL_WORDS]) >> (port & 63) & 1);
+}
+
+/* Most sources get the port that they have inside, of the address that belongs to them, or, where others have that, one of the
+ * first word that is looked at: without the loop. True: it is the caller's. */
+static __always_inline bool pool_search_soon(struct pool_search *s)
+{
+	__u32 i = s->first + s->start, w;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
 	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
+	__u64 free;
 
-	if (!b || s->want < s->min || s->want > s->max || !pool_port_take(b, s->want))
+	if (!b)
 		return false;
 	s->pool_addr = *member;
 	s->port = s->want;
-	s->found = 1;
-	return true;
+	s->found = s->want >= s->min && s->want <= s->max && pool_port_is_free(b, s->want) && pool_port_take(b, s->want);
+	if (s->found)
+		return true;
+	s->random = bpf_get_prandom_u32();
+	w = pool_search_origin(s) >> 6;
+	free = pool_word_free(s, b, w);
+	if (s->parity)
+		free = pool_word_same(s, free);
+	s->found = free && pool_word_take(s, b, w, free);
+	return s->found;
 }
 
 /* The next free port into s->found, pool_addr and port. verifier: a global function, so that the loop is followed once; it wants
