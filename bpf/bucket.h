@@ -230,16 +230,36 @@ __noinline_global __u32 bucket_take_any(const struct bucket_place *at, struct bu
 	return 0;
 }
 
-/* The same; mostly the first bucket is not rather full, and the slot is free. */
-static __always_inline __u32 bucket_take(const struct bucket_place *at, struct bucket *first, struct bucket *second, __u64 now_ns)
+/* The same, of the first bucket's first slot alone: mostly that bucket is not rather full, and the slot is free. 0: ask
+ * bucket_take_any(). */
+static __always_inline __u32 bucket_take_home(const struct bucket_place *at, struct bucket *first, __u64 now_ns)
 {
 	__u32 slot = at->home;
 
-	if (!bucket_is_slot(&slot))
+	if (!bucket_is_slot(&slot) || unlikely(bucket_live(first) >= BUCKET_FIRST_USED) ||
+	    unlikely(!bucket_claim(first, slot, now_ns >> WORD_DEAD_SHIFT)))
 		return 0;
-	if (likely(bucket_live(first) < BUCKET_FIRST_USED && bucket_claim(first, slot, now_ns >> WORD_DEAD_SHIFT)))
-		return at->first * BUCKET_SLOTS + slot + 1;
-	return bucket_take_any(at, first, second, now_ns);
+	return at->first * BUCKET_SLOTS + slot + 1;
+}
+
+/* Does entry `i`, which was taken for a key, stand in its first bucket? Else it is in the second one. */
+static __always_inline bool bucket_is_first(const struct bucket_place *at, __u32 i)
+{
+	return i - at->first * BUCKET_SLOTS < BUCKET_SLOTS;
+}
+
+/* The word of slot `slot`, which is BUSY, becomes `word`, LIVE. Whoever sees it sees what was written before: on x86 stores are
+ * seen in their order, without a locked instruction; elsewhere by a full barrier. */
+static __always_inline void bucket_publish(struct bucket *b, __u32 slot, __u32 word)
+{
+	if (!bucket_is_slot(&slot))
+		return;
+#ifdef __TARGET_ARCH_x86
+	asm volatile("" : : : "memory");
+	WRITE_ONCE(b->word[slot], word);
+#else
+	__sync_lock_test_and_set(&b->word[slot], word);
+#endif
 }
 
 /* Entry `i`, whose word stands in `b`, is found no more. `early`: its slot is wanted soon. False: it had ended. */
@@ -284,13 +304,12 @@ static __always_inline int bucket_begin(struct bucket *first, const struct bucke
 	return bucket_lock(first) ? -EBUSY : 1;
 }
 
-/* `i`: index + 1 of the entry that was inserted under the lock of `first`; 0: none. Its word was made LIVE with a full barrier.
- */
-static __always_inline void bucket_unlock(struct bucket *first, const struct bucket_place *at, __u32 i)
+/* `spilled`: an entry was inserted into the second bucket. bucket_publish() comes before. */
+static __always_inline void bucket_unlock(struct bucket *first, bool spilled)
 {
 	__u32 lock = READ_ONCE(first->lock);
 
-	if (i && (i - 1) / BUCKET_SLOTS != at->first)
+	if (spilled)
 		lock |= BUCKET_SPILLED;
 	WRITE_ONCE(first->lock, (lock & ~BUCKET_HELD) + BUCKET_STEP);
 }

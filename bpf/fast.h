@@ -169,22 +169,19 @@ static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt 
 	return V_READY;
 }
 
-/* By its route. */
+/* By its route. The tuple is in `p`. */
 static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h)
 {
 	__be32 s = h->addrs, d = h->addrs >> 32;
-	struct tuple t = {.ports = h->ports};
 	__u16 check = h->ip[2] >> 16;
 	__u32 rules = 0;
 
 	if (!fast_plain4(s) || !fast_plain4(d) || s == d)
 		return V_NEXT;
-	addr_from4(&t.saddr, s);
-	addr_from4(&t.daddr, d);
 	if (cfg_nat)
-		rules = nat_filter_rules(p->in_iface, 4, &t);
+		rules = nat_filter_rules(p->in_iface, 4, &p->t);
 	p->seg_len = fast_len(ctx, p, head, h);
-	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, rules))
+	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &p->t, h->proto, rules))
 		return V_NEXT;
 	check = csum_fold((__u32)(__u16)~check + 0xfffe);
 	if (ctx_hop4(ctx, head, off, (__u16)(h->ip[2] - 1) | (__u32)(__u16)~check << 16))
@@ -212,8 +209,6 @@ static __always_inline void fast_parsed4(ctx_t *ctx, struct pkt *p, const void *
 	p->ip_check = h->ip[2] >> 16;
 	if (h->ip[1] & bpf_htonl(IP4_DF))
 		p->flags |= PKT_F_DF;
-	addr_from4(&p->t.saddr, h->addrs);
-	addr_from4(&p->t.daddr, h->addrs >> 32);
 	p->t.ports = h->ports;
 	if (h->proto == IPPROTO_TCP) {
 		p->tcp_flags = *(const __u8 *)(head + 33);
@@ -249,6 +244,9 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 		return news ? V_NEXT : fast_flow4(ctx, p, head, off, &h, f);
 	if (cfg_resize)
 		return V_NEXT;
+	addr_from4(&p->t.saddr, h.addrs);
+	addr_from4(&p->t.daddr, h.addrs >> 32);
+	p->t.ports = h.ports;
 	if (!(cfg_mss && news)) {
 		v = fast_route4(ctx, p, head, off, &h);
 		if (v != V_NEXT)

@@ -120,17 +120,33 @@ __noinline_global int flow_place(const struct tuple *t, __u32 family, __u32 prot
 __noinline_global int flow_ahead(struct pkt *p, const struct addr *saddr, __u32 sport)
 {
 	struct iface *i;
-	struct tuple t;
 
 	if (!p || !saddr)
 		return 0;
 	i = iface_get(p->out_iface);
 	p->reply_vrf = i ? i->vrf : p->vrf;
-	t.saddr = p->to.daddr;
-	t.daddr = *saddr;
-	t.sport = p->to.dport;
-	t.dport = sport;
-	return flow_place(&t, p->family, p->l4_proto, p->reply_vrf, &p->reply_at);
+	if (p->family == 4) {
+		struct flow_key4 key = {
+			.saddr = p->to.daddr.a32[3],
+			.daddr = saddr->a32[3],
+			.sport = p->to.dport,
+			.dport = sport,
+			.vrf = p->reply_vrf,
+			.proto = p->l4_proto,
+		};
+		flowtab_ahead_in4(&key, &p->reply_at);
+	} else if (cfg_ipv6) {
+		struct flow_key6 key = {
+			.saddr = p->to.daddr,
+			.daddr = *saddr,
+			.sport = p->to.dport,
+			.dport = sport,
+			.vrf = p->reply_vrf,
+			.proto = p->l4_proto,
+		};
+		flowtab_ahead6(&key, &p->reply_at);
+	}
+	return 0;
 }
 
 static __always_inline struct flow *flow_at(__u8 family, __u32 i)

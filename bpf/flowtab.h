@@ -299,15 +299,21 @@ static __always_inline void flowtab_ahead(__u8 table, const struct bucket_place 
 }
 
 /* The key will be inserted in a moment, at *ret_at. */
-__noinline_global int flowtab_ahead4(const struct flow_key4 *key, struct bucket_place *ret_at)
+static __always_inline void flowtab_ahead_in4(const struct flow_key4 *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = flowtab_get(4);
 
-	if (!key || !ret_at || !t)
-		return 0;
+	if (!t)
+		return;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, ret_at);
 	ret_at->lock = BUCKET_HELD;
 	flowtab_ahead(4, ret_at);
+}
+
+__noinline_global int flowtab_ahead4(const struct flow_key4 *key, struct bucket_place *ret_at)
+{
+	if (key && ret_at)
+		flowtab_ahead_in4(key, ret_at);
 	return 0;
 }
 
@@ -329,40 +335,42 @@ __noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_
  * of the entry + 1; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
 static __always_inline long flowtab_open(__u8 table, const struct bucket_place *at, const void *key, __u64 now_ns)
 {
-	struct bucket *first = flowtab_bucket(table, at->first), *second = flowtab_bucket(table, at->second);
+	struct bucket *first = flowtab_bucket(table, at->first), *second;
 	long err = -EEXIST, i = 0;
 	int may;
 
-	if (!first || !second)
+	if (!first)
 		return -E2BIG;
 	may = bucket_begin(first, at);
 	if (may < 0)
 		return may;
 	if (!may || !flowtab_search(table, at, first, key)) {
-		i = bucket_take(at, first, second, now_ns);
+		i = bucket_take_home(at, first, now_ns);
+		if (likely(i))
+			return i;
+		second = flowtab_bucket(table, at->second);
+		i = second ? bucket_take_any(at, first, second, now_ns) : 0;
 		if (i)
 			return i;
 		err = -E2BIG;
 	}
-	bucket_unlock(first, at, 0);
+	bucket_unlock(first, false);
 	return err;
 }
 
-/* Entry `i`, which is `f`, is whole, and is found from now on. A full barrier: it is there before its word is. */
+/* Entry `i`, which is `f`, is whole, and is found from now on. */
 static __always_inline void flowtab_close(__u8 table, const struct bucket_place *at, __u32 i, struct flow *f)
 {
 	struct bucket *first = flowtab_bucket(table, at->first), *b = first;
-	__u32 slot = i - at->first * BUCKET_SLOTS;
+	bool spilled = !bucket_is_first(at, i);
 
-	if (unlikely(slot >= BUCKET_SLOTS)) {
+	if (unlikely(spilled))
 		b = flowtab_bucket(table, at->second);
-		slot = i - at->second * BUCKET_SLOTS;
-	}
-	if (!first || !b || !bucket_is_slot(&slot))
+	if (!first || !b)
 		return;
-	__sync_lock_test_and_set(&b->word[slot], at->word);
+	bucket_publish(b, i - (spilled ? at->second : at->first) * BUCKET_SLOTS, at->word);
 	WRITE_ONCE(f->live, 1);
-	bucket_unlock(first, at, i + 1);
+	bucket_unlock(first, spilled);
 }
 
 static __always_inline long flowtab_put(__u8 table, struct bucket_place *at, const void *key, const struct flow *f)

@@ -348,7 +348,9 @@ static __always_inline __u64 half_put(struct half_line *line, __u32 at, __u64 pl
 	return __sync_lock_test_and_set(&line->slot[slot], place);
 }
 
-/* The place that was given away longest ago, if it is free: most are, without asking all of the line. */
+/* The place that was given away longest ago, if it is free: most are, without asking all of the line. Without a locked
+ * instruction: while a CPU has the line, others take it in the next round alone, and who is overwritten then is one without a
+ * note. */
 static __always_inline bool half_put_free(struct half_line *line, __u32 at, __u32 turn, __u64 place, struct flow *reply)
 {
 	__u32 slot = turn & (HALF_SLOTS - 1);
@@ -356,7 +358,8 @@ static __always_inline bool half_put_free(struct half_line *line, __u32 at, __u3
 	if (READ_ONCE(line->slot[slot]))
 		return false;
 	reply->half = at * HALF_SLOTS + slot + 1;
-	return !__sync_val_compare_and_swap(&line->slot[slot], 0, place);
+	WRITE_ONCE(line->slot[slot], place);
+	return true;
 }
 
 /* The pair that was just made for this packet waits for its answer. Who is in steady use and the oldest of the line gets the next

@@ -110,9 +110,8 @@ struct nat_asked {
 };
 
 /* One rule. Returns 1 to end the loop: it matches, or there are no more. */
-static long nat_match_step(__u64 i, void *arg)
+static __always_inline long nat_match_one(__u64 i, struct nat_asked *a)
 {
-	struct nat_asked *a = arg;
 	__u32 at = a->base + i;
 	struct snat_rule *r = bpf_map_lookup_elem(&snat_rules, &at);
 
@@ -127,26 +126,32 @@ static long nat_match_step(__u64 i, void *arg)
 	return 1;
 }
 
+static long nat_match_step(__u64 i, void *arg)
+{
+	return nat_match_one(i, arg);
+}
+
 /* The place of the first rule that matches, and 1; 0: none does. verifier: a global function, since three places ask; the loop
  * wants its context on the stack, of which 6.1 gives 512 bytes to all callers together, each rounded up to 32. */
-__noinline_global __u32 nat_match(const struct nat_asked *asked)
+__noinline_global __u32 nat_match(struct nat_asked *asked)
 {
 	struct control *c = control_get();
 	struct nat_asked a;
 
 	if (!asked)
 		return 0;
-	a = *asked;
-	a.base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
+	asked->base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
+	asked->found = 0;
 	/* Mostly the first one matches, or there is no other. */
-	if (!nat_match_step(0, &a)) {
-		a.base++;
-		bpf_loop(SNAT_RULE_MAX - 1, nat_match_step, &a, 0);
-	}
+	if (likely(nat_match_one(0, asked)))
+		return asked->found;
+	a = *asked;
+	a.base++;
+	bpf_loop(SNAT_RULE_MAX - 1, nat_match_step, &a, 0);
 	return a.found;
 }
 
-static __always_inline struct snat_rule *nat_rule_for(const struct nat_asked *a)
+static __always_inline struct snat_rule *nat_rule_for(struct nat_asked *a)
 {
 	__u32 at = nat_match(a) - 1;
 

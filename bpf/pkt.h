@@ -240,6 +240,7 @@ struct pkt {
 	/* ---- where its entries are to stand */
 	struct bucket_place at;	      /* PKT_F_NO_FLOW: where the flow was not found */
 	struct bucket_place reply_at; /* of the answers, if the packet leaves by `ahead` */
+	struct bucket_place map_at;   /* of its source's mapping, when it was looked for */
 	__u32 ahead;		      /* NAT_AHEAD(); 0: that is not known yet */
 	__u16 reply_vrf;	      /* where the answers come in */
 };

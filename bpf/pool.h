@@ -178,9 +178,13 @@ static __always_inline bool pool_search_word(struct pool_search *s, const struct
 }
 
 /* The free ports of a word that are in the range. */
-static __always_inline __u64 pool_word_free(const struct pool_search *s, const struct pool_ports *b, __u32 w)
+static __always_inline __u64 pool_word_free(const struct pool_search *s, struct pool_ports *b, __u32 w)
 {
-	return ~READ_ONCE(b->used[w % POOL_WORDS]) & pool_word_mask(w, s->min, s->max);
+	__u64 free = ~READ_ONCE(b->used[w % POOL_WORDS]);
+
+	if (!free)
+		pool_word_full(b, w);
+	return free & pool_word_mask(w, s->min, s->max);
 }
 
 /* Those of the wanted one's parity. */
@@ -226,8 +230,6 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		return ++s->tried >= s->count;
 	}
-	if (!~READ_ONCE(b->used[w % POOL_WORDS]))
-		pool_word_full(b, w);
 	free = pool_word_free(s, b, w);
 	if (!free) {
 		s->from = w + 1;
@@ -264,27 +266,27 @@ static __always_inline bool pool_port_is_free(const struct pool_ports *b, __u32 
 }
 
 /* Most sources get the port that they have inside, of the address that belongs to them, or, where others have that, one of the
- * first word that is looked at: without the loop. True: it is the caller's. */
-static __always_inline bool pool_search_soon(struct pool_search *s)
+ * first word that is looked at: without the loop. `b`: of that address, s->pool_addr; `free`: it seems to be. True: it is the
+ * caller's. */
+static __always_inline bool pool_search_soon(struct pool_search *s, struct pool_ports *b, bool free)
 {
-	__u32 i = s->first + s->start, w;
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
-	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
-	__u64 free;
+	__u32 want = s->want, w;
+	__u64 bits;
 
 	if (!b)
 		return false;
-	s->pool_addr = *member;
-	s->port = s->want;
-	s->found = s->want >= s->min && s->want <= s->max && pool_port_is_free(b, s->want) && pool_port_take(b, s->want);
+	/* verifier: on 6.1 it does not see that it is a port, and the compiler, which does, would leave the bound out. */
+	barrier_var(want);
+	s->port = want;
+	s->found = free && want >= s->min && want <= s->max && pool_port_take(b, want);
 	if (s->found)
 		return true;
 	s->random = bpf_get_prandom_u32();
 	w = pool_search_origin(s) >> 6;
-	free = pool_word_free(s, b, w);
+	bits = pool_word_free(s, b, w);
 	if (s->parity)
-		free = pool_word_same(s, free);
-	s->found = free && pool_word_take(s, b, w, free);
+		bits = pool_word_same(s, bits);
+	s->found = bits && pool_word_take(s, b, w, bits);
 	return s->found;
 }
 
