@@ -54,6 +54,16 @@ static void cursor_text(const void *key, char buf[PAGE_CURSOR])
 	snprintf(buf, PAGE_CURSOR, "%s", (const char *)key);
 }
 
+static int begin_after(void *arg, const char *cursor)
+{
+	struct listing *l = arg;
+
+	if (strlen(cursor) >= sizeof(l->after))
+		return -EINVAL;
+	strcpy(l->after, cursor);
+	return 0;
+}
+
 static int parse(struct sw *sw, const struct http_request *rq, struct listing *l, struct errs *errs)
 {
 	const char *name = http_query(rq, "name"), *vrf = http_query(rq, "vrf"), *vlan = http_query(rq, "vlan"),
@@ -81,24 +91,18 @@ int iface_list(struct sw *sw, const struct http_request *rq, struct http_stream 
 						  .gather = gather,
 						  .show = show,
 						  .cursor = cursor_text,
+						  .after = begin_after,
 						  .free = free};
 	struct listing *l = calloc(1, sizeof(*l));
-	const char *after;
-	uint32_t limit;
 	int r;
 
 	if (!l)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	l->sw = sw;
 	r = parse(sw, rq, l, errs);
-	if (!r)
-		r = page_query(rq, &limit, &after, errs);
-	if (!r && after && strlen(after) >= sizeof(l->after))
-		r = page_refuse(after, errs);
 	if (r) {
 		free(l);
 		return r;
 	}
-	strcpy(l->after, after ? after : "");
-	return page_stream(&source, l, limit, sw->model->n_ifaces, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+	return page_answer(&source, l, rq, sw->model->n_ifaces, ret, errs);
 }

@@ -148,6 +148,14 @@ static int cursor_parse(const char *text, struct neighbor_key *ret)
 	return 0;
 }
 
+static int begin_after(void *arg, const char *cursor)
+{
+	struct listing *l = arg;
+
+	l->has_after = true;
+	return cursor_parse(cursor, &l->after);
+}
+
 /* ---- the words of a request */
 
 static int parse_state(const char *name, const char **ret, struct errs *errs)
@@ -204,33 +212,27 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 						  .gather = gather,
 						  .show = show,
 						  .cursor = cursor_text,
+						  .after = begin_after,
 						  .free = free};
 	struct neighbors *ns = sw->neighbors;
 	struct listing *l = calloc(1, sizeof(*l) + ns->entries.n * sizeof(l->keys[0]));
 	struct hash_iter it = {0};
 	struct hash_node *node;
-	const char *after;
-	uint32_t limit;
 	int r;
 
 	if (!l)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	r = parse(sw, rq, &l->filter, errs);
-	if (!r)
-		r = page_query(rq, &limit, &after, errs);
-	if (!r && after && cursor_parse(after, &l->after))
-		r = page_refuse(after, errs);
 	if (r) {
 		free(l);
 		return r;
 	}
 	l->ns = ns;
-	l->has_after = after;
 	while ((node = hash_next(&ns->entries, &it)))
 		l->keys[l->n++] = hash_entry(node, struct neighbor_entry, node)->key;
 	if (http_query(rq, "address") && !has_address(l)) {
 		free(l);
 		return errs_fail(errs, ENOENT, "there is no neighbour %.64s", http_query(rq, "address"));
 	}
-	return page_stream(&source, l, limit, l->n, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+	return page_answer(&source, l, rq, l->n, ret, errs);
 }

@@ -69,6 +69,16 @@ static void cursor_text(const void *key, char buf[PAGE_CURSOR])
 	snprintf(buf, PAGE_CURSOR, "%u", *(const uint32_t *)key);
 }
 
+static int begin_after(void *arg, const char *cursor)
+{
+	struct listing *l = arg;
+
+	if (u32_parse(cursor, 0, NEXTHOP_MAX - 1, &l->at))
+		return -EINVAL;
+	l->at++;
+	return 0;
+}
+
 /* ?nexthop=: there must be such a one. */
 static int parse_one(const char *text, struct listing *l, struct errs *errs)
 {
@@ -110,27 +120,22 @@ int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_strea
 						  .gather = gather,
 						  .show = show,
 						  .cursor = cursor_text,
+						  .after = begin_after,
 						  .free = free};
 	struct listing *l = calloc(1, sizeof(*l));
-	const char *after;
-	uint32_t limit;
 	int r;
 
 	if (!l)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	l->rs = sw->routes;
+	l->at = 1;
 	l->end = nexthop_end(l->rs->ns);
 	r = parse(sw, rq, l, errs);
-	if (!r)
-		r = page_query(rq, &limit, &after, errs);
-	if (!r && after && u32_parse(after, 0, NEXTHOP_MAX - 1, &l->at))
-		r = page_refuse(after, errs);
 	if (r) {
 		free(l);
 		return r;
 	}
-	l->at++;
-	return page_stream(&source, l, limit, l->end, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+	return page_answer(&source, l, rq, l->end, ret, errs);
 }
 
 /* ---- those that have a name in the configuration */

@@ -38,12 +38,17 @@ struct page_source {
 	int (*gather)(void *arg, struct page *p);
 	json_t *(*show)(void *arg, const void *key); /* NULL: it is not there any more */
 	void (*cursor)(const void *key, char buf[PAGE_CURSOR]);
+	int (*after)(void *arg, const char *cursor); /* begins behind it; -EINVAL: it is none. For page_answer() */
 	void (*free)(void *arg);
 };
 
 /* `limit` keys; 0: all of them, `all` at most, and the answer is the bare list. `source` stays where it is. 0, or -ENOMEM: then
  * `arg` is freed. */
 int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret);
+
+/* The same with `limit` and the start as `rq` says. 0, or <0 with words; then `arg` is freed. */
+int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, size_t all, struct http_stream *ret,
+		struct errs *errs);
 
 /* ?limit=N and ?after=CURSOR, which goes with it; 0 and NULL when absent. -EINVAL with words. */
 int page_query(const struct http_request *rq, uint32_t *ret_limit, const char **ret_after, struct errs *errs);

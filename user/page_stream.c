@@ -134,3 +134,19 @@ int page_refuse(const char *after, struct errs *errs)
 {
 	return errs_fail(errs, EINVAL, "after: '%.64s' is no cursor: it is what `next` of the page before says", after);
 }
+
+int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, size_t all, struct http_stream *ret,
+		struct errs *errs)
+{
+	const char *after;
+	uint32_t limit;
+	int r = page_query(rq, &limit, &after, errs);
+
+	if (!r && after && source->after(arg, after))
+		r = page_refuse(after, errs);
+	if (r) {
+		source->free(arg);
+		return r;
+	}
+	return page_stream(source, arg, limit, all, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+}

@@ -1,4 +1,5 @@
 """The flow table changes its size while packets go on: no packet, no flow and no mapping is lost, whatever comes in between."""
+import contextlib
 import os
 import re
 import resource
@@ -105,6 +106,13 @@ class Flows:
             s.close()
 
 
+@contextlib.contextmanager
+def talking(w, sources):
+    """Flows of so many sockets of h1, and who answers them."""
+    with contextlib.closing(Echo(w.inet)), contextlib.closing(Flows(w.h1, netlab.INET4, sources)) as flows:
+        yield flows
+
+
 def sized(text, flows):
     return text + f"\ntables: {{flows: {flows}}}\n"
 
@@ -153,8 +161,7 @@ def test_ten_thousand_flows_under_load(sized_gateway):
     """Up and down, with 10,000 flows through SNAT that go on, new ones that begin, and TCP at full speed."""
     w = sized_gateway
     w.inet.iperf3_server()
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, SOURCES)
-    try:
+    with talking(w, SOURCES) as flows:
         flows.round()
         assert flows.lost == 0
         counted(w.gw, SOURCES * SERVERS)
@@ -182,9 +189,6 @@ def test_ten_thousand_flows_under_load(sized_gateway):
         assert len(flows.outside) == len(flows.sockets) > before
         idle = [i["sum"]["start"] for i in report["intervals"] if i["sum"]["seconds"] > 0.5 and i["sum"]["bytes"] == 0]
         assert not idle, f"no byte moved at {idle}"
-    finally:
-        flows.close()
-        echo.close()
     netlab.counters_hold(w.gw)
 
 
@@ -232,12 +236,20 @@ while True:
 """
 
 
+@contextlib.contextmanager
+def flooding(ns, source):
+    p = ns.spawn(["/usr/bin/python3", "-c", FLOODER, source, netlab.INET4])
+    try:
+        yield p
+    finally:
+        os.killpg(p.pid, signal.SIGKILL)
+        p.wait()
+
+
 def test_a_flood_meanwhile(sized_gateway):
     """SYNs from random ports to random addresses while the tables change their size, up and down: flows that go on lose nothing, pairs
     that wait take no more than their share, and all tables agree afterwards."""
     w = sized_gateway
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 250)
-    flooder = None
 
     def bounded(size):
         """docs/flow-table.md: who waits has the places of `half_open`, half of the table's size, and no more."""
@@ -247,11 +259,11 @@ def test_a_flood_meanwhile(sized_gateway):
         os.killpg(flooder.pid, signal.SIGCONT)
         assert answered >= 1000 and pairs - answered <= size // 2, (pairs, answered)
 
-    try:
+    own = netlab.json.loads(w.h2.run("ip -j -4 addr show dev eth0").stdout)[0]["addr_info"][0]
+    with talking(w, 250) as flows, contextlib.ExitStack() as flood:
         flows.round()
         counted(w.gw, 1000)
-        own = netlab.json.loads(w.h2.run("ip -j -4 addr show dev eth0").stdout)[0]["addr_info"][0]
-        flooder = w.h2.spawn(["/usr/bin/python3", "-c", FLOODER, own["local"], netlab.INET4])
+        flooder = flood.enter_context(flooding(w.h2, own["local"]))
         netlab.wait_for("who waits has filled his places", lambda: w.gw.json("counters show")["stats"]["flow_gave_way"] > 5000, 60)
         for size in (60000, 90000, 60000):  # half of the former one, what rests, and those that go on fit into the next
             assert resize(w, size, check=False).returncode == 0
@@ -276,12 +288,6 @@ def test_a_flood_meanwhile(sized_gateway):
         assert w.gw.json("counters show")["stats"]["flow_gave_way"] - gave_way >= now["gave_way"]
         assert flooder.poll() is None
         assert (flows.lost, flows.moved) == (0, 0), drops(w.gw)
-    finally:
-        if flooder:
-            os.killpg(flooder.pid, signal.SIGKILL)
-            flooder.wait()
-        flows.close()
-        echo.close()
     w.gw.cli("flow flush all")
     netlab.wait_for("no port is held", lambda: sum(p["ports_used"] for p in w.gw.json("nat show")["pools"]) == 0, 60)
     netlab.counters_hold(w.gw)
@@ -320,9 +326,8 @@ def test_no_save_in_the_midst(sized_gateway, tmp_path):
 def test_killed_in_the_midst(sized_gateway):
     """kill -9 in every step of a change of size, and a new start: the tables are the old or the new ones, and whole."""
     w = sized_gateway
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 500)
     killed, size = [], 300000
-    try:
+    with talking(w, 500) as flows:
         flows.round()
         for step in ("make", "wait", "copy", "leave", "settle"):
             size = 360000 - size
@@ -340,17 +345,13 @@ def test_killed_in_the_midst(sized_gateway):
             assert (flows.lost, flows.moved) == (0, 0), f"killed in step {step}: {drops(w.gw)}"
         print(f"killed in {killed}; {flows.sent} packets each way, {len(flows.sockets)} mappings")
         assert {"make", "wait"} < set(killed), killed
-    finally:
-        flows.close()
-        echo.close()
     pins = os.listdir(f"/sys/fs/bpf/sluice/{w.gw.instance}/maps")
     assert "flows4" in pins and not [x for x in pins if re.search(":next|-new", x)], pins
 
 
 def test_shrinking_below_what_is_in_use_is_refused(sized_gateway):
     w = sized_gateway
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 50)
-    try:
+    with talking(w, 50) as flows:
         flows.round()
         counted(w.gw, 200)
         p = resize(w, 150, check=False)
@@ -359,16 +360,12 @@ def test_shrinking_below_what_is_in_use_is_refused(sized_gateway):
         resize(w, 400)
         flows.round()
         assert (flows.lost, flows.moved) == (0, 0)
-    finally:
-        flows.close()
-        echo.close()
 
 
 def test_another_change_meanwhile(sized_gateway):
     """A change of size under way gives way to another size, and to a change of what the programs must be able to do."""
     w = sized_gateway
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 100)
-    try:
+    with talking(w, 100) as flows:
         flows.round()
         for step in ("make", "wait", "copy", "leave"):
             resize(w, 400000, check=False)
@@ -383,16 +380,12 @@ def test_another_change_meanwhile(sized_gateway):
             resize(w, 12000)
             flows.round()
             assert (flows.lost, flows.moved) == (0, 0), f"after {step}: {drops(w.gw)}"
-    finally:
-        flows.close()
-        echo.close()
 
 
 def test_ends_with_the_daemon(sized_gateway):
     """SIGTERM in the midst of it."""
     w = sized_gateway
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 100)
-    try:
+    with talking(w, 100) as flows:
         flows.round()
         for size, step in ((400000, "make"), (12000, "wait"), (400000, "leave"), (12000, "copy")):
             resize(w, size, check=False)
@@ -403,16 +396,12 @@ def test_ends_with_the_daemon(sized_gateway):
             settled(w.gw, size)
             flows.round()
         assert (flows.lost, flows.moved) == (0, 0)
-    finally:
-        flows.close()
-        echo.close()
 
 
 def test_packets_are_counted_whole(sized_gateway):
     """What a flow has counted is what was sent, whichever table it was counted in."""
     w = sized_gateway
-    echo, flows = Echo(w.inet), Flows(w.h1, netlab.INET4, 1)
-    try:
+    with talking(w, 1) as flows:
         for size in (400000, 12000):
             resize(w, size, check=False)
             while tables(w.gw)["resizing"]:
@@ -421,6 +410,3 @@ def test_packets_are_counted_whole(sized_gateway):
         assert len(shown) == SERVERS and flows.lost == 0
         for f in shown:
             assert f["forward"]["packets"] == f["reply"]["packets"] == flows.sent / SERVERS, f
-    finally:
-        flows.close()
-        echo.close()
