@@ -88,7 +88,7 @@ __noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
 static __always_inline struct flow *fast_find4(struct pkt *p, const struct fast4 *h)
 {
 	__u64 rest = h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
-	struct flow *f = flowtab_home4(h->addrs, rest, &p->at);
+	struct flow *f = flowtab_home4(h->addrs, rest);
 	__u32 i;
 
 	if (likely(f))
@@ -169,19 +169,22 @@ static __always_inline __verdict enum verdict fast_flow4(ctx_t *ctx, struct pkt 
 	return V_READY;
 }
 
-/* By its route. The tuple is in `p`. */
+/* By its route. */
 static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt *p, void *head, __u32 off, const struct fast4 *h)
 {
 	__be32 s = h->addrs, d = h->addrs >> 32;
+	struct tuple t = {.ports = h->ports};
 	__u16 check = h->ip[2] >> 16;
 	__u32 rules = 0;
 
 	if (!fast_plain4(s) || !fast_plain4(d) || s == d)
 		return V_NEXT;
+	addr_from4(&t.saddr, s);
+	addr_from4(&t.daddr, d);
 	if (cfg_nat)
-		rules = nat_filter_rules(p->in_iface, 4, &p->t);
+		rules = nat_filter_rules(p->in_iface, 4, &t);
 	p->seg_len = fast_len(ctx, p, head, h);
-	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &p->t, h->proto, rules))
+	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, rules))
 		return V_NEXT;
 	check = csum_fold((__u32)(__u16)~check + 0xfffe);
 	if (ctx_hop4(ctx, head, off, (__u16)(h->ip[2] - 1) | (__u32)(__u16)~check << 16))
@@ -190,34 +193,44 @@ static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt
 	return V_FORWARD;
 }
 
-/* What parse_headers() would have found, for the stages that come now: the packet has no flow yet. */
-static __always_inline void fast_parsed4(ctx_t *ctx, struct pkt *p, const void *head, const struct fast4 *h)
+/* What parse_headers() would have found, for the stages that come now: the packet, whose header is `off` bytes behind the frame's
+ * begin, has no flow yet. Global: what it needs of the headers is read again, and not kept for it by those that have one. */
+__noinline_global int fast_parsed4(ctx_t *ctx, struct pkt *p, __u32 off)
 {
-	__u8 doff = *(const __u8 *)(head + 32) >> 4;
+	void *head = ctx_data(ctx);
+	struct fast4 h;
 
+	if (!p || off > PKT_OFFSET_MAX)
+		return 0;
+	head += off;
+	if (head + FAST_HEAD > ctx_data_end(ctx) || !fast_read4(head, &h))
+		return 0;
 	parse_reset_l3(p, ctx);
 	p->flags = (p->flags & PKT_F_L2) | PKT_F_NO_FLOW | PKT_F_L4;
 	p->family = 4;
-	p->l4_proto = h->proto;
-	p->ttl = h->ip[2];
-	p->tos = h->ip[0] >> 8;
+	p->l4_proto = h.proto;
+	p->ttl = h.ip[2];
+	p->tos = h.ip[0] >> 8;
 	p->l4_off = p->l3_off + sizeof(struct iphdr);
-	p->l3_len = h->total;
-	p->seg_len = fast_len(ctx, p, head, h);
-	p->ip_id = h->ip[1];
-	p->ip_frag = h->ip[1] >> 16;
-	p->ip_check = h->ip[2] >> 16;
-	if (h->ip[1] & bpf_htonl(IP4_DF))
+	p->l3_len = h.total;
+	p->seg_len = fast_len(ctx, p, head, &h);
+	p->ip_id = h.ip[1];
+	p->ip_frag = h.ip[1] >> 16;
+	p->ip_check = h.ip[2] >> 16;
+	if (h.ip[1] & bpf_htonl(IP4_DF))
 		p->flags |= PKT_F_DF;
-	p->t.ports = h->ports;
-	if (h->proto == IPPROTO_TCP) {
+	addr_from4(&p->t.saddr, h.addrs);
+	addr_from4(&p->t.daddr, h.addrs >> 32);
+	p->t.ports = h.ports;
+	if (h.proto == IPPROTO_TCP) {
 		p->tcp_flags = *(const __u8 *)(head + 33);
-		p->tcp_options = doff * 4 - 20;
+		p->tcp_options = (*(const __u8 *)(head + 32) >> 4) * 4 - 20;
 		p->tcp_seq = *(const __u32 *)(head + 24);
 		p->tcp_ack = *(const __u32 *)(head + 28);
 	} else if (!*(const __u16 *)(head + 26)) {
 		p->flags |= PKT_F_UDP_NO_CSUM;
 	}
+	return 0;
 }
 
 /* IPv4, addressed to in_iface. V_READY: by its flow's entry; V_FORWARD: by its route, layer 3 is rewritten already; V_NEXT with
@@ -244,15 +257,12 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 		return news ? V_NEXT : fast_flow4(ctx, p, head, off, &h, f);
 	if (cfg_resize)
 		return V_NEXT;
-	addr_from4(&p->t.saddr, h.addrs);
-	addr_from4(&p->t.daddr, h.addrs >> 32);
-	p->t.ports = h.ports;
 	if (!(cfg_mss && news)) {
 		v = fast_route4(ctx, p, head, off, &h);
 		if (v != V_NEXT)
 			return v;
 	}
-	fast_parsed4(ctx, p, head, &h);
+	fast_parsed4(ctx, p, off);
 	return V_NEXT;
 }
 

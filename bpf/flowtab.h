@@ -201,8 +201,8 @@ static __always_inline bool flowtab_is4(const struct flow *f, __u64 addrs, __u64
 }
 
 /* The entry of an IPv4 key in the slot that its hash names first, or beside it: one cache line, or two, without their words. The
- * key is given as it stands in memory. NULL: it is not there; it may be elsewhere: *ret_at says where. */
-static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest, struct bucket_place *ret_at)
+ * key is given as it stands in memory. NULL: it is not there; it may be elsewhere. */
+static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
 {
 	struct flow_table *t = flowtab_get(4);
 	struct bucket_place at;
@@ -217,7 +217,6 @@ static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest, struc
 	f = flowtab_at(4, at.first * BUCKET_SLOTS + at.home);
 	if (likely(f && flowtab_is4(f, addrs, rest)))
 		return f;
-	*ret_at = at;
 	f = flowtab_at(4, bucket_beside(&at));
 	return f && flowtab_is4(f, addrs, rest) ? f : NULL;
 }
@@ -250,14 +249,16 @@ __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 	return flowtab_find_in4(4, key);
 }
 
-/* The same where flowtab_home4() has found nothing. 0: at->lock is for flowtab_open4(). */
+/* The same where flowtab_home4() has found nothing. 0: *at is for flowtab_open4(). */
 __noinline_global __u32 flowtab_search4(const struct flow_key4 *key, struct bucket_place *at)
 {
+	struct flow_table *t = flowtab_get(4);
 	struct flow *f;
 	struct bucket *b;
 
-	if (!key || !at)
+	if (!key || !at || !t)
 		return 0;
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, at);
 	b = flowtab_bucket(4, at->first);
 	f = flowtab_at4(4, at->first * BUCKET_SLOTS + at->home);
 	if (!b || !f)
