@@ -287,12 +287,17 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 
 static __always_inline void flow_way_out(struct flow *f, const struct pkt *p)
 {
+	struct iface *i = iface_get(p->out_iface);
+	__u32 mtu = i ? i->mtu : 0;
+
 	f->out_port = p->out_port;
 	f->out_vlan = p->out_vlan;
 	f->out_iface = p->out_iface;
 	f->nexthop = p->nexthop;
 	mac_copy(f->dmac, p->new_dmac);
-	f->mtu = p->out_mtu < 0xffff ? p->out_mtu : 0xffff;
+	if (p->out_mtu && p->out_mtu < mtu)
+		mtu = p->out_mtu;
+	f->mtu = mtu < 0xffff ? mtu : 0xffff;
 }
 
 /* The forwarding half of an entry that is in the table. One CPU writes at a time; another that comes meanwhile leaves its

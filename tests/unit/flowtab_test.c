@@ -213,7 +213,6 @@ static void large_ones_fill_before_they_refuse(void **state)
 static bool stands_first(const struct flow_key4 *key, uint32_t at)
 {
 	const __u64 *raw = (const __u64 *)key;
-	struct bucket_place place;
 	struct flow *f = flowtab_home4(raw[0], raw[1]);
 
 	return f && f == flowtab_at(4, at);
