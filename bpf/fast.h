@@ -20,6 +20,7 @@
 #include "fast_route.h"
 #include "flow.h"
 #include "iface.h"
+#include "parse.h"
 #include "port.h"
 
 #define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
@@ -74,17 +75,17 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 }
 
 /* Not in its first slot. verifier: global, so that the key is not on the program's own stack. */
-__noinline_global __u32 fast_search4(__u64 addrs, __u64 rest)
+__noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
 {
 	union {
 		__u64 word[2];
 		struct flow_key4 key;
 	} k = {.word = {addrs, rest}};
 
-	return flowtab_find4(&k.key);
+	return p ? flowtab_search4(&k.key, &p->at) : 0;
 }
 
-static __always_inline struct flow *fast_find4(const struct pkt *p, const struct fast4 *h)
+static __always_inline struct flow *fast_find4(struct pkt *p, const struct fast4 *h)
 {
 	__u64 rest = h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
 	struct flow *f = flowtab_home4(h->addrs, rest);
@@ -92,7 +93,7 @@ static __always_inline struct flow *fast_find4(const struct pkt *p, const struct
 
 	if (likely(f))
 		return f;
-	i = fast_search4(h->addrs, rest);
+	i = fast_search4(p, h->addrs, rest);
 	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
@@ -125,11 +126,8 @@ static __always_inline bool fast_forward(struct pkt *p, const struct flow *f, __
 /* TTL to ports of the packet at `head`. */
 static __always_inline void fast_rewrite4(const void *head, const struct flow *f, struct ctx_leave4 *to)
 {
-	__u32 ttl = *(const __u32 *)(head + 8);
-
 	to->delta = f->l3_delta;
-	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
-	to->ttl = csum_pair(ttl - 1, ~csum_fold((__u16) ~(ttl >> 16) + to->delta + 0xfffe));
+	to->ttl = csum_hop4(*(const __u32 *)(head + 8), to->delta);
 	to->addrs = *(const bytes8 *)&f->saddr4;
 	to->ports = f->ports;
 }
@@ -195,12 +193,55 @@ static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt
 	return V_FORWARD;
 }
 
-/* IPv4, addressed to in_iface. V_READY: by its flow's entry; V_FORWARD: by its route, layer 3 is rewritten already. */
+/* What parse_headers() would have found, for the stages that come now: the packet, whose header is `off` bytes behind the frame's
+ * begin, has no flow yet. Global: what it needs of the headers is read again, and not kept for it by those that have one. */
+__noinline_global int fast_parsed4(ctx_t *ctx, struct pkt *p, __u32 off)
+{
+	void *head = ctx_data(ctx);
+	struct fast4 h;
+
+	if (!p || off > PKT_OFFSET_MAX)
+		return 0;
+	head += off;
+	if (head + FAST_HEAD > ctx_data_end(ctx) || !fast_read4(head, &h))
+		return 0;
+	parse_reset_l3(p, ctx);
+	p->flags = (p->flags & PKT_F_L2) | PKT_F_NO_FLOW | PKT_F_L4;
+	p->family = 4;
+	p->l4_proto = h.proto;
+	p->ttl = h.ip[2];
+	p->tos = h.ip[0] >> 8;
+	p->l4_off = p->l3_off + sizeof(struct iphdr);
+	p->l3_len = h.total;
+	p->seg_len = fast_len(ctx, p, head, &h);
+	p->ip_id = h.ip[1];
+	p->ip_frag = h.ip[1] >> 16;
+	p->ip_check = h.ip[2] >> 16;
+	if (h.ip[1] & bpf_htonl(IP4_DF))
+		p->flags |= PKT_F_DF;
+	addr_from4(&p->t.saddr, h.addrs);
+	addr_from4(&p->t.daddr, h.addrs >> 32);
+	p->t.ports = h.ports;
+	if (h.proto == IPPROTO_TCP) {
+		p->tcp_flags = *(const __u8 *)(head + 33);
+		p->tcp_options = (*(const __u8 *)(head + 32) >> 4) * 4 - 20;
+		p->tcp_seq = *(const __u32 *)(head + 24);
+		p->tcp_ack = *(const __u32 *)(head + 28);
+	} else if (!*(const __u16 *)(head + 26)) {
+		p->flags |= PKT_F_UDP_NO_CSUM;
+	}
+	return 0;
+}
+
+/* IPv4, addressed to in_iface. V_READY: by its flow's entry; V_FORWARD: by its route, layer 3 is rewritten already; V_NEXT with
+ * PKT_F_NO_FLOW: the headers are read. */
 __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
 	struct flow *f = NULL;
 	struct fast4 h;
+	enum verdict v;
+	bool news;
 	__u32 off;
 
 	if (!p || (cfg_rpf && fast_checks_path(p)))
@@ -209,16 +250,20 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 	head = data + off;
 	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > p->len - off)
 		return V_NEXT;
-	if (h.seen == FAST_NEWS && (cfg_nat || cfg_mss))
-		return V_NEXT;
 	if (cfg_nat)
 		f = fast_find4(p, &h);
+	news = h.seen == FAST_NEWS;
 	if (f)
-		return fast_flow4(ctx, p, head, off, &h, f);
+		return news ? V_NEXT : fast_flow4(ctx, p, head, off, &h, f);
 	if (cfg_resize)
 		return V_NEXT;
-	p->flags |= PKT_F_NO_FLOW;
-	return fast_route4(ctx, p, head, off, &h);
+	if (!(cfg_mss && news)) {
+		v = fast_route4(ctx, p, head, off, &h);
+		if (v != V_NEXT)
+			return v;
+	}
+	fast_parsed4(ctx, p, off);
+	return V_NEXT;
 }
 
 /* Has the packet, of IPv6, a flow? */

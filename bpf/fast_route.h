@@ -44,12 +44,13 @@ static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
 }
 
-/* By a nexthop whose MAC is known, out of a port that the hook serves. `rules`: see nat_filter.h. */
+/* By a nexthop whose MAC is known, out of a port that the hook serves. `rules`: see nat_filter.h. False with way_known: that is
+ * its way, but a rule may concern it. */
 static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct addr *daddr, __u32 rules)
 {
 	struct way *w = way_get(p, id, daddr);
 
-	if (!w || p->seg_len > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !egress_fits(p, w->frame))
+	if (!w || p->seg_len > w->mtu || !egress_fits(p, w->frame))
 		return false;
 	p->new_macs[0] = w->macs[0];
 	p->new_macs[1] = w->macs[1];
@@ -58,7 +59,13 @@ static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct add
 	p->out_tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | (p->tagged ? p->tci & VLAN_PRIO : 0))) : 0;
 	p->out_known = 1;
 	p->nexthop = id;
-	return true;
+	if (!cfg_nat || likely(!nat_filter_leaves(rules, w->iface)))
+		return true;
+	p->out_vlan = w->vlan;
+	p->out_iface = w->iface;
+	p->out_mtu = w->mtu;
+	p->way_known = 1;
+	return false;
 }
 
 /* `t`, `proto`: of the packet, which has no flow, a TTL larger than 1, is no fragment, and whose seg_len is known; `rules`: the

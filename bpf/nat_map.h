@@ -138,9 +138,11 @@ static __always_inline struct nat_peer *nat_peer_get(const struct nat_peer_key *
 /* The checksum deltas that lead from `t` to `to`. */
 static __always_inline void nat_deltas(struct pkt *p)
 {
-	p->l3_delta = csum_add(csum_delta_addr(p->family, &p->t.saddr, &p->to.saddr),
-			       csum_delta_addr(p->family, &p->t.daddr, &p->to.daddr));
-	p->l4_delta = csum_add(csum_delta16(p->t.sport, p->to.sport), csum_delta16(p->t.dport, p->to.dport));
+	p->l3_delta =
+		p->family == 4
+			? csum_delta_pair(p->t.saddr.a32[3], p->to.saddr.a32[3], p->t.daddr.a32[3], p->to.daddr.a32[3])
+			: csum_add(csum_delta_addr(6, &p->t.saddr, &p->to.saddr), csum_delta_addr(6, &p->t.daddr, &p->to.daddr));
+	p->l4_delta = csum_fold((__u32)p->to.sport + (__u16)~p->t.sport + p->to.dport + (__u16)~p->t.dport);
 }
 
 /* No session for want of ports, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8). */
@@ -246,10 +248,45 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	return 1;
 }
 
-static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be16 port)
-{
-	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
+/* What a packet may leave by, or has left by: pkt.ahead. Not 0 before its port is known: the one that it has inside is free. */
+#define NAT_AHEAD(pool_addr, port) (1u << 31 | (__u32)(pool_addr) << 16 | (__u32)(port))
 
+/* The entry of the answers, if the packet leaves by this, is fetched from memory, and its place found. */
+static __always_inline void nat_ahead(struct pkt *p, const struct pool_addr *a, __u32 pool_addr, __be16 port)
+{
+	if (p->ahead == NAT_AHEAD(pool_addr, port))
+		return;
+	p->ahead = NAT_AHEAD(pool_addr, port);
+	flow_ahead(p, &a->addr, port);
+}
+
+/* The address that belongs to a source, and the ports of it. */
+struct nat_wanted {
+	struct pool_addr *a;
+	struct pool_ports *b;
+};
+
+/* Most sources keep their port, of the address that belongs to them: what is written then is fetched from memory, all of it at
+ * once, before anything is waited for. */
+static __always_inline void nat_want(struct pkt *p, struct pool_search *s, struct nat_wanted *ret)
+{
+	__u32 i = s->first + s->start, pool_addr;
+	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
+
+	if (!member)
+		return;
+	s->pool_addr = pool_addr = *member;
+	ret->a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
+	ret->b = pool_ports_get(pool_addr, s->class);
+	if (!ret->a || !ret->b || !pool_port_is_free(ret->b, s->want))
+		return;
+	nat_ahead(p, ret->a, pool_addr, p->t.sport);
+	nattab_ahead(NAT_WAY(pool_addr, s->class, s->want));
+}
+
+/* `a`: the pool's address `pool_addr`. */
+static __always_inline enum verdict nat_use_addr(struct pkt *p, const struct pool_addr *a, __u32 pool_addr, __be16 port)
+{
 	if (!a || !(a->flags & POOL_ADDR_F_USED))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
 	p->to.saddr = a->addr;
@@ -258,9 +295,15 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 	p->nat_own = (a->flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
-	flow_ahead(p);
+	nat_ahead(p, a, pool_addr, port);
 	nat_deltas(p);
 	return V_NEXT;
+}
+
+/* verifier: global, since several places ask. */
+__noinline_global enum verdict nat_use(struct pkt *p, __u32 pool_addr, __u32 port)
+{
+	return p ? nat_use_addr(p, bpf_map_lookup_elem(&pool_addrs, &pool_addr), pool_addr, port) : V_DROP;
 }
 
 /* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
@@ -297,22 +340,22 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
-						const struct pool *pool, struct pool_search *s)
+						const struct pool *pool, struct pool_search *s, const struct nat_wanted *want)
 {
+	const struct pool_addr *a = want->a;
 	struct nat_mapping *won;
 	enum verdict v;
 
-	if (!pool_search_wanted(s) && pool_search_side(s)) {
-		pool_search(s);
-		pool_search_sides(s, pool);
+	if (unlikely(!pool_search_wanted(s, want->b, p->ahead != 0))) {
+		pool_search_other(s, pool, want->b);
+		a = bpf_map_lookup_elem(&pool_addrs, &s->pool_addr);
 	}
-	if (!s->found)
-		pool_search(s);
 	if (!s->found)
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	pkt_now(p);
-	v = nat_use(p, s->pool_addr, bpf_htons(s->port));
-	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
+	if (p->ahead != NAT_AHEAD(s->pool_addr, bpf_htons(s->port)))
+		nattab_ahead(NAT_WAY(s->pool_addr, s->class, s->port));
+	v = nat_use_addr(p, a, s->pool_addr, bpf_htons(s->port));
 	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
 		return V_NEXT;
 	pool_port_release(s->pool_addr, s->class, s->port);
@@ -367,8 +410,8 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
 	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
+	struct nat_wanted want = {};
 	struct nat_mapping_key key;
-	struct bucket_place at;
 	struct nat_mapping *m;
 
 	if (!pool_id || !pool || !c)
@@ -379,8 +422,13 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	p->nat_pool = pool_id;
 	if (s.class == POOL_CLASSES)
 		return nat_map_address(p, s.first, s.count, c->hash_seed);
+	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
+	s.min = pool->port_min;
+	s.max = pool->port_max;
+	s.want = bpf_ntohs(p->t.sport);
+	nat_want(p, &s, &want);
 	nat_mapping_key(p, pool_id, &key);
-	m = nat_mapping_get(&key, &at);
+	m = nat_mapping_get(&key, &p->map_at);
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
@@ -391,16 +439,11 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	}
 	if (!ports_left)
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
-	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
-	s.min = pool->port_min;
-	s.max = pool->port_max;
 	if (s.max < s.min)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.want = bpf_ntohs(p->t.sport);
 	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
-	s.random = bpf_get_prandom_u32();
 	*ret_new = true;
-	return nat_map_new(p, &key, &at, pool, &s);
+	return nat_map_new(p, &key, &p->map_at, pool, &s, &want);
 }
 
 #endif

@@ -94,6 +94,15 @@ static __always_inline __u32 nattab_search(bool next, const struct bucket_place 
 	return bucket_search(nattab_bucket(next, second), second, at->word, nattab_key_is, next, key);
 }
 
+/* It is read, or most likely written, in a moment. */
+static __always_inline void nattab_touch_entry(bool next, __u32 i)
+{
+	struct nat_mapping *e = nattab_at(next, i);
+
+	if (e)
+		flowtab_touch(e->pool_addr);
+}
+
 static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = nattab_head(next);
@@ -107,6 +116,7 @@ static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_
 	b = nattab_bucket(next, at.first);
 	if (!b)
 		return 0;
+	nattab_touch_entry(next, at.first * BUCKET_SLOTS + at.home);
 	at.lock = READ_ONCE(b->lock);
 	*ret_at = at;
 	/* What was inserted before the lock said so is seen: nattab_insert() relies on it. */
@@ -204,15 +214,17 @@ __noinline_global __u32 nattab_find_way_next(__u32 way)
 static __always_inline bool nattab_way_set(bool next, const struct flow_table *t, __u64 way)
 {
 	__u64 h = nattab_way_hash(t, way);
-	struct nat_line *first = nattab_line(next, bucket_first(h, t->nat_lines)),
-			*second = nattab_line(next, bucket_second(h, t->nat_lines)), *l;
+	struct nat_line *first = nattab_line(next, bucket_first(h, t->nat_lines)), *second, *l;
 	__u32 free, other;
 
-	if (!first || !second)
+	if (!first)
 		return false;
 	free = h & (NAT_WAYS - 1);
-	if (!READ_ONCE(first->way[free]) && !__sync_val_compare_and_swap(&first->way[free], 0, way))
+	if (likely(!READ_ONCE(first->way[free]) && !__sync_val_compare_and_swap(&first->way[free], 0, way)))
 		return true;
+	second = nattab_line(next, bucket_second(h, t->nat_lines));
+	if (!second)
+		return false;
 	for (int i = 0; i < NATTAB_LINE_TRIES; i++) {
 		l = first;
 		free = nattab_way_mask(first, 0, ~0ull);
@@ -245,17 +257,14 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 
 /* ---- inserting */
 
-/* The lines that nattab_insert() will write. */
-static __always_inline void nattab_ahead(const struct bucket_place *at, __u32 way)
+/* The line that nattab_insert() will write. */
+static __always_inline void nattab_ahead(__u32 way)
 {
-	struct nat_mapping *e = nattab_at(false, at->first * BUCKET_SLOTS + at->home);
 	struct flow_table *t = nattab_head(false);
 	struct nat_line *l = t ? nattab_line(false, bucket_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
 
-	if (!e || !l)
-		return;
-	flowtab_touch(e->pool_addr);
-	flowtab_touch(l->way[0]);
+	if (l)
+		flowtab_touch(l->way[0]);
 }
 
 static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt *p, const struct nat_mapping_key *key)
@@ -268,60 +277,67 @@ static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt
 	e->pool_addr = p->pool_addr;
 	e->port = p->to.sport;
 	e->out_iface = p->hairpin ? p->hairpin : p->out_iface;
-	i = iface_get(e->out_iface);
-	e->out_vrf = i ? i->vrf : p->vrf;
+	i = unlikely(p->hairpin) ? iface_get(p->hairpin) : NULL;
+	e->out_vrf = i ? i->vrf : p->reply_vrf;
 	e->rule = p->nat_rule;
 	e->filtering = p->nat_filtering;
 }
 
-/* Slot `i`, which is BUSY: the entry, its way, then its word. A full barrier: both are there before the word is. */
-static __always_inline bool nattab_fill(bool next, __u32 i, const struct pkt *p, const struct nat_mapping_key *key,
-					const struct bucket_place *at)
+/* Entry `i`, whose word in `b` is BUSY: the entry, its way, then its word. */
+static __always_inline bool nattab_fill(bool next, struct bucket *b, __u32 slot, __u32 i, const struct pkt *p,
+					const struct nat_mapping_key *key, __u32 word)
 {
-	struct bucket *b = nattab_bucket(next, i / BUCKET_SLOTS);
 	struct flow_table *t = nattab_head(next);
 	struct nat_mapping *e = nattab_at(next, i);
-	__u32 slot = i % BUCKET_SLOTS;
-	bool known;
 
 	if (!b || !t || !e)
 		return false;
 	nattab_write(e, p, key);
-	known = nattab_way_set(next, t,
-			       (__u64)(i + 1) << 32 | NAT_WAY(p->pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport)));
-	/* verifier: here, since 6.1 forgets the bound when the slot has been on the stack in between. */
-	if (!bucket_is_slot(&slot))
-		return false;
-	__sync_lock_test_and_set(&b->word[slot], at->word);
-	if (!known)
+	if (!nattab_way_set(next, t,
+			    (__u64)(i + 1) << 32 | NAT_WAY(p->pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport))))
 		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
+	bucket_publish(b, slot, word);
 	return true;
 }
 
-/* Under the first bucket's lock, which counts those that were inserted: as long as it says what it said when the key was not
- * found, the key is still not there, and it is not searched for a second time. Whoever loses finds the winner's mapping: -EEXIST.
- */
+/* Takes a slot and makes the mapping, in the second bucket where the first one has none: *ret_spilled. */
+static __always_inline bool nattab_make(bool next, const struct pkt *p, const struct nat_mapping_key *key,
+					const struct bucket_place *at, struct bucket *first, bool *ret_spilled)
+{
+	__u32 i = bucket_take_home(at, first, p->now_ns), slot = at->home;
+	struct bucket *b = first;
+
+	if (unlikely(!i)) {
+		b = nattab_bucket(next, at->second);
+		i = b ? bucket_take_any(at, first, b, p->now_ns) : 0;
+		if (!i)
+			return false;
+		*ret_spilled = !bucket_is_first(at, i - 1);
+		if (!*ret_spilled)
+			b = first;
+		slot = (i - 1) % BUCKET_SLOTS;
+	}
+	return nattab_fill(next, b, slot, i - 1, p, key, at->word);
+}
+
+/* Under the first bucket's lock. Whoever loses finds the winner's mapping: -EEXIST. */
 static __always_inline int nattab_insert_in(bool next, const struct pkt *p, const struct nat_mapping_key *key,
 					    const struct bucket_place *at)
 {
-	struct bucket *first = nattab_bucket(next, at->first), *second = nattab_bucket(next, at->second);
-	int err = -E2BIG;
-	__u32 i = 0;
+	struct bucket *first = nattab_bucket(next, at->first);
+	bool spilled = false;
+	int err = -E2BIG, may;
 
-	if (!first || !second)
+	if (!first)
 		return -E2BIG;
-	if (at->lock & BUCKET_HELD || __sync_val_compare_and_swap(&first->lock, at->lock, at->lock | BUCKET_HELD) != at->lock) {
-		if (bucket_lock(first))
-			return -EBUSY;
-		if (nattab_search(next, at, first, READ_ONCE(first->lock), key))
-			err = -EEXIST;
-	}
-	if (err != -EEXIST) {
-		i = bucket_take(at, first, second, p->now_ns);
-		if (i && nattab_fill(next, i - 1, p, key, at))
-			err = 0;
-	}
-	bucket_unlock(first, at, i);
+	may = bucket_begin(first, at);
+	if (may < 0)
+		return may;
+	if (may && nattab_search(next, at, first, READ_ONCE(first->lock), key))
+		err = -EEXIST;
+	else if (nattab_make(next, p, key, at, first, &spilled))
+		err = 0;
+	bucket_unlock(first, spilled);
 	return err;
 }
 

@@ -95,8 +95,8 @@ __noinline_global __u32 pipeline_nexthop(struct pkt *p)
 	return route_choose(p, ECMP_ROUTED);
 }
 
-/* Layer 3: the packet is addressed to the gateway. */
-static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
+/* A known flow's way, or the one that the tables name; V_NEXT: that one is chosen, and the packet may be translated yet. */
+static __always_inline __verdict enum verdict pipeline_way(ctx_t *ctx, struct pkt *p)
 {
 	enum verdict v;
 
@@ -108,7 +108,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (v != V_NEXT)
 			return v;
 	}
-	if (cfg_nat) {
+	if (cfg_nat && !(p->flags & PKT_F_NO_FLOW)) {
 		v = flow_lookup(p);
 		if (unlikely(p->todo & DO_NAT_ICMP) && nat_icmp_check(ctx, p) == V_DROP)
 			return V_DROP;
@@ -127,6 +127,27 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	/* A known flow's packet for the host itself keeps the flow alive like any other. */
 	if (cfg_nat && v == V_HOST && p->flow_stale)
 		return flow_install(p, v);
+	return v;
+}
+
+/* The short way knows where the packet goes, and that it is its source alone that a rule may want translated. */
+static __always_inline void pipeline_known(struct pkt *p)
+{
+	p->to = p->t;
+	p->route_vrf = p->vrf;
+	p->todo = DO_L2 | DO_TTL;
+	nat_begin(p);
+}
+
+/* Layer 3: the packet is addressed to the gateway. */
+static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
+{
+	enum verdict v = V_NEXT;
+
+	if (cfg_nat && p->way_known)
+		pipeline_known(p);
+	else
+		v = pipeline_way(ctx, p);
 	if (v != V_NEXT)
 		return v;
 	if (cfg_nat && !p->flow_stale) {
@@ -134,9 +155,12 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (v != V_NEXT)
 			return v;
 	}
-	v = neighbor_lookup(p);
-	if (v == V_FORWARD)
-		v = egress_routed(p);
+	v = V_FORWARD;
+	if (!cfg_nat || !p->way_known) {
+		v = neighbor_lookup(p);
+		if (v == V_FORWARD)
+			v = egress_routed(p);
+	}
 	if (cfg_nat && v != V_DROP) {
 		v = pipeline_install(ctx, p, v);
 		if (p->flow_new)
@@ -187,7 +211,7 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		v = fast(ctx, p);
 		if (v != V_NEXT)
 			return v;
-		v = parse_l3(ctx, p);
+		v = p->flags & PKT_F_NO_FLOW ? V_NEXT : parse_l3(ctx, p);
 		if (cfg_inner)
 			tunnel_look(ctx, p);
 		if (v == V_NEXT)

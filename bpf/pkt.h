@@ -88,7 +88,7 @@ struct tuple {
 #define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
 #define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
 #define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
-#define PKT_F_NO_FLOW	     (1 << 15) /* it was looked for already, by the short way */
+#define PKT_F_NO_FLOW	     (1 << 15) /* the short way has read the headers of TCP or UDP over IPv4, and found no flow */
 /* What is known before layer 3 is read. */
 #define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW | PKT_F_NO_FLOW)
 
@@ -113,6 +113,14 @@ struct ctx_leave4 {
 #define DO_NAT_ICMP (1 << 3) /* an ICMP error: outer addresses := those of `to`, quoted tuple := `inner_to`; no deltas needed */
 
 #define TUNNEL_VXLAN_PORT 4789 /* RFC 7348 8: whose payload may choose the way, see `inner` */
+
+/* Where a key may stand in a table of buckets (bucket.h), and what its word then is. */
+struct bucket_place {
+	__u32 first, second; /* buckets */
+	__u32 word;	     /* LIVE */
+	__u32 home;	     /* the slot to try first */
+	__u32 lock;	     /* of the first bucket, before it was searched */
+};
 
 struct pkt {
 	/* ---- entry */
@@ -212,6 +220,7 @@ struct pkt {
 	__u32 pool_addr;
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
+	__u8 way_known;	    /* the short way has decided nexthop, MACs and egress already */
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
@@ -229,6 +238,13 @@ struct pkt {
 	struct addr next_addr;
 	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then. */
 	__u64 tick, tick_ns;
+
+	/* ---- where its entries are to stand */
+	struct bucket_place at;	      /* PKT_F_NO_FLOW: where the flow was not found */
+	struct bucket_place reply_at; /* of the answers, if the packet leaves by `ahead` */
+	struct bucket_place map_at;   /* of its source's mapping, when it was looked for */
+	__u32 ahead;		      /* NAT_AHEAD(); 0: that is not known yet */
+	__u16 reply_vrf;	      /* where the answers come in */
 };
 
 /* A map of `n` elements that sluiced has in its memory by mmap. Of tables whose size is a setting it says how many before it

@@ -155,11 +155,15 @@ struct pool_search {
 	__u32 port;
 };
 
+static __always_inline __u32 pool_search_origin(const struct pool_search *s)
+{
+	return s->min + s->random % (s->max - s->min + 1);
+}
+
 /* Where to search next in this member's words; false: nowhere. */
 static __always_inline bool pool_search_word(struct pool_search *s, const struct pool_ports *b, __u32 *ret)
 {
-	__u32 origin = s->min + s->random % (s->max - s->min + 1);
-	__u32 w = POOL_WORDS;
+	__u32 origin = pool_search_origin(s), w = POOL_WORDS;
 
 	if (s->from <= s->to)
 		w = pool_word_next(b, s->from, s->to);
@@ -173,6 +177,31 @@ static __always_inline bool pool_search_word(struct pool_search *s, const struct
 	return w != POOL_WORDS;
 }
 
+/* The free ports of a word that are in the range. */
+static __always_inline __u64 pool_word_free(const struct pool_search *s, struct pool_ports *b, __u32 w)
+{
+	__u64 free = ~READ_ONCE(b->used[w % POOL_WORDS]);
+
+	if (!free)
+		pool_word_full(b, w);
+	return free & pool_word_mask(w, s->min, s->max);
+}
+
+/* Those of the wanted one's parity. */
+static __always_inline __u64 pool_word_same(const struct pool_search *s, __u64 free)
+{
+	return free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+}
+
+/* One of the free ports of a word. False: it is another CPU's now. */
+static __always_inline bool pool_word_take(struct pool_search *s, struct pool_ports *b, __u32 w, __u64 free)
+{
+	__u64 above = free & (~0ULL << (s->random & 63));
+
+	s->port = w * 64 + __builtin_ctzll(above ? above : free);
+	return pool_port_take(b, s->port);
+}
+
 /* One step: a word looked at, or a member given up. Returns 1 to end the loop. */
 static long pool_search_step(__u64 step, void *arg)
 {
@@ -180,14 +209,14 @@ static long pool_search_step(__u64 step, void *arg)
 	__u32 i = s->first + (s->start + s->tried) % s->count, w;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
 	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
-	__u64 free, above;
+	__u64 free;
 
 	if (!b)
 		return 1;
 	s->pool_addr = *member;
 	if (!s->lap) {
 		s->lap = 1;
-		s->from = (s->min + s->random % (s->max - s->min + 1)) >> 6;
+		s->from = pool_search_origin(s) >> 6;
 		s->to = s->max >> 6;
 		s->port = s->want;
 		if (s->want >= s->min && s->want <= s->max && pool_port_take(b, s->want))
@@ -201,16 +230,13 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		return ++s->tried >= s->count;
 	}
-	free = ~READ_ONCE(b->used[w % POOL_WORDS]);
-	if (!free)
-		pool_word_full(b, w);
-	free &= pool_word_mask(w, s->min, s->max);
+	free = pool_word_free(s, b, w);
 	if (!free) {
 		s->from = w + 1;
 		return 0;
 	}
 	if (s->parity) {
-		__u64 same = free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+		__u64 same = pool_word_same(s, free);
 
 		s->parity--;
 		if (!same) {
@@ -220,9 +246,7 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		free = same;
 	}
-	above = free & (~0ULL << (s->random & 63));
-	s->port = w * 64 + __builtin_ctzll(above ? above : free);
-	if (pool_port_take(b, s->port))
+	if (pool_word_take(s, b, w, free))
 		return s->found = 1;
 	/* Lost to another CPU: the same word again. */
 	return 0;
@@ -236,20 +260,35 @@ static long pool_search_step(__u64 step, void *arg)
 #define POOL_STEPS_MEMBER 8
 #define POOL_STEPS_RACES  1024
 
-/* Most sources get the port that they have inside, of the address that belongs to them: without the loop. True: it is the
- * caller's. */
-static __always_inline bool pool_search_wanted(struct pool_search *s)
+static __always_inline bool pool_port_is_free(const struct pool_ports *b, __u32 port)
 {
-	__u32 i = s->first + s->start;
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
-	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
+	return !(READ_ONCE(b->used[(port >> 6) % POOL_WORDS]) >> (port & 63) & 1);
+}
 
-	if (!b || s->want < s->min || s->want > s->max || !pool_port_take(b, s->want))
+/* Most sources get the port that they have inside, of the address that belongs to them: without the loop. `b`: of that address,
+ * s->pool_addr; `free`: it seems to be. True: it is the caller's. */
+static __always_inline bool pool_search_wanted(struct pool_search *s, struct pool_ports *b, bool free)
+{
+	__u32 want = s->want;
+
+	if (!b)
 		return false;
-	s->pool_addr = *member;
-	s->port = s->want;
-	s->found = 1;
-	return true;
+	/* verifier: on 6.1 it does not see that it is a port, and the compiler, which does, would leave the bound out. */
+	barrier_var(want);
+	s->port = want;
+	s->found = free && want >= s->min && want <= s->max && pool_port_take(b, want);
+	return s->found;
+}
+
+/* Where others have that one: a port of the first word that the loop would look at. */
+static __always_inline void pool_search_soon(struct pool_search *s, struct pool_ports *b)
+{
+	__u32 w = pool_search_origin(s) >> 6;
+	__u64 bits = pool_word_free(s, b, w);
+
+	if (s->parity)
+		bits = pool_word_same(s, bits);
+	s->found = bits && pool_word_take(s, b, w, bits);
 }
 
 #define POOL_WELL_KNOWN 1024 /* ports below are (RFC 6335 6) */
@@ -293,6 +332,20 @@ __noinline_global int pool_search(struct pool_search *s)
 	s->pool_addr = on_stack.pool_addr;
 	s->port = on_stack.port;
 	return 0;
+}
+
+/* A port that is not the wanted one. `b`: see pool_search_wanted(). */
+static __always_inline void pool_search_other(struct pool_search *s, const struct pool *pool, struct pool_ports *b)
+{
+	s->random = bpf_get_prandom_u32();
+	if (pool_search_side(s)) {
+		pool_search(s);
+		pool_search_sides(s, pool);
+	} else if (b) {
+		pool_search_soon(s, b);
+	}
+	if (!s->found)
+		pool_search(s);
 }
 
 /* The members of the family; 0: none. *ret_first is the first one's place in pool_members. */
