@@ -46,13 +46,10 @@ static __always_inline __u8 fast_seen(const void *tcp)
 	return flags == NAT_TCP_ACK ? FLOW_SEEN_ANY | FLOW_SEEN_ACK : FAST_NEWS;
 }
 
-/* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
-static __always_inline bool fast_read4(const void *head, struct fast4 *h)
+/* All of `h` but what the packet shows. */
+static __always_inline void fast_words4(const void *head, struct fast4 *h)
 {
 	const __u32 *w = head;
-	const __u16 *half = head;
-	__u8 offset;
-	__u16 len;
 
 	h->ip[0] = w[0];
 	h->ip[1] = w[1];
@@ -61,6 +58,16 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 	h->ports = w[5];
 	h->total = bpf_ntohs(h->ip[0] >> 16);
 	h->proto = h->ip[2] >> 8;
+}
+
+/* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
+static __always_inline bool fast_read4(const void *head, struct fast4 *h)
+{
+	const __u16 *half = head;
+	__u8 offset;
+	__u16 len;
+
+	fast_words4(head, h);
 	if ((h->ip[0] & 0xff) != 0x45 || h->ip[1] & bpf_htonl(0x3fff) || (h->ip[2] & 0xff) <= 1 ||
 	    !csum_is_right((__u64)h->ip[0] + h->ip[1] + h->ip[2] + (__u32)h->addrs + (h->addrs >> 32)))
 		return false;
@@ -85,9 +92,15 @@ __noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
 	return p ? flowtab_search4(&k.key, &p->at) : 0;
 }
 
+/* The latter half of its struct flow_key4, as that has it in memory. */
+static __always_inline __u64 fast_key4(const struct pkt *p, const struct fast4 *h)
+{
+	return h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48;
+}
+
 static __always_inline struct flow *fast_find4(struct pkt *p, const struct fast4 *h)
 {
-	__u64 rest = h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
+	__u64 rest = fast_key4(p, h);
 	struct flow *f = flowtab_home4(h->addrs, rest);
 	__u32 i;
 
@@ -193,20 +206,27 @@ static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt
 	return V_FORWARD;
 }
 
-/* What parse_headers() would have found, for the stages that come now: the packet, whose header is `off` bytes behind the frame's
- * begin, has no flow yet. Global: what it needs of the headers is read again, and not kept for it by those that have one. */
-__noinline_global int fast_parsed4(ctx_t *ctx, struct pkt *p, __u32 off)
+/* Where the IPv4 header begins, behind the frame's own. */
+static __always_inline __u32 fast_offset(const struct pkt *p)
+{
+	return p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+}
+
+/* What parse_headers() would have found, for the stages that come now: the packet, which fast_read4() has read, has no flow yet.
+ * Global: what it needs of the headers is read again, and not kept for it by those that have one. */
+__noinline_global int fast_parsed4(ctx_t *ctx, struct pkt *p)
 {
 	void *head = ctx_data(ctx);
 	struct fast4 h;
 
-	if (!p || off > PKT_OFFSET_MAX)
+	if (!p)
 		return 0;
-	head += off;
-	if (head + FAST_HEAD > ctx_data_end(ctx) || !fast_read4(head, &h))
+	head += fast_offset(p);
+	if (head + FAST_HEAD > ctx_data_end(ctx))
 		return 0;
+	fast_words4(head, &h);
 	parse_reset_l3(p, ctx);
-	p->flags = (p->flags & PKT_F_L2) | PKT_F_NO_FLOW | PKT_F_L4;
+	p->flags |= PKT_F_NO_FLOW | PKT_F_L4 | (h.ip[1] & bpf_htonl(IP4_DF) ? PKT_F_DF : 0);
 	p->family = 4;
 	p->l4_proto = h.proto;
 	p->ttl = h.ip[2];
@@ -217,8 +237,6 @@ __noinline_global int fast_parsed4(ctx_t *ctx, struct pkt *p, __u32 off)
 	p->ip_id = h.ip[1];
 	p->ip_frag = h.ip[1] >> 16;
 	p->ip_check = h.ip[2] >> 16;
-	if (h.ip[1] & bpf_htonl(IP4_DF))
-		p->flags |= PKT_F_DF;
 	addr_from4(&p->t.saddr, h.addrs);
 	addr_from4(&p->t.daddr, h.addrs >> 32);
 	p->t.ports = h.ports;
@@ -241,29 +259,33 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 	struct flow *f = NULL;
 	struct fast4 h;
 	enum verdict v;
-	bool news;
 	__u32 off;
 
 	if (!p || (cfg_rpf && fast_checks_path(p)))
 		return V_NEXT;
-	off = p->tagged && (HOOK_XDP || !(p->flags & PKT_F_TAG_HW)) ? sizeof(struct ethhdr) + 4 : sizeof(struct ethhdr);
+	off = fast_offset(p);
 	head = data + off;
 	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > p->len - off)
 		return V_NEXT;
-	if (cfg_nat)
+	if (unlikely(h.seen == FAST_NEWS && (cfg_nat || cfg_mss))) {
+		if (!cfg_nat || fast_search4(p, h.addrs, fast_key4(p, &h)))
+			return V_NEXT;
+		if (cfg_mss) {
+			if (!cfg_resize)
+				fast_parsed4(ctx, p);
+			return V_NEXT;
+		}
+	} else if (cfg_nat) {
 		f = fast_find4(p, &h);
-	news = h.seen == FAST_NEWS;
+	}
 	if (f)
-		return news ? V_NEXT : fast_flow4(ctx, p, head, off, &h, f);
+		return fast_flow4(ctx, p, head, off, &h, f);
 	if (cfg_resize)
 		return V_NEXT;
-	if (!(cfg_mss && news)) {
-		v = fast_route4(ctx, p, head, off, &h);
-		if (v != V_NEXT)
-			return v;
-	}
-	fast_parsed4(ctx, p, off);
-	return V_NEXT;
+	v = fast_route4(ctx, p, head, off, &h);
+	if (cfg_nat && v == V_NEXT)
+		fast_parsed4(ctx, p);
+	return v;
 }
 
 /* Has the packet, of IPv6, a flow? */

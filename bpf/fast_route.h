@@ -44,7 +44,7 @@ static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 	return cfg_inner && proto == IPPROTO_UDP && t->dport == bpf_htons(TUNNEL_VXLAN_PORT);
 }
 
-/* By a nexthop whose MAC is known, out of a port that the hook serves. `rules`: see nat_filter.h. False with way_known: that is
+/* By a nexthop whose MAC is known, out of a port that the hook serves. `rules`: see nat_filter.h. False with PKT_F_WAY: that is
  * its way, but a rule may concern it. */
 static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct addr *daddr, __u32 rules)
 {
@@ -64,7 +64,7 @@ static __always_inline bool fast_leave(struct pkt *p, __u32 id, const struct add
 	p->out_vlan = w->vlan;
 	p->out_iface = w->iface;
 	p->out_mtu = w->mtu;
-	p->way_known = 1;
+	p->flags |= PKT_F_WAY;
 	return false;
 }
 

@@ -355,7 +355,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->peer_vrf = p->reply_vrf;
 	f->created_ns = p->now_ns;
 	f->used = p->now_ns >> FLOW_USED_SHIFT;
-	if (p->way_known || port_finishes(p, v)) {
+	if (p->flags & PKT_F_WAY || port_finishes(p, v)) {
 		f->packets = p->segs;
 		f->bytes = p->len;
 	}

@@ -509,7 +509,7 @@ static __always_inline void parse_reset(struct pkt *p, ctx_t *ctx)
 	p->drop = p->reply_type = 0;
 	p->todo = 0;
 	p->out_iface = 0;
-	p->family = p->source_known = p->way_known = 0;
+	p->family = p->source_known = 0;
 }
 
 /* What the stages of layer 3 read. */

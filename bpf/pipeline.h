@@ -144,7 +144,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 {
 	enum verdict v = V_NEXT;
 
-	if (cfg_nat && p->way_known)
+	if (cfg_nat && p->flags & PKT_F_WAY)
 		pipeline_known(p);
 	else
 		v = pipeline_way(ctx, p);
@@ -156,7 +156,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 			return v;
 	}
 	v = V_FORWARD;
-	if (!cfg_nat || !p->way_known) {
+	if (!cfg_nat || !(p->flags & PKT_F_WAY)) {
 		v = neighbor_lookup(p);
 		if (v == V_FORWARD)
 			v = egress_routed(p);

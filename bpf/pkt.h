@@ -88,9 +88,10 @@ struct tuple {
 #define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
 #define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
 #define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
+#define PKT_F_WAY	     (1 << 11) /* the short way has decided nexthop, MACs and egress already */
 #define PKT_F_NO_FLOW	     (1 << 15) /* the short way has read the headers of TCP or UDP over IPv4, and found no flow */
 /* What is known before layer 3 is read. */
-#define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW | PKT_F_NO_FLOW)
+#define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW | PKT_F_NO_FLOW | PKT_F_WAY)
 
 /* What ctx_leave4() makes of a packet of TCP or UDP over IPv4. All as it stands in memory. */
 struct ctx_leave4 {
@@ -220,7 +221,6 @@ struct pkt {
 	__u32 pool_addr;
 	__u32 out_mtu;	    /* layer 3 bytes that may leave by the nexthop that was chosen; 0: the interface's */
 	__u8 next_family;   /* V_NEIGH: 4 or 6 */
-	__u8 way_known;	    /* the short way has decided nexthop, MACs and egress already */
 	__u8 flow_stale;    /* a flow was found and its forwarding half must be decided again */
 	__u8 nat_filtering; /* enum nat_filtering of the rule */
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
