@@ -81,6 +81,30 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 	return h->proto == IPPROTO_UDP && len >= 8 && sizeof(struct iphdr) + len <= h->total;
 }
 
+/* Does a packet that no entry has seen it all have a flow? If it may be the first one of a translated one, all that it is going
+ * to write is under way from memory before that is waited for. */
+__noinline_global __u32 fast_news4(struct pkt *p, __u64 addrs, __u64 rest)
+{
+	union {
+		__u64 word[2];
+		struct flow_key4 key;
+	} k = {.word = {addrs, rest}};
+	struct tuple t;
+	__u32 rules;
+
+	if (!p)
+		return 0;
+	addr_from4(&t.saddr, addrs);
+	addr_from4(&t.daddr, addrs >> 32);
+	rules = nat_filter_rules(p->in_iface, 4, &t);
+	flowtab_place4(&k.key, &p->at);
+	if (rules && rules != NAT_FILTER_ALL) {
+		nat_guess(p, addrs, rest);
+		half_fetch();
+	}
+	return flowtab_search4(&k.key, &p->at);
+}
+
 /* Not in its first slot. verifier: global, so that the key is not on the program's own stack. */
 __noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
 {
@@ -89,7 +113,10 @@ __noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
 		struct flow_key4 key;
 	} k = {.word = {addrs, rest}};
 
-	return p ? flowtab_search4(&k.key, &p->at) : 0;
+	if (!p)
+		return 0;
+	flowtab_ahead4(&k.key, &p->at);
+	return flowtab_search4(&k.key, &p->at);
 }
 
 /* The latter half of its struct flow_key4, as that has it in memory. */
@@ -196,8 +223,10 @@ static __always_inline __verdict enum verdict fast_route4(ctx_t *ctx, struct pkt
 	addr_from4(&t.daddr, d);
 	if (cfg_nat)
 		rules = nat_filter_rules(p->in_iface, 4, &t);
+	if (rules == NAT_FILTER_ALL)
+		return V_NEXT;
 	p->seg_len = fast_len(ctx, p, head, h);
-	if (rules == NAT_FILTER_ALL || !fast_route(p, 4, &t, h->proto, rules))
+	if (!fast_route(p, 4, &t, h->proto, rules))
 		return V_NEXT;
 	check = csum_fold((__u32)(__u16)~check + 0xfffe);
 	if (ctx_hop4(ctx, head, off, (__u16)(h->ip[2] - 1) | (__u32)(__u16)~check << 16))
@@ -268,7 +297,7 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > p->len - off)
 		return V_NEXT;
 	if (unlikely(h.seen == FAST_NEWS && (cfg_nat || cfg_mss))) {
-		if (!cfg_nat || fast_search4(p, h.addrs, fast_key4(p, &h)))
+		if (!cfg_nat || fast_news4(p, h.addrs, fast_key4(p, &h)))
 			return V_NEXT;
 		if (cfg_mss) {
 			if (!cfg_resize)
@@ -283,8 +312,11 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 	if (cfg_resize)
 		return V_NEXT;
 	v = fast_route4(ctx, p, head, off, &h);
-	if (cfg_nat && v == V_NEXT)
+	if (v == V_NEXT && cfg_nat) {
+		if (h.seen != FAST_NEWS && p->flags & PKT_F_WAY)
+			nat_guess(p, h.addrs, fast_key4(p, &h));
 		fast_parsed4(ctx, p);
+	}
 	return v;
 }
 

@@ -435,9 +435,13 @@ static __always_inline enum verdict flow_lost(struct pkt *p, struct flow *f, con
 /* Where both entries are to stand, as far as nobody has found out yet. */
 static __always_inline void flow_places(struct pkt *p)
 {
+	struct iface *i;
+
 	pkt_now(p);
-	if (!p->ahead)
-		flow_ahead(p, &p->to.saddr, p->to.sport);
+	if (!(p->flow_flags & FLOW_F_SNAT) || !p->nat_pool) {
+		i = iface_get(p->out_iface);
+		flow_ahead(p, &p->to.saddr, p->to.sport, i ? i->vrf : p->vrf);
+	}
 	if (!(p->flags & PKT_F_NO_FLOW))
 		flow_place(&p->t, p->family, p->l4_proto, p->vrf, &p->at);
 }

@@ -116,15 +116,12 @@ __noinline_global int flow_place(const struct tuple *t, __u32 family, __u32 prot
 	return 0;
 }
 
-/* The same of the packet's answers, if it leaves with this source. */
-__noinline_global int flow_ahead(struct pkt *p, const struct addr *saddr, __u32 sport)
+/* The same of the packet's answers, which come in by this VRF, if it leaves with this source. */
+__noinline_global int flow_ahead(struct pkt *p, const struct addr *saddr, __u32 sport, __u32 vrf)
 {
-	struct iface *i;
-
 	if (!p || !saddr)
 		return 0;
-	i = iface_get(p->out_iface);
-	p->reply_vrf = i ? i->vrf : p->vrf;
+	p->reply_vrf = vrf;
 	if (p->family == 4) {
 		struct flow_key4 key = {
 			.saddr = p->to.daddr.a32[3],
@@ -134,7 +131,7 @@ __noinline_global int flow_ahead(struct pkt *p, const struct addr *saddr, __u32 
 			.vrf = p->reply_vrf,
 			.proto = p->l4_proto,
 		};
-		flowtab_ahead_in4(&key, &p->reply_at);
+		flowtab_ahead4(&key, &p->reply_at);
 	} else if (cfg_ipv6) {
 		struct flow_key6 key = {
 			.saddr = p->to.daddr,

@@ -249,21 +249,16 @@ __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 	return flowtab_find_in4(4, key);
 }
 
-/* The same where flowtab_home4() has found nothing. 0: *at is for flowtab_open4(). */
+/* The same at what flowtab_ahead4() has said, where flowtab_home4() would find nothing. 0: *at is for flowtab_open4(). */
 __noinline_global __u32 flowtab_search4(const struct flow_key4 *key, struct bucket_place *at)
 {
-	struct flow_table *t = flowtab_get(4);
-	struct flow *f;
 	struct bucket *b;
 
-	if (!key || !at || !t)
+	if (!key || !at)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, at);
 	b = flowtab_bucket(4, at->first);
-	f = flowtab_at4(4, at->first * BUCKET_SLOTS + at->home);
-	if (!b || !f)
+	if (!b)
 		return 0;
-	flowtab_touch(f->created_ns);
 	at->lock = READ_ONCE(b->lock);
 	/* What was inserted before the lock said so is seen: flowtab_open() relies on it. */
 	return flowtab_search(4, at, bucket_after(b, at->lock), key);
@@ -287,7 +282,7 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 /* ---- fetching ahead */
 
 /* Where a key is most likely to stand once it is inserted. */
-static __always_inline void flowtab_ahead(__u8 table, const struct bucket_place *at)
+static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at)
 {
 	struct bucket *b = flowtab_bucket(table, at->first);
 	struct flow *f = flowtab_at(table, at->first * BUCKET_SLOTS + at->home);
@@ -299,22 +294,25 @@ static __always_inline void flowtab_ahead(__u8 table, const struct bucket_place 
 	flowtab_touch(f->created_ns);
 }
 
-/* The key will be inserted in a moment, at *ret_at. */
-static __always_inline void flowtab_ahead_in4(const struct flow_key4 *key, struct bucket_place *ret_at)
+/* The key will be inserted, or looked for, at *ret_at. */
+__noinline_global int flowtab_place4(const struct flow_key4 *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = flowtab_get(4);
 
-	if (!t)
-		return;
+	if (!key || !ret_at || !t)
+		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, ret_at);
 	ret_at->lock = BUCKET_HELD;
-	flowtab_ahead(4, ret_at);
+	return 0;
 }
 
+/* In a moment. */
 __noinline_global int flowtab_ahead4(const struct flow_key4 *key, struct bucket_place *ret_at)
 {
-	if (key && ret_at)
-		flowtab_ahead_in4(key, ret_at);
+	if (!key || !ret_at)
+		return 0;
+	flowtab_place4(key, ret_at);
+	flowtab_fetch(4, ret_at);
 	return 0;
 }
 
@@ -326,7 +324,7 @@ __noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_
 		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, ret_at);
 	ret_at->lock = BUCKET_HELD;
-	flowtab_ahead(6, ret_at);
+	flowtab_fetch(6, ret_at);
 	return 0;
 }
 

@@ -52,8 +52,9 @@ struct {
 
 /* Of each CPU. */
 struct half_work {
-	__u32 next;		  /* the line whose turn it is, */
+	__u32 next;		  /* the line whose turn it is, in all rounds, */
 	__u32 turns;		  /* and how many are left of those taken */
+	__u32 at;		  /* its place, most likely */
 	struct tuple t, to, back; /* of a forward entry that is being ended: as it comes in, as it leaves, and that swapped */
 	struct nat_mapping_key mapping;
 	struct nat_event event;
@@ -104,7 +105,23 @@ static __always_inline struct half_line *half_line_next(__u32 *ret, __u32 *ret_t
 	*ret_turn = hand->next / t->half_lines;
 	i = hand->next++ % t->half_lines;
 	*ret = i;
+	hand->at = i + 1;
 	return bpf_map_lookup_elem(&half_open, &i);
+}
+
+/* The line whose turn it is next. */
+static __always_inline void half_fetch(void)
+{
+	struct half_work *hand = scratch_get(SCRATCH_HALF, struct half_work);
+	struct half_line *line;
+	__u32 i;
+
+	if (!hand)
+		return;
+	i = hand->at;
+	line = bpf_map_lookup_elem(&half_open, &i);
+	if (line)
+		flowtab_touch(line->slot[0]);
 }
 
 static __always_inline __u64 *half_place(__u32 half)

@@ -330,7 +330,7 @@ static __always_inline void nat_begin(struct pkt *p)
 {
 	p->dest_addr = p->hairpin = 0;
 	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_try = 0;
-	p->nat_remote = p->ahead = 0;
+	p->nat_remote = 0;
 }
 
 /* Port forwards, whole addresses, mappings. A later fragment comes here when no flow is known for it: flow_lookup() has given it
@@ -343,6 +343,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	nat_begin(p);
+	p->ahead = p->map_pool = 0;
 	if ((p->flags & PKT_F_ICMP_ERROR) || nat_filter_spares(p->family, &p->t.daddr))
 		return V_NEXT;
 	mark = nat_mark(p);

@@ -254,34 +254,45 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 /* The entry of the answers, if the packet leaves by this, is fetched from memory, and its place found. */
 static __always_inline void nat_ahead(struct pkt *p, const struct pool_addr *a, __u32 pool_addr, __be16 port)
 {
-	if (p->ahead == NAT_AHEAD(pool_addr, port))
+	struct iface *i = iface_get(p->out_iface);
+	__u16 vrf = i ? i->vrf : p->vrf;
+
+	if (p->ahead == NAT_AHEAD(pool_addr, port) && p->reply_vrf == vrf)
 		return;
 	p->ahead = NAT_AHEAD(pool_addr, port);
-	flow_ahead(p, &a->addr, port);
+	flow_ahead(p, &a->addr, port, vrf);
 }
 
-/* The address that belongs to a source, and the ports of it. */
-struct nat_wanted {
-	struct pool_addr *a;
-	struct pool_ports *b;
-};
-
-/* Most sources keep their port, of the address that belongs to them: what is written then is fetched from memory, all of it at
- * once, before anything is waited for. */
-static __always_inline void nat_want(struct pkt *p, struct pool_search *s, struct nat_wanted *ret)
+/* The pool's address that belongs to a source, and where its ports are looked for. False: it has none. */
+static __always_inline bool nat_want(struct pool_search *s, const struct pool *pool, __u8 family, const struct addr *source,
+				     __be16 port)
 {
-	__u32 i = s->first + s->start, pool_addr;
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
+	struct control *c = control_get();
+	__u32 i, *member;
 
-	if (!member)
-		return;
-	s->pool_addr = pool_addr = *member;
-	ret->a = bpf_map_lookup_elem(&pool_addrs, &pool_addr);
-	ret->b = pool_ports_get(pool_addr, s->class);
-	if (!ret->a || !ret->b || !pool_port_is_free(ret->b, s->want))
-		return;
-	nat_ahead(p, ret->a, pool_addr, p->t.sport);
-	nattab_ahead(NAT_WAY(pool_addr, s->class, s->want));
+	s->count = pool_family(pool, family, &s->first);
+	if (!s->count || !c)
+		return false;
+	s->start = pool_paired(source, c->hash_seed, s->count);
+	s->min = pool->port_min;
+	s->max = pool->port_max;
+	s->want = bpf_ntohs(port);
+	s->parity = s->class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
+	i = s->first + s->start;
+	member = bpf_map_lookup_elem(&pool_members, &i);
+	if (member)
+		s->pool_addr = *member;
+	return member;
+}
+
+/* What a source without a mapping leaves by, most likely, which is looked at before it is waited for: *ret_a, and the port; 0:
+ * that is not known. */
+static __always_inline __u32 nat_peek(struct pool_search *s, struct pool_addr **ret_a)
+{
+	struct pool_ports *b = pool_ports_get(s->pool_addr, s->class);
+
+	*ret_a = bpf_map_lookup_elem(&pool_addrs, &s->pool_addr);
+	return b && *ret_a ? pool_search_peek(s, b) : 0;
 }
 
 /* `a`: the pool's address `pool_addr`. */
@@ -308,16 +319,11 @@ __noinline_global enum verdict nat_use(struct pkt *p, __u32 pool_addr, __u32 por
 
 /* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
  * remote address; flow_install() refuses the second. AH signs the addresses and can never pass. */
-static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 first, __u32 count, __u32 seed)
+static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 pool_addr)
 {
-	__u32 at = first + pool_paired(&p->t.saddr, seed, count);
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &at);
-
 	if (p->l4_proto == IPPROTO_AH)
 		return pkt_drop(p, DROP_NAT_PROTOCOL);
-	if (!member)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	return nat_use(p, *member, p->t.sport);
+	return nat_use(p, pool_addr, p->t.sport);
 }
 
 /* No port is free, and the rule shares them out: any of the paired address, without a mapping of its own. Whether the remote end
@@ -340,22 +346,18 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
-						const struct pool *pool, struct pool_search *s, const struct nat_wanted *want)
+						const struct pool *pool, struct pool_search *s)
 {
-	const struct pool_addr *a = want->a;
+	struct pool_ports *b = pool_ports_get(s->pool_addr, s->class);
 	struct nat_mapping *won;
 	enum verdict v;
 
-	if (unlikely(!pool_search_wanted(s, want->b, p->ahead != 0))) {
-		pool_search_other(s, pool, want->b);
-		a = bpf_map_lookup_elem(&pool_addrs, &s->pool_addr);
-	}
+	if (unlikely(!pool_search_take(s, b, bpf_ntohs((__u16)p->ahead))))
+		pool_search_other(s, pool);
 	if (!s->found)
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	pkt_now(p);
-	if (p->ahead != NAT_AHEAD(s->pool_addr, bpf_htons(s->port)))
-		nattab_ahead(NAT_WAY(s->pool_addr, s->class, s->port));
-	v = nat_use_addr(p, a, s->pool_addr, bpf_htons(s->port));
+	v = nat_use_addr(p, bpf_map_lookup_elem(&pool_addrs, &s->pool_addr), s->pool_addr, bpf_htons(s->port));
 	if (v == V_NEXT && !nat_mapping_insert(p, key, at))
 		return V_NEXT;
 	pool_port_release(s->pool_addr, s->class, s->port);
@@ -400,6 +402,80 @@ __noinline_global int nat_give_back(struct pkt *p)
 	return nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport));
 }
 
+/* Of the answers to a port. */
+static __always_inline void nat_place_reply(const struct pool_addr *a, __u64 addrs, __u64 rest, __u32 port,
+					    struct bucket_place *ret_at)
+{
+	union {
+		__u64 word[2];
+		struct flow_key4 key;
+	} k;
+
+	k.word[0] = addrs >> 32 | (__u64)a->addr.a32[3] << 32;
+	k.word[1] = (rest & ~0xffffffffull) | (__u16)(rest >> 16) | (__u32)bpf_htons(port) << 16;
+	flowtab_place4(&k.key, ret_at);
+}
+
+/* Before the packet's rule is asked, and its flow looked for: its pool is most likely the one that this CPU has used last. All
+ * that will be read or written then is fetched from memory at once. Nothing is decided by that: what does not come true is
+ * fetched when it is known. The packet is of IPv4; `addrs`, `rest`: its key's halves, see fast_key4(). */
+__noinline_global int nat_guess(struct pkt *p, __u64 addrs, __u64 rest)
+{
+	__u32 id = p ? p->pool_last : 0;
+	struct pool *pool = bpf_map_lookup_elem(&pools, &id);
+	struct pool_search s = {.class = pool_class(rest >> 48)};
+	struct nat_mapping_key key = {.port = rest, .vrf = rest >> 32, .pool = id, .proto = rest >> 48};
+	struct pool_addr *a;
+	__u32 port, way;
+
+	if (!p)
+		return 0;
+	p->map_pool = p->ahead = 0;
+	addr_from4(&key.addr, addrs);
+	if (!id || !pool || s.class >= POOL_ICMP || !nat_want(&s, pool, 4, &key.addr, rest))
+		return 0;
+	p->map_pool = id;
+	nattab_place(&key, &p->map_at);
+	port = nat_peek(&s, &a);
+	if (port && port != s.want) {
+		/* Or its own mapping is it that has the wanted one. */
+		nat_place_reply(a, addrs, rest, s.want, &p->reply_at);
+		flowtab_fetch(4, &p->reply_at);
+	}
+	if (port) {
+		nat_place_reply(a, addrs, rest, port, &p->reply_at);
+		p->ahead = NAT_AHEAD(s.pool_addr, bpf_htons(port));
+		p->reply_vrf = p->vrf;
+		way = nattab_way_place(NAT_WAY(s.pool_addr, s.class, port));
+		flowtab_fetch(4, &p->reply_at);
+		nattab_way_touch(way);
+	}
+	flowtab_fetch(4, &p->at);
+	nattab_touch(false, &p->map_at);
+	return 0;
+}
+
+/* `s`: of nat_want(). */
+static __always_inline struct nat_mapping *nat_map_find(struct pkt *p, const struct nat_mapping_key *key, struct pool_search *s)
+{
+	struct nat_mapping *m;
+	struct pool_addr *a;
+	__u32 port, i;
+
+	if (p->map_pool == key->pool && !key->remote) {
+		i = nattab_look(key, &p->map_at);
+		return i ? nattab_at(false, i - 1) : NULL;
+	}
+	p->ahead = 0;
+	m = nat_mapping_get(key, &p->map_at);
+	port = m ? 0 : nat_peek(s, &a);
+	if (port) {
+		nattab_way_touch(nattab_way_place(NAT_WAY(s->pool_addr, s->class, port)));
+		nat_ahead(p, a, s->pool_addr, bpf_htons(port));
+	}
+	return m;
+}
+
 /* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
  * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
  * and what tells the two apart is the remote address (flow_install() refuses exact doubles).
@@ -408,27 +484,17 @@ __noinline_global int nat_give_back(struct pkt *p)
 static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
-	struct nat_wanted want = {};
 	struct nat_mapping_key key;
 	struct nat_mapping *m;
 
-	if (!pool_id || !pool || !c)
+	if (!pool_id || !pool || !nat_want(&s, pool, p->family, &p->t.saddr, p->t.sport))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.count = pool_family(pool, p->family, &s.first);
-	if (!s.count)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	p->nat_pool = pool_id;
+	p->nat_pool = p->pool_last = pool_id;
 	if (s.class == POOL_CLASSES)
-		return nat_map_address(p, s.first, s.count, c->hash_seed);
-	s.start = pool_paired(&p->t.saddr, c->hash_seed, s.count);
-	s.min = pool->port_min;
-	s.max = pool->port_max;
-	s.want = bpf_ntohs(p->t.sport);
-	nat_want(p, &s, &want);
+		return nat_map_address(p, s.pool_addr);
 	nat_mapping_key(p, pool_id, &key);
-	m = nat_mapping_get(&key, &p->map_at);
+	m = nat_map_find(p, &key, &s);
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
@@ -436,14 +502,14 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 			return V_NEXT;
 		/* The address went away, or the mapping is going. */
 		nat_mapping_delete(&key);
+		p->ahead = 0;
 	}
 	if (!ports_left)
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
 	if (s.max < s.min)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
 	*ret_new = true;
-	return nat_map_new(p, &key, &p->map_at, pool, &s, &want);
+	return nat_map_new(p, &key, &p->map_at, pool, &s);
 }
 
 #endif

@@ -94,38 +94,71 @@ static __always_inline __u32 nattab_search(bool next, const struct bucket_place 
 	return bucket_search(nattab_bucket(next, second), second, at->word, nattab_key_is, next, key);
 }
 
-/* It is read, or most likely written, in a moment. */
-static __always_inline void nattab_touch_entry(bool next, __u32 i)
+/* Where a key may stand. */
+static __always_inline void nattab_place_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
-	struct nat_mapping *e = nattab_at(next, i);
+	struct flow_table *t = nattab_head(next);
 
-	if (e)
-		flowtab_touch(e->pool_addr);
+	if (t)
+		bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, ret_at);
+}
+
+/* What is read, or most likely written, in a moment. */
+static __always_inline void nattab_touch(bool next, const struct bucket_place *at)
+{
+	struct bucket *b = nattab_bucket(next, at->first);
+	struct nat_mapping *e = nattab_at(next, at->first * BUCKET_SLOTS + at->home);
+
+	if (!b || !e)
+		return;
+	flowtab_touch(b->lock);
+	flowtab_touch(e->pool_addr);
+}
+
+/* `at`: of nattab_place(). */
+static __always_inline __u32 nattab_look_in(bool next, const struct nat_mapping_key *key, struct bucket_place *at)
+{
+	struct bucket *b = nattab_bucket(next, at->first);
+	__u32 word, i;
+
+	if (!b)
+		return 0;
+	at->lock = READ_ONCE(b->lock);
+	/* What was inserted before the lock said so is seen: nattab_insert() relies on it. */
+	b = bucket_after(b, at->lock);
+	word = READ_ONCE(b->word[at->home & 15]);
+	i = bucket_after(at->first * BUCKET_SLOTS + at->home, word);
+	if (word == at->word && nattab_key_is(next, i, key))
+		return i + 1;
+	return nattab_search(next, at, b, at->lock, key);
 }
 
 static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
-	struct flow_table *t = nattab_head(next);
-	struct bucket_place at;
-	struct bucket *b;
-	__u32 word, i;
+	struct bucket_place at = {};
+	__u32 i;
 
-	if (!key || !ret_at || !t)
+	if (!key || !ret_at)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, &at);
-	b = nattab_bucket(next, at.first);
-	if (!b)
-		return 0;
-	nattab_touch_entry(next, at.first * BUCKET_SLOTS + at.home);
-	at.lock = READ_ONCE(b->lock);
+	nattab_place_in(next, key, &at);
+	nattab_touch(next, &at);
+	i = nattab_look_in(next, key, &at);
 	*ret_at = at;
-	/* What was inserted before the lock said so is seen: nattab_insert() relies on it. */
-	b = bucket_after(b, at.lock);
-	word = READ_ONCE(b->word[at.home & 15]);
-	i = bucket_after(at.first * BUCKET_SLOTS + at.home, word);
-	if (word == at.word && nattab_key_is(next, i, key))
-		return i + 1;
-	return nattab_search(next, &at, b, at.lock, key);
+	return i;
+}
+
+/* For nattab_look(). */
+__noinline_global int nattab_place(const struct nat_mapping_key *key, struct bucket_place *ret_at)
+{
+	if (key && ret_at)
+		nattab_place_in(false, key, ret_at);
+	return 0;
+}
+
+/* As nattab_find(), at what nattab_place() has said. */
+__noinline_global __u32 nattab_look(const struct nat_mapping_key *key, struct bucket_place *at)
+{
+	return key && at ? nattab_look_in(false, key, at) : 0;
 }
 
 /* Index of the mapping + 1; 0: there is none. *ret_at is for nattab_insert(), should one be made. */
@@ -258,10 +291,16 @@ static __always_inline bool nattab_way_clear_in(bool next, __u32 line, __u64 way
 /* ---- inserting */
 
 /* The line that nattab_insert() will write. */
-static __always_inline void nattab_ahead(__u32 way)
+static __always_inline __u32 nattab_way_place(__u32 way)
 {
 	struct flow_table *t = nattab_head(false);
-	struct nat_line *l = t ? nattab_line(false, bucket_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
+
+	return t ? bucket_first(nattab_way_hash(t, way), t->nat_lines) : 0;
+}
+
+static __always_inline void nattab_way_touch(__u32 line)
+{
+	struct nat_line *l = nattab_line(false, line);
 
 	if (l)
 		flowtab_touch(l->way[0]);

@@ -236,15 +236,18 @@ struct pkt {
 	__u32 nat_remote; /* nat_mapping_key.remote */
 	__u32 nat_random; /* where the search for a shared port began */
 	struct addr next_addr;
-	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then. */
+	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then; the pool that a source was mapped
+	 * by. */
 	__u64 tick, tick_ns;
+	__u16 pool_last;
 
 	/* ---- where its entries are to stand */
 	struct bucket_place at;	      /* PKT_F_NO_FLOW: where the flow was not found */
 	struct bucket_place reply_at; /* of the answers, if the packet leaves by `ahead` */
-	struct bucket_place map_at;   /* of its source's mapping, when it was looked for */
-	__u32 ahead;		      /* NAT_AHEAD(); 0: that is not known yet */
+	struct bucket_place map_at;   /* of its source's mapping by the pool */
+	__u16 map_pool;		      /* that was guessed; 0: none */
 	__u16 reply_vrf;	      /* where the answers come in */
+	__u32 ahead;		      /* NAT_AHEAD(); 0: that is not known yet */
 };
 
 /* A map of `n` elements that sluiced has in its memory by mmap. Of tables whose size is a setting it says how many before it

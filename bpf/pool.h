@@ -265,40 +265,50 @@ static __always_inline bool pool_port_is_free(const struct pool_ports *b, __u32 
 	return !(READ_ONCE(b->used[(port >> 6) % POOL_WORDS]) >> (port & 63) & 1);
 }
 
-/* Most sources get the port that they have inside, of the address that belongs to them: without the loop. `b`: of that address,
- * s->pool_addr; `free`: it seems to be. True: it is the caller's. */
-static __always_inline bool pool_search_wanted(struct pool_search *s, struct pool_ports *b, bool free)
-{
-	__u32 want = s->want;
+#define POOL_WELL_KNOWN 1024 /* ports below are (RFC 6335 6) */
 
-	if (!b)
-		return false;
+/* Has the pool ports on both sides of 1024, which are told apart (RFC 4787 REQ-3 a)? Identifiers of echoes know no sides. */
+static __always_inline bool pool_has_sides(const struct pool_search *s)
+{
+	return s->min < POOL_WELL_KNOWN && s->max >= POOL_WELL_KNOWN && s->class != POOL_ICMP;
+}
+
+/* The port that the loop would come to first, of the address that belongs to the source: the one that it has inside, or, where
+ * others have that, one of the first word. Nothing is taken. 0: the loop is to look for it. `b`: of that address. */
+static __always_inline __u32 pool_search_peek(struct pool_search *s, const struct pool_ports *b)
+{
+	__u64 free, above;
+	__u32 w;
+
+	if (s->want >= s->min && s->want <= s->max && pool_port_is_free(b, s->want))
+		return s->want;
+	if (s->max < s->min || pool_has_sides(s))
+		return 0;
+	s->random = bpf_get_prandom_u32();
+	w = pool_search_origin(s) >> 6;
+	free = ~READ_ONCE(b->used[w % POOL_WORDS]) & pool_word_mask(w, s->min, s->max);
+	if (s->parity)
+		free = pool_word_same(s, free);
+	above = free & (~0ULL << (s->random & 63));
+	return free ? w * 64 + __builtin_ctzll(above ? above : free) : 0;
+}
+
+/* That one. True: it is the caller's. */
+static __always_inline bool pool_search_take(struct pool_search *s, struct pool_ports *b, __u32 port)
+{
 	/* verifier: on 6.1 it does not see that it is a port, and the compiler, which does, would leave the bound out. */
-	barrier_var(want);
-	s->port = want;
-	s->found = free && want >= s->min && want <= s->max && pool_port_take(b, want);
+	barrier_var(port);
+	s->port = port;
+	s->found = port && b && pool_port_take(b, port);
 	return s->found;
 }
-
-/* Where others have that one: a port of the first word that the loop would look at. */
-static __always_inline void pool_search_soon(struct pool_search *s, struct pool_ports *b)
-{
-	__u32 w = pool_search_origin(s) >> 6;
-	__u64 bits = pool_word_free(s, b, w);
-
-	if (s->parity)
-		bits = pool_word_same(s, bits);
-	s->found = bits && pool_word_take(s, b, w, bits);
-}
-
-#define POOL_WELL_KNOWN 1024 /* ports below are (RFC 6335 6) */
 
 /* Leaves of a search those ports of the inside address's own member that are on the wanted one's side of 1024 (RFC 4787 REQ-3 a).
  * False: the pool has no others; identifiers of echoes know no sides. verifier: a global function, or what it decides would be
  * followed through all that comes after it. */
 __noinline_global int pool_search_side(struct pool_search *s)
 {
-	if (!s || s->min >= POOL_WELL_KNOWN || s->max < POOL_WELL_KNOWN || s->class == POOL_ICMP)
+	if (!s || !pool_has_sides(s))
 		return false;
 	if (s->want < POOL_WELL_KNOWN)
 		s->max = POOL_WELL_KNOWN - 1;
@@ -334,20 +344,6 @@ __noinline_global int pool_search(struct pool_search *s)
 	return 0;
 }
 
-/* A port that is not the wanted one. `b`: see pool_search_wanted(). */
-static __always_inline void pool_search_other(struct pool_search *s, const struct pool *pool, struct pool_ports *b)
-{
-	s->random = bpf_get_prandom_u32();
-	if (pool_search_side(s)) {
-		pool_search(s);
-		pool_search_sides(s, pool);
-	} else if (b) {
-		pool_search_soon(s, b);
-	}
-	if (!s->found)
-		pool_search(s);
-}
-
 /* The members of the family; 0: none. *ret_first is the first one's place in pool_members. */
 static __always_inline __u32 pool_family(const struct pool *pool, __u8 family, __u32 *ret_first)
 {
@@ -368,6 +364,18 @@ static __always_inline __u32 pool_paired(const struct addr *inside, __u32 seed, 
 	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
 	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
 	return (__u32)(h ^ (h >> 33)) % count;
+}
+
+/* Another one than pool_search_peek() has seen. */
+static __always_inline void pool_search_other(struct pool_search *s, const struct pool *pool)
+{
+	s->random = bpf_get_prandom_u32();
+	if (pool_search_side(s)) {
+		pool_search(s);
+		pool_search_sides(s, pool);
+	}
+	if (!s->found)
+		pool_search(s);
 }
 
 #endif

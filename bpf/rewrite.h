@@ -309,7 +309,7 @@ __noinline_global int rewrite_leave4(ctx_t *ctx, struct pkt *p, __u32 tag)
 /* All. `tag`: to wear, as it stands in a frame; 0: none. */
 static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, __u32 tag)
 {
-	if (cfg_nat && p->todo == REWRITE_LEAVES && p->flags & PKT_F_NO_FLOW)
+	if (p->todo == REWRITE_LEAVES && cfg_nat && p->flags & PKT_F_NO_FLOW)
 		return rewrite_leave4(ctx, p, tag);
 	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
 		return -1;
