@@ -105,8 +105,9 @@ __noinline_global __u32 fast_news4(struct pkt *p, __u64 addrs, __u64 rest)
 	return flowtab_search4(&k.key, &p->at);
 }
 
-/* Not in its first slot. verifier: global, so that the key is not on the program's own stack. */
-__noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
+/* Where the flow is to stand of a packet that has none, and is none of the above; if it will be translated, with all that is
+ * written for it. */
+__noinline_global int fast_place4(struct pkt *p, __u64 addrs, __u64 rest)
 {
 	union {
 		__u64 word[2];
@@ -115,8 +116,23 @@ __noinline_global __u32 fast_search4(struct pkt *p, __u64 addrs, __u64 rest)
 
 	if (!p)
 		return 0;
-	flowtab_ahead4(&k.key, &p->at);
-	return flowtab_search4(&k.key, &p->at);
+	flowtab_place4(&k.key, &p->at);
+	if (p->flags & PKT_F_WAY) {
+		nat_guess(p, addrs, rest);
+		half_fetch();
+	}
+	return 0;
+}
+
+/* Not in its first slot. verifier: global, so that the key is not on the program's own stack. */
+__noinline_global __u32 fast_search4(__u64 addrs, __u64 rest)
+{
+	union {
+		__u64 word[2];
+		struct flow_key4 key;
+	} k = {.word = {addrs, rest}};
+
+	return flowtab_find4(&k.key);
 }
 
 /* The latter half of its struct flow_key4, as that has it in memory. */
@@ -125,7 +141,7 @@ static __always_inline __u64 fast_key4(const struct pkt *p, const struct fast4 *
 	return h->ports | (__u64)p->vrf << 32 | (__u64)h->proto << 48;
 }
 
-static __always_inline struct flow *fast_find4(struct pkt *p, const struct fast4 *h)
+static __always_inline struct flow *fast_find4(const struct pkt *p, const struct fast4 *h)
 {
 	__u64 rest = fast_key4(p, h);
 	struct flow *f = flowtab_home4(h->addrs, rest);
@@ -133,7 +149,7 @@ static __always_inline struct flow *fast_find4(struct pkt *p, const struct fast4
 
 	if (likely(f))
 		return f;
-	i = fast_search4(p, h->addrs, rest);
+	i = fast_search4(h->addrs, rest);
 	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
@@ -313,8 +329,8 @@ __noinline_global __verdict enum verdict fast4(ctx_t *ctx, struct pkt *p)
 		return V_NEXT;
 	v = fast_route4(ctx, p, head, off, &h);
 	if (v == V_NEXT && cfg_nat) {
-		if (h.seen != FAST_NEWS && p->flags & PKT_F_WAY)
-			nat_guess(p, h.addrs, fast_key4(p, &h));
+		if (h.seen != FAST_NEWS)
+			fast_place4(p, h.addrs, fast_key4(p, &h));
 		fast_parsed4(ctx, p);
 	}
 	return v;
