@@ -490,9 +490,13 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *copy, e
 			count_stat(STAT_FLOW_FULL, 1);
 			return pkt_drop(p, DROP_FLOW_FULL);
 		}
-		/* The same pair, by another CPU or left half; or else two connections that look the same from there. */
+		/* The same pair, by another CPU or left half; or else two connections that look the same from there. Who is not
+		 * translated does without a flow. */
 		if (!flow_leaves_as(other, p->family, &p->t.daddr, &p->t.saddr, p->t.dport, p->t.sport))
-			return pkt_drop(p, pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
+			return p->flow_flags & FLOW_F_TRACK
+				       ? v
+				       : pkt_drop(p,
+						  pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
 	if (flow_make_forward(p, v, copy) < 0)
 		return flow_lost(p, copy, &reply, at, v);

@@ -158,9 +158,9 @@ static __always_inline struct snat_rule *nat_rule_for(struct nat_asked *a)
 	return bpf_map_lookup_elem(&snat_rules, &at);
 }
 
-static __always_inline bool nat_takes_port(const struct snat_rule *r)
+static __always_inline bool nat_translates(const struct snat_rule *r)
 {
-	return r && (r->action == SNAT_POOL || r->action == SNAT_MASQUERADE);
+	return r && (r->action == SNAT_POOL || r->action == SNAT_MASQUERADE || r->action == SNAT_STATIC);
 }
 
 /* 0: none. */
@@ -227,24 +227,6 @@ static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u1
 	return V_NEXT;
 }
 
-/* The outside prefix of a static rule: every packet passes, fragments in whatever order too, since nothing but the address
- * changes. False: there is no such rule. */
-static __always_inline bool nat_dnat_static(struct pkt *p)
-{
-	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
-	struct control *c = control_get();
-	struct nat_static *s;
-
-	if (!c || !c->nat_statics)
-		return false;
-	s = bpf_map_lookup_elem(&nat_statics, &key);
-	if (!s)
-		return false;
-	nat_prefix_move(&s->to, s->len, &p->to.daddr);
-	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
-	return true;
-}
-
 /* The first rule for the source as it came in. `dst`: as the packet leaves, or would. */
 static __always_inline struct snat_rule *nat_rule_of_source(struct nat_asked *a, const struct pkt *p, const struct addr *dst,
 							    __u32 out_iface)
@@ -259,10 +241,13 @@ static __always_inline struct snat_rule *nat_rule_of_source(struct nat_asked *a,
 }
 
 /* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
- * and what it asks for is hairpinning. verifier: a global function, since two places ask. */
+ * and what it asks for is hairpinning: p->hairpin is that interface. Where nobody knows which (NAT_OUTSIDE_ANY), there is no
+ * address to masquerade with, and a rule for every source says nothing about who is inside. verifier: a global function, since
+ * three places ask. */
 __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
 	struct nat_asked a = {};
+	struct snat_rule *r;
 	struct iface *in;
 
 	if (!p || !out_iface || p->in_iface == out_iface)
@@ -270,7 +255,30 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 	in = iface_get(p->in_iface);
 	if (!in || in->nat_flags & IFACE_NAT_OUTSIDE)
 		return false;
-	return nat_takes_port(nat_rule_of_source(&a, p, &p->t.daddr, out_iface));
+	r = nat_rule_of_source(&a, p, &p->t.daddr, out_iface);
+	if (!nat_translates(r) || (out_iface == NAT_OUTSIDE_ANY && (r->action == SNAT_MASQUERADE || !r->src_len)))
+		return false;
+	p->hairpin = out_iface;
+	return true;
+}
+
+/* The outside prefix of a static rule: every packet passes, fragments in whatever order too, since nothing but the address
+ * changes. False: there is no such rule. */
+static __always_inline bool nat_dnat_static(struct pkt *p)
+{
+	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
+	struct control *c = control_get();
+	struct nat_static *s;
+
+	if (!c || !c->nat_statics)
+		return false;
+	s = bpf_map_lookup_elem(&nat_statics, &key);
+	if (!s)
+		return false;
+	nat_is_hairpin(p, s->flags >> NAT_STATIC_OUTSIDE);
+	nat_prefix_move(&s->to, s->len, &p->to.daddr);
+	nat_dnat_use(p, s->rule, p->vrf, s->flags & DNAT_F_KEEP);
+	return true;
 }
 
 static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_mapping *m, __u32 way)
@@ -310,9 +318,7 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_
 	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))
 		m = nat_mapping_of_way(way);
 	if (m) {
-		if (nat_is_hairpin(p, m->out_iface))
-			p->hairpin = m->out_iface;
-		if ((p->hairpin || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
+		if ((nat_is_hairpin(p, m->out_iface) || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
 			p->to.daddr = m->inside.addr;
 			p->to.dport = m->inside.port;
 			p->dest_addr = m->pool_addr + 1;
@@ -359,8 +365,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
-	if (nat_is_hairpin(p, mark->rule))
-		p->hairpin = mark->rule;
+	nat_is_hairpin(p, mark->rule);
 	p->to.daddr = rule->to;
 	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
 		p->to.dport = rule->to_port;
@@ -369,11 +374,15 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 
 /* ---- source */
 
-/* A forward leads to the sender: what it says may be an answer, which leaves with the forward's address. */
+/* A forward or a static rule leads to the sender: what it says may be an answer, which leaves with the address that was asked. */
 static __always_inline bool nat_is_inside(const struct pkt *p)
 {
+	struct nat_static_key one = {.len = 32 + 128, .vrf = p->vrf | NAT_STATIC_INSIDE, .addr = p->t.saddr};
 	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+	struct control *c = control_get();
 
+	if (c && c->nat_statics && bpf_map_lookup_elem(&nat_statics, &one))
+		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
@@ -394,18 +403,27 @@ static __always_inline struct snat_rule *nat_rule_of_answers(struct pkt *p, stru
 	a->vrf = vrf;
 	a->out_iface = p->in_iface;
 	r = nat_rule_for(a);
-	return nat_takes_port(r) ? r : NULL;
+	return nat_translates(r) ? r : NULL;
 }
 
-/* A packet from outside that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so that
- * the answers leave with the address they were asked under. `a`, `vrf`: as for nat_rule_of_answers(). */
-static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_asked *a, __u16 vrf)
+/* Is it to be asked whether a rule would translate the answers to a packet that none translates? `r`: its rule. Of one that a
+ * rule spares only where a static rule names no way out: most of these have no flow, and each of their packets would be asked
+ * about twice. */
+static __always_inline bool nat_answers_matter(const struct snat_rule *r)
 {
-	struct snat_rule *r;
+	struct control *c = control_get();
+
+	return !r || (r->action == SNAT_EXEMPT && c && c->nat_statics_inside);
+}
+
+/* A packet that no rule touches (`r`: one spares it), whose answers a rule would: it gets a pair of entries that rewrite nothing,
+ * so that the answers leave with the address they were asked under. `a`, `vrf`: as for nat_rule_of_answers(). */
+static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct snat_rule *r, struct nat_asked *a, __u16 vrf)
+{
 
 	if (unlikely(nat_lacks_ports(p)))
 		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
-	r = nat_rule_of_answers(p, a, vrf);
+	r = nat_answers_matter(r) ? nat_rule_of_answers(p, a, vrf) : NULL;
 	if (r) {
 		p->flow_flags |= FLOW_F_TRACK;
 		p->nat_rule = r->rule;
@@ -435,8 +453,8 @@ __noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
 	if (p->flow_flags & FLOW_F_DNAT)
 		return true;
 	r = nat_rule_of_source(&a, p, &p->to.daddr, out_iface);
-	if (r)
-		return r->action != SNAT_EXEMPT;
+	if (!nat_answers_matter(r))
+		return r && r->action != SNAT_EXEMPT;
 	i = iface_get(out_iface);
 	return nat_rule_of_answers(p, &a, i ? i->vrf : p->vrf) != NULL;
 }
@@ -490,9 +508,23 @@ static __always_inline void nat_snat_static(struct pkt *p, const struct snat_rul
 	nat_deltas(p);
 }
 
-/* The first rule that matches, on the source as it came in and the destination as it leaves. A port forward to a host behind the
- * interface that the packet came in by, from one whom no rule would translate outside, is masqueraded there although no rule asks
- * for it: else the host would answer the sender directly, who does not know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
+/* A later fragment to another host inside, of a static rule's host: of an answer that keeps its address, as the first one tells?
+ */
+static __always_inline bool nat_static_waits(const struct pkt *p)
+{
+	struct control *c = control_get();
+	struct iface *out;
+
+	if (!nat_lacks_ports(p) || !p->first_unknown || p->flow_flags & FLOW_F_DNAT || !c || !c->nat_statics_inside)
+		return false;
+	out = iface_get(p->out_iface);
+	return out && !(out->nat_flags & IFACE_NAT_OUTSIDE);
+}
+
+/* The first rule that matches, on the source as it came in and the destination as it leaves. What a forward, a mapping or a
+ * static rule leads to a host behind the interface that the packet came in by, from one whom no rule would translate outside, is
+ * masqueraded there although no rule asks for it, or one spares it: else the host would answer the sender directly, who does not
+ * know it (RFC 4787 REQ-9, RFC 5382 REQ-8).
  *
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)
@@ -504,20 +536,19 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	r = nat_snat_rule(p, &a);
-	if (r) {
-		if (r->action == SNAT_EXEMPT)
-			return V_NEXT;
+	if (r && r->action != SNAT_EXEMPT) {
 		pool = nat_pool_of(r, a.out_iface);
 		rule = r->rule;
 	} else {
 		struct iface *i = iface_get(p->out_iface);
 
 		if (!(p->flow_flags & FLOW_F_DNAT))
-			return nat_snat_answers(p, &a, i ? i->vrf : p->vrf);
+			return nat_snat_answers(p, r, &a, i ? i->vrf : p->vrf);
 		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
 			return V_NEXT;
 		pool = i->masq_pool;
 		rule = p->nat_rule;
+		r = NULL;
 	}
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
@@ -528,6 +559,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 			p->flow_flags |= FLOW_F_KEEP;
 	}
 	if (r && r->action == SNAT_STATIC) {
+		if (unlikely(nat_static_waits(p)))
+			return V_HOLD;
 		nat_snat_static(p, r);
 		return V_NEXT;
 	}

@@ -316,8 +316,11 @@ static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt
 	e->pool_addr = p->pool_addr;
 	e->port = p->to.sport;
 	e->out_iface = p->hairpin ? p->hairpin : p->out_iface;
-	i = unlikely(p->hairpin) ? iface_get(p->hairpin) : NULL;
-	e->out_vrf = i ? i->vrf : p->reply_vrf;
+	e->out_vrf = p->reply_vrf;
+	if (unlikely(p->hairpin)) {
+		i = iface_get(p->hairpin);
+		e->out_vrf = i ? i->vrf : p->vrf;
+	}
 	e->rule = p->nat_rule;
 	e->filtering = p->nat_filtering;
 }

@@ -353,26 +353,63 @@ static bool prefixes_meet(const struct prefix *a, const struct prefix *b)
 	return a->family == b->family && (prefix_contains(a, &b->addr) || prefix_contains(b, &a->addr));
 }
 
-/* What is outside is one rule's, and nobody's own: neither another rule's, nor a pool's, nor an interface's. */
+/* An address of the pool's that is the static rule's, too: whoever the pool gave it to would share its ports with the host
+ * inside. Text, or NULL: there is none. */
+static const char *static_in_pool(const struct nat_cfg *rule, const struct nat_cfg *pool, char text[ADDR_TEXT])
+{
+	struct addr begin = prefix_masked(&rule->outside).addr;
+
+	for (size_t k = 0; k < pool->n_pool; k++) {
+		const struct addr_range *r = &pool->pool[k];
+
+		if (r->family != rule->outside.family)
+			continue;
+		if (prefix_contains(&rule->outside, &r->first))
+			return addr_text(&r->first, text);
+		if (memcmp(&r->first, &begin, sizeof(begin)) <= 0 && memcmp(&begin, &r->last, sizeof(begin)) <= 0)
+			return addr_text(&begin, text);
+	}
+	return NULL;
+}
+
+/* What is outside is one rule's: neither another static rule's nor a pool's. A forward may take some of what comes in; all of it
+ * would leave the static rule nothing. */
+static void static_other_check(struct checker *c, const struct nat_cfg *rule, const struct nat_cfg *other)
+{
+	const char *vrf = other->n_pool ? model_nat_vrf_outside(c->m, other) : other->vrf, *shared;
+	char key[64], line[LINE_TEXT], text[PREFIX_TEXT], addr[ADDR_TEXT];
+
+	if (strcmp(vrf, rule->vrf))
+		return;
+	key_of(c, rule, "outside", key);
+	line_text(other->where, line);
+	shared = static_in_pool(rule, other, addr);
+	if (shared)
+		check_bad(c, rule->where, key,
+			  "the pool of rule `%s`%s holds %s, and would give it to other hosts, too: name the addresses around it "
+			  "there",
+			  other->name, line, shared);
+	else if (other < rule && other->type == NAT_STATIC && prefixes_meet(&other->outside, &rule->outside))
+		check_bad(c, rule->where, key, "%s: rule `%s`%s has addresses of it", prefix_text(&rule->outside, text),
+			  other->name, line);
+	else if (other->type == NAT_DNAT && !other->n_protocols && prefixes_meet(&other->destination, &rule->outside))
+		check_bad(c, rule->where, key,
+			  "rule `%s`%s forwards all that comes to %s: beside a static rule it must name a protocol", other->name,
+			  line, addr_text(&other->destination.addr, addr));
+}
+
+/* Nor is it the inside's, or an interface's. */
 static void static_check(struct checker *c, const struct nat_cfg *rule)
 {
 	const struct model *m = c->m;
-	char key[64], line[LINE_TEXT], text[PREFIX_TEXT];
+	char key[64], text[PREFIX_TEXT];
 
 	key_of(c, rule, "outside", key);
 	prefix_text(&rule->outside, text);
 	if (rule->outside.family && prefixes_meet(&rule->outside, &rule->source))
 		check_bad(c, rule->where, key, "%s and `inside` overlap", text);
-	for (size_t i = 0; i < m->n_nats; i++) {
-		const struct nat_cfg *o = &m->nats[i];
-		bool meets = o < rule && o->type == NAT_STATIC && prefixes_meet(&o->outside, &rule->outside);
-
-		for (size_t k = 0; k < o->n_pool && !meets; k++)
-			meets = o->pool[k].family == rule->outside.family && prefix_contains(&rule->outside, &o->pool[k].first);
-		if (meets && !strcmp(o->vrf, rule->vrf))
-			check_bad(c, rule->where, key, "%s: rule `%s`%s has addresses of it", text, o->name,
-				  line_text(o->where, line));
-	}
+	for (size_t i = 0; i < m->n_nats; i++)
+		static_other_check(c, rule, &m->nats[i]);
 	for (size_t i = 0; i < m->n_ifaces; i++)
 		for (size_t k = 0; k < m->ifaces[i].n_addrs && !strcmp(m->ifaces[i].vrf, rule->vrf); k++)
 			if (m->ifaces[i].addrs[k].family == rule->outside.family &&

@@ -285,34 +285,51 @@ static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs 
 	return err ? errs_fail(errs, -err, "nat: destination rules: %s", strerror(-err)) : 0;
 }
 
-/* ---- static rules, from outside */
+/* ---- static rules, by what they are outside, and inside */
 
 struct static_diff {
 	struct nat *nat;
 	const struct nat_plan *plan;
 };
 
+static struct nat_static_key static_inside(const struct nat_plan_static *s)
+{
+	return (struct nat_static_key){.len = s->key.len, .vrf = s->key.vrf | NAT_STATIC_INSIDE, .addr = s->value.to};
+}
+
 static int static_gone(const void *key, void *value, void *arg)
 {
 	struct static_diff *d = arg;
 
-	for (size_t i = 0; i < d->plan->n_statics; i++)
-		if (!memcmp(&d->plan->statics[i].key, key, sizeof(d->plan->statics[i].key)))
+	for (size_t i = 0; i < d->plan->n_statics; i++) {
+		struct nat_static_key inside = static_inside(&d->plan->statics[i]);
+
+		if (!memcmp(&d->plan->statics[i].key, key, sizeof(inside)) || !memcmp(&inside, key, sizeof(inside)))
 			return 0;
+	}
 	return table_delete(d->nat->statics, key);
 }
 
 static int apply_statics(struct sw *sw, const struct nat_plan *plan)
 {
 	struct static_diff d = {.nat = sw->nat, .plan = plan};
+	uint32_t everywhere = 0;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < plan->n_statics; i++)
+	for (size_t i = 0; !err && i < plan->n_statics; i++) {
+		struct nat_static_key inside = static_inside(&plan->statics[i]);
+
+		everywhere += !plan->statics[i].cfg->n_out;
 		err = table_set(sw->nat->statics, &plan->statics[i].key, &plan->statics[i].value);
+		if (!err)
+			err = table_set(sw->nat->statics, &inside, &plan->statics[i].value);
+	}
 	if (!err && sw->control->nat_statics)
 		err = table_each(sw->nat->statics, static_gone, &d);
-	if (!err)
+	if (!err) {
 		__atomic_store_n(&sw->control->nat_statics, (uint32_t)plan->n_statics, __ATOMIC_RELEASE);
+		__atomic_store_n(&sw->control->nat_statics_inside, everywhere, __ATOMIC_RELEASE);
+	}
 	return err;
 }
 

@@ -67,7 +67,9 @@ static void find_hairpin(const struct sw *sw, const struct nat_packet *p, uint16
 	if (p->iface && (iface_get(sw, p->iface, &in) || in.nat_flags & IFACE_NAT_OUTSIDE))
 		return;
 	r = find_source(sw, p, &p->daddr, out_iface);
-	if (!r || (r->action != SNAT_POOL && r->action != SNAT_MASQUERADE))
+	if (!r || (r->action != SNAT_POOL && r->action != SNAT_MASQUERADE && r->action != SNAT_STATIC))
+		return;
+	if (out_iface == NAT_OUTSIDE_ANY && (r->action == SNAT_MASQUERADE || !r->src_len))
 		return;
 	ret->may_hairpin = !p->iface;
 	ret->hairpin = p->iface ? out_iface : 0;
@@ -126,6 +128,7 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 		f.rule = nat_rule_name(sw, s.rule);
 		f.action = "static";
 		f.addr = moved(&s.to, s.len, &p->daddr);
+		find_hairpin(sw, p, s.flags >> NAT_STATIC_OUTSIDE, &f);
 		return f;
 	}
 	return marked ? find_mapping(sw, p, &mark) : f;
@@ -141,17 +144,16 @@ struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet
 	struct nat_found f = {.vrf = p->vrf};
 	struct iface out;
 
-	if (r) {
+	/* Back to where it came from, the answer would go past the gateway: nat_snat(). */
+	if ((!r || r->action == SNAT_EXEMPT) && to->action && p->iface == out_iface && !iface_get(sw, out_iface, &out) &&
+	    out.masq_pool) {
+		f.rule = to->rule;
+		f.action = "masquerade";
+	} else if (r) {
 		f.rule = nat_rule_name(sw, r->rule);
 		f.action = r->action < sizeof(actions) / sizeof(actions[0]) ? actions[r->action] : NULL;
 		if (r->action == SNAT_STATIC)
 			f.addr = moved(&r->to, r->src_len, &p->saddr);
-		return f;
-	}
-	/* Back to where it came from, the answer would go past the gateway: nat_snat(). */
-	if (to->action && p->iface == out_iface && !iface_get(sw, out_iface, &out) && out.masq_pool) {
-		f.rule = to->rule;
-		f.action = "masquerade";
 	}
 	return f;
 }

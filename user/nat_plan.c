@@ -551,6 +551,7 @@ static int plan_static(struct plan *p)
 			  .len = prefix_mapped_len(&c->source),
 			  .rule = p->rule,
 			  .flags = c->keep ? DNAT_F_KEEP : 0},
+		.cfg = c,
 	};
 	r.flags = c->keep ? SNAT_F_KEEP : 0;
 	plan_snat_prefix(&c->source, &r.src, &r.src_len, &r.family);

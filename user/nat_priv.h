@@ -80,6 +80,7 @@ struct nat_plan_dnat {
 struct nat_plan_static {
 	struct nat_static_key key;
 	struct nat_static value;
+	const struct nat_cfg *cfg;
 };
 
 struct nat_plan {
@@ -105,7 +106,7 @@ struct nat_plan {
 int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs);
 void nat_plan_free(struct nat_plan *plan);
 
-/* ---- nat_hairpin.c: into the marks, which way a packet to their address would leave. */
+/* ---- nat_hairpin.c: into the marks and static rules, which way a packet to their address would leave. */
 void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan);
 
 /* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */

@@ -73,7 +73,8 @@ void route_get_destination(struct route_get *g)
 		g->to.dport = f->port;
 	g->to.vrf = f->vrf;
 	if (f->hairpin)
-		route_get_text(json_object_get(g->o, "nat"), "hairpin", iface_name(g->rs->sw, f->hairpin));
+		route_get_text(json_object_get(g->o, "nat"), "hairpin",
+			       f->hairpin == NAT_OUTSIDE_ANY ? "any" : iface_name(g->rs->sw, f->hairpin));
 }
 
 void route_get_source(struct route_get *g)

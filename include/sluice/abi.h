@@ -56,7 +56,9 @@ struct control {
 	__u32 host_switches; /* sluiced's: which of the host's sysctls it has set, and sets back */
 	__u64 gave_way; /* sluiced's: pairs that it has ended to make room, beside those in `stats` that the data plane has */
 	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
-	__u64 reserved[5];
+	__u32 nat_statics_inside; /* static rules that translate between hosts inside, too: they name no way out */
+	__u32 pad;
+	__u64 reserved[4];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -628,8 +630,11 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
 #define DNAT_MARK_INSIDE                                                                                                         \
 	256 /* plus a protocol, or 0 for all: dport (host order) of another mark: a rule leads to the address, in that VRF */
-#define DNAT_F_KEEP 2 /* the rule's flows outlive it; also of a static rule */
-#define DNAT_F_OWN  1 /* of a mark: the address is an interface's, and the host has a share in it */
+/* In place of the interface that a packet to an address outside would leave by: nobody says which that is. As if by one that no
+ * rule names. */
+#define NAT_OUTSIDE_ANY IFACE_MAX
+#define DNAT_F_KEEP	2 /* the rule's flows outlive it; also of a static rule */
+#define DNAT_F_OWN	1 /* of a mark: the address is an interface's, and the host has a share in it */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -808,20 +813,23 @@ struct nat_counted {
 };
 _Static_assert(sizeof(struct nat_counted) == 16, "struct nat_counted");
 
-/* Map `nat_statics`: LPM, the outside prefixes of static rules. */
+/* Map `nat_statics`: LPM, the outside prefixes of static rules; and those inside, with NAT_STATIC_INSIDE. */
 struct nat_static_key {
 	__u32 len; /* 32 + that of the IPv4-mapped prefix */
-	__u32 vrf;
+	__u32 vrf; /* and NAT_STATIC_INSIDE */
 	struct addr addr;
 };
+#define NAT_STATIC_INSIDE (1u << 16)
 _Static_assert(sizeof(struct nat_static_key) == 24, "struct nat_static_key");
 
 struct nat_static {
 	struct addr to; /* bits behind `len` are the packet's own */
 	__u32 len;	/* of the IPv4-mapped prefix */
 	__u16 rule;
-	__u16 flags; /* DNAT_F_KEEP */
+	__u16 flags; /* DNAT_F_KEEP; and, NAT_STATIC_OUTSIDE bits further, where a packet to the outside address would leave: an
+		      * interface, NAT_OUTSIDE_ANY, or 0: nowhere */
 };
+#define NAT_STATIC_OUTSIDE 4
 _Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 
 /* natEvent of RFC 8158, as far as it happens here. NAT66 uses the same numbers. */
@@ -869,7 +877,9 @@ struct dnat_rule {
 		__be16 to_port;	 /* 0: unchanged */
 		__u16 pool_addr; /* of a mark: index in `pool_addrs` + 1; 0: mappings have no ports there */
 	};
-	__u16 rule;  /* id, stable by name; of a mark: the interface that a packet to the address would leave by, 0: none */
+	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, NAT_OUTSIDE_ANY, or 0: none
+	 */
+	__u16 rule;
 	__u16 vrf;   /* where `to` is */
 	__u16 flags; /* DNAT_F_* */
 	char name[SLUICE_LABEL];

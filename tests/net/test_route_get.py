@@ -179,16 +179,16 @@ def test_destination_translated(w):
     assert get(w, netlab.FORWARDED, from_=INET4, iif="up1", ipproto="tcp", sport=4000, dport=8081)["drop"] == "nat_filtered"
 
 
-def connect(w, client, here, sport):
-    """The source that the server behind the forward sees."""
-    with w.h1.socket() as server, w.namespaces[client].socket() as s:
+def connect(w, client, here, sport, to=(netlab.FORWARDED, 8080), host="h1", at="10.0.10.11"):
+    """The source that the server behind the forward sees, or another one on port 80 of a host."""
+    with w.namespaces[host].socket() as server, w.namespaces[client].socket() as s:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("10.0.10.11", 80))
+        server.bind((at, 80))
         server.listen()
         server.settimeout(3)
         s.settimeout(3)
         s.bind((here, sport))
-        s.connect((netlab.FORWARDED, 8080))
+        s.connect(to)
         peer, address = server.accept()
         peer.close()
         return address[0]
@@ -224,6 +224,42 @@ def test_forward_to_the_sender_s_own_interface_without_a_rule_for_him(w):
         assert connect(w, "h3", "10.0.20.13", 4002) == "10.0.20.13"
     finally:
         w.gw.cli(["apply", f"{w.directory}/rpf.yaml"])
+
+
+STATIC = "203.0.113.25"
+SPARED = """nat:
+  - {name: stays, type: snat, source: 10.0.0.0/16, destination: 10.0.0.0/16, to: none}
+  - {name: mail, type: static, inside: 10.0.20.13, outside: 203.0.113.25, out: [up1]}
+"""
+
+
+@pytest.fixture
+def spared(w):
+    """Beside a rule that spares what stays inside: h3 has an address outside of its own; of the others only h2 has the pool's."""
+    text = open(f"{w.directory}/rpf.yaml").read().replace("\nnat:\n", "\n" + SPARED).replace("source: 10.0.0.0/16, out", "source: 10.0.10.12, out")
+    w.gw.cli(["apply", w.write("spared.yaml", text)])
+    yield w
+    w.gw.cli(["apply", f"{w.directory}/rpf.yaml"])
+
+
+def test_hairpin_to_a_static_and_from_it(spared):
+    """RFC 4787 REQ-9 a, 1:1: what is said is what becomes of it, with real connections."""
+    w, one = spared, {"action": "static", "rule": "mail", "address": STATIC}
+    q = dict(ipproto="tcp", sport=4003)
+    said = get(w, STATIC, from_="10.0.10.12", iif="vlan10", dport=80, **q)["nat"]
+    assert said == {"destination": {**one, "address": "10.0.20.13"}, "hairpin": "up1", "source": {"action": "pool", "rule": "internet"}}
+    assert ipaddress.ip_address(connect(w, "h2", "10.0.10.12", 4003, (STATIC, 80), "h3", "10.0.20.13")) in ipaddress.ip_network("203.0.113.0/28")
+    said = get(w, STATIC, from_="10.0.20.13", iif="vlan20", dport=80, **q)["nat"]
+    assert said["hairpin"] == "up1" and said["source"] == one
+    assert connect(w, "h3", "10.0.20.13", 4004, (STATIC, 80), "h3", "10.0.20.13") == STATIC
+    assert connect(w, "h3", "10.0.20.13", 4005, (netlab.FORWARDED, 8080)) == STATIC
+    assert connect(w, "h3", "10.0.20.13", 4006, ("10.0.10.11", 80)) == "10.0.20.13"
+    # Who has no rule keeps his address, but before a server of his own subnet, who would answer past the gateway.
+    said = get(w, netlab.FORWARDED, from_="10.0.10.11", iif="vlan10", dport=8080, **q)["nat"]
+    assert said["source"] == {"action": "masquerade", "rule": "web"} and "hairpin" not in said
+    assert connect(w, "h1", "10.0.10.11", 4007) == "10.0.10.1"
+    assert get(w, STATIC, from_="10.0.10.11", iif="vlan10", dport=80, **q)["nat"]["source"] == {"action": "none", "rule": "stays"}
+    assert connect(w, "h1", "10.0.10.11", 4008, (STATIC, 80), "h3", "10.0.20.13") == "10.0.10.11"
 
 
 def test_hairpin_to_a_mapping(w):

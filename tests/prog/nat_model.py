@@ -9,12 +9,12 @@ checksums are verified (nat_packets.py); so are fragments, and ICMP errors, of w
 import collections
 
 import bpf
-from frames import D, GW10, T20, T30, W1, W2, WAN, WAN2, A, B, mac_bytes, octets, tagged
+from frames import D, GW10, T20, T30, U30, W1, W2, WAN, WAN2, A, B, mac_bytes, octets, tagged
 from nat_packets import ACK, FIN, GRE, ICMP6, ICMP_, RST, SYN, TCP_, UDP_, Left, build, cut, error, frame_of, quoted, swap
 
-STATIONS = {mac_bytes(s.mac): s for s in (A, B, D, T20, T30, W1, W2)}
+STATIONS = {mac_bytes(s.mac): s for s in (A, B, D, T20, T30, U30, W1, W2)}
 OUTSIDE = (W1, W2)
-HOSTS = {a: s for s in (A, B, D, T20, T30) for a in (s.ip4, s.ip6)}
+HOSTS = {a: s for s in (A, B, D, T20, T30, U30) for a in (s.ip4, s.ip6)}
 INSIDE = ("10.0.", "2001:db8:10:", "2001:db8:20:", "2001:db8:30:")  # no address outside begins so
 FAR, FAR6 = ("10.99.1.", "10.99.5."), ("2001:db8:99::",)
 
@@ -43,12 +43,14 @@ SNAT = {
     "2001:db8:98::": (Rule("masq6", WAN2.ip6), W2),
 }
 SNAT["10.99.5."] = SNAT["10.99.1."]
-POOL = SNAT["10.99.1."][0]
+POOL, POOL6 = SNAT["10.99.1."][0], SNAT["2001:db8:99::"][0]
 RULES = {r.address: r for r, _ in SNAT.values()}
-LAN = Rule("lan", GW10.ip4)  # of A and B, who meet by an outside address
+LAN, LAN6 = Rule("lan", GW10.ip4), Rule("lan6", GW10.ip6)  # of A and B, who meet by an outside address
 OWN = (WAN2.ip4, WAN2.ip6)
 WHOLE, WHOLE6 = "198.18.9.9", "2001:db8:5a::9"
-STATIC = {T30.ip4: "198.18.5.13", T30.ip6: "2001:db8:5b::d"}
+STATIC = {T30.ip4: "198.18.5.13", T30.ip6: "2001:db8:5b::d", U30.ip4: "198.18.5.15", U30.ip6: "2001:db8:5b::f"}
+ONE_TO_ONE = (T30, U30)  # whose addresses these are
+TAGS = {T20: 20, U30: 30}
 PAYLOADS = (b"", b"odd", b"payload!", bytes(range(64)))
 
 
@@ -102,7 +104,7 @@ class Model:
     def run(self, station, packet):
         """From a station, by its port, to its gateway; what leaves, or None."""
         frame = frame_of(station.mac, station.gateway.mac, packet)
-        frame = octets(tagged(frame, 20)) if station is T20 else frame
+        frame = octets(tagged(frame, TAGS[station])) if station in TAGS else frame
         ifindex = self.switch.ifindex[station.port]
         run, redirected = None, bpf.XDP_REDIRECT
         if self.hook == "xdp":
@@ -169,46 +171,44 @@ class Model:
     def plan(self, t, source):
         """Of a first packet: the SNAT rule or None; its destination inside or outside, and the station there. None: it goes nowhere."""
         proto, src, _, dst, dport = t
-        to = dnat(t)
-        if source in (D, T20):
-            if to:
-                return POOL, to, HOSTS[to[0]]  # as if it had left
-            key = self.owner.get((proto, dst, dport))
-            if key:
-                return POOL, key[1:3], HOSTS[key[1]]
-            rule, station = SNAT[remote_of(dst)]
+        to, key = dnat(t), self.owner.get((proto, dst, dport))
+        if source in (D, T20, *ONE_TO_ONE):
+            six, one = ":" in src, source in ONE_TO_ONE
+            if to or key:  # as if it had left
+                inside = to or key[1:3]
+                return None if one else POOL6 if six else POOL, inside, HOSTS[inside[0]]
+            rule, station = (None, W1) if one else SNAT[remote_of(dst)]
             return rule, (dst, dport), station
-        if source is T30:
-            return None, (dst, dport), W1
-        if source in (A, B):
-            return LAN, to, HOSTS[to[0]]
+        if source in (A, B):  # who have no rule; the server of their subnet must not see them
+            rule = None if dst in STATIC.values() else LAN6 if ":" in src else LAN
+            return rule, to, HOSTS[to[0]]
         if to:
             return None, to, HOSTS[to[0]]
-        key = self.owner.get((proto, dst, dport))
         lets_in = key and proto in (TCP_, UDP_) and RULES[dst].lets_in
         if lets_in == "all" or (lets_in == "asked" and (proto, dst, dport, src) in self.asked):
             return None, key[1:3], HOSTS[key[1]]
         return None
 
     @staticmethod
-    def may_open(t, flags, source, inbound):
-        """TCP: a SYN, and an ACK of a connection that was lost, but to a mapping; echo: a request. 1:1 takes all."""
-        if t[3] in STATIC.values() or source is T30:
+    def may_open(t, flags, rule, mapped):
+        """TCP: a SYN, and an ACK of a connection that was lost, but to a mapping; echo: a request. 1:1 takes all, as long as nothing
+        else has a part."""
+        if rule is None and not mapped and (t[3] in STATIC.values() or dnat(t) is None):
             return True
         if t[0] == TCP_:
-            return flags == SYN or (flags == ACK and not inbound)
+            return flags == SYN or (flags == ACK and not mapped)
         return t[0] not in (ICMP_, ICMP6) or t[2] != 0
 
     def first(self, t, source, flags, payload):
         packet = build(t, flags, payload)
         left = self.run(source, packet)
         plan = self.plan(t, source)
-        inbound = dnat(t) is None and (t[0], t[3], t[4]) in self.owner
-        if plan is None or not self.may_open(t, flags, source, inbound):
+        mapped = dnat(t) is None and (t[0], t[3], t[4]) in self.owner
+        if plan is None or not self.may_open(t, flags, plan[0], mapped):
             assert left is None, f"{t} is let in, as {left.t or left.packet.hex()}"
             return
         rule, to, target = plan
-        outside = (STATIC[t[1]] if source is T30 else t[1], t[2])
+        outside = (STATIC.get(t[1], t[1]), t[2])
         if rule:
             key = self.mapped(t, rule)
             if self.limited(t, rule):
@@ -265,11 +265,11 @@ class Model:
 
     def outward(self):
         """From inside to the Internet."""
-        rng, source = self.rng, self.rng.choice((D, D, D, T20, T20, T20, T30))
+        rng, source = self.rng, self.rng.choice((D, D, D, T20, T20, T20, T30, T30, U30))
         remote = self.crowd if rng.random() < 0.4 else rng.choice(list(SNAT))
-        remote = (remote if source is not T30 else rng.choice(FAR + FAR6)) + str(rng.randint(1, 3))
+        remote = (remote if source not in ONE_TO_ONE else rng.choice(FAR + FAR6)) + str(rng.randint(1, 3))
         src = source.ip6 if ":" in remote else source.ip4
-        proto = rng.choice((TCP_, UDP_, ICMP_) if source is not T30 else (TCP_, UDP_, ICMP_, GRE))
+        proto = rng.choice((TCP_, UDP_, ICMP_) if source not in ONE_TO_ONE else (TCP_, UDP_, ICMP_, GRE))
         self.offer(proto, source, src, rng.choice((4000, 4001, 4002, 53, 2000, 65535, 3000)), remote, rng.choice((80, 4000)))
 
     def inward(self):
@@ -287,28 +287,26 @@ class Model:
     def stranger(self):
         """To a port outside that somebody may have, from whom nobody has asked."""
         rng = self.rng
-        have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1] != GW10.ip4]
+        have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1] not in (GW10.ip4, GW10.ip6)]
         proto, address, port = rng.choice(have or [(UDP_, "198.18.4.1", 4000)])
         remote = ("2001:db8:99::7:" if ":" in address else rng.choice(("10.99.5.", "10.99.6."))) + str(rng.randint(1, 3))
         if address not in OWN:
             self.offer(proto, W1, remote, rng.randint(1, 9), address, port)
 
     def hairpin(self):
-        """From inside to another inside, by an address that is outside."""
+        """From inside to another inside, or to oneself, by an address that is outside."""
         rng = self.rng
-        source = rng.choice((D, T20, A))
-        have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1].startswith("198.18.")]
-        proto, dst, dport = rng.choice((TCP_, UDP_, ICMP_)), WHOLE, rng.choice((80, 4000))
-        if source is A:
-            return self.offer(proto, A, A.ip4, rng.choice((4000, 4001)), dst, dport)
-        if rng.random() < 0.3:
-            proto, dst, dport = TCP_, WAN.ip4, 8080
-        elif have and rng.random() < 0.6:
-            proto, dst, dport = rng.choice(have)
+        source, six = rng.choice((D, T20, A, *ONE_TO_ONE)), rng.random() < 0.25
+        src, whole = (source.ip6, WHOLE6) if six else (source.ip4, WHOLE)
+        statics = [a for a in STATIC.values() if (":" in a) == six]
+        have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1].startswith("2001:db8:5a:" if six else "198.18.")]
+        protos = (TCP_, UDP_, ICMP_, GRE) if source in ONE_TO_ONE else (TCP_, UDP_, ICMP_)
+        proto, dst, dport = rng.choice(protos), rng.choice((whole, *statics)), rng.choice((80, 4000))
+        if source is not A and rng.random() < 0.5:
+            proto, dst, dport = rng.choice([(TCP_, WAN.ip6 if six else WAN.ip4, 8080), *have])
         sport = rng.choice((4000, 4001, 4002))
-        if self.owner.get((proto, dst, dport), ())[1:3] != (source.ip4, sport):  # nobody talks to himself
-            self.offer(proto, source, source.ip4, sport, dst, dport)
-        return None
+        if self.owner.get((proto, dst, dport), ())[1:3] != (src, sport):  # nobody talks to himself
+            self.offer(proto, source, src, sport, dst, dport)
 
     def follow(self):
         if self.ways:

@@ -181,6 +181,82 @@ static const struct row rows[] = {
 	{"static rule out of another vrf",
 	 BASE "nat: [{name: a, type: static, out: vlan30, inside: 10.0.10.7/32, outside: 203.0.113.7/32}]\n",
 	 "sluice.yaml:14: nat[0].out: interface `vlan30` is in VRF `red`, the rule in VRF `default`\n"},
+	{"pool that begins with a static's address",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.4}\n"
+	      "- {name: b, type: snat, to: 203.0.113.4-203.0.113.5}\n",
+	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.4, and would give it to other hosts, "
+	 "too: name "
+	 "the addresses around it there\n"},
+	{"pool that ends with a static's address",
+	 BASE "nat:\n"
+	      "- {name: b, type: snat, out: up1, to: [203.0.113.1, 203.0.113.3-203.0.113.5]}\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n",
+	 "sluice.yaml:16: nat[1].outside: the pool of rule `b` (line 15) holds 203.0.113.5, and would give it to other hosts, "
+	 "too: name "
+	 "the addresses around it there\n"},
+	{"pool with a static's address in its midst",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
+	      "- {name: b, type: snat, to: 203.0.113.0/28}\n",
+	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.5, and would give it to other hosts, "
+	 "too: name "
+	 "the addresses around it there\n"},
+	{"pool within a static's prefix",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.7.0.0/24, outside: 203.0.113.0/24}\n"
+	      "- {name: b, type: snat, to: 203.0.113.9}\n",
+	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.9, and would give it to other hosts, "
+	 "too: name "
+	 "the addresses around it there\n"},
+	{"pool with a static's IPv6 address",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: \"fd00:10::7\", outside: \"2001:db8::7\"}\n"
+	      "- {name: b, type: snat, to: \"2001:db8::1-2001:db8::9\"}\n",
+	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 2001:db8::7, and would give it to other hosts, "
+	 "too: name "
+	 "the addresses around it there\n"},
+	{"pool of another VRF by its way out, with a static's address",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
+	      "- {name: b, type: snat, vrf: red, out: up1, to: 203.0.113.0/28}\n",
+	 "sluice.yaml:15: nat[0].outside: the pool of rule `b` (line 16) holds 203.0.113.5, and would give it to other hosts, "
+	 "too: name "
+	 "the addresses around it there\n"},
+	{"pool of one VRF, and a static's address of another: fine",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
+	      "- {name: b, type: snat, vrf: red, to: 203.0.113.0/28}\n"
+	      "- {name: c, type: snat, out: vlan30, to: 203.0.113.0/28}\n",
+	 ""},
+	{"pools around a static's address: fine",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
+	      "- {name: b, type: snat, to: [203.0.113.0-203.0.113.4, 203.0.113.6-203.0.113.15]}\n",
+	 ""},
+	{"forward of a static's whole address",
+	 BASE "nat:\n"
+	      "- {name: b, type: dnat, destination: 203.0.113.5, to: 10.0.10.8}\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n",
+	 "sluice.yaml:16: nat[1].outside: rule `b` (line 15) forwards all that comes to 203.0.113.5: beside a static rule it "
+	 "must name a "
+	 "protocol\n"},
+	{"forwards of a static's ports and protocols: fine",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
+	      "- {name: b, type: dnat, destination: 203.0.113.5, protocol: tcp, port: 80, to: 10.0.10.8}\n"
+	      "- {name: c, type: dnat, destination: 203.0.113.5, protocol: udp, to: 10.0.10.8}\n",
+	 ""},
+	{"forward of a whole address of another VRF than a static's: fine",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
+	      "- {name: b, type: dnat, vrf: red, destination: 203.0.113.5, to: 10.0.10.8}\n",
+	 ""},
+	{"static twice",
+	 BASE "nat:\n"
+	      "- {name: a, type: static, inside: 10.7.0.0/24, outside: 203.0.113.0/24}\n"
+	      "- {name: b, type: static, inside: 10.0.10.8, outside: 203.0.113.5}\n",
+	 "sluice.yaml:16: nat[1].outside: 203.0.113.5/32: rule `a` (line 15) has addresses of it\n"},
 	{"pool out of two vrfs", BASE "nat: [{name: a, type: snat, out: [vlan30, vlan10], to: 203.0.113.7}]\n",
 	 "sluice.yaml:14: nat[0].out: interface `vlan10` is in VRF `default`, `vlan30` in VRF `red`: the addresses of a pool are "
 	 "of one\n"},

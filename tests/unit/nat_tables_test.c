@@ -219,7 +219,7 @@ const struct link *mirror_link(const struct mirror *m, int ifindex)
 
 int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg)
 {
-	struct link_addr a = {.ifindex = ifindex, .addr = {addr_v4(wan4), 4, 24}};
+	struct link_addr a = {.ifindex = ifindex, .addr = {addr_v4(ifindex == 101 ? wan4 : htonl(0x0a000001)), 4, 24}};
 
 	return fn(&a, arg);
 }
@@ -349,6 +349,39 @@ static void tables_say_what_the_model_says(void **state)
 	assert_non_null(pool_named("masq:wan", &id));
 	/* The pool lies in wan's prefix: the host answers ARP for it. */
 	assert_non_null(host_addr(&ours));
+}
+
+/* By which interface a packet to a static rule's outside address would leave; NAT_OUTSIDE_ANY: nobody says. */
+static unsigned outside_of_static(uint32_t addr)
+{
+	struct nat_static_key key = {.len = 32 + 128, .addr = addr_v4(htonl(addr))};
+	struct nat_static v;
+
+	assert_int_equal(table_lookup(table_get(NULL, "nat_statics"), &key, &v), 0);
+	return v.flags >> NAT_STATIC_OUTSIDE;
+}
+
+static void where_outside_is_for_a_static_rule(void **state)
+{
+	use("  - {name: in-the-prefix, type: static, inside: 10.0.0.7, outside: 203.0.113.7}\n"
+	    "  - {name: by-name, type: static, inside: 10.0.0.8, outside: 203.0.113.8, out: [lan, wan]}\n"
+	    "  - {name: the-first-named, type: static, inside: 10.0.0.9, outside: 198.51.100.9, out: [lan, wan]}\n"
+	    "  - {name: where-others-are, type: static, inside: 10.0.0.10, outside: 198.51.100.10}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(outside_of_static(0xcb007107), 1);
+	assert_int_equal(outside_of_static(0xcb007108), 1);
+	assert_int_equal(outside_of_static(0xc6336409), 2);
+	assert_int_equal(outside_of_static(0xc633640a), 1);
+	assert_int_equal(control.nat_statics, 4);
+	assert_int_equal(control.nat_statics_inside, 2);
+	use("  - {name: anywhere, type: static, inside: 10.0.0.9, outside: 198.51.100.9}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(outside_of_static(0xc6336409), NAT_OUTSIDE_ANY);
+	assert_int_equal(table_get(NULL, "nat_statics")->n, 2);
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(table_get(NULL, "nat_statics")->n, 0);
+	assert_int_equal(control.nat_statics_inside, 0);
 }
 
 static void again_changes_nothing(void **state)
@@ -949,6 +982,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(tables_say_what_the_model_says),
+		TEST(where_outside_is_for_a_static_rule),
 		TEST(again_changes_nothing),
 		TEST(numbers_outlive_a_restart),
 		TEST(what_goes_is_taken_back),

@@ -122,7 +122,8 @@ void print_route_get(const json_t *answer)
 	print_choice(answer);
 	print_group(json_object_get(answer, "group"));
 	if (*text(nat, "hairpin"))
-		printf("  nat           hairpin: its source becomes what it would be, left it by %s\n", text(nat, "hairpin"));
+		printf("  nat           hairpin: its source becomes what it would be, left it by %s\n",
+		       strcmp(text(nat, "hairpin"), "any") ? text(nat, "hairpin") : "any interface");
 	print_rewrite("source", json_object_get(nat, "source"));
 	print_out(json_object_get(answer, "out"));
 }
