@@ -30,7 +30,7 @@ TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 PORT_MODE_HOST = 5
 FDB_F_STATIC, FDB_F_OWN = 1, 2
 NEIGHBOR_F_FAILED = 2
-POOL_ADDR_F_USED, POOL_CLASSES = 1, 3
+POOL_ADDR_F_USED, POOL_CLASSES, POOL_TRACES = 1, 3, 16
 PORT_F_TAG_HIDDEN = 2
 DROP_MAX = 128
 GATEWAY_MACS = {mac_bytes(g.mac) for g in GATEWAYS}
@@ -488,9 +488,18 @@ class Switch:
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
-        for key, ports in self._nat_ports.items():
-            self.map("pool_ports").update(key, ports)
+        self._give_ports_back()
         self._forget_held()
+
+    def _give_ports_back(self):
+        """As the data plane does it, the trace first: a sweep of sluiced's that goes on meanwhile would free what it has noted of
+        an earlier row, and the next one has taken again."""
+        table = self.map("pool_ports")
+        first = table.max_entries - POOL_TRACES
+        for i in {first + key % POOL_TRACES for key in self._nat_ports}:
+            table.update(i, b"\xff" * len(table.lookup(i)))
+        for key, ports in self._nat_ports.items():
+            table.update(key, ports)
 
     def _forget_held(self):
         """No fragment of an earlier test waits, to be counted in the midst of a later one."""
