@@ -3,7 +3,8 @@
  * Stands between fast.h, which has read such a packet's headers and found no flow for it, or a SYN, which no entry has seen, and
  * the pipeline, whose stages would read them again, and wait for each table one after the other. Here the struct pkt gets what
  * parse.h would have put there; where the short way knows the way out, and a source rule may concern what leaves by it, all that
- * the stages are then going to read and write is fetched from memory at once (nat_guess()), before anybody waits for a part of it.
+ * the stages are then going to read and write is fetched from memory at once (nat_guess()), before anybody waits for a part of
+ * it.
  */
 #ifndef SLUICE_FAST_FIRST_H
 #define SLUICE_FAST_FIRST_H
@@ -19,8 +20,8 @@
 #include "parse.h"
 #include "way.h"
 
-/* What parse_headers() would find in what fast_read4() has read. verifier: global: what it needs of the headers is read again, and
- * not kept for it by packets that have a flow. */
+/* What parse_headers() would find in what fast_read4() has read. verifier: global: what it needs of the headers is read again,
+ * and not kept for it by packets that have a flow. */
 __noinline_global int fast_parse4(ctx_t *ctx, struct pkt *p)
 {
 	void *head = ctx_data(ctx);

@@ -289,13 +289,13 @@ static __always_inline bool nat_want(struct pool_search *s, const struct pool *p
 }
 
 /* What a source without a mapping leaves by, most likely, which is looked at before it is waited for: *ret_addr, and the port; 0:
- * that is not known. */
-static __always_inline __u32 nat_peek(struct pool_search *s, struct addr *ret_addr)
+ * that is not known. verifier: global, since two places ask. */
+__noinline_global __u32 nat_peek(struct pool_search *s, struct addr *ret_addr)
 {
 	struct pool_ports *b;
 	__u32 flags;
 
-	if (!pool_addr_read(s->pool_addr, ret_addr, &flags))
+	if (!s || !ret_addr || !pool_addr_read(s->pool_addr, ret_addr, &flags))
 		return 0;
 	if (unlikely(s->runs))
 		return s->want >= s->min && s->want <= s->max ? s->want : 0;
