@@ -18,7 +18,7 @@ import goals
 import kit
 import lab as labs
 import turns as by_turns
-from gen import (FLOOR, FRAME, IP, LOOKUP, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+from gen import (FLOOR, FRAME, IP, LOAD, LOOKUP, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
                  template)  # fmt: skip
 import bpf
 
@@ -137,6 +137,15 @@ def yardsticks(sizes):
              target=SWAP),
         Case(LOOK_UP, "in1", connection, CLIENTS, sizes, lambda o, b: None if o[-80:] == b[-80:] else "changed", target=LOOKUP),
     ]  # fmt: skip
+
+
+LOAD_LINE = "one line out of 32 MiB, redirect"
+
+
+def load_yardstick(dst4):
+    """What a destination costs whose way stands somewhere in as much memory as a million routes take, at the very least: beside them."""
+    return [Case(LOAD_LINE, "in1", INSIDE / IP(src="10.0.4.1", dst="0.0.0.0") / TCP_ACK, {"daddr": (0, 0xFFFFFFFF)},
+                 [Sequence("1M random destinations", dst4)], lambda o, b: None if o[-80:] == b[-80:] else "changed", target=LOAD)]  # fmt: skip
 
 
 FREE_S = 3  # until places of many connections that ended are given out again
@@ -316,7 +325,7 @@ def full_tables(report, lab, at):
     prefixes = fill(report, lab, [(4, 1_000_000), (6, 200_000)])
     dst4, dst6 = (labs.addresses_in(prefixes[f], f, SEQ) for f in (4, 6))
     for hook in ("xdp", "tc"):
-        at(lab, hook, routing(lab, dst4, dst6))
+        at(lab, hook, routing(lab, dst4, dst6) + (load_yardstick(dst4) if hook == "xdp" else []))
     report.step(f"NAT with {FORWARDS:,} rules into full tables")
     lab.with_nat(FORWARDS)
     rules = len(lab.switch.json("nat show")["rules"])
