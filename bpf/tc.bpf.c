@@ -396,7 +396,7 @@ int sluice_tc(struct __sk_buff *ctx)
 	count_rx(p);
 	if (FAST_ANSWER(done) == FAST_SPOILT)
 		return tc_failed(ctx, p);
-	return tc_end(ctx, p, v == V_NEXT ? pipeline(ctx, p) : v);
+	return tc_end(ctx, p, v == V_NEXT ? pipeline(ctx, p, FAST_ANSWER(done)) : v);
 }
 
 char LICENSE[] SEC("license") = "GPL";
