@@ -44,7 +44,7 @@ static int setup(void **state)
 {
 	struct pool run = {
 		.first4 = RUN_SLOT, .count4 = 1, .port_min = 1024, .port_max = 65535, .flags = POOL_F_USED | POOL_F_RUNS};
-	struct pool_addr a = {.flags = POOL_ADDR_F_USED, .run = 256};
+	struct pool_addr a = {.flags = POOL_ADDR_F_USED, .run_from = 1, .run_n = 256};
 	struct iface lan = {.mtu = 1500};
 	__u32 id = POOL_ID(RUN_SLOT, 1), n = 256;
 
