@@ -41,12 +41,25 @@ static void tell_rule(struct mirror *m, uint32_t by)
 		m->listener.rule(m->listener.arg, by);
 }
 
+/* The news that do not wait are never behind those in order. */
+static int link_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
+{
+	int r;
+
+	if (dump)
+		return mirror_link_message(m, nlh);
+	mirror_early_read(m, true);
+	r = mirror_link_message(m, nlh);
+	mirror_early_taken(m, nlh);
+	return r;
+}
+
 int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 {
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		return mirror_link_message(m, nlh);
+		return link_message(m, nlh, dump);
 	case RTM_NEWQDISC:
 	case RTM_DELQDISC:
 		return mirror_qdisc_message(m, nlh);

@@ -7,8 +7,9 @@
  * Links are told here and, in order with addresses and routes, there, where all that is known of them comes from. Here it is
  * noted only by which links no packet can leave, so that the two need not agree: a link is usable as long as the mirror and the
  * newest news of it say so. A dump, or an older event, that calls it usable does not make it so again. One that went down and is
- * up again by its newest news stays unusable until the mirror has followed: what is up may be another link with the same number.
- * Where nothing waits, the two agree, and nothing is noted.
+ * up again by its newest news stays unusable until the mirror has taken as many news of it: what is up may be another link with
+ * the same number. Losses make the count wrong, until the mirror has taken all that there was: then the two agree, and nothing
+ * is noted. What the kernel was just telling one of the two sockets, and not the other yet, is in the same way told by both soon.
  */
 #include <errno.h>
 #include <linux/neighbour.h>
@@ -17,14 +18,15 @@
 #include "mirror_impl.h"
 
 #define RECEIVE_BUFFER (16 << 20) /* bytes, for each of the two */
-#define READS	       64	  /* messages of one wake-up */
+#define READS	       256	  /* messages of one wake-up */
 
 /* A link by which no packet can leave, whatever the mirror says. */
 struct early_entry {
 	struct hash_node node;
 	int ifindex;
-	bool down; /* by the newest news */
-	bool owed; /* it went down, and the mirror has not followed */
+	unsigned ahead; /* news that the mirror has not taken */
+	bool down;	/* by the newest news */
+	bool owed;	/* by some of those that the mirror has not taken */
 };
 
 static uint32_t index_hash(const struct hash *h, int ifindex)
@@ -71,7 +73,9 @@ static bool link_usable(const struct link *l)
 
 bool mirror_link_usable(const struct mirror *m, int ifindex)
 {
-	return link_usable(mirror_link(m, ifindex)) && !entry_find(m, ifindex);
+	const struct early_entry *e = entry_find(m, ifindex);
+
+	return link_usable(mirror_link(m, ifindex)) && !(e && (e->down || e->owed));
 }
 
 static void told(struct mirror *m, int ifindex, bool was_usable)
@@ -85,62 +89,71 @@ static void told(struct mirror *m, int ifindex, bool was_usable)
 
 static void entry_drop(struct mirror *m, struct early_entry *e)
 {
-	int ifindex = e->ifindex;
-
 	hash_remove(&m->early, &e->node);
 	free(e);
-	told(m, ifindex, false);
+}
+
+static struct early_entry *entry_make(struct mirror *m, int ifindex)
+{
+	struct early_entry *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->ifindex = ifindex;
+	if (hash_insert(&m->early, &e->node) < 0) {
+		free(e);
+		return NULL;
+	}
+	return e;
 }
 
 /* Without memory it is as it would be without this file: the mirror tells, later. */
-static void link_down(struct mirror *m, int ifindex, bool waits)
-{
-	struct early_entry *e = entry_find(m, ifindex);
-	bool was_usable = mirror_link_usable(m, ifindex);
-
-	if (!e) {
-		e = calloc(1, sizeof(*e));
-		if (!e)
-			return;
-		e->ifindex = ifindex;
-		if (hash_insert(&m->early, &e->node) < 0) {
-			free(e);
-			return;
-		}
-	}
-	e->down = true;
-	e->owed = e->owed || (waits && link_usable(mirror_link(m, ifindex)));
-	told(m, ifindex, was_usable);
-}
-
 void mirror_early_link(struct mirror *m, const struct nlmsghdr *nlh, bool waits)
 {
 	struct early_entry *e;
 	struct link l;
+	bool was_usable, down;
 
 	if (!mirror_link_parse(nlh, &l))
 		return;
-	if (nlh->nlmsg_type == RTM_DELLINK || !link_usable(&l)) {
-		link_down(m, l.ifindex, waits);
-		return;
-	}
+	down = nlh->nlmsg_type == RTM_DELLINK || !link_usable(&l);
+	was_usable = mirror_link_usable(m, l.ifindex);
 	e = entry_find(m, l.ifindex);
+	if (!e && (down || waits))
+		e = entry_make(m, l.ifindex);
 	if (!e)
 		return;
-	e->down = false;
-	if (!e->owed)
+	e->down = down;
+	e->ahead = waits ? e->ahead + 1 : 0;
+	e->owed = waits && (e->owed || down);
+	if (!e->down && !e->ahead)
 		entry_drop(m, e);
+	told(m, l.ifindex, was_usable);
 }
 
-void mirror_early_followed(struct mirror *m, int ifindex)
+/* No news of it are left that the mirror has not taken; `caught_up`: for certain. */
+static void entry_settle(struct mirror *m, struct early_entry *e, bool caught_up)
 {
-	struct early_entry *e = entry_find(m, ifindex);
+	int ifindex = e->ifindex;
+	bool was_usable = mirror_link_usable(m, ifindex);
 
-	if (!e)
-		return;
+	e->ahead = 0;
 	e->owed = false;
-	if (!e->down)
+	if (!e->down || (caught_up && !link_usable(mirror_link(m, ifindex))))
 		entry_drop(m, e);
+	told(m, ifindex, was_usable);
+}
+
+void mirror_early_taken(struct mirror *m, const struct nlmsghdr *nlh)
+{
+	struct early_entry *e;
+	struct link l;
+
+	if (!m->early.n || !mirror_link_parse(nlh, &l))
+		return;
+	e = entry_find(m, l.ifindex);
+	if (e && e->ahead && !--e->ahead)
+		entry_settle(m, e, false);
 }
 
 void mirror_early_caught_up(struct mirror *m)
@@ -148,13 +161,8 @@ void mirror_early_caught_up(struct mirror *m)
 	struct hash_iter it = {};
 	struct hash_node *node;
 
-	while ((node = hash_next(&m->early, &it))) {
-		struct early_entry *e = hash_entry(node, struct early_entry, node);
-
-		e->owed = false;
-		if (!e->down || !link_usable(mirror_link(m, e->ifindex)))
-			entry_drop(m, e);
-	}
+	while ((node = hash_next(&m->early, &it)))
+		entry_settle(m, hash_entry(node, struct early_entry, node), true);
 }
 
 /* Some news are lost: which are the newest is not known any more. */
@@ -163,8 +171,12 @@ static void forget(struct mirror *m)
 	struct hash_iter it = {};
 	struct hash_node *node;
 
-	while ((node = hash_next(&m->early, &it)))
-		entry_drop(m, hash_entry(node, struct early_entry, node));
+	while ((node = hash_next(&m->early, &it))) {
+		struct early_entry *e = hash_entry(node, struct early_entry, node);
+
+		e->down = false;
+		entry_settle(m, e, true);
+	}
 }
 
 /* ---- the sockets */
@@ -172,8 +184,8 @@ static void forget(struct mirror *m)
 /* One message. 1: there may be more; 0: the socket is empty; -ENOBUFS: some are lost. */
 static int take(struct mirror *m, struct mnl_socket *s, bool waits)
 {
-	ssize_t len = mnl_socket_recvfrom(s, m->buf, m->buf_size);
-	const struct nlmsghdr *nlh = (const void *)m->buf;
+	ssize_t len = mnl_socket_recvfrom(s, m->early_buf, MIRROR_EARLY_MAX);
+	const struct nlmsghdr *nlh = (const void *)m->early_buf;
 	int left = len;
 
 	if (len < 0)
@@ -189,18 +201,23 @@ static int take(struct mirror *m, struct mnl_socket *s, bool waits)
 	return 1;
 }
 
-static void on_links(evutil_socket_t fd, short what, void *arg)
+void mirror_early_read(struct mirror *m, bool waits)
 {
-	struct mirror *m = arg;
-	bool waits = mirror_events_wait(m);
 	int r = 1;
 
-	loop_doing("links that the kernel tells of");
-	for (unsigned i = 0; i < READS && r; i++) {
+	for (unsigned i = 0; m->links_now && i < READS && r; i++) {
 		r = take(m, m->links_now, waits);
 		if (r < 0)
 			forget(m);
 	}
+}
+
+static void on_links(evutil_socket_t fd, short what, void *arg)
+{
+	struct mirror *m = arg;
+
+	loop_doing("links that the kernel tells of");
+	mirror_early_read(m, mirror_events_wait(m));
 	mirror_settled(m);
 }
 
@@ -231,7 +248,12 @@ static void on_neighs(evutil_socket_t fd, short what, void *arg)
 int mirror_early_open(struct mirror *m)
 {
 	static const int links[] = {RTNLGRP_LINK}, neighs[] = {RTNLGRP_NEIGH};
-	int r = mirror_socket_open(&m->links_now, RECEIVE_BUFFER, links, 1);
+	int r;
+
+	m->early_buf = malloc(MIRROR_EARLY_MAX);
+	if (!m->early_buf)
+		return -ENOMEM;
+	r = mirror_socket_open(&m->links_now, RECEIVE_BUFFER, links, 1);
 
 	return r < 0 ? r : mirror_socket_open(&m->neighs_now, RECEIVE_BUFFER, neighs, 1);
 }
@@ -253,6 +275,7 @@ void mirror_early_close(struct mirror *m)
 		mnl_socket_close(m->links_now);
 	if (m->neighs_now)
 		mnl_socket_close(m->neighs_now);
+	free(m->early_buf);
 }
 
 void mirror_neighs_hold(struct mirror *m, bool held)

@@ -137,6 +137,7 @@ struct mirror {
 	struct event *on_events, *on_work, *on_audit;
 	struct mnl_socket *links_now, *neighs_now; /* events, read at all times: mirror_early.c */
 	struct event *on_links, *on_neighs;
+	char *early_buf;
 	bool neighs_lost;  /* the neighbours' socket overran, and was not empty since */
 	struct hash early; /* links by which no packet can leave, whatever `links` says */
 	bool replay;	   /* the events to come may be older than the last dump */
@@ -170,6 +171,7 @@ int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump);
 void mirror_finish_batch(struct mirror *m);
 
 /* mirror_early.c */
+#define MIRROR_EARLY_MAX (64 << 10) /* bytes of a message; a larger one is lost, and told by the rest of the mirror alone */
 void mirror_early_init(struct mirror *m);
 void mirror_early_free(struct mirror *m);
 int mirror_early_open(struct mirror *m);  /* before the first dump; */
@@ -177,9 +179,10 @@ int mirror_early_start(struct mirror *m); /* after it */
 void mirror_early_close(struct mirror *m);
 /* The newest news of a link; `waits`: others wait, which the mirror takes in order. */
 void mirror_early_link(struct mirror *m, const struct nlmsghdr *nlh, bool waits);
-void mirror_early_followed(struct mirror *m, int ifindex); /* the mirror says now that no packet can leave by the link */
-void mirror_early_caught_up(struct mirror *m);		   /* it has taken all that there was */
-void mirror_neighs_hold(struct mirror *m, bool held);	   /* they wait for their dump */
+void mirror_early_read(struct mirror *m, bool waits);		       /* all of them, before the mirror takes one */
+void mirror_early_taken(struct mirror *m, const struct nlmsghdr *nlh); /* this one the mirror has taken, in order */
+void mirror_early_caught_up(struct mirror *m);			       /* it has taken all that there was */
+void mirror_neighs_hold(struct mirror *m, bool held);		       /* they wait for their dump */
 
 /* mirror_ask.c */
 void mirror_ask_end(struct mirror *m);

@@ -136,8 +136,6 @@ static void link_told(struct mirror *m, const struct link *new, const struct lin
 		mirror_doubt_link(m, ifindex);
 	if (link_usable(new) != link_usable(old))
 		nexthops_link_changed(m, ifindex);
-	if (!link_usable(new))
-		mirror_early_followed(m, ifindex);
 	if (link_usable(old) && !link_usable(new) && m->objects.n)
 		m->doubt.nexthops = true; /* objects through a link without carrier are deleted, in silence */
 	if (m->quiet)
