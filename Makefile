@@ -230,7 +230,8 @@ net-check: all soak-build net-build ## the tests with real traffic between netwo
 soak: all soak-build ## what takes too long for every day: routes flipped under traffic, a million routes, BGP with a big table. Needs root
 	@scripts/install-deps.sh build run test
 	@$(B)/bench/fib_soak $(B)/bench/fib_soak.bpf.o $(or $(SOAK_S),60)
-	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py
+	SLUICE_BGP_ROUTES=100000 SLUICE_ROUTES=1000000 B='$(B)' timeout 1800 $(PYTHON) -m pytest -s -q tests/net/test_bgp.py tests/net/test_big_table.py \
+		tests/net/test_failover_time.py::test_beside_a_full_table
 
 fuzz: ## hostile configurations, saved flows and filters by libFuzzer, FUZZ_S seconds each (60)
 	@scripts/install-deps.sh build fuzz

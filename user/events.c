@@ -59,6 +59,15 @@ static void on_link(void *arg, enum mirror_op op, const struct link *l, const st
 	((struct events *)arg)->dirty |= DIRTY_LINK;
 }
 
+/* What follows from it comes in order, with the rest of what is told of the link. */
+static void on_usable(void *arg, int ifindex)
+{
+	struct events *e = arg;
+
+	e->dirty |= DIRTY_ROUTE;
+	route_link_changed(e->sw, ifindex);
+}
+
 static void on_addr(void *arg, enum mirror_op op, const struct link_addr *a)
 {
 	((struct events *)arg)->dirty |= DIRTY_ADDR;
@@ -184,6 +193,7 @@ int events_new(struct sw *sw, struct events **ret, struct errs *errs)
 		return errs_fail(errs, ENOMEM, "out of memory");
 	e->sw = sw;
 	e->listener = (struct mirror_listener){.link = on_link,
+					       .usable = on_usable,
 					       .addr = on_addr,
 					       .neigh = on_neigh,
 					       .route = on_route,

@@ -341,9 +341,7 @@ bool iface_any_former(const struct sw *sw)
 
 bool iface_usable(const struct sw *sw, uint16_t id)
 {
-	const struct link *l = mirror_link(sw->mirror, iface_host_ifindex(sw, id));
-
-	return l && (l->flags & IFF_UP) && l->carrier;
+	return mirror_link_usable(sw->mirror, iface_host_ifindex(sw, id));
 }
 
 int iface_switch_end(const struct sw *sw, const char *iface, char ret_name[IFNAMSIZ], uint32_t *ret_mtu)

@@ -1,10 +1,10 @@
 /* mirror.c: the mirror's sockets: events, dumps, and the order of the two. Its parts (mirror_impl.h) keep the items.
  *
- * There are two sockets. Events are subscribed to on one before the first dump is asked for on the other, so nothing falls
- * between. While dumps run, the events wait in the kernel: afterwards each of them is either older than the dump, and telling
- * it again does no harm, or newer. A plan is a row of dumps and a walk over the routes that drops what no dump has shown; it
- * runs in slices, so that the event loop turns on. Plans are made at the start, when the events' socket overran, and when
- * something happened of which the kernel tells only half (see `struct doubt`).
+ * There are two sockets here, and mirror_early.c has two for what must not wait. Events are subscribed to on one before the first
+ * dump is asked for on the other, so nothing falls between. While dumps run, the events wait in the kernel: afterwards each of
+ * them is either older than the dump, and telling it again does no harm, or newer. A plan is a row of dumps and a walk over the
+ * routes that drops what no dump has shown; it runs in slices, so that the event loop turns on. Plans are made at the start, when
+ * the events' socket overran, and when something happened of which the kernel tells only half (see `struct doubt`).
  */
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
@@ -41,12 +41,25 @@ static void tell_rule(struct mirror *m, uint32_t by)
 		m->listener.rule(m->listener.arg, by);
 }
 
+/* The news that do not wait are never behind those in order. */
+static int link_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
+{
+	int r;
+
+	if (dump)
+		return mirror_link_message(m, nlh);
+	mirror_early_read(m, true);
+	r = mirror_link_message(m, nlh);
+	mirror_early_taken(m, nlh);
+	return r;
+}
+
 int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 {
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		return mirror_link_message(m, nlh);
+		return link_message(m, nlh, dump);
 	case RTM_NEWQDISC:
 	case RTM_DELQDISC:
 		return mirror_qdisc_message(m, nlh);
@@ -69,7 +82,7 @@ int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 	return 0;
 }
 
-static void settled(struct mirror *m)
+void mirror_settled(struct mirror *m)
 {
 	if (!m->told)
 		return;
@@ -116,7 +129,8 @@ void mirror_plan_everything(struct mirror *m)
 
 static bool doubtful(const struct doubt *d)
 {
-	return d->n_links || d->all[0] || d->all[1] || d->table[0] || d->table[1] || d->nexthops || d->links_qdisc || d->memory;
+	return d->n_links || d->all[0] || d->all[1] || d->table[0] || d->table[1] || d->nexthops || d->neighs || d->links_qdisc ||
+	       d->memory;
 }
 
 /* What became doubtful is compared with the kernel's view. */
@@ -132,6 +146,10 @@ static void plan_audit(struct mirror *m)
 	m->plan.n = 0;
 	if (d.links_qdisc)
 		plan_add(m, JOB_LINKS, 0, 0, 0);
+	if (d.neighs) {
+		plan_add(m, JOB_NEIGHS, 4, 0, 0);
+		plan_add(m, JOB_NEIGHS, 6, 0, 0);
+	}
 	if (d.nexthops)
 		plan_add(m, JOB_NEXTHOPS, 0, 0, 0);
 	for (int i = 0; i < 2; i++) {
@@ -156,6 +174,13 @@ static bool plan_running(const struct mirror *m)
 bool mirror_working(const struct mirror *m)
 {
 	return plan_running(m) || m->draining || doubtful(&m->doubt);
+}
+
+bool mirror_events_wait(const struct mirror *m)
+{
+	struct pollfd p = {.fd = mnl_socket_get_fd(m->events), .events = POLLIN};
+
+	return plan_running(m) || m->draining || poll(&p, 1, 0) != 0;
 }
 
 /* Dumps begin a generation: what it does not show will be dropped. All dumps of routes up to the walk are of one. */
@@ -335,6 +360,7 @@ static void plan_end(struct mirror *m)
 
 	m->replay = true;
 	event_add(m->on_events, NULL);
+	event_active(m->on_events, EV_READ, 0); /* also when nothing waits: then the mirror has caught up */
 	if (doubtful(&m->doubt))
 		event_add(m->on_audit, &soon);
 }
@@ -350,7 +376,8 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	loop_doing("the kernel's dumps");
 	for (unsigned i = 0; i < BATCH_READS && r > 0 && plan_running(m) && now_ns() < end; i++)
 		r = job_step(m);
-	settled(m);
+	mirror_settled(m);
+	mirror_neighs_hold(m, r >= 0 && plan_running(m) && m->plan.sent && m->plan.job[m->plan.pos].kind == JOB_NEIGHS);
 	if (r < 0) {
 		mirror_plan_everything(m);
 		event_add(m->on_work, &later);
@@ -372,22 +399,27 @@ static void on_audit(evutil_socket_t fd, short what, void *arg)
 
 /* ---- events */
 
-void mirror_finish_batch(struct mirror *m)
+void mirror_doubts(struct mirror *m)
 {
 	struct doubt *d = &m->doubt;
 	struct timeval wait = {.tv_usec = AUDIT_DELAY_MS * 1000};
 
+	if (!doubtful(d) || !m->on_audit || event_pending(m->on_audit, EV_TIMEOUT, NULL))
+		return;
+	if (!d->n_links && !d->all[0] && !d->all[1] && !d->nexthops && !d->neighs)
+		wait = (struct timeval){.tv_sec = DOUBT_DELAY_MS / 1000};
+	event_add(m->on_audit, &wait);
+}
+
+void mirror_finish_batch(struct mirror *m)
+{
 	mirror_nexthops_settle(m);
 	if (m->dirty || m->gone) {
 		m->plan.n = 0;
 		plan_add(m, JOB_WALK, 0, 0, 0);
 		plan_start(m);
 	}
-	if (!doubtful(d) || !m->on_audit || event_pending(m->on_audit, EV_TIMEOUT, NULL))
-		return;
-	if (!d->n_links && !d->all[0] && !d->all[1] && !d->nexthops)
-		wait = (struct timeval){.tv_sec = DOUBT_DELAY_MS / 1000};
-	event_add(m->on_audit, &wait);
+	mirror_doubts(m);
 }
 
 /* What one read gave. After an overrun the kernel drops everything until the socket is empty: so it is emptied first. */
@@ -450,12 +482,16 @@ static void on_events(evutil_socket_t fd, short what, void *arg)
 	}
 	if (r == 0)
 		m->replay = false;
-	settled(m);
+	if (r == 0 && !plan_running(m))
+		mirror_early_caught_up(m);
+	else if (m->early.n && !plan_running(m))
+		event_active(m->on_events, EV_READ, 0); /* it may be empty: then that is to be known */
+	mirror_settled(m);
 }
 
 /* ---- opening and closing */
 
-static int socket_open(struct mnl_socket **ret, int receive_buffer)
+int mirror_socket_open(struct mnl_socket **ret, int receive_buffer, const int *groups, size_t n)
 {
 	const int on = 1;
 	int fd, r;
@@ -470,22 +506,12 @@ static int socket_open(struct mnl_socket **ret, int receive_buffer)
 	/* dumps by device and table; a kernel that cannot do it shows more, which does no harm */
 	mnl_socket_setsockopt(*ret, NETLINK_GET_STRICT_CHK, (void *)&on, sizeof(on));
 	r = mnl_socket_bind(*ret, 0, MNL_SOCKET_AUTOPID);
-	return r < 0 ? -errno : 0;
-}
-
-static int subscribe(struct mnl_socket *s)
-{
-	static const int groups[] = {RTNLGRP_LINK,	 RTNLGRP_NEIGH,	     RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP,	  RTNLGRP_TC,
-				     RTNLGRP_IPV4_RULE,	 RTNLGRP_IPV6_RULE};
-
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+	for (size_t i = 0; i < n && r == 0; i++) {
 		int group = groups[i];
 
-		if (mnl_socket_setsockopt(s, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
-			return -errno;
+		r = mnl_socket_setsockopt(*ret, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group));
 	}
-	return 0;
+	return r < 0 ? -errno : 0;
 }
 
 int mirror_new(const struct mirror_listener *listener, struct mirror **ret)
@@ -504,6 +530,7 @@ int mirror_new(const struct mirror_listener *listener, struct mirror **ret)
 		m->listener = *listener;
 	mirror_links_init(m);
 	mirror_neighs_init(m);
+	mirror_early_init(m);
 	nexthops_init(m);
 	routes_init(m);
 	*ret = m;
@@ -532,6 +559,9 @@ static int dump_everything(struct mirror *m)
 
 int mirror_open(struct event_base *base, const struct mirror_listener *listener, struct mirror **ret, struct errs *errs)
 {
+	static const int groups[] = {RTNLGRP_LINK,	 RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_NEXTHOP,
+				     RTNLGRP_TC,	 RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE};
 	const char *doing = "allocating";
 	struct mirror *m = NULL;
 	int r = mirror_new(listener, &m);
@@ -539,14 +569,12 @@ int mirror_open(struct event_base *base, const struct mirror_listener *listener,
 	if (r < 0)
 		goto out;
 	m->base = base;
-	doing = "opening a socket";
-	r = socket_open(&m->events, RECEIVE_BUFFER);
-	if (r == 0)
-		r = socket_open(&m->dumps, 0);
-	if (r < 0)
-		goto out;
 	doing = "subscribing to events";
-	r = subscribe(m->events);
+	r = mirror_socket_open(&m->events, RECEIVE_BUFFER, groups, sizeof(groups) / sizeof(groups[0]));
+	if (r == 0)
+		r = mirror_early_open(m);
+	if (r == 0)
+		r = mirror_socket_open(&m->dumps, 0, NULL, 0);
 	if (r < 0)
 		goto out;
 	doing = "reading links, addresses, neighbours and routes";
@@ -559,7 +587,7 @@ int mirror_open(struct event_base *base, const struct mirror_listener *listener,
 	m->on_events = event_new(base, mnl_socket_get_fd(m->events), EV_READ | EV_PERSIST, on_events, m);
 	m->on_work = evtimer_new(base, on_work, m);
 	m->on_audit = evtimer_new(base, on_audit, m);
-	r = m->on_events && m->on_work && m->on_audit ? 0 : -ENOMEM;
+	r = m->on_events && m->on_work && m->on_audit ? mirror_early_start(m) : -ENOMEM;
 	if (r == 0)
 		plan_end(m);
 out:
@@ -588,10 +616,12 @@ void mirror_close(struct mirror *m)
 		mnl_socket_close(m->events);
 	if (m->dumps)
 		mnl_socket_close(m->dumps);
+	mirror_early_close(m);
 	mirror_ask_end(m);
 	routes_free(m);
 	nexthops_free(m);
 	mirror_neighs_free(m);
+	mirror_early_free(m);
 	mirror_links_free(m);
 	free(m->scratch);
 	free(m->buf);

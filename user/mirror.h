@@ -83,6 +83,9 @@ struct mirror_listener {
 	void (*route)(void *arg, enum mirror_op op, const struct kroute *r);
 	/* A routing rule was added or deleted by who has this netlink port; 0: that may have been. They are not mirrored. */
 	void (*rule)(void *arg, uint32_t by);
+	/* mirror_link_usable() of this link says something else than before, ahead of all that follows from it: nothing else of
+	 * the link was told yet. */
+	void (*usable)(void *arg, int ifindex);
 	/* After each batch of events read from the socket: the time to reconcile once for all of them. */
 	void (*settled)(void *arg);
 	void *arg;
@@ -93,6 +96,8 @@ void mirror_close(struct mirror *m);
 
 const struct link *mirror_link(const struct mirror *m, int ifindex);
 const struct link *mirror_link_by_name(const struct mirror *m, const char *name);
+/* Up, with carrier: as far as the mirror has come, and by the newest news of the link, which do not wait for their turn. */
+bool mirror_link_usable(const struct mirror *m, int ifindex);
 /* Iterators: stop at a non-zero return, and return it. ifindex 0 / table 0: all. */
 int mirror_each_link(const struct mirror *m, int (*fn)(const struct link *l, void *arg), void *arg);
 int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg);

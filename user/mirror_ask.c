@@ -110,9 +110,7 @@ int mirror_ask(struct mirror *m, const struct addr *a, uint32_t mark, struct kro
 
 bool mirror_busy(const struct mirror *m)
 {
-	struct pollfd p = {.fd = mnl_socket_get_fd(m->events), .events = POLLIN};
-
-	return mirror_working(m) || poll(&p, 1, 0) != 0;
+	return mirror_working(m) || mirror_events_wait(m);
 }
 
 void mirror_resync(struct mirror *m)

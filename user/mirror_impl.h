@@ -1,8 +1,9 @@
 /* mirror_impl.h: the inside of the mirror, shared by mirror.c (sockets, dumps, dispatch) and its parts mirror_link.c,
- * mirror_neigh.c, mirror_nexthop.c and mirror_route.c. Nobody else includes it but the unit tests.
+ * mirror_neigh.c, mirror_early.c, mirror_nexthop.c and mirror_route.c. Nobody else includes it but the unit tests.
  *
  * Order. Dumps run on a socket of their own while the events wait in theirs: what is told during a dump is applied after it.
- * Events that a dump has overtaken are applied a second time, so every handler must stand being told twice.
+ * Events that a dump has overtaken are applied a second time, so every handler must stand being told twice. Neighbours, and links
+ * that go down, have their own sockets (mirror_early.c).
  */
 #ifndef SLUICE_MIRROR_IMPL_H
 #define SLUICE_MIRROR_IMPL_H
@@ -117,6 +118,7 @@ struct doubt {
 	bool all[2];	   /* every route of IPv4, of IPv6 */
 	uint32_t table[2]; /* every route of this table; 0: none */
 	bool nexthops;
+	bool neighs;	  /* every neighbour */
 	bool links_qdisc; /* a link's own qdisc is gone: what stands in its place is not told */
 	bool memory;	  /* something could not be stored */
 };
@@ -133,8 +135,13 @@ struct mirror {
 
 	struct mnl_socket *events, *dumps, *asks; /* asks: NULL until the first one */
 	struct event *on_events, *on_work, *on_audit;
-	bool replay;   /* the events to come may be older than the last dump */
-	bool draining; /* the socket overran: what is still in it is thrown away */
+	struct mnl_socket *links_now, *neighs_now; /* events, read at all times: mirror_early.c */
+	struct event *on_links, *on_neighs;
+	char *early_buf;
+	bool neighs_lost;  /* the neighbours' socket overran, and was not empty since */
+	struct hash early; /* links by which no packet can leave, whatever `links` says */
+	bool replay;	   /* the events to come may be older than the last dump */
+	bool draining;	   /* the socket overran: what is still in it is thrown away */
 	char *buf;
 	size_t buf_size;
 	uint32_t seq, ask_seq;
@@ -150,13 +157,32 @@ struct mirror {
 };
 
 /* mirror.c */
-bool mirror_working(const struct mirror *m); /* a plan runs, or is to be made */
+bool mirror_working(const struct mirror *m);	 /* a plan runs, or is to be made */
+bool mirror_events_wait(const struct mirror *m); /* the mirror has not taken all that the kernel told */
 void mirror_plan_everything(struct mirror *m);
+void mirror_doubts(struct mirror *m); /* what is in doubt is looked at a moment later */
+void mirror_settled(struct mirror *m);
+/* A socket of rtnetlink, of these groups. -errno: *ret may be there. */
+int mirror_socket_open(struct mnl_socket **ret, int receive_buffer, const int *groups, size_t n);
 int mirror_new(const struct mirror_listener *listener, struct mirror **ret);
 /* One message of the kernel; `dump`: an answer to mirror's own request. -ENOMEM: it could not be kept. */
 int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump);
 /* Does what the messages since the last call ask for, as far as it needs no socket. */
 void mirror_finish_batch(struct mirror *m);
+
+/* mirror_early.c */
+#define MIRROR_EARLY_MAX (64 << 10) /* bytes of a message; a larger one is lost, and told by the rest of the mirror alone */
+void mirror_early_init(struct mirror *m);
+void mirror_early_free(struct mirror *m);
+int mirror_early_open(struct mirror *m);  /* before the first dump; */
+int mirror_early_start(struct mirror *m); /* after it */
+void mirror_early_close(struct mirror *m);
+/* The newest news of a link; `waits`: others wait, which the mirror takes in order. */
+void mirror_early_link(struct mirror *m, const struct nlmsghdr *nlh, bool waits);
+void mirror_early_read(struct mirror *m, bool waits);		       /* all of them, before the mirror takes one */
+void mirror_early_taken(struct mirror *m, const struct nlmsghdr *nlh); /* this one the mirror has taken, in order */
+void mirror_early_caught_up(struct mirror *m);			       /* it has taken all that there was */
+void mirror_neighs_hold(struct mirror *m, bool held);		       /* they wait for their dump */
 
 /* mirror_ask.c */
 void mirror_ask_end(struct mirror *m);
@@ -175,6 +201,8 @@ int af_of_family(uint8_t family);
 void mirror_links_init(struct mirror *m);
 void mirror_links_free(struct mirror *m);
 int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh);
+/* False: no news of a link, though it may look like that. Of one that is gone, the number is filled alone. */
+bool mirror_link_parse(const struct nlmsghdr *nlh, struct link *ret);
 int mirror_qdisc_message(struct mirror *m, const struct nlmsghdr *nlh);
 int mirror_addr_message(struct mirror *m, const struct nlmsghdr *nlh);
 void mirror_links_sweep(struct mirror *m);
@@ -187,7 +215,6 @@ void mirror_neighs_init(struct mirror *m);
 void mirror_neighs_free(struct mirror *m);
 int mirror_neigh_message(struct mirror *m, const struct nlmsghdr *nlh);
 void mirror_neighs_sweep(struct mirror *m, uint8_t family);
-void mirror_neighs_link_gone(struct mirror *m, int ifindex);
 
 /* mirror_nexthop.c: sets and objects. */
 void nexthops_init(struct mirror *m);

@@ -165,7 +165,6 @@ static void link_gone(struct mirror *m, struct link_entry *e)
 
 	hash_remove(&m->links, &e->by_index);
 	hash_remove(&m->names, &e->by_name);
-	mirror_neighs_link_gone(m, e->l.ifindex);
 	while ((node = hash_next(&m->addrs, &it))) {
 		struct addr_entry *a = hash_entry(node, struct addr_entry, node);
 
@@ -256,26 +255,38 @@ static int link_store(struct mirror *m, const struct link *l)
 }
 
 /* Messages of bridges about their ports (AF_BRIDGE) and of wireless extensions look like news of a link, and are not. */
-int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh)
+bool mirror_link_parse(const struct nlmsghdr *nlh, struct link *ret)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *tb[IFLA_LINK_NETNSID + 1];
+
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi) || ifi->ifi_family != AF_UNSPEC || ifi->ifi_index <= 0)
+		return false;
+	if (nlh->nlmsg_type == RTM_DELLINK) {
+		memset(ret, 0, sizeof(*ret));
+		ret->ifindex = ifi->ifi_index;
+		return true;
+	}
+	attrs_parse(nlh, sizeof(*ifi), tb, IFLA_LINK_NETNSID);
+	if (!tb[IFLA_IFNAME] || tb[IFLA_WIRELESS])
+		return false;
+	link_parse(nlh, tb, ret);
+	return true;
+}
+
+int mirror_link_message(struct mirror *m, const struct nlmsghdr *nlh)
+{
 	struct link_entry *e;
 	struct link l;
 
-	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi) || ifi->ifi_family != AF_UNSPEC || ifi->ifi_index <= 0)
+	if (!mirror_link_parse(nlh, &l))
 		return 0;
-	attrs_parse(nlh, sizeof(*ifi), tb, IFLA_LINK_NETNSID);
-	if (nlh->nlmsg_type == RTM_DELLINK) {
-		e = link_find(m, ifi->ifi_index);
-		if (e)
-			link_gone(m, e);
-		return 0;
-	}
-	if (!tb[IFLA_IFNAME] || tb[IFLA_WIRELESS])
-		return 0;
-	link_parse(nlh, tb, &l);
-	return link_store(m, &l);
+	if (nlh->nlmsg_type != RTM_DELLINK)
+		return link_store(m, &l);
+	e = link_find(m, l.ifindex);
+	if (e)
+		link_gone(m, e);
+	return 0;
 }
 
 /* A qdisc that comes to a link's root or goes from it is told by itself, not as news of the link. */

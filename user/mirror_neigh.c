@@ -110,7 +110,7 @@ int mirror_neigh_message(struct mirror *m, const struct nlmsghdr *nlh)
 	return 0;
 }
 
-static void neighs_drop(struct mirror *m, uint8_t family, int ifindex)
+void mirror_neighs_sweep(struct mirror *m, uint8_t family)
 {
 	struct hash_iter it = {};
 	struct hash_node *node;
@@ -118,19 +118,9 @@ static void neighs_drop(struct mirror *m, uint8_t family, int ifindex)
 	while ((node = hash_next(&m->neighs, &it))) {
 		struct neigh_entry *e = hash_entry(node, struct neigh_entry, node);
 
-		if (ifindex ? e->n.ifindex == ifindex : e->n.family == family && e->gen != m->gen)
+		if (e->n.family == family && e->gen != m->gen)
 			neigh_gone(m, e);
 	}
-}
-
-void mirror_neighs_sweep(struct mirror *m, uint8_t family)
-{
-	neighs_drop(m, family, 0);
-}
-
-void mirror_neighs_link_gone(struct mirror *m, int ifindex)
-{
-	neighs_drop(m, 0, ifindex);
 }
 
 int mirror_each_neigh(const struct mirror *m, int ifindex, int (*fn)(const struct neigh *n, void *arg), void *arg)

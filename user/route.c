@@ -209,6 +209,25 @@ void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a)
 		sw_epoch(sw);
 }
 
+void route_link_changed(struct sw *sw, int ifindex)
+{
+	struct routes *rs = sw->routes;
+	uint16_t iface = rs && rs->ready ? iface_id_by_host(sw, ifindex) : 0;
+	const struct nexthop *nh;
+	bool changed = false;
+	uint32_t id;
+
+	if (!iface)
+		return;
+	for (id = 1; id < nexthop_end(rs->ns); id++) {
+		nh = nexthop_at(rs->ns, id);
+		if (nh && nh->iface == iface)
+			changed |= gateway_update(rs, id);
+	}
+	if (settle_groups(rs) || changed)
+		sw_epoch(sw);
+}
+
 /* ---- reconciliation */
 
 /* Which interfaces can be left by; true: others than before. */

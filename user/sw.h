@@ -176,6 +176,7 @@ void route_close(struct sw *sw);
 int route_reconcile(struct sw *sw, struct errs *errs);
 void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /* gathered until route_settle() */
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
+void route_link_changed(struct sw *sw, int ifindex); /* mirror_link_usable() of a netdev is another */
 /* After a batch of events: link, address, neighbour or route. For some milliseconds at most; -EAGAIN without words: to be called
  * once more for the rest. */
 int route_settle(struct sw *sw, struct errs *errs);

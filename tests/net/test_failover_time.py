@@ -4,7 +4,9 @@ The clock starts when rtnetlink says so (`ip -ts monitor` in the switch's namesp
 the dead way: seen at its far end, or lost. Both families, with the flows of NAT (IPv4) and without any (IPv6)."""
 import contextlib
 import datetime
+import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -13,10 +15,13 @@ import pytest
 
 import netlab
 import talk
+from nlsocket import events_socket
 
 pytestmark = pytest.mark.alone
 
 LIMIT_S = 0.1
+COUNT = int(os.environ.get("SLUICE_ROUTES", "100000"))  # `make soak`: a million
+BEFORE = ["another link went down", "resync", *(["quiet"] if COUNT > 100000 else [])]
 SO_TIMESTAMPNS, MARK, PORT = 35, b"failover", 7300
 NET4, NET6 = "198.51.100.0/24", "2001:db8:ffff::/64"
 WAYS = {4: (NET4, "192.0.2.2", "192.0.2.6", netlab.INET4), 6: (NET6, "2001:db8:f1::2", "2001:db8:f2::2", netlab.INET6)}
@@ -161,6 +166,23 @@ def test_neighbour_failure(own_gateway, family):
 
 
 @pytest.mark.parametrize("family", [4, 6])
+def test_neighbour_that_answers_no_probe(own_gateway, family):
+    """The kernel gives it up by itself, after the probes that it sends."""
+    w, (_, gateway, _, _) = own_gateway, WAYS[family]
+    for key, value in (("ucast_solicit", 2), ("retrans_time_ms", 100)):
+        w.sw.sysctl(f"net.ipv{family}.neigh.up1.{key}", value)
+
+    def fail():
+        if family == 4:
+            w.r1.run("ip link set sw arp off")
+        else:
+            w.r1.run(["nft", "add table ip6 mute; add chain ip6 mute out { type filter hook output priority 0; }; "
+                      "add rule ip6 mute out icmpv6 type nd-neighbor-advert drop"])
+        return command(w.sw, f"ip neigh change {gateway} dev up1 nud probe")()
+    report("no answer to probes", family, *fail_over(w, family, fail, rf"{gateway} dev up1.*FAILED"))
+
+
+@pytest.mark.parametrize("family", [4, 6])
 def test_withdrawn_nexthop(own_gateway, family):
     """A routing daemon's route loses one of its two ways."""
     w, (net, one, two, _) = own_gateway, WAYS[family]
@@ -187,3 +209,47 @@ def test_withdrawn_route(own_gateway, family):
         time.sleep(0.5)
         return command(w.sw, f"ip route del {narrow} proto bgp")()
     report("withdrawal of a route", family, *fail_over(w, family, withdraw, rf"^Deleted {target} "))
+
+
+# ---- beside a full table
+
+
+def full_table(w):
+    """By a third uplink, of which the switch has no port: what the kernel tells of it is looked at nevertheless."""
+    w.sw.run("ip link add up3 type veth peer name r3")
+    for name in ("up3", "r3"):
+        w.sw.run(f"ip link set {name} up")
+    w.sw.addr("up3", "172.30.0.1/24")
+    lines = []
+    for i in range(COUNT):
+        via = "192.0.2.6" if i % 2 else "172.30.0.2"
+        lines.append(f"route add {16 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24 via {via} proto bgp\n")
+    w.sw.run(["ip", "-batch", w.write("many", "".join(lines))], timeout=600)
+    netlab.wait_for("the table is in force", lambda: w.gw.json("status")["routes"]["in_force"] > COUNT // 2, timeout=300)
+
+
+def resync_begins(w):
+    """Something is lost on the socket of events, and all is dumped anew."""
+    before = w.gw.json("status")["netlink_resyncs"]
+    os.kill(w.gw.process.pid, signal.SIGSTOP)
+    with events_socket(w.gw.process.pid) as s:
+        s.setsockopt(socket.SOL_SOCKET, 33, 4096)
+        w.sw.run(["sh", "-c", "for i in $(seq 50); do ip route add 198.18.$i.0/24 via 192.0.2.6; done"])
+        s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
+    os.kill(w.gw.process.pid, signal.SIGCONT)
+    netlab.wait_for("the dump has begun", lambda: w.gw.json("status")["netlink_resyncs"] > before, every=0.001)
+
+
+@pytest.mark.parametrize("what", BEFORE)
+def test_beside_a_full_table(own_gateway, what):
+    w = own_gateway
+    full_table(w)
+
+    def fail():
+        if what == "another link went down":
+            w.sw.run("ip link set r3 down")
+            time.sleep(0.03)
+        elif what == "resync":
+            resync_begins(w)
+        return command(w.r1, "ip link set sw down")()
+    report(f"link down, {COUNT} routes, {what}", 4, *fail_over(w, 4, fail, r"up1.*NO-CARRIER", lossy=True))

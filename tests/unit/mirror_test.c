@@ -24,7 +24,8 @@ struct world {
 	unsigned settled; /* calls */
 	bool open_batch;  /* told something, settled() is due */
 	unsigned route_dels, route_news;
-	int v0, v1; /* ifindexes of a veth pair */
+	unsigned unusable; /* links that became so, before their turn */
+	int v0, v1;	   /* ifindexes of a veth pair */
 };
 
 static struct world w;
@@ -34,6 +35,12 @@ static void told_link(void *arg, enum mirror_op op, const struct link *l, const 
 	w.open_batch = true;
 	w.bad += !copy_link(&w.told, op, l);
 	w.bad += (op == MIRROR_DEL && !old) || (old && old->ifindex != l->ifindex);
+}
+
+static void told_usable(void *arg, int ifindex)
+{
+	w.open_batch = true;
+	w.unusable += !mirror_link_usable(w.mirror, ifindex);
 }
 
 static void told_addr(void *arg, enum mirror_op op, const struct link_addr *a)
@@ -63,6 +70,7 @@ static void told_settled(void *arg)
 
 static const struct mirror_listener listener = {
 	.link = told_link,
+	.usable = told_usable,
 	.addr = told_addr,
 	.neigh = told_neigh,
 	.route = told_route,
@@ -639,7 +647,87 @@ static void resync_in_slices_test(void **state)
 	expect_equal();
 }
 
-/* Routes that change while dumps run: nothing is lost between the two sockets. */
+/* ---- what does not wait for its turn */
+
+/* As while a plan runs, or routes wait: neighbours are known, and links known to be down, nevertheless; nothing else of them. */
+static void links_and_neighbours_do_not_wait_test(void **state)
+{
+	unsigned settled = w.settled;
+
+	ip("addr add 10.1.0.1/24 dev v0");
+	ip("route add 10.9.0.0/16 via 10.1.0.2");
+	expect_equal();
+	event_del(w.mirror->on_events);
+	ip("neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev v0 nud stale");
+	turn(50);
+	assert_string_equal(copy_shown("neigh %d 10.1.0.9", w.v0), "family 4 state 4 flags 0 mac 02:00:00:00:00:09");
+	assert_true(w.settled > settled);
+	assert_true(mirror_link_usable(w.mirror, w.v0));
+	ip("link set v1 down");
+	turn(50);
+	assert_false(mirror_link_usable(w.mirror, w.v0));
+	assert_int_equal(w.unusable, 2); /* v1 too */
+	assert_true(mirror_link(w.mirror, w.v0)->carrier);
+	ip("link set v1 up");
+	turn(50);
+	assert_false(mirror_link_usable(w.mirror, w.v0));
+	event_add(w.mirror->on_events, NULL);
+	expect_equal();
+	assert_true(mirror_link_usable(w.mirror, w.v0));
+	assert_int_equal(w.unusable, 2);
+	assert_int_equal(w.mirror->early.n, 0);
+}
+
+/* News of a link that is gone, with its neighbours, are taken in order; the next link of the number has neighbours meanwhile. */
+static void number_of_a_link_again_test(void **state)
+{
+	ip("link add x0 index 777 type veth peer name x1");
+	ip("link set x0 up");
+	ip("link set x1 up");
+	ip("neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev x0");
+	expect_equal();
+	event_del(w.mirror->on_events);
+	ip("link del x0");
+	ip("link add y0 index 777 type veth peer name y1");
+	ip("link set y0 up");
+	ip("link set y1 up");
+	ip("neigh add 10.1.0.10 lladdr 02:00:00:00:00:0a dev y0");
+	turn(50);
+	assert_false(mirror_link_usable(w.mirror, 777));
+	assert_string_equal(mirror_link(w.mirror, 777)->name, "x0");
+	assert_string_equal(copy_shown("neigh %d 10.1.0.9", 777), "absent");
+	event_add(w.mirror->on_events, NULL);
+	expect_equal();
+	assert_string_equal(copy_shown("neigh %d 10.1.0.10", 777), "family 4 state 80 flags 0 mac 02:00:00:00:00:0a");
+	assert_true(mirror_link_usable(w.mirror, 777));
+}
+
+/* Of both sockets: neighbours are compared with the kernel's; of links the rest of the mirror tells. */
+static void early_overrun_test(void **state)
+{
+	FILE *f = popen("ip -batch -", "w");
+	int tiny = 4096;
+
+	assert_int_equal(setsockopt(mnl_socket_get_fd(w.mirror->neighs_now), SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny)), 0);
+	assert_int_equal(setsockopt(mnl_socket_get_fd(w.mirror->links_now), SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny)), 0);
+	for (unsigned i = 1; i < 200; i++) {
+		fprintf(f, "neigh add 10.1.0.%u lladdr 02:00:00:00:00:09 dev v0\n", i);
+		if (i % 2)
+			fprintf(f, "neigh del 10.1.0.%u dev v0\n", i);
+		fprintf(f, "link set v1 %s\n", i % 2 ? "down" : "up");
+	}
+	assert_int_equal(pclose(f), 0);
+	expect_equal();
+	assert_true(mirror_resyncs(w.mirror) >= 1);
+	assert_string_equal(copy_shown("neigh %d 10.1.0.198", w.v0), "family 4 state 80 flags 0 mac 02:00:00:00:00:09");
+	assert_false(mirror_link_usable(w.mirror, w.v0));
+	ip("link set v1 up");
+	expect_equal();
+	assert_true(mirror_link_usable(w.mirror, w.v0));
+	assert_int_equal(w.mirror->early.n, 0);
+}
+
+/* Routes and neighbours that change while dumps run: nothing is lost between the two sockets. */
 static void changes_during_dumps_test(void **state)
 {
 	pid_t pid;
@@ -658,6 +746,9 @@ static void changes_during_dumps_test(void **state)
 
 			fprintf(f, "route %s 20.%u.%u.0/24 via 10.1.0.%u\n", i % 3 ? "replace" : "del", k / 256, k % 256,
 				2 + i % 5);
+			if (i % 3 == 0)
+				fprintf(f, "neigh %s 10.1.0.%u lladdr 02:00:00:00:00:%02x dev v0\n", i % 2 ? "replace" : "del",
+					2 + k % 250, k % 251);
 			if (i % 10 == 0)
 				fprintf(f, "-6 route %s 2001:db8:%x::/48 via 2001:db8:1::%u\n", i % 20 ? "append" : "replace",
 					k % 100 + 256, 2 + i % 7);
@@ -697,6 +788,9 @@ int main(void)
 		T(nexthop_objects_and_links_test),
 		T(overrun_test),
 		T(resync_in_slices_test),
+		T(links_and_neighbours_do_not_wait_test),
+		T(number_of_a_link_again_test),
+		T(early_overrun_test),
 		T(changes_during_dumps_test),
 	};
 	int r = netns_become_root();
