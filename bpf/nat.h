@@ -359,6 +359,14 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_
 	return own ? V_NEXT : pkt_drop(p, DROP_NAT_FILTERED);
 }
 
+/* What the stages of NAT note about a packet. */
+static __always_inline void nat_begin(struct pkt *p)
+{
+	p->dest_addr = p->hairpin = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
+	p->nat_remote = 0;
+}
+
 /* Port forwards, whole addresses, mappings. A later fragment comes here when no flow is known for it: flow_lookup() has given it
  * the ports of its first fragment, if that one passed. It is not the host's business when a rule would have taken it, or when its
  * first fragment was not seen and the address is one that only NAT uses. */
@@ -368,9 +376,7 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 
 	if (!p)
 		return V_NEXT;
-	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
-	p->nat_remote = 0;
+	nat_begin(p);
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return V_NEXT;
 	mark = nat_mark(p);

@@ -136,7 +136,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		return flow_install(p, v);
 	if (v != V_NEXT)
 		return v;
-	if (cfg_nat && !p->flow_stale) {
+	if (cfg_nat && (!p->flow_stale || flow_moved(p))) {
 		v = pipeline_snat(ctx, p);
 		if (v != V_NEXT)
 			return v;

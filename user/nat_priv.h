@@ -71,6 +71,7 @@ struct nat_plan_pool {
 	size_t at;		    /* in a bank of `pool_members` */
 	size_t n4;		    /* the IPv4 ones come first */
 	const struct nat_cfg *runs; /* the rule whose pool it is, if its members are pieces of runs; else NULL */
+	bool masq;		    /* the addresses are an interface's own */
 };
 
 /* A single address (`at` 0, `n` 1), or `n` addresses of a run from the `at`-th on. */
