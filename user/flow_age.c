@@ -142,8 +142,7 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 	}
 	if (reply)
 		end = end_ns(flows, key, f, &reply->f);
-	held = alive && nat_holds(flows->sw, key, f) &&
-	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
+	held = alive && nat_holds(flows->sw, key, f);
 	if (!held || end <= flows->now_ns) {
 		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
 		/* An address that comes back before the next sweep has its ports free again. */

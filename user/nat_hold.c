@@ -134,6 +134,8 @@ bool nat_holds(const struct sw *sw, const struct flow_tuple *key, const struct f
 	struct flow_tuple to;
 
 	flow_tuple_to(key, f, &to);
+	if (f->dest_addr && !nat_is_addr(sw->nat, f->dest_addr, &key->daddr))
+		return false;
 	if (!nat_rule_name(sw, f->rule))
 		return keeps(sw, key, f, &to);
 	return rule_gives(sw->nat, key, f, &to);

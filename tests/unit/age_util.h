@@ -31,11 +31,6 @@ bool nat_holds(const struct sw *s, const struct flow_tuple *key, const struct fl
 	return true;
 }
 
-bool nat_is_addr(const struct nat *n, uint32_t id1, const struct addr *a)
-{
-	return true;
-}
-
 bool vrf_alive(const struct sw *s, uint16_t id)
 {
 	return true;
