@@ -521,6 +521,32 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 	return flow_made(p, at ? at : PKT_FLOW_ELSE, v);
 }
 
+/* The packet comes by a forward, and its answers would be taken for what the host there sends to the same remote end by a pair of
+ * its own (it was first after the forward's flow had ended: both sides go on sending). As long as nobody has answered that one,
+ * it gives way: the remote end knows the host by the forward. */
+__noinline_global int flow_yields(struct pkt *p)
+{
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
+	struct flow *f, *reply;
+	struct iface *i;
+	__u16 vrf;
+
+	if (!p || !w || !(p->flow_flags & FLOW_F_DNAT))
+		return false;
+	i = iface_get(p->out_iface);
+	vrf = i ? i->vrf : p->vrf;
+	flow_swap(&p->to, &w->t);
+	f = flow_get(p->family, &w->t, p->l4_proto, vrf);
+	reply = f && !(f->flags & FLOW_F_REPLY) ? flow_peer(p, f) : NULL;
+	if (!reply || !half_is(p->l4_proto, READ_ONCE(f->seen), READ_ONCE(reply->seen)))
+		return false;
+	w->mapping.proto = p->l4_proto;
+	w->told = f->flags & FLOW_F_TRACK ? 0 : HALF_TOLD;
+	half_end_entries(p->family == 4 ? 4 : 6, w, f, vrf);
+	count_stat(STAT_FLOW_GAVE_WAY, 1);
+	return true;
+}
+
 /* `v`: what shall become of the packet, V_FORWARD, V_FLOOD, V_NEIGH or V_HOST; returned unchanged unless the flow it needs
  * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)

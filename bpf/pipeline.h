@@ -73,6 +73,8 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 {
 	enum verdict r = flow_install(p, v);
 
+	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
+		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
 		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !(p->nat_flags & SNAT_F_OVERLOAD))
 			break;
