@@ -194,13 +194,18 @@ static int parse(struct sw *sw, const struct http_request *rq, struct filter *f,
 	return state ? parse_state(state, &f->state, errs) : 0;
 }
 
-static bool has_address(const struct listing *l)
+/* One at least is wanted. Of an address, one to an interface: few, so at once. */
+static bool any_wanted(const struct listing *l)
 {
-	size_t i;
+	const struct neighbor_entry *e;
 
-	for (i = 0; i < l->n; i++)
-		if (!memcmp(&l->keys[i].addr, &l->filter.to.addr, sizeof(l->keys[i].addr)))
+	for (size_t i = 0; i < l->n; i++) {
+		if (memcmp(&l->keys[i].addr, &l->filter.to.addr, sizeof(l->keys[i].addr)))
+			continue;
+		e = neighbor_find(l->ns, (uint16_t)l->keys[i].iface, &l->keys[i].addr);
+		if (e && wanted(l, e))
 			return true;
+	}
 	return false;
 }
 
@@ -230,9 +235,9 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 	l->ns = ns;
 	while ((node = hash_next(&ns->entries, &it)))
 		l->keys[l->n++] = hash_entry(node, struct neighbor_entry, node)->key;
-	if (http_query(rq, "address") && !has_address(l)) {
+	if (http_query(rq, "address") && !any_wanted(l)) {
 		free(l);
-		return errs_fail(errs, ENOENT, "there is no neighbour %.64s", http_query(rq, "address"));
+		return errs_fail(errs, ENOENT, "there is no such neighbour: %.64s", http_query(rq, "address"));
 	}
 	return page_answer(&source, l, rq, l->n, ret, errs);
 }
