@@ -25,6 +25,8 @@ static const char *state_name(const struct neighbor_entry *e)
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (e->state & names[i].state)
 			return names[i].name;
+	if (e->flags & NEIGHBOR_F_ASKED)
+		return "incomplete";
 	return e->failed_s || e->state & NUD_FAILED ? "failed" : "none";
 }
 
@@ -44,7 +46,7 @@ static json_t *show_one(struct neighbors *ns, const struct neighbor_entry *e)
 	json_object_set_new(o, "state", json_string(state_name(e)));
 	json_object_set_new(o, "offloaded", json_boolean(e->stored));
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.used_ns)
+	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.flags & NEIGHBOR_F_VALID && n.used_ns)
 		json_object_set_new(o, "used_s", json_integer((json_int_t)((uint64_t)ts.tv_sec - n.used_ns / 1000000000ull)));
 	return o;
 }

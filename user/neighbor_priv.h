@@ -21,11 +21,11 @@ struct neighbor_entry {
 	} fixed;
 	uint16_t state; /* NUD_*; 0: the kernel does not know it */
 	uint8_t mac[6];
-	bool stored;  /* is in the table as valid or failed */
+	bool stored;  /* is in the table, as valid, failed or asked for */
 	bool dropped; /* the kernel's was taken away here, because it had failed */
 	uint16_t flags;
-	uint32_t failed_s, probed_s; /* when; 0: not */
-	uint32_t generation;	     /* of the reading that has found it last, or of its event */
+	uint32_t failed_s, probed_s, asked_s; /* when; 0: not */
+	uint32_t generation;		      /* of the reading that has found it last, or of its event */
 };
 
 /* Everything being read anew, or the walk of the timer: a place in a table, with which the next piece begins. */
@@ -63,6 +63,8 @@ struct neighbor_entry *neighbor_make(struct neighbors *ns, uint16_t iface, const
 bool neighbor_is_station(const struct neigh *n);
 void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e);
 void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e);
+/* The data plane has asked for it, and has written so into the table; what became of it since stands there. */
+void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key);
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e);
 uint64_t neighbor_now_ns(void);
 

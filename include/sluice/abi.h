@@ -48,7 +48,7 @@ struct control {
 	__u32 icmp_rate;     /* ICMP errors a second, all ports together; 0: none are sent */
 	__u32 snat_bank;     /* which half of `snat_rules` is in force */
 	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 neighbor_rate; /* packets a second, on each interface and for each neighbour that is being asked for; 0: none */
 	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
 	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
 	__u32 frag_held;     /* fragments that are held at once until their first one comes, 0..FRAG_HELD_MAX */
@@ -58,7 +58,8 @@ struct control {
 	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
 	__u32 nat_statics_inside; /* static rules that translate between hosts inside, too: they name no way out */
 	__u32 cut_ifindex;	  /* where packets of several datagrams are sent to be taken apart; 0: nowhere */
-	__u64 reserved[4];
+	__u32 neighbor_rate_all;  /* the same of all interfaces together; 0: no limit */
+	__u32 reserved[7];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -199,12 +200,14 @@ _Static_assert(sizeof(struct neighbor_key) == 24, "struct neighbor_key");
 #define NEIGHBOR_F_VALID  (1 << 0)
 #define NEIGHBOR_F_FAILED (1 << 1)
 #define NEIGHBOR_F_STATIC (1 << 2)
+#define NEIGHBOR_F_ASKED  (1 << 3) /* alone: by the data plane, until the kernel says what became of it */
 
 /* Map `neighbors`: what the kernel knows, mirrored by sluiced. No entry: the kernel is asked to resolve. */
 struct neighbor {
 	__u8 mac[6];
 	__u16 flags;   /* NEIGHBOR_F_* */
-	__u64 used_ns; /* written by the data plane, at most once a second; sluiced has entries in use probed */
+	__u64 used_ns; /* written by the data plane, at most once a second; sluiced has entries in use probed. ASKED: when the
+			  next packet may go to the kernel */
 };
 _Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
 
