@@ -162,7 +162,7 @@ bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret)
 	const struct pool_addr *a = &nat->addrs[POOL_SLOT(pool_addr)];
 	uint32_t at = POOL_AT(pool_addr);
 
-	if (!(a->flags & POOL_ADDR_F_USED) || (at && (!(a->flags & POOL_ADDR_F_RUN) || at > a->run)))
+	if (!(a->flags & POOL_ADDR_F_USED) || (at && (!(a->flags & POOL_ADDR_F_RUN) || at - a->run_from >= a->run_n)))
 		return false;
 	*ret = a->addr;
 	if (at)
@@ -174,13 +174,13 @@ bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret)
 static uint32_t slot_has(const struct nat *nat, uint32_t slot, const struct addr *a)
 {
 	const struct pool_addr *v = &nat->addrs[slot];
-	uint32_t at = ntohl(a->a32[3]) - ntohl(v->addr.a32[3]);
+	uint32_t at = ntohl(a->a32[3]) - ntohl(v->addr.a32[3]) + 1;
 
 	if (!(v->flags & POOL_ADDR_F_USED))
 		return POOL_ADDR_NONE;
 	if (!(v->flags & POOL_ADDR_F_RUN))
 		return memcmp(&v->addr, a, sizeof(*a)) ? POOL_ADDR_NONE : slot;
-	return !memcmp(&v->addr, a, 12) && at < v->run ? POOL_ID(slot, at + 1) : POOL_ADDR_NONE;
+	return !memcmp(&v->addr, a, 12) && at - v->run_from < v->run_n ? POOL_ID(slot, at) : POOL_ADDR_NONE;
 }
 
 /* A single address may be one that runs leave out. */
@@ -215,6 +215,16 @@ bool nat_is_addr(const struct nat *nat, uint32_t id1, const struct addr *a)
 	struct addr is;
 
 	return id1 && nat_addr_of(nat, id1 - 1, &is) && !memcmp(&is, a, sizeof(*a));
+}
+
+bool nat_gives_out(const struct nat *nat, uint32_t pool_addr)
+{
+	struct addr a;
+
+	for (uint32_t id = 1; nat_addr_of(nat, pool_addr, &a) && id < POOL_MAX; id++)
+		if (nat->pools[id].flags & POOL_F_USED && nat_pool_has(nat, id, pool_addr))
+			return true;
+	return false;
 }
 
 /* ---- life */

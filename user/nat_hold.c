@@ -106,13 +106,19 @@ static int is_addr(const struct link_addr *l, void *arg)
 	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
 }
 
+/* A single one as long as it has a slot, which may be a forward's; one of a run, if it is not in a gap. */
+static bool nat_has(const struct nat *nat, uint32_t pool_addr, const struct addr *a)
+{
+	return nat_is_addr(nat, pool_addr + 1, a) && (pool_addr < POOL_ADDR_MAX || nat_gives_out(nat, pool_addr));
+}
+
 /* An interface, or a rule of NAT. */
 static bool somebody_has(const struct sw *sw, uint16_t vrf, const struct addr *a)
 {
 	struct addr asked = *a;
 	struct nat_static s;
 
-	return nat_addr_find(sw->nat, a, vrf) != POOL_ADDR_NONE || static_of(sw->nat, vrf, a, &s) ||
+	return nat_has(sw->nat, nat_addr_find(sw->nat, a, vrf), a) || static_of(sw->nat, vrf, a, &s) ||
 	       mirror_each_addr(sw->mirror, 0, is_addr, &asked);
 }
 
@@ -124,7 +130,7 @@ static bool keeps(const struct sw *sw, const struct flow_tuple *key, const struc
 
 	if (!keep || (f->flags & FLOW_F_DNAT && !f->dest_addr && !somebody_has(sw, key->vrf, &key->daddr)))
 		return false;
-	if (!(f->flags & FLOW_F_SNAT) || (f->pool && nat_is_addr(nat, f->pool_addr + 1, &to->saddr)))
+	if (!(f->flags & FLOW_F_SNAT) || (f->pool && nat_has(nat, f->pool_addr, &to->saddr)))
 		return true;
 	return somebody_has(sw, key->vrf, &to->saddr);
 }

@@ -229,6 +229,8 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 	if (!e)
 		return;
 	e->state = 0;
+	if (e->fixed.set && e->fixed.ifindex == n->ifindex)
+		neighbor_static_lost(sw->neighbors, e);
 	if (e->fixed.wanted)
 		neighbor_apply(sw->neighbors, e);
 	else if (!e->failed_s || !e->dropped) /* else the timer forgets it */

@@ -50,6 +50,7 @@ struct neighbors {
 	bool left[IFACE_MAX];	       /* went since then: entries may be there */
 	struct neighbor_entry **fixed; /* those of the configuration */
 	size_t n_fixed;
+	bool lost;		/* the kernel has deleted some of them */
 	struct event *more;	/* the rest of the timer's work */
 	bool walking;		/* it has some */
 	bool walk_stale, retry; /* what this walk does */
@@ -67,6 +68,9 @@ void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e);
 void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key);
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e);
 uint64_t neighbor_now_ns(void);
+
+/* neighbor_read.c: the kernel does not have this one any more, and gets it again soon. */
+void neighbor_static_lost(struct neighbors *ns, struct neighbor_entry *e);
 
 /* neighbor_asked.c */
 int neighbor_asked_open(struct neighbors *ns, struct errs *errs);
