@@ -286,6 +286,53 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 	return v;
 }
 
+/* ---- a way out that has changed */
+
+/* Is the flow masqueraded to another interface's address than that of its way out now? A hairpin's source is the address of where
+ * the packet would have left. `f`: of the packet. */
+static __always_inline bool flow_is_moved(const struct pkt *p, const struct flow *f)
+{
+	struct iface *i = iface_get(p->out_iface);
+	__u32 id = f->pool;
+	struct pool *pool;
+
+	if ((f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_REPLY)) != FLOW_F_SNAT || !i || i->masq_pool == id)
+		return false;
+	pool = bpf_map_lookup_elem(&pools, &id);
+	return pool && pool->flags & POOL_F_MASQ;
+}
+
+/* The way out of a known flow was decided anew. Where it is masqueraded by the former one's address, no answer would come, and
+ * whoever is behind the new one may well drop what has it (BCP 38): the pair ends, and this packet begins one with the new
+ * address, as with the kernel's masquerade. Who has an address of a pool keeps it. True: the packet has no flow any more.
+ *
+ * Races: another CPU may have been first, and its pair be the one that ends here; then the next packet makes it anew, with the
+ * same port. */
+__noinline_global int flow_moved(struct pkt *p)
+{
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
+	struct flow *f;
+
+	if (!p || !w || p->flags & PKT_F_ICMP_ERROR)
+		return false;
+	f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
+	if (!f || !flow_is_moved(p, f))
+		return false;
+	w->t = p->t;
+	w->mapping.proto = p->l4_proto;
+	w->told = HALF_TOLD;
+	half_end_entries(p->family == 4 ? 4 : 6, w, f, p->vrf);
+	count_stat(STAT_FLOW_MOVED, 1);
+	p->to = p->t;
+	p->todo &= ~DO_NAT;
+	p->flow_flags = p->flow_stale = 0;
+	p->nat_rule = p->nat_pool = 0;
+	p->l3_delta = p->l4_delta = 0;
+	p->ahead = p->map_pool = 0;
+	nat_begin(p);
+	return true;
+}
+
 /* ---- writing down what was decided */
 
 static __always_inline void flow_way_out(struct flow *f, const struct pkt *p)
@@ -504,6 +551,32 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *copy, e
 	if (flow_make_forward(p, v, copy) < 0)
 		return flow_lost(p, copy, &reply, at, v);
 	return flow_made(p, at ? at : PKT_FLOW_ELSE, v);
+}
+
+/* The packet comes by a forward, and its answers would be taken for what the host there sends to the same remote end by a pair of
+ * its own (it was first after the forward's flow had ended: both sides go on sending). As long as nobody has answered that one,
+ * it gives way: the remote end knows the host by the forward. */
+__noinline_global int flow_yields(struct pkt *p)
+{
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
+	struct flow *f, *reply;
+	struct iface *i;
+	__u16 vrf;
+
+	if (!p || !w || !(p->flow_flags & FLOW_F_DNAT))
+		return false;
+	i = iface_get(p->out_iface);
+	vrf = i ? i->vrf : p->vrf;
+	flow_swap(&p->to, &w->t);
+	f = flow_get(p->family, &w->t, p->l4_proto, vrf);
+	reply = f && !(f->flags & FLOW_F_REPLY) ? flow_peer(p, f) : NULL;
+	if (!reply || !half_is(p->l4_proto, READ_ONCE(f->seen), READ_ONCE(reply->seen)))
+		return false;
+	w->mapping.proto = p->l4_proto;
+	w->told = f->flags & FLOW_F_TRACK ? 0 : HALF_TOLD;
+	half_end_entries(p->family == 4 ? 4 : 6, w, f, vrf);
+	count_stat(STAT_FLOW_GAVE_WAY, 1);
+	return true;
 }
 
 /* `v`: what shall become of the packet, V_FORWARD, V_FLOOD, V_NEIGH or V_HOST; returned unchanged unless the flow it needs

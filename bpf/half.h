@@ -198,10 +198,30 @@ static __always_inline bool half_is_steady(__u8 proto, const struct flow *f)
 	       (__s32)(now - used) < (__s32)HALF_STEADY_FOR;
 }
 
+/* `f`: the forward entry, of which w->t, w->mapping.proto and w->told are there. It is first: see flow_end() of sluiced. */
+static __always_inline void half_end_entries(__u8 family, struct half_work *w, const struct flow *f, __u16 vrf)
+{
+	__u8 proto = w->mapping.proto;
+
+	flow_tuple_get(f, family, &w->to);
+	flow_swap(&w->to, &w->back);
+	half_delete(&w->t, family, proto, vrf);
+	half_delete(&w->back, family, proto, f->peer_vrf);
+	if (cfg_resize) {
+		half_delete_next(&w->t, family, proto, vrf);
+		half_delete_next(&w->back, family, proto, f->peer_vrf);
+	}
+	w->mapping.vrf = vrf;
+	w->family = family;
+	if (f->pool)
+		half_end_mapping(w, f);
+	if (cfg_nat_log && w->told)
+		half_tell(w, f);
+}
+
 #define HALF_ENDED 1
 #define HALF_STAYS 2 /* it is in steady use, and was to be spared */
 
-/* First the forward entry: see flow_end() of sluiced. */
 static __always_inline int half_end_pair(__u8 family, struct half_work *w, const struct flow *reply, __u32 want, bool spare)
 {
 	__u16 vrf = reply->peer_vrf;
@@ -218,20 +238,7 @@ static __always_inline int half_end_pair(__u8 family, struct half_work *w, const
 		return 0;
 	if (spare && half_is_steady(proto, f))
 		return HALF_STAYS;
-	flow_tuple_get(f, family, &w->to);
-	flow_swap(&w->to, &w->back);
-	half_delete(&w->t, family, proto, vrf);
-	half_delete(&w->back, family, proto, f->peer_vrf);
-	if (cfg_resize) {
-		half_delete_next(&w->t, family, proto, vrf);
-		half_delete_next(&w->back, family, proto, f->peer_vrf);
-	}
-	w->mapping.vrf = vrf;
-	w->family = family;
-	if (f->pool)
-		half_end_mapping(w, f);
-	if (cfg_nat_log && w->told)
-		half_tell(w, f);
+	half_end_entries(family, w, f, vrf);
 	count_stat(STAT_FLOW_GAVE_WAY, 1);
 	return HALF_ENDED;
 }

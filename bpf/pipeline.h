@@ -74,6 +74,8 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 {
 	enum verdict r = flow_install(p, v);
 
+	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
+		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
 		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !(p->nat_flags & SNAT_F_OVERLOAD))
 			break;
@@ -158,7 +160,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		v = pipeline_way(ctx, p);
 	if (v != V_NEXT)
 		return v;
-	if (cfg_nat && !p->flow_stale) {
+	if (cfg_nat && (!p->flow_stale || flow_moved(p))) {
 		v = pipeline_snat(ctx, p);
 		if (v != V_NEXT)
 			return v;

@@ -135,7 +135,6 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 	const struct flowtab *tab = &flows->tab[key->family == 6];
 	uint64_t end = forward->f.created_ns + HALF_NS, recheck = recheck_ns(flows, key->proto, forward->f.rule);
 	const struct flow *f = &forward->f;
-	struct flow_tuple to;
 
 	if (!reply && (end <= flows->now_ns || !alive)) {
 		flow_end(flows, key, f, FLOW_WHY_HALF);
@@ -143,9 +142,7 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 	}
 	if (reply)
 		end = end_ns(flows, key, f, &reply->f);
-	flow_tuple_to(key, f, &to);
-	held = alive && nat_holds(flows->sw, f, &to.saddr) &&
-	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
+	held = alive && nat_holds(flows->sw, key, f);
 	if (!held || end <= flows->now_ns) {
 		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
 		/* An address that comes back before the next sweep has its ports free again. */

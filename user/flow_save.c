@@ -125,7 +125,7 @@ static void save_flow(struct save *s, const struct flow_tuple *key, const struct
 
 	flow_tuple_to(key, f, &to);
 	flow_tuple_peer(key, f, &peer_key);
-	if ((!rule && !nat_holds(s->sw, f, &to.saddr)) || flow_lookup(s->sw->flows, &peer_key, &peer) ||
+	if ((!rule && !nat_holds(s->sw, key, f)) || flow_lookup(s->sw->flows, &peer_key, &peer) ||
 	    !flow_is_pair(key, &peer_key, &peer))
 		return;
 	r.flags = f->flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "flow_priv.h"
 #include "nat_priv.h"
 
 /* ---- rule ids */
@@ -56,8 +57,25 @@ uint16_t nat_rule_take(struct nat *nat, const char *name)
 
 void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
 {
-	nat->rules[id - 1].timeouts = cfg->timeouts;
-	nat->rules[id - 1].keep = cfg->keep;
+	struct nat_rule_id *r = &nat->rules[id - 1];
+
+	r->timeouts = cfg->timeouts;
+	r->keep = cfg->keep;
+	r->filtering = cfg->filtering;
+	if (r->planned && strcmp(r->to_vrf, cfg->to_vrf))
+		r->to_vrf_ns = flow_now_ns();
+	memcpy(r->to_vrf, cfg->to_vrf, sizeof(r->to_vrf));
+	r->planned = true;
+}
+
+bool nat_rule_filtering(const struct nat *nat, uint16_t id, uint8_t *ret)
+{
+	const struct nat_rule_id *r = id && id <= nat->n_rules && nat->rules[id - 1].alive ? &nat->rules[id - 1] : NULL;
+
+	if (r && !r->planned)
+		return false;
+	*ret = r ? r->filtering : NAT_FILTER_ADDRESS_PORT;
+	return true;
 }
 
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf)
@@ -199,11 +217,6 @@ bool nat_is_addr(const struct nat *nat, uint32_t id1, const struct addr *a)
 	return id1 && nat_addr_of(nat, id1 - 1, &is) && !memcmp(&is, a, sizeof(*a));
 }
 
-static int is_addr(const struct link_addr *l, void *arg)
-{
-	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
-}
-
 bool nat_gives_out(const struct nat *nat, uint32_t pool_addr)
 {
 	struct addr a;
@@ -212,31 +225,6 @@ bool nat_gives_out(const struct nat *nat, uint32_t pool_addr)
 		if (nat->pools[id].flags & POOL_F_USED && nat_pool_has(nat, id, pool_addr))
 			return true;
 	return false;
-}
-
-/* NAT has the address: a single one as long as it has a slot, which may be a forward's; one of a run, if it is not in a gap. */
-static bool nat_has(const struct nat *nat, uint32_t pool_addr, const struct addr *a)
-{
-	return nat_is_addr(nat, pool_addr + 1, a) && (pool_addr < POOL_ADDR_MAX || nat_gives_out(nat, pool_addr));
-}
-
-/* The rule has gone, and its flows shall not go with it: as long as somebody here answers for the outside address. */
-static bool keeps(const struct sw *sw, const struct flow *f, const struct addr *outside)
-{
-	const struct nat *nat = sw->nat;
-	struct addr a = *outside;
-	bool keep = f->flags & FLOW_F_KEEP || (f->rule && f->rule <= nat->n_rules && nat->rules[f->rule - 1].keep);
-
-	return keep && (!f->pool || nat_has(nat, f->pool_addr, outside) || mirror_each_addr(sw->mirror, 0, is_addr, &a));
-}
-
-bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside)
-{
-	if (!nat_rule_name(sw, f->rule))
-		return keeps(sw, f, outside);
-	if (!f->pool)
-		return true;
-	return nat_pool_has(sw->nat, f->pool, f->pool_addr) && nat_is_addr(sw->nat, f->pool_addr + 1, outside);
 }
 
 /* ---- life */

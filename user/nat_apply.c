@@ -172,8 +172,9 @@ static int apply_pool_ids(struct nat *nat, struct nat_plan *plan)
 /* What the pool is to be, with its members in the given bank. */
 static struct pool pool_value(const struct nat_plan_pool *p, unsigned bank)
 {
-	struct pool v = {.port_min = p->port_min, .port_max = p->port_max, .flags = POOL_F_USED | (p->runs ? POOL_F_RUNS : 0)};
+	struct pool v = {.port_min = p->port_min, .port_max = p->port_max};
 
+	v.flags = POOL_F_USED | (p->runs ? POOL_F_RUNS : 0) | (p->masq ? POOL_F_MASQ : 0);
 	v.first4 = (uint16_t)(bank * POOL_MEMBER_MAX + p->at);
 	v.count4 = (uint16_t)p->n4;
 	v.first6 = (uint16_t)(v.first4 + p->n4 * (p->runs ? 2 : 1));

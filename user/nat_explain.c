@@ -7,8 +7,7 @@
 #include <string.h>
 #include "nat_priv.h"
 
-/* The first `len` bits of `to`, the others of `a`. */
-static struct addr moved(const struct addr *to, unsigned len, const struct addr *a)
+struct addr nat_addr_moved(const struct addr *to, unsigned len, const struct addr *a)
 {
 	struct addr r = *a;
 	uint8_t mask;
@@ -23,7 +22,7 @@ static struct addr moved(const struct addr *to, unsigned len, const struct addr 
 
 static bool holds(const struct addr *prefix, unsigned len, const struct addr *a)
 {
-	struct addr m = moved(prefix, len, a);
+	struct addr m = nat_addr_moved(prefix, len, a);
 
 	return !memcmp(&m, a, sizeof(m));
 }
@@ -80,21 +79,17 @@ static void find_hairpin(const struct sw *sw, const struct nat_packet *p, uint16
 static struct nat_found find_mapping(const struct sw *sw, const struct nat_packet *p, uint32_t id1, bool own)
 {
 	struct nat_found none = {.vrf = p->vrf}, f = none;
-	struct nat_peer_key key = {.remote = p->saddr};
-	struct nat_peer sent;
 	struct nat_mapping m;
+	uint32_t way;
 
 	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
 		return none;
 	f.action = own ? NULL : "filtered";
-	key.way = NAT_WAY(id1 - 1, nat_class(p->proto), ntohs(p->dport));
-	if (!id1 || nattab_lookup_way(&sw->nat->tab, key.way, &m) == NATTAB_NONE)
+	way = NAT_WAY(id1 - 1, nat_class(p->proto), ntohs(p->dport));
+	if (!id1 || nattab_lookup_way(&sw->nat->tab, way, &m) == NATTAB_NONE)
 		return f;
 	find_hairpin(sw, p, m.out_iface, &f);
-	if (!f.hairpin && (m.filtering == NAT_FILTER_ADDRESS_PORT ||
-			   (m.filtering == NAT_FILTER_ADDRESS &&
-			    (table_lookup(sw->nat->peers, &key, &sent) || memcmp(&sent.addr, &m.inside.addr, sizeof(sent.addr)) ||
-			     sent.port != m.inside.port || sent.vrf != m.inside.vrf)))) {
+	if (!f.hairpin && !nat_lets_in(sw->nat, &m, &p->saddr)) {
 		if (p->proto == IPPROTO_TCP)
 			f.action = "filtered";
 		return f;
@@ -132,7 +127,7 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 			return find_mapping(sw, p, mark.pool_addr, mark.flags & DNAT_F_OWN);
 		f.rule = nat_rule_name(sw, s.rule);
 		f.action = "static";
-		f.addr = moved(&s.to, s.len, &p->daddr);
+		f.addr = nat_addr_moved(&s.to, s.len, &p->daddr);
 		find_hairpin(sw, p, s.flags >> NAT_STATIC_OUTSIDE, &f);
 		return f;
 	}
@@ -158,7 +153,7 @@ struct nat_found nat_explain_source(const struct sw *sw, const struct nat_packet
 		f.rule = nat_rule_name(sw, r->rule);
 		f.action = r->action < sizeof(actions) / sizeof(actions[0]) ? actions[r->action] : NULL;
 		if (r->action == SNAT_STATIC)
-			f.addr = moved(&r->to, r->src_len, &p->saddr);
+			f.addr = nat_addr_moved(&r->to, r->src_len, &p->saddr);
 	}
 	return f;
 }

@@ -251,6 +251,7 @@ int plan_masquerade(struct plan *p, uint16_t id, bool has_ports)
 	if (err)
 		return err;
 	pool = &o->pools[at];
+	pool->masq = true;
 	o->masq[id] = (uint16_t)(at + 1);
 	a4 = addr_v4(i.addr4);
 	p->vrf = i.vrf; /* the rule's may be another: who is translated on the way into the interface's */

@@ -19,9 +19,13 @@ struct pool_member {
 /* A rule's number, which its flows bear; stable by name as long as the instance lives. */
 struct nat_rule_id {
 	char name[SLUICE_LABEL];
-	bool alive;  /* in the running model */
-	bool wanted; /* in the model that is being reconciled */
-	bool keep;   /* flows outlive it */
+	bool alive;	   /* in the running model */
+	bool wanted;	   /* in the model that is being reconciled */
+	bool keep;	   /* flows outlive it */
+	bool planned;	   /* what follows is known; not of a rule of the tables that this process has found */
+	uint8_t filtering; /* enum nat_filtering */
+	char to_vrf[SLUICE_LABEL];
+	uint64_t to_vrf_ns; /* when that was changed; 0: never */
 	struct nat_timeouts timeouts;
 };
 
@@ -67,6 +71,7 @@ struct nat_plan_pool {
 	size_t at;		    /* in a bank of `pool_members` */
 	size_t n4;		    /* the IPv4 ones come first */
 	const struct nat_cfg *runs; /* the rule whose pool it is, if its members are pieces of runs; else NULL */
+	bool masq;		    /* the addresses are an interface's own */
 };
 
 /* A single address (`at` 0, `n` 1), or `n` addresses of a run from the `at`-th on. */
@@ -150,6 +155,8 @@ int nat_rule_id_set(struct nat *nat, uint16_t id, const char *name);
 int nat_names_load(struct nat *nat);
 void nat_names_save(struct nat *nat);
 void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg);
+/* Whom the rule lets in to its mappings, enum nat_filtering: nobody, where it is gone. False: nobody knows yet. */
+bool nat_rule_filtering(const struct nat *nat, uint16_t id, uint8_t *ret);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
 bool nat_gives_out(const struct nat *nat, uint32_t pool_addr); /* some pool has it */
 /* Which address a POOL_ID stands for. False: none. */
@@ -164,6 +171,14 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];
 }
+
+/* ---- nat_hold.c */
+/* Is a flow from this address to the mapping let in, by the mapping's filtering? */
+bool nat_lets_in(const struct nat *nat, const struct nat_mapping *m, const struct addr *remote);
+
+/* ---- nat_explain.c */
+/* The first `len` bits of `to`, the others of `a`. */
+struct addr nat_addr_moved(const struct addr *to, unsigned len, const struct addr *a);
 
 /* ---- nat_sweep.c: who holds a port is a flow, by its mapping. Once in a pass of flow.c over the flows:
  *

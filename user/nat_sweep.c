@@ -204,6 +204,19 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 		give_back(nat, f->pool_addr * POOL_CLASSES + class, ntohs(to.sport));
 }
 
+/* The mapping lets in whom its rule does now. Who came in since this pass looked at the flows is looked at by the next. */
+static void refilter(struct nat *nat, uint32_t i, const struct nat_mapping *m)
+{
+	uint8_t filtering;
+
+	if (!nat_rule_filtering(nat, m->rule, &filtering) || m->filtering == filtering)
+		return;
+	/* Another one stands there only if this process was stopped for longer than slots rest; it is set right by the next
+	 * sweep. */
+	__atomic_store_n(&nat->tab.entry[i].filtering, filtering, __ATOMIC_RELAXED);
+	nat->changes++;
+}
+
 /* Its rule has gone, but not its flows (`on-delete: keep`), and somebody else gives out their address, a run's, whose ports are
  * held by mappings alone: it stays for that, and is found by nobody, inside or outside. */
 static bool holds_for_kept(struct nat *nat, uint32_t i, const struct nat_mapping *m)
@@ -236,6 +249,7 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 			mapping_end(nat, i, word, m);
 		return 0;
 	}
+	refilter(nat, i, m);
 	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
 	nat_top_add(nat, &k->addr, k->vrf);
 	if (m->pool_addr >= POOL_ADDR_MAX) {

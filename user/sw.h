@@ -263,9 +263,9 @@ uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last s
  * come.
  */
 bool nat_session_gone(struct sw *sw, const struct flow_tuple *key, const struct flow *f, uint64_t gone_ns);
-/* May the flow go on: is what it was made by still in force, its rule and the address of its pool; or shall it outlive the rule?
- * `f`: of the first direction, which leaves with the source `outside`. */
-bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside);
+/* nat_hold.c: may the flow go on: would its rule give it what it has; or shall it outlive the rule? `key`, `f`: of the first
+ * direction. */
+bool nat_holds(const struct sw *sw, const struct flow_tuple *key, const struct flow *f);
 
 /* flow.c, flow_age.c: connections, and their end. */
 int flow_open(struct sw *sw, struct errs *errs);

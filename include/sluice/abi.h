@@ -708,6 +708,7 @@ struct pool {
 };
 #define POOL_F_USED 1
 #define POOL_F_RUNS 2
+#define POOL_F_MASQ 4 /* an interface's own addresses: iface.masq_pool */
 _Static_assert(sizeof(struct pool) == 48, "struct pool");
 
 /* Map `pool_addrs`: the addresses that NAT gives out or answers for. A slot that is not used is all zero. It stands for one
@@ -974,6 +975,7 @@ struct nexthop_counters {
 	X(FLOW_STALE, "flow_stale", "flow entries decided again")                                                                \
 	X(FLOW_FULL, "flow_full", "flow pairs refused: the table is full")                                                       \
 	X(FLOW_GAVE_WAY, "flow_gave_way", "flow pairs without an answer that ended to make room for newer ones")                 \
+	X(FLOW_MOVED, "flow_moved", "masqueraded flows that ended since they leave by another interface now")                    \
 	X(FLOW_RST_IGNORED, "flow_rst_ignored", "TCP resets outside the window: they leave, their flow stays as it is")          \
 	X(NAT_OUTSIDE_FULL, "nat_outside_full", "mappings that nobody outside can open a flow to: no room for their way")        \
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \

@@ -123,6 +123,139 @@ def test_masquerade_address_changes_under_traffic(w):
     netlab.counters_hold(w.sw)
 
 
+def udp(ns, address, port):
+    s = ns.socket(kind=socket.SOCK_DGRAM)
+    s.bind((address, port))
+    s.settimeout(0.3)
+    return s
+
+
+def heard(s):
+    try:
+        return s.recvfrom(100)
+    except TimeoutError:
+        return None
+
+
+def with_rule(rule, **more):
+    return config(**more).replace("nat:\n", f"nat:\n  - {{{rule}}}\n")
+
+
+def sends(s, to, far):
+    """What is heard there of what is sent now."""
+    while (got := heard(far)) is not None and got[0] != b"now":
+        pass
+    s.sendto(b"now", to)
+    return heard(far)
+
+
+def test_a_changed_static_rule_moves_its_flows(w):
+    """Never two hosts on one address: who had it is another one at once, and its answers reach who has it now."""
+    rule = "name: one, type: static, inside: 10.0.0.%d, outside: 203.0.113.%d, out: wan"
+    apply(w, with_rule(rule % (5, 20)))
+    with udp(w.h1, "10.0.0.5", 6000) as a, udp(w.h2, "10.0.0.6", 6000) as b, udp(w.out, OUT, 7000) as far:
+        assert sends(a, (OUT, 7000), far)[1] == ("203.0.113.20", 6000)
+        apply(w, with_rule(rule % (5, 21)))
+        netlab.wait_for("its new address", lambda: sends(a, (OUT, 7000), far)[1] == ("203.0.113.21", 6000), 3)
+        apply(w, with_rule(rule % (6, 21)))
+        netlab.wait_for("the other host has it", lambda: (sends(b, (OUT, 7000), far) or (0, 0))[1] == ("203.0.113.21", 6000), 3)
+        assert sends(far, ("203.0.113.21", 6000), b) and heard(a) is None
+        assert sends(a, (OUT, 7000), far)[1][0] == "203.0.113.1"
+    netlab.counters_hold(w.sw)
+
+
+def test_a_changed_forward_moves_its_flows(w):
+    """Its port, where it leads, and the interface's address that it is for: while both sides go on sending."""
+    rule = "name: d, type: dnat, destination: %s, protocol: udp, port: %d, to: '10.0.0.%d:9000'"
+    with udp(w.h1, "10.0.0.5", 9000) as a, udp(w.h2, "10.0.0.6", 9000) as b, udp(w.out, OUT, 7000) as far:
+        apply(w, with_rule(rule % ("203.0.113.30", 8000, 5)))
+        assert sends(far, ("203.0.113.30", 8000), a) and sends(a, (OUT, 7000), far)[1] == ("203.0.113.30", 8000)
+        apply(w, with_rule(rule % ("203.0.113.30", 8000, 6)))
+        netlab.wait_for("it leads elsewhere", lambda: sends(far, ("203.0.113.30", 8000), b), 3)
+        apply(w, with_rule(rule % ("203.0.113.30", 8001, 6)))
+        netlab.wait_for("the port is closed", lambda: not sends(far, ("203.0.113.30", 8000), b), 3)
+        assert sends(far, ("203.0.113.30", 8001), b) and sends(b, (OUT, 7000), far)[1] == ("203.0.113.30", 8001)
+        apply(w, with_rule(rule % ("wan", 8001, 6)))
+        netlab.wait_for("the interface's address", lambda: sends(far, ("203.0.113.1", 8001), b), 3)
+        assert sends(b, (OUT, 7000), far)[1] == ("203.0.113.1", 8001)
+        apply(w, with_rule(rule % ("wan", 8001, 6), up="203.0.113.7"))
+        netlab.wait_for("its new one", lambda: sends(b, (OUT, 7000), far) and sends(far, ("203.0.113.7", 8001), b), 3)
+        assert sends(b, (OUT, 7000), far)[1] == ("203.0.113.7", 8001)
+    netlab.counters_hold(w.sw)
+
+
+def test_filtering_that_changes_reaches_mappings(w):
+    """A stranger who goes on sending is let in no more once the rule says so, and again when it is open."""
+    rule = "name: open, type: snat, source: 10.0.0.5/32, to: 203.0.113.40, out: wan, filtering: %s"
+    loose, strict = (with_rule(rule % f) for f in ("endpoint-independent", "address-and-port-dependent"))
+    apply(w, loose)
+    with udp(w.h1, "10.0.0.5", 6000) as a, udp(w.out, OUT, 7000) as far, udp(w.out, OUT, 7001) as stranger:
+        where = sends(a, (OUT, 7000), far)[1]
+        assert sends(stranger, where, a)
+        apply(w, strict)
+        netlab.wait_for("closed", lambda: not sends(stranger, where, a), 4)
+        assert sends(far, where, a) and sends(a, (OUT, 7000), far)[1] == where, "whom it has asked is answered"
+        apply(w, loose)
+        netlab.wait_for("open", lambda: sends(stranger, where, a), 4)
+
+
+TWO_UPLINKS = """ports:
+  p1: {mode: access, vlan: 10}
+  w1: {mode: routed}
+  w2: {mode: routed}
+interfaces:
+  lan: {vlan: 10, addresses: [10.0.0.1/24]}
+  w1: {port: w1, addresses: [192.0.2.1/30]}
+  w2: {port: w2, addresses: [192.0.2.5/30]}
+routes:
+  - {to: 0.0.0.0/0, via: 192.0.2.2, distance: 5}
+  - {to: 0.0.0.0/0, via: 192.0.2.6, distance: 50}
+nat:
+  - {name: both, type: snat, source: 10.0.0.6/32, to: 203.0.113.9, out: [w1, w2]}
+  - {name: first, type: snat, source: 10.0.0.7/32, to: 203.0.113.10, out: w1}
+  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [w1, w2]}
+"""
+
+
+def test_masquerade_outlives_an_uplink(world):
+    """A flow in use gets the other uplink's address with its next packet; one of a pool keeps its own, as the kernel's does."""
+    gw, out = world.ns("gw"), world.ns("out")
+    h1 = world.host("h1", gw, "p1", addrs=["10.0.0.5/24", "10.0.0.6/24", "10.0.0.7/24"], gw=["10.0.0.1"])
+    for n, (port, near, far) in enumerate((("w1", "192.0.2.1", "192.0.2.2/30"), ("w2", "192.0.2.5", "192.0.2.6/30"))):
+        world.veth(gw, port, out, f"s{n}")
+        out.addr(f"s{n}", far)
+        out.run(f"ip route add 203.0.113.8/29 via {near} metric {n + 1}")
+    out.run("ip link set lo up")
+    out.addr("lo", "198.51.100.9/32")
+    for name in ("all", "s0", "s1"):
+        out.sysctl(f"net.ipv4.conf.{name}.rp_filter", 0)
+    world.sw = world.start_switch(gw, TWO_UPLINKS)
+    world.sw.attached("p1", "w1", "w2")
+    h1 = world.namespaces["h1"]
+    assert h1.ping("198.51.100.9")[1]
+    with talk.UdpEcho(out, 7000, bind="198.51.100.9") as echo, contextlib.ExitStack() as stack:
+        flows = [stack.enter_context(udp(h1, f"10.0.0.{n}", 6000)) for n in (5, 6, 7)]
+
+        def seen_as():
+            """Each asks once and is answered."""
+            echo.peers.clear()
+            for s in flows:
+                s.sendto(b"?", ("198.51.100.9", 7000))
+                if not heard(s):
+                    return None
+            return [p[0] for p in echo.peers]
+
+        pools = ["203.0.113.9", "203.0.113.10"]
+        netlab.wait_for("answers", lambda: seen_as() == ["192.0.2.1", *pools])
+        out.run("ip link set s0 down")
+        netlab.wait_for("answers by the other uplink", lambda: seen_as() == ["192.0.2.5", *pools], 4)
+        moved = world.sw.json("counters show")["stats"]["flow_moved"]
+        assert moved == 1
+        out.run("ip link set s0 up")
+        netlab.wait_for("and back", lambda: seen_as() == ["192.0.2.1", *pools], 4)
+    netlab.counters_hold(world.sw)
+
+
 def test_show_says_who_has_what(w):
     """Ports of each address, mappings, and who has most of them."""
     for ns, n in ((w.h1, 3), (w.h2, 20)):

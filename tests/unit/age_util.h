@@ -25,14 +25,9 @@ const struct settings_cfg *nat_settings(const struct sw *s, uint16_t rule, struc
 }
 
 /* Asked whenever a pair is looked at. */
-bool nat_holds(const struct sw *s, const struct flow *f, const struct addr *to)
+bool nat_holds(const struct sw *s, const struct flow_tuple *key, const struct flow *f)
 {
 	looks++;
-	return true;
-}
-
-bool nat_is_addr(const struct nat *n, uint32_t id1, const struct addr *a)
-{
 	return true;
 }
 

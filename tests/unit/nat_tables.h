@@ -225,9 +225,11 @@ const struct link *mirror_link(const struct mirror *m, int ifindex)
 
 int mirror_each_addr(const struct mirror *m, int ifindex, int (*fn)(const struct link_addr *a, void *arg), void *arg)
 {
-	struct link_addr a = {.ifindex = ifindex, .addr = {addr_v4(ifindex == 101 ? wan4 : htonl(0x0a000001)), 4, 24}};
+	struct link_addr wan = {.ifindex = 101, .addr = {addr_v4(wan4), 4, 24}};
+	struct link_addr lan = {.ifindex = 102, .addr = {addr_v4(htonl(0x0a000001)), 4, 24}};
+	int r = !ifindex || ifindex == 101 ? fn(&wan, arg) : 0;
 
-	return fn(&a, arg);
+	return r || ifindex == 101 ? r : fn(&lan, arg);
 }
 
 static char (*host_addr(const struct prefix *p))[PREFIX_TEXT]
