@@ -35,6 +35,15 @@ struct {
 	__type(value, struct nat_peer);
 } nat_peers_next SEC(".maps");
 
+/* Written by sluiced, read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct dnat_key);
+	__type(value, struct dnat_rule);
+} dnat_rules SEC(".maps");
+
 /* Added to here, deleted by sluiced when the host has nothing any more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -289,6 +298,18 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 	return nat_use(p, pool_addr, bpf_htons(s->min + s->random % (s->max - s->min + 1)));
 }
 
+/* The outside port that suits best: the one that the source has inside. Not an echo's identifier on an interface's own address:
+ * which ones the host's programs use is nowhere written down, and who is inside may know one. */
+static __always_inline __u32 nat_map_wanted(const struct pkt *p, const struct pool_search *s)
+{
+	struct addr a;
+	__u32 id, flags;
+
+	if (s->class == POOL_ICMP && pool_member(s, 0, &id) && pool_addr_read(id, &a, &flags) && flags & POOL_ADDR_F_OWN)
+		return 0;
+	return bpf_ntohs(p->t.sport);
+}
+
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
@@ -403,7 +424,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 	s.max = pool->port_max;
 	if (s.max < s.min)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.want = bpf_ntohs(p->t.sport);
+	s.want = nat_map_wanted(p, &s);
 	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
 	s.random = bpf_get_prandom_u32();
 	*ret_new = true;

@@ -145,7 +145,9 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 		end = end_ns(flows, key, f, &reply->f);
 	flow_tuple_to(key, f, &to);
 	held = alive && nat_holds(flows->sw, f, &to.saddr) &&
-	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr));
+	       (!f->dest_addr || nat_is_addr(flows->sw->nat, f->dest_addr, &key->daddr)) &&
+	       !nat_host_wants(flows->sw->nat, key->proto, &to.saddr, key->vrf, &to.daddr) &&
+	       !nat_host_wants(flows->sw->nat, key->proto, &key->daddr, key->vrf, &key->saddr);
 	if (!held || end <= flows->now_ns) {
 		flow_end(flows, key, f, held ? FLOW_WHY_TIMEOUT : FLOW_WHY_RULE);
 		/* An address that comes back before the next sweep has its ports free again. */
