@@ -328,8 +328,11 @@ __noinline_global enum verdict nat_inbound(ctx_t *ctx, struct pkt *p, __u32 own,
 
 	if (!p)
 		return V_NEXT;
-	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP)
+	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP) {
+		if (own)
+			own_hear(p);
 		return V_NEXT;
+	}
 	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
 	way = NAT_WAY(pool_addr - 1, pool_class(p->l4_proto), bpf_ntohs(p->t.dport));
 	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))

@@ -20,8 +20,41 @@ enum own {
 	OWN_PEER = 2, /* for this sender */
 };
 
+static __always_inline void own_heard_key(const struct pkt *p, const struct addr *peer, struct dnat_key *ret)
+{
+	__u32 h = (peer->a32[0] ^ peer->a32[1] ^ peer->a32[2] ^ peer->a32[3]) + p->l4_proto;
+
+	__builtin_memset(ret, 0, sizeof(*ret));
+	ret->daddr.a32[0] = h * 0x9e3779b1u >> 24;
+	ret->dport = bpf_htons(DNAT_MARK_HEARD);
+	ret->proto = DNAT_PROTO_MARK;
+}
+
+static __always_inline bool own_heard_is(const struct dnat_rule *r, struct pkt *p, const struct addr *peer, __u32 max)
+{
+	return r && r->rule == p->l4_proto && addr_equal(&r->to, peer) && (__u16)(DNAT_HEARD_TIME(pkt_now(p)) - r->vrf) <= max;
+}
+
+/* A packet of a protocol without ports that is the host's, since no flow and no rule claims it: whoever sends it may be its peer
+ * for less time than sluiced takes to see it. */
+__noinline_global int own_hear(struct pkt *p)
+{
+	struct dnat_rule heard = {};
+	struct dnat_key key;
+
+	if (!p || pool_class(p->l4_proto) != POOL_CLASSES)
+		return 0;
+	own_heard_key(p, &p->t.saddr, &key);
+	if (own_heard_is(bpf_map_lookup_elem(&dnat_rules, &key), p, &p->t.saddr, 1))
+		return 0;
+	heard.to = p->t.saddr;
+	heard.rule = p->l4_proto;
+	heard.vrf = DNAT_HEARD_TIME(pkt_now(p));
+	return bpf_map_update_elem(&dnat_rules, &key, &heard, BPF_ANY);
+}
+
 /* Do raw sockets, tunnels or IPsec of the host speak this protocol, with this peer or with all? */
-static __always_inline bool own_speaks(const struct pkt *p, const struct addr *peer)
+static __always_inline bool own_speaks(struct pkt *p, const struct addr *peer, bool leaves)
 {
 	struct dnat_key key = {.dport = bpf_htons(DNAT_MARK_HOST + p->l4_proto), .proto = DNAT_PROTO_MARK};
 
@@ -30,7 +63,10 @@ static __always_inline bool own_speaks(const struct pkt *p, const struct addr *p
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
 	key.daddr = *peer;
-	return bpf_map_lookup_elem(&dnat_rules, &key);
+	if (bpf_map_lookup_elem(&dnat_rules, &key))
+		return true;
+	own_heard_key(p, peer, &key);
+	return leaves && own_heard_is(bpf_map_lookup_elem(&dnat_rules, &key), p, peer, DNAT_HEARD_MAX);
 }
 
 static __always_inline enum own own_socket(ctx_t *ctx, const struct pkt *p, bool leaves)
@@ -85,7 +121,7 @@ __noinline_global int own_open(ctx_t *ctx, struct pkt *p, __u32 leaves)
 		/* An answer that is no flow's is to the host's question; its identifiers are kept apart by nat_map_wanted(). */
 		return leaves || (p->flags & (PKT_F_ECHO | PKT_F_ECHO_REPLY)) == PKT_F_ECHO ? OWN_NOTHING : OWN_PEER;
 	}
-	return own_speaks(p, leaves ? &p->to.daddr : &p->t.saddr) ? OWN_PEER : OWN_NOTHING;
+	return own_speaks(p, leaves ? &p->to.daddr : &p->t.saddr, leaves) ? OWN_PEER : OWN_NOTHING;
 }
 
 /* Is a packet the host's that a forward would take? Answers to the host are. One port's forward has it but for these; one that is

@@ -130,6 +130,7 @@ int nat_host_read(struct nat_host_list *l)
 	int err;
 
 	l->n = 0;
+	l->begun_ns = flow_now_ns();
 	err = read_raw(l, "/proc/net/raw");
 	err = err ?: read_raw(l, "/proc/net/raw6");
 	return err ?: read_states(l);
@@ -213,6 +214,21 @@ static int see_mark(const void *key, void *value, void *arg)
 	return nat_host_is_mark(k) ? host_add(arg, ntohs(k->dport) - DNAT_MARK_HOST, &k->daddr) : 0;
 }
 
+/* Whom the data plane had heard before `begun_ns` is among the peers now, or is not the host's: an inside host may ask him. */
+static void host_heard(struct nat *nat, uint64_t begun_ns)
+{
+	struct dnat_rule heard;
+
+	struct dnat_key key = {.dport = htons(DNAT_MARK_HEARD), .proto = DNAT_PROTO_MARK};
+
+	for (key.daddr.a32[0] = 0; key.daddr.a32[0] < DNAT_HEARD; key.daddr.a32[0]++) {
+		if (table_lookup(nat->dnat, &key, &heard))
+			continue;
+		if ((int16_t)(DNAT_HEARD_TIME(begun_ns) - heard.vrf) > 0)
+			table_delete(nat->dnat, &key);
+	}
+}
+
 void nat_host_settle(struct nat *nat, struct nat_host_list *next)
 {
 	struct nat_host_list was = nat->host;
@@ -236,6 +252,8 @@ void nat_host_settle(struct nat *nat, struct nat_host_list *next)
 		if (!host_has(next, &was.v[i]))
 			err = table_delete(nat->dnat, &key);
 	}
+	if (!err)
+		host_heard(nat, next->begun_ns);
 	nat->host_known = !err; /* else it is tried again the next time, from what is in the table */
 	nat->host = *next;
 	*next = was;

@@ -25,6 +25,7 @@ struct nat_host_peer {
 struct nat_host_list {
 	struct nat_host_peer *v;
 	size_t n, room;
+	uint64_t begun_ns; /* when it began to be read */
 };
 
 /* A rule's number, which its flows bear; stable by name as long as the instance lives. */
