@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <libmnl/libmnl.h>
 #include <linux/xfrm.h>
+#include "flow_priv.h"
 #include "nat_priv.h"
 
 #define HOST_LINES 65536 /* of a list of the kernel's */

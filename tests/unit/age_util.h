@@ -36,6 +36,11 @@ bool nat_is_addr(const struct nat *n, uint32_t id1, const struct addr *a)
 	return true;
 }
 
+bool nat_host_wants(const struct nat *n, uint8_t proto, const struct addr *own, uint16_t vrf, const struct addr *peer)
+{
+	return false;
+}
+
 bool vrf_alive(const struct sw *s, uint16_t id)
 {
 	return true;
