@@ -328,17 +328,14 @@ __noinline_global enum verdict nat_inbound(ctx_t *ctx, struct pkt *p, __u32 own,
 
 	if (!p)
 		return V_NEXT;
-	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP) {
-		if (own)
-			own_hear(p);
+	if (p->l4_proto != IPPROTO_TCP && p->l4_proto != IPPROTO_UDP)
 		return V_NEXT;
-	}
 	syn = (p->tcp_flags & (NAT_TCP_SYN | NAT_TCP_ACK | NAT_TCP_RST | NAT_TCP_FIN)) == NAT_TCP_SYN;
 	way = NAT_WAY(pool_addr - 1, pool_class(p->l4_proto), bpf_ntohs(p->t.dport));
 	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))
 		m = nat_mapping_of_way(way);
 	if (m && m->pool_addr == pool_addr - 1 && m->port == p->t.dport) {
-		if (own && own_open(ctx, p, false))
+		if (own && own_socket(ctx, p, false))
 			return V_NEXT;
 		if ((nat_is_hairpin(p, m->out_iface) || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
 			/* sluiced may have looked at the flows just now, and this one is not there yet: it would take the mapping
@@ -380,6 +377,8 @@ __noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 			return V_NEXT;
 		if (unlikely(nat_lacks_ports(p)))
 			return p->first_unknown ? V_HOLD : own ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
+		if (own)
+			own_hear(p);
 		return nat_inbound(ctx, p, own, mark ? mark->pool_addr : run);
 	}
 	if ((mark->flags & DNAT_F_OWN) && own_keeps(ctx, p, rule->flags & DNAT_F_WIDE))
