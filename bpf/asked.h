@@ -3,7 +3,7 @@
  * Stands between the entry of tc and a ring buffer that neighbor_asked.c of sluiced reads: when nobody answers, the kernel drops
  * what it holds without a word, and sluiced has the copies come in again, to be answered 'unreachable' as all that come later
  * (RFC 4861 7.2.2, RFC 1812 5.2.7.1), or to go another way where there is one by then. What finds no room, or is too long, is not
- * told, and counted.
+ * told, and counted. Of an address that was told so, `neighbors` knows from then on that it is asked for.
  */
 #ifndef SLUICE_ASKED_H
 #define SLUICE_ASKED_H
@@ -11,6 +11,7 @@
 #include "pkt.h"
 #include "counter.h"
 #include "frame.h"
+#include "neighbor.h"
 
 /* Written here, read by sluiced. About five hundred packets. */
 struct {
@@ -21,6 +22,8 @@ struct {
 /* Before the packet is rewritten. */
 __noinline_global int asked_note(ctx_t *ctx, struct pkt *p)
 {
+	struct neighbor asked = {.flags = NEIGHBOR_F_ASKED};
+	struct neighbor_key key = {};
 	struct asked_packet *a;
 	long len;
 
@@ -38,14 +41,15 @@ __noinline_global int asked_note(ctx_t *ctx, struct pkt *p)
 		count_stat(STAT_NEIGHBOR_UNTOLD, 1);
 		return 0;
 	}
+	key.addr = p->next_addr;
+	key.iface = p->out_iface;
 	a->at_ns = pkt_now(p);
-	a->key.addr = p->next_addr;
-	a->key.iface = p->out_iface;
-	a->key.pad = 0;
+	a->key = key;
 	a->ifindex = ctx_ifindex(ctx);
 	a->len = len;
 	a->port = p->in_port;
 	bpf_ringbuf_submit(a, BPF_RB_NO_WAKEUP);
+	bpf_map_update_elem(&neighbors, &key, &asked, BPF_NOEXIST);
 	return 0;
 }
 

@@ -23,13 +23,6 @@
 
 /* ---- where a key may stand */
 
-struct bucket_place {
-	__u32 first, second; /* buckets */
-	__u32 word;	     /* LIVE */
-	__u32 home;	     /* the slot to try first */
-	__u32 lock;	     /* of the first bucket, before it was searched */
-};
-
 static __always_inline __u64 bucket_mix(__u64 h)
 {
 	h ^= h >> 32;
@@ -202,18 +195,13 @@ static __always_inline __u32 bucket_beside(const struct bucket_place *at)
  * second; there the one that its hash names first, where it is found soonest, else the slot beside that. Who took the first slot
  * however full its bucket is would fill buckets so unevenly that a table refuses at nine tenths of its size. Index of its entry +
  * 1; 0: none is free. */
-__noinline_global __u32 bucket_take(const struct bucket_place *at, struct bucket *first, struct bucket *second, __u64 now_ns)
+__noinline_global __u32 bucket_take_any(const struct bucket_place *at, struct bucket *first, struct bucket *second, __u64 now_ns)
 {
 	__u32 stamp = now_ns >> WORD_DEAD_SHIFT, bucket, free, other, slot;
 	struct bucket *b;
 
 	if (!at || !first || !second)
 		return 0;
-	slot = at->home & 15;
-	if (!bucket_is_slot(&slot))
-		return 0;
-	if (bucket_live(first) < BUCKET_FIRST_USED && bucket_claim(first, slot, stamp))
-		return at->first * BUCKET_SLOTS + slot + 1;
 	for (int i = 0; i < BUCKET_SLOT_TRIES; i++) {
 		b = first;
 		bucket = at->first;
@@ -240,6 +228,38 @@ __noinline_global __u32 bucket_take(const struct bucket_place *at, struct bucket
 			return bucket * BUCKET_SLOTS + slot + 1;
 	}
 	return 0;
+}
+
+/* The same, of the first bucket's first slot alone: mostly that bucket is not rather full, and the slot is free. 0: ask
+ * bucket_take_any(). */
+static __always_inline __u32 bucket_take_home(const struct bucket_place *at, struct bucket *first, __u64 now_ns)
+{
+	__u32 slot = at->home;
+
+	if (!bucket_is_slot(&slot) || unlikely(bucket_live(first) >= BUCKET_FIRST_USED) ||
+	    unlikely(!bucket_claim(first, slot, now_ns >> WORD_DEAD_SHIFT)))
+		return 0;
+	return at->first * BUCKET_SLOTS + slot + 1;
+}
+
+/* Does entry `i`, which was taken for a key, stand in its first bucket? Else it is in the second one. */
+static __always_inline bool bucket_is_first(const struct bucket_place *at, __u32 i)
+{
+	return i - at->first * BUCKET_SLOTS < BUCKET_SLOTS;
+}
+
+/* The word of slot `slot`, which is BUSY, becomes `word`, LIVE. Whoever sees it sees what was written before: on x86 stores are
+ * seen in their order, without a locked instruction; elsewhere by a full barrier. */
+static __always_inline void bucket_publish(struct bucket *b, __u32 slot, __u32 word)
+{
+	if (!bucket_is_slot(&slot))
+		return;
+#ifdef __TARGET_ARCH_x86
+	asm volatile("" : : : "memory");
+	WRITE_ONCE(b->word[slot], word);
+#else
+	__sync_lock_test_and_set(&b->word[slot], word);
+#endif
 }
 
 /* Entry `i`, whose word stands in `b`, is found no more. `early`: its slot is wanted soon. False: it had ended. */
@@ -272,13 +292,24 @@ __noinline_global int bucket_lock(struct bucket *b)
 	return -EBUSY;
 }
 
-/* `i`: index + 1 of the entry that was inserted under the lock of `first`; 0: none. Its word was made LIVE with a full barrier.
- */
-static __always_inline void bucket_unlock(struct bucket *first, const struct bucket_place *at, __u32 i)
+/* Where a key was not found, or was not looked for yet (BUCKET_HELD in at->lock). As long as the lock, which counts the keys that
+ * are inserted, says what it said when the key was not found, the key is still not there. 0: the lock is held, and it is not
+ * there; 1: it is held, and somebody may have been first: search; -EBUSY. */
+static __always_inline int bucket_begin(struct bucket *first, const struct bucket_place *at)
+{
+	__u32 was = at->lock;
+
+	if (likely(!(was & BUCKET_HELD) && __sync_val_compare_and_swap(&first->lock, was, was | BUCKET_HELD) == was))
+		return 0;
+	return bucket_lock(first) ? -EBUSY : 1;
+}
+
+/* `spilled`: an entry was inserted into the second bucket. bucket_publish() comes before. */
+static __always_inline void bucket_unlock(struct bucket *first, bool spilled)
 {
 	__u32 lock = READ_ONCE(first->lock);
 
-	if (i && (i - 1) / BUCKET_SLOTS != at->first)
+	if (spilled)
 		lock |= BUCKET_SPILLED;
 	WRITE_ONCE(first->lock, (lock & ~BUCKET_HELD) + BUCKET_STEP);
 }

@@ -64,6 +64,19 @@ static __always_inline __u16 csum_delta32(__be32 old, __be32 new)
 	return csum_fold64((__u64) new + (__u32)~old);
 }
 
+/* TTL, protocol and checksum as they follow each other in an IPv4 header, one hop further. `delta`: of the addresses. The TTL is
+ * the low byte of its word of the checksum: -1 in one's complement. */
+static __always_inline __u32 csum_hop4(__u32 word, __u16 delta)
+{
+	return csum_pair(word - 1, ~csum_fold((__u16) ~(word >> 16) + delta + 0xfffe));
+}
+
+/* Of two words at once. */
+static __always_inline __u16 csum_delta_pair(__be32 old1, __be32 new1, __be32 old2, __be32 new2)
+{
+	return csum_fold64((__u64)new1 + (__u32)~old1 + new2 + (__u32)~old2);
+}
+
 static __always_inline __u16 csum_delta_addr(__u8 family, const struct addr *old, const struct addr *new)
 {
 	__u64 sum;

@@ -49,13 +49,10 @@ static __always_inline __u8 fast_seen(const void *tcp)
 	return flags == NAT_TCP_ACK ? FLOW_SEEN_ANY | FLOW_SEEN_ACK : FAST_NEWS;
 }
 
-/* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
-static __always_inline bool fast_read4(const void *head, struct fast4 *h)
+/* All of `h` but what the packet shows. */
+static __always_inline void fast_words4(const void *head, struct fast4 *h)
 {
 	const __u32 *w = head;
-	const __u16 *half = head;
-	__u8 offset;
-	__u16 len;
 
 	h->ip[0] = w[0];
 	h->ip[1] = w[1];
@@ -64,6 +61,16 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 	h->ports = w[5];
 	h->total = bpf_ntohs(h->ip[0] >> 16);
 	h->proto = h->ip[2] >> 8;
+}
+
+/* Reads `h` from the 40 bytes at `head`. False: not an ordinary packet. */
+static __always_inline bool fast_read4(const void *head, struct fast4 *h)
+{
+	const __u16 *half = head;
+	__u8 offset;
+	__u16 len;
+
+	fast_words4(head, h);
 	if ((h->ip[0] & 0xff) != 0x45 || h->ip[1] & bpf_htonl(0x3fff) || (h->ip[2] & 0xff) <= 1 ||
 	    !csum_is_right((__u64)h->ip[0] + h->ip[1] + h->ip[2] + (__u32)h->addrs + (h->addrs >> 32)))
 		return false;
@@ -116,6 +123,7 @@ enum fast_answer {
 	FAST_NO_WAY = 3,  /* fast_ask_way() may help */
 	FAST_SIX = 4,	  /* it is IPv6 for the gateway */
 	FAST_SPOILT = 5,  /* it could not be rewritten wholly, and is to be dropped */
+	FAST_NEW = 6,	  /* as FAST_NO_FLOW, of a segment of TCP that is no mere ACK: nobody has looked for a flow */
 };
 
 /* The same where it is not ready, below 0, with the place of its likes in `found`; 0 in place of `at` + 1: there are none. */
@@ -159,13 +167,18 @@ static __always_inline bool fast_forward(const struct known *k, const struct flo
 /* TTL to ports of the packet at `head`. */
 static __always_inline void fast_rewrite4(const void *head, const struct flow *f, struct ctx_leave4 *to)
 {
-	__u32 ttl = *(const __u32 *)(head + 8);
-
 	to->delta = f->l3_delta;
-	/* One off the TTL, the low byte of its word of the checksum: -1 in one's complement. */
-	to->ttl = csum_pair(ttl - 1, ~csum_fold((__u16) ~(ttl >> 16) + to->delta + 0xfffe));
+	to->ttl = csum_hop4(*(const __u32 *)(head + 8), to->delta);
 	to->addrs = *(const bytes8 *)&f->saddr4;
 	to->ports = f->ports;
+}
+
+#define FAST_LEN_ASK 0x10000 /* longer than all: tunnel_segments() is to be asked */
+
+/* Bytes of UDP's header in each of several packets. */
+static __always_inline __u32 fast_udp_head(__u32 ports)
+{
+	return ports >> 16 == bpf_htons(TUNNEL_VXLAN_PORT) ? FAST_LEN_ASK : sizeof(struct udphdr);
 }
 
 /* Layer 3 bytes of the largest packet on the wire, as parse_l3() reckons them. */
@@ -174,7 +187,7 @@ static __always_inline __u32 fast_len(ctx_t *ctx, const void *head, const struct
 	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
 		return h->total;
 	return ctx_gso_size(ctx) + sizeof(struct iphdr) +
-	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : sizeof(struct udphdr));
+	       (h->proto == IPPROTO_TCP ? (*(const __u8 *)(head + 32) >> 4) * 4u : fast_udp_head(h->ports));
 }
 
 static __always_inline bool fast_checks_path(__u32 iface)
@@ -288,7 +301,7 @@ static __always_inline enum fast_answer fast4(ctx_t *ctx, struct known *k, __u32
 	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > len - off)
 		return FAST_NOT;
 	if (h.seen == FAST_NEWS && (cfg_nat || cfg_mss))
-		return FAST_NOT;
+		return FAST_NEW;
 	if (cfg_nat)
 		f = fast_find4(k->vrf, &h);
 	if (f)
@@ -324,7 +337,8 @@ static __always_inline __u32 fast_len6(ctx_t *ctx, const struct ipv6hdr *ip, __u
 
 	if (HOOK_XDP || likely(ctx_segs(ctx) == 1))
 		return sizeof(*ip) + len;
-	return ctx_gso_size(ctx) + sizeof(*ip) + (ip->nexthdr == IPPROTO_TCP ? (l4[12] >> 4) * 4u : sizeof(struct udphdr));
+	return ctx_gso_size(ctx) + sizeof(*ip) +
+	       (ip->nexthdr == IPPROTO_TCP ? (l4[12] >> 4) * 4u : fast_udp_head(*(const __u32 *)l4));
 }
 
 /* IPv6, addressed to in_iface: without extension headers and without a flow. */
@@ -373,17 +387,16 @@ static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k,
 }
 
 /* What is known of the likes of a frame that goes the long way: as known_fill(). `failed`: see FAST_FAILED(). False: nothing, or
- * it is to be asked again. */
+ * it is to be asked again. Of a spoilt one nothing is asked, even when the epoch has changed since: it is another frame by now
+ * than the one that came, and would be learned from, or sent. It is dropped, and counted where it came in. */
 static __always_inline bool fast_fill(struct pkt *p, int failed)
 {
 	__u32 at = FAST_AT_PLUS_1(failed) - 1;
 	struct known *k = found_get(at, struct known);
 
-	if (!k || k->stamp != p->stamp)
+	if (!k || (k->stamp != p->stamp && FAST_ANSWER(failed) != FAST_SPOILT))
 		return false;
 	known_fill(p, k);
-	if (FAST_ANSWER(failed) == FAST_NO_FLOW)
-		p->flags |= PKT_F_NO_FLOW;
 	return true;
 }
 

@@ -262,8 +262,6 @@ __noinline_global enum verdict flow_lookup(struct pkt *p)
 	if (!p)
 		return V_NEXT;
 	p->out_mtu = 0;
-	if (p->flags & PKT_F_NO_FLOW)
-		return V_NEXT;
 	if (unlikely(p->flags & PKT_F_ICMP_ERROR))
 		return flow_lookup_error(p);
 	if (unlikely(p->flags & PKT_F_FRAGMENT)) {
@@ -323,14 +321,12 @@ static __always_inline void flow_decide(struct flow *f, const struct pkt *p)
 
 /* The entry of the answers: keyed by the rewritten tuple swapped, it leads back to the original one. Its way out is decided by
  * its first packet. */
-static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p, __u16 reply_vrf)
+static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p)
 {
-	struct tuple to;
-
-	flow_swap(&p->t, &to);
-	flow_tuple_set(f, p->family, &to);
+	flow_clear(f);
+	flow_tuple_put(f, p->family, &p->t.daddr, &p->t.saddr, p->t.dport, p->t.sport);
 	f->flags = FLOW_F_REPLY | (p->flow_flags & (FLOW_F_TRACK | FLOW_F_KEEP));
-	if (reply_vrf != p->vrf)
+	if (p->reply_vrf != p->vrf)
 		f->flags |= FLOW_F_VRF;
 	if (p->flow_flags & FLOW_F_DNAT)
 		f->flags |= FLOW_F_SNAT;
@@ -345,10 +341,10 @@ static __always_inline void flow_fill_reply(struct flow *f, const struct pkt *p,
 	f->used = p->now_ns >> FLOW_USED_SHIFT;
 }
 
-static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *p, __u16 reply_vrf, enum verdict v)
+static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *p, enum verdict v)
 {
-	__builtin_memset(f, 0, sizeof(*f));
-	flow_tuple_set(f, p->family, &p->to);
+	flow_clear(f);
+	flow_tuple_put(f, p->family, &p->to.saddr, &p->to.daddr, p->to.sport, p->to.dport);
 	f->flags = p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK | FLOW_F_VRF | FLOW_F_KEEP);
 	f->dest_addr = p->dest_addr;
 	f->seen = flow_seen(p);
@@ -359,10 +355,10 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->pool = p->nat_pool;
 	f->pool_addr = p->pool_addr;
 	f->in_iface = p->in_iface;
-	f->peer_vrf = reply_vrf;
+	f->peer_vrf = p->reply_vrf;
 	f->created_ns = p->now_ns;
 	f->used = p->now_ns >> FLOW_USED_SHIFT;
-	if (cfg_account && port_finishes(p, v)) {
+	if (cfg_account && (p->flags & PKT_F_WAY || port_finishes(p, v))) {
 		f->packets = p->segs;
 		f->bytes = p->len;
 	}
@@ -411,25 +407,25 @@ static __always_inline void flow_turn(struct flow *reply, const struct flow *f)
 	WRITE_ONCE(reply->flags, (f->flags & ~FLOW_F_ROUTED) | (reply->flags & FLOW_F_ROUTED));
 }
 
-/* The forward entry, `f`, could not be put in: another CPU was first with the same connection, whose translation then is the
- * valid one; or the table is full. `own`: the reply entry's index + 1, if it was made for this packet.
+/* The forward entry could not be put in: another CPU was first with the same connection, whose translation then is the
+ * valid one; or the table is full. `own`: the reply entry's index + 1, if it was made for this packet. `f`: memory for an entry.
  *
  * Or two inside hosts reach each other by their outside addresses in the same instant (hairpinning): the reply entry of either
  * stands where the other's forward entry was to go, and both CPUs come here. One connection, whose forward entry is that of the
  * host that comes first: who has it turns what the other CPU made, and leaves its own as the reply. */
-static __always_inline enum verdict flow_lost(struct pkt *p, const struct flow *f, const struct tuple *reply, __u16 reply_vrf,
-					      __u32 own, enum verdict v)
+static __always_inline enum verdict flow_lost(struct pkt *p, struct flow *f, const struct tuple *reply, __u32 own, enum verdict v)
 {
 	struct flow *won = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
 
 	if (won && flow_leaves_as(won, p->family, &p->to.saddr, &p->to.daddr, p->to.sport, p->to.dport)) {
 		if (!own || !(won->flags & FLOW_F_REPLY) || !flow_comes_first(p))
 			return v;
+		flow_fill_forward(f, p, v);
 		flow_turn(won, f);
 		return flow_made(p, own, v);
 	}
 	if (own)
-		flow_delete(p->family, reply, p->l4_proto, reply_vrf, false);
+		flow_delete(p->family, reply, p->l4_proto, p->reply_vrf, false);
 	if (!won) {
 		count_stat(STAT_FLOW_FULL, 1);
 		return pkt_drop(p, DROP_FLOW_FULL);
@@ -439,24 +435,60 @@ static __always_inline enum verdict flow_lost(struct pkt *p, const struct flow *
 	return v;
 }
 
+/* Where both entries are to stand, as far as nobody has found out yet. */
+static __always_inline void flow_places(struct pkt *p)
+{
+	struct iface *i;
+
+	pkt_now(p);
+	if (!(p->flow_flags & FLOW_F_SNAT) || !p->nat_pool) {
+		i = iface_get(p->out_iface);
+		flow_ahead(p, &p->to.saddr, p->to.sport, i ? i->vrf : p->vrf);
+	}
+	if (!(p->flags & PKT_F_NO_FLOW))
+		flow_place(&p->t, p->family, p->l4_proto, p->vrf, &p->at);
+}
+
+/* Index of the entry + 1, or an error of flowtab_open(). `copy`: memory for an entry. */
+static __always_inline long flow_make_reply(struct pkt *p, const struct tuple *reply, struct flow *copy)
+{
+	long i = flow_open(p->family, reply, p->l4_proto, p->reply_vrf, &p->reply_at, p->now_ns), err;
+	struct flow *f = i > 0 ? flow_at(p->family, i - 1) : NULL;
+
+	if (!f)
+		return i < 0 ? i : -E2BIG;
+	flow_fill_reply(f, p);
+	flow_close(p->family, &p->reply_at, i - 1, f);
+	err = cfg_resize ? flow_copy_next(p->family, reply, p->l4_proto, p->reply_vrf, i - 1, copy) : 0;
+	return err ? err : i;
+}
+
+static __always_inline long flow_make_forward(struct pkt *p, enum verdict v, struct flow *copy)
+{
+	long i = flow_open(p->family, &p->t, p->l4_proto, p->vrf, &p->at, p->now_ns);
+	struct flow *f = i > 0 ? flow_at(p->family, i - 1) : NULL;
+
+	if (!f)
+		return i < 0 ? i : -E2BIG;
+	flow_fill_forward(f, p, v);
+	flow_close(p->family, &p->at, i - 1, f);
+	return cfg_resize ? flow_copy_next(p->family, &p->t, p->l4_proto, p->vrf, i - 1, copy) : 0;
+}
+
 /* Reply first, then forward: no packet leaves before its answer would be understood. When only one of the two could be made (the
  * table filled in between, a program's end cannot come there), sluiced finds the half pair and ends it. */
-static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum verdict v)
+static __always_inline enum verdict flow_new(struct pkt *p, struct flow *copy, enum verdict v)
 {
-	struct iface *i = iface_get(p->out_iface);
-	__u16 reply_vrf = i ? i->vrf : p->vrf;
 	struct tuple reply;
 	struct flow *other;
 	long at;
 
-	pkt_now(p);
+	flow_places(p);
 	flow_swap(&p->to, &reply);
-	__builtin_memset(f, 0, sizeof(*f));
-	flow_fill_reply(f, p, reply_vrf);
-	at = flow_insert(p->family, &reply, p->l4_proto, reply_vrf, f);
+	at = flow_make_reply(p, &reply, copy);
 	if (at < 0) {
 		at = 0;
-		other = flow_get(p->family, &reply, p->l4_proto, reply_vrf);
+		other = flow_get(p->family, &reply, p->l4_proto, p->reply_vrf);
 		if (!other) {
 			count_stat(STAT_FLOW_FULL, 1);
 			return pkt_drop(p, DROP_FLOW_FULL);
@@ -469,9 +501,8 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *f, enum
 				       : pkt_drop(p,
 						  pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
 	}
-	flow_fill_forward(f, p, reply_vrf, v);
-	if (flow_insert(p->family, &p->t, p->l4_proto, p->vrf, f) < 0)
-		return flow_lost(p, f, &reply, reply_vrf, at, v);
+	if (flow_make_forward(p, v, copy) < 0)
+		return flow_lost(p, copy, &reply, at, v);
 	return flow_made(p, at ? at : PKT_FLOW_ELSE, v);
 }
 

@@ -7,6 +7,7 @@
 #define SLUICE_FLOW_ENTRY_H
 
 #include "flowtab.h"
+#include "iface.h"
 
 static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
 {
@@ -68,22 +69,6 @@ static __always_inline struct flow *flow_get(__u8 family, const struct tuple *t,
 	return cfg_resize && !f ? flow_get_in(family, true, t, proto, vrf) : f;
 }
 
-static __always_inline long flow_insert_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf,
-					   const struct flow *f)
-{
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
-
-		return next ? flowtab_insert4_next(&key, f) : flowtab_insert4(&key, f);
-	}
-	if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
-
-		return next ? flowtab_insert6_next(&key, f) : flowtab_insert6(&key, f);
-	}
-	return -E2BIG;
-}
-
 static __always_inline void flow_delete_in(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf, bool early)
 {
 	__u32 i = flow_find(family, next, t, proto, vrf);
@@ -114,46 +99,111 @@ static __always_inline bool flow_same_rewrite(__u8 family, const struct flow *a,
 	return addr_equal(&a->saddr6, &b->saddr6) && addr_equal(&a->daddr6, &b->daddr6);
 }
 
-/* Where the entry of the packet's answers will stand, as it is to leave, is fetched from memory; in another VRF it may be
- * elsewhere. verifier: with the keys on a stack of its own. */
-__noinline_global int flow_ahead(const struct pkt *p)
+/* Where a tuple's entry will stand, which is fetched from memory. verifier: with the keys on a stack of its own. */
+__noinline_global int flow_place(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf, struct bucket_place *ret)
 {
-	if (!p)
+	if (!t || !ret)
 		return 0;
-	if (p->family == 4) {
-		struct flow_key4 key = {
-			.saddr = p->to.daddr.a32[3],
-			.daddr = p->to.saddr.a32[3],
-			.sport = p->to.dport,
-			.dport = p->to.sport,
-			.vrf = p->vrf,
-			.proto = p->l4_proto,
-		};
-		flowtab_ahead4(&key);
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		flowtab_ahead4(&key, ret);
 	} else if (cfg_ipv6) {
-		struct flow_key6 key = {
-			.saddr = p->to.daddr,
-			.daddr = p->to.saddr,
-			.sport = p->to.dport,
-			.dport = p->to.sport,
-			.vrf = p->vrf,
-			.proto = p->l4_proto,
-		};
-		flowtab_ahead6(&key);
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		flowtab_ahead6(&key, ret);
 	}
 	return 0;
 }
 
-/* What stands in the first tables now, into the next ones. It may be there: copied by sluiced in this instant, or made by a
- * program that knows the next tables alone; then that one holds, and where it says otherwise, this one goes. It is counted where
- * it is found, so here it begins with nothing. */
-static __always_inline long flow_insert_next(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, struct flow *f)
+/* The same of the packet's answers, which come in by this VRF, if it leaves with this source. */
+__noinline_global int flow_ahead(struct pkt *p, const struct addr *saddr, __u32 sport, __u32 vrf)
 {
-	struct flow *there;
+	if (!p || !saddr)
+		return 0;
+	p->reply_vrf = vrf;
+	if (p->family == 4) {
+		struct flow_key4 key = {
+			.saddr = p->to.daddr.a32[3],
+			.daddr = saddr->a32[3],
+			.sport = p->to.dport,
+			.dport = sport,
+			.vrf = p->reply_vrf,
+			.proto = p->l4_proto,
+		};
+		flowtab_ahead4(&key, &p->reply_at);
+	} else if (cfg_ipv6) {
+		struct flow_key6 key = {
+			.saddr = p->to.daddr,
+			.daddr = *saddr,
+			.sport = p->to.dport,
+			.dport = sport,
+			.vrf = p->reply_vrf,
+			.proto = p->l4_proto,
+		};
+		flowtab_ahead6(&key, &p->reply_at);
+	}
+	return 0;
+}
+
+static __always_inline struct flow *flow_at(__u8 family, __u32 i)
+{
+	return family == 4 ? flowtab_at(4, i) : flowtab_at(6, i);
+}
+
+/* See flowtab_open(). The key is in the entry. */
+static __always_inline long flow_open(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct bucket_place *at,
+				      __u64 now_ns)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return flowtab_open4(&key, at, now_ns);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return flowtab_open6(&key, at, now_ns);
+	}
+	return -E2BIG;
+}
+
+static __always_inline void flow_close(__u8 family, const struct bucket_place *at, __u32 i, struct flow *f)
+{
+	if (family == 4)
+		flowtab_close(4, at, i, f);
+	else if (cfg_ipv6)
+		flowtab_close(6, at, i, f);
+}
+
+static __always_inline long flow_insert_next(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, const struct flow *f)
+{
+	if (family == 4) {
+		struct flow_key4 key = flow_key4(t, proto, vrf);
+
+		return flowtab_insert4_next(&key, f);
+	}
+	if (cfg_ipv6) {
+		struct flow_key6 key = flow_key6(t, proto, vrf);
+
+		return flowtab_insert6_next(&key, f);
+	}
+	return -E2BIG;
+}
+
+/* What stands in the first tables now as entry `i`, into the next ones. It may be there: copied by sluiced in this instant, or
+ * made by a program that knows the next tables alone; then that one holds, and where it says otherwise, this one goes. It is
+ * counted where it is found, so here it begins with nothing. `f`: memory for that. 0, or an error of flowtab_open(). */
+static __always_inline long flow_copy_next(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, __u32 i, struct flow *f)
+{
+	struct flow *e = flow_at(family, i), *there;
 	long err;
 
+	if (!e)
+		return -E2BIG;
+	flowtab_copy((__u64 *)f, (const __u64 *)e, sizeof(*f) / 8);
 	f->packets = f->bytes = f->recent = 0;
-	err = flow_insert_in(family, true, t, proto, vrf, f);
+	err = flow_insert_next(family, t, proto, vrf, f);
 	if (err > 0)
 		return 0;
 	if (err == -EEXIST) {
@@ -163,17 +213,6 @@ static __always_inline long flow_insert_next(__u8 family, const struct tuple *t,
 	}
 	flow_delete_in(family, false, t, proto, vrf, false);
 	return err;
-}
-
-/* `f` is the caller's, and may be changed. Index of the entry + 1; -EEXIST, -E2BIG, -EBUSY. */
-static __always_inline long flow_insert(__u8 family, const struct tuple *t, __u8 proto, __u16 vrf, struct flow *f)
-{
-	long i = flow_insert_in(family, false, t, proto, vrf, f), err;
-
-	if (!cfg_resize || i < 0)
-		return i;
-	err = flow_insert_next(family, t, proto, vrf, f);
-	return err ? err : i;
 }
 
 /* ---- what an entry's packets leave as */
@@ -191,17 +230,28 @@ static __always_inline void flow_tuple_get(const struct flow *f, __u8 family, st
 	ret->dport = f->dport;
 }
 
-static __always_inline void flow_tuple_set(struct flow *f, __u8 family, const struct tuple *t)
+static __always_inline void flow_tuple_put(struct flow *f, __u8 family, const struct addr *saddr, const struct addr *daddr,
+					   __be16 sport, __be16 dport)
 {
 	if (family == 4) {
-		f->saddr4 = t->saddr.a32[3];
-		f->daddr4 = t->daddr.a32[3];
+		f->saddr4 = saddr->a32[3];
+		f->daddr4 = daddr->a32[3];
 	} else {
-		f->saddr6 = t->saddr;
-		f->daddr6 = t->daddr;
+		f->saddr6 = *saddr;
+		f->daddr6 = *daddr;
 	}
-	f->sport = t->sport;
-	f->dport = t->dport;
+	f->sport = sport;
+	f->dport = dport;
+}
+
+/* All but the key of IPv4. */
+static __always_inline void flow_clear(struct flow *f)
+{
+	__u64 *word = (__u64 *)f;
+
+	BUCKET_UNROLL
+	for (__u32 i = sizeof(f->key4) / sizeof(*word); i < sizeof(*f) / sizeof(*word); i++)
+		word[i] = 0;
 }
 
 static __always_inline void flow_swap(const struct tuple *t, struct tuple *ret)

@@ -158,14 +158,26 @@ static __always_inline bool flowtab_fill(__u8 table, __u32 i, const void *key, c
 
 /* ---- finding */
 
+/* A load that nobody waits for: the line is under way while other work is done, and several are at once. A locked instruction
+ * would wait for each of them by itself. */
+#define flowtab_touch(x)                                                                                                         \
+	do {                                                                                                                     \
+		typeof(x) touched = READ_ONCE(x);                                                                                \
+		asm volatile("" : : "r"(touched));                                                                               \
+	} while (0)
+
 /* Where a key stands that is in neither of the slots that are tried first. */
 static __always_inline __u32 flowtab_search(__u8 table, const struct bucket_place *at, struct bucket *first, const void *key)
 {
-	__u32 i = bucket_search(first, at->first, at->word, flowtab_key_is, table, key);
+	__u32 i = bucket_search(first, at->first, at->word, flowtab_key_is, table, key), lock, second;
 
-	if (i || !(READ_ONCE(first->lock) & BUCKET_SPILLED))
+	if (i)
 		return i;
-	return bucket_search(flowtab_bucket(table, at->second), at->second, at->word, flowtab_key_is, table, key);
+	lock = READ_ONCE(first->lock);
+	if (!(lock & BUCKET_SPILLED))
+		return 0;
+	second = bucket_after(at->second, lock);
+	return bucket_search(flowtab_bucket(table, second), second, at->word, flowtab_key_is, table, key);
 }
 
 /* The slot that the hash names first, before all are searched. */
@@ -237,6 +249,21 @@ __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 	return flowtab_find_in4(4, key);
 }
 
+/* The same at what flowtab_ahead4() has said, where flowtab_home4() would find nothing. 0: *at is for flowtab_open4(). */
+__noinline_global __u32 flowtab_search4(const struct flow_key4 *key, struct bucket_place *at)
+{
+	struct bucket *b;
+
+	if (!key || !at)
+		return 0;
+	b = flowtab_bucket(4, at->first);
+	if (!b)
+		return 0;
+	at->lock = READ_ONCE(b->lock);
+	/* What was inserted before the lock said so is seen: flowtab_open() relies on it. */
+	return flowtab_search(4, at, bucket_after(b, at->lock), key);
+}
+
 __noinline_global __u32 flowtab_find6(const struct flow_key6 *key)
 {
 	return flowtab_find_in6(6, key);
@@ -254,16 +281,8 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 
 /* ---- fetching ahead */
 
-/* A load that nobody waits for: the line is under way while other work is done, and several are at once. A locked instruction
- * would wait for each of them by itself. */
-#define flowtab_touch(x)                                                                                                         \
-	do {                                                                                                                     \
-		typeof(x) touched = READ_ONCE(x);                                                                                \
-		asm volatile("" : : "r"(touched));                                                                               \
-	} while (0)
-
 /* Where a key is most likely to stand once it is inserted. */
-static __always_inline void flowtab_ahead(__u8 table, const struct bucket_place *at)
+static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at)
 {
 	struct bucket *b = flowtab_bucket(table, at->first);
 	struct flow *f = flowtab_at(table, at->first * BUCKET_SLOTS + at->home);
@@ -275,66 +294,126 @@ static __always_inline void flowtab_ahead(__u8 table, const struct bucket_place 
 	flowtab_touch(f->created_ns);
 }
 
-/* The key will be inserted in a moment. */
-__noinline_global int flowtab_ahead4(const struct flow_key4 *key)
+/* The key will be inserted, or looked for, at *ret_at. */
+__noinline_global int flowtab_place4(const struct flow_key4 *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = flowtab_get(4);
-	struct bucket_place at;
 
-	if (!key || !t)
+	if (!key || !ret_at || !t)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
-	flowtab_ahead(4, &at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, ret_at);
+	ret_at->lock = BUCKET_HELD;
 	return 0;
 }
 
-__noinline_global int flowtab_ahead6(const struct flow_key6 *key)
+/* In a moment. */
+__noinline_global int flowtab_ahead4(const struct flow_key4 *key, struct bucket_place *ret_at)
+{
+	if (!key || !ret_at)
+		return 0;
+	flowtab_place4(key, ret_at);
+	flowtab_fetch(4, ret_at);
+	return 0;
+}
+
+__noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = flowtab_get(6);
-	struct bucket_place at;
 
-	if (!key || !t)
+	if (!key || !ret_at || !t)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
-	flowtab_ahead(6, &at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, ret_at);
+	ret_at->lock = BUCKET_HELD;
+	flowtab_fetch(6, ret_at);
 	return 0;
 }
 
 /* ---- inserting */
 
-/* The entry's word from BUSY to LIVE. A full barrier: the entry is there before its word is. */
-static __always_inline void flowtab_publish(__u8 table, __u32 i, __u32 word)
+/* Takes a slot for a key, whose entry then is the caller's to fill, under the first bucket's lock, until flowtab_close(). Index
+ * of the entry + 1; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
+static __always_inline long flowtab_open(__u8 table, const struct bucket_place *at, const void *key, __u64 now_ns)
 {
-	struct bucket *b = flowtab_bucket(table, i / BUCKET_SLOTS);
-	struct flow *f = flowtab_at(table, i);
-	__u32 slot = i % BUCKET_SLOTS;
+	struct bucket *first = flowtab_bucket(table, at->first), *second;
+	long err = -EEXIST, i = 0;
+	int may;
 
-	if (!b || !f || !bucket_is_slot(&slot))
-		return;
-	__sync_lock_test_and_set(&b->word[slot], word);
-	WRITE_ONCE(f->live, 1);
+	if (!first)
+		return -E2BIG;
+	may = bucket_begin(first, at);
+	if (may < 0)
+		return may;
+	if (!may || !flowtab_search(table, at, first, key)) {
+		i = bucket_take_home(at, first, now_ns);
+		if (likely(i))
+			return i;
+		second = flowtab_bucket(table, at->second);
+		i = second ? bucket_take_any(at, first, second, now_ns) : 0;
+		if (i)
+			return i;
+		err = -E2BIG;
+	}
+	bucket_unlock(first, false);
+	return err;
 }
 
-static __always_inline long flowtab_put(__u8 table, const struct bucket_place *at, const void *key, const struct flow *f)
+/* Entry `i`, which is `f`, is whole, and is found from now on. */
+static __always_inline void flowtab_close(__u8 table, const struct bucket_place *at, __u32 i, struct flow *f)
 {
-	struct bucket *first = flowtab_bucket(table, at->first), *second = flowtab_bucket(table, at->second);
-	long err = -EEXIST;
-	__u32 i = 0;
+	struct bucket *first = flowtab_bucket(table, at->first), *b = first;
+	bool spilled = !bucket_is_first(at, i);
 
-	if (!first || !second)
-		return -E2BIG;
-	if (bucket_lock(first))
-		return -EBUSY;
-	if (!flowtab_search(table, at, first, key)) {
-		i = bucket_take(at, first, second, f->created_ns);
-		err = -E2BIG;
-		if (i && flowtab_fill(table, i - 1, key, f)) {
-			flowtab_publish(table, i - 1, at->word);
-			err = i;
-		}
+	if (unlikely(spilled))
+		b = flowtab_bucket(table, at->second);
+	if (!first || !b)
+		return;
+	bucket_publish(b, i - (spilled ? at->second : at->first) * BUCKET_SLOTS, at->word);
+	WRITE_ONCE(f->live, 1);
+	bucket_unlock(first, spilled);
+}
+
+static __always_inline long flowtab_put(__u8 table, struct bucket_place *at, const void *key, const struct flow *f)
+{
+	struct flow *e;
+	long i;
+
+	at->lock = BUCKET_HELD;
+	i = flowtab_open(table, at, key, f->created_ns);
+	e = i > 0 ? flowtab_at(table, i - 1) : NULL;
+	if (e) {
+		flowtab_fill(table, i - 1, key, f);
+		flowtab_close(table, at, i - 1, e);
 	}
-	bucket_unlock(first, at, i);
-	return err;
+	return i;
+}
+
+/* See flowtab_open(). The key is in the entry. */
+__noinline_global int flowtab_open4(const struct flow_key4 *key, const struct bucket_place *at, __u64 now_ns)
+{
+	struct flow *e;
+	long i;
+
+	if (!key || !at)
+		return -E2BIG;
+	i = flowtab_open(4, at, key, now_ns);
+	e = i > 0 ? flowtab_at4(4, i - 1) : NULL;
+	if (e)
+		flowtab_copy((__u64 *)&e->key4, (const __u64 *)key, sizeof(*key) / 8);
+	return i;
+}
+
+__noinline_global int flowtab_open6(const struct flow_key6 *key, const struct bucket_place *at, __u64 now_ns)
+{
+	struct flow6 *e;
+	long i;
+
+	if (!key || !at)
+		return -E2BIG;
+	i = flowtab_open(6, at, key, now_ns);
+	e = i > 0 ? flowtab_at6(6, i - 1) : NULL;
+	if (e)
+		flowtab_copy((__u64 *)&e->key, (const __u64 *)key, sizeof(*key) / 8);
+	return i;
 }
 
 /* `f`: made now, as its created_ns says. Index of the entry + 1; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does

@@ -12,8 +12,8 @@
  * A TCP packet of several segments (GSO) is no packet of the wire yet: it gets smaller segments, and no fragments are needed. Cut
  * as the one large packet it looks like, a lost fragment would cost all of it, and a receiver behind a veth would count the whole
  * buffer for each fragment, until it has no memory for reassembly left (net.ipv4.ipfrag_high_thresh). GSO of UDP is several
- * datagrams, whose borders count: the kernel takes it apart, on a pair of netdevs that sluiced has for it (cut.c), and each comes
- * in by itself.
+ * datagrams, whose borders count, and that of a tunnel several of its packets: the kernel takes it apart, on a pair of netdevs
+ * that sluiced has for it (cut.c), and each comes in by itself. There, too, it finishes a checksum inside of a tunnel's packet.
  */
 #ifndef SLUICE_FRAGMENT_H
 #define SLUICE_FRAGMENT_H
@@ -23,19 +23,20 @@
 #include "parse.h"
 #include "counter.h"
 
-#define FRAGMENT_MAX	  128  /* fragments of one packet */
-#define FRAGMENT_MIN	  24   /* payload bytes of one, at least: the TCP checksum is in the first */
-#define FRAGMENT_PAYLOAD  4088 /* and at most */
-#define FRAGMENT_MASK	  4095
-#define FRAGMENT_AREA	  32768 /* a per-CPU value may not be larger */
-#define FRAGMENT_AREAS	  3
-#define FRAGMENT_START	  (FRAGMENT_AREA - FRAGMENT_PAYLOAD - 8) /* the last place in an area where one begins */
-#define FRAGMENT_HEAD_MAX 60
-#define FRAGMENT_SUM_UNIT 512 /* bpf_csum_diff() takes no more before 6.13 */
-#define FRAGMENT_EINVAL	  (-22)
-#define FRAGMENT_ROOM	  4080 /* the kernel makes no more at once */
-#define FRAGMENT_ROOMS	  17   /* 64 KiB */
-#define FRAGMENT_COPIED	  0x80 /* of an option: goes into every fragment (RFC 791 3.1) */
+#define FRAGMENT_MAX	   128	/* fragments of one packet */
+#define FRAGMENT_MIN	   24	/* payload bytes of one, at least: the TCP checksum is in the first */
+#define FRAGMENT_PAYLOAD   4088 /* and at most */
+#define FRAGMENT_MASK	   4095
+#define FRAGMENT_AREA	   32768 /* a per-CPU value may not be larger */
+#define FRAGMENT_AREAS	   3
+#define FRAGMENT_START	   (FRAGMENT_AREA - FRAGMENT_PAYLOAD - 8) /* the last place in an area where one begins */
+#define FRAGMENT_HEAD_MAX  60
+#define FRAGMENT_SUM_UNIT  512 /* bpf_csum_diff() takes no more before 6.13 */
+#define FRAGMENT_EINVAL	   (-22)
+#define FRAGMENT_ROOM	   4080 /* the kernel makes no more at once */
+#define FRAGMENT_ROOMS	   17	/* 64 KiB */
+#define FRAGMENT_ELSEWHERE 1
+#define FRAGMENT_COPIED	   0x80 /* of an option: goes into every fragment (RFC 791 3.1) */
 
 struct fragment_area {
 	__u8 data[FRAGMENT_AREA];
@@ -198,11 +199,16 @@ static long fragment_option(__u32 turn, void *arg)
 	return 0;
 }
 
+static __always_inline __u32 fragment_sum_at(const struct pkt *p)
+{
+	return p->l4_proto == IPPROTO_TCP ? 16 : 6;
+}
+
 /* The checksum is left to a device: finishes it in the payload that is kept, where its field has the pseudo header's part, and
  * makes the kernel forget: it does so when the bytes where the sum should begin are pulled off the skb. */
 static __always_inline int fragment_finish_sum(ctx_t *ctx, struct pkt *p, struct fragment_job *j)
 {
-	__u32 at = p->l4_proto == IPPROTO_TCP ? 16 : 6, area = 0, pull = p->l4_off + 16;
+	__u32 at = fragment_sum_at(p), area = 0, pull = p->l4_off + 16;
 	struct fragment_area *a = bpf_map_lookup_elem(&fragment_payload, &area);
 	__u16 check;
 
@@ -259,14 +265,14 @@ static __always_inline int fragment_segments(ctx_t *ctx, struct pkt *p)
 {
 	struct fragment_room r = {.ctx = ctx, .less = p->seg_len - p->out_mtu};
 
-	if (p->l4_proto != IPPROTO_TCP || ctx_gso_size(ctx) < r.less + FRAGMENT_MIN)
+	if (ctx_gso_size(ctx) < r.less + FRAGMENT_MIN)
 		return -1;
 	bpf_loop(FRAGMENT_ROOMS, fragment_shrink, &r, 0);
 	return r.less ? -1 : 0;
 }
 
 /* Cuts the packet, and sends all fragments but the last, which is the skb afterwards and is to go the same way: in by
- * `ifindex`. 0, or -1: the skb is nothing that may be sent. */
+ * `ifindex`. 0, or -1: the skb is nothing that may be sent; FRAGMENT_ELSEWHERE: it is as it was, and for the kernel to finish. */
 __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 {
 	struct fragment_job j = {.ifindex = ifindex};
@@ -276,7 +282,7 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 	if (!p)
 		return -1;
 	if (p->segs > 1)
-		return fragment_segments(ctx, p);
+		return p->l4_proto == IPPROTO_TCP ? fragment_segments(ctx, p) : FRAGMENT_ELSEWHERE;
 	if (fragment_plan(ctx, p, &j) || ctx_pull(ctx, p->l3_off + p->l3_len))
 		return -1;
 	head = fragment_len(j.head, 63);
@@ -288,8 +294,11 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 		return -1;
 	/* Only of an skb with an unfinished checksum must so much be left that the field is there. */
 	r = bpf_skb_change_tail(ctx, p->l4_off, 0);
-	if (r == FRAGMENT_EINVAL)
+	if (r == FRAGMENT_EINVAL) {
+		if (bpf_skb_change_tail(ctx, p->l4_off + fragment_sum_at(p) + 2, 0) == FRAGMENT_EINVAL)
+			return FRAGMENT_ELSEWHERE; /* the field is behind that: inside of a tunnel's packet */
 		r = fragment_finish_sum(ctx, p, &j);
+	}
 	if (r)
 		return -1;
 	j.done = pkt_zero(p);

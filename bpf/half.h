@@ -52,8 +52,9 @@ struct {
 
 /* Of each CPU. */
 struct half_work {
-	__u32 next;		  /* the line whose turn it is, */
+	__u32 next;		  /* the line whose turn it is, in all rounds, */
 	__u32 turns;		  /* and how many are left of those taken */
+	__u32 at;		  /* its place, most likely */
 	struct tuple t, to, back; /* of a forward entry that is being ended: as it comes in, as it leaves, and that swapped */
 	struct nat_mapping_key mapping;
 	struct nat_event event;
@@ -83,7 +84,8 @@ static __always_inline bool half_is(__u8 proto, __u8 forward, __u8 reply)
 	return !(forward & FLOW_SEEN_ACK) || !(reply & (FLOW_SEEN_SYNACK | FLOW_SEEN_ACK));
 }
 
-static __always_inline struct half_line *half_line_next(__u32 *ret)
+/* *ret_turn: how often the lines have been gone through. */
+static __always_inline struct half_line *half_line_next(__u32 *ret, __u32 *ret_turn)
 {
 	struct flow_table *t = flowtab_get(4);
 	__u32 zero = 0, i;
@@ -100,9 +102,26 @@ static __always_inline struct half_line *half_line_next(__u32 *ret)
 		hand->turns = n;
 	}
 	hand->turns--;
+	*ret_turn = hand->next / t->half_lines;
 	i = hand->next++ % t->half_lines;
 	*ret = i;
+	hand->at = i + 1;
 	return bpf_map_lookup_elem(&half_open, &i);
+}
+
+/* The line whose turn it is next. */
+static __always_inline void half_fetch(void)
+{
+	struct half_work *hand = scratch_get(SCRATCH_HALF, struct half_work);
+	struct half_line *line;
+	__u32 i;
+
+	if (!hand)
+		return;
+	i = hand->at;
+	line = bpf_map_lookup_elem(&half_open, &i);
+	if (line)
+		flowtab_touch(line->slot[0]);
 }
 
 static __always_inline __u64 *half_place(__u32 half)
@@ -257,8 +276,8 @@ struct half_search {
 static long half_reclaim_step(__u64 n, void *arg)
 {
 	struct half_search *s = arg;
-	__u32 at;
-	struct half_line *line = half_line_next(&at);
+	__u32 at, turn;
+	struct half_line *line = half_line_next(&at, &turn);
 
 	if (!line)
 		return 1;
@@ -348,6 +367,20 @@ static __always_inline __u64 half_put(struct half_line *line, __u32 at, __u64 pl
 	return __sync_lock_test_and_set(&line->slot[slot], place);
 }
 
+/* The place that was given away longest ago, if it is free: most are, without asking all of the line. Without a locked
+ * instruction: while a CPU has the line, others take it in the next round alone, and who is overwritten then is one without a
+ * note. */
+static __always_inline bool half_put_free(struct half_line *line, __u32 at, __u32 turn, __u64 place, struct flow *reply)
+{
+	__u32 slot = turn & (HALF_SLOTS - 1);
+
+	if (READ_ONCE(line->slot[slot]))
+		return false;
+	reply->half = at * HALF_SLOTS + slot + 1;
+	WRITE_ONCE(line->slot[slot], place);
+	return true;
+}
+
 /* The pair that was just made for this packet waits for its answer. Who is in steady use and the oldest of the line gets the next
  * oldest's place, and that one is asked. While it has none, it may be answered: then it keeps a place until its turn comes again.
  * verifier: the pipeline calls it, and not flow_install(), whose stack is deep as it is. */
@@ -358,7 +391,7 @@ __noinline_global int half_add(struct pkt *p)
 	struct tuple reply;
 	__u64 place;
 	struct flow *f;
-	__u32 i, at = 0, stamp, tried = 0;
+	__u32 i, at = 0, turn = 0, stamp, tried = 0;
 
 	if (!p)
 		return 0;
@@ -368,15 +401,17 @@ __noinline_global int half_add(struct pkt *p)
 		flow_swap(&p->to, &reply);
 		i = half_find(&reply, p->family, p->l4_proto, out ? out->vrf : p->vrf);
 	}
-	line = half_line_next(&at);
+	line = half_line_next(&at, &turn);
 	if (!i || !line)
 		return 0;
 	f = p->family == 4 ? flowtab_at(4, i - 1) : flowtab_at(6, i - 1);
 	if (!f)
 		return 0;
 	stamp = half_stamp(f->created_ns);
-	place = half_put(line, at, (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | (p->flow_new & HALF_TOLD) | i, f, stamp,
-			 &tried);
+	place = (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | (p->flow_new & HALF_TOLD) | i;
+	if (likely(half_put_free(line, at, turn, place, f)))
+		return 0;
+	place = half_put(line, at, place, f, stamp, &tried);
 	for (i = 0; i < HALF_SPARED; i++) {
 		if (!place || half_end(place, 0, 0, true) != HALF_STAYS)
 			return 0;

@@ -12,6 +12,7 @@
 
 #include "pkt.h"
 #include "iface.h"
+#include "nat_filter.h"
 #include "nat_map.h"
 #include "own.h"
 #include "pool.h"
@@ -74,25 +75,6 @@ static __always_inline enum verdict nat_wait(struct pkt *p)
 
 /* ---- the source rules */
 
-/* A packet as the rules see it, and what they said. */
-struct nat_match {
-	struct addr src, dst;
-	__u16 vrf;
-	__u16 out_iface;
-	__u8 family;
-	__u8 proto;
-	__u8 action; /* enum snat_action; SNAT_END: none matched */
-	__u8 mapping;
-	__u16 pool;
-	__u16 rule;
-	__u8 filtering;
-	__u8 flags;
-	__u8 src_len;
-	__u8 pad;
-	struct addr to;
-	__u32 limit_sessions, limit_ports;
-};
-
 static __always_inline __u64 nat_mask(__u32 len)
 {
 	return len >= 64 ? ~0ULL : ~(~0ULL >> (len & 63));
@@ -107,7 +89,7 @@ static __always_inline bool nat_prefix_holds(const struct addr *prefix, __u32 le
 	return !((prefix->a64[0] ^ a->a64[0]) & high) && !((prefix->a64[1] ^ a->a64[1]) & low);
 }
 
-/* What a rule is compared with. */
+/* A packet as the rules see it. */
 struct nat_asked {
 	struct addr src, dst;
 	__u32 base;
@@ -120,9 +102,8 @@ struct nat_asked {
 };
 
 /* One rule. Returns 1 to end the loop: it matches, or there are no more. */
-static long nat_match_step(__u64 i, void *arg)
+static __always_inline long nat_match_one(__u64 i, struct nat_asked *a)
 {
-	struct nat_asked *a = arg;
 	__u32 at = a->base + i;
 	struct snat_rule *r = bpf_map_lookup_elem(&snat_rules, &at);
 
@@ -137,55 +118,52 @@ static long nat_match_step(__u64 i, void *arg)
 	return 1;
 }
 
-static __always_inline void nat_match_copy(struct nat_match *m, const struct snat_rule *r)
+static long nat_match_step(__u64 i, void *arg)
 {
-	m->action = r->action;
-	m->pool = r->pool;
-	m->rule = r->rule;
-	m->mapping = r->mapping;
-	m->filtering = r->filtering;
-	m->flags = r->flags;
-	m->src_len = r->src_len;
-	m->to = r->to;
-	m->limit_sessions = r->limit_sessions;
-	m->limit_ports = r->limit_ports;
-	if (m->action == SNAT_MASQUERADE) {
-		struct iface *i = iface_get(m->out_iface);
-
-		m->pool = i ? i->masq_pool : 0;
-	}
+	return nat_match_one(i, arg);
 }
 
-/* The first rule that matches, into m. verifier: a global function, since three places ask; the loop wants its context on the
- * stack, of which 6.1 gives 512 bytes to all callers together, each rounded up to 32: so no more than is compared. */
-__noinline_global int nat_match(struct nat_match *m)
+/* The place of the first rule that matches, and 1; 0: none does. verifier: a global function, since three places ask; the loop
+ * wants its context on the stack, of which 6.1 gives 512 bytes to all callers together, each rounded up to 32. */
+__noinline_global __u32 nat_match(struct nat_asked *asked)
 {
 	struct control *c = control_get();
-	struct nat_asked a = {};
-	struct snat_rule *r;
+	struct nat_asked a;
 
-	if (!m)
+	if (!asked)
 		return 0;
-	a.src = m->src;
-	a.dst = m->dst;
-	a.vrf = m->vrf;
-	a.out_iface = m->out_iface;
-	a.family = m->family;
-	a.proto = m->proto;
-	a.base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
-	bpf_loop(SNAT_RULE_MAX, nat_match_step, &a, 0);
-	if (!a.found)
-		return 0;
-	a.found--;
-	r = bpf_map_lookup_elem(&snat_rules, &a.found);
-	if (r)
-		nat_match_copy(m, r);
-	return 0;
+	asked->base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
+	asked->found = 0;
+	/* Mostly the first one matches, or there is no other. */
+	if (likely(nat_match_one(0, asked)))
+		return asked->found;
+	a = *asked;
+	a.base++;
+	bpf_loop(SNAT_RULE_MAX - 1, nat_match_step, &a, 0);
+	return a.found;
 }
 
-static __always_inline bool nat_translates(const struct nat_match *m)
+static __always_inline struct snat_rule *nat_rule_for(struct nat_asked *a)
 {
-	return m->action == SNAT_POOL || m->action == SNAT_MASQUERADE || m->action == SNAT_STATIC;
+	__u32 at = nat_match(a) - 1;
+
+	return bpf_map_lookup_elem(&snat_rules, &at);
+}
+
+static __always_inline bool nat_translates(const struct snat_rule *r)
+{
+	return r && (r->action == SNAT_POOL || r->action == SNAT_MASQUERADE || r->action == SNAT_STATIC);
+}
+
+/* 0: none. */
+static __always_inline __u16 nat_pool_of(const struct snat_rule *r, __u32 out_iface)
+{
+	struct iface *i;
+
+	if (r->action != SNAT_MASQUERADE)
+		return r->pool;
+	i = iface_get(out_iface);
+	return i ? i->masq_pool : 0;
 }
 
 /* The first `len` bits of `to`, the others of `a`. */
@@ -241,16 +219,17 @@ static __always_inline enum verdict nat_dnat_use(struct pkt *p, __u16 rule, __u1
 	return V_NEXT;
 }
 
-/* Asks for the source as it came in. `dst`: as the packet leaves, or would. */
-static __always_inline void nat_match_source(struct nat_match *m, const struct pkt *p, const struct addr *dst, __u32 out_iface)
+/* The first rule for the source as it came in. `dst`: as the packet leaves, or would. */
+static __always_inline struct snat_rule *nat_rule_of_source(struct nat_asked *a, const struct pkt *p, const struct addr *dst,
+							    __u32 out_iface)
 {
-	m->src = p->t.saddr;
-	m->dst = *dst;
-	m->vrf = p->vrf;
-	m->out_iface = out_iface;
-	m->family = p->family;
-	m->proto = p->l4_proto;
-	nat_match(m);
+	a->src = p->t.saddr;
+	a->dst = *dst;
+	a->vrf = p->vrf;
+	a->out_iface = out_iface;
+	a->family = p->family;
+	a->proto = p->l4_proto;
+	return nat_rule_for(a);
 }
 
 /* Would the sender's source be translated, had the packet to an outside address left by its interface? Then it is from inside,
@@ -259,7 +238,8 @@ static __always_inline void nat_match_source(struct nat_match *m, const struct p
  * three places ask. */
 __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 {
-	struct nat_match m = {};
+	struct nat_asked a = {};
+	struct snat_rule *r;
 	struct iface *in;
 
 	if (!p || !out_iface || p->in_iface == out_iface)
@@ -267,8 +247,8 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 	in = iface_get(p->in_iface);
 	if (!in || in->nat_flags & IFACE_NAT_OUTSIDE)
 		return false;
-	nat_match_source(&m, p, &p->t.daddr, out_iface);
-	if (!nat_translates(&m) || (out_iface == NAT_OUTSIDE_ANY && (m.action == SNAT_MASQUERADE || !m.src_len)))
+	r = nat_rule_of_source(&a, p, &p->t.daddr, out_iface);
+	if (!nat_translates(r) || (out_iface == NAT_OUTSIDE_ANY && (r->action == SNAT_MASQUERADE || !r->src_len)))
 		return false;
 	p->hairpin = out_iface;
 	return true;
@@ -354,6 +334,14 @@ __noinline_global enum verdict nat_inbound(ctx_t *ctx, struct pkt *p, __u32 own,
 	return own ? V_NEXT : pkt_drop(p, DROP_NAT_FILTERED);
 }
 
+/* What the stages of NAT note about a packet. */
+static __always_inline void nat_begin(struct pkt *p)
+{
+	p->dest_addr = p->hairpin = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
+	p->nat_remote = 0;
+}
+
 /* Port forwards, whole addresses, mappings. A later fragment comes here when no flow is known for it: flow_lookup() has given it
  * the ports of its first fragment, if that one passed. It is not the host's business when a rule would have taken it, or when its
  * first fragment was not seen and the address is one that only NAT uses. */
@@ -363,10 +351,9 @@ __noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 
 	if (!p)
 		return V_NEXT;
-	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
-	p->nat_remote = 0;
-	if (p->flags & PKT_F_ICMP_ERROR)
+	nat_begin(p);
+	p->ahead = p->map_pool = 0;
+	if ((p->flags & PKT_F_ICMP_ERROR) || nat_filter_spares(p->family, &p->t.daddr))
 		return V_NEXT;
 	mark = nat_mark(p);
 	rule = mark ? nat_dnat_rule(p) : NULL;
@@ -412,66 +399,73 @@ static __always_inline bool nat_is_inside(const struct pkt *p)
 	return bpf_map_lookup_elem(&dnat_rules, &key);
 }
 
-/* Would a rule translate the answers to a packet that none touches (`m`: was asked in vain), which come in on `i`? */
-static __always_inline bool nat_match_answers(struct nat_match *m, const struct pkt *p, const struct iface *i)
+/* Would a rule translate the answers to a packet that none touches (`a`: was asked in vain), which come in by `vrf`? That rule.
+ */
+static __always_inline struct snat_rule *nat_rule_of_answers(struct pkt *p, struct nat_asked *a, __u16 vrf)
 {
+	struct snat_rule *r;
+
 	if ((p->flags & (PKT_F_ICMP_ERROR | PKT_F_LATER_FRAGMENT)) || !nat_may_open(p))
-		return false;
-	m->src = p->t.daddr;
-	m->dst = p->t.saddr;
-	m->vrf = i ? i->vrf : p->vrf;
-	m->out_iface = p->in_iface;
-	m->action = SNAT_END;
-	nat_match(m);
-	return nat_translates(m);
+		return NULL;
+	a->src = p->t.daddr;
+	a->dst = p->t.saddr;
+	a->vrf = vrf;
+	a->out_iface = p->in_iface;
+	r = nat_rule_for(a);
+	return nat_translates(r) ? r : NULL;
 }
 
-/* Is it to be asked whether a rule would translate the answers to a packet that none translates? Of one that a rule spares only
- * where a static rule names no way out: most of these have no flow, and each of their packets would be asked about twice. */
-static __always_inline bool nat_answers_matter(const struct nat_match *m)
+/* Is it to be asked whether a rule would translate the answers to a packet that none translates? `r`: its rule. Of one that a
+ * rule spares only where a static rule names no way out: most of these have no flow, and each of their packets would be asked
+ * about twice. */
+static __always_inline bool nat_answers_matter(const struct snat_rule *r)
 {
 	struct control *c = control_get();
 
-	return m->action == SNAT_END || (m->action == SNAT_EXEMPT && c && c->nat_statics_inside);
+	return !r || (r->action == SNAT_EXEMPT && c && c->nat_statics_inside);
 }
 
-/* A packet that no rule touches, whose answers a rule would: it gets a pair of entries that rewrite nothing, so that the answers
- * leave with the address they were asked under. `m`, `i`: as for nat_match_answers(). */
-static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct nat_match *m, const struct iface *i)
+/* A packet that no rule touches (`r`: one spares it), whose answers a rule would: it gets a pair of entries that rewrite nothing,
+ * so that the answers leave with the address they were asked under. `a`, `vrf`: as for nat_rule_of_answers(). */
+static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct snat_rule *r, struct nat_asked *a, __u16 vrf)
 {
+
 	if (unlikely(nat_lacks_ports(p)))
 		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
-	if (nat_answers_matter(m) && nat_match_answers(m, p, i)) {
+	r = nat_answers_matter(r) ? nat_rule_of_answers(p, a, vrf) : NULL;
+	if (r) {
 		p->flow_flags |= FLOW_F_TRACK;
-		p->nat_rule = m->rule;
+		p->nat_rule = r->rule;
 	}
 	return V_NEXT;
 }
 
 /* The first rule that takes this packet's source, and the interface it asked about. A packet that reaches another inside host by
  * an outside address is translated as if it had left (RFC 4787 REQ-9 a: external address and port). */
-static __always_inline void nat_snat_rule(struct pkt *p, struct nat_match *m)
+static __always_inline struct snat_rule *nat_snat_rule(struct pkt *p, struct nat_asked *a)
 {
 	if (p->hairpin)
-		nat_match_source(m, p, &p->t.daddr, p->hairpin);
-	else
-		nat_match_source(m, p, &p->to.daddr, p->out_iface);
+		return nat_rule_of_source(a, p, &p->t.daddr, p->hairpin);
+	return nat_rule_of_source(a, p, &p->to.daddr, p->out_iface);
 }
 
 /* Will there be a flow, if a packet without one leaves by this interface: is its source translated, or those of its answers? What
  * nat_snat() would find, without doing it. */
 __noinline_global int nat_tracks(struct pkt *p, __u32 out_iface)
 {
-	struct nat_match m = {};
+	struct nat_asked a = {};
+	struct snat_rule *r;
+	struct iface *i;
 
 	if (!p)
 		return false;
 	if (p->flow_flags & FLOW_F_DNAT)
 		return true;
-	nat_match_source(&m, p, &p->to.daddr, out_iface);
-	if (nat_answers_matter(&m))
-		return nat_match_answers(&m, p, iface_get(out_iface));
-	return m.action != SNAT_EXEMPT;
+	r = nat_rule_of_source(&a, p, &p->to.daddr, out_iface);
+	if (!nat_answers_matter(r))
+		return r && r->action != SNAT_EXEMPT;
+	i = iface_get(out_iface);
+	return nat_rule_of_answers(p, &a, i ? i->vrf : p->vrf) != NULL;
 }
 
 /* A hash of the remote end, never 0. Two that share one share a mapping, which does no harm. */
@@ -483,25 +477,26 @@ static __always_inline __u32 nat_remote(const struct tuple *to)
 	return (__u32)(h >> 32) | 1;
 }
 
-/* By the rule's pool, within the rule's limits. */
-static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct nat_match *m)
+/* By a pool, within the limits of the rule; `r`: NULL: without one. */
+static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct snat_rule *r, __u16 pool)
 {
+	__u32 limit_sessions = r ? r->limit_sessions : 0, limit_ports = r ? r->limit_ports : 0;
 	struct nat_used now = {}, *used = NULL;
 	bool taken = false;
 	enum verdict v;
 
-	p->nat_filtering = m->filtering;
-	p->nat_flags = m->flags;
-	if (m->mapping == NAT_MAPPING_ADDRESS_PORT)
+	p->nat_filtering = r ? r->filtering : NAT_FILTER_ADDRESS_PORT;
+	p->nat_flags = r ? r->flags : 0;
+	if (r && r->mapping == NAT_MAPPING_ADDRESS_PORT)
 		p->nat_remote = nat_remote(&p->to);
-	if (m->limit_sessions || m->limit_ports) {
+	if (limit_sessions || limit_ports) {
 		used = nat_used_get(p, &now);
 		if (!used)
 			return pkt_drop(p, DROP_NAT_HOSTS_FULL);
-		if (m->limit_sessions && now.sessions >= m->limit_sessions)
+		if (limit_sessions && now.sessions >= limit_sessions)
 			return nat_refuse(p, DROP_NAT_LIMIT_SESSIONS);
 	}
-	v = nat_map(p, m->pool, !m->limit_ports || now.ports < m->limit_ports, &taken);
+	v = nat_map(p, pool, !limit_ports || now.ports < limit_ports, &taken);
 	if (v != V_NEXT)
 		return v;
 	if (used) {
@@ -509,8 +504,17 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct na
 		if (taken)
 			__sync_fetch_and_add(&used->ports, 1);
 	}
-	nat_peer_note(p);
+	if (p->nat_filtering == NAT_FILTER_ADDRESS)
+		nat_peer_note(p);
 	return V_NEXT;
+}
+
+static __always_inline void nat_snat_static(struct pkt *p, const struct snat_rule *r)
+{
+	nat_prefix_move(&r->to, r->src_len, &p->to.saddr);
+	p->todo |= DO_NAT;
+	p->flow_flags |= FLOW_F_SNAT;
+	nat_deltas(p);
 }
 
 /* A later fragment to another host inside, of a static rule's host: of an answer that keeps its address, as the first one tells?
@@ -534,43 +538,46 @@ static __always_inline bool nat_static_waits(const struct pkt *p)
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)
 {
-	struct nat_match m = {};
+	struct nat_asked a = {};
+	struct snat_rule *r;
+	__u16 pool, rule;
 
 	if (!p)
 		return V_NEXT;
-	nat_snat_rule(p, &m);
-	if (m.action == SNAT_END || m.action == SNAT_EXEMPT) {
+	r = nat_snat_rule(p, &a);
+	if (r && r->action != SNAT_EXEMPT) {
+		pool = nat_pool_of(r, a.out_iface);
+		rule = r->rule;
+	} else {
 		struct iface *i = iface_get(p->out_iface);
 
 		if (!(p->flow_flags & FLOW_F_DNAT))
-			return nat_snat_answers(p, &m, i);
+			return nat_snat_answers(p, r, &a, i ? i->vrf : p->vrf);
 		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
 			return V_NEXT;
-		m.pool = i->masq_pool;
-		m.rule = p->nat_rule;
+		pool = i->masq_pool;
+		rule = p->nat_rule;
+		r = NULL;
 	}
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
 	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
 	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr)) {
-		p->nat_rule = m.rule;
-		if (m.flags & SNAT_F_KEEP)
+		p->nat_rule = rule;
+		if (r && r->flags & SNAT_F_KEEP)
 			p->flow_flags |= FLOW_F_KEEP;
 	}
-	if (m.action == SNAT_STATIC) {
+	if (r && r->action == SNAT_STATIC) {
 		if (unlikely(nat_static_waits(p)))
 			return V_HOLD;
-		nat_prefix_move(&m.to, m.src_len, &p->to.saddr);
-		p->todo |= DO_NAT;
-		p->flow_flags |= FLOW_F_SNAT;
-		nat_deltas(p);
+		nat_snat_static(p, r);
 		return V_NEXT;
 	}
 	if (unlikely(nat_lacks_ports(p)))
 		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
-	return nat_snat_pool(p, &m);
+	return nat_snat_pool(p, r, pool);
 }
 
 #endif

@@ -20,6 +20,18 @@ static __always_inline struct nat_filter *nat_filter_get(void)
 
 #define NAT_FILTER_ALL 0xffffffff
 
+/* Surely no rule and no mapping is asked by this destination. */
+static __always_inline bool nat_filter_spares(__u8 family, const struct addr *daddr)
+{
+	struct nat_filter *f = nat_filter_get();
+	__u32 mark = NAT_FILTER_MARK(daddr), dst;
+
+	if (!f || !READ_ONCE(f->ready) || READ_ONCE(f->marks[mark / 64 % (NAT_FILTER_MARKS / 64)]) >> (mark % 64) & 1)
+		return false;
+	dst = family == 4 ? READ_ONCE(f->dst4[NAT_FILTER_HALF(daddr)]) : READ_ONCE(f->dst6);
+	return !(dst & NAT_FILTER_STATIC);
+}
+
 /* The source rules that may concern the packet, depending on its way out: for nat_filter_leaves(). NAT_FILTER_ALL: do not ask,
  * something may: it is for a translated address, or its answers may be a source rule's. */
 static __always_inline __u32 nat_filter_rules(__u32 in_iface, __u8 family, const struct tuple *t)

@@ -148,9 +148,11 @@ static __always_inline struct nat_peer *nat_peer_get(const struct nat_peer_key *
 /* The checksum deltas that lead from `t` to `to`. */
 static __always_inline void nat_deltas(struct pkt *p)
 {
-	p->l3_delta = csum_add(csum_delta_addr(p->family, &p->t.saddr, &p->to.saddr),
-			       csum_delta_addr(p->family, &p->t.daddr, &p->to.daddr));
-	p->l4_delta = csum_add(csum_delta16(p->t.sport, p->to.sport), csum_delta16(p->t.dport, p->to.dport));
+	p->l3_delta =
+		p->family == 4
+			? csum_delta_pair(p->t.saddr.a32[3], p->to.saddr.a32[3], p->t.daddr.a32[3], p->to.daddr.a32[3])
+			: csum_add(csum_delta_addr(6, &p->t.saddr, &p->to.saddr), csum_delta_addr(6, &p->t.daddr, &p->to.daddr));
+	p->l4_delta = csum_fold((__u32)p->to.sport + (__u16)~p->t.sport + p->to.dport + (__u16)~p->t.dport);
 }
 
 /* No session for want of ports, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8). */
@@ -256,10 +258,72 @@ __noinline_global int nat_mapping_end(const struct nat_mapping_key *inside, __u3
 	return 1;
 }
 
-static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be16 port)
+/* Where the answers come in. */
+static __always_inline __u16 nat_reply_vrf(const struct pkt *p)
+{
+	struct iface *i = iface_get(p->out_iface);
+
+	return i ? i->vrf : p->vrf;
+}
+
+/* The entry of the answers, if the packet leaves with this source, is fetched from memory, and its place found: unless that was
+ * done already, for the same. */
+static __always_inline void nat_ahead(struct pkt *p, const struct addr *a, __be16 port)
+{
+	__u16 vrf = nat_reply_vrf(p);
+
+	if (p->ahead == NAT_AHEAD(port) && p->reply_vrf == vrf && addr_equal(&p->ahead_addr, a))
+		return;
+	p->ahead = NAT_AHEAD(port);
+	p->ahead_addr = *a;
+	flow_ahead(p, a, port, vrf);
+}
+
+/* The pool's address that belongs to a source, and where its ports are looked for. False: it has none. */
+static __always_inline bool nat_want(struct pool_search *s, const struct pool *pool, __u8 family, const struct addr *source,
+				     __be16 port)
+{
+	struct control *c = control_get();
+
+	s->count = pool_family(pool, family, &s->first);
+	if (!s->count || !c)
+		return false;
+	pool_search_pair(s, source, c->hash_seed);
+	s->runs = pool->flags & POOL_F_RUNS;
+	s->min = pool->port_min;
+	s->max = pool->port_max;
+	s->want = bpf_ntohs(port);
+	s->parity = s->class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
+	if (!pool_member(s, 0, &s->pool_addr))
+		return false;
+	/* Which identifiers the host's own pings have is nowhere written down, and who is inside may know one: none is kept. */
+	if (s->class == POOL_ICMP && pool_addr_is_own(s->pool_addr))
+		s->want = 0;
+	return true;
+}
+
+/* What a source without a mapping leaves by, most likely, which is looked at before it is waited for: *ret_addr, and the port; 0:
+ * that is not known. verifier: global, since two places ask. */
+__noinline_global __u32 nat_peek(struct pool_search *s, struct addr *ret_addr)
+{
+	struct pool_ports *b;
+	__u32 flags;
+
+	if (!s || !ret_addr || !pool_addr_read(s->pool_addr, ret_addr, &flags))
+		return 0;
+	if (unlikely(s->runs))
+		return s->want >= s->min && s->want <= s->max ? s->want : 0;
+	b = pool_ports_get(s->pool_addr, s->class);
+	return b ? pool_search_peek(s, b) : 0;
+}
+
+/* verifier: global, since several places ask. */
+__noinline_global enum verdict nat_use(struct pkt *p, __u32 pool_addr, __u32 port)
 {
 	__u32 flags;
 
+	if (!p)
+		return V_DROP;
 	if (!pool_addr_read(pool_addr, &p->to.saddr, &flags))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
 	p->to.sport = port;
@@ -267,21 +331,17 @@ static __always_inline enum verdict nat_use(struct pkt *p, __u32 pool_addr, __be
 	p->nat_own = (flags & POOL_ADDR_F_OWN) != 0;
 	p->todo |= DO_NAT;
 	p->flow_flags |= FLOW_F_SNAT;
-	flow_ahead(p);
+	nat_ahead(p, &p->to.saddr, port);
 	nat_deltas(p);
 	return V_NEXT;
 }
 
 /* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
  * remote address; flow_install() refuses the second. AH signs the addresses and can never pass. */
-static __always_inline enum verdict nat_map_address(struct pkt *p, const struct pool_search *s)
+static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 pool_addr)
 {
-	__u32 pool_addr;
-
 	if (p->l4_proto == IPPROTO_AH)
 		return pkt_drop(p, DROP_NAT_PROTOCOL);
-	if (!pool_member(s, 0, &pool_addr))
-		return pkt_drop(p, DROP_NAT_NO_POOL);
 	return nat_use(p, pool_addr, p->t.sport);
 }
 
@@ -298,18 +358,6 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 	return nat_use(p, pool_addr, bpf_htons(s->min + s->random % (s->max - s->min + 1)));
 }
 
-/* The outside port that suits best: the one that the source has inside. Not an echo's identifier on an interface's own address:
- * which ones the host's programs use is nowhere written down, and who is inside may know one. */
-static __always_inline __u32 nat_map_wanted(const struct pkt *p, const struct pool_search *s)
-{
-	struct addr a;
-	__u32 id, flags;
-
-	if (s->class == POOL_ICMP && pool_member(s, 0, &id) && pool_addr_read(id, &a, &flags) && flags & POOL_ADDR_F_OWN)
-		return 0;
-	return bpf_ntohs(p->t.sport);
-}
-
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
@@ -319,20 +367,15 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	enum verdict v;
 
 	if (unlikely(s->runs)) {
+		s->random = bpf_get_prandom_u32();
 		pool_run_search(s);
-	} else {
-		if (!pool_search_wanted(s) && pool_search_side(s)) {
-			pool_search(s);
-			pool_search_sides(s, pool);
-		}
-		if (!s->found)
-			pool_search(s);
+	} else if (unlikely(!pool_search_take(s, pool_ports_get(s->pool_addr, s->class), bpf_ntohs((__u16)p->ahead)))) {
+		pool_search_other(s, pool);
 	}
 	if (!s->found)
 		return p->nat_flags & SNAT_F_OVERLOAD ? nat_map_overload(p, s) : pkt_drop(p, DROP_NAT_NO_PORT);
 	pkt_now(p);
 	v = nat_use(p, s->pool_addr, bpf_htons(s->port));
-	nattab_ahead(at, NAT_WAY(s->pool_addr, s->class, s->port));
 	if (v == V_NEXT) {
 		int err = nat_mapping_insert(p, key, at);
 
@@ -382,6 +425,82 @@ __noinline_global int nat_give_back(struct pkt *p)
 	return nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport));
 }
 
+/* Of the answers to a port. */
+static __always_inline void nat_place_reply(const struct pkt *p, const struct addr *a, __u32 port, struct bucket_place *ret_at)
+{
+	struct flow_key4 key = {
+		.saddr = p->t.daddr.a32[3],
+		.daddr = a->a32[3],
+		.sport = p->t.dport,
+		.dport = bpf_htons(port),
+		.vrf = p->reply_vrf,
+		.proto = p->l4_proto,
+	};
+	flowtab_place4(&key, ret_at);
+}
+
+/* Before the packet's rule is asked, and its flow looked for: its pool is most likely the one that this CPU has used last. All
+ * that will be read or written then is fetched from memory at once. Nothing is decided by that: what does not come true is
+ * fetched when it is known. Of a packet of TCP or UDP over IPv4 that has no flow, whose way out is known; p->at: where it would
+ * stand. */
+__noinline_global int nat_guess(struct pkt *p)
+{
+	__u32 id = p ? p->pool_last : 0, port;
+	struct pool *pool = bpf_map_lookup_elem(&pools, &id);
+	struct nat_mapping_key key;
+	struct pool_search s = {};
+	struct addr a;
+
+	if (!p)
+		return 0;
+	p->map_pool = p->ahead = 0;
+	s.class = pool_class(p->l4_proto);
+	if (!id || !pool || !nat_want(&s, pool, 4, &p->t.saddr, p->t.sport))
+		return 0;
+	p->map_pool = id;
+	p->nat_remote = 0;
+	nat_mapping_key(p, id, &key);
+	nattab_place(&key, &p->map_at);
+	p->reply_vrf = nat_reply_vrf(p);
+	port = nat_peek(&s, &a);
+	if (port && port != s.want) {
+		/* Or its own mapping is it that has the wanted one. */
+		nat_place_reply(p, &a, s.want, &p->reply_at);
+		flowtab_fetch(4, &p->reply_at);
+	}
+	if (port) {
+		nat_place_reply(p, &a, port, &p->reply_at);
+		p->ahead = NAT_AHEAD(bpf_htons(port));
+		p->ahead_addr = a;
+		flowtab_fetch(4, &p->reply_at);
+		nattab_way_touch(nattab_way_place(NAT_WAY(s.pool_addr, s.class, port)));
+	}
+	flowtab_fetch(4, &p->at);
+	nattab_touch(false, &p->map_at);
+	return 0;
+}
+
+/* `s`: of nat_want(). */
+static __always_inline struct nat_mapping *nat_map_find(struct pkt *p, const struct nat_mapping_key *key, struct pool_search *s)
+{
+	struct nat_mapping *m;
+	struct addr a;
+	__u32 port, i;
+
+	if (p->map_pool == key->pool && !key->remote) {
+		i = nattab_look(key, &p->map_at);
+		return i ? nattab_at(false, i - 1) : NULL;
+	}
+	p->ahead = 0;
+	m = nat_mapping_get(key, &p->map_at);
+	port = m ? 0 : nat_peek(s, &a);
+	if (port) {
+		nattab_way_touch(nattab_way_place(NAT_WAY(s->pool_addr, s->class, port)));
+		nat_ahead(p, &a, bpf_htons(port));
+	}
+	return m;
+}
+
 /* The source's outside address and port. sluiced takes a mapping away when no flow holds its port and used_ns is some seconds
  * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
  * and what tells the two apart is the remote address (flow_install() refuses exact doubles).
@@ -390,25 +509,17 @@ __noinline_global int nat_give_back(struct pkt *p)
 static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
-	struct control *c = control_get();
 	struct pool_search s = {.class = pool_class(p->l4_proto)};
 	struct nat_mapping_key key;
-	struct bucket_place at;
 	struct nat_mapping *m;
 
-	if (!pool_id || !pool || !c)
+	if (!pool_id || !pool || !nat_want(&s, pool, p->family, &p->t.saddr, p->t.sport))
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.count = pool_family(pool, p->family, &s.first);
-	if (!s.count)
-		return pkt_drop(p, DROP_NAT_NO_POOL);
-	p->nat_pool = pool_id;
-	s.runs = pool->flags & POOL_F_RUNS;
-	if (s.class == POOL_CLASSES) {
-		pool_search_pair(&s, &p->t.saddr, c->hash_seed);
-		return nat_map_address(p, &s);
-	}
+	p->nat_pool = p->pool_last = pool_id;
+	if (s.class == POOL_CLASSES)
+		return nat_map_address(p, s.pool_addr);
 	nat_mapping_key(p, pool_id, &key);
-	m = nat_mapping_get(&key, &at);
+	m = nat_map_find(p, &key, &s);
 	if (m) {
 		if (pkt_now(p) - m->used_ns > 1000000000ULL)
 			m->used_ns = pkt_now(p);
@@ -416,19 +527,14 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 			return V_NEXT;
 		/* The address went away, or the mapping is going. */
 		nat_mapping_delete(&key);
+		p->ahead = 0;
 	}
 	if (!ports_left)
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
-	pool_search_pair(&s, &p->t.saddr, c->hash_seed);
-	s.min = pool->port_min;
-	s.max = pool->port_max;
 	if (s.max < s.min)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	s.want = nat_map_wanted(p, &s);
-	s.parity = s.class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
-	s.random = bpf_get_prandom_u32();
 	*ret_new = true;
-	return nat_map_new(p, &key, &at, pool, &s);
+	return nat_map_new(p, &key, &p->map_at, pool, &s);
 }
 
 #endif

@@ -42,11 +42,14 @@ static long nat_share_step(__u64 n, void *arg)
 	return s->in.found = !half_find(&s->reply, s->family, s->proto, s->vrf);
 }
 
+/* A member that is a piece of a run stands for many addresses: so many at least are looked at. */
+#define NAT_SHARE_ADDRS 16
+
 /* The ports of an address one after the other, where all of them are looked at; else at random distances, since those in use
  * stand side by side. */
 static __always_inline void nat_share_walk(struct nat_share *s)
 {
-	s->each = NAT_SHARE_TRIES / s->in.count;
+	s->each = NAT_SHARE_TRIES / (s->in.runs && s->in.count < NAT_SHARE_ADDRS ? NAT_SHARE_ADDRS : s->in.count);
 	s->stride = 1;
 	if (s->each >= s->range)
 		s->each = s->range;
@@ -88,7 +91,7 @@ __noinline_global int nat_share(struct pkt *p)
 	s.family = p->family;
 	s.proto = p->l4_proto;
 	s.in.found = s.in.pool_addr = pkt_zero(p);
-	bpf_loop(s.each * s.in.count, nat_share_step, &s, 0);
+	bpf_loop(s.in.runs ? NAT_SHARE_TRIES : s.each * s.in.count, nat_share_step, &s, 0);
 	return s.in.found && nat_use(p, s.in.pool_addr, s.reply.dport) == V_NEXT;
 }
 

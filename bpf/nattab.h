@@ -94,28 +94,71 @@ static __always_inline __u32 nattab_search(bool next, const struct bucket_place 
 	return bucket_search(nattab_bucket(next, second), second, at->word, nattab_key_is, next, key);
 }
 
-static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
+/* Where a key may stand. */
+static __always_inline void nattab_place_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = nattab_head(next);
-	struct bucket_place at;
-	struct bucket *b;
+
+	if (t)
+		bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, ret_at);
+}
+
+/* What is read, or most likely written, in a moment. */
+static __always_inline void nattab_touch(bool next, const struct bucket_place *at)
+{
+	struct bucket *b = nattab_bucket(next, at->first);
+	struct nat_mapping *e = nattab_at(next, at->first * BUCKET_SLOTS + at->home);
+
+	if (!b || !e)
+		return;
+	flowtab_touch(b->lock);
+	flowtab_touch(e->pool_addr);
+}
+
+/* `at`: of nattab_place(). */
+static __always_inline __u32 nattab_look_in(bool next, const struct nat_mapping_key *key, struct bucket_place *at)
+{
+	struct bucket *b = nattab_bucket(next, at->first);
 	__u32 word, i;
 
-	if (!key || !ret_at || !t)
-		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, &at);
-	b = nattab_bucket(next, at.first);
 	if (!b)
 		return 0;
-	at.lock = READ_ONCE(b->lock);
-	*ret_at = at;
+	at->lock = READ_ONCE(b->lock);
 	/* What was inserted before the lock said so is seen: nattab_insert() relies on it. */
-	b = bucket_after(b, at.lock);
-	word = READ_ONCE(b->word[at.home & 15]);
-	i = bucket_after(at.first * BUCKET_SLOTS + at.home, word);
-	if (word == at.word && nattab_key_is(next, i, key))
+	b = bucket_after(b, at->lock);
+	word = READ_ONCE(b->word[at->home & 15]);
+	i = bucket_after(at->first * BUCKET_SLOTS + at->home, word);
+	if (word == at->word && nattab_key_is(next, i, key))
 		return i + 1;
-	return nattab_search(next, &at, b, at.lock, key);
+	return nattab_search(next, at, b, at->lock, key);
+}
+
+static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_key *key, struct bucket_place *ret_at)
+{
+	struct bucket_place at = {};
+	__u32 i;
+
+	if (!key || !ret_at)
+		return 0;
+	nattab_place_in(next, key, &at);
+	nattab_touch(next, &at);
+	i = nattab_look_in(next, key, &at);
+	*ret_at = at;
+	return i;
+}
+
+/* For nattab_look(). */
+__noinline_global int nattab_place(const struct nat_mapping_key *key, struct bucket_place *ret_at)
+{
+	if (key && ret_at)
+		nattab_place_in(false, key, ret_at);
+	return 0;
+}
+
+/* As nattab_find(), at what nattab_place() has said. */
+__noinline_global __u32 nattab_look(const struct nat_mapping_key *key, struct bucket_place *at)
+{
+	return key && at ? nattab_look_in(false, key, at) : 0;
 }
 
 /* Index of the mapping + 1; 0: there is none. *ret_at is for nattab_insert(), should one be made. */
@@ -235,15 +278,17 @@ __noinline_global __u32 nattab_find_way_next(__u32 way)
 static __always_inline bool nattab_way_set(bool next, const struct flow_table *t, __u64 way)
 {
 	__u64 h = nattab_way_hash(t, way);
-	struct nat_line *first = nattab_line(next, bucket_first(h, t->nat_lines)),
-			*second = nattab_line(next, bucket_second(h, t->nat_lines)), *l;
+	struct nat_line *first = nattab_line(next, bucket_first(h, t->nat_lines)), *second, *l;
 	__u32 free, other;
 
-	if (!first || !second)
+	if (!first)
 		return false;
 	free = h & (NAT_WAYS - 1);
-	if (!READ_ONCE(first->way[free]) && !__sync_val_compare_and_swap(&first->way[free], 0, way))
+	if (likely(!READ_ONCE(first->way[free]) && !__sync_val_compare_and_swap(&first->way[free], 0, way)))
 		return true;
+	second = nattab_line(next, bucket_second(h, t->nat_lines));
+	if (!second)
+		return false;
 	for (int i = 0; i < NATTAB_LINE_TRIES; i++) {
 		l = first;
 		free = nattab_way_mask(first, 0, ~0ull);
@@ -284,17 +329,20 @@ static __always_inline void nattab_way_clear(bool next, const struct flow_table 
 
 /* ---- inserting */
 
-/* The lines that nattab_insert() will write. */
-static __always_inline void nattab_ahead(const struct bucket_place *at, __u32 way)
+/* The line that nattab_insert() will write. */
+static __always_inline __u32 nattab_way_place(__u32 way)
 {
-	struct nat_mapping *e = nattab_at(false, at->first * BUCKET_SLOTS + at->home);
 	struct flow_table *t = nattab_head(false);
-	struct nat_line *l = t ? nattab_line(false, bucket_first(nattab_way_hash(t, way), t->nat_lines)) : NULL;
 
-	if (!e || !l)
-		return;
-	flowtab_touch(e->pool_addr);
-	flowtab_touch(l->way[0]);
+	return t ? bucket_first(nattab_way_hash(t, way), t->nat_lines) : 0;
+}
+
+static __always_inline void nattab_way_touch(__u32 line)
+{
+	struct nat_line *l = nattab_line(false, line);
+
+	if (l)
+		flowtab_touch(l->way[0]);
 }
 
 static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt *p, const struct nat_mapping_key *key)
@@ -307,24 +355,26 @@ static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt
 	e->pool_addr = p->pool_addr;
 	e->port = p->to.sport;
 	e->out_iface = p->hairpin ? p->hairpin : p->out_iface;
-	i = iface_get(e->out_iface);
-	e->out_vrf = i ? i->vrf : p->vrf;
+	e->out_vrf = p->reply_vrf;
+	if (unlikely(p->hairpin)) {
+		i = iface_get(p->hairpin);
+		e->out_vrf = i ? i->vrf : p->vrf;
+	}
 	e->rule = p->nat_rule;
 	e->filtering = p->nat_filtering;
 }
 
-/* Slot `i`, which is BUSY: the entry, its way, then its word. A full barrier: both are there before the word is.
+/* Entry `i`, whose word in `b` is BUSY: the entry, its way, then its word.
  *
  * A port of a run is held by its way alone. Each of two CPUs that take one puts its own in and then looks for the other's: one of
  * them at least finds it, and gives up, which may be both. 0; -EADDRINUSE: so it was, or there is no place for the way; -E2BIG.
  */
-static __always_inline int nattab_fill(bool next, __u32 i, const struct pkt *p, const struct nat_mapping_key *key,
-				       const struct bucket_place *at)
+static __always_inline int nattab_fill(bool next, struct bucket *b, __u32 slot, __u32 i, const struct pkt *p,
+				       const struct nat_mapping_key *key, __u32 word)
 {
-	struct bucket *b = nattab_bucket(next, i / BUCKET_SLOTS);
 	struct flow_table *t = nattab_head(next);
 	struct nat_mapping *e = nattab_at(next, i);
-	__u32 slot = i % BUCKET_SLOTS, pool_addr = p->pool_addr, word = at->word;
+	__u32 pool_addr = p->pool_addr;
 	__u64 way;
 	bool known;
 	int err = 0;
@@ -339,39 +389,50 @@ static __always_inline int nattab_fill(bool next, __u32 i, const struct pkt *p, 
 		word = WORD_EMPTY;
 		err = -EADDRINUSE;
 	}
-	/* verifier: here, since 6.1 forgets the bound when the slot has been on the stack in between. */
-	if (!bucket_is_slot(&slot))
-		return -E2BIG;
-	__sync_lock_test_and_set(&b->word[slot], word);
+	bucket_publish(b, slot, word);
 	if (!known && !err)
 		count_stat(STAT_NAT_OUTSIDE_FULL, 1);
 	return err;
 }
 
-/* Under the first bucket's lock, which counts those that were inserted: as long as it says what it said when the key was not
- * found, the key is still not there, and it is not searched for a second time. Whoever loses finds the winner's mapping: -EEXIST.
- */
+/* Takes a slot and makes the mapping, in the second bucket where the first one has none: *ret_spilled. As nattab_fill(). */
+static __always_inline int nattab_make(bool next, const struct pkt *p, const struct nat_mapping_key *key,
+				       const struct bucket_place *at, struct bucket *first, bool *ret_spilled)
+{
+	__u32 i = bucket_take_home(at, first, p->now_ns), slot = at->home;
+	struct bucket *b = first;
+
+	if (unlikely(!i)) {
+		b = nattab_bucket(next, at->second);
+		i = b ? bucket_take_any(at, first, b, p->now_ns) : 0;
+		if (!i)
+			return -E2BIG;
+		*ret_spilled = !bucket_is_first(at, i - 1);
+		if (!*ret_spilled)
+			b = first;
+		slot = (i - 1) % BUCKET_SLOTS;
+	}
+	return nattab_fill(next, b, slot, i - 1, p, key, at->word);
+}
+
+/* Under the first bucket's lock. Whoever loses finds the winner's mapping: -EEXIST. */
 static __always_inline int nattab_insert_in(bool next, const struct pkt *p, const struct nat_mapping_key *key,
 					    const struct bucket_place *at)
 {
-	struct bucket *first = nattab_bucket(next, at->first), *second = nattab_bucket(next, at->second);
-	int err = -E2BIG;
-	__u32 i = 0;
+	struct bucket *first = nattab_bucket(next, at->first);
+	bool spilled = false;
+	int err, may;
 
-	if (!first || !second)
+	if (!first)
 		return -E2BIG;
-	if (at->lock & BUCKET_HELD || __sync_val_compare_and_swap(&first->lock, at->lock, at->lock | BUCKET_HELD) != at->lock) {
-		if (bucket_lock(first))
-			return -EBUSY;
-		if (nattab_search(next, at, first, READ_ONCE(first->lock), key))
-			err = -EEXIST;
-	}
-	if (err != -EEXIST) {
-		i = bucket_take(at, first, second, p->now_ns);
-		if (i)
-			err = nattab_fill(next, i - 1, p, key, at);
-	}
-	bucket_unlock(first, at, i);
+	may = bucket_begin(first, at);
+	if (may < 0)
+		return may;
+	if (may && nattab_search(next, at, first, READ_ONCE(first->lock), key))
+		err = -EEXIST;
+	else
+		err = nattab_make(next, p, key, at, first, &spilled);
+	bucket_unlock(first, spilled);
 	return err;
 }
 

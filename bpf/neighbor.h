@@ -16,7 +16,7 @@
 #define NEIGHBOR_ALL	  0xffffffffffffull /* the broadcast MAC */
 #define NEIGHBOR_USED_NS  1000000000ull	    /* `used_ns` is this exact */
 
-/* Written by sluiced; used_ns is written here. */
+/* Written by sluiced; used_ns is written here, and entries of those that are asked for are made by asked.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -41,21 +41,41 @@ __noinline_global __u64 neighbor_mac(struct pkt *p, __u32 iface, const struct ad
 	return mac_word(n->mac);
 }
 
+/* A second's worth at once. A race between CPUs lets one packet more through. */
+static __always_inline bool neighbor_is_in_time(__u64 *clock, __u64 now)
+{
+	return READ_ONCE(*clock) <= now + NEIGHBOR_BURST_NS;
+}
+
+static __always_inline void neighbor_spend(__u64 *clock, __u64 now, __u32 rate)
+{
+	__u64 next = READ_ONCE(*clock);
+
+	if (!HOOK_XDP) /* tc comes to the same decision again */
+		WRITE_ONCE(*clock, (next > now ? next : now) + 1000000000ull / rate);
+}
+
 /* Somebody who scans a connected prefix would fill the kernel's neighbour table, and drive out of it the stations that are there:
- * each interface may ask so many times a second, a second's worth at once. A race between CPUs lets one packet more through. */
-static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p)
+ * each interface may ask for so many addresses a second, and all together for so many. `asked`: the entry of one that is asked
+ * for already; NULL: it is not. More packets to it fill nothing but what the kernel holds for it: they have a measure of their
+ * own, and take nothing of others'. */
+static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p, struct neighbor *asked)
 {
 	struct control *c = control_get();
-	__u64 now = pkt_now(p), next, *clock;
+	__u64 now = pkt_now(p), *clock, *all = clock_get(CLOCK_NEIGHBOR);
 
-	clock = p->out_iface < IFACE_MAX ? clock_get(CLOCK_NEIGHBOR + p->out_iface) : NULL;
-	if (!clock || !c || !c->neighbor_rate)
+	if (asked)
+		clock = &asked->used_ns;
+	else
+		clock = p->out_iface < IFACE_MAX ? clock_get(CLOCK_NEIGHBOR + p->out_iface) : NULL;
+	if (!clock || !all || !c || !c->neighbor_rate || !neighbor_is_in_time(clock, now))
 		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
-	next = READ_ONCE(*clock);
-	if (next > now + NEIGHBOR_BURST_NS)
-		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
-	if (!HOOK_XDP) /* tc comes to the same decision again */
-		WRITE_ONCE(*clock, (next > now ? next : now) + 1000000000ull / c->neighbor_rate);
+	if (!asked && c->neighbor_rate_all) {
+		if (!neighbor_is_in_time(all, now))
+			return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
+		neighbor_spend(all, now, c->neighbor_rate_all);
+	}
+	neighbor_spend(clock, now, c->neighbor_rate);
 	return V_NEIGH;
 }
 
@@ -97,7 +117,7 @@ static __always_inline __verdict enum verdict neighbor_lookup(struct pkt *p)
 	key.iface = p->out_iface;
 	n = bpf_map_lookup_elem(&neighbors, &key);
 	if (!n || !(n->flags & NEIGHBOR_F_FAILED))
-		return neighbor_ask(p);
+		return neighbor_ask(p, n && n->flags & NEIGHBOR_F_ASKED ? n : NULL);
 	return p->family == 4 ? pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP4_UNREACH, ICMP4_HOST_UNREACH, 0)
 			      : pkt_drop_reply(p, DROP_NEIGHBOR_FAILED, ICMP6_UNREACH, ICMP6_ADDR_UNREACH, 0);
 }

@@ -121,7 +121,7 @@ __noinline_global int own_open(ctx_t *ctx, struct pkt *p, __u32 leaves)
 		return own_socket(ctx, p, leaves);
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		/* An answer that is no flow's is to the host's question; its identifiers are kept apart by nat_map_wanted(). */
+		/* An answer that is no flow's is to the host's question; its identifiers are kept apart by nat_want(). */
 		return leaves || (p->flags & (PKT_F_ECHO | PKT_F_ECHO_REPLY)) == PKT_F_ECHO ? OWN_NOTHING : OWN_PEER;
 	}
 	return own_speaks(p, leaves ? &p->to.daddr : &p->t.saddr, leaves) ? OWN_PEER : OWN_NOTHING;
@@ -142,12 +142,12 @@ static __always_inline bool own_keeps(ctx_t *ctx, struct pkt *p, bool wide)
 
 /* After nat_snat() has found an own address and port: does the host wait for what would be answers to them? Then they are given
  * up again; the port stays taken, and sluiced sees to whom it belongs. */
-static __always_inline bool own_taken(ctx_t *ctx, struct pkt *p)
+__noinline_global int own_taken(ctx_t *ctx, struct pkt *p)
 {
-	if (!own_open(ctx, p, true))
-		return false;
+	if (!p || !own_open(ctx, p, true))
+		return 0;
 	nat_unmap(p);
-	return true;
+	return 1;
 }
 
 #endif

@@ -31,6 +31,7 @@
 #include "frag.h"
 #include "own.h"
 #include "fast.h"
+#include "fast_first.h"
 #include "half.h"
 #include "known.h"
 #include "egress.h"
@@ -102,8 +103,8 @@ __noinline_global __u32 pipeline_nexthop(struct pkt *p)
 	return route_choose(p, ECMP_ROUTED);
 }
 
-/* Layer 3: the packet is addressed to the gateway. */
-static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
+/* A known flow's way, or the one that the tables name; V_NEXT: that one is chosen, and the packet may be translated yet. */
+static __always_inline __verdict enum verdict pipeline_way(ctx_t *ctx, struct pkt *p)
 {
 	enum verdict v;
 
@@ -115,7 +116,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (v != V_NEXT)
 			return v;
 	}
-	if (cfg_nat) {
+	if (cfg_nat && !(p->flags & PKT_F_NO_FLOW)) {
 		v = flow_lookup(p);
 		if (unlikely(p->todo & DO_NAT_ICMP) && nat_icmp_check(ctx, p) == V_DROP)
 			return V_DROP;
@@ -134,6 +135,27 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	/* A known flow's packet for the host itself keeps the flow alive like any other. */
 	if (cfg_nat && v == V_HOST && p->flow_stale)
 		return flow_install(p, v);
+	return v;
+}
+
+/* The short way knows where the packet goes, and that it is its source alone that a rule may want translated. */
+static __always_inline void pipeline_known(struct pkt *p)
+{
+	p->to = p->t;
+	p->route_vrf = p->vrf;
+	p->todo = DO_L2 | DO_TTL;
+	nat_begin(p);
+}
+
+/* Layer 3: the packet is addressed to the gateway. */
+static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct pkt *p)
+{
+	enum verdict v = V_NEXT;
+
+	if (cfg_nat && p->flags & PKT_F_WAY)
+		pipeline_known(p);
+	else
+		v = pipeline_way(ctx, p);
 	if (v != V_NEXT)
 		return v;
 	if (cfg_nat && !p->flow_stale) {
@@ -141,9 +163,12 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 		if (v != V_NEXT)
 			return v;
 	}
-	v = neighbor_lookup(p);
-	if (v == V_FORWARD)
-		v = egress_routed(p);
+	v = V_FORWARD;
+	if (!cfg_nat || !(p->flags & PKT_F_WAY)) {
+		v = neighbor_lookup(p);
+		if (v == V_FORWARD)
+			v = egress_routed(p);
+	}
 	if (cfg_nat && v != V_DROP) {
 		v = pipeline_install(ctx, p, v);
 		if (p->flow_new)
@@ -186,15 +211,17 @@ static __always_inline __verdict enum verdict pipeline_ingress(ctx_t *ctx, struc
 	return v;
 }
 
-/* From there on. */
-static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p)
+/* From there on. `answer`: what the short way has said of the packet. */
+static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p, enum fast_answer answer)
 {
 	enum verdict v;
 
 	if (cfg_l3 && p->in_iface) {
-		v = parse_l3(ctx, p);
+		v = fast_first(ctx, p, answer) ? V_NEXT : parse_l3(ctx, p);
 		if (cfg_inner)
 			tunnel_look(ctx, p);
+		if (!HOOK_XDP && unlikely(p->segs > 1))
+			tunnel_segments(ctx, p);
 		if (v == V_NEXT)
 			v = pipeline_route(ctx, p);
 		if (cfg_nat && unlikely(p->flags & PKT_F_FRAGMENT))
@@ -208,6 +235,8 @@ static __always_inline __verdict enum verdict pipeline(ctx_t *ctx, struct pkt *p
 		v = parse_l3(ctx, p);
 		if (v != V_NEXT)
 			return v;
+		if (!HOOK_XDP)
+			tunnel_segments(ctx, p);
 	}
 	v = fdb_forward(p);
 	if (v == V_FORWARD)

@@ -89,9 +89,10 @@ struct tuple {
 #define PKT_F_INNER_L4_CSUM  (1 << 12) /* the quote reaches to the layer 4 checksum */
 #define PKT_F_SOURCE_ROUTE   (1 << 14) /* IPv4: loose or strict source route option */
 #define PKT_F_TAG_HW	     (1 << 13) /* tc: the outer tag is in the skb, not in the data */
-#define PKT_F_NO_FLOW	     (1 << 15) /* it was looked for already, by the short way */
+#define PKT_F_WAY	     (1 << 11) /* fast_first.h has decided nexthop, MACs and egress already */
+#define PKT_F_NO_FLOW	     (1 << 15) /* fast_first.h has read the headers, of TCP or UDP over IPv4, and found no flow */
 /* What is known before layer 3 is read. */
-#define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW | PKT_F_NO_FLOW)
+#define PKT_F_L2 (PKT_F_L2_MULTICAST | PKT_F_TAG_HW)
 
 /* What ctx_leave4() makes of a packet of TCP or UDP over IPv4. All as it stands in memory. */
 struct ctx_leave4 {
@@ -137,6 +138,16 @@ struct ctx_leave4 {
 		};                                                                                                               \
 		__u64 place[3];                                                                                                  \
 	}
+/* Where a key may stand in a table of buckets (bucket.h), and what its word then is. */
+struct bucket_place {
+	__u32 first, second; /* buckets */
+	__u32 word;	     /* LIVE */
+	__u32 home;	     /* the slot to try first */
+	__u32 lock;	     /* of the first bucket, before it was searched */
+};
+
+/* The port (as it stands in a header) that a packet may leave by, or has left by. */
+#define NAT_AHEAD(port) (1u << 31 | (port))
 
 struct pkt {
 	/* ---- entry */
@@ -232,8 +243,19 @@ struct pkt {
 	__u32 nat_remote; /* nat_mapping_key.remote */
 	__u32 dest_addr;  /* the destination is a mapping's: its pool_addr + 1; 0: it is not */
 	struct addr next_addr;
-	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then. */
+	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then; the pool that a source was mapped
+	 * by. */
 	__u64 tick, tick_ns;
+	__u16 pool_last;
+
+	/* ---- where its entries are to stand */
+	struct bucket_place at;	      /* PKT_F_NO_FLOW: where the flow was not found */
+	struct bucket_place reply_at; /* of the answers, if the packet leaves by `ahead` */
+	struct bucket_place map_at;   /* of its source's mapping by the pool */
+	__u16 map_pool;		      /* that was guessed; 0: none */
+	__u16 reply_vrf;	      /* where the answers come in */
+	__u32 ahead;		      /* NAT_AHEAD(); 0: that is not known yet */
+	struct addr ahead_addr;	      /* and the address that goes with it */
 };
 
 /* A map of `n` elements that sluiced has in its memory by mmap. Of tables whose size is a setting it says how many before it

@@ -158,11 +158,15 @@ struct pool_search {
 	__u32 port;
 };
 
+static __always_inline __u32 pool_search_origin(const struct pool_search *s)
+{
+	return s->min + s->random % (s->max - s->min + 1);
+}
+
 /* Where to search next in this member's words; false: nowhere. */
 static __always_inline bool pool_search_word(struct pool_search *s, const struct pool_ports *b, __u32 *ret)
 {
-	__u32 origin = s->min + s->random % (s->max - s->min + 1);
-	__u32 w = POOL_WORDS;
+	__u32 origin = pool_search_origin(s), w = POOL_WORDS;
 
 	if (s->from <= s->to)
 		w = pool_word_next(b, s->from, s->to);
@@ -176,6 +180,31 @@ static __always_inline bool pool_search_word(struct pool_search *s, const struct
 	return w != POOL_WORDS;
 }
 
+/* The free ports of a word that are in the range. */
+static __always_inline __u64 pool_word_free(const struct pool_search *s, struct pool_ports *b, __u32 w)
+{
+	__u64 free = ~READ_ONCE(b->used[w % POOL_WORDS]);
+
+	if (!free)
+		pool_word_full(b, w);
+	return free & pool_word_mask(w, s->min, s->max);
+}
+
+/* Those of the wanted one's parity. */
+static __always_inline __u64 pool_word_same(const struct pool_search *s, __u64 free)
+{
+	return free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+}
+
+/* One of the free ports of a word. False: it is another CPU's now. */
+static __always_inline bool pool_word_take(struct pool_search *s, struct pool_ports *b, __u32 w, __u64 free)
+{
+	__u64 above = free & (~0ULL << (s->random & 63));
+
+	s->port = w * 64 + __builtin_ctzll(above ? above : free);
+	return pool_port_take(b, s->port);
+}
+
 /* One step: a word looked at, or a member given up. Returns 1 to end the loop. */
 static long pool_search_step(__u64 step, void *arg)
 {
@@ -183,14 +212,14 @@ static long pool_search_step(__u64 step, void *arg)
 	__u32 i = s->first + (s->start + s->tried) % s->count, w;
 	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
 	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
-	__u64 free, above;
+	__u64 free;
 
 	if (!b)
 		return 1;
 	s->pool_addr = *member;
 	if (!s->lap) {
 		s->lap = 1;
-		s->from = (s->min + s->random % (s->max - s->min + 1)) >> 6;
+		s->from = pool_search_origin(s) >> 6;
 		s->to = s->max >> 6;
 		s->port = s->want;
 		if (s->want >= s->min && s->want <= s->max && pool_port_take(b, s->want))
@@ -204,16 +233,13 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		return ++s->tried >= s->count;
 	}
-	free = ~READ_ONCE(b->used[w % POOL_WORDS]);
-	if (!free)
-		pool_word_full(b, w);
-	free &= pool_word_mask(w, s->min, s->max);
+	free = pool_word_free(s, b, w);
 	if (!free) {
 		s->from = w + 1;
 		return 0;
 	}
 	if (s->parity) {
-		__u64 same = free & (s->want & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL);
+		__u64 same = pool_word_same(s, free);
 
 		s->parity--;
 		if (!same) {
@@ -223,9 +249,7 @@ static long pool_search_step(__u64 step, void *arg)
 		}
 		free = same;
 	}
-	above = free & (~0ULL << (s->random & 63));
-	s->port = w * 64 + __builtin_ctzll(above ? above : free);
-	if (pool_port_take(b, s->port))
+	if (pool_word_take(s, b, w, free))
 		return s->found = 1;
 	/* Lost to another CPU: the same word again. */
 	return 0;
@@ -239,30 +263,57 @@ static long pool_search_step(__u64 step, void *arg)
 #define POOL_STEPS_MEMBER 8
 #define POOL_STEPS_RACES  1024
 
-/* Most sources get the port that they have inside, of the address that belongs to them: without the loop. True: it is the
- * caller's. */
-static __always_inline bool pool_search_wanted(struct pool_search *s)
+static __always_inline bool pool_port_is_free(const struct pool_ports *b, __u32 port)
 {
-	__u32 i = s->first + s->start;
-	__u32 *member = bpf_map_lookup_elem(&pool_members, &i);
-	struct pool_ports *b = member ? pool_ports_get(*member, s->class) : NULL;
-
-	if (!b || s->want < s->min || s->want > s->max || !pool_port_take(b, s->want))
-		return false;
-	s->pool_addr = *member;
-	s->port = s->want;
-	s->found = 1;
-	return true;
+	/* verifier: as in pool_search_take(). */
+	barrier_var(port);
+	return !(READ_ONCE(b->used[(port >> 6) % POOL_WORDS]) >> (port & 63) & 1);
 }
 
 #define POOL_WELL_KNOWN 1024 /* ports below are (RFC 6335 6) */
+
+/* Has the pool ports on both sides of 1024, which are told apart (RFC 4787 REQ-3 a)? Identifiers of echoes know no sides. */
+static __always_inline bool pool_has_sides(const struct pool_search *s)
+{
+	return s->min < POOL_WELL_KNOWN && s->max >= POOL_WELL_KNOWN && s->class != POOL_ICMP;
+}
+
+/* The port that the loop would come to first, of the address that belongs to the source: the one that it has inside, or, where
+ * others have that, one of the first word. Nothing is taken. 0: the loop is to look for it. `b`: of that address. */
+static __always_inline __u32 pool_search_peek(struct pool_search *s, const struct pool_ports *b)
+{
+	__u64 free, above;
+	__u32 w;
+
+	if (s->want >= s->min && s->want <= s->max && pool_port_is_free(b, s->want))
+		return s->want;
+	if (s->max < s->min || pool_has_sides(s))
+		return 0;
+	s->random = bpf_get_prandom_u32();
+	w = pool_search_origin(s) >> 6;
+	free = ~READ_ONCE(b->used[w % POOL_WORDS]) & pool_word_mask(w, s->min, s->max);
+	if (s->parity)
+		free = pool_word_same(s, free);
+	above = free & (~0ULL << (s->random & 63));
+	return free ? w * 64 + __builtin_ctzll(above ? above : free) : 0;
+}
+
+/* That one. True: it is the caller's. */
+static __always_inline bool pool_search_take(struct pool_search *s, struct pool_ports *b, __u32 port)
+{
+	/* verifier: on 6.1 it does not see that it is a port, and the compiler, which does, would leave the bound out. */
+	barrier_var(port);
+	s->port = port;
+	s->found = port && b && pool_port_take(b, port);
+	return s->found;
+}
 
 /* Leaves of a search those ports of the inside address's own member that are on the wanted one's side of 1024 (RFC 4787 REQ-3 a).
  * False: the pool has no others; identifiers of echoes know no sides. verifier: a global function, or what it decides would be
  * followed through all that comes after it. */
 __noinline_global int pool_search_side(struct pool_search *s)
 {
-	if (!s || s->min >= POOL_WELL_KNOWN || s->max < POOL_WELL_KNOWN || s->class == POOL_ICMP)
+	if (!s || !pool_has_sides(s))
 		return false;
 	if (s->want < POOL_WELL_KNOWN)
 		s->max = POOL_WELL_KNOWN - 1;
@@ -348,6 +399,15 @@ static __always_inline bool pool_member(const struct pool_search *s, __u32 k, __
 	return true;
 }
 
+/* Is it an interface's? */
+static __always_inline bool pool_addr_is_own(__u32 id)
+{
+	__u32 slot = POOL_SLOT(id);
+	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &slot);
+
+	return a && a->flags & POOL_ADDR_F_OWN;
+}
+
 /* Which address that is. False: it is none of NAT's any more. */
 static __always_inline bool pool_addr_read(__u32 id, struct addr *ret, __u32 *ret_flags)
 {
@@ -359,11 +419,25 @@ static __always_inline bool pool_addr_read(__u32 id, struct addr *ret, __u32 *re
 	*ret_flags = a->flags;
 	*ret = a->addr;
 	if (id >= POOL_ADDR_MAX) {
-		if (POOL_AT(id) > a->run) /* it is shorter than it was */
+		struct pool_addr now = {.run = READ_ONCE(a->run)};
+
+		if (POOL_AT(id) - now.run_from >= now.run_n) /* it is no more what it was */
 			return false;
 		ret->a32[3] = bpf_htonl(bpf_ntohl(ret->a32[3]) + POOL_AT(id) - 1);
 	}
 	return *ret_flags & POOL_ADDR_F_USED;
+}
+
+/* Another one than pool_search_peek() has seen. */
+static __always_inline void pool_search_other(struct pool_search *s, const struct pool *pool)
+{
+	s->random = bpf_get_prandom_u32();
+	if (pool_search_side(s)) {
+		pool_search(s);
+		pool_search_sides(s, pool);
+	}
+	if (!s->found)
+		pool_search(s);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #define SLUICE_REWRITE_H
 
 #include <linux/in6.h>
+#include <linux/ip.h>
 #include "pkt.h"
 #include "csum.h"
 #include "egress.h"
@@ -276,9 +277,43 @@ static __always_inline int rewrite_headers(ctx_t *ctx, struct pkt *p)
 	return p->todo & DO_L2 ? ctx_store(ctx, 0, p->new_macs, sizeof(p->new_macs)) : 0;
 }
 
+/* All of a packet of TCP or UDP over an IPv4 header without options, that is translated and routed: in one go. */
+__noinline_global int rewrite_leave4(ctx_t *ctx, struct pkt *p, __u32 tag)
+{
+	void *head = ctx_data(ctx);
+	struct ctx_leave4 to;
+	__u32 off;
+
+	if (!p)
+		return -1;
+	off = p->l3_off;
+	asm volatile("" : "+r"(off));
+	if (off > PKT_OFFSET_MAX)
+		return -1;
+	head += off;
+	if (head + sizeof(struct iphdr) + 20 > ctx_data_end(ctx))
+		return -1;
+	to.delta = p->l3_delta;
+	to.ttl = csum_hop4(*(const __u32 *)(head + 8), to.delta);
+	to.addrs = p->to.saddr.a32[3] | (__u64)p->to.daddr.a32[3] << 32;
+	to.ports = p->to.ports;
+	to.macs[0] = p->new_macs[0];
+	to.macs[1] = p->new_macs[1];
+	to.macs[2] = p->new_macs[2];
+	to.tag = tag;
+	to.has = p->tagged;
+	to.tpid = p->tpid;
+	to.tci = p->tci;
+	return ctx_leave4(ctx, head, off, &to);
+}
+
+#define REWRITE_LEAVES (DO_L2 | DO_TTL | DO_NAT)
+
 /* All. `tag`: to wear, as it stands in a frame; 0: none. */
 static __always_inline int rewrite(ctx_t *ctx, struct pkt *p, __u32 tag)
 {
+	if (p->todo == REWRITE_LEAVES && cfg_nat && p->flags & PKT_F_NO_FLOW)
+		return rewrite_leave4(ctx, p, tag);
 	if (p->todo & ~DO_L2 && rewrite_l3(ctx, p))
 		return -1;
 	return p->todo & DO_L2 ? ctx_set_l2(ctx, p->new_macs, p->tagged, p->tpid, p->tci, tag)

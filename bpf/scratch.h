@@ -40,7 +40,7 @@ enum clock_user {
 	CLOCK_ICMP,	   /* of icmp.h: errors */
 	CLOCK_NAT_REFUSED, /* of nat_event.h: ports exhausted, and */
 	CLOCK_NAT_QUOTA,
-	CLOCK_NEIGHBOR, /* of neighbor.h: + interface id */
+	CLOCK_NEIGHBOR, /* of neighbor.h: + interface id; 0, which is none: of all together */
 	CLOCK_USERS = CLOCK_NEIGHBOR + IFACE_MAX
 };
 

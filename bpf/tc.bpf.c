@@ -187,14 +187,17 @@ __noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
 	return bpf_redirect(ifindex, 0);
 }
 
-/* To where the kernel makes single datagrams of it; they are as the sender sent them, and bear the port that they are to come in
- * by, for the mark is somebody else's. */
+#define TC_CUT_DONE 0xffff /* in tc_index: it comes from there; more than any port's id */
+_Static_assert(PORT_MAX <= TC_CUT_DONE, "TC_CUT_DONE");
+
+/* To where the kernel finishes it: makes single datagrams of it, which are as the sender sent them. They bear the port that they
+ * are to come in by, for the mark is somebody else's. What comes from there and could not be finished would go round for ever. */
 static __always_inline int tc_take_apart(ctx_t *ctx, struct pkt *p)
 {
 	struct control *c = control_get();
 	__u32 ifindex = c ? READ_ONCE(c->cut_ifindex) : 0;
 
-	if (!ifindex) {
+	if (!ifindex || ctx->tc_index == TC_CUT_DONE) {
 		p->drop = DROP_FRAGMENT_FAILED;
 		return tc_drop(ctx, p);
 	}
@@ -216,7 +219,7 @@ __noinline_global int tc_again(struct __sk_buff *ctx, struct pkt *p)
 		p->drop = DROP_FRAGMENT_STRAY;
 		return tc_drop(ctx, p);
 	}
-	ctx->tc_index = 0;
+	ctx->tc_index = TC_CUT_DONE;
 	count_rx_back(p);
 	return bpf_redirect(port->ifindex, BPF_F_INGRESS);
 }
@@ -225,13 +228,15 @@ __noinline_global int tc_again(struct __sk_buff *ctx, struct pkt *p)
 __noinline_global int tc_fragment(struct __sk_buff *ctx, struct pkt *p)
 {
 	struct port *port;
+	int r;
 
 	if (!p)
 		return TC_ACT_SHOT;
-	if (p->segs > 1 && p->l4_proto == IPPROTO_UDP)
-		return tc_take_apart(ctx, p);
 	port = port_get(p->in_port);
-	if (!port || fragment(ctx, p, port->ifindex)) {
+	r = port ? fragment(ctx, p, port->ifindex) : -1;
+	if (r == FRAGMENT_ELSEWHERE)
+		return tc_take_apart(ctx, p);
+	if (r) {
 		p->drop = DROP_FRAGMENT_FAILED;
 		return tc_drop(ctx, p);
 	}
@@ -391,7 +396,7 @@ int sluice_tc(struct __sk_buff *ctx)
 	count_rx(p);
 	if (FAST_ANSWER(done) == FAST_SPOILT)
 		return tc_failed(ctx, p);
-	return tc_end(ctx, p, v == V_NEXT ? pipeline(ctx, p) : v);
+	return tc_end(ctx, p, v == V_NEXT ? pipeline(ctx, p, FAST_ANSWER(done)) : v);
 }
 
 char LICENSE[] SEC("license") = "GPL";

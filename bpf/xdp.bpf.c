@@ -160,7 +160,7 @@ int sluice_xdp(struct xdp_md *ctx)
 	if (FAST_ANSWER(done) == FAST_SPOILT)
 		v = pkt_drop(p, DROP_REWRITE_FAILED);
 	else if (v == V_NEXT)
-		v = pipeline(ctx, p);
+		v = pipeline(ctx, p, FAST_ANSWER(done));
 	if (v == V_FORWARD)
 		return xdp_send(ctx, p);
 	if (v == V_DROP && !p->reply_type)

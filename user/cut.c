@@ -1,6 +1,8 @@
-/* cut.c: the veth pair that takes packets of several datagrams (UDP GSO) apart, so that each can be cut: what goes into its one
- * end comes out of the other as single datagrams, for the end says that it knows no segmentation of UDP, and then the kernel does
- * it. Between the model and netlink.h; bpf/fragment.h sends there, and takes back by port.c's port of mode PORT_CUT.
+/* cut.c: the veth pair on which the kernel finishes what the data plane cannot, so that it can be cut: a packet of several
+ * datagrams (UDP GSO), of several of a tunnel's packets or of SCTP's goes in at its one end and comes out of the other as single
+ * ones, and a checksum inside of a tunnel that is left to a device is whole then. For the end says that it knows nothing of all
+ * that, and so the kernel does it. Between the model and netlink.h; bpf/fragment.h sends there, and takes back by port.c's port
+ * of mode PORT_CUT.
  *
  * There is one only where a packet can be too large for its way out: interfaces of more than one MTU, or a route with an MTU.
  * Both ends bear the alias sluice:INSTANCE:/cut, which no interface's can be, and are called after a hash of the instance's name.
@@ -19,7 +21,7 @@
 struct cut {
 	char in[IFNAMSIZ], out[IFNAMSIZ]; /* where packets go in, and where they come out: a port */
 	char alias[64];
-	int out_ifindex;
+	int in_ifindex, out_ifindex; /* of a pair that takes packets apart; 0: there is none */
 	bool route_mtu;
 };
 
@@ -90,23 +92,30 @@ static bool is_ours(const struct sw *sw, int ifindex)
 	return netlink_link_alias_get(sw->nl, ifindex, have, sizeof(have)) >= 0 && (!*have || !strcmp(sw->cut->alias, have));
 }
 
-/* 0 and the two ends; 0s when there is no pair. Half of one is taken away. */
-static int find(struct sw *sw, int ret[2], struct errs *errs)
+/* Half of a pair is taken away: *ends are 0 then, as when there was none. */
+static int check(struct sw *sw, int ends[2], struct errs *errs)
 {
 	struct cut *c = sw->cut;
 	int err = 0;
 
-	ret[0] = (int)if_nametoindex(c->in);
-	ret[1] = (int)if_nametoindex(c->out);
 	for (int i = 0; i < 2; i++)
-		if (ret[i] && !is_ours(sw, ret[i]))
+		if (ends[i] && !is_ours(sw, ends[i]))
 			return errs_fail(errs, EEXIST, "a netdev `%s` exists that is not this switch's: remove it",
 					 i ? c->out : c->in);
-	if (!ret[0] != !ret[1]) {
-		err = netlink_link_delete(sw->nl, ret[0] ? ret[0] : ret[1], errs);
-		ret[0] = ret[1] = 0;
+	if (!ends[0] != !ends[1]) {
+		err = netlink_link_delete(sw->nl, ends[0] ? ends[0] : ends[1], errs);
+		ends[0] = ends[1] = 0;
 	}
 	return err;
+}
+
+/* One end takes the other one along. */
+static int take_away(struct sw *sw, const int ends[2], struct errs *errs)
+{
+	for (int i = 0; i < 2; i++)
+		if (ends[i] && is_ours(sw, ends[i]))
+			return netlink_link_delete(sw->nl, ends[i], errs);
+	return 0;
 }
 
 static int make(struct sw *sw, int ret[2], struct errs *errs)
@@ -121,7 +130,6 @@ static int make(struct sw *sw, int ret[2], struct errs *errs)
 	return 0;
 }
 
-/* Until it takes packets apart nothing is sent there: what came back whole would go round for ever. */
 static int settle(struct sw *sw, const int ends[2], struct errs *errs)
 {
 	int err = 0;
@@ -132,34 +140,42 @@ static int settle(struct sw *sw, const int ends[2], struct errs *errs)
 		err = netlink_link_alias(sw->nl, ends[i], sw->cut->alias, errs);
 	if (err)
 		return err;
-	err = netlink_udp_segmentation_off(sw->cut->in);
+	err = netlink_offloads_off(sw->cut->in);
 	if (err)
-		return errs_fail(errs, -err, "%s: its segmentation of UDP cannot be switched off: %s", sw->cut->in,
-				 strerror(-err));
-	err = netlink_link_set(sw->nl, ends[0], true, NULL, 0, errs);
-	if (err)
+		return errs_fail(errs, -err, "%s: its offloads cannot be switched off: %s", sw->cut->in, strerror(-err));
+	return netlink_link_set(sw->nl, ends[0], true, NULL, 0, errs);
+}
+
+/* Nothing is sent there before packets are taken apart and the other end is a port: what came back whole would go round for ever,
+ * and what comes out where nobody waits is lost. The pair of a former life is in use all the while. */
+int cut_reconcile(struct sw *sw, struct errs *errs)
+{
+	struct cut *c = sw->cut;
+	int ends[2] = {(int)if_nametoindex(c->in), (int)if_nametoindex(c->out)}, err;
+	bool wanted = is_wanted(sw);
+
+	if (wanted && c->out_ifindex && ends[0] == c->in_ifindex && ends[1] == c->out_ifindex)
+		return 0;
+	c->in_ifindex = c->out_ifindex = 0;
+	if (!wanted || !ends[1] || (int)sw->control->cut_ifindex != ends[0])
+		sw->control->cut_ifindex = 0;
+	if (!wanted)
+		return take_away(sw, ends, errs);
+	err = check(sw, ends, errs);
+	if (!err && !ends[0])
+		err = make(sw, ends, errs);
+	if (!err)
+		err = settle(sw, ends, errs);
+	if (err) {
+		sw->control->cut_ifindex = 0;
 		return err;
-	sw->cut->out_ifindex = ends[1];
-	sw->control->cut_ifindex = (uint32_t)ends[0];
+	}
+	c->in_ifindex = ends[0];
+	c->out_ifindex = ends[1];
 	return 0;
 }
 
-int cut_reconcile(struct sw *sw, struct errs *errs)
+void cut_attached(struct sw *sw, bool attached)
 {
-	bool wanted = is_wanted(sw), there = sw->control->cut_ifindex != 0;
-	int ends[2] = {0}, err;
-
-	if (wanted && there && (int)if_nametoindex(sw->cut->in) == (int)sw->control->cut_ifindex &&
-	    (int)if_nametoindex(sw->cut->out) == sw->cut->out_ifindex)
-		return 0;
-	sw->control->cut_ifindex = 0;
-	sw->cut->out_ifindex = 0;
-	if (!wanted && !there)
-		return 0;
-	err = find(sw, ends, errs);
-	if (!err && !wanted)
-		return ends[0] ? netlink_link_delete(sw->nl, ends[0], errs) : 0;
-	if (!err && !ends[0])
-		err = make(sw, ends, errs);
-	return err ? err : settle(sw, ends, errs);
+	sw->control->cut_ifindex = attached ? (uint32_t)sw->cut->in_ifindex : 0;
 }

@@ -14,6 +14,8 @@ int cut_reconcile(struct sw *sw, struct errs *errs);
 void cut_route_mtu(struct sw *sw);
 /* Is the netdev an end of it? */
 bool cut_is_end(const struct sw *sw, const char *netdev);
+/* Whether the port is attached where datagrams come out: from then on they are sent there. */
+void cut_attached(struct sw *sw, bool attached);
 /* The end where datagrams come out: its ifindex, name and MTU; 0: there is no pair. */
 int cut_port(const struct sw *sw, const char **ret_name, uint32_t *ret_mtu);
 

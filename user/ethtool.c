@@ -44,9 +44,10 @@ int netlink_driver(const char *netdev, char *buf, size_t size)
 	return 0;
 }
 
-#define NAMES_MAX 2
+#define NAMES_MAX 10
 
-/* The numbers of these features, of which NULL is none. Returns how many were found, or -errno. */
+/* The numbers of these features, of which NULL is none, and which a kernel need not have. Returns how many were found, or -errno.
+ */
 static int feature_numbers(const char *netdev, const char *const names[NAMES_MAX], unsigned ret[NAMES_MAX])
 {
 	struct {
@@ -135,9 +136,14 @@ int netlink_rxvlan_off(const char *netdev)
 	return features_off(netdev, names);
 }
 
-int netlink_udp_segmentation_off(const char *netdev)
+/* Of a tunnel's packet the kernel looks at the features of the inner and of the outer one: without the outer one's it takes the
+ * whole apart, down to single packets. */
+int netlink_offloads_off(const char *netdev)
 {
-	static const char *const names[NAMES_MAX] = {"tx-udp-segmentation"};
+	static const char *const names[NAMES_MAX] = {
+		"tx-udp-segmentation",	    "tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation", "tx-gre-segmentation",
+		"tx-gre-csum-segmentation", "tx-ipxip4-segmentation",  "tx-ipxip6-segmentation",       "tx-sctp-segmentation",
+		"tx-checksum-ip-generic",   "tx-checksum-sctp"};
 
 	return features_off(netdev, names);
 }

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #define FILE_PATH 512
+#define FILE_TMP  ".tmp" /* behind the name of a file that is being written */
 
 /* The whole file into a NUL-terminated buffer (caller frees); -EFBIG above 64 MiB. */
 int file_read(const char *path, char **ret, size_t *ret_len);

@@ -527,7 +527,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	flows->now_ns = flow_now_ns();
 	if (flows->phase == PHASE_WAIT)
 		flows->phase = PHASE_PORTS;
-	else if (flows->phase == PHASE_REST)
+	else if (flows->phase == PHASE_REST && !nat_log_takes_up(flows->sw))
 		pass_begin(flows);
 	while (has_work(flows) && flow_now_ns() - flows->now_ns < SLICE_NS)
 		step(flows);

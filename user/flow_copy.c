@@ -323,7 +323,8 @@ static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 	 * one of its source gets another port. */
 	if (err == -E2BIG && c->smaller && c->part == PART_MAPPINGS)
 		return 0;
-	return err == -EEXIST ? 0 : err;
+	/* One of a run whose way has no place there: the same. */
+	return err == -EEXIST || err == -EADDRINUSE ? 0 : err;
 }
 
 static int first_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)

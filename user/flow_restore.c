@@ -230,6 +230,8 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 		nat_port_free(nat_ports(x->sw->nat, ids.pool_addr, nat_class(r->proto)), r->to_sport);
 	if (err == -EEXIST)
 		return refuse(x, "it has another outside port already");
+	if (err == -EADDRINUSE)
+		return refuse(x, "port %u is taken", r->to_sport);
 	return refuse(x, "%s", err == -E2BIG ? "the table of mappings is full" : strerror(-err));
 }
 

@@ -85,7 +85,7 @@ struct host_notes *host_notes_new(const char *file, struct errs *errs)
 
 	if (n) {
 		snprintf(n->file, sizeof(n->file), "%s", file);
-		err = snprintf(n->tmp, sizeof(n->tmp), "%s.tmp", file) < (int)sizeof(n->tmp) ? 0 : ENAMETOOLONG;
+		err = snprintf(n->tmp, sizeof(n->tmp), "%s" FILE_TMP, file) < (int)sizeof(n->tmp) ? 0 : ENAMETOOLONG;
 	}
 	if (!err) {
 		n->out = fopen(n->tmp, "we");

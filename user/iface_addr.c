@@ -227,19 +227,48 @@ void iface_addrs_primary(const struct sw *sw, int ifindex, const struct iface_cf
 	ret->addr6 = b.v6.family ? b.v6.addr : lent->v6.addr;
 }
 
+/* As `ip address` has them: IPv4 first, link-local ones last, and each of these by number, for the mirror has no order. */
+static int compare_addrs(const void *x, const void *y)
+{
+	const struct prefix *a = x, *b = y;
+	bool local_a = link_local6(a), local_b = link_local6(b);
+
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	if (local_a != local_b)
+		return local_a ? 1 : -1;
+	return memcmp(&a->addr, &b->addr, sizeof(a->addr));
+}
+
+struct shown {
+	struct prefix *v;
+	size_t n;
+};
+
 static int show_one(const struct link_addr *a, void *arg)
 {
-	char text[PREFIX_TEXT];
+	struct shown *s = arg;
+	struct prefix *v = realloc(s->v, (s->n + 1) * sizeof(*v));
 
-	json_array_append_new(arg, json_string(prefix_text(&a->addr, text)));
+	if (!v)
+		return -ENOMEM;
+	s->v = v;
+	v[s->n++] = a->addr;
 	return 0;
 }
 
 json_t *iface_addrs_show(const struct sw *sw, int ifindex)
 {
 	json_t *list = json_array();
+	struct shown s = {0};
+	char text[PREFIX_TEXT];
 
 	if (ifindex)
-		mirror_each_addr(sw->mirror, ifindex, show_one, list);
+		mirror_each_addr(sw->mirror, ifindex, show_one, &s);
+	if (s.n)
+		qsort(s.v, s.n, sizeof(*s.v), compare_addrs);
+	for (size_t i = 0; i < s.n; i++)
+		json_array_append_new(list, json_string(prefix_text(&s.v[i], text)));
+	free(s.v);
 	return list;
 }

@@ -268,6 +268,39 @@ static bool matches(const struct noun *noun, const json_t *have, const json_t *w
 	return json_object_get(given, "vrf") || noun->by_name || !a;
 }
 
+/* Not one item is all of what was given. Where one is by what identifies it, its words say what else it has; where none is, that
+ * only the configuration was looked through: users find what the kernel or the network brought in the same lists. */
+static void say_none(const struct noun *noun, const struct model *m, const json_t *want, const json_t *given, struct where where,
+		     struct errs *errs)
+{
+	char *words = json_words(given, NULL), *has = NULL;
+	json_t *ids = json_object(), *have, *other;
+	const char *key;
+	json_t *v;
+
+	for (size_t i = 0; noun->ids[i]; i++)
+		json_object_set(ids, noun->ids[i], json_object_get(given, noun->ids[i]));
+	for (size_t i = noun_first(noun, m); i < noun_n(noun, m) && !has && json_object_size(ids); i++) {
+		have = noun->json(noun_item(noun, m, i));
+		other = json_object();
+		json_object_foreach ((json_t *)given, key, v)
+			if (!json_object_get(ids, key))
+				json_object_set(other, key, json_object_get(have, key));
+		if (matches(noun, have, want, ids) && json_object_size(other))
+			has = json_words(other, NULL);
+		json_decref(other);
+		json_decref(have);
+	}
+	if (has)
+		errs_add(errs, where, NULL, "no %s is there with %s: it has %s", noun->word, words ?: "", has);
+	else
+		errs_add(errs, where, NULL, "the configuration has no %s with %s, and only what it has can be deleted",
+			 noun->word, words ?: "");
+	json_decref(ids);
+	free(words);
+	free(has);
+}
+
 /* The one item that is meant; -ENOENT, or -EINVAL when several are, both with words. */
 static int find_item(const struct noun *noun, const struct model *m, const void *key, const json_t *given, struct where where,
 		     struct errs *errs, size_t *ret)
@@ -290,22 +323,18 @@ static int find_item(const struct noun *noun, const struct model *m, const void 
 		if (hit && !found++)
 			*ret = i;
 	}
-	json_decref(want);
-	if (found == 1)
-		return 0;
-	if (noun->by_name) {
+	if (!found && noun->by_name)
 		say(noun, key, where, errs,
 		    is_default(noun, m, key) ? "always exists, and has nothing that was added" : "does not exist");
-		return -ENOENT;
-	}
+	else if (!found)
+		say_none(noun, m, want, given, where, errs);
+	json_decref(want);
+	if (found < 2)
+		return found ? 0 : -ENOENT;
 	words = json_words(given, NULL);
-	if (!found)
-		errs_add(errs, where, NULL, "no %s is there with %s", noun->word, words ?: "");
-	else
-		errs_add(errs, where, NULL, "%zu items of `%s` have %s: give more of what they differ in", found, noun->key,
-			 words ?: "");
+	errs_add(errs, where, NULL, "%zu items of `%s` have %s: give more of what they differ in", found, noun->key, words ?: "");
 	free(words);
-	return found ? -EINVAL : -ENOENT;
+	return -EINVAL;
 }
 
 /* True, with words: the item is needed. */

@@ -20,7 +20,7 @@ static const char *name_problem(const char *name)
 	uint8_t family;
 
 	if (strspn(name, "0123456789") == strlen(name))
-		return "a number is an id, which the switch gives itself: the name needs a letter";
+		return "a number is an id, which the switch gives itself: a name has a letter in it";
 	if (strchr(name, '/'))
 		return "`/` stands between the members of a group";
 	return addr_parse(name, &a, &family) ? NULL : "an address is a gateway's, and no name";

@@ -144,7 +144,7 @@ bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret)
 	const struct pool_addr *a = &nat->addrs[POOL_SLOT(pool_addr)];
 	uint32_t at = POOL_AT(pool_addr);
 
-	if (!(a->flags & POOL_ADDR_F_USED) || (at && (!(a->flags & POOL_ADDR_F_RUN) || at > a->run)))
+	if (!(a->flags & POOL_ADDR_F_USED) || (at && (!(a->flags & POOL_ADDR_F_RUN) || at - a->run_from >= a->run_n)))
 		return false;
 	*ret = a->addr;
 	if (at)
@@ -156,13 +156,13 @@ bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret)
 static uint32_t slot_has(const struct nat *nat, uint32_t slot, const struct addr *a)
 {
 	const struct pool_addr *v = &nat->addrs[slot];
-	uint32_t at = ntohl(a->a32[3]) - ntohl(v->addr.a32[3]);
+	uint32_t at = ntohl(a->a32[3]) - ntohl(v->addr.a32[3]) + 1;
 
 	if (!(v->flags & POOL_ADDR_F_USED))
 		return POOL_ADDR_NONE;
 	if (!(v->flags & POOL_ADDR_F_RUN))
 		return memcmp(&v->addr, a, sizeof(*a)) ? POOL_ADDR_NONE : slot;
-	return !memcmp(&v->addr, a, 12) && at < v->run ? POOL_ID(slot, at + 1) : POOL_ADDR_NONE;
+	return !memcmp(&v->addr, a, 12) && at - v->run_from < v->run_n ? POOL_ID(slot, at) : POOL_ADDR_NONE;
 }
 
 /* A single address may be one that runs leave out. */
@@ -204,6 +204,22 @@ static int is_addr(const struct link_addr *l, void *arg)
 	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
 }
 
+bool nat_gives_out(const struct nat *nat, uint32_t pool_addr)
+{
+	struct addr a;
+
+	for (uint32_t id = 1; nat_addr_of(nat, pool_addr, &a) && id < POOL_MAX; id++)
+		if (nat->pools[id].flags & POOL_F_USED && nat_pool_has(nat, id, pool_addr))
+			return true;
+	return false;
+}
+
+/* NAT has the address: a single one as long as it has a slot, which may be a forward's; one of a run, if it is not in a gap. */
+static bool nat_has(const struct nat *nat, uint32_t pool_addr, const struct addr *a)
+{
+	return nat_is_addr(nat, pool_addr + 1, a) && (pool_addr < POOL_ADDR_MAX || nat_gives_out(nat, pool_addr));
+}
+
 /* The rule has gone, and its flows shall not go with it: as long as somebody here answers for the outside address. */
 static bool keeps(const struct sw *sw, const struct flow *f, const struct addr *outside)
 {
@@ -211,7 +227,7 @@ static bool keeps(const struct sw *sw, const struct flow *f, const struct addr *
 	struct addr a = *outside;
 	bool keep = f->flags & FLOW_F_KEEP || (f->rule && f->rule <= nat->n_rules && nat->rules[f->rule - 1].keep);
 
-	return keep && (!f->pool || nat_is_addr(nat, f->pool_addr + 1, outside) || mirror_each_addr(sw->mirror, 0, is_addr, &a));
+	return keep && (!f->pool || nat_has(nat, f->pool_addr, outside) || mirror_each_addr(sw->mirror, 0, is_addr, &a));
 }
 
 bool nat_holds(const struct sw *sw, const struct flow *f, const struct addr *outside)

@@ -3,6 +3,7 @@
  * Stands between nat_plan.c and the maps. Order: addresses, pools, forwards, source rules; then what is not needed any more goes.
  * Every step may be done again, and with an older plan, which is how a commit is rolled back.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,21 +17,33 @@ static bool same_addr(const struct addr *a, const struct addr *b)
 }
 
 /* The address's slot: the one it has, or had until just now; else an empty one. Slots that are taken in this run have been
- * marked. Two VRFs may have the same address: each has its own slot, and neither gets the other's when that one goes. */
+ * marked. Two VRFs may have the same address: each has its own slot, and neither gets the other's when that one goes. The plan
+ * knows those of runs. */
 static int slot_find(const struct nat *nat, const struct nat_plan_addr *a, const bool *taken)
 {
 	int empty = -ENOSPC;
 
+	if (a->run && a->has_slot)
+		return (int)a->has_slot - 1;
 	for (int i = 0; i < POOL_ADDR_MAX; i++) {
 		if (taken[i])
 			continue;
-		if (nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && same_addr(&nat->addrs[i].addr, &a->addr) &&
-		    !a->run == !(nat->addrs[i].flags & POOL_ADDR_F_RUN))
+		if (!a->run && nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && same_addr(&nat->addrs[i].addr, &a->addr) &&
+		    !(nat->addrs[i].flags & POOL_ADDR_F_RUN))
 			return i;
 		if (!nat->addrs[i].flags && empty < 0)
 			empty = i;
 	}
 	return empty;
+}
+
+/* One store: no packet takes an address of the run that is in the old one and the new one for none of it. */
+static void slot_set_run(struct pool_addr *slot, const struct nat_plan_addr *a)
+{
+	struct pool_addr v = {.run_n = a->run};
+
+	v.run_from = ntohl(a->addr.a32[3]) - ntohl(a->origin.a32[3]) + 1;
+	__atomic_store_n(&slot->run, v.run, __ATOMIC_RELEASE);
 }
 
 static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, struct errs *errs)
@@ -57,11 +70,11 @@ static int apply_addrs(struct nat *nat, struct nat_plan *plan, bool *taken, stru
 			taken[slot] = true;
 			if (!nat->addrs[slot].flags) {
 				memset(nat_ports(nat, a->slot, 0), 0, POOL_CLASSES * sizeof(struct pool_ports));
-				nat->addrs[slot].addr = a->addr;
+				nat->addrs[slot].addr = a->run ? a->origin : a->addr;
 				nat->addrs[slot].vrf = a->vrf;
 			}
 			if (a->run)
-				__atomic_store_n(&nat->addrs[slot].run, a->run, __ATOMIC_RELEASE);
+				slot_set_run(&nat->addrs[slot], a);
 			__atomic_store_n(&nat->addrs[slot].flags,
 					 POOL_ADDR_F_USED | (a->own ? POOL_ADDR_F_OWN : 0) | (a->run ? POOL_ADDR_F_RUN : 0),
 					 __ATOMIC_RELEASE);
@@ -120,8 +133,7 @@ static int drop_addrs(struct sw *sw, const bool *taken, struct errs *errs)
 		if (taken[i] || !slot->flags)
 			continue;
 		__atomic_store_n(&slot->flags, POOL_ADDR_F_DRAIN | (slot->flags & POOL_ADDR_F_RUN), __ATOMIC_RELEASE);
-		if (!(slot->flags & POOL_ADDR_F_RUN))
-			err = slot_host(sw, slot, 0, errs);
+		err = slot_host(sw, slot, 0, errs);
 	}
 	return err;
 }
@@ -356,27 +368,41 @@ static int static_gone(const void *key, void *value, void *arg)
 	return table_delete(d->nat->statics, key);
 }
 
-static int apply_statics(struct sw *sw, const struct nat_plan *plan)
+static int statics_set(struct sw *sw, const struct nat_plan *plan)
 {
-	struct static_diff d = {.nat = sw->nat, .plan = plan};
-	uint32_t everywhere = 0;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < plan->n_statics; i++) {
 		struct nat_static_key inside = static_inside(&plan->statics[i]);
 
-		everywhere += !plan->statics[i].cfg->n_out;
 		err = table_set(sw->nat->statics, &plan->statics[i].key, &plan->statics[i].value);
 		if (!err)
 			err = table_set(sw->nat->statics, &inside, &plan->statics[i].value);
 	}
 	for (size_t i = 0; !err && i < plan->n_runs; i++) {
 		const struct nat_plan_addr *a = &plan->addrs[plan->runs[i].addr];
-		struct nat_static v = {.to = a->addr, .slot = a->slot, .flags = NAT_STATIC_F_RUN};
+		struct nat_static v = {.to = a->origin, .slot = a->slot, .flags = NAT_STATIC_F_RUN};
 
 		err = table_set(sw->nat->statics, &plan->runs[i].key, &v);
 	}
-	/* Also after one that found no room: what that one has put there must go again. */
+	return err;
+}
+
+/* The plan has seen to it that they fit. The old ones stay until the new ones are there, if there is room for both: in between
+ * nobody outside would find what both have. */
+static int apply_statics(struct sw *sw, const struct nat_plan *plan)
+{
+	struct static_diff d = {.nat = sw->nat, .plan = plan};
+	uint32_t everywhere = 0;
+	int err = statics_set(sw, plan);
+
+	for (size_t i = 0; i < plan->n_statics; i++)
+		everywhere += !plan->statics[i].cfg->n_out;
+	if (err == -E2BIG || err == -ENOSPC) {
+		err = table_each(sw->nat->statics, static_gone, &d);
+		if (!err)
+			err = statics_set(sw, plan);
+	}
 	if (!err)
 		err = table_each(sw->nat->statics, static_gone, &d);
 	if (!err) {
@@ -431,10 +457,6 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	if (err)
 		return err;
 	err = apply_statics(sw, plan);
-	if (err == -E2BIG || err == -ENOSPC)
-		return errs_fail(errs, E2BIG,
-				 "nat: the static rules and the ranges of large pools are more than %u prefixes together",
-				 table_capacity(sw->nat->statics));
 	if (err)
 		return errs_fail(errs, -err, "nat: static rules: %s", strerror(-err));
 	sw->nat->has_remotes = plan->has_remotes;

@@ -240,6 +240,11 @@ struct nat_session *nat_log_session(const struct sw *sw)
 	return sw->nat && sw->nat->log ? sw->nat->log->session : NULL;
 }
 
+bool nat_log_takes_up(const struct sw *sw)
+{
+	return sw->nat && sw->nat->log && sw->nat->log->owed && !nat_session_is_taken_up(sw->nat->log->session);
+}
+
 static bool is_on(const struct nat_log *log)
 {
 	return log && log->ring && (log->file || log->syslog);
@@ -302,10 +307,16 @@ static void look_for_logger(struct nat_log *log)
 
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
-	struct timeval again = {.tv_usec = NAT_LOG_TICK_US};
+	struct timeval again = {.tv_usec = NAT_LOG_TICK_US}, at_once = {0};
 	struct nat_log *log = arg;
 
 	loop_doing("the log of NAT");
+	if (nat_session_take_up(log->session)) {
+		event_add(log->timer, &at_once);
+		return;
+	}
+	if (!is_on(log))
+		return;
 	follow_path(log);
 	read_some(log);
 	if (++log->ticks % NAT_LOG_TELL == 0) {
@@ -347,7 +358,7 @@ void nat_log_close(struct nat *nat)
 	if (log->timer)
 		event_free(log->timer);
 	ring_close(log->ring);
-	if (log->session)
+	if (log->owed)
 		flush_file(log);
 	nat_session_close(log->session);
 	if (log->file)
@@ -381,8 +392,7 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 		log->to_file.err = 0;
 		snprintf(log->path, sizeof(log->path), "%s", s->nat_log_file);
 	}
-	nat_session_take_up(log->session);
-	if (is_on(log))
+	if (nat_session_take_up(log->session) || is_on(log))
 		event_add(log->timer, &soon);
 	else
 		event_del(log->timer);

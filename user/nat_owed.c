@@ -10,7 +10,7 @@
 #define MAGIC 0x3164776f74616e73ull /* with a number for the layout */
 #define STEP  8192		    /* notes by which it grows: a megabyte */
 
-enum owed_state { OWED_FREE, OWED_NOTED, OWED_WRITTEN };
+enum owed_state { OWED_FREE, OWED_NOTED, OWED_WRITTEN, OWED_LEFT };
 
 struct note {
 	uint64_t gone_ns;
@@ -80,10 +80,12 @@ static int read_back(struct nat_owed *o)
 		*o->head = (struct head){.magic = MAGIC, .word = UINT64_MAX};
 	}
 	for (uint32_t i = n; i; i--) {
-		if (at(o, i)->state == OWED_FREE)
+		if (at(o, i)->state == OWED_FREE) {
 			put_free(o, i);
-		else
-			o->used++;
+			continue;
+		}
+		at(o, i)->state = OWED_LEFT;
+		o->used++;
 	}
 	return 0;
 }
@@ -117,12 +119,16 @@ void nat_owed_close(struct nat_owed *o)
 	free(o);
 }
 
-void nat_owed_each(struct nat_owed *o, void (*fn)(uint32_t number, const struct nat_event *begin, uint64_t gone_ns, void *arg),
-		   void *arg)
+bool nat_owed_left(struct nat_owed *o, uint32_t *from, uint32_t max,
+		   void (*fn)(uint32_t number, const struct nat_event *begin, uint64_t gone_ns, void *arg), void *arg)
 {
-	for (uint32_t i = 1; i <= o->n; i++)
-		if (at(o, i)->state != OWED_FREE)
+	for (uint32_t k = 0; k < max && *from < o->n; k++) {
+		uint32_t i = ++*from;
+
+		if (at(o, i)->state == OWED_LEFT)
 			fn(i, &at(o, i)->begin, at(o, i)->gone_ns, arg);
+	}
+	return o->used && *from < o->n;
 }
 
 uint32_t nat_owed_add(struct nat_owed *o, const struct nat_event *begin, uint64_t gone_ns)

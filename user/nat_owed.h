@@ -9,18 +9,19 @@
 #ifndef SLUICE_NAT_OWED_H
 #define SLUICE_NAT_OWED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sluice/abi.h>
 
 struct nat_owed;
 
-/* `path` NULL: memory that nobody finds again. What a former process noted is there: nat_owed_each(). -errno. */
+/* `path` NULL: memory that nobody finds again. What a former process noted is there: nat_owed_left(). -errno. */
 int nat_owed_open(const char *path, struct nat_owed **ret);
 void nat_owed_close(struct nat_owed *o); /* takes NULL; the file stays */
-/* All that is noted, as it was left: of a session that has ended (`gone_ns`, CLOCK_MONOTONIC) or not (0). The one that is shown
- * may be forgotten. */
-void nat_owed_each(struct nat_owed *o, void (*fn)(uint32_t number, const struct nat_event *begin, uint64_t gone_ns, void *arg),
-		   void *arg);
+/* What a former process has left, as it was: of a session that has ended (`gone_ns`, CLOCK_MONOTONIC) or not (0). The one that is
+ * shown may be forgotten. Looks at `max` notes from *at on, 0 at first; true: there are more. */
+bool nat_owed_left(struct nat_owed *o, uint32_t *at, uint32_t max,
+		   void (*fn)(uint32_t number, const struct nat_event *begin, uint64_t gone_ns, void *arg), void *arg);
 
 /* The number of a note, from 1 on; 0: there is no room. `begin`: the session, as its beginning has it. */
 uint32_t nat_owed_add(struct nat_owed *o, const struct nat_event *begin, uint64_t gone_ns);

@@ -160,6 +160,8 @@ int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 	if (!err && m->n_nats)
 		err = plan_run_pools(&p);
 	if (!err && m->n_nats)
+		err = plan_prefixes(&p);
+	if (!err && m->n_nats)
 		err = plan_marks(&p);
 	free(p.forms);
 	if (!err)

@@ -53,7 +53,7 @@ int plan_host_ifindex(const struct plan *p, const struct addr *a)
 	return 0;
 }
 
-static int plan_addr_add(struct plan *p, const struct nat_plan_addr *a)
+int plan_addr_add(struct plan *p, const struct nat_plan_addr *a)
 {
 	struct nat_plan *o = p->out;
 	struct nat_plan_addr *v;
@@ -90,11 +90,6 @@ int plan_addr(struct plan *p, const struct addr *a, bool own, size_t *ret)
 	return plan_addr_add(p,
 			     &(struct nat_plan_addr){
 				     .addr = *a, .vrf = p->vrf, .own = own, .host_ifindex = own ? 0 : plan_host_ifindex(p, a)});
-}
-
-int plan_addr_run(struct plan *p, const struct addr *first, uint16_t vrf, uint32_t n)
-{
-	return plan_addr_add(p, &(struct nat_plan_addr){.addr = *first, .run = n, .vrf = vrf});
 }
 
 /* ---- pools */
@@ -182,7 +177,7 @@ static int plan_range(struct plan *p, struct nat_plan_pool *pool, const struct a
 }
 
 /* "pool:" and the rule's name; a name too long for that keeps its beginning and gets a number that stands for the whole. */
-static void pool_name(const char *rule, char ret[SLUICE_LABEL])
+void plan_pool_name(const char *rule, char ret[SLUICE_LABEL])
 {
 	uint32_t h = 2166136261u;
 
@@ -202,7 +197,7 @@ int plan_pool(struct plan *p, size_t *ret)
 	char name[SLUICE_LABEL];
 	int err;
 
-	pool_name(p->cfg->name, name);
+	plan_pool_name(p->cfg->name, name);
 	p->vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, p->cfg));
 	err = plan_pool_new(p, name, ret);
 	if (!err && plan_has_runs(p))
@@ -226,7 +221,7 @@ bool plan_is_global6(const struct addr *a)
 bool plan_is_nats(const struct nat *nat, int ifindex, const struct addr *a)
 {
 	for (int i = 0; i < POOL_ADDR_MAX; i++)
-		if (nat_host_ifindex(&nat->addrs[i]) == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
+		if (nat->addrs[i].host_ifindex == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
 			return true;
 	return false;
 }

@@ -1,5 +1,6 @@
 /* nat_plan_priv.h: what the parts of the plan share: nat_plan.c (source rules, and all of it in order), nat_plan_pool.c
- * (addresses and pools), nat_plan_dnat.c (forwards, static rules, marks).
+ * (addresses and pools), nat_plan_run.c (large pools), nat_plan_prefix.c (where packets to those find them), nat_plan_dnat.c
+ * (forwards, static rules, marks).
  *
  * Only these files include it. What returns an int is 0 or -errno, said in `errs` where somebody can do something about it.
  */
@@ -43,8 +44,10 @@ int plan_pool(struct plan *p, size_t *ret);
 /* The pool that masquerades to an interface's own address. `has_ports`: the rule at hand says which ports. */
 int plan_masquerade(struct plan *p, uint16_t iface, bool has_ports);
 
-/* A run of `n` addresses. */
-int plan_addr_run(struct plan *p, const struct addr *first, uint16_t vrf, uint32_t n);
+/* A run of `a->run` addresses. */
+int plan_addr_add(struct plan *p, const struct nat_plan_addr *a);
+/* The name of the rule's pool. */
+void plan_pool_name(const char *rule, char ret[SLUICE_LABEL]);
 int plan_member_run(struct plan *p, struct nat_plan_pool *pool, size_t addr, uint32_t at, uint32_t n);
 
 /* ---- nat_plan_run.c */
@@ -54,6 +57,9 @@ int plan_run_choose(struct plan *p);
 bool plan_has_runs(const struct plan *p); /* the rule at hand */
 /* Those pools, when all other addresses are known. */
 int plan_run_pools(struct plan *p);
+
+/* ---- nat_plan_prefix.c: of all members that are runs', when they and the static rules are known. */
+int plan_prefixes(struct plan *p);
 
 /* ---- nat_plan_dnat.c */
 

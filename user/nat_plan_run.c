@@ -5,97 +5,17 @@
  * runs, without the addresses that are single ones for another rule, and those of the interfaces' own prefixes, where the host
  * would have to answer for each.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "nat_plan_priv.h"
+#include "nat_span.h"
 
-#define CHUNKS 16 /* pieces that the pieces of a pool are cut into, if they are several: each gets as many sources as another */
-
-/* Addresses that differ in their last 32 bits alone. */
-struct span {
-	struct addr first;
-	uint64_t n; /* IPv6: POOL_RUN_MAX at most */
-	uint16_t vrf;
-};
-
-static uint64_t low(const struct addr *a)
-{
-	return ntohl(a->a32[3]);
-}
-
-static struct addr plus(struct addr a, uint64_t n)
-{
-	a.a32[3] = htonl((uint32_t)(low(&a) + n));
-	return a;
-}
-
-static bool beside(const struct span *a, const struct addr *b, uint16_t vrf)
-{
-	return a->vrf == vrf && !memcmp(&a->first, b, 12);
-}
-
-/* Of IPv6 the first ones, whatever the prefix: a host that looks for another address gets one of four million. */
-static struct span span_of(const struct addr_range *r, uint16_t vrf)
-{
-	struct span s = {.first = r->first, .vrf = vrf};
-	struct addr last = r->last;
-
-	/* The subnet's routers' own address (RFC 4291 2.6.1). */
-	if (r->family == 6 && !s.first.a64[1] && memcmp(&s.first, &last, sizeof(last)))
-		s.first = plus(s.first, 1);
-	s.n = memcmp(&s.first, &last, 12) ? (1ull << 32) - low(&s.first) : low(&last) - low(&s.first) + 1;
-	if (r->family == 6 && s.n > POOL_RUN_MAX)
-		s.n = POOL_RUN_MAX;
-	return s;
-}
-
-/* ---- spans in order */
-
-struct spans {
-	struct span *v;
-	size_t n;
-};
-
-static int span_add(struct spans *s, struct span one)
-{
-	struct span *v = plan_grow(s->v, s->n, sizeof(*v));
-
-	if (!v)
-		return -ENOMEM;
-	s->v = v;
-	v[s->n++] = one;
-	return 0;
-}
-
-static int by_place(const void *a, const void *b)
-{
-	const struct span *x = a, *y = b;
-
-	return x->vrf != y->vrf ? (x->vrf < y->vrf ? -1 : 1) : memcmp(&x->first, &y->first, sizeof(x->first));
-}
-
-/* Those that overlap become one. */
-static void spans_merge(struct spans *s)
-{
-	size_t n = 0;
-
-	if (s->n)
-		qsort(s->v, s->n, sizeof(*s->v), by_place);
-	for (size_t i = 0; i < s->n; i++) {
-		struct span *last = n ? &s->v[n - 1] : NULL;
-
-		if (last && beside(last, &s->v[i].first, s->v[i].vrf) && low(&s->v[i].first) < low(&last->first) + last->n) {
-			uint64_t end = low(&s->v[i].first) + s->v[i].n - low(&last->first);
-
-			last->n = end > last->n ? end : last->n;
-			continue;
-		}
-		s->v[n++] = s->v[i];
-	}
-	s->n = n;
-}
+/* Where a run is cut that may be no longer, at round addresses, for the sake of few prefixes: one that is new, and one that has
+ * grown as far as it can. */
+#define RUN_NEW	  (1ull << 21)
+#define RUN_ROUND (1ull << 16)
+#define CHUNKS	  16 /* pieces that the pieces of a pool are cut into, if they are several: each gets as many sources as another */
 
 /* ---- which rules */
 
@@ -104,40 +24,73 @@ static bool has_pool(const struct nat_cfg *c)
 	return c->type == NAT_SNAT && c->to_kind == NAT_TO_POOL;
 }
 
-/* As far as single ones are asked for: more than any table has stays more. */
-static struct span singles_of(const struct addr_range *r, uint16_t vrf)
+static uint16_t outside_vrf(const struct plan *p, const struct nat_cfg *c)
 {
-	struct span s = span_of(r, vrf);
-
-	if (memcmp(&r->first, &r->last, 12))
-		s.n = POOL_RUN_MAX;
-	return s;
+	return vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, c));
 }
 
-static uint64_t size_of(const struct nat_cfg *c)
+/* What the rule names. */
+static int rule_spans(const struct plan *p, const struct nat_cfg *c, bool runs, struct spans *ret)
 {
-	uint64_t n = 0;
+	int err = 0;
 
-	for (size_t i = 0; i < c->n_pool; i++)
-		n += singles_of(&c->pool[i], 0).n;
-	return n;
+	for (size_t k = 0; !err && k < c->n_pool; k++)
+		err = spans_add_range(ret, &c->pool[k], outside_vrf(p, c), runs);
+	return err;
+}
+
+static int size_of(const struct plan *p, const struct nat_cfg *c, uint64_t *ret)
+{
+	struct spans s = {NULL, 0};
+	int err = rule_spans(p, c, false, &s);
+
+	*ret = 0;
+	for (size_t i = 0; i < s.n; i++)
+		*ret += s.v[i].n;
+	spans_free(&s);
+	return err;
+}
+
+/* A run as it is now. */
+static struct span slot_span(const struct pool_addr *a)
+{
+	return (struct span){.first = span_at(a->addr, span_low(&a->addr) + a->run_from - 1), .n = a->run_n, .vrf = a->vrf};
+}
+
+/* Does the rule's pool, which it has by name, consist of single addresses? */
+static bool has_singles(const struct nat *nat, const struct nat_cfg *c)
+{
+	char name[SLUICE_LABEL];
+
+	plan_pool_name(c->name, name);
+	for (int id = 1; id < POOL_MAX; id++)
+		if (nat->pools[id].flags & POOL_F_USED && !strcmp(nat->pools[id].name, name))
+			return !(nat->pools[id].flags & POOL_F_RUNS);
+	return true;
 }
 
 /* What the rule's addresses are now: 1: single ones, 2: runs, 0: they are new. */
-static int form_now(const struct plan *p, const struct nat_cfg *c)
+static int form_now(const struct plan *p, const struct nat_cfg *c, const struct spans *spans)
 {
-	uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, c));
 	const struct pool_addr *a = p->sw->nat->addrs;
-	struct addr run = c->n_pool ? span_of(&c->pool[0], vrf).first : (struct addr){0};
+	bool single = false, run = false;
 
 	for (unsigned i = 0; c->n_pool && i < POOL_ADDR_MAX; i++) {
-		bool is_run = a[i].flags & POOL_ADDR_F_RUN;
+		struct span now = slot_span(&a[i]);
 
-		if (a[i].flags & POOL_ADDR_F_USED && a[i].vrf == vrf &&
-		    !memcmp(&a[i].addr, is_run ? &run : &c->pool[0].first, sizeof(run)))
-			return is_run ? 2 : 1;
+		if (!(a[i].flags & POOL_ADDR_F_USED))
+			continue;
+		if (!(a[i].flags & POOL_ADDR_F_RUN))
+			single = single ||
+				 (a[i].vrf == outside_vrf(p, c) && !memcmp(&a[i].addr, &c->pool[0].first, sizeof(a[i].addr)));
+		else
+			for (size_t k = 0; !run && k < spans->n; k++)
+				run = span_overlap(&now, &spans->v[k]);
 	}
-	return 0;
+	/* Another rule may have a single one among those of a run. */
+	if (run && !(single && has_singles(p->sw->nat, c)))
+		return 2;
+	return single ? 1 : 0;
 }
 
 /* Slots that rules may take beside those of pools: addresses of interfaces, destinations, static rules'. */
@@ -188,13 +141,9 @@ static int spans_of(struct plan *p, bool runs, struct spans *ret)
 	const struct model *m = p->sw->model;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < m->n_nats; i++) {
-		const struct nat_cfg *c = &m->nats[i];
-		uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(m, c));
-
-		for (size_t k = 0; !err && has_pool(c) && p->forms[i].runs == runs && k < c->n_pool; k++)
-			err = span_add(ret, runs ? span_of(&c->pool[k], vrf) : singles_of(&c->pool[k], vrf));
-	}
+	for (size_t i = 0; !err && i < m->n_nats; i++)
+		if (has_pool(&m->nats[i]) && p->forms[i].runs == runs)
+			err = rule_spans(p, &m->nats[i], runs, ret);
 	spans_merge(ret);
 	return err;
 }
@@ -210,24 +159,22 @@ static int slots_count(struct plan *p, uint64_t *ret)
 	*ret = runs.n;
 	for (size_t i = 0; i < singles.n; i++)
 		*ret += singles.v[i].n;
-	free(runs.v);
-	free(singles.v);
+	spans_free(&runs);
+	spans_free(&singles);
 	return err;
 }
 
-static bool meets(const struct plan *p, const struct nat_cfg *c, const struct spans *runs)
+/* 1, 0, or -ENOMEM. */
+static int meets(const struct plan *p, const struct nat_cfg *c, const struct spans *runs)
 {
-	uint16_t vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, c));
+	struct spans s = {NULL, 0};
+	int r = rule_spans(p, c, true, &s);
 
-	for (size_t k = 0; k < c->n_pool; k++) {
-		struct span s = span_of(&c->pool[k], vrf);
-
-		for (size_t i = 0; i < runs->n; i++)
-			if (beside(&runs->v[i], &s.first, vrf) && low(&s.first) < low(&runs->v[i].first) + runs->v[i].n &&
-			    low(&runs->v[i].first) < low(&s.first) + s.n)
-				return true;
-	}
-	return false;
+	for (size_t k = 0; !r && k < s.n; k++)
+		for (size_t i = 0; !r && i < runs->n; i++)
+			r = span_overlap(&runs->v[i], &s.v[k]) > 0;
+	spans_free(&s);
+	return r;
 }
 
 /* A new rule that shares addresses with one that has runs has them as well: what is a single address for one is none of the
@@ -241,16 +188,32 @@ static int share_runs(struct plan *p)
 
 	while (!err && more) {
 		more = false;
-		free(runs.v);
-		runs = (struct spans){NULL, 0};
+		spans_free(&runs);
 		err = spans_of(p, true, &runs);
 		for (size_t i = 0; !err && i < m->n_nats; i++) {
-			if (!has_pool(&m->nats[i]) || p->forms[i].runs || p->forms[i].now || !meets(p, &m->nats[i], &runs))
-				continue;
-			p->forms[i].runs = more = true;
+			int r = !has_pool(&m->nats[i]) || p->forms[i].runs || p->forms[i].now ? 0 : meets(p, &m->nats[i], &runs);
+
+			if (r > 0)
+				p->forms[i].runs = more = true;
+			err = r < 0 ? r : 0;
 		}
 	}
-	free(runs.v);
+	spans_free(&runs);
+	return err;
+}
+
+/* The size of a rule's pool, and what it is now. */
+static int form_of(struct plan *p, const struct nat_cfg *c, struct plan_form *f)
+{
+	struct spans s = {NULL, 0};
+	int err = size_of(p, c, &f->size);
+
+	if (!err)
+		err = rule_spans(p, c, true, &s);
+	if (!err)
+		f->now = form_now(p, c, &s);
+	f->runs = f->now == 2;
+	spans_free(&s);
 	return err;
 }
 
@@ -269,9 +232,9 @@ int plan_run_choose(struct plan *p)
 		f = &p->forms[i];
 		if (!has_pool(&m->nats[i]))
 			continue;
-		f->size = size_of(&m->nats[i]);
-		f->now = form_now(p, &m->nats[i]);
-		f->runs = f->now == 2;
+		err = form_of(p, &m->nats[i], f);
+		if (err)
+			return err;
 		members += f->runs ? 2 * m->nats[i].n_pool : f->size;
 	}
 	err = slots_count(p, &slots);
@@ -294,18 +257,110 @@ bool plan_has_runs(const struct plan *p)
 
 /* ---- runs */
 
-/* Each run as an address of the plan; a long one as several. */
-static int plan_runs(struct plan *p, const struct spans *runs)
+/* A run that is in the tables, or was until just now. */
+struct has_slot {
+	struct span now, origin; /* `origin`: all that it may become without that an address counts otherwise */
+	size_t addr;		 /* index in nat_plan.addrs + 1, if it is there already; else 0 */
+};
+
+static void slots_read(const struct nat *nat, struct has_slot *ret)
+{
+	for (unsigned i = 0; i < POOL_ADDR_MAX; i++) {
+		const struct pool_addr *a = &nat->addrs[i];
+
+		if (!(a->flags & POOL_ADDR_F_RUN))
+			continue;
+		ret[i].now = slot_span(a);
+		ret[i].origin = (struct span){.first = a->addr, .n = POOL_RUN_MAX, .vrf = a->vrf};
+	}
+}
+
+/* The next one that has some of the span, behind those that begin before `from`; POOL_ADDR_MAX: none. */
+static unsigned slot_next(const struct has_slot *slots, const struct span *s, uint64_t from)
+{
+	unsigned found = POOL_ADDR_MAX;
+
+	for (unsigned i = 0; i < POOL_ADDR_MAX; i++)
+		if (span_overlap(&slots[i].now, s) && span_low(&slots[i].now.first) >= from &&
+		    (found == POOL_ADDR_MAX || span_low(&slots[i].now.first) < span_low(&slots[found].now.first)))
+			found = i;
+	return found;
+}
+
+/* Addresses that have no slot: as runs that may grow at either end. */
+static int plan_fresh(struct plan *p, const struct span *in, uint64_t from, uint64_t end)
 {
 	int err = 0;
 
-	for (size_t i = 0; !err && i < runs->n; i++)
-		for (uint64_t at = 0; !err && at < runs->v[i].n; at += POOL_RUN_MAX) {
-			uint64_t left = runs->v[i].n - at;
-			struct addr first = plus(runs->v[i].first, at);
+	for (uint64_t n; !err && from < end; from += n) {
+		uint64_t room;
 
-			err = plan_addr_run(p, &first, runs->v[i].vrf, left < POOL_RUN_MAX ? (uint32_t)left : POOL_RUN_MAX);
-		}
+		n = end - from <= RUN_NEW ? end - from : RUN_NEW - from % RUN_NEW;
+		room = (POOL_RUN_MAX - n) / 2;
+		err = plan_addr_add(p, &(struct nat_plan_addr){.addr = span_at(in->first, from),
+							       .run = (uint32_t)n,
+							       .origin = span_at(in->first, from - (from < room ? from : room)),
+							       .vrf = in->vrf});
+	}
+	return err;
+}
+
+/* [from, to) as the slot's run. One that is cut in two has both parts, and what is between them, which is in no pool. */
+static int plan_kept(struct plan *p, struct has_slot *slots, unsigned i, const struct span *in, uint64_t from, uint64_t to)
+{
+	struct nat_plan *o = p->out;
+	int err;
+
+	if (slots[i].addr) {
+		o->addrs[slots[i].addr - 1].run = (uint32_t)(to - span_low(&o->addrs[slots[i].addr - 1].addr));
+		return 0;
+	}
+	err = plan_addr_add(p, &(struct nat_plan_addr){.addr = span_at(in->first, from),
+						       .run = (uint32_t)(to - from),
+						       .origin = slots[i].origin.first,
+						       .has_slot = i + 1,
+						       .vrf = in->vrf});
+	slots[i].addr = o->n_addrs;
+	return err;
+}
+
+/* A span as addresses of the plan. What has a slot keeps it, wherever the span begins or ends now: connections know their
+ * addresses by it. What lies between goes to the one before, and what is too far from all of them is new. */
+static int plan_run_slots(struct plan *p, struct has_slot *slots, const struct span *s)
+{
+	uint64_t at = span_low(&s->first), end = span_end(s), from, to;
+	unsigned i = slot_next(slots, s, 0), next;
+	int err = 0;
+
+	for (; !err && i < POOL_ADDR_MAX; i = next) {
+		next = slot_next(slots, s, span_low(&slots[i].now.first) + 1);
+		from = span_low(&slots[i].origin.first) + RUN_ROUND - 1;
+		from -= from % RUN_ROUND;
+		from = from > at ? from : at;
+		to = span_end(&slots[i].origin) - span_end(&slots[i].origin) % RUN_ROUND;
+		to = to < end ? to : end;
+		if (next < POOL_ADDR_MAX && span_low(&slots[next].now.first) < to)
+			to = span_low(&slots[next].now.first);
+		if (to <= from)
+			continue;
+		err = plan_fresh(p, s, at, from);
+		if (!err)
+			err = plan_kept(p, slots, i, s, from, to);
+		at = to;
+	}
+	return err ? err : plan_fresh(p, s, at, end);
+}
+
+static int plan_runs(struct plan *p, const struct spans *runs)
+{
+	struct has_slot *slots = calloc(POOL_ADDR_MAX, sizeof(*slots));
+	int err = slots ? 0 : -ENOMEM;
+
+	if (slots)
+		slots_read(p->sw->nat, slots);
+	for (size_t k = 0; !err && k < runs->n; k++)
+		err = plan_run_slots(p, slots, &runs->v[k]);
+	free(slots);
 	return err;
 }
 
@@ -357,19 +412,24 @@ static int cut_out(const struct plan *p, struct span s, const struct spans *out,
 		return 0;
 	for (size_t i = 0; !err && s.n && i < out->n; i++) {
 		const struct span *o = &out->v[i];
-		uint64_t end = low(&o->first) + o->n, from = low(&s.first);
+		uint64_t from = span_low(&s.first), end = span_end(&s);
 
-		if (!beside(o, &s.first, s.vrf) || end <= from || low(&o->first) >= from + s.n)
+		if (!span_overlap(o, &s))
 			continue;
-		if (low(&o->first) > from)
-			err = span_add(ret, (struct span){.first = s.first, .n = low(&o->first) - from, .vrf = s.vrf});
-		s.n = end < from + s.n ? from + s.n - end : 0;
-		s.first = plus(s.first, end - from);
+		if (span_low(&o->first) > from)
+			err = span_add(ret, (struct span){.first = s.first, .n = span_low(&o->first) - from, .vrf = s.vrf});
+		s.n = span_end(o) < end ? end - span_end(o) : 0;
+		s.first = span_at(s.first, span_end(o));
 	}
 	return !err && s.n ? span_add(ret, s) : err;
 }
 
 /* ---- members */
+
+static struct span run_span(const struct nat_plan_addr *a)
+{
+	return (struct span){.first = a->addr, .n = a->run, .vrf = a->vrf};
+}
 
 /* The addresses of a span are those of one run, or of some that follow each other. `unit`: no more of them in one member. */
 static int plan_pieces(struct plan *p, struct nat_plan_pool *pool, struct span s, uint64_t unit)
@@ -378,34 +438,50 @@ static int plan_pieces(struct plan *p, struct nat_plan_pool *pool, struct span s
 	int err = 0;
 
 	for (size_t i = 0; !err && s.n && i < o->n_addrs; i++) {
-		const struct nat_plan_addr *a = &o->addrs[i];
-		struct span run = {.first = a->addr, .n = a->run, .vrf = a->vrf};
-		uint64_t at = low(&s.first) - low(&a->addr), n;
+		struct span run = run_span(&o->addrs[i]);
+		uint64_t left = span_overlap(&run, &s), n;
 
-		if (!a->run || !beside(&run, &s.first, s.vrf) || low(&s.first) < low(&a->addr) || at >= a->run)
+		if (!left || span_low(&s.first) < span_low(&run.first))
 			continue;
-		for (; !err && s.n && at < a->run; at += n, s.n -= n) {
-			n = a->run - at < s.n ? a->run - at : s.n;
-			n = n < unit ? n : unit;
-			err = plan_member_run(p, pool, i, (uint32_t)at + 1, (uint32_t)n);
-			s.first = plus(s.first, n);
+		for (; !err && left; left -= n, s.n -= n) {
+			n = left < unit ? left : unit;
+			err = plan_member_run(p, pool, i, (uint32_t)(span_low(&s.first) - span_low(&o->addrs[i].origin) + 1),
+					      (uint32_t)n);
+			s.first = span_at(s.first, span_low(&s.first) + n);
 		}
 	}
 	return err;
 }
 
+/* In how many runs a span's addresses are. */
+static size_t runs_of(const struct plan *p, const struct span *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->out->n_addrs; i++) {
+		struct span run = run_span(&p->out->addrs[i]);
+
+		n += span_overlap(&run, s) > 0;
+	}
+	return n;
+}
+
 static int plan_run_pool(struct plan *p, struct nat_plan_pool *pool, const struct spans *out)
 {
-	struct spans left[2] = {{NULL, 0}, {NULL, 0}};
+	struct spans left[2] = {{NULL, 0}, {NULL, 0}}, all = {NULL, 0};
 	uint64_t total = 0, unit;
-	int err = 0;
+	size_t runs = 0;
+	int err = rule_spans(p, p->cfg, true, &all);
 
-	for (size_t i = 0; !err && i < p->cfg->n_pool; i++)
-		err = cut_out(p, span_of(&p->cfg->pool[i], p->vrf), out, &left[p->cfg->pool[i].family == 6]);
+	for (size_t i = 0; !err && i < all.n; i++)
+		err = cut_out(p, all.v[i], out, &left[addr_family(&all.v[i].first) == 6]);
+	spans_free(&all);
 	for (int six = 0; six < 2; six++) {
 		spans_merge(&left[six]);
-		for (size_t i = 0; i < left[six].n; i++)
+		for (size_t i = 0; i < left[six].n; i++) {
 			total += left[six].v[i].n;
+			runs += runs_of(p, &left[six].v[i]);
+		}
 	}
 	if (!err && !total)
 		err = plan_bad(
@@ -413,58 +489,14 @@ static int plan_run_pool(struct plan *p, struct nat_plan_pool *pool, const struc
 			"none of its addresses is left: they are in the prefix of an interface, where the host answers for each, "
 			"or another rule's. Of such a pool can have at most %s",
 			"1024, all rules together");
-	unit = left[0].n + left[1].n > 1 ? (total + CHUNKS - 1) / CHUNKS : total;
+	unit = runs > 1 ? (total + CHUNKS - 1) / CHUNKS : total;
 	pool->first = p->out->n_members;
 	for (int six = 0; six < 2; six++) {
 		for (size_t i = 0; !err && i < left[six].n; i++)
 			err = plan_pieces(p, pool, left[six].v[i], unit);
-		free(left[six].v);
+		spans_free(&left[six]);
 	}
 	return err;
-}
-
-/* ---- where packets to a run's addresses find it */
-
-static int plan_prefixes(struct plan *p, size_t addr, uint32_t at, uint32_t n)
-{
-	struct nat_plan *o = p->out;
-	const struct nat_plan_addr *a = &o->addrs[addr];
-	struct addr first = plus(a->addr, at - 1);
-
-	while (n) {
-		unsigned bits = first.a32[3] ? (unsigned)__builtin_ctzll(low(&first)) : 31;
-		struct nat_plan_run *v;
-
-		while (1ull << bits > n)
-			bits--;
-		v = plan_grow(o->runs, o->n_runs, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		o->runs = v;
-		v[o->n_runs++] =
-			(struct nat_plan_run){.key = {.len = 32 + 128 - bits, .vrf = a->vrf, .addr = first}, .addr = addr};
-		n -= 1u << bits;
-		first = plus(first, 1u << bits);
-	}
-	return 0;
-}
-
-/* Pools share pieces: each prefix once. */
-static int by_prefix(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct nat_static_key));
-}
-
-static void prefixes_sort(struct nat_plan *o)
-{
-	size_t n = 0;
-
-	if (o->n_runs)
-		qsort(o->runs, o->n_runs, sizeof(*o->runs), by_prefix);
-	for (size_t i = 0; i < o->n_runs; i++)
-		if (!n || memcmp(&o->runs[n - 1].key, &o->runs[i].key, sizeof(o->runs->key)))
-			o->runs[n++] = o->runs[i];
-	o->n_runs = n;
 }
 
 int plan_run_pools(struct plan *p)
@@ -484,11 +516,7 @@ int plan_run_pools(struct plan *p)
 		p->vrf = vrf_id(p->sw, model_nat_vrf_outside(p->sw->model, p->cfg));
 		err = plan_run_pool(p, &o->pools[i], &out);
 	}
-	for (size_t i = 0; !err && i < o->n_members; i++)
-		if (o->members[i].at)
-			err = plan_prefixes(p, o->members[i].addr, o->members[i].at, o->members[i].n);
-	prefixes_sort(o);
-	free(runs.v);
-	free(out.v);
+	spans_free(&runs);
+	spans_free(&out);
 	return err;
 }

@@ -92,6 +92,9 @@ struct nat_plan_member {
 struct nat_plan_addr {
 	struct addr addr;
 	uint32_t run; /* so many addresses from this one on; 0: a single one */
+	/* Of a run: the address that counts as its 1st, and the slot it has, plus 1; 0: it gets one. */
+	struct addr origin;
+	uint32_t has_slot;
 	uint16_t vrf;
 	uint32_t slot;	  /* in `pool_addrs` */
 	bool own;	  /* an interface's */
@@ -162,6 +165,7 @@ int nat_names_load(struct nat *nat);
 void nat_names_save(struct nat *nat);
 void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg);
 bool nat_pool_has(const struct nat *nat, uint32_t pool, uint32_t pool_addr);
+bool nat_gives_out(const struct nat *nat, uint32_t pool_addr); /* some pool has it */
 /* Which address a POOL_ID stands for. False: none. */
 bool nat_addr_of(const struct nat *nat, uint32_t pool_addr, struct addr *ret);
 /* The POOL_ID that an address has in a VRF, or in a pool; POOL_ADDR_NONE. */
@@ -170,10 +174,6 @@ uint32_t nat_pool_find(const struct nat *nat, uint32_t pool, const struct addr *
 /* A pool's members, i from 0 on: the POOL_ID of the first address of each, and how many there are of it. */
 uint32_t nat_pool_members(const struct pool *p);
 uint32_t nat_pool_member(const struct nat *nat, const struct pool *p, uint32_t i, uint32_t *ret_n);
-static inline uint32_t nat_host_ifindex(const struct pool_addr *a)
-{
-	return a->flags & POOL_ADDR_F_RUN ? 0 : a->host_ifindex;
-}
 static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_addr, unsigned class)
 {
 	return &nat->ports[pool_addr * POOL_CLASSES + class];

@@ -12,11 +12,15 @@
 /* What happened so long ago, and is in the ring at all, can be read: clocks of ticks, and what a CPU does between its look at the
  * clock and the ring. */
 #define LATE_NS 200000000ull
+/* What was owed is taken up for so long at once; notes between looks at the clock. */
+#define TAKE_UP_NS    3000000ull
+#define TAKE_UP_NOTES 256
 
 struct nat_session {
 	struct sw *sw;
 	struct nat_owed *owed;
-	bool taken_up;	  /* what a sluiced before this one owed */
+	bool taken_up;	  /* what a sluiced before this one owed; until then */
+	uint32_t left;	  /* the notes so far have been */
 	uint32_t ending;  /* the note of the session that is about to end */
 	uint64_t read_ns; /* up to then the ring has been read */
 	uint64_t unkept;  /* beginnings for which there was no room */
@@ -228,11 +232,18 @@ static void take_up_one(uint32_t number, const struct nat_event *begin, uint64_t
 		nat_owed_forget(s->owed, number);
 }
 
-void nat_session_take_up(struct nat_session *s)
+bool nat_session_take_up(struct nat_session *s)
 {
-	if (!s->taken_up)
-		nat_owed_each(s->owed, take_up_one, s);
-	s->taken_up = true;
+	uint64_t end = flow_now_ns() + TAKE_UP_NS;
+
+	while (!s->taken_up && flow_now_ns() < end)
+		s->taken_up = !nat_owed_left(s->owed, &s->left, TAKE_UP_NOTES, take_up_one, s);
+	return !s->taken_up;
+}
+
+bool nat_session_is_taken_up(const struct nat_session *s)
+{
+	return s->taken_up;
 }
 
 /* ---- life */

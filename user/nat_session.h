@@ -17,8 +17,10 @@ struct nat_session;
 /* -errno; *ret is to be closed then as well. */
 int nat_session_open(struct sw *sw, struct nat_session **ret);
 void nat_session_close(struct nat_session *s); /* takes NULL; call nat_session_flushed() before, if all lines are out */
-/* Once it is known whether anything is logged: what a sluiced before this one owed. */
-void nat_session_take_up(struct nat_session *s);
+/* Once it is known whether anything is logged: what a sluiced before this one owed, some milliseconds' work at a time. True:
+ * there is more; until there is not, the ring is not to be read, and no pass over the flows to begin. */
+bool nat_session_take_up(struct nat_session *s);
+bool nat_session_is_taken_up(const struct nat_session *s);
 /* Of the ring; written if it belongs into the log. */
 void nat_session_event(struct nat_session *s, const struct nat_event *e);
 /* All that happened before `ns` (CLOCK_MONOTONIC) has been read of it. */

@@ -204,6 +204,20 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 		give_back(nat, f->pool_addr * POOL_CLASSES + class, ntohs(to.sport));
 }
 
+/* Its rule has gone, but not its flows (`on-delete: keep`), and somebody else gives out their address, a run's, whose ports are
+ * held by mappings alone: it stays for that, and is found by nobody, inside or outside. */
+static bool holds_for_kept(struct nat *nat, uint32_t i, const struct nat_mapping *m)
+{
+	const struct nat_sweep *s = nat->sweep;
+
+	if (m->pool_addr < POOL_ADDR_MAX || !nat_gives_out(nat, m->pool_addr) ||
+	    (s->runs && !nat_claim_has(&s->claimed, m->pool_addr, nat_class(m->inside.proto), ntohs(m->port))))
+		return false;
+	nat->tab.entry[i].filtering = NAT_FILTER_ADDRESS_PORT;
+	nat->tab.entry[i].inside.pool = 0;
+	return true;
+}
+
 /* After the flows: what is unclaimed here has no flow. */
 static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, void *arg)
 {
@@ -213,9 +227,13 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 	unsigned class = nat_class(k->proto);
 	bool idle;
 
-	if (class == POOL_CLASSES || !nat_pool_has(nat, k->pool, m->pool_addr) || !vrf_alive(nat->sw, k->vrf) ||
-	    !vrf_alive(nat->sw, m->out_vrf)) {
+	if (class == POOL_CLASSES || !vrf_alive(nat->sw, k->vrf) || !vrf_alive(nat->sw, m->out_vrf)) {
 		mapping_end(nat, i, word, m);
+		return 0;
+	}
+	if (!nat_pool_has(nat, k->pool, m->pool_addr)) {
+		if (!holds_for_kept(nat, i, m))
+			mapping_end(nat, i, word, m);
 		return 0;
 	}
 	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
@@ -303,7 +321,7 @@ static void end_one(struct nat *nat, uint32_t i)
 	if (s->noted[slot] && flags & POOL_ADDR_F_USED)
 		free_unclaimed(nat, i);
 	if (i % POOL_CLASSES == 0 && s->drained[slot] && (flags & ~POOL_ADDR_F_RUN) == POOL_ADDR_F_DRAIN &&
-	    !nat_host_ifindex(&nat->addrs[slot]))
+	    !nat->addrs[slot].host_ifindex)
 		memset(&nat->addrs[slot], 0, sizeof(nat->addrs[slot]));
 }
 

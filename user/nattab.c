@@ -131,7 +131,8 @@ static unsigned count_ways(const struct nat_line *l)
 	return used;
 }
 
-static void way_set(struct nattab *t, uint64_t way)
+/* False: both of its lines are full. */
+static bool way_set(struct nattab *t, uint64_t way)
 {
 	uint64_t h = way_hash(t, (uint32_t)way);
 	struct nat_line *l = &t->line[bucket_first(h, t->n_lines)], *second = &t->line[bucket_second(h, t->n_lines)];
@@ -143,8 +144,24 @@ static void way_set(struct nattab *t, uint64_t way)
 		__u64 none = 0;
 
 		if (__atomic_compare_exchange_n(&l->way[i], &none, way, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-			return;
+			return true;
 	}
+	return false;
+}
+
+/* How many have this way; one is seen once, in whichever of its two lines it stands. */
+static unsigned way_count(const struct nattab *t, uint32_t way)
+{
+	uint64_t h = way_hash(t, way);
+	uint32_t first = bucket_first(h, t->n_lines), second = bucket_second(h, t->n_lines);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < (first == second ? 1 : 2) * NAT_WAYS; i++) {
+		uint64_t w = __atomic_load_n(&t->line[i < NAT_WAYS ? first : second].way[i % NAT_WAYS], __ATOMIC_SEQ_CST);
+
+		n += w && (uint32_t)w == way;
+	}
+	return n;
 }
 
 static void way_clear(struct nattab *t, uint64_t way)
@@ -163,11 +180,14 @@ static void way_clear(struct nattab *t, uint64_t way)
 
 /* ---- inserting */
 
-/* The entry, its way, then its word: nobody finds one that is not whole. */
+/* The entry, its way, then its word: nobody finds one that is not whole. A port of a run is held by its way alone: who finds no
+ * place for it, or finds another's there, gives up, as the data plane does. */
 static int insert_locked(struct nattab *t, const struct bucket_place *at, const struct nat_mapping *m, uint64_t now_ns)
 {
 	struct nat_mapping there;
+	uint64_t way;
 	uint32_t i;
+	bool known;
 
 	if (find(t, at, &m->inside, &there) != NATTAB_NONE)
 		return -EEXIST;
@@ -176,7 +196,13 @@ static int insert_locked(struct nattab *t, const struct bucket_place *at, const 
 		return -E2BIG;
 	bucket_note(t->bucket, at->bucket[0], i);
 	memcpy(&t->entry[i], m, sizeof(*m));
-	way_set(t, (uint64_t)(i + 1) << 32 | nattab_way(m));
+	way = (uint64_t)(i + 1) << 32 | nattab_way(m);
+	known = way_set(t, way);
+	if (m->pool_addr >= POOL_ADDR_MAX && (!known || way_count(t, (uint32_t)way) > 1)) {
+		way_clear(t, way);
+		__atomic_store_n(bucket_at(t->bucket, i), WORD_EMPTY, __ATOMIC_SEQ_CST);
+		return -EADDRINUSE;
+	}
 	__atomic_store_n(bucket_at(t->bucket, i), at->word, __ATOMIC_SEQ_CST);
 	return 0;
 }

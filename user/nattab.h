@@ -39,7 +39,8 @@ uint32_t nattab_way(const struct nat_mapping *m);
 /* Of a way: as pool_class() of the data plane. POOL_CLASSES: ports of this protocol are not given out. */
 unsigned nat_class(uint8_t proto);
 
-/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */
+/* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY; -EADDRINUSE: the port, a run's, is another's, or cannot be noted as held.
+ */
 int nattab_add(struct nattab *t, const struct nat_mapping *m, uint64_t now_ns);
 /* Gives back locks and slots that a sluiced held when it was killed, see bucket_free_locks(). */
 unsigned nattab_free_locks(struct nattab *t);

@@ -21,6 +21,7 @@
 #define FAILED_S      3
 #define USED_S	      30 /* used in that time: a stale entry is probed, */
 #define PROBE_EVERY_S 10 /* this often */
+#define ASKED_S	      10 /* the kernel has said by then what became of it */
 #define TIMER_S	      1
 #define STALE_EVERY_S 5 /* the walk over stale entries */
 #define SLICE_NS      2000000
@@ -100,7 +101,8 @@ static void store(struct neighbors *ns, struct neighbor_entry *e, const uint8_t 
 
 	if (mac)
 		memcpy(want.mac, mac, sizeof(want.mac));
-	want.used_ns = now.used_ns;
+	if (!(now.flags & NEIGHBOR_F_ASKED))
+		want.used_ns = now.used_ns;
 	e->flags = flags;
 	if (r == 0 && !memcmp(now.mac, want.mac, sizeof(want.mac)) && now.flags == flags) {
 		e->stored = true;
@@ -112,21 +114,21 @@ static void store(struct neighbors *ns, struct neighbor_entry *e, const uint8_t 
 	}
 	e->stored = true;
 	/* flows may have the MAC that was there before */
-	if (r == 0)
+	if (r == 0 && !(now.flags & NEIGHBOR_F_ASKED))
 		sw_epoch(ns->sw);
 }
 
 void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e)
 {
-	bool failed = e->flags & NEIGHBOR_F_FAILED;
+	bool idle = e->flags & (NEIGHBOR_F_FAILED | NEIGHBOR_F_ASKED);
 
 	e->flags = 0;
 	e->failed_s = 0;
 	if (!e->stored)
 		return;
 	e->stored = false;
-	/* no flow goes to one that failed */
-	if (!table_delete(ns->table, &e->key) && !failed)
+	/* no flow goes to one that failed, or has not answered yet */
+	if (!table_delete(ns->table, &e->key) && !idle)
 		sw_epoch(ns->sw);
 }
 
@@ -144,6 +146,22 @@ void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e)
 	} else if (!e->failed_s) {
 		neighbor_unstore(ns, e); /* incomplete: packets are the kernel's to hold */
 	}
+}
+
+void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key)
+{
+	struct neighbor_entry *e;
+	struct neighbor n;
+
+	/* What is told now is up to a second old. */
+	if (table_lookup(ns->table, key, &n) || n.flags != NEIGHBOR_F_ASKED)
+		return;
+	e = neighbor_make(ns, (uint16_t)key->iface, &key->addr);
+	if (!e)
+		return;
+	e->flags = NEIGHBOR_F_ASKED;
+	e->stored = true;
+	e->asked_s = now_s();
 }
 
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e)
@@ -211,6 +229,8 @@ void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n)
 	if (!e)
 		return;
 	e->state = 0;
+	if (e->fixed.set && e->fixed.ifindex == n->ifindex)
+		neighbor_static_lost(sw->neighbors, e);
 	if (e->fixed.wanted)
 		neighbor_apply(sw->neighbors, e);
 	else if (!e->failed_s || !e->dropped) /* else the timer forgets it */
@@ -297,7 +317,7 @@ static void tend(struct neighbors *ns, struct neighbor_entry *e, uint64_t now_ns
 		probe_if_used(ns, e, now_ns, now);
 	if (e->failed_s && e->state & NUD_FAILED)
 		drop_from_kernel(ns, e);
-	if (!e->failed_s || now - e->failed_s < FAILED_S)
+	if (e->flags & NEIGHBOR_F_ASKED ? now - e->asked_s < ASKED_S : !e->failed_s || now - e->failed_s < FAILED_S)
 		return;
 	neighbor_unstore(ns, e);
 	if (!e->state && !e->fixed.wanted)

@@ -34,7 +34,10 @@ static void on_record(const void *record, size_t size, void *arg)
 	struct neighbor_asked *as = arg;
 	struct asked_packet *copy;
 
-	if (size < sizeof(*a) || a->len > sizeof(a->frame) || as->n == ASKED_MAX)
+	if (size < sizeof(*a))
+		return;
+	neighbor_is_asked(as->ns, &a->key);
+	if (a->len > sizeof(a->frame) || as->n == ASKED_MAX)
 		return;
 	size = offsetof(struct asked_packet, frame) + a->len;
 	copy = malloc(size);

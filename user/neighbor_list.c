@@ -25,6 +25,8 @@ static const char *state_name(const struct neighbor_entry *e)
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (e->state & names[i].state)
 			return names[i].name;
+	if (e->flags & NEIGHBOR_F_ASKED)
+		return "incomplete";
 	return e->failed_s || e->state & NUD_FAILED ? "failed" : "none";
 }
 
@@ -44,7 +46,7 @@ static json_t *show_one(struct neighbors *ns, const struct neighbor_entry *e)
 	json_object_set_new(o, "state", json_string(state_name(e)));
 	json_object_set_new(o, "offloaded", json_boolean(e->stored));
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.used_ns)
+	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.flags & NEIGHBOR_F_VALID && n.used_ns)
 		json_object_set_new(o, "used_s", json_integer((json_int_t)((uint64_t)ts.tv_sec - n.used_ns / 1000000000ull)));
 	return o;
 }
@@ -194,13 +196,18 @@ static int parse(struct sw *sw, const struct http_request *rq, struct filter *f,
 	return state ? parse_state(state, &f->state, errs) : 0;
 }
 
-static bool has_address(const struct listing *l)
+/* One at least is wanted. Of an address, one to an interface: few, so at once. */
+static bool any_wanted(const struct listing *l)
 {
-	size_t i;
+	const struct neighbor_entry *e;
 
-	for (i = 0; i < l->n; i++)
-		if (!memcmp(&l->keys[i].addr, &l->filter.to.addr, sizeof(l->keys[i].addr)))
+	for (size_t i = 0; i < l->n; i++) {
+		if (memcmp(&l->keys[i].addr, &l->filter.to.addr, sizeof(l->keys[i].addr)))
+			continue;
+		e = neighbor_find(l->ns, (uint16_t)l->keys[i].iface, &l->keys[i].addr);
+		if (e && wanted(l, e))
 			return true;
+	}
 	return false;
 }
 
@@ -230,9 +237,9 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 	l->ns = ns;
 	while ((node = hash_next(&ns->entries, &it)))
 		l->keys[l->n++] = hash_entry(node, struct neighbor_entry, node)->key;
-	if (http_query(rq, "address") && !has_address(l)) {
+	if (http_query(rq, "address") && !any_wanted(l)) {
 		free(l);
-		return errs_fail(errs, ENOENT, "there is no neighbour %.64s", http_query(rq, "address"));
+		return errs_fail(errs, ENOENT, "there is no such neighbour: %.64s", http_query(rq, "address"));
 	}
 	return page_answer(&source, l, rq, l->n, ret, errs);
 }

@@ -21,11 +21,11 @@ struct neighbor_entry {
 	} fixed;
 	uint16_t state; /* NUD_*; 0: the kernel does not know it */
 	uint8_t mac[6];
-	bool stored;  /* is in the table as valid or failed */
+	bool stored;  /* is in the table, as valid, failed or asked for */
 	bool dropped; /* the kernel's was taken away here, because it had failed */
 	uint16_t flags;
-	uint32_t failed_s, probed_s; /* when; 0: not */
-	uint32_t generation;	     /* of the reading that has found it last, or of its event */
+	uint32_t failed_s, probed_s, asked_s; /* when; 0: not */
+	uint32_t generation;		      /* of the reading that has found it last, or of its event */
 };
 
 /* Everything being read anew, or the walk of the timer: a place in a table, with which the next piece begins. */
@@ -50,6 +50,7 @@ struct neighbors {
 	bool left[IFACE_MAX];	       /* went since then: entries may be there */
 	struct neighbor_entry **fixed; /* those of the configuration */
 	size_t n_fixed;
+	bool lost;		/* the kernel has deleted some of them */
 	struct event *more;	/* the rest of the timer's work */
 	bool walking;		/* it has some */
 	bool walk_stale, retry; /* what this walk does */
@@ -63,8 +64,13 @@ struct neighbor_entry *neighbor_make(struct neighbors *ns, uint16_t iface, const
 bool neighbor_is_station(const struct neigh *n);
 void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e);
 void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e);
+/* The data plane has asked for it, and has written so into the table; what became of it since stands there. */
+void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key);
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e);
 uint64_t neighbor_now_ns(void);
+
+/* neighbor_read.c: the kernel does not have this one any more, and gets it again soon. */
+void neighbor_static_lost(struct neighbors *ns, struct neighbor_entry *e);
 
 /* neighbor_asked.c */
 int neighbor_asked_open(struct neighbors *ns, struct errs *errs);

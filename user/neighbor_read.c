@@ -68,6 +68,32 @@ static int settle_static(struct neighbors *ns, struct neighbor_entry *e, struct 
 	return 0;
 }
 
+void neighbor_static_lost(struct neighbors *ns, struct neighbor_entry *e)
+{
+	e->fixed.set = false;
+	ns->lost = true;
+	if (ns->sw->events)
+		events_again_neighbors(ns->sw->events, true);
+}
+
+static int settle_lost(struct neighbors *ns, struct errs *errs)
+{
+	int r, ret = 0;
+
+	for (size_t i = 0; ns->lost && i < ns->n_fixed; i++) {
+		struct errs why = {0};
+
+		r = settle_static(ns, ns->fixed[i], &why);
+		for (size_t k = 0; k < why.n && r != -ENODEV; k++) /* a netdev that goes, of which the mirror will tell */
+			errs_fail(errs, -r, "%s", why.v[k].text);
+		errs_free(&why);
+		if (r && r != -ENODEV)
+			ret = r;
+	}
+	ns->lost = ret;
+	return ret;
+}
+
 /* What the entry says now into the table, or the entry away. */
 static void settle_entry(struct neighbors *ns, struct neighbor_entry *e)
 {
@@ -98,6 +124,7 @@ static int read_static(struct neighbors *ns, struct errs *errs)
 		settle_entry(ns, e);
 	}
 	ns->n_fixed = kept;
+	ns->lost = false;
 	return ret;
 }
 
@@ -223,7 +250,7 @@ int neighbor_read_on(struct sw *sw, struct errs *errs)
 	struct neighbors *ns = sw->neighbors;
 	uint64_t begun = neighbor_now_ns();
 	bool reading = ns->read.step != NEIGHBOR_READ_NONE;
-	int r = 0;
+	int r = 0, lost = settle_lost(ns, errs);
 
 	while (ns->read.step != NEIGHBOR_READ_NONE && !r) {
 		r = read_piece(ns);
@@ -240,7 +267,7 @@ int neighbor_read_on(struct sw *sw, struct errs *errs)
 		ns->ready = true;
 		memset(ns->left, 0, sizeof(ns->left));
 	}
-	return 0;
+	return lost;
 }
 
 int neighbor_reconcile(struct sw *sw, struct errs *errs)

@@ -80,8 +80,9 @@ int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct e
 
 /* ethtool: switches hardware VLAN stripping off (XDP must see the tags). 0: it is off now; -EOPNOTSUPP: the driver cannot. */
 int netlink_rxvlan_off(const char *netdev);
-/* The kernel takes apart what is sent there as one packet of several datagrams. 0, or -errno. */
-int netlink_udp_segmentation_off(const char *netdev);
+/* What is sent there the kernel finishes itself: one packet of several datagrams, of a tunnel's packets or of SCTP's is taken
+ * apart, and checksums are whole, those inside of a tunnel too. 0, or -errno. */
+int netlink_offloads_off(const char *netdev);
 /* The driver's name, "veth", "tun", "virtio_net" …; -errno. */
 int netlink_driver(const char *netdev, char *buf, size_t size);
 

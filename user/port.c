@@ -478,6 +478,8 @@ static int apply_or_refuse(struct sw *sw, const struct port_want *w, struct errs
 	int err;
 
 	err = apply(sw, w, &why);
+	if (w->cut)
+		cut_attached(sw, !err);
 	if (err)
 		detach(sw, w->id);
 	if (err && err != -ENODEV) {

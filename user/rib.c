@@ -76,7 +76,7 @@ void rib_entry_free(struct rib *rib, struct rib_entry *e)
 	hash_remove(&rib->entries, &e->node);
 	list_remove(&e->dirty_link);
 	rib->n_long[e->to.family == 6][e->to.len]--;
-	rib->n_refused -= e->refused;
+	rib_entry_refused(rib, e, false);
 	free(e);
 }
 

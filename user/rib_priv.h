@@ -61,9 +61,10 @@ struct rib_entry {
 	uint32_t installed; /* what the FIB has */
 	struct prefix to;
 	uint16_t vrf;
-	bool refused;	/* the FIB had no room */
-	bool waits;	/* dirty_link stands in the list of those that were refused */
-	bool is_import; /* what is in force was imported, as of the last choice */
+	bool refused;	  /* the FIB had no room */
+	bool refused_own; /* and a route of the configuration or of an address is among its routes */
+	bool waits;	  /* dirty_link stands in the list of those that were refused */
+	bool is_import;	  /* what is in force was imported, as of the last choice */
 };
 
 struct rib_cursor {
@@ -82,7 +83,7 @@ struct rib {
 	struct rib_list refused[2]; /* entries of each family that found no room in the FIB */
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
-	size_t n_routes, n_installed, n_refused, n_full, n_recursive, n_throw;
+	size_t n_routes, n_installed, n_refused, n_refused_own, n_full, n_recursive, n_throw;
 	uint32_t installed[VRF_MAX][2]; /* prefixes in the FIB, by family */
 	uint32_t imported[VRF_MAX];
 	struct rib_import *imports;
@@ -148,6 +149,8 @@ struct rib_entry *rib_entry_find(const struct rib *rib, uint16_t vrf, const stru
 struct rib_entry *rib_entry_above(const struct rib *rib, uint16_t vrf, const struct addr *a, uint8_t family, int *len);
 
 void rib_entry_free(struct rib *rib, struct rib_entry *e);
+/* Whether the FIB had no room for it, and the counts of such. */
+void rib_entry_refused(struct rib *rib, struct rib_entry *e, bool refused);
 /* A route into the entry, for which the caller holds a use of `w`. -ENOMEM: the use is the caller's still. */
 int rib_route_new(struct rib *rib, struct rib_entry *e, const struct rib_route_spec *spec, struct rib_way *w);
 struct rib_entry *rib_entry_make(struct rib *rib, uint16_t vrf, const struct prefix *to); /* NULL: no memory */
@@ -181,6 +184,10 @@ bool rib_route_keeps(const struct rib_route *r);
 uint32_t rib_route_result(const struct rib_route *r);
 /* It gets another way, or has one that is worked out by now: what it needs of what it led by is kept, and no more. */
 void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *next);
+/* What it keeps goes where it needs it no more, or nothing can leave by it: the link that it led to is down. */
+void rib_route_give_up(struct rib *rib, struct rib_route *r);
+/* Links came or went: it is worked out again; and routes that keep what they led by look whether that leads anywhere still. */
+void rib_way_links(struct rib *rib, struct rib_way *w);
 /* Tells so many routes of the way at most: their entries become dirty. True: all know. */
 bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max);
 

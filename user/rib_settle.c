@@ -17,7 +17,7 @@ void rib_links_changed(struct rib *rib)
 	struct hash_node *node;
 
 	while ((node = hash_next(&rib->ways, &it)))
-		rib_way_dirty(rib, hash_entry(node, struct rib_way, node));
+		rib_way_links(rib, hash_entry(node, struct rib_way, node));
 }
 
 /* What depends on other routes, or found no room. */
@@ -110,19 +110,31 @@ static void tell_routes(struct rib *rib, uint64_t end)
 	}
 }
 
+void rib_entry_refused(struct rib *rib, struct rib_entry *e, bool refused)
+{
+	const struct rib_route *r;
+
+	rib->n_refused -= e->refused;
+	rib->n_refused_own -= e->refused_own;
+	e->refused = refused;
+	for (r = refused ? e->routes : NULL; r && r->source >= RIB_KERNEL; r = r->next)
+		;
+	e->refused_own = r;
+	rib->n_refused += e->refused;
+	rib->n_refused_own += e->refused_own;
+}
+
 /* The FIB gets what the entry's choice says. */
 static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
 {
 	int r;
 
-	rib->n_refused -= e->refused;
-	e->refused = false;
+	rib_entry_refused(rib, e, false);
 	if (result == e->installed)
 		return 0;
 	r = result ? fib_set(rib->fib, e->vrf, &e->to, result) : fib_delete(rib->fib, e->vrf, &e->to);
 	if (r == -E2BIG) {
-		e->refused = true;
-		rib->n_refused++;
+		rib_entry_refused(rib, e, true);
 		return 0;
 	}
 	if (r)
@@ -164,15 +176,14 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 	struct rib_route *best;
 	int r;
 
+	for (best = e->routes; best; best = best->next)
+		rib_route_give_up(rib, best);
 	for (best = e->routes; best && (!rib_route_result(best) || rib_route_by_itself(best)); best = best->next)
 		;
 	r = entry_install(rib, e, best ? rib_route_result(best) : 0);
 	if (r)
 		return r;
 	e->active = e->refused ? NULL : best;
-	for (best = e->routes; best; best = best->next)
-		if (best->kept && !rib_route_keeps(best))
-			rib_route_keep(rib, best, best->way);
 	list_remove(&e->dirty_link);
 	r = rib_export(rib, e);
 	if (r) {
@@ -316,7 +327,7 @@ int rib_refused(const struct rib *rib, bool configured, struct errs *errs)
 
 	if (!rib->n_refused && !rib->n_full)
 		return 0;
-	for (source = 0; !e && source < RIB_KERNEL; source++)
+	for (source = 0; !e && source < RIB_KERNEL && (rib->n_refused_own || rib->n_full); source++)
 		e = first_refused(rib, source);
 	if (!e && !configured)
 		e = any_refused(rib);

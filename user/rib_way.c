@@ -450,6 +450,29 @@ static void way_lead(struct rib *rib, struct rib_way *w, uint32_t members, bool 
 	w->like = 0;
 }
 
+static bool nexthop_leads(const struct rib *rib, uint32_t id)
+{
+	const struct nexthop *nh = nexthop_at(rib->ns, id);
+
+	if (!nh || (nh->type != NEXTHOP_GATEWAY && nh->type != NEXTHOP_CONNECTED))
+		return true;
+	return rib->usable(rib->arg, nh->iface);
+}
+
+/* Can packets leave by it now? */
+static bool leads(const struct rib *rib, uint32_t result)
+{
+	const struct nhg_member *m;
+	size_t n, i;
+
+	if (!(result & NEXTHOP_IS_GROUP))
+		return nexthop_leads(rib, result);
+	n = nhg_members(rib->ns, result & ~NEXTHOP_IS_GROUP, &m, NULL, 0);
+	for (i = 0; i < n && !nexthop_leads(rib, m[i].nexthop); i++)
+		;
+	return i < n;
+}
+
 int rib_way_resolve(struct rib *rib, struct rib_way *w)
 {
 	struct steps s = {.n = 0};
@@ -470,7 +493,7 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	} else if (r && r != -E2BIG) {
 		return r;
 	}
-	if (w->full && w->result) {
+	if (w->full && w->result && leads(rib, w->result)) {
 		w->reason = RIB_KEEPS;
 		return 0;
 	}
@@ -500,6 +523,23 @@ void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *
 	nexthop_reuse(rib->ns, had);
 	nexthop_unuse(rib->ns, r->kept);
 	r->kept = had;
+}
+
+void rib_route_give_up(struct rib *rib, struct rib_route *r)
+{
+	if (!r->kept || (rib_route_keeps(r) && leads(rib, r->kept)))
+		return;
+	nexthop_unuse(rib->ns, r->kept);
+	r->kept = 0;
+}
+
+void rib_way_links(struct rib *rib, struct rib_way *w)
+{
+	rib_way_dirty(rib, w);
+	if (!w->full || w->result)
+		return;
+	list_remove(&w->untold);
+	list_prepend(&w->routes, &w->untold);
 }
 
 bool rib_way_tell(struct rib *rib, struct rib_way *w, size_t max)

@@ -129,8 +129,10 @@ int nexthop_drain(struct sw *sw, const char *text, bool drained, struct errs *er
 		r = set(rs, nh->iface, &nh->gateway, drained ? state_now_s() : 0);
 		n++;
 	}
+	if (!r && !n && which.id && nexthop_at(rs->ns, which.id))
+		return errs_fail(errs, EINVAL, "nexthop %u leads to no gateway: there is nothing to drain", which.id);
 	if (!r && !n)
-		return errs_fail(errs, ENOENT, "no route has the gateway %.64s", text);
+		return errs_fail(errs, ENOENT, "no route has the %s %.64s", which.id ? "nexthop" : "gateway", text);
 	route_gateways_update(rs);
 	return r ? errs_fail(errs, -r, "out of memory") : n;
 }

@@ -387,6 +387,17 @@ out:
 	return r;
 }
 
+/* With what a kill left of its being written. */
+static int remove_written(struct state *s, const char *name, struct errs *errs)
+{
+	char tmp[40];
+	int r = remove_file(s, name, errs), r2;
+
+	snprintf(tmp, sizeof(tmp), "%s" FILE_TMP, name);
+	r2 = remove_file(s, tmp, errs);
+	return r ? r : r2;
+}
+
 int state_remove(struct state *s, struct errs *errs)
 {
 	char name[32];
@@ -394,7 +405,7 @@ int state_remove(struct state *s, struct errs *errs)
 
 	for (int i = 0; i < STATE_HISTORY; i++) {
 		snprintf(name, sizeof(name), "history-%d.yaml", i + 1);
-		one = remove_file(s, name, errs);
+		one = remove_written(s, name, errs);
 		r = r ? r : one;
 	}
 	/* The lock goes last: whoever opened it before finds that it is not the file of that name any more. */
@@ -402,7 +413,7 @@ int state_remove(struct state *s, struct errs *errs)
 		     (const char *const[]){"running.yaml", "base.yaml", "pending.yaml", STATE_SYSCTLS, STATE_NAT_OWED,
 					   STATE_NAT_RULES, STATE_ROUTES, "api.sock", "lock", NULL};
 	     *n; n++) {
-		one = remove_file(s, *n, errs);
+		one = remove_written(s, *n, errs);
 		r = r ? r : one;
 	}
 	rmdir(s->dir); /* stays when somebody else put a file there */

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include "control.h"
 #include "sw.h"
+#include "sysctl.h"
 
 /* 0 in a flow entry means `not decided`, so the epoch skips it when it wraps. */
 void sw_epoch(struct sw *sw)
@@ -22,6 +23,21 @@ static uint32_t random_seed(void)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed) || !seed)
 		seed = 0x9e3779b9; /* the seed only has to differ between machines in a row, not to be secret */
 	return seed;
+}
+
+/* The kernel's table of neighbours is one for all interfaces, and begins to drop stations that are there above `gc_thresh2`. One
+ * that does not answer stands in it for three seconds, and a moment until it is taken out. */
+#define NEIGHBOR_STANDS_S 4
+#define GC_THRESH2	  512 /* the kernel's default */
+
+/* `rate`: of each interface, which no limit for all may go below. */
+static uint32_t rate_of_all(uint32_t rate)
+{
+	uint32_t room4 = sysctl_number(GC_THRESH2, "ipv4/neigh/default/gc_thresh2"),
+		 room6 = sysctl_number(GC_THRESH2, "ipv6/neigh/default/gc_thresh2");
+	uint32_t all = (room4 < room6 ? room4 : room6) / NEIGHBOR_STANDS_S;
+
+	return all > rate ? all : rate;
 }
 
 int control_reconcile(struct sw *sw, struct errs *errs)
@@ -50,6 +66,7 @@ int control_reconcile(struct sw *sw, struct errs *errs)
 	__atomic_store_n(&c->frag_hold_ms, s->frag_hold_s * 1000, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->frag_held, s->frag_held, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->neighbor_rate, s->neighbor_rate, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->neighbor_rate_all, rate_of_all(s->neighbor_rate), __ATOMIC_RELAXED);
 	return 0;
 }
 

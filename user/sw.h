@@ -253,6 +253,8 @@ void nat_session_end(struct sw *sw, const struct flow_tuple *key, const struct f
 /* The end of the session with this note (nat_owed.h) is none of the log's any more. */
 void nat_session_forget(struct sw *sw, uint32_t owed);
 bool nat_log_is_on(const struct sw *sw);
+/* It still reads what the sluiced before this one owed: no pass over the flows is to begin, or ends would be told twice. */
+bool nat_log_takes_up(const struct sw *sw);
 /* Adds what the log cannot write to now, with the reason: ["text", ...]. */
 void nat_log_errors(const struct sw *sw, json_t *errors);
 uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last sweep */

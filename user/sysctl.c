@@ -1,5 +1,6 @@
 /* sysctl.c: see sysctl.h. */
 #include "sysctl.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,21 +21,38 @@ static int open_switch(int flags, const char *fmt, va_list ap)
 	return open(path, flags | O_CLOEXEC);
 }
 
+static void read_value(char *buf, size_t size, const char *fmt, va_list ap)
+{
+	int fd = open_switch(O_RDONLY, fmt, ap);
+	ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
+
+	buf[n > 0 ? n : 0] = 0;
+	if (fd >= 0)
+		close(fd);
+}
+
 char sysctl_get(const char *fmt, ...)
 {
+	char buf[2];
 	va_list ap;
-	char c = 0;
-	int fd;
 
 	va_start(ap, fmt);
-	fd = open_switch(O_RDONLY, fmt, ap);
+	read_value(buf, sizeof(buf), fmt, ap);
 	va_end(ap);
-	if (fd < 0)
-		return 0;
-	if (read(fd, &c, 1) != 1)
-		c = 0;
-	close(fd);
-	return c;
+	return buf[0];
+}
+
+uint32_t sysctl_number(uint32_t otherwise, const char *fmt, ...)
+{
+	char buf[16];
+	uint32_t ret;
+	va_list ap;
+
+	va_start(ap, fmt);
+	read_value(buf, sizeof(buf), fmt, ap);
+	va_end(ap);
+	buf[strcspn(buf, "\n")] = 0;
+	return u32_parse(buf, 0, UINT32_MAX, &ret) ? otherwise : ret;
 }
 
 bool sysctl_set(const char *value, const char *fmt, ...)

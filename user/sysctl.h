@@ -5,10 +5,13 @@
 #define SLUICE_SYSCTL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "err.h"
 
 /* The value's first character; 0: there is no such switch. */
 char sysctl_get(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The value; `otherwise`: there is no such switch, or it holds no number. */
+uint32_t sysctl_number(uint32_t otherwise, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* False: there is none, or it does not take the value. */
 bool sysctl_set(const char *value, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

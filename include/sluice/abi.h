@@ -10,7 +10,7 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 6
+#define SLUICE_ABI_VERSION 7
 
 #define PORT_MAX     1024  /* port ids 1..1023 */
 #define IFACE_MAX    1024  /* interface ids 1..1023 */
@@ -48,7 +48,7 @@ struct control {
 	__u32 icmp_rate;     /* ICMP errors a second, all ports together; 0: none are sent */
 	__u32 snat_bank;     /* which half of `snat_rules` is in force */
 	__u32 ping;	     /* raised by sluiced once a second: proof of life for who reads the maps */
-	__u32 neighbor_rate; /* packets a second, on each interface, that make the kernel ask for a neighbour; 0: none */
+	__u32 neighbor_rate; /* packets a second, on each interface and for each neighbour that is being asked for; 0: none */
 	__u32 ecmp_hash;     /* enum ecmp_hash: what of a packet chooses among several nexthops */
 	__u32 nat_statics;   /* entries in `nat_statics`; 0: it is not asked */
 	__u32 frag_held;     /* fragments that are held at once until their first one comes, 0..FRAG_HELD_MAX */
@@ -58,7 +58,8 @@ struct control {
 	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
 	__u32 nat_statics_inside; /* static rules that translate between hosts inside, too: they name no way out */
 	__u32 cut_ifindex;	  /* where packets of several datagrams are sent to be taken apart; 0: nowhere */
-	__u64 reserved[4];
+	__u32 neighbor_rate_all;  /* the same of all interfaces together; 0: no limit */
+	__u32 reserved[7];
 };
 _Static_assert(sizeof(struct control) == 128, "struct control");
 
@@ -199,12 +200,14 @@ _Static_assert(sizeof(struct neighbor_key) == 24, "struct neighbor_key");
 #define NEIGHBOR_F_VALID  (1 << 0)
 #define NEIGHBOR_F_FAILED (1 << 1)
 #define NEIGHBOR_F_STATIC (1 << 2)
+#define NEIGHBOR_F_ASKED  (1 << 3) /* alone: by the data plane, until the kernel says what became of it */
 
 /* Map `neighbors`: what the kernel knows, mirrored by sluiced. No entry: the kernel is asked to resolve. */
 struct neighbor {
 	__u8 mac[6];
 	__u16 flags;   /* NEIGHBOR_F_* */
-	__u64 used_ns; /* written by the data plane, at most once a second; sluiced has entries in use probed */
+	__u64 used_ns; /* written by the data plane, at most once a second; sluiced has entries in use probed. ASKED: when the
+			  next packet may go to the kernel */
 };
 _Static_assert(sizeof(struct neighbor) == 16, "struct neighbor");
 
@@ -723,7 +726,8 @@ _Static_assert(sizeof(struct pool) == 48, "struct pool");
  * memory is taken by mappings alone, however many addresses there are.
  *
  * POOL_ID: what stands for one address, in members, mappings and flows (`pool_addr`): the slot, and above it which address of a
- * run it is, counted from 1; 0: it is no run's. */
+ * run it is; 0: it is no run's. A run that begins or ends elsewhere later counts as before, so that an address has one POOL_ID as
+ * long as the run has it: 1 is the slot's `addr`, which need not be in the run. */
 #define POOL_ID(slot, at) ((__u32)(at) << 10 | (slot))
 #define POOL_SLOT(id)	  ((id) & (POOL_ADDR_MAX - 1))
 #define POOL_AT(id)	  ((id) >> 10)
@@ -731,19 +735,22 @@ _Static_assert(sizeof(struct pool) == 48, "struct pool");
 #define POOL_ADDR_NONE	  0xffffffffu
 struct pool_addr {
 	struct addr addr;
-	__u16 flags; /* POOL_ADDR_F_* */
-	__u16 vrf;   /* two VRFs may have the same address: each has a slot */
+	__u16 flags;	    /* POOL_ADDR_F_* */
+	__u16 vrf;	    /* two VRFs may have the same address: each has a slot */
+	__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it did not
+			     */
 	union {
-		__u32 host_ifindex; /* sluiced put the address on this netdev, so that the host answers ARP and ND for it; 0: it
-				       did not */
-		__u32 run;	    /* POOL_ADDR_F_RUN: how many addresses, from `addr` on */
+		__u64 run; /* POOL_ADDR_F_RUN: stored and read at once, */
+		struct {
+			__u32 run_from, run_n; /* which of its addresses is the first one, and how many there are */
+		};
 	};
 };
 #define POOL_ADDR_F_USED  1
 #define POOL_ADDR_F_RUN	  8
 #define POOL_ADDR_F_OWN	  4 /* an interface's: the host has sockets there */
 #define POOL_ADDR_F_DRAIN 2 /* out of use; not to be used anew before all mappings have been walked once */
-_Static_assert(sizeof(struct pool_addr) == 24, "struct pool_addr");
+_Static_assert(sizeof(struct pool_addr) == 32, "struct pool_addr");
 
 /* Map `pool_ports`: pool_addrs index * POOL_CLASSES + class -> the ports that are held. `full` has a bit for each word of
  * `used` that has no free port left: it is a hint, and set late rather than early.
@@ -858,7 +865,7 @@ struct nat_static_key {
 _Static_assert(sizeof(struct nat_static_key) == 24, "struct nat_static_key");
 
 struct nat_static {
-	struct addr to; /* bits behind `len` are the packet's own; of a run its first address */
+	struct addr to; /* bits behind `len` are the packet's own; of a run its slot's address */
 	union {
 		__u32 len;  /* of the IPv4-mapped prefix */
 		__u32 slot; /* NAT_STATIC_F_RUN */

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+import leftovers  # noqa: E402  (of tests)
 import netlab  # noqa: E402  (beside this file)
 
 _number = itertools.count()
@@ -17,6 +19,10 @@ def pytest_configure(config):
     # A test run that is ended by a signal must take its namespaces down as well.
     # SystemExit would count as one failed test, and the run would go on.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
+
+
+def pytest_sessionstart(session):
+    leftovers.remove(session.config, f"{netlab.BUILD}/sluiced")
 
 
 @pytest.hookimpl(optionalhook=True)

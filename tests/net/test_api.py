@@ -1,7 +1,9 @@
 """The API under load: what is long is answered in pieces, and others do not wait for it."""
 import http.client
 import json
+import re
 import socket
+import urllib.parse
 
 import pytest
 
@@ -132,6 +134,52 @@ def test_words_that_are_no_text_are_refused_in_words(net):
     status, text = c.ask("GET", "/v1/interfaces?name=%ff%1b%0a%e2%94%80")
     assert status == 404
     assert [x["text"] for x in json.loads(text)["errors"]] == ["there is no interface '???\u2500'"]
+
+
+def in_words(status, text):
+    """A refusal is JSON, and each of its errors a line of text; nothing is the switch's own failure."""
+    if status < 400:
+        return
+    errors = json.loads(text)["errors"]
+    assert status < 500 and errors and all(x["text"].isprintable() and x["message"] for x in errors), (status, text)
+
+
+def endpoints(c, *methods):
+    return [(e["method"], e["path"], e["help"]) for e in json.loads(c.ask("GET", "/v1")[1])["endpoints"] if e["method"] in methods]
+
+
+HOSTILE_WORDS = {"bytes": b"\xff\x1b\n\xe2\x94", "zero": b"\0", "digits": b"9" * 400, "negative": b"-1", "deep": b"(" * 3000, "long": b"A" * 5000}
+
+
+@pytest.mark.parametrize("words", HOSTILE_WORDS.values(), ids=HOSTILE_WORDS)
+def test_hostile_queries_are_answered_in_words(net, words):
+    c = Connection(net.swc)
+    for method, path, words_of_help in endpoints(c, "GET"):
+        for name in sorted(set(re.findall(r"\?([a-z-]+)=", words_of_help))):
+            if path != "/v1/flows/watch":  # what is understood there has no end
+                in_words(*c.ask(method, f"{path}?{name}={urllib.parse.quote_from_bytes(words)}"))
+    in_words(*c.ask("GET", "/v1/" + urllib.parse.quote_from_bytes(words)))
+
+
+HOSTILE_BODIES = {
+    "empty": b"", "bytes": b'{"name": "\xff"}', "zeros": bytes(100), "surrogate": b'{"name": "\\ud800"}', "zero": b'{"name": "a\\u0000b"}',
+    "escape": b'{"name": "\\u001b[31m"}', "escape key": b'{"\\u001b[31m": 1}', "huge": b'{"id": 99999999999999999999}', "infinite": b'{"mtu": 1e400}',
+    "deep": b"[" * 100000, "deep objects": b'{"a":' * 5000, "twice": b'{"name": "a", "name": "b"}', "list": b'{"name": []}', "scalar": b"1",
+    "yaml bytes": b"ports: [\xff]", "yaml escape": b'ports: {"\x1b[31m": {mode: access}}', "yaml itself": b"&a [*a]", "yaml deep": b"- " * 5000,
+    "long": b'{"name": "' + b"k" * 70000 + b'"}'}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES)
+def test_hostile_bodies_are_refused_in_words(net, body):
+    c = Connection(net.swc)
+    before = c.ask("GET", "/v1/config")
+    for method, path, _ in endpoints(c, "POST", "DELETE"):
+        if "config" in path and path.rsplit("/", 1)[1] not in ("config", "diff", "check"):
+            continue  # takes no body
+        status, text = c.ask(method, path, body)
+        in_words(status, text)
+        assert status >= 400 or path.endswith(("/restore", "/flush")) or not body, (method, path, text)
+    assert c.ask("GET", "/v1/config") == before
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "HEAD"])

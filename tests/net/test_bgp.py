@@ -13,9 +13,10 @@ import routers
 import talk
 
 # FRR 8.4 gives the kernel some thousand routes a second: the whole number is for `make soak`.
-COUNTS = {"bird": 100000, "frr": 20000, "frr-objects": 20000}
+DAILY = {"bird": 100000, "frr": 20000, "frr-objects": 20000}
+COUNTS = DAILY
 if "SLUICE_BGP_ROUTES" in os.environ:
-    COUNTS = dict.fromkeys(COUNTS, int(os.environ["SLUICE_BGP_ROUTES"]))
+    COUNTS = dict.fromkeys(DAILY, int(os.environ["SLUICE_BGP_ROUTES"]))
 RFC8950 = "198.19.0.0/16"
 PEER = """router id 192.0.2.{id};
 log stderr all;
@@ -107,6 +108,7 @@ class Gateway:
 
     def __init__(self, w, start, kind, count):
         self.w, self.kind, self.count = w, kind, count
+        self.slow = max(1, count / DAILY[kind])  # what a routing daemon takes for a larger table than every day's
         nets = list(prefixes(count))
         self.last = nets[-2].replace(".0/24", ".9")
         many = w.write("many.conf", "".join(f"route {p} blackhole;\n" for p in nets))
@@ -119,7 +121,7 @@ class Gateway:
         begin = time.monotonic()
         self.daemon = start()
         self.healed()
-        netlab.wait_for("the whole table is in force", lambda: w.gw.json("status")["routes"]["in_force"] >= count, timeout=60)
+        netlab.wait_for("the whole table is in force", lambda: w.gw.json("status")["routes"]["in_force"] >= count, timeout=60 * self.slow)
         netlab.figure(f"{kind}: {count} routes by two peers in force "
                       f"{time.monotonic() - begin:.1f} s after the daemon's start")
 
@@ -132,7 +134,7 @@ class Gateway:
                     return False
                 time.sleep(0.3)
             return True
-        netlab.wait_for("both peers are in use, all BFD sessions up", steady, timeout=90)
+        netlab.wait_for("both peers are in use, all BFD sessions up", steady, timeout=90 * self.slow)
 
     def leaves(self, what, happens, gateway, heal):
         """Traffic flows while something happens to one peer: the time until the last route has left it, and what was lost."""
@@ -140,10 +142,10 @@ class Gateway:
         with Stream(w) as s:
             begin = time.monotonic()
             happens()
-            netlab.wait_for(f"{what}: first", lambda: gateways(w, netlab.INET4) == [gateway], timeout=20, every=0.005)
+            netlab.wait_for(f"{what}: first", lambda: gateways(w, netlab.INET4) == [gateway], timeout=20 * self.slow, every=0.005)
             first = time.monotonic() - begin
             netlab.wait_for(f"{what}: last", lambda: gateways(w, self.last) == [gateway] and gateways(w, "20.0.0.9") == [gateway],
-                            timeout=30, every=0.02)
+                            timeout=30 * self.slow, every=0.02)
             last = time.monotonic() - begin
         netlab.figure(f"{self.kind}, {what}: traffic moved after {first * 1000:.0f} ms, the table after {last * 1000:.0f} ms; "
                       f"{s.lost} of {s.sent} packets lost")
@@ -247,7 +249,7 @@ def test_pulled_cable(g):
 
     def heal():
         if g.kind == "frr-objects":  # zebra takes what it still keeps for being in the kernel, which has dropped it: docs/how-to-frr.md
-            time.sleep(3)
+            netlab.wait_for("zebra keeps nothing of it", lambda: not g.daemon.keeps("up1"), timeout=60 * g.slow, every=0.3)
         w.r1.run("ip link set sw up")
         w.r1.addr("sw", "2001:db8:f1::2/64")
         g.healed()

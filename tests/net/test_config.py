@@ -51,7 +51,7 @@ def settled(w):
 
 
 def outside(w):
-    return w.h1.ping(netlab.INET4, extra="-e 77")
+    return w.h1.ping(netlab.INET4, ident=77)
 
 
 def shown(w):

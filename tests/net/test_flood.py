@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 
@@ -19,7 +18,8 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "tests", "prog")]
 import bpf  # noqa: E402  (of tests/prog)
 from gen import IP, REAL, TCP, UDP, Bench, Ether, template  # noqa: E402
-from netlab import BUILD, wait_for  # noqa: E402
+from netlab import wait_for  # noqa: E402
+from watch import Watch  # noqa: E402
 
 KNOWN = 10_000  # established connections
 FLOOD, CHUNK = 1 << 21, 1 << 17
@@ -250,19 +250,11 @@ def test_one_way_udp_keeps_its_port(flooded):
 def test_watchers_hear_of_who_gave_way(flooded):
     """By their number, all of them, whatever the watcher has asked for."""
     f = flooded(half=1 << 10)
-    watch = f.ns.spawn([f"{BUILD}/sluice", "-i", f.switch.instance, "-j", "flow", "watch", "icmp"], stdout=subprocess.PIPE)
-    os.set_blocking(watch.stdout.fileno(), False)
-    told = []
-
-    def all_told():
-        told.extend((watch.stdout.read() or b"").splitlines())
-        return sum(json.loads(line)["flows"] for line in told) == f.stat("flow_gave_way")
-
-    time.sleep(1)
-    for _ in range(2):
-        f.flood(CHUNK)
-        wait_for("all that gave way are told", all_told, 20)
-    assert f.stat("flow_gave_way") > CHUNK and {json.loads(line)["event"] for line in told} == {"gave-way"}
+    with Watch(f.switch, "icmp") as watch:
+        for _ in range(2):
+            f.flood(CHUNK)
+            wait_for("all that gave way are told", lambda: sum(e["flows"] for e in watch.events) == f.stat("flow_gave_way"), 20)
+    assert f.stat("flow_gave_way") > CHUNK and {e["event"] for e in watch.events} == {"gave-way"}
 
 
 def ends_of(events, key):
@@ -282,29 +274,22 @@ def ends_of(events, key):
 
 def test_the_watcher_who_saw_one_begin_sees_it_give_way(flooded):
     """One by one, the others by their number; the sum is what gave way."""
-    f = flooded(half=1 << 8)
-    watch = f.ns.spawn([f"{BUILD}/sluice", "-i", f.switch.instance, "-j", "flow", "watch", "tcp"], stdout=subprocess.PIPE)
-    os.set_blocking(watch.stdout.fileno(), False)
-    text = bytearray()
+    f = flooded(half=1 << 8, transitory=240)  # none ends by its time
+    with Watch(f.switch, "tcp") as watch:
 
-    def told():
-        text.extend(watch.stdout.read() or b"")
-        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+        def kinds(*wanted):
+            return sum((e["event"], e.get("reason")) in wanted for e in list(watch.events))
 
-    def kinds(*wanted):
-        return sum((e["event"], e.get("reason")) in wanted for e in told())
+        f.run("lan", f.out("S"), 200, sport=(0, 0xFF))
+        wait_for("all are new", lambda: kinds(("new", None)) == 200, 10)
+        f.flood(CHUNK)
 
-    time.sleep(0.5)
-    f.run("lan", f.out("S"), 200, sport=(0, 0xFF))
-    wait_for("all are new", lambda: kinds(("new", None)) == 200, 10)
-    f.flood(CHUNK)
+        def all_told():
+            gave_way = sum(e["flows"] for e in list(watch.events) if e["event"] == "gave-way") + kinds(("end", "gave-way"))
+            return gave_way == f.stat("flow_gave_way")
 
-    def all_told():
-        gave_way = sum(e["flows"] for e in told() if e["event"] == "gave-way") + kinds(("end", "gave-way"))
-        return gave_way == f.stat("flow_gave_way")
-
-    wait_for("all that gave way are told", all_told, 20)
-    flows = [e for e in told() if e["event"] in ("new", "end")]
+        wait_for("all that gave way are told", all_told, 20)
+    flows = [e for e in watch.events if e["event"] in ("new", "end")]
     waiting, ended, orphans = ends_of(flows, lambda e: (e["event"] == "new", tuple(e["forward"][k] for k in ("src", "sport", "dst", "dport"))))
     assert not orphans and not kinds(("missed", None)) and ended >= 200 and len(waiting) <= 1 << 8
     assert all(e["reason"] == "gave-way" and e["forward"]["packets"] == 1 and e["in"] == "vlan10" for e in flows if e["event"] == "end")

@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import time
 
@@ -11,6 +10,7 @@ import pytest
 import netlab
 import talk
 from test_api import Connection
+from watch import Watch
 
 pytestmark = pytest.mark.alone
 
@@ -328,57 +328,34 @@ def test_a_flushed_connection_gives_its_port_back(w):
 # ---- watching
 
 
-class Watch:
-    """`sluice -j flow watch`, its events as they come."""
-
-    def __init__(self, w, *words):
-        self.p = sluice(w, "-j", "flow", "watch", *words)
-        os.set_blocking(self.p.stdout.fileno(), False)
-        self.rest, self.events = b"", []
-
-    def read(self):
-        while chunk := self.p.stdout.read(1 << 16):
-            *lines, self.rest = (self.rest + chunk).split(b"\n")
-            self.events += [json.loads(line) for line in lines]
-        return self.events
-
-    def until(self, what, condition, timeout=15):
-        netlab.wait_for(what, lambda: any(condition(e) for e in self.read()), timeout)
-        return next(e for e in self.events if condition(e))
-
-
 def test_beginnings_and_ends_are_told(w):
     traffic(w)
     time.sleep(0.1)  # what began a tick before a watch did is told as new
-    watch, udp = Watch(w), Watch(w, "udp and port 7001")
-    time.sleep(0.5)
-    with talk.UdpEcho(w.out, 7001, bind=OUT):
-        assert talk.udp_ask(w.h2, OUT, 7001, b"?") == b"?"
-    begin = time.time()
-    new = udp.until("a new flow", lambda e: e["event"] == "new")
-    assert new["forward"]["src"] == "10.0.0.6" and new["rule"] == "out"
-    assert abs(new["time_ms"] / 1000 - begin) < 5
-    w.sw.cli("flow flush udp")
-    end = udp.until("its end", lambda e: e["event"] == "end")
-    assert end["reason"] == "flush" and end["forward"]["src"] == "10.0.0.6" and end["reply"]["packets"] == 1
-    assert [e["event"] for e in udp.events] == ["new", "end"]
-    # Two UDP flows ended, one of them had been there before.
-    watch.until("both ends", lambda e: e["event"] == "end" and e["forward"]["dport"] == 7001)
-    assert sorted((e["event"], e["forward"]["dport"]) for e in watch.read()) == [("end", 7000), ("end", 7001), ("new", 7001)]
-    # A rule that goes takes its flows along.
-    w.sw.cli(f"apply {w.write('next.yaml', CONFIG.replace('name: web', 'name: other'))}")
-    assert watch.until("the rule's end", lambda e: e["event"] == "end" and e["rule"] != "out")["reason"] == "rule"
-    for x in watch, udp:
-        x.p.send_signal(signal.SIGINT)
-        x.p.wait(5)
+    with Watch(w.sw) as watch, Watch(w.sw, "udp and port 7001") as udp:
+        with talk.UdpEcho(w.out, 7001, bind=OUT):
+            assert talk.udp_ask(w.h2, OUT, 7001, b"?") == b"?"
+        begin = time.time()
+        new = udp.until("a new flow", lambda e: e["event"] == "new")
+        assert new["forward"]["src"] == "10.0.0.6" and new["rule"] == "out"
+        assert abs(new["time_ms"] / 1000 - begin) < 5
+        w.sw.cli("flow flush udp")
+        end = udp.until("its end", lambda e: e["event"] == "end")
+        assert end["reason"] == "flush" and end["forward"]["src"] == "10.0.0.6" and end["reply"]["packets"] == 1
+        assert [e["event"] for e in udp.events] == ["new", "end"]
+        # Two UDP flows ended, one of them had been there before.
+        for port in (7000, 7001):
+            watch.until("both ends", lambda e, port=port: (e["event"], e["forward"]["dport"]) == ("end", port))
+        assert sorted((e["event"], e["forward"]["dport"]) for e in watch.events) == [("end", 7000), ("end", 7001), ("new", 7001)]
+        # A rule that goes takes its flows along.
+        w.sw.cli(f"apply {w.write('next.yaml', CONFIG.replace('name: web', 'name: other'))}")
+        assert watch.until("the rule's end", lambda e: e["event"] == "end" and e["rule"] != "out")["reason"] == "rule"
 
 
 def test_a_connection_that_times_out_is_told_with_its_last_counters(w):
     w.sw.cli(f"apply {w.write('short.yaml', CONFIG + 'settings: {flow-timeouts: {icmp: 1s}}' + chr(10))}")
-    watch = Watch(w, "icmp")
-    time.sleep(0.5)
-    assert w.h1.ping(OUT, count=2) == (2, 2)
-    end = watch.until("its end", lambda e: e["event"] == "end")
+    with Watch(w.sw, "icmp") as watch:
+        assert w.h1.ping(OUT, count=2) == (2, 2)
+        end = watch.until("its end", lambda e: e["event"] == "end")
     assert end["reason"] == "timeout" and end["forward"]["packets"] == end["reply"]["packets"] == 2
 
 
@@ -393,6 +370,10 @@ def test_watchers_come_and_go(w):
     assert p.stdout.readline().split()[:4] == [b"TIME", b"EVENT", b"REASON", b"PROTO"]
     assert w.h1.ping(OUT, count=1) == (1, 1)
     assert re.match(rb"\d\d:\d\d:\d\d\.\d{3}  new    -        icmp   replied      10\.0\.0\.5:\d+", p.stdout.readline())
+    j = sluice(w, "-j", "flow", "watch", "icmp")
+    os.set_blocking(j.stdout.fileno(), False)
+    line = netlab.wait_for("it watches, too", lambda: w.h1.ping(OUT, count=1) and j.stdout.readline())
+    assert json.loads(line)["event"] == "new"
     w.sw.stop()
     assert p.wait(10) == 3
     assert b"gave no answer" in p.stderr.read()

@@ -45,7 +45,7 @@ def test_routed_between_vlans_over_the_trunk(gateway):
 
 def test_ttl_is_decremented_once(gateway):
     with gateway.h3.sniff("eth0") as s:
-        gateway.h1.ping("10.0.20.13", count=1, extra="-t 33 -p 5a17c0de")
+        gateway.h1.ping("10.0.20.13", count=1, ttl=33, pattern=bytes.fromhex("5a17c0de"))
         seen = s.matching(bytes.fromhex("5a17c0de5a17c0de"), count=1)
     assert [f[22] for f in seen[:1]] == [32]
 
@@ -69,7 +69,7 @@ def test_snat_udp_answers_come_back(gateway):
 
 def test_snat_ping(gateway):
     with gateway.inet.sniff("r1") as one, gateway.inet.sniff("r2") as two:
-        assert gateway.h1.ping(netlab.INET4, extra="-p 0dd0c0de") == (3, 3)
+        assert gateway.h1.ping(netlab.INET4, pattern=bytes.fromhex("0dd0c0de")) == (3, 3)
         seen = [f for s in (one, two) for f in s.matching(bytes.fromhex("0dd0c0de0dd0c0de"))]
     assert len(seen) == 3
     assert {str(ipaddress.ip_address(f[26:30])) for f in seen} <= set(POOL)

@@ -155,7 +155,7 @@ def test_get_is_one_of_each_noun(w):
     assert [n["id"] for n in w.gw.json(f"nexthop get {nexthop['id']}")] == [n["id"] for n in w.gw.json("nexthop get 192.0.2.2")] == [nexthop["id"]]
     assert [(n["address"], n["interface"]) for n in w.gw.json("neighbor get 10.0.10.11")] == [("10.0.10.11", "vlan10")]
     for missing in ("interface get vlan99", "vrf get red", "vrf show red", "nexthop get 192.0.2.99", "nexthop get 9999", "neighbor get 10.0.10.250",
-                    "neighbor get 10.0.10.0/24", "nexthop get x"):
+                    "neighbor get 10.0.10.0/24", "neighbor get 10.0.10.11 dev vlan20", "nexthop get x"):
         assert w.gw.cli(missing, check=False).returncode == 1, missing
     assert w.gw.cli("interface get", check=False).returncode == 2
 

@@ -153,6 +153,26 @@ def test_what_is_in_use_outlives_a_crash_and_another_configuration(w):
     netlab.counters_hold(w.sw)
 
 
+def test_a_range_that_begins_elsewhere_ends_nothing(w):
+    """Connections whose outside address is still there go on, by it; the others end, and begin anew by one that is there."""
+    with talk.UdpEcho(w.out, 7000, bind=OUT) as echo:
+        seen, socks = asked(w.h1, echo, HOSTS[:20], 5000, OUT)
+        assert len(seen) == 20
+        first = ipaddress.ip_address(sorted(seen.values(), key=lambda peer: ipaddress.ip_address(peer[0]))[4][0])  # four are below
+        for to, stay in (f"{first}-198.18.255.255", 16), ("198.17.250.0-198.18.255.255", 20):
+            w.sw.cli(f"apply {w.write('next.yaml', HEAD + RULES.replace('to: 198.18.0.0/16', f'to: {to}'))}")
+            netlab.wait_for("those end that must", lambda: w.sw.json("flow count rule big") == {"flows": stay})
+            for s in socks:
+                n, was = len(echo.peers), seen[s.getsockname()]
+                s.send(b"!")
+                s.recv(10)
+                assert echo.peers[n] == was or (ipaddress.ip_address(was[0]) < first <= ipaddress.ip_address(echo.peers[n][0]))
+                seen[s.getsockname()] = echo.peers[n]
+        for s in socks:
+            s.close()
+    netlab.counters_hold(w.sw)
+
+
 def more():
     """Sixteen pools of 4096 addresses beside."""
     return "".join(

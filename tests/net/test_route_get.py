@@ -1,7 +1,6 @@
 """`sluice route get` against packets: what it says becomes of one is what becomes of it."""
 import ipaddress
 import socket
-import time
 
 import pytest
 from scapy.all import Ether, IP, IPv6, UDP
@@ -94,7 +93,7 @@ def test_a_flow_that_is_known_is_told(w):
     with w.h1.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("10.0.10.11", 21000))
         s.sendto(b"x", (INET4, 9))
-    time.sleep(0.1)
+    netlab.wait_for("its flow is there", lambda: any(f["forward"]["sport"] == 21000 for f in w.gw.json("flow list")))
     after = get(w, INET4, **q)
     assert after["flow"]["rule"] == "internet" and after["out"] == before["out"] and after["flow"]["nexthop"] == before["out"]["nexthop"]
     flow = next(f for f in w.gw.json("flow list") if f["forward"]["sport"] == 21000)

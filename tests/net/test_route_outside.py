@@ -201,7 +201,7 @@ def test_reverse_path(w):
     assert w.gw.json(q)["drop"] == "urpf_other_way"
     w.a.addr("eth0", f"{FAR}/32")
     try:
-        w.a.ping("192.0.2.2", count=1, extra=f"-I {FAR}")
+        w.a.ping("192.0.2.2", count=1, source=FAR)
         assert netlab.drops(w.gw, "a1")["urpf_other_way"] == 1
     finally:
         w.a.run(f"ip addr del {FAR}/32 dev eth0")

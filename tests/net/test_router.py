@@ -63,15 +63,19 @@ def test_path_mtu_of_a_route_is_told(router, target):
 
 @pytest.mark.parametrize("size", [1400, 4000, 20000])
 def test_large_pings_are_cut(router, size):
-    """ping has its own checksum compared by the receiver; behind the NAT the fragments find their way too."""
+    """The content is compared when it comes back; behind the NAT the fragments find their way too."""
     with router.r1.sniff("sw") as one, router.r2.sniff("sw") as two:
-        assert router.h1.ping(netlab.INET4, size=size, extra="-M dont") == (3, 3)
+        assert router.h1.ping(netlab.INET4, size=size, cut=True) == (3, 3)
         seen = one.frames(0.2) + two.frames(0.2)
     assert fragments(seen) and max(f.wire_len for f in seen if f[12:14] == IPV4) <= 1414
 
 
 def wrong_checksums(ns):
     return int(re.search(r"UdpInCsumErrors +(\d+)", ns.run("nstat -asz UdpInCsumErrors").stdout)[1])
+
+
+def all_drops(switch):
+    return {p["name"]: p.get("drops", {}) for p in switch.json("counters show")["ports"]}
 
 
 def test_datagrams_without_df_are_cut(router):
@@ -105,6 +109,40 @@ def test_datagrams_of_udp_gso_are_taken_apart_and_cut(router):
             # one that need not be cut overtakes those that are
             assert {sink.recv(65535) for _ in range(each)} == set(payloads[i : i + each])
     assert wrong_checksums(router.h3) == wrong
+    netlab.counters_hold(router.gw)
+
+
+@contextlib.contextmanager
+def vxlan(a, a_underlay, b, b_underlay, udp_checksum):
+    """A tunnel between two hosts, whose packets are as long as the hosts' links allow; yields the address at b."""
+    try:
+        for n, ns, mine, peer in (1, a, a_underlay, b_underlay), (2, b, b_underlay, a_underlay):
+            ns.run(f"ip link add name vx type vxlan id 7 local {mine} remote {peer} dstport 4789 {udp_checksum}")
+            ns.run(f"ip addr add 10.7.0.{n}/24 dev vx")
+            ns.run("ip link set vx mtu 1450 up")
+        yield "10.7.0.2"
+    finally:
+        a.run("ip link del vx", check=False)
+        b.run("ip link del vx", check=False)
+
+
+@pytest.mark.parametrize("checksum", ["udpcsum", "noudpcsum"])
+def test_datagrams_in_a_tunnel_are_taken_apart_and_cut(router, checksum):
+    """Many datagrams in one skb, inside of VXLAN: the packets of the tunnel are too large for the way out and have no DF."""
+    size, each, rounds = 1400, 30, 10
+    payloads = [os.urandom(size) for _ in range(each * rounds)]
+    wrong, before = wrong_checksums(router.h3), all_drops(router.gw)
+    with vxlan(router.h1, "10.0.10.11", router.h3, BEHIND, checksum) as far:
+        assert router.h1.ping(far) == (3, 3)
+        with router.h3.socket(kind=socket.SOCK_DGRAM) as sink, router.h1.socket(kind=socket.SOCK_DGRAM) as u:
+            sink.bind((far, 7103))
+            sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+            sink.settimeout(5)
+            u.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+            for i in range(0, len(payloads), each):
+                u.sendto(b"".join(payloads[i : i + each]), (far, 7103))
+                assert {sink.recv(65535) for _ in range(each)} == set(payloads[i : i + each])
+    assert wrong_checksums(router.h3) == wrong and all_drops(router.gw) == before
     netlab.counters_hold(router.gw)
 
 

@@ -289,7 +289,7 @@ def test_strict_reverse_path_with_imports(shared):
     assert w.s.ping("10.0.1.5")[1] == 3 and w.r1.ping("10.0.9.5")[1] == 3
     w.s.run("ip addr add 10.0.1.66/32 dev eth0")
     was = netlab.drops(w.gw, "s").get("urpf_other_way", 0)
-    w.s.ping("10.0.1.5", count=2, extra="-I 10.0.1.66")
+    w.s.ping("10.0.1.5", count=2, source="10.0.1.66")
     assert netlab.drops(w.gw, "s")["urpf_other_way"] == was + 2
 
 

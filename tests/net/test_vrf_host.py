@@ -79,7 +79,7 @@ def w(net):
 
 
 def pings(w, name, family, source):
-    return w.namespaces[name].ping(GATEWAY[family], extra=f"-I {source[family]}")[1]
+    return w.namespaces[name].ping(GATEWAY[family], source=source[family])[1]
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -152,7 +152,7 @@ def test_udp_by_a_socket_for_each_vrf(w, family, source):
             t = talk.Thread(answer)
             assert ask(w, name, family, source, 9002) == b"answer to " + name.encode(), name
             t.join()
-        assert w.sw.ping(source[family], extra=f"-I {NETDEV[name]}")[1] == 3, name
+        assert w.sw.ping(source[family], source=NETDEV[name])[1] == 3, name
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -204,9 +204,9 @@ def test_nothing_leaves_by_another_vrf(w):
     try:
         with w.d1.sniff("eth0") as s:
             want = bytes([10, 0, 1, 1, 192, 0, 2, 9])
-            w.r1.ping(GATEWAY[4], count=2, extra="-I 192.0.2.9")
+            w.r1.ping(GATEWAY[4], count=2, source="192.0.2.9")
             assert s.matching(want, 0.2) == []
-            w.v1.ping(GATEWAY[4], count=2, extra="-I 192.0.2.9")
+            w.v1.ping(GATEWAY[4], count=2, source="192.0.2.9")
             assert len(s.matching(want, 0.2)) == 2
     finally:
         w.gw.cli("route delete 192.0.2.0/24")

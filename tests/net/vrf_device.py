@@ -46,7 +46,7 @@ def w(shared_world):
 def pings(w, name, family, source):
     """In the end: a netdev that was put into a device was down for a moment, and its addresses are tried for duplicates."""
     def all_answered():
-        return w.namespaces[name].ping(GATEWAY[name][family], extra=f"-I {source[family]}")[1] == 3
+        return w.namespaces[name].ping(GATEWAY[name][family], source=source[family])[1] == 3
     netlab.wait_for(f"{name} pings the gateway from {source[family]}", all_answered, timeout=30)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import leftovers  # noqa: E402
 import topo  # noqa: E402
 
 _insns = {}
@@ -17,6 +19,10 @@ _insns = {}
 def pytest_configure():
     # A run that is ended by a signal takes its namespaces and its switch down as well.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
+
+
+def pytest_sessionstart(session):
+    leftovers.remove(session.config, str(topo.BUILD / "sluiced"))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from scapy.config import conf
 from scapy.layers.inet import ICMP, IP, TCP, UDP, checksum
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 from scapy.utils import hexdump
 
@@ -131,6 +132,12 @@ def udp(sport=4000, dport=5000, payload=PAYLOAD, **fields):
 def tcp(sport=4000, dport=5000, flags="S", payload=b"", **fields):
     layer = TCP(sport=sport, dport=dport, flags=flags, seq=0x01020304, **fields)
     return layer / Raw(payload) if payload else layer
+
+
+def in_vxlan(size, sport=4000):
+    """`size` bytes of TCP's payload inside of a tunnel: 90 bytes of headers in layer 3 of each segment."""
+    inner = Ether(src="02:00:00:00:00:71", dst="02:00:00:00:00:72") / IP(src="10.7.0.1", dst="10.7.0.2", flags="DF")
+    return UDP(sport=sport, dport=4789, chksum=0) / VXLAN(vni=9, flags=8) / inner / tcp(flags="A", payload=bytes(size))
 
 
 def echo(ident=77, seq=1, payload=PAYLOAD):

@@ -9,7 +9,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from frames import T20, W1, WAN, A, D, from_to, octets, patch, tagged, tcp, udp
+from frames import T20, W1, WAN, A, D, from_to, in_vxlan, octets, patch, tagged, tcp, udp
 from harness import HOOKS, send, travel
 from nat_frames import FAR, POOL, ZERO_IN, ZERO_OUT, from_inside, in4
 
@@ -28,6 +28,7 @@ def inward(layer4):
 
 TALK = [("acc20", outward(say="S")), ("wan", inward(tcp(5000, 4000, "SA"))), ("acc20", outward()), ("wan", inward(tcp(5000, 4000, "A")))]
 ASKED = [*from_inside(udp()), ("wan", inward(udp(5000, 4000)))]
+TUNNEL = [*from_inside(in_vxlan(10)), ("wan", inward(udp(4789, 4000)))]
 TO_WEB, FROM_WEB = in4(W1, FAR, WAN.ip4, tcp(4000, 8080, "A")), octets(from_to(A, FAR, tcp(80, 4000, "A")))
 SERVED = [("wan", in4(W1, FAR, WAN.ip4, tcp(4000, 8080))), ("acc10", octets(from_to(A, FAR, tcp(80, 4000, "SA")))), ("wan", TO_WEB), ("acc10", FROM_WEB)]
 TRUNK = [("trk", tagged(from_to(T20, FAR, tcp(flags=f)), 20)) for f in "SA"]
@@ -57,6 +58,8 @@ CASES = {
     "GSO, tagged": (TRUNK, "trk", tagged(from_to(T20, FAR, tcp(flags="A", payload=bytes(3000))), 20), (3, 1000), True),
     "GSO, segments that just fit": (TALK, "acc20", outward(2920, flags="DF"), (2, 1460), True),
     "GSO, segments that do not fit": (TALK, "acc20", outward(2922, flags="DF"), (2, 1461), False),
+    "GSO of a tunnel, segments that just fit": (TUNNEL, "acc20", octets(from_to(D, FAR, in_vxlan(2820), flags="DF")), (2, 1410), True),
+    "GSO of a tunnel, segments that do not fit": (TUNNEL, "acc20", octets(from_to(D, FAR, in_vxlan(2822), flags="DF")), (2, 1411), False),
 }
 
 

@@ -74,12 +74,15 @@ def still(switch):
     """The switch without its daemon: forget() takes ports from under the sweep, which sluiced alone does otherwise. And without
     places for who waits for an answer: in the model nobody gives way."""
     os.kill(switch.daemon.pid, signal.SIGSTOP)
+    switch.stopped = True
     head = switch.map("flow_table").lookup(0)
     switch.map("flow_table").update(0, head[:HALF_LINES] + bytes(4) + head[HALF_LINES + 4 :])
     yield switch
     switch.map("flow_table").update(0, head)
     switch.forget()
     os.kill(switch.daemon.pid, signal.SIGCONT)
+    switch.stopped = False
+    switch.forget()
 
 
 @pytest.mark.parametrize("hook", ["tc", "xdp"])

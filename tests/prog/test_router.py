@@ -217,10 +217,10 @@ def whole(frame):
     return IP(bytes(want))[TCP].chksum == ip[TCP].chksum
 
 
-def neighbor_rate(rate):
+def neighbor_rate(rate, of_all=0):
     def write(switch):
-        value = switch.map("control").lookup(0)
-        switch.edit("control", struct.pack("=I", 0), patch(value, 24, struct.pack("=I", rate)))
+        value = patch(switch.map("control").lookup(0), 24, struct.pack("=I", rate))
+        switch.edit("control", struct.pack("=I", 0), patch(value, 96, struct.pack("=I", of_all)))
 
     return write
 
@@ -307,6 +307,46 @@ def test_asking_for_neighbours_is_limited(switch):
     clock.update(key, bytes(8))
     assert 4 <= asked <= most, f"{asked} of 100, at most {most}"
     assert {r for s in seen for r in s.drops} == {"neighbor_limited"}
+
+
+def quiet_neighbours(switch, *interfaces):
+    """Nobody has asked yet."""
+    for i in (0, *(switch.iface_id(i) for i in interfaces)):
+        switch.map("clocks").update(CLOCK_NEIGHBOR + i, bytes(8))
+
+
+def asks(switch, gateway, *addresses):
+    """How many packets to these go to the kernel, to be held."""
+    seen = [send(switch, "tc", "acc10", octets(Ether(src=A.mac, dst=gateway.mac) / IP(src=A.ip4, dst=a) / udp())) for a in addresses]
+    assert {r for s in seen for r in s.drops} <= {"neighbor_limited"}
+    return sum(not s.drops for s in seen)
+
+
+def test_who_is_asked_for_already_takes_nothing_from_others(switch):
+    """A stream to one that does not answer has a measure of its own: but for its first packet it moves no clock of its interface's."""
+    switch.forget()
+    neighbor_rate(4)(switch)
+    quiet_neighbours(switch, "vlan20")
+    clock = switch.map("clocks"), CLOCK_NEIGHBOR + switch.iface_id("vlan20")
+    start = time.monotonic()
+    asked = asks(switch, GW10, "10.0.20.130")
+    spent = clock[0].lookup(clock[1])
+    asked += asks(switch, GW10, *["10.0.20.130"] * 99)
+    most = 4 * (time.monotonic() - start) + 7
+    assert spent != bytes(8) and clock[0].lookup(clock[1]) == spent
+    assert 4 <= asked <= most, f"{asked} of 100, at most {most}"
+    assert asks(switch, GW10, "10.0.20.131") == 1 and clock[0].lookup(clock[1]) != spent
+
+
+def test_all_interfaces_together_ask_for_so_many(switch):
+    switch.forget()
+    neighbor_rate(1000, of_all=4)(switch)
+    quiet_neighbours(switch, "vlan20", "vlan30")
+    start = time.monotonic()
+    asked = asks(switch, GW10, *(f"10.0.{20 + i % 2 * 10}.{140 + i}" for i in range(60)))
+    most = 4 * (time.monotonic() - start) + 6
+    assert 4 <= asked <= most, f"{asked} of 60, at most {most}"
+    quiet_neighbours(switch, "vlan20", "vlan30")
 
 
 # ---- fragments

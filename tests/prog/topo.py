@@ -30,7 +30,7 @@ TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 PORT_MODE_HOST = 5
 FDB_F_STATIC, FDB_F_OWN = 1, 2
 NEIGHBOR_F_FAILED = 2
-POOL_ADDR_F_USED, POOL_CLASSES = 1, 3
+POOL_ADDR_F_USED, POOL_CLASSES, POOL_TRACES = 1, 3, 16
 PORT_F_TAG_HIDDEN = 2
 DROP_MAX = 128
 GATEWAY_MACS = {mac_bytes(g.mac) for g in GATEWAYS}
@@ -364,6 +364,7 @@ class Switch:
         pins = BPFFS / "sluice" / instance
         self.xdp, self.tc = bpf.Prog(pins / "progs" / "xdp"), bpf.Prog(pins / "progs" / "tc")
         self._pins, self._maps, self._edits = pins, {}, []
+        self.stopped = False  # sluiced is (SIGSTOP)
         setns(namespaces.path(namespaces.peers))
         self._peer_tap, self.wire = Tap(), Wire()
         setns(namespaces.path(namespaces.name))
@@ -484,13 +485,45 @@ class Switch:
                 neighbors.delete(key)
         for name in ("flow_words4", "flow_words6", "nat_words", "nat_ways"):
             self.map(name).zero()
-        for name in ("nat_peers", "nat_used", "nat_counted", "frag_datagrams"):
+        for name in ("nat_peers", "frag_datagrams"):
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
-        for key, ports in self._nat_ports.items():
-            self.map("pool_ports").update(key, ports)
+        self._forget_ports()
+        self._forget_used()
         self._forget_held()
+
+    def _forget_ports(self):
+        """As the data plane gives ports back: the trace first. A pass of sluiced's that has seen them held lets those alone that a
+        row takes anew."""
+        table = self.map("pool_ports")
+        for key, ports in self._nat_ports.items():
+            held = table.lookup(key)
+            if held == ports:
+                continue
+            at = table.max_entries - POOL_TRACES + key % POOL_TRACES
+            given = int.from_bytes(held, "little") & ~int.from_bytes(ports, "little")
+            trace = int.from_bytes(table.lookup(at), "little") | given
+            table.update(at, trace.to_bytes(len(ports), "little"))
+            table.update(key, ports)
+
+    def _forget_used(self):
+        """What hosts have of rules with limits only grows while sluiced counts (struct nat_used): taken away beneath it, a host would be
+        told to have less than nothing. So it is sluiced that deletes, in the pass that finds no flow and no mapping of theirs; while it is
+        stopped, they are told to have nothing."""
+        tables = used, counted = [self.map(name) for name in ("nat_used", "nat_counted")]
+        if self.stopped:
+            for key in used.keys():
+                counted.update(key, bytes(used.value_size) + used.lookup(key))
+            return
+        if not any(table.keys() for table in tables):
+            return
+        self.control.cli("flow", "flush", "all")  # a pass follows at once
+        deadline = time.monotonic() + 20
+        while any(table.keys() for table in tables):
+            if time.monotonic() > deadline:
+                raise RuntimeError("sluiced still counts what a host has of a rule with limits, and nothing is left")
+            time.sleep(0.01)
 
     def _forget_held(self):
         """No fragment of an earlier test waits, to be counted in the midst of a later one."""

@@ -50,6 +50,11 @@ void nat_sweep_flow(struct nat *n, uint32_t pool_addr, uint8_t proto, uint16_t p
 {
 }
 
+bool nat_log_takes_up(const struct sw *s)
+{
+	return false;
+}
+
 void nat_sweep_stop(struct nat *n)
 {
 }

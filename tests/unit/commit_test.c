@@ -619,6 +619,14 @@ static void test_one_daemon_an_instance(void **state)
 	assert_true(state_instance_ok("gw-1.a"));
 }
 
+static void left_by_a_kill(struct fixture *f, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", f->state->dir, name);
+	assert_int_equal(file_write(path, "", "half", 0600), 0);
+}
+
 /* After the end of an instance nothing is left of it, and it can be had anew. */
 static void test_removed_instance_leaves_nothing(void **state)
 {
@@ -626,6 +634,9 @@ static void test_removed_instance_leaves_nothing(void **state)
 	struct state *again = NULL;
 
 	assert_int_equal(apply(f, vlans(2), 60), 0);
+	/* files that a kill left half written */
+	left_by_a_kill(f, "running.yaml.tmp");
+	left_by_a_kill(f, STATE_ROUTES ".tmp");
 	assert_int_equal(state_remove(f->state, &f->errs), 0);
 	assert_int_equal(access(f->state->dir, F_OK), -1);
 	assert_int_equal(state_open(f->run, "t", f->config, &again, &f->errs), 0);

@@ -138,6 +138,44 @@ static void fills_before_it_refuses(void **state)
 	}
 }
 
+/* Where the data plane did not find a key, without its lock. */
+static struct bucket_place missed4(const struct flow_key4 *key)
+{
+	const __u64 *raw = (const __u64 *)key;
+	struct bucket_place at = {0};
+
+	assert_null(flowtab_home4(raw[0], raw[1]));
+	flowtab_place4(key, &at);
+	assert_int_equal(flowtab_search4(key, &at), 0);
+	return at;
+}
+
+/* The pair's entries are made where their keys were not found a moment before, whatever came in between. */
+static void a_key_is_inserted_where_it_was_missed(void **state)
+{
+	for (uint32_t i = 0; i < ENTRIES / 2; i++) {
+		struct flow_key4 key = make4(i);
+		struct bucket_place at = missed4(&key), then = at;
+		int r;
+
+		if (i % 3 == 1)
+			assert_int_equal(put4(i), 0);
+		if (i % 3 == 2)
+			flowtab_bucket(4, at.first)->lock += BUCKET_STEP; /* another key was inserted */
+		r = flowtab_open4(&key, &at, stub_now_ns);
+		if (i % 3 == 1) {
+			assert_int_equal(r, -EEXIST);
+			continue;
+		}
+		assert_in_range(r, 1, tab[0].n);
+		assert_int_equal(flowtab_find4(&key), 0);
+		flowtab_close(4, &at, r - 1, flowtab_at(4, r - 1));
+		assert_int_equal(flowtab_find4(&key), r);
+		assert_int_equal(flowtab_search4(&key, &then), r);
+		assert_int_equal(flowtab_bucket(4, at.first)->lock & BUCKET_HELD, 0);
+	}
+}
+
 #define LARGE 65536
 #define SEEDS 200
 
@@ -181,8 +219,8 @@ static bool stands_first(const struct flow_key4 *key, uint32_t at)
 	return f && f == flowtab_at(4, at);
 }
 
-/* With two fifths of the slots in use nearly all are found without a search, whoever inserted them: in their first slot, or
- * beside it when that was taken. In the first slots alone it would be four fifths. */
+/* With two fifths of the slots in use nearly all are found without a search, whoever inserted them: in their first slot,
+ * or beside it when that was taken. In the first slots alone it would be four fifths. */
 static void most_stand_in_two_slots(void **state)
 {
 	uint32_t n = tab[0].n * 2 / 5, first = 0;
@@ -366,9 +404,16 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same), TEST(fills_before_it_refuses),		TEST(large_ones_fill_before_they_refuse),
-		TEST(most_stand_in_two_slots),	TEST(recent_counts_are_read),		TEST(locks_of_the_dead_are_free),
-		TEST(ended_slots_wait),		TEST(a_clock_ahead_ends_nothing_early), TEST(the_same_key_never_twice),
+		TEST(both_sides_find_the_same),
+		TEST(fills_before_it_refuses),
+		TEST(large_ones_fill_before_they_refuse),
+		TEST(a_key_is_inserted_where_it_was_missed),
+		TEST(most_stand_in_two_slots),
+		TEST(recent_counts_are_read),
+		TEST(locks_of_the_dead_are_free),
+		TEST(ended_slots_wait),
+		TEST(a_clock_ahead_ends_nothing_early),
+		TEST(the_same_key_never_twice),
 		TEST(readers_see_their_own),
 	};
 

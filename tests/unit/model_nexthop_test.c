@@ -42,7 +42,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: nexthops.g.type: a nexthop of type blackhole leads nowhere: it has no gateway and no interface\n"},
 	{"nothing", "nexthops: {g: {}}\n", "sluice.yaml:1: nexthops.g: a nexthop needs an `address`, an `interface`, or both\n"},
 	{"a number", "nexthops: {\"12\": {address: 192.0.2.1}}\n",
-	 "sluice.yaml:1: nexthops.12: a number is an id, which the switch gives itself: the name needs a letter\n"},
+	 "sluice.yaml:1: nexthops.12: a number is an id, which the switch gives itself: a name has a letter in it\n"},
 	{"an address", "nexthops: {192.0.2.1: {address: 192.0.2.1}}\n",
 	 "sluice.yaml:1: nexthops.192.0.2.1: an address is a gateway's, and no name\n"},
 	{"a slash", "nexthops: {a/b: {address: 192.0.2.1}}\n",
@@ -157,7 +157,7 @@ static void default_route_goes_by_its_name_test(void **state)
 	struct model *m = must_parse(BASE NAMED "routes: [{to: default, nexthop: both}, {to: 10.0.0.0/8, nexthop: both}]\n");
 
 	assert_int_equal(change(m, model_remove, "routes", "{\"to\": \"default\", \"nexthop\": \"isp1\"}",
-				"cli: no route is there with to default nexthop isp1\n"),
+				"cli: no route is there with to default nexthop isp1: it has nexthop both\n"),
 			 -ENOENT);
 	assert_int_equal(change(m, model_remove, "routes", "{\"to\": \"default\", \"nexthop\": \"both\"}", ""), 0);
 	assert_int_equal(m->n_routes, 1);

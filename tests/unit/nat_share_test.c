@@ -54,6 +54,22 @@ static void switch_with(unsigned n, unsigned min, unsigned max)
 	array_set(&pools, POOL, &p);
 }
 
+/* The same addresses as a run, in one piece or in two. */
+static void switch_with_run(unsigned n, unsigned min, unsigned max, unsigned pieces)
+{
+	struct pool p = {
+		.first4 = 40, .count4 = (__u16)pieces, .port_min = min, .port_max = max, .flags = POOL_F_USED | POOL_F_RUNS};
+	__u32 member[] = {POOL_ID(SLOT, 7), n / pieces, POOL_ID(SLOT, 7 + n / pieces), n - n / pieces};
+	struct pool_addr a = {.flags = POOL_ADDR_F_USED | POOL_ADDR_F_RUN, .run_from = 7, .run_n = n};
+
+	switch_with(1, min, max);
+	addr_from4(&a.addr, bpf_htonl(PUB - 6));
+	array_set(&pool_addrs, SLOT, &a);
+	array_set(&pools, POOL, &p);
+	for (__u32 i = 0; i < 4; i++)
+		array_set(&pool_members, 40 + i, &member[i]);
+}
+
 /* As the pipeline does it; -1: refused. */
 static int opens(unsigned sport, __u32 remote, enum drop_reason *why)
 {
@@ -139,11 +155,36 @@ static void a_whole_address(void **state)
 		opens(100 + i % 900, REMOTE, NULL);
 }
 
+/* Of a run all addresses are looked at, be it one member or two. */
+static void of_a_run(unsigned pieces)
+{
+	enum drop_reason why;
+
+	switch_with_run(4, 5000, 5001, pieces);
+	memset(taken, 0, sizeof(taken));
+	/* These have ports of their own: no other is left. */
+	for (unsigned i = 0; i < 8; i++)
+		assert_in_range(opens(10000 + i, REMOTE, NULL), 5000, 5001);
+	assert_int_equal(mappings(), 8);
+	assert_int_equal(opens(9999, REMOTE, &why), -1);
+	assert_int_equal(why, DROP_NAT_NO_PORT);
+	memset(taken, 0, sizeof(taken));
+	for (unsigned i = 0; i < 8; i++)
+		assert_in_range(opens(20000 + i, REMOTE + 1, NULL), 5000, 5001);
+	assert_int_equal(opens(9999, REMOTE + 1, NULL), -1);
+}
+
+static void a_run(void **state)
+{
+	of_a_run(1);
+	of_a_run(2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_port),	cmocka_unit_test(two_hundred),	   cmocka_unit_test(every_address),
-		cmocka_unit_test(two_thousand), cmocka_unit_test(a_whole_address),
+		cmocka_unit_test(two_thousand), cmocka_unit_test(a_whole_address), cmocka_unit_test(a_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

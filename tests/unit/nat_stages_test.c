@@ -295,10 +295,9 @@ static void reply_entry_of(struct pkt *p)
 	struct flow f = {0};
 	struct tuple reply;
 
-	pkt_now(p);
+	flow_places(p);
 	flow_swap(&p->to, &reply);
-	flow_fill_reply(&f, p, 0);
-	assert_true(flow_insert(4, &reply, p->l4_proto, 0, &f) > 0);
+	assert_true(flow_make_reply(p, &reply, &f) > 0);
 }
 
 /* And the second. */
@@ -308,9 +307,8 @@ static enum verdict forward_entry_of(struct pkt *p)
 	struct tuple reply;
 
 	flow_swap(&p->to, &reply);
-	flow_fill_forward(&f, p, 0, V_FORWARD);
-	assert_int_equal(flow_insert(4, &p->t, p->l4_proto, 0, &f), -EEXIST);
-	return flow_lost(p, &f, &reply, 0, flow_find(4, false, &reply, p->l4_proto, 0), V_FORWARD);
+	assert_int_equal(flow_make_forward(p, V_FORWARD, &f), -EEXIST);
+	return flow_lost(p, &f, &reply, flow_find(4, false, &reply, p->l4_proto, 0), V_FORWARD);
 }
 
 static void to_pool(struct pkt *p)

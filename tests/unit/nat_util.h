@@ -45,6 +45,7 @@ static void nat_maps(void)
 	stub_map(pool_ports);
 	stub_map(snat_rules);
 	stub_map(dnat_rules);
+	stub_map(nat_filter);
 	nat_array(&nat_words, sizeof(struct bucket), NAT_BUCKETS);
 	nat_array(&nat_mappings, sizeof(struct nat_mapping), NAT_BUCKETS * BUCKET_SLOTS);
 	nat_array(&nat_ways, sizeof(struct nat_line), NAT_BUCKETS);

@@ -323,6 +323,34 @@ static void a_way_leads_to_its_own(void **state)
 	assert_int_equal(nattab_lookup_way(&tab, way_of(8), &m), NATTAB_NONE);
 }
 
+/* A port of a run is held by its way: there is none without, and none that another has. */
+static void a_run_by_sluiced(void **state)
+{
+	struct nat_mapping m = whole(1), other = whole(2);
+	struct flow_table *t = nattab_head(false);
+	uint64_t h;
+
+	m.pool_addr = other.pool_addr = POOL_ID(5, 77);
+	m.port = other.port;
+	other.inside.proto = m.inside.proto;
+	assert_int_equal(nattab_add(&tab, &m, stub_now_ns), 0);
+	assert_int_equal(nattab_add(&tab, &other, stub_now_ns), -EADDRINUSE);
+	assert_int_equal(live(), 1);
+	assert_int_equal(ways(), 1);
+	/* Both lines are full of others. */
+	other.pool_addr = POOL_ID(5, 78);
+	h = nattab_way_hash(t, nattab_way(&other));
+	for (int i = 0; i < NAT_WAYS; i++) {
+		nattab_line(false, bucket_first(h, t->nat_lines))->way[i] = 1 + i;
+		nattab_line(false, bucket_second(h, t->nat_lines))->way[i] = 1 + i;
+	}
+	assert_int_equal(nattab_add(&tab, &other, stub_now_ns), -EADDRINUSE);
+	assert_int_equal(live(), 1);
+	nattab_line(false, bucket_second(h, t->nat_lines))->way[3] = 0;
+	assert_int_equal(nattab_add(&tab, &other, stub_now_ns), 0);
+	assert_int_equal(live(), 2);
+}
+
 /* Between the look and the insertion another CPU was there, with the same source or another of the same bucket. */
 static void a_look_that_is_out_of_date(void **state)
 {
@@ -371,9 +399,11 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		TEST(both_sides_find_the_same),	  TEST(fills_before_it_refuses),    TEST(a_lock_of_the_dead_is_free),
-		TEST(a_slot_of_the_dead_is_free), TEST(spilled_is_taken_back),	    TEST(ended_slots_wait),
-		TEST(a_way_leads_to_its_own),	  TEST(a_look_that_is_out_of_date), TEST(the_same_source_never_twice),
+		TEST(both_sides_find_the_same),	  TEST(fills_before_it_refuses),
+		TEST(a_lock_of_the_dead_is_free), TEST(a_slot_of_the_dead_is_free),
+		TEST(spilled_is_taken_back),	  TEST(ended_slots_wait),
+		TEST(a_run_by_sluiced),		  TEST(a_way_leads_to_its_own),
+		TEST(a_look_that_is_out_of_date), TEST(the_same_source_never_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

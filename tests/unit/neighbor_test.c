@@ -1,10 +1,12 @@
-/* neighbor_test.c: which of the kernel's words about a neighbour mean that it does not answer. The table is memory of the test's
+/* neighbor_test.c: which of the kernel's words about a neighbour mean that it does not answer, and that the kernel gets the
+ * configuration's again when it has lost them. The table is memory of the test's
  * own, and the kernel does what it is asked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "events.h"
 #include "neigh_ask.h"
 #include "../../user/neighbor.c"
 
@@ -15,7 +17,9 @@ static struct sw sw;
 static struct neighbors ns;
 static struct neighbor stored; /* of the one neighbour there is */
 static bool is_stored;
-static int deleted; /* how often the kernel was told to */
+static int deleted;	 /* how often the kernel was told to */
+static int set, refused; /* how often it was given a static one, and what it says to that */
+static int asked_again;
 
 int table_lookup(struct table *t, const void *key, void *ret_value)
 {
@@ -82,6 +86,44 @@ int neigh_ask_drop(struct neigh_ask *a, int ifindex, const struct addr *addr)
 	return 0;
 }
 
+int netlink_neigh_set(struct netlink *nl, int ifindex, const struct addr *addr, const uint8_t mac[6], struct errs *errs)
+{
+	assert_int_equal(ifindex, LINK);
+	set++;
+	return refused ? errs_fail(errs, -refused, "refused") : 0;
+}
+
+int netlink_neigh_delete(struct netlink *nl, int ifindex, const struct addr *addr, struct errs *errs)
+{
+	return 0;
+}
+
+void events_again_neighbors(struct events *e, bool more)
+{
+	asked_again += more;
+}
+
+uint16_t iface_id(const struct sw *s, const char *name)
+{
+	return IFACE;
+}
+
+const char *iface_name(const struct sw *s, uint16_t id)
+{
+	return id == IFACE ? "vlan10" : NULL;
+}
+
+bool mirror_neighs_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct neigh *n, void *arg), void *arg,
+			int *ret)
+{
+	return true;
+}
+
+int table_each_some(struct table *t, void **cursor, size_t max, int (*fn)(const void *key, void *value, void *arg), void *arg)
+{
+	return 0;
+}
+
 int neighbor_asked_open(struct neighbors *n, struct errs *errs)
 {
 	return 0;
@@ -133,7 +175,7 @@ static int setup(void **arg)
 	ns.sw = &sw;
 	hash_init(&ns.entries, hash_of);
 	is_stored = false;
-	deleted = 0;
+	deleted = set = refused = 0;
 	return 0;
 }
 
@@ -218,13 +260,50 @@ static void a_former_deletion_does_not_count(void **arg)
 	assert_false(is_stored);
 }
 
+/* The kernel loses it: its netdev was set down, somebody deletes it, or what was to drop a neighbour that had failed at this
+ * address comes late. The data plane goes by the configuration all the while, and the kernel gets it again, until it takes it. */
+static void static_one_is_given_to_the_kernel_again(void **arg)
+{
+	struct neighbor_cfg cfg = {.iface = "vlan10", .addr = who.addr, .mac = {2, 0, 0, 0, 0, 9}};
+	struct model model = {.neighbors = &cfg, .n_neighbors = 1};
+	struct errs errs = {0};
+
+	sw.model = &model;
+	sw.events = (void *)&model;
+	hears(NUD_FAILED);
+	ticks();
+	assert_int_equal(deleted, 1); /* is under way */
+	assert_int_equal(neighbor_reconcile(&sw, &errs), 0);
+	assert_int_equal(set, 1);
+	hears(NUD_PERMANENT);
+	asked_again = 0;
+	hears_it_is_gone();
+	assert_int_equal(asked_again, 1);
+	refused = -ENOBUFS;
+	assert_int_equal(neighbor_read_on(&sw, &errs), -ENOBUFS);
+	assert_int_equal(errs.n, 1);
+	errs_free(&errs);
+	refused = 0;
+	assert_int_equal(neighbor_read_on(&sw, &errs), 0);
+	assert_int_equal(set, 3);
+	assert_int_equal(neighbor_read_on(&sw, &errs), 0);
+	assert_int_equal(set, 3);
+	assert_int_equal(stored.flags, NEIGHBOR_F_VALID | NEIGHBOR_F_STATIC);
+	assert_memory_equal(stored.mac, cfg.mac, 6);
+	assert_true(is_stored);
+	ticks();
+	assert_int_equal(deleted, 1);
+	free(ns.fixed);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(who_never_answered_has_failed),	  TEST(who_was_probed_in_vain_has_failed),
-		TEST(one_deleted_by_us_stays_failed),	  TEST(one_deleted_by_others_is_asked),
-		TEST(one_called_failed_by_hand_is_asked), TEST(a_former_deletion_does_not_count),
+		TEST(who_never_answered_has_failed),	       TEST(who_was_probed_in_vain_has_failed),
+		TEST(one_deleted_by_us_stays_failed),	       TEST(one_deleted_by_others_is_asked),
+		TEST(one_called_failed_by_hand_is_asked),      TEST(a_former_deletion_does_not_count),
+		TEST(static_one_is_given_to_the_kernel_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ static void switch_with(unsigned n, unsigned cut, unsigned min, unsigned max)
 	struct pool p = {
 		.first4 = 40, .count4 = cut ? 2 : 1, .port_min = min, .port_max = max, .flags = POOL_F_USED | POOL_F_RUNS};
 	__u32 member[] = {POOL_ID(SLOT, 1), cut ? cut - 1 : n, POOL_ID(SLOT, cut + 1), n - cut};
-	struct pool_addr a = {.flags = POOL_ADDR_F_USED | POOL_ADDR_F_RUN, .run = n};
+	struct pool_addr a = {.flags = POOL_ADDR_F_USED | POOL_ADDR_F_RUN, .run_from = 1, .run_n = n};
 	struct iface iface = {.mtu = 1500};
 
 	nat_maps();

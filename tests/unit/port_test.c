@@ -190,6 +190,11 @@ const struct link *mirror_link(const struct mirror *m, int ifindex)
 /* What a packet that comes in while the programs are attached would find. */
 static uint8_t flags_while_attaching;
 
+/* The end of the pair for cutting, if there is one; and what the data plane was told of it. */
+static int cut_end;
+static bool cut_used;
+static bool refuse_attaching; /* it */
+
 int datapath_attach(struct datapath *dp, int ifindex, const char *netdev, enum xdp_want xdp, struct attachment *ret,
 		    char note[160], struct errs *errs)
 {
@@ -197,6 +202,11 @@ int datapath_attach(struct datapath *dp, int ifindex, const char *netdev, enum x
 
 	table_lookup(table_get(NULL, "port_ids"), &key, &id);
 	flags_while_attaching = entry(id)->flags;
+	if (ifindex == cut_end) {
+		assert_false(cut_used);
+		if (refuse_attaching)
+			return errs_fail(errs, EPERM, "refused");
+	}
 	*ret = (struct attachment){.tc = ATTACHED_TCX, .xdp = xdp == XDP_WANT_OFF ? ATTACHED_NONE : ATTACHED_XDP_NATIVE};
 	attached++;
 	return 0;
@@ -237,15 +247,28 @@ int iface_get(const struct sw *sw, uint16_t id, struct iface *ret)
 	return -ENOENT;
 }
 
-/* No pair for cutting here. */
 bool cut_is_end(const struct sw *sw, const char *netdev)
 {
-	return false;
+	return !strcmp(netdev, "cut-o");
 }
 
 int cut_port(const struct sw *sw, const char **ret_name, uint32_t *ret_mtu)
 {
-	return 0;
+	*ret_name = "cut-o";
+	*ret_mtu = 65535;
+	return cut_end;
+}
+
+void cut_attached(struct sw *sw, bool is_attached)
+{
+	uint32_t key = (uint32_t)cut_end, id;
+
+	cut_used = is_attached;
+	if (!is_attached)
+		return;
+	assert_true(attached > 0);
+	assert_int_equal(table_lookup(table_get(NULL, "port_ids"), &key, &id), 0);
+	assert_int_equal(entry(id)->mode, PORT_CUT);
 }
 
 const char *iface_of_host_port(const struct sw *sw, const char *netdev)
@@ -314,6 +337,9 @@ static int setup(void **state)
 		assert_non_null(tables[i].v);
 	}
 	n_links = 0;
+	cut_end = 0;
+	cut_used = refuse_attaching = false;
+	attached = 0;
 	add_link("e1", 11);
 	add_link("e2", 12);
 	sw = (struct sw){.instance = "test", .base = event_base_new()};
@@ -456,6 +482,22 @@ static void adoption_leaves_xdp_as_it_was(void **state)
 	assert_int_equal(ports->writes, before_ports);
 }
 
+/* What comes out of it is lost as long as no program is there, or its port is not known. */
+static void pair_for_cutting_is_used_once_its_end_is_attached(void **state)
+{
+	struct errs errs = {0};
+
+	cut_end = 77;
+	refuse_attaching = true;
+	sw.model = model_parse("ports: {}\n", 10, "test", NULL);
+	assert_int_equal(port_reconcile(&sw, &errs), -EPERM);
+	errs_free(&errs);
+	assert_false(cut_used);
+	refuse_attaching = false;
+	reconcile();
+	assert_true(cut_used);
+}
+
 static void nothing_is_written_twice(void **state)
 {
 	unsigned before = 0, after = 0;
@@ -478,6 +520,7 @@ int main(void)
 		TEST(id_that_is_given_away_is_in_no_vlan_of_its_former_port),
 		TEST(port_without_carrier_is_down_and_nobody_is_behind_it),
 		TEST(adoption_leaves_xdp_as_it_was),
+		TEST(pair_for_cutting_is_used_once_its_end_is_attached),
 		TEST(nothing_is_written_twice),
 	};
 

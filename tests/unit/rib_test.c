@@ -439,7 +439,7 @@ static void sweep_test(void **arg)
 /* A full FIB refuses by name; when there is room again the route comes into force by itself. */
 static void fib_full_test(void **arg)
 {
-	struct prefix p = pfx("10.1.0.0/16");
+	struct prefix p = pfx("10.1.0.0/16"), other = pfx("10.3.0.0/16");
 	struct errs errs = {0};
 	struct state *s = *arg;
 
@@ -457,6 +457,18 @@ static void fib_full_test(void **arg)
 	settle(s);
 	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
 	assert_via(s, "10.2.0.1", "10.0.0.1", 1);
+	/* one of the kernel's counts as the configuration's while that has one of the same prefix */
+	put(s, "10.3.0.0/16", RIB_KERNEL, 20, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	assert_int_equal(rib_refused(s->rib, false, &errs), -E2BIG);
+	put(s, "10.3.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1));
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), -E2BIG);
+	rib_remove(s->rib, 0, &other, RIB_STATIC, 0, 0);
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, true, &errs), 0);
+	assert_int_equal(rib_refused(s->rib, false, &errs), -E2BIG);
 	errs_free(&errs);
 }
 
@@ -742,6 +754,21 @@ static void named_group_test(void **arg)
 
 #define MANY 40 /* members: 1024 buckets */
 
+/* Routes by as many large groups as leave room for none more of them; `nh`: the nexthops of the last one. */
+static void put_large_groups(struct state *s, struct rib_nexthop nh[MANY])
+{
+	char text[32];
+
+	for (int i = 0; i < N_BUCKETS / 1024 - 1; i++) {
+		for (int k = 0; k < MANY; k++) {
+			snprintf(text, sizeof(text), "10.0.1.%d", 1 + (i + k) % 50);
+			nh[k] = via(text, 1, 1);
+		}
+		snprintf(text, sizeof(text), "10.%d.0.0/16", 100 + i);
+		assert_int_equal(try_put(s, text, RIB_KERNEL, 20, 0, nh, MANY), 0);
+	}
+}
+
 /* A group that finds no room for what it becomes stays what it is, says why, and becomes it when there is room: after the grace
  * period of another one's buckets, which nobody waits for. */
 static void no_room_test(void **arg)
@@ -758,20 +785,12 @@ static void no_room_test(void **arg)
 	struct state *s = *arg;
 	struct errs errs = {0};
 	const struct nhg_member *m;
-	char text[32];
 	uint32_t was;
 	bool changed;
 
 	grace_asked = grace_done = 0;
 	assert_int_equal(rib_put(s->rib, &spec), 0);
-	for (int i = 0; i < N_BUCKETS / 1024 - 1; i++) {
-		for (int k = 0; k < MANY; k++) {
-			snprintf(text, sizeof(text), "10.0.1.%d", 1 + (i + k) % 50);
-			nh[k] = via(text, 1, 1);
-		}
-		snprintf(text, sizeof(text), "10.%d.0.0/16", 100 + i);
-		assert_int_equal(try_put(s, text, RIB_KERNEL, 20, 0, nh, MANY), 0);
-	}
+	put_large_groups(s, nh);
 	settle(s);
 	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
 	was = result(s, "10.1.0.1");
@@ -815,21 +834,13 @@ static void plain_no_room_test(void **arg)
 	struct state *s = *arg;
 	const struct nhg_member *m;
 	uint32_t was, single;
-	char text[32];
 	bool changed;
 	int i;
 
 	grace_asked = grace_done = 0;
 	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
 	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
-	for (i = 0; i < N_BUCKETS / 1024 - 1; i++) {
-		for (int k = 0; k < MANY; k++) {
-			snprintf(text, sizeof(text), "10.0.1.%d", 1 + (i + k) % 50);
-			nh[k] = via(text, 1, 1);
-		}
-		snprintf(text, sizeof(text), "10.%d.0.0/16", 100 + i);
-		assert_int_equal(try_put(s, text, RIB_KERNEL, 20, 0, nh, MANY), 0);
-	}
+	put_large_groups(s, nh);
 	settle(s);
 	was = result(s, "10.1.0.1");
 	single = result(s, "10.2.0.1");
@@ -889,6 +900,65 @@ static void plain_no_room_test(void **arg)
 	settle(s);
 	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 0); /* nobody uses it any more */
 	assert_null(nexthop_at(s->ns, single));
+}
+
+static void links(struct state *s, uint16_t iface, bool down)
+{
+	s->down[iface] = down;
+	rib_links_changed(s->rib);
+	settle(s);
+}
+
+/* What a route is kept at for want of room goes when nothing can leave by it, for a route of its own and for a named group: the
+ * next one takes over, and nothing is sent to where the link is down. One of two that is left is enough to stay. */
+static void no_room_link_down_test(void **arg)
+{
+	struct rib_nexthop nh[MANY], two[2] = {via("10.0.0.1", 2, 1), via("10.0.0.2", 3, 1)}, one = via("10.0.0.3", 4, 1);
+	struct rib_route_spec named = {.to = pfx("10.4.0.0/16"),
+				       .source = RIB_STATIC,
+				       .distance = 1,
+				       .type = NEXTHOP_GATEWAY,
+				       .nexthops = two,
+				       .n = 2,
+				       .group = "uplinks"};
+	struct state *s = *arg;
+
+	grace_asked = grace_done = 0;
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
+	put(s, "10.2.0.0/16", RIB_KERNEL, 20, 1, via("10.0.0.9", 1, 1));
+	assert_int_equal(rib_put(s->rib, &named), 0);
+	put_large_groups(s, nh);
+	settle(s);
+	nh[0] = via("10.0.1.50", 1, 7); /* a group that nobody has */
+	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, nh, MANY), 0);
+	named.nexthops = nh;
+	named.n = MANY;
+	assert_int_equal(rib_put(s->rib, &named), 0);
+	links(s, 2, true);
+	assert_string_equal(view(s, "10.1.0.0/16", RIB_KERNEL, 0).reason, view(s, "10.4.0.0/16", RIB_STATIC, 0).reason);
+	assert_true(view(s, "10.1.0.0/16", RIB_KERNEL, 0).active && view(s, "10.4.0.0/16", RIB_STATIC, 0).active);
+	assert_true(result(s, "10.1.0.1") && result(s, "10.4.0.1"));
+	assert_via(s, "10.2.0.1", "10.0.0.3", 4);
+
+	links(s, 3, true);
+	assert_int_equal(result(s, "10.1.0.1"), 0);
+	assert_int_equal(result(s, "10.4.0.1"), 0);
+	assert_false(view(s, "10.1.0.0/16", RIB_KERNEL, 0).active || view(s, "10.4.0.0/16", RIB_STATIC, 0).active);
+	assert_string_equal(view(s, "10.1.0.0/16", RIB_KERNEL, 0).reason, "the table of nexthops is full");
+	assert_string_equal(view(s, "10.4.0.0/16", RIB_STATIC, 0).reason, "the table of nexthops is full");
+	assert_via(s, "10.2.0.1", "10.0.0.3", 4);
+	links(s, 4, true);
+	assert_via(s, "10.2.0.1", "10.0.0.9", 1); /* the worse route takes over */
+	assert_int_equal(rib_refused(s->rib, false, NULL), -E2BIG);
+
+	/* what they kept is given up: there is room, of which nobody was told */
+	for (int i = 0; i < 4; i++) {
+		settle(s);
+		grace_done = grace_asked;
+	}
+	assert_false(rib_pending(s->rib));
 }
 
 /* The weight of a nexthop that is reached by several ways is shared among them as theirs say, however large it is. */
@@ -1059,6 +1129,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(plain_no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_room_link_down_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(fib_full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(nexthops_full_test, setup, teardown),
