@@ -14,6 +14,7 @@
 #include "iface.h"
 #include "nat_filter.h"
 #include "nat_map.h"
+#include "own.h"
 #include "pool.h"
 
 /* Written by sluiced, read here. Two banks, see control.snat_bank. */
@@ -24,15 +25,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct snat_rule);
 } snat_rules SEC(".maps");
-
-/* Written by sluiced, read here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct dnat_key);
-	__type(value, struct dnat_rule);
-} dnat_rules SEC(".maps");
 
 /* Written by sluiced, read here when control.nat_statics says that there is one. */
 struct {
@@ -304,10 +296,11 @@ static __always_inline bool nat_lets_in(const struct pkt *p, const struct nat_ma
  * TCP: a SYN alone opens; anything else may be an answer to the host's own connection.
  *
  * What is not let in is dropped in silence: a SYN that crosses one from inside must not be answered (RFC 5382 REQ-4). On an
- * address that the gateway has itself, only a SYN to a port that is mapped is, the rest is the host's.
+ * address that the gateway has itself, only a SYN to a port that is mapped is. The rest is the host's, and whatever it has a
+ * socket for, which may have come after the mapping.
  *
  * A mapping whose only flow gives way in this instant is joined or gone: see nat_mapping_end(). `pool_addr`: of the mark. */
-__noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_addr)
+__noinline_global enum verdict nat_inbound(ctx_t *ctx, struct pkt *p, __u32 own, __u32 pool_addr)
 {
 	struct nat_mapping *m = NULL;
 	__u32 way;
@@ -322,6 +315,8 @@ __noinline_global enum verdict nat_inbound(struct pkt *p, __u32 own, __u32 pool_
 	if (pool_addr && (p->l4_proto == IPPROTO_UDP || syn))
 		m = nat_mapping_of_way(way);
 	if (m && m->pool_addr == pool_addr - 1 && m->port == p->t.dport) {
+		if (own && own_socket(ctx, p, false))
+			return V_NEXT;
 		if ((nat_is_hairpin(p, m->out_iface) || nat_lets_in(p, m, way)) && nat_mapping_join(m)) {
 			/* sluiced may have looked at the flows just now, and this one is not there yet: it would take the mapping
 			 * away. */
@@ -350,7 +345,7 @@ static __always_inline void nat_begin(struct pkt *p)
 /* Port forwards, whole addresses, mappings. A later fragment comes here when no flow is known for it: flow_lookup() has given it
  * the ports of its first fragment, if that one passed. It is not the host's business when a rule would have taken it, or when its
  * first fragment was not seen and the address is one that only NAT uses. */
-__noinline_global enum verdict nat_dnat(struct pkt *p)
+__noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 {
 	struct dnat_rule *rule, *mark;
 
@@ -369,8 +364,12 @@ __noinline_global enum verdict nat_dnat(struct pkt *p)
 			return V_NEXT;
 		if (unlikely(nat_lacks_ports(p)))
 			return p->first_unknown ? V_HOLD : own ? V_NEXT : pkt_drop(p, DROP_NAT_FRAGMENT);
-		return nat_inbound(p, own, mark ? mark->pool_addr : run);
+		if (own)
+			own_hear(p);
+		return nat_inbound(ctx, p, own, mark ? mark->pool_addr : run);
 	}
+	if ((mark->flags & DNAT_F_OWN) && own_keeps(ctx, p, rule->flags & DNAT_F_WIDE))
+		return V_NEXT;
 	if (unlikely(nat_lacks_ports(p)))
 		return nat_wait(p);
 	if (!nat_may_open(p))

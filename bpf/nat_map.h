@@ -35,6 +35,15 @@ struct {
 	__type(value, struct nat_peer);
 } nat_peers_next SEC(".maps");
 
+/* Written by sluiced, read here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct dnat_key);
+	__type(value, struct dnat_rule);
+} dnat_rules SEC(".maps");
+
 /* Added to here, deleted by sluiced when the host has nothing any more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -285,7 +294,12 @@ static __always_inline bool nat_want(struct pool_search *s, const struct pool *p
 	s->max = pool->port_max;
 	s->want = bpf_ntohs(port);
 	s->parity = s->class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
-	return pool_member(s, 0, &s->pool_addr);
+	if (!pool_member(s, 0, &s->pool_addr))
+		return false;
+	/* Which identifiers the host's own pings have is nowhere written down, and who is inside may know one: none is kept. */
+	if (s->class == POOL_ICMP && pool_addr_is_own(s->pool_addr))
+		s->want = 0;
+	return true;
 }
 
 /* What a source without a mapping leaves by, most likely, which is looked at before it is waited for: *ret_addr, and the port; 0:

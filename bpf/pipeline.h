@@ -129,7 +129,7 @@ static __always_inline __verdict enum verdict pipeline_way(ctx_t *ctx, struct pk
 	if (v != V_NEXT)
 		return v;
 	if (cfg_nat && !p->flow_stale) {
-		v = nat_dnat(p);
+		v = nat_dnat(ctx, p);
 		if (v != V_NEXT)
 			return v;
 	}

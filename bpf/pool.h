@@ -399,6 +399,15 @@ static __always_inline bool pool_member(const struct pool_search *s, __u32 k, __
 	return true;
 }
 
+/* Is it an interface's? */
+static __always_inline bool pool_addr_is_own(__u32 id)
+{
+	__u32 slot = POOL_SLOT(id);
+	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &slot);
+
+	return a && a->flags & POOL_ADDR_F_OWN;
+}
+
 /* Which address that is. False: it is none of NAT's any more. */
 static __always_inline bool pool_addr_read(__u32 id, struct addr *ret, __u32 *ret_flags)
 {

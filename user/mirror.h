@@ -33,6 +33,8 @@ struct link {
 	bool peer_away;	  /* veth, netkit: the peer is in another namespace */
 	bool queueless;	  /* no qdisc: what is sent to it is not shaped */
 	int master;
+	uint8_t tunnel[2];	 /* protocols that a tunnel's packets have outside, 0: none (or that of a UDP socket) */
+	struct addr tunnel_peer; /* with whom it speaks them; 0.0.0.0 or ::: with all */
 };
 
 struct link_addr {

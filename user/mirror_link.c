@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include "mirror_impl.h"
 #include <linux/if.h> /* after net/if.h, which it completes */
+#include <linux/if_tunnel.h>
 
 static uint32_t index_hash(const struct hash *h, uint32_t ifindex)
 {
@@ -187,6 +188,38 @@ static bool qdisc_is_none(const struct nlattr *kind)
 	return kind && strncmp(mnl_attr_get_payload(kind), "noqueue", mnl_attr_get_payload_len(kind)) == 0;
 }
 
+static const struct {
+	const char *kind;
+	uint8_t family, remote; /* of its outer addresses; the attribute that has the far one */
+	uint8_t proto[2];
+} tunnels[] = {
+	{"gre", 4, IFLA_GRE_REMOTE, {IPPROTO_GRE}},
+	{"gretap", 4, IFLA_GRE_REMOTE, {IPPROTO_GRE}},
+	{"erspan", 4, IFLA_GRE_REMOTE, {IPPROTO_GRE}},
+	{"ip6gre", 6, IFLA_GRE_REMOTE, {IPPROTO_GRE}},
+	{"ip6gretap", 6, IFLA_GRE_REMOTE, {IPPROTO_GRE}},
+	{"ip6erspan", 6, IFLA_GRE_REMOTE, {IPPROTO_GRE}},
+	{"ipip", 4, IFLA_IPTUN_REMOTE, {IPPROTO_IPIP}},
+	{"sit", 4, IFLA_IPTUN_REMOTE, {IPPROTO_IPV6, IPPROTO_IPIP}},
+	{"ip6tnl", 6, IFLA_IPTUN_REMOTE, {IPPROTO_IPV6, IPPROTO_IPIP}},
+};
+
+static void tunnel_parse(const struct nlattr *data, struct link *l)
+{
+	const struct nlattr *tb[IFLA_GRE_REMOTE + 1] = {};
+
+	for (size_t i = 0; i < sizeof(tunnels) / sizeof(tunnels[0]); i++) {
+		if (strcmp(l->kind, tunnels[i].kind) != 0)
+			continue;
+		memcpy(l->tunnel, tunnels[i].proto, sizeof(l->tunnel));
+		if (tunnels[i].family == 4)
+			l->tunnel_peer = addr_v4(0);
+		if (data)
+			attrs_parse_nested(data, tb, IFLA_GRE_REMOTE);
+		attr_addr(tb[tunnels[i].remote], tunnels[i].family, &l->tunnel_peer);
+	}
+}
+
 /* IFLA_LINK names the peer, unless IFLA_LINK_NETNSID says that it lives elsewhere. */
 static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, struct link *l)
 {
@@ -211,6 +244,7 @@ static void link_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, str
 		if (info[IFLA_INFO_KIND])
 			snprintf(l->kind, sizeof(l->kind), "%.*s", (int)mnl_attr_get_payload_len(info[IFLA_INFO_KIND]),
 				 (const char *)mnl_attr_get_payload(info[IFLA_INFO_KIND]));
+		tunnel_parse(info[IFLA_INFO_DATA], l);
 	}
 	if (strcmp(l->kind, "veth") == 0 && !tb[IFLA_LINK_NETNSID])
 		l->peer_ifindex = attr_u32(tb[IFLA_LINK]);

@@ -323,6 +323,7 @@ void nat_close(struct sw *sw)
 		return;
 	nat_log_close(sw->nat);
 	nat_own_close(sw->nat);
+	nat_host_close(sw->nat);
 	nat_sweep_close(sw->nat);
 	free(sw->nat->rules);
 	free(sw->nat);

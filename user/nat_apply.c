@@ -299,6 +299,8 @@ static int dnat_gone(const void *key, void *value, void *arg)
 {
 	struct dnat_diff *d = arg;
 
+	if (nat_host_is_mark(key))
+		return 0;
 	if (!d->plan->n_dnat || !bsearch(key, d->plan->dnat, d->plan->n_dnat, sizeof(*d->plan->dnat), by_dnat_key))
 		d->err = table_delete(d->nat->dnat, key);
 	return d->err;

@@ -142,6 +142,9 @@ bool nat_holds(const struct sw *sw, const struct flow_tuple *key, const struct f
 	flow_tuple_to(key, f, &to);
 	if (f->dest_addr && !nat_is_addr(sw->nat, f->dest_addr, &key->daddr))
 		return false;
+	if (nat_host_wants(sw->nat, key->proto, &to.saddr, key->vrf, &to.daddr) ||
+	    nat_host_wants(sw->nat, key->proto, &key->daddr, key->vrf, &key->saddr))
+		return false;
 	if (!nat_rule_name(sw, f->rule))
 		return keeps(sw, key, f, &to);
 	return rule_gives(sw->nat, key, f, &to);

@@ -1,8 +1,10 @@
-/* nat_own.c: the gateway's own ports on an address that it shares with those it masquerades: they are never given out.
+/* nat_own.c: the gateway's own ports (and identifiers of echoes) on an address that it shares with those it masquerades: they are
+ * never given out.
  *
- * Stands between the kernel's lists of sockets (/proc/net/{tcp,udp}{,6} of sluiced's network namespace, where the addresses are)
- * and the sweep, which keeps a port that somebody holds. Where a rule lets others in than those a flow has sent to, an answer to
- * the host's own UDP socket could be taken for such a one; there the ports that the kernel chooses for sockets are kept as well.
+ * Stands between the kernel's lists of sockets (/proc/net/{tcp,udp,icmp}{,6} of sluiced's network namespace, where the addresses
+ * are) and the sweep, which keeps a port that somebody holds. Where a rule lets others in than those a flow has sent to, an
+ * answer to the host's own UDP socket could be taken for such a one; there the ports that the kernel chooses for sockets are kept
+ * as well.
  *
  * The kernel goes over all its buckets for connections to show the few there are, some 20 ms each for a quarter of a million: so
  * a thread reads the lists, now and then. A sweep goes by what was read last, which may be some seconds old: the data plane
@@ -33,15 +35,16 @@ struct own_list {
 };
 
 struct nat_own {
+	struct nat *nat;
 	struct job *job;	   /* reads; NULL: nobody does */
 	struct own_list now, next; /* what was read last; the job's */
+	struct nat_host_list host; /* the job's: nat_host.c's */
 	bool known, failed;	   /* it was read; the job had no memory */
 	uint64_t took_ns, due_ns;  /* by the job; when it is to be read again */
 	unsigned low, high;	   /* ports that the kernel chooses for sockets, and that are held; low > high: they are not */
 };
 
-/* The address as /proc/net has it: words of wire order, printed as numbers of this machine. */
-static int own_addr(const char *hex, struct addr *ret)
+int nat_own_addr(const char *hex, struct addr *ret)
 {
 	size_t n = strlen(hex) / 8;
 	char word[9] = "";
@@ -84,7 +87,7 @@ static int own_read(struct own_list *l, const char *path, uint8_t proto)
 	if (!f)
 		return 0;
 	for (unsigned n = 0; !err && n < OWN_LINES && fgets(line, sizeof(line), f); n++)
-		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x", hex, &port) == 2 && port && !own_addr(hex, &a))
+		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x", hex, &port) == 2 && port && !nat_own_addr(hex, &a))
 			err = own_add(l, &(struct own_port){a, (uint16_t)port, proto});
 	fclose(f);
 	return err;
@@ -105,7 +108,9 @@ static void read_all(void *arg)
 
 	l->n = 0;
 	o->failed = own_read(l, "/proc/net/tcp", IPPROTO_TCP) || own_read(l, "/proc/net/tcp6", IPPROTO_TCP) ||
-		    own_read(l, "/proc/net/udp", IPPROTO_UDP) || own_read(l, "/proc/net/udp6", IPPROTO_UDP);
+		    own_read(l, "/proc/net/udp", IPPROTO_UDP) || own_read(l, "/proc/net/udp6", IPPROTO_UDP) ||
+		    own_read(l, "/proc/net/icmp", IPPROTO_ICMP) || own_read(l, "/proc/net/icmp6", IPPROTO_ICMPV6) ||
+		    nat_host_read(&o->host);
 	if (l->n)
 		qsort(l->v, l->n, sizeof(*l->v), compare);
 	for (size_t i = 0; i < l->n; i++)
@@ -127,12 +132,16 @@ static void was_read(void *arg)
 	o->now = o->next;
 	o->next = was;
 	o->known = true;
+	nat_host_settle(o->nat, &o->host);
 }
 
 int nat_own_open(struct nat *nat)
 {
 	nat->sockets = calloc(1, sizeof(*nat->sockets));
-	return nat->sockets ? 0 : -ENOMEM;
+	if (!nat->sockets)
+		return -ENOMEM;
+	nat->sockets->nat = nat;
+	return 0;
 }
 
 void nat_own_close(struct nat *nat)
@@ -144,6 +153,7 @@ void nat_own_close(struct nat *nat)
 	job_join(o->job);
 	free(o->now.v);
 	free(o->next.v);
+	free(o->host.v);
 	free(o);
 	nat->sockets = NULL;
 }

@@ -32,6 +32,11 @@ static int plan_dnat_add(struct plan *p, const struct dnat_key *key, const struc
 	return 0;
 }
 
+static bool plan_is_wide(const struct nat_cfg *c)
+{
+	return !c->dport_min || c->dport_max > c->dport_min;
+}
+
 static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t proto)
 {
 	const struct nat_cfg *c = p->cfg;
@@ -39,7 +44,7 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 	struct dnat_rule rule = {.to = c->to,
 				 .rule = p->rule,
 				 .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf),
-				 .flags = c->keep ? DNAT_F_KEEP : 0};
+				 .flags = (c->keep ? DNAT_F_KEEP : 0) | (plan_is_wide(c) ? DNAT_F_WIDE : 0)};
 	int err = 0;
 
 	snprintf(rule.name, sizeof(rule.name), "%s", c->name);

@@ -16,6 +16,18 @@ struct pool_member {
 	uint32_t pad;
 };
 
+/* With whom the gateway itself speaks a protocol without ports; 0.0.0.0, ::: with all. */
+struct nat_host_peer {
+	struct addr peer;
+	uint32_t proto; /* no hole: such are compared byte by byte */
+};
+
+struct nat_host_list {
+	struct nat_host_peer *v;
+	size_t n, room;
+	uint64_t begun_ns; /* when it began to be read */
+};
+
 /* A rule's number, which its flows bear; stable by name as long as the instance lives. */
 struct nat_rule_id {
 	char name[SLUICE_LABEL];
@@ -56,8 +68,10 @@ struct nat {
 	uint32_t run_used[POOL_MAX][POOL_CLASSES]; /* ports of runs that each pool's mappings held in the last pass */
 	struct nat_log *log;
 	struct nat_top *top;
-	struct nat_own *sockets; /* the host's own */
-	uint32_t changes;	 /* how often it was reconciled: flows may have lost their rule or address */
+	struct nat_own *sockets;   /* the host's own */
+	struct nat_host_list host; /* its own peers, as the marks in `dnat` say */
+	bool host_known;	   /* `host` is what is in the table */
+	uint32_t changes;	   /* how often it was reconciled: flows may have lost their rule or address */
 };
 
 /* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */
@@ -245,6 +259,18 @@ void nat_own_close(struct nat *nat);
 /* At the beginning of a sweep, and when an address has been noted: the host's own ports on it are held. */
 void nat_own_begin(struct nat *nat);
 void nat_own_hold(struct nat *nat, uint32_t slot);
+/* An address as /proc/net has it: words of wire order, printed as numbers of this machine. -EINVAL. */
+int nat_own_addr(const char *hex, struct addr *ret);
+
+/* ---- nat_host.c */
+/* The host's raw sockets and IPsec states; for a thread. -ENOMEM. */
+int nat_host_read(struct nat_host_list *l);
+/* They and the tunnels become the marks. `next`: what was read; it is another list afterwards. */
+void nat_host_settle(struct nat *nat, struct nat_host_list *next);
+void nat_host_close(struct nat *nat);
+bool nat_host_is_mark(const struct dnat_key *key); /* one of those: no rule's */
+/* May no flow have the address `own` towards the peer, since the host speaks the protocol there? */
+bool nat_host_wants(const struct nat *nat, uint8_t proto, const struct addr *own, uint16_t vrf, const struct addr *peer);
 
 /* Frees a port in the bitmaps; as pool.h's. */
 void nat_port_free(struct pool_ports *p, unsigned port);

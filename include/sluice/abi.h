@@ -635,11 +635,22 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 	255 /* in a dnat_key: the address is translated, by whatever rule. Every address of a rule or a pool has one */
 #define DNAT_MARK_INSIDE                                                                                                         \
 	256 /* plus a protocol, or 0 for all: dport (host order) of another mark: a rule leads to the address, in that VRF */
+#define DNAT_MARK_HOST                                                                                                           \
+	512 /* plus a protocol without ports: dport of a mark in VRF 0, of an address (or of none: 0.0.0.0 or ::, for all of the \
+	     * family) with whom the gateway itself speaks it */
+#define DNAT_MARK_HEARD                                                                                                          \
+	1024 /* dport of marks that the data plane writes, DNAT_HEARD of them by daddr.a32[0]: `to` has sent the host a packet   \
+	      * of the protocol `rule`, at the time `vrf` (DNAT_HEARD_TIME). Until sluiced has seen whether the host speaks it                     \
+	      */
+#define DNAT_HEARD	    256
+#define DNAT_HEARD_TIME(ns) ((__u16)((ns) >> 30))
+#define DNAT_HEARD_MAX	    60 /* in that unit: so long at most */
 /* In place of the interface that a packet to an address outside would leave by: nobody says which that is. As if by one that no
  * rule names. */
 #define NAT_OUTSIDE_ANY IFACE_MAX
 #define DNAT_F_KEEP	2 /* the rule's flows outlive it; also of a static rule */
 #define DNAT_F_OWN	1 /* of a mark: the address is an interface's, and the host has a share in it */
+#define DNAT_F_WIDE	8 /* the rule has more than one port */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */

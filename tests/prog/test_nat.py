@@ -34,7 +34,7 @@ from frames import (
 )
 from harness import Drop, Flood, Forward, Resolve, Row, check, flooded
 from icmp_frames import error4
-from nat_frames import reply, reply6, snat, snat6, FAR, FAR6, OTHER, OTHER6, POOL, TINY, UDP6_OUT, from_inside, in4, out4, out6
+from nat_frames import reply, reply6, snat, snat6, FAR, FAR6, OTHER, OTHER6, POOL, TINY, UDP6_OUT, from_inside, in4, in6, out4, out6
 
 TINY_DST = "10.99.7.1"
 NEIGHBOR_F_VALID = 1
@@ -50,6 +50,18 @@ def roamer_is_known(switch):
     """The kernel has resolved a station that no configuration names."""
     key = bytes(10) + b"\xff\xff" + bytes([10, 0, 20, 33]) + struct.pack("=II", switch.iface_id("vlan20"), 0)
     switch.edit("neighbors", key, mac_bytes(ROAMER.mac) + struct.pack("=HQ", NEIGHBOR_F_VALID, 0))
+
+
+SPEAKS, SPEAKS6, SPEAKS_ESP = "10.98.1.77", "2001:db8:98::77", "10.98.1.78"  # by wan2, as OTHER
+GRE = Raw(b"\0\0\x08\0" + PAYLOAD)
+
+
+def echo_of_another_identifier(frame):
+    """On an interface's own address the host may have any identifier: none is kept that somebody inside has chosen."""
+    ident = Ether(frame)[ICMP].id
+    if ident == 7777 or frame != out4(W2, WAN2.ip4, OTHER, echo(ident=ident)):
+        return f"identifier {ident}: {frame.hex()}"
+    return ""
 
 
 def not_let_in(name, src, layer4, before=()):
@@ -86,7 +98,6 @@ def lite(src):
     return Raw(head + struct.pack(">H", checksum(pseudo + head + b"\0\0" + PAYLOAD)) + PAYLOAD)
 
 
-GRE = Raw(b"\0\0\x08\0" + PAYLOAD)
 SCTP_INIT = SCTP(sport=2905, dport=2906) / SCTPChunkInit(init_tag=7)
 SCTP_BACK = SCTP(sport=2906, dport=2905, tag=7) / SCTPChunkInitAck(init_tag=8)
 
@@ -217,7 +228,34 @@ ROWS = [
         "masquerade echo",
         "acc20",
         octets(from_to(D, OTHER, echo(ident=7777))),
-        Forward("wan2", out4(W2, WAN2.ip4, OTHER, echo(ident=7777))),
+        Forward("wan2", echo_of_another_identifier),
+    ),
+    Row(
+        "masquerade GRE",
+        "acc20",
+        octets(from_to(D, OTHER, GRE, proto=47)),
+        Forward("wan2", out4(W2, WAN2.ip4, OTHER, GRE, proto=47)),
+    ),
+    Row(
+        "masquerade GRE to one who speaks it with the gateway",
+        "acc20",
+        octets(from_to(D, SPEAKS, GRE, proto=47)),
+        Drop("nat_own_port"),
+        before=[("wan2", in4(W2, SPEAKS, WAN2.ip4, GRE, proto=47))],
+    ),
+    Row(
+        "masquerade IPv6 ESP to one who speaks it with the gateway",
+        "acc20",
+        octets(from_to6(D, SPEAKS6, GRE, nh=50)),
+        Drop("nat_own_port"),
+        before=[("wan2", in6(W2, SPEAKS6, WAN2.ip6, GRE, nh=50))],
+    ),
+    Row(
+        "masquerade GRE to another than he who speaks ESP with the gateway",
+        "acc20",
+        octets(from_to(D, SPEAKS_ESP, GRE, proto=47)),
+        Forward("wan2", out4(W2, WAN2.ip4, SPEAKS_ESP, GRE, proto=47)),
+        before=[("wan2", in4(W2, SPEAKS_ESP, WAN2.ip4, GRE, proto=50))],
     ),
     Row("masquerade IPv6", "acc20", octets(from_to6(D, OTHER6, udp())), Forward("wan2", out6(W2, WAN2.ip6, OTHER6, udp()))),
     Row(

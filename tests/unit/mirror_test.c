@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -201,6 +202,57 @@ static int teardown(void **state)
 }
 
 /* ---- links, addresses, neighbours */
+
+/* Not every kernel has tunnels: as one that has tells of them. */
+static void tunnel_told(const char *kind, uint16_t attr, const char *remote)
+{
+	char buf[512];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct nlattr *info, *data;
+	struct in6_addr a;
+
+	nlh->nlmsg_type = RTM_NEWLINK;
+	ifi->ifi_index = 9999;
+	ifi->ifi_flags = IFF_UP;
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, "tun9999");
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_str(nlh, IFLA_INFO_KIND, kind);
+	data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	if (inet_pton(AF_INET, remote, &a) == 1)
+		mnl_attr_put(nlh, attr, 4, &a);
+	else if (inet_pton(AF_INET6, remote, &a) == 1)
+		mnl_attr_put(nlh, attr, 16, &a);
+	mnl_attr_nest_end(nlh, data);
+	mnl_attr_nest_end(nlh, info);
+	assert_int_equal(mirror_link_message(w.mirror, nlh), 0);
+}
+
+static void tunnels_test(void **state)
+{
+	static const struct {
+		const char *kind;
+		uint16_t attr;
+		const char *remote, *peer;
+		uint8_t proto[2];
+	} rows[] = {
+		{"gre", 7, "192.0.2.1", "192.0.2.1", {47}},	      {"gretap", 7, "", "0.0.0.0", {47}},
+		{"ip6gre", 7, "2001:db8::1", "2001:db8::1", {47}},    {"ip6gretap", 7, "", "::", {47}},
+		{"ipip", 3, "192.0.2.2", "192.0.2.2", {4}},	      {"sit", 3, "192.0.2.3", "192.0.2.3", {41, 4}},
+		{"ip6tnl", 3, "2001:db8::2", "2001:db8::2", {41, 4}}, {"vxlan", 3, "192.0.2.4", "::", {0}},
+	};
+	char text[ADDR_TEXT];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct link *l;
+
+		tunnel_told(rows[i].kind, rows[i].attr, rows[i].remote);
+		l = mirror_link(w.mirror, 9999);
+		assert_non_null(l);
+		assert_memory_equal(l->tunnel, rows[i].proto, 2);
+		assert_string_equal(addr_text(&l->tunnel_peer, text), rows[i].peer);
+	}
+}
 
 static void links_come_and_go_test(void **state)
 {
@@ -771,6 +823,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(links_come_and_go_test),
+		T(tunnels_test),
 		T(bridge_port_stays_a_link_test),
 		T(peer_in_another_namespace_test),
 		T(addresses_and_neighbours_test),

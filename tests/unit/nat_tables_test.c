@@ -410,6 +410,53 @@ static void masquerade_follows_the_interface(void **state)
 	assert_false(nat_pool_has(sw.nat, id, old));
 }
 
+static struct addr v4(const char *text)
+{
+	return addr_v4(inet_addr(text));
+}
+
+static unsigned host_marks(void)
+{
+	struct table *t = table_get(NULL, "dnat_rules");
+	unsigned n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += nat_host_is_mark((struct dnat_key *)(t->v + i * (t->key + t->value)));
+	return n;
+}
+
+/* A tunnel of the gateway's is marked, through reconciliations, until it is gone; a later life finds the mark. */
+static void tunnels_of_the_host(void **state)
+{
+	struct nat_host_list none = {.n = 0};
+	const struct addr own = addr_v4(wan4), peer = v4("192.0.2.1"), other = v4("192.0.2.2"), elsewhere = v4("198.51.100.1");
+
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	tunnel = (struct link){.flags = IFF_UP, .tunnel = {IPPROTO_GRE}, .tunnel_peer = peer};
+	nat_host_settle(sw.nat, &none);
+	assert_int_equal(host_marks(), 1);
+	assert_true(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &peer));
+	assert_false(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
+	assert_false(nat_host_wants(sw.nat, IPPROTO_ESP, &own, 0, &peer));
+	assert_false(nat_host_wants(sw.nat, IPPROTO_GRE, &elsewhere, 0, &peer));
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(host_marks(), 1);
+	tunnel.tunnel_peer = addr_v4(0);
+	none.n = 0;
+	nat_host_settle(sw.nat, &none);
+	assert_int_equal(host_marks(), 1);
+	assert_true(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
+	nat_host_close(sw.nat);
+	sw.nat->host_known = false;
+	tunnel.flags = 0;
+	none.n = 0;
+	nat_host_settle(sw.nat, &none);
+	assert_int_equal(host_marks(), 0);
+	assert_false(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
+	free(none.v);
+}
+
 static json_t *whole(struct http_stream *s)
 {
 	struct evbuffer *out = evbuffer_new();
@@ -578,6 +625,7 @@ int main(void)
 		TEST(slots_are_of_one_vrf),
 		TEST(masquerade_follows_the_interface),
 		TEST(masquerade_takes_no_address_that_is_lent),
+		TEST(tunnels_of_the_host),
 		TEST(flush_ends_pairs),
 		TEST(flush_without_a_filter_is_refused),
 		TEST(flush_leaves_what_has_begun_since),

@@ -1,0 +1,278 @@
+/* nat_host.c: with whom the gateway itself speaks protocols without ports (GRE, ESP, 6in4, …), by raw sockets, tunnels and IPsec.
+ *
+ * Stands between the kernel's lists of these and the marks in `dnat_rules` by which the data plane (bpf/own.h) leaves the host
+ * what is the host's: on an address that the gateway shares, such a protocol is one talker's for each remote address. The raw
+ * sockets and IPsec's states are read by the thread of nat_own.c, for the kernel may have many; tunnels are in the mirror.
+ *
+ * sluiced learns of them some seconds late. A flow that an inside host has made meanwhile ends then: the gateway's tunnel comes
+ * first.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <libmnl/libmnl.h>
+#include <linux/xfrm.h>
+#include "flow_priv.h"
+#include "nat_priv.h"
+
+#define HOST_LINES 65536 /* of a list of the kernel's */
+#define HOST_PEERS 1024	 /* of one protocol; beyond it, it is the host's with everybody */
+#define HOST_BUF   65536
+
+static struct addr anybody(uint8_t family)
+{
+	return family == 4 ? addr_v4(0) : (struct addr){};
+}
+
+/* Are there flows of the protocol that own no port? */
+static bool is_portless(uint32_t proto)
+{
+	return proto && proto < IPPROTO_RAW && nat_class((uint8_t)proto) == POOL_CLASSES;
+}
+
+static int host_add(struct nat_host_list *l, uint32_t proto, const struct addr *peer)
+{
+	struct nat_host_peer *v;
+
+	if (!is_portless(proto))
+		return 0;
+	if (l->n == l->room) {
+		v = realloc(l->v, (l->room + 256) * sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		l->v = v;
+		l->room += 256;
+	}
+	l->v[l->n++] = (struct nat_host_peer){*peer, proto};
+	return 0;
+}
+
+/* ---- raw sockets: what stands in place of a port is the protocol */
+
+static int read_raw(struct nat_host_list *l, const char *path)
+{
+	char line[512], remote[33];
+	FILE *f = fopen(path, "re");
+	unsigned proto;
+	struct addr a;
+	int err = 0;
+
+	if (!f)
+		return 0;
+	for (unsigned n = 0; !err && n < HOST_LINES && fgets(line, sizeof(line), f); n++)
+		if (sscanf(line, " %*u: %*32[0-9A-Fa-f]:%4x %32[0-9A-Fa-f]:", &proto, remote) == 2 && !nat_own_addr(remote, &a))
+			err = host_add(l, proto, &a);
+	fclose(f);
+	return err;
+}
+
+/* ---- IPsec */
+
+static struct addr xfrm_addr(const xfrm_address_t *a, uint16_t af)
+{
+	struct addr r;
+
+	if (af == AF_INET)
+		return addr_v4(a->a4);
+	memcpy(&r, a, sizeof(r));
+	return r;
+}
+
+/* Either end: of the two, one is the gateway's own. */
+static int see_state(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct xfrm_usersa_info *s = mnl_nlmsg_get_payload(nlh);
+	struct addr from, to;
+
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA || mnl_nlmsg_get_payload_len(nlh) < sizeof(*s))
+		return MNL_CB_OK;
+	from = xfrm_addr(&s->saddr, s->family);
+	to = xfrm_addr(&s->id.daddr, s->family);
+	if (host_add(arg, s->id.proto, &from) || host_add(arg, s->id.proto, &to))
+		return MNL_CB_ERROR;
+	return MNL_CB_OK;
+}
+
+/* A kernel without IPsec has no states. */
+static int read_states(struct nat_host_list *l)
+{
+	struct mnl_socket *s = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
+	char *buf = s ? malloc(HOST_BUF) : NULL;
+	struct nlmsghdr *nlh;
+	int err = 0, r = 1;
+
+	if (!s)
+		return 0;
+	if (!buf) {
+		err = -ENOMEM;
+		goto out;
+	}
+	nlh = mnl_nlmsg_put_header(buf);
+	nlh->nlmsg_type = XFRM_MSG_GETSA;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(s, nlh, nlh->nlmsg_len) < 0)
+		goto out;
+	while (r > 0) {
+		ssize_t len = mnl_socket_recvfrom(s, buf, HOST_BUF);
+
+		r = len > 0 ? mnl_cb_run(buf, (size_t)len, 0, 0, see_state, l) : 0;
+	}
+out:
+	free(buf);
+	mnl_socket_close(s);
+	return err;
+}
+
+int nat_host_read(struct nat_host_list *l)
+{
+	int err;
+
+	l->n = 0;
+	l->begun_ns = flow_now_ns();
+	err = read_raw(l, "/proc/net/raw");
+	err = err ?: read_raw(l, "/proc/net/raw6");
+	return err ?: read_states(l);
+}
+
+/* ---- tunnels */
+
+static int see_link(const struct link *l, void *arg)
+{
+	int err = 0;
+
+	if (!(l->flags & IFF_UP))
+		return 0;
+	for (size_t i = 0; !err && i < sizeof(l->tunnel); i++)
+		err = host_add(arg, l->tunnel[i], &l->tunnel_peer);
+	return err;
+}
+
+/* ---- into the marks */
+
+static int compare(const void *a, const void *b)
+{
+	const struct nat_host_peer *x = a, *y = b;
+
+	if (x->proto != y->proto)
+		return x->proto < y->proto ? -1 : 1;
+	return memcmp(&x->peer, &y->peer, sizeof(x->peer));
+}
+
+static bool host_has(const struct nat_host_list *l, const struct nat_host_peer *p)
+{
+	return l->n && bsearch(p, l->v, l->n, sizeof(*p), compare);
+}
+
+/* Sorted, each once, and instead of a protocol's very many peers those two that stand for all. */
+static void host_sort(struct nat_host_list *l)
+{
+	size_t n = 0, begin = 0;
+	bool all = false;
+
+	if (l->n)
+		qsort(l->v, l->n, sizeof(*l->v), compare);
+	for (size_t i = 0; i < l->n; i++) {
+		struct nat_host_peer p = l->v[i];
+
+		if (!n || l->v[n - 1].proto != p.proto) {
+			begin = n;
+			all = false;
+		}
+		if (all || (n > begin && !compare(&l->v[n - 1], &p)))
+			continue;
+		all = n - begin == HOST_PEERS;
+		if (!all) {
+			l->v[n++] = p;
+			continue;
+		}
+		n = begin;
+		l->v[n++] = (struct nat_host_peer){anybody(6), p.proto};
+		l->v[n++] = (struct nat_host_peer){anybody(4), p.proto};
+	}
+	l->n = n;
+}
+
+static struct dnat_key host_key(const struct nat_host_peer *p)
+{
+	return (struct dnat_key){
+		.daddr = p->peer, .dport = htons((uint16_t)(DNAT_MARK_HOST + p->proto)), .proto = DNAT_PROTO_MARK};
+}
+
+bool nat_host_is_mark(const struct dnat_key *key)
+{
+	return key->proto == DNAT_PROTO_MARK && ntohs(key->dport) >= DNAT_MARK_HOST;
+}
+
+/* What an earlier life has written. */
+static int see_mark(const void *key, void *value, void *arg)
+{
+	const struct dnat_key *k = key;
+
+	(void)value;
+	return nat_host_is_mark(k) ? host_add(arg, ntohs(k->dport) - DNAT_MARK_HOST, &k->daddr) : 0;
+}
+
+/* Whom the data plane had heard before `begun_ns` is among the peers now, or is not the host's: an inside host may ask him. */
+static void host_heard(struct nat *nat, uint64_t begun_ns)
+{
+	struct dnat_rule heard;
+
+	struct dnat_key key = {.dport = htons(DNAT_MARK_HEARD), .proto = DNAT_PROTO_MARK};
+
+	for (key.daddr.a32[0] = 0; key.daddr.a32[0] < DNAT_HEARD; key.daddr.a32[0]++) {
+		if (table_lookup(nat->dnat, &key, &heard))
+			continue;
+		if ((int16_t)(DNAT_HEARD_TIME(begun_ns) - heard.vrf) > 0)
+			table_delete(nat->dnat, &key);
+	}
+}
+
+void nat_host_settle(struct nat *nat, struct nat_host_list *next)
+{
+	struct nat_host_list was = nat->host;
+	const struct dnat_rule mark = {};
+	int err = nat->host_known ? 0 : table_each(nat->dnat, see_mark, &was);
+
+	err = err ?: mirror_each_link(nat->sw->mirror, see_link, next);
+	host_sort(&was);
+	host_sort(next);
+	for (size_t i = 0; !err && i < next->n; i++) {
+		struct dnat_key key = host_key(&next->v[i]);
+
+		if (host_has(&was, &next->v[i]))
+			continue;
+		err = table_set(nat->dnat, &key, &mark);
+		nat->changes++; /* flows are looked at again: nat_host_wants() */
+	}
+	for (size_t i = 0; !err && i < was.n; i++) {
+		struct dnat_key key = host_key(&was.v[i]);
+
+		if (!host_has(next, &was.v[i]))
+			err = table_delete(nat->dnat, &key);
+	}
+	if (!err)
+		host_heard(nat, next->begun_ns);
+	nat->host_known = !err; /* else it is tried again the next time, from what is in the table */
+	nat->host = *next;
+	*next = was;
+}
+
+void nat_host_close(struct nat *nat)
+{
+	free(nat->host.v);
+	nat->host = (struct nat_host_list){};
+}
+
+bool nat_host_wants(const struct nat *nat, uint8_t proto, const struct addr *own, uint16_t vrf, const struct addr *peer)
+{
+	struct dnat_key key = {.daddr = *own, .vrf = vrf, .proto = DNAT_PROTO_MARK};
+	struct nat_host_peer one = {*peer, proto}, all = {anybody(addr_family(peer)), proto};
+	struct dnat_rule mark;
+
+	if (!nat->host.n || !is_portless(proto) || (!host_has(&nat->host, &one) && !host_has(&nat->host, &all)))
+		return false;
+	return !table_lookup(nat->dnat, &key, &mark) && mark.flags & DNAT_F_OWN;
+}
