@@ -100,7 +100,7 @@ static enum verdict run(struct pkt *p, unsigned in, unsigned out)
 	if (v != V_NEXT)
 		return v;
 	if (!p->flow_stale) {
-		v = nat_dnat(p);
+		v = nat_dnat(NULL, p);
 		if (v != V_NEXT)
 			return v;
 	}
@@ -316,7 +316,7 @@ static void to_pool(struct pkt *p)
 	p->epoch = 1;
 	p->in_iface = LAN;
 	assert_int_equal(flow_lookup(p), V_NEXT);
-	assert_int_equal(nat_dnat(p), V_NEXT);
+	assert_int_equal(nat_dnat(NULL, p), V_NEXT);
 	p->out_iface = LAN;
 	assert_int_equal(nat_snat(p), V_NEXT);
 	reply_entry_of(p);
@@ -590,7 +590,7 @@ static void protocol_255_has_no_rule(void **state)
 	struct pkt p = packet(255, REMOTE, 0, GW, 0);
 
 	add_dnat(GW, 80, IPPROTO_TCP, HOST, 8080);
-	assert_int_equal(nat_dnat(&p), V_NEXT);
+	assert_int_equal(nat_dnat(NULL, &p), V_NEXT);
 	assert_int_equal(p.todo & DO_NAT, 0);
 }
 

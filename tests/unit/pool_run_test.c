@@ -207,7 +207,7 @@ static void from_outside(void **state)
 		key.len = 32 + 128;
 		key.addr = in.t.daddr;
 		bpf_map_update_elem(&nat_statics, &key, &v, BPF_ANY);
-		assert_int_equal(nat_dnat(&in), k ? V_DROP : V_NEXT);
+		assert_int_equal(nat_dnat(NULL, &in), k ? V_DROP : V_NEXT);
 		if (k) {
 			assert_int_equal(in.drop, DROP_NAT_FILTERED);
 			continue;

@@ -35,6 +35,17 @@ struct stub_map {
 	struct stub_entry **bucket;
 };
 
+typedef struct __sk_buff ctx_t; /* as of tc; of no packet */
+
+/* The host has no sockets. */
+static inline struct bpf_sock *stub_no_socket(const void *ctx, const void *tuple, uint32_t size)
+{
+	return NULL;
+}
+#define bpf_skc_lookup_tcp(ctx, tuple, size, ns, flags) stub_no_socket(ctx, tuple, size)
+#define bpf_sk_lookup_udp(ctx, tuple, size, ns, flags)	stub_no_socket(ctx, tuple, size)
+#define bpf_sk_release(sk)				((void)(sk))
+
 static struct stub_map stub_maps[STUB_MAPS];
 static uint64_t stub_now_ns = 1000000000000ull;
 static uint32_t stub_random = 1;
