@@ -285,9 +285,9 @@ lint-clang: $(SKELS)
 
 lint-headers: $(SKELS)
 	@echo "  HEADERS $(words $(BPF_HEADERS)) for bpf, $(words $(USER_HEADERS)) native"
-	@# What works on a packet in either context (ctx_t) is given one: tc's, which has all that XDP's has.
+	@# What works on a packet in either context (ctx_t), itself or by what it includes, is given one: tc's, which has all that XDP's has.
 	$(Q)for h in $(BPF_HEADERS) $(wildcard include/sluice/*.h); do \
-		ctx=; case $$h in */ctx_*) ;; *) ! grep -q 'ctx_t \*' $$h || ctx='-include bpf/ctx_tc.h';; esac; \
+		ctx=; case $$h in */ctx_*) ;; *) ! grep -q 'ctx_t \*' $$($(CLANG) $(BPF_CFLAGS) -MM $$h | tr -d '\\' | cut -d: -f2) || ctx='-include bpf/ctx_tc.h';; esac; \
 		$(CLANG) $(BPF_CFLAGS) -Wno-unused-const-variable -fsyntax-only $$ctx -include $$h -x c /dev/null || { echo "$$h does not compile alone (bpf)"; exit 1; }; done
 	$(Q)for h in $(USER_HEADERS); do \
 		$(CC) $(CFLAGS_ALL) -fsyntax-only -include $$h -x c /dev/null || { echo "$$h does not compile alone"; exit 1; }; done

@@ -640,7 +640,7 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 	     * family) with whom the gateway itself speaks it */
 #define DNAT_MARK_HEARD                                                                                                          \
 	1024 /* dport of marks that the data plane writes, DNAT_HEARD of them by daddr.a32[0]: `to` has sent the host a packet   \
-	      * of the protocol `rule`, at the time `vrf` (DNAT_HEARD_TIME). Until sluiced has seen whether the host speaks it                     \
+	      * of the protocol `rule`, at the time `vrf` (DNAT_HEARD_TIME). Until sluiced has seen whether the host speaks it   \
 	      */
 #define DNAT_HEARD	    256
 #define DNAT_HEARD_TIME(ns) ((__u16)((ns) >> 30))
