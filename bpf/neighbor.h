@@ -13,6 +13,7 @@
 #include "scratch.h"
 
 #define NEIGHBOR_BURST_NS 1000000000ull
+#define NEIGHBOR_QUIET_NS 250000000ull
 #define NEIGHBOR_ALL	  0xffffffffffffull /* the broadcast MAC */
 #define NEIGHBOR_USED_NS  1000000000ull	    /* `used_ns` is this exact */
 
@@ -56,13 +57,15 @@ static __always_inline void neighbor_spend(__u64 *clock, __u64 now, __u32 rate)
 }
 
 /* Somebody who scans a connected prefix would fill the kernel's neighbour table, and drive out of it the stations that are there:
- * each interface may ask for so many addresses a second, and all together for so many. `asked`: the entry of one that is asked
- * for already; NULL: it is not. More packets to it fill nothing but what the kernel holds for it: they have a measure of their
- * own, and take nothing of others'. */
+ * each interface may ask for so many addresses a second, and all together for so many; one that has asked for nobody lately may
+ * in any case, lest two that are scanned shut out the rest. `asked`: the entry of one that is asked for already; NULL: it is not.
+ * More packets to it fill nothing but what the kernel holds for it: they have a measure of their own, and take nothing of
+ * others'. */
 static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p, struct neighbor *asked)
 {
 	struct control *c = control_get();
 	__u64 now = pkt_now(p), *clock, *all = clock_get(CLOCK_NEIGHBOR);
+	bool room;
 
 	if (asked)
 		clock = &asked->used_ns;
@@ -71,9 +74,11 @@ static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p, struct
 	if (!clock || !all || !c || !c->neighbor_rate || !neighbor_is_in_time(clock, now))
 		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
 	if (!asked && c->neighbor_rate_all) {
-		if (!neighbor_is_in_time(all, now))
+		room = neighbor_is_in_time(all, now);
+		if (!room && READ_ONCE(*clock) + NEIGHBOR_QUIET_NS > now)
 			return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
-		neighbor_spend(all, now, c->neighbor_rate_all);
+		if (room)
+			neighbor_spend(all, now, c->neighbor_rate_all);
 	}
 	neighbor_spend(clock, now, c->neighbor_rate);
 	return V_NEIGH;

@@ -11,7 +11,7 @@ import signal
 import subprocess
 
 NETNS, RUN, PINS = "/run/netns", "/run/sluice", "/sys/fs/bpf/sluice"
-NAME = re.compile(r"(?:net|prog)-(\d+)(?:-.*)?")
+NAME = re.compile(r"(?:net-(?=\d+-\d+-.)|prog-(?=\d+(?:-peers)?$))(\d+)(?:-.*)?")
 
 
 def _names():

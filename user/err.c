@@ -19,9 +19,9 @@
 static size_t character(const unsigned char *s)
 {
 	size_t more = s[0] < 0x80 ? 0 : s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3;
-	/* Too long for what it says, half of a surrogate pair, above U+10FFFF. */
+	/* Too long for what it says, half of a surrogate pair, above U+10FFFF, a control character of C1. */
 	bool wrong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
-		     (s[0] == 0xf4 && s[1] >= 0x90);
+		     (s[0] == 0xf4 && s[1] >= 0x90) || (s[0] == 0xc2 && s[1] < 0xa0);
 
 	if (s[0] < 0x20 || s[0] == 0x7f || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4 || wrong)
 		return 0;

@@ -195,8 +195,8 @@ static int take(struct mirror *m, struct mnl_socket *s, bool waits)
 			return -ENOBUFS;
 		if (s == m->links_now)
 			mirror_early_link(m, nlh, waits);
-		else if (mirror_neigh_message(m, nlh) < 0)
-			return -ENOBUFS;
+		else if ((nlh->nlmsg_type == RTM_NEWNEIGH || nlh->nlmsg_type == RTM_DELNEIGH) && mirror_neigh_message(m, nlh) < 0)
+			return -ENOBUFS; /* questions to a daemon that resolves (`app_solicit`) are no news */
 	}
 	return 1;
 }

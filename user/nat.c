@@ -61,6 +61,7 @@ void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
 
 	r->timeouts = cfg->timeouts;
 	r->keep = cfg->keep;
+	r->filters = cfg->type == NAT_SNAT;
 	r->filtering = cfg->filtering;
 	if (r->planned && strcmp(r->to_vrf, cfg->to_vrf))
 		r->to_vrf_ns = flow_now_ns();
@@ -72,7 +73,8 @@ bool nat_rule_filtering(const struct nat *nat, uint16_t id, uint8_t *ret)
 {
 	const struct nat_rule_id *r = id && id <= nat->n_rules && nat->rules[id - 1].alive ? &nat->rules[id - 1] : NULL;
 
-	if (r && !r->planned)
+	/* The mapping of a hairpin bears the number of the rule that gave the destination. */
+	if (r && (!r->planned || !r->filters))
 		return false;
 	*ret = r ? r->filtering : NAT_FILTER_ADDRESS_PORT;
 	return true;

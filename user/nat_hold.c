@@ -122,13 +122,26 @@ static bool somebody_has(const struct sw *sw, uint16_t vrf, const struct addr *a
 	       mirror_each_addr(sw->mirror, 0, is_addr, &asked);
 }
 
-/* Its flows shall not go with it: as long as somebody here answers for what they are outside. */
+static int is_beside(const struct link_addr *l, void *arg)
+{
+	return prefix_contains(&l->addr, arg);
+}
+
+/* Of an address that nobody here has: on the network of an interface another may have it now. What is routed here nobody has. */
+static bool is_given_up(const struct sw *sw, uint16_t vrf, const struct addr *a)
+{
+	struct addr asked = *a;
+
+	return !somebody_has(sw, vrf, a) && mirror_each_addr(sw->mirror, 0, is_beside, &asked);
+}
+
+/* Its flows shall not go with it: as long as nobody else may have what they are outside. */
 static bool keeps(const struct sw *sw, const struct flow_tuple *key, const struct flow *f, const struct flow_tuple *to)
 {
 	const struct nat *nat = sw->nat;
 	bool keep = f->flags & FLOW_F_KEEP || (f->rule && f->rule <= nat->n_rules && nat->rules[f->rule - 1].keep);
 
-	if (!keep || (f->flags & FLOW_F_DNAT && !f->dest_addr && !somebody_has(sw, key->vrf, &key->daddr)))
+	if (!keep || (f->flags & FLOW_F_DNAT && !f->dest_addr && is_given_up(sw, key->vrf, &key->daddr)))
 		return false;
 	if (!(f->flags & FLOW_F_SNAT) || (f->pool && nat_has(nat, f->pool_addr, &to->saddr)))
 		return true;
@@ -142,7 +155,7 @@ bool nat_holds(const struct sw *sw, const struct flow_tuple *key, const struct f
 	flow_tuple_to(key, f, &to);
 	if (f->dest_addr && !nat_is_addr(sw->nat, f->dest_addr, &key->daddr))
 		return false;
-	if (nat_host_wants(sw->nat, key->proto, &to.saddr, key->vrf, &to.daddr) ||
+	if (nat_host_wants(sw->nat, key->proto, &to.saddr, f->peer_vrf, &to.daddr) ||
 	    nat_host_wants(sw->nat, key->proto, &key->daddr, key->vrf, &key->saddr))
 		return false;
 	if (!nat_rule_name(sw, f->rule))

@@ -234,7 +234,12 @@ void nat_host_settle(struct nat *nat, struct nat_host_list *next)
 {
 	struct nat_host_list was = nat->host;
 	const struct dnat_rule mark = {};
-	int err = nat->host_known ? 0 : table_each(nat->dnat, see_mark, &was);
+	int err = 0;
+
+	if (!nat->host_known) { /* what is in the table, and nothing else: after an error some may not have got there */
+		was.n = 0;
+		err = table_each(nat->dnat, see_mark, &was);
+	}
 
 	err = err ?: mirror_each_link(nat->sw->mirror, see_link, next);
 	host_sort(&was);

@@ -35,6 +35,7 @@ struct nat_rule_id {
 	bool wanted;	   /* in the model that is being reconciled */
 	bool keep;	   /* flows outlive it */
 	bool planned;	   /* what follows is known; not of a rule of the tables that this process has found */
+	bool filters;	   /* an snat rule: it says who is let in */
 	uint8_t filtering; /* enum nat_filtering */
 	char to_vrf[SLUICE_LABEL];
 	uint64_t to_vrf_ns; /* when that was changed; 0: never */

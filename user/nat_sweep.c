@@ -227,6 +227,7 @@ static bool holds_for_kept(struct nat *nat, uint32_t i, const struct nat_mapping
 	    (s->runs && !nat_claim_has(&s->claimed, m->pool_addr, nat_class(m->inside.proto), ntohs(m->port))))
 		return false;
 	nat->tab.entry[i].filtering = NAT_FILTER_ADDRESS_PORT;
+	nat->tab.entry[i].out_iface = 0; /* nor is anybody inside hairpinned to it */
 	nat->tab.entry[i].inside.pool = 0;
 	return true;
 }

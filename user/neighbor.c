@@ -143,7 +143,7 @@ void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e)
 	} else if (e->state & NUD_FAILED) {
 		e->failed_s = now_s();
 		store(ns, e, NULL, NEIGHBOR_F_FAILED);
-	} else if (!e->failed_s) {
+	} else if (!e->failed_s && !(e->flags & NEIGHBOR_F_ASKED)) {
 		neighbor_unstore(ns, e); /* incomplete: packets are the kernel's to hold */
 	}
 }
@@ -159,6 +159,10 @@ void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key)
 	e = neighbor_make(ns, (uint16_t)key->iface, &key->addr);
 	if (!e)
 		return;
+	if (e->fixed.wanted || e->state & NUD_USABLE) {
+		neighbor_apply(ns, e); /* found the table full: there is room now */
+		return;
+	}
 	e->flags = NEIGHBOR_F_ASKED;
 	e->stored = true;
 	e->asked_s = now_s();

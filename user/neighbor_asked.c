@@ -37,7 +37,7 @@ static void on_record(const void *record, size_t size, void *arg)
 	if (size < sizeof(*a))
 		return;
 	neighbor_is_asked(as->ns, &a->key);
-	if (a->len > sizeof(a->frame) || as->n == ASKED_MAX)
+	if (!a->len || a->len > sizeof(a->frame) || as->n == ASKED_MAX)
 		return;
 	size = offsetof(struct asked_packet, frame) + a->len;
 	copy = malloc(size);

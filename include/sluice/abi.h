@@ -58,10 +58,11 @@ struct control {
 	__u64 host_marks[4]; /* sluiced's: a bit for each number in VRF_MARK_MASK whose rules it has made, or is about to make */
 	__u32 nat_statics_inside; /* static rules that translate between hosts inside, too: they name no way out */
 	__u32 cut_ifindex;	  /* where packets of several datagrams are sent to be taken apart; 0: nowhere */
-	__u32 neighbor_rate_all;  /* the same of all interfaces together; 0: no limit */
-	__u32 reserved[7];
+	__u32 neighbor_rate_all;  /* as neighbor_rate, of all interfaces together; 0: no limit */
+	__u32 pad;
+	__u64 reserved[4]; /* sluiced's: what it knows of the maps beside this one */
 };
-_Static_assert(sizeof(struct control) == 128, "struct control");
+_Static_assert(sizeof(struct control) == 136, "struct control");
 
 /* ---- port ---- */
 
@@ -219,7 +220,7 @@ struct asked_packet {
 	__u64 at_ns; /* CLOCK_MONOTONIC */
 	struct neighbor_key key;
 	__u32 ifindex; /* it came in by */
-	__u16 len;     /* of frame, which begins with the MACs and has its tag */
+	__u16 len;     /* of frame, which begins with the MACs and has its tag; 0: it was too long, and is not there */
 	__u16 port;    /* of ifindex: what counted it */
 	__u8 frame[ASKED_FRAME + 8];
 };

@@ -1,6 +1,5 @@
 """routers.py: real routing daemons (FRR, BIRD) in the namespaces of a Lab, each with directories of its own."""
 import os
-import re
 import shutil
 import tempfile
 
@@ -84,10 +83,6 @@ class Frr:
     def established(self, *neighbors):
         netlab.wait_for(f"sessions are established: {neighbors}", lambda: all(
             "BGP state = Established" in self.vtysh("-c", f"show bgp neighbors {n}").stdout for n in neighbors), timeout=40, every=0.3)
-
-    def keeps(self, netdev):
-        """Does zebra have gateways on this netdev among its nexthop objects?"""
-        return re.search(rf"via \S+, {netdev} ", self.vtysh("-c", "show nexthop-group rib").stdout)
 
     def bfd_sessions(self):
         return len([line for line in self.vtysh("-c", "show bfd peers brief").stdout.split("\n") if line.rstrip().endswith(" up")])
