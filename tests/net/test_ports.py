@@ -185,7 +185,7 @@ def test_half_made_instance_is_made_anew(net):
     """What a crash in the middle of the first start leaves: maps without the word that says they are whole."""
     net.swc.stop(signal.SIGKILL)
     control = pin(net, "maps/control")
-    netlab.sh(["bpftool", "map", "update", "pinned", control, "key", "0", "0", "0", "0", "value", *["0"] * 128])
+    netlab.sh(["bpftool", "map", "update", "pinned", control, "key", "0", "0", "0", "0", "value", *["0"] * 136])
     os.unlink(pin(net, "maps/ports"))
     net.swc.start()
     net.swc.attached("e0", "e1", "sw-gw")
