@@ -51,6 +51,41 @@ static void *map_of(const char *instance, const char *name, uint32_t *ret_n)
 	return at;
 }
 
+static int map_fd(const char *instance, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/fs/bpf/sluice/%s/maps/%s", instance, name);
+	return bpf_obj_get(path);
+}
+
+/* The pool that has the address as its own single one, and the address's slot there: flows of none would be ended. */
+static void pool_of(const char *instance, int family, const struct addr *a, uint16_t *ret_pool, uint32_t *ret_slot)
+{
+	int addrs = map_fd(instance, "pool_addrs"), pools = map_fd(instance, "pools"), members = map_fd(instance, "pool_members");
+	struct pool_addr at;
+	struct pool pool;
+	uint32_t member;
+
+	for (uint32_t id = 1; !bpf_map_lookup_elem(pools, &id, &pool); id++)
+		for (uint32_t i = 0; i < (family == 4 ? pool.count4 : pool.count6); i++) {
+			uint32_t k = (family == 4 ? pool.first4 : pool.first6) + i;
+
+			if (bpf_map_lookup_elem(members, &k, &member) || bpf_map_lookup_elem(addrs, &member, &at))
+				continue;
+			if (memcmp(&at.addr, a, sizeof(*a)))
+				continue;
+			*ret_pool = (uint16_t)id;
+			*ret_slot = member;
+			return;
+		}
+	fprintf(stderr, "flow_fill: no pool has the outside address\n");
+	exit(1);
+}
+
+static uint16_t pool_id[16];
+static uint32_t pool_slot[16];
+
 static struct addr addr_of(int family, uint32_t v4)
 {
 	struct addr a = addr_v4(htonl(v4));
@@ -94,7 +129,7 @@ static void add(struct flowtab *t, uint32_t i, uint16_t rule, uint16_t in, uint1
 	uint16_t port = (uint16_t)(1024 + i / 65536);
 	struct ends inside = {addr_of(t->family, 0x0a000001 | i % 250 << 16), addr_of(t->family, 0xc6120000 + i % 65536), port,
 			      443};
-	struct ends outside = {addr_of(t->family, 0xcb007100 + i / 65536), inside.dst, port, 443};
+	struct ends outside = {addr_of(t->family, 0xcb007110 + i / 65536), inside.dst, port, 443};
 	struct ends back = {outside.dst, outside.src, 443, port}, back_to = {inside.dst, inside.src, 443, port};
 	uint64_t now = now_ns(), created = now - i % 1000 * 1000000000ull;
 	struct flow f = {.flags = FLOW_F_DNAT | FLOW_F_REPLY, .seen = FLOW_SEEN_ANY | FLOW_SEEN_SYNACK | FLOW_SEEN_ACK};
@@ -109,6 +144,8 @@ static void add(struct flowtab *t, uint32_t i, uint16_t rule, uint16_t in, uint1
 	insert(t, &back, &back_to, &f);
 	f.created_ns = created;
 	f.flags = FLOW_F_SNAT;
+	f.pool = pool_id[i / 65536];
+	f.pool_addr = pool_slot[i / 65536];
 	f.seen = FLOW_SEEN_ANY | FLOW_SEEN_SYN | FLOW_SEEN_ACK;
 	f.packets = i % 100 + 1;
 	f.bytes = 100 * f.packets;
@@ -132,6 +169,11 @@ int main(int argc, char **argv)
 	t.entry = map_of(argv[1], t.family == 4 ? "flows4" : "flows6", &entries);
 	t.n = buckets * BUCKET_SLOTS;
 	n = (uint32_t)strtoul(argv[2], NULL, 10);
+	for (uint32_t i = 0; i <= (n - 1) / 65536; i++) {
+		struct addr a = addr_of(t.family, 0xcb007110 + i);
+
+		pool_of(argv[1], t.family, &a, &pool_id[i], &pool_slot[i]);
+	}
 	begin = now_ns();
 	for (uint32_t i = 0; i < n; i++)
 		add(&t, i, (uint16_t)atoi(argv[3]), (uint16_t)atoi(argv[4]), (uint16_t)atoi(argv[5]));

@@ -27,6 +27,8 @@ nat:
   - {name: out, type: snat, source: 10.0.0.0/8, to: masquerade, out: [wan]}
   - {name: six, type: snat, source: "fd00::/64", to: masquerade, out: [wan]}
   - {name: web, type: dnat, destination: wan, protocol: tcp, port: 80, to: "10.0.0.5:8080"}
+  - {name: filled, type: snat, source: 10.99.0.0/16, to: 203.0.113.16/28, out: [wan]}
+  - {name: filled6, type: snat, source: "fd99::/64", to: "64:ff9b::cb00:7110/124", out: [wan]}
 """
 OUT, OUT6 = "203.0.113.100", "2001:db8::100"
 
@@ -60,7 +62,7 @@ def loop_max(w):
 def expected(i):
     """Connection i of flow_fill: what the list says of it, but for its times."""
     port, there = 1024 + i // 65536, i % 100 + 1
-    src, dst, nat = f"10.{i % 250}.0.1", f"198.18.{i % 65536 >> 8}.{i % 256}", f"203.0.113.{i // 65536}"
+    src, dst, nat = f"10.{i % 250}.0.1", f"198.18.{i % 65536 >> 8}.{i % 256}", f"203.0.113.{16 + i // 65536}"
     return {"proto": "tcp", "state": "established", "vrf": "default", "rule": "out", "in": "lan", "out": "wan",
             "forward": {"src": src, "sport": port, "dst": dst, "dport": 443, "to-src": nat, "packets": there, "bytes": 100 * there},
             "reply": {"src": dst, "sport": 443, "dst": nat, "dport": port, "to-dst": src, "packets": 1, "bytes": 100}}
