@@ -15,7 +15,6 @@
 #include "log.h"
 
 #define LOG_EVERY_NS 1000000000 /* long turns seldom come alone */
-#define MAPPED_BYTES (128 << 10)
 
 static struct {
 	bool running;
@@ -137,13 +136,10 @@ int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
 }
 
 /* The C library gives memory back in one go when the last small piece above it is freed: 25 ms for the 300 MB of a million routes
- * that have gone. And once it has freed a large array it takes those that grow from the heap, where they are copied: 7 ms for the
- * buckets of a million. So what is small stays, for the next table, and what is large is mapped by itself where there is no room
- * that has been used before. */
+ * that have gone. So what is small stays, for the next table. */
 static void memory_in_no_long_step(void)
 {
 	mallopt(M_TRIM_THRESHOLD, -1);
-	mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
 }
 
 struct event_base *loop_base_new(void)
