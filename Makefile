@@ -87,12 +87,17 @@ $(B)/tests/cli_test: tests/unit/cli_test.c $(filter-out %/main.o,$(CLI_OBJ)) $(B
 unit-build: $(UNIT_BIN)
 
 # What tests/net needs beside sluiced and sluice.
-net-build: $(B)/tests/flow_fill
+net-build: $(B)/tests/flow_fill $(B)/tests/slow_grace.so
 
 $(B)/tests/flow_fill: tests/net/flow_fill.c $(B)/libsluice.a
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+$(B)/tests/slow_grace.so: tests/net/slow_grace.c
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -fPIC -shared $(LDFLAGS) $< -o $@
 
 # ---- benchmarks
 BENCH_BPF := $(patsubst bench/bpf/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard bench/bpf/*.bpf.c))
@@ -218,7 +223,7 @@ unit-check: all unit-build ## the unit tests alone (no root)
 prog-check: all soak-build ## the data plane's tests alone: packets through BPF_PROG_RUN
 	@B='$(B)' PYTHON='$(PYTHON)' scripts/check.sh prog
 
-nat-property: all ## 10000 random sequences of 40 packets against a model of the NAT; 16 in `make check` (SLUICE_NAT_SEED=N: others)
+nat-property: all ## 10000 random sequences of 40 packets against a model of the NAT; 24 in `make check` (SLUICE_NAT_SEED=N: others)
 	@SLUICE_NAT_SEQUENCES=10000 SLUICE_NAT_STEPS=40 SLUICE_BUILD='$(abspath $(B))' $(PYTHON) -m pytest -q tests/prog/test_nat_property.py
 
 nat-stress: all soak-build net-build ## two million SYNs, scans, full tables, changes under traffic, in `make check` as well: none of 10000 connections is lost

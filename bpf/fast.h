@@ -137,6 +137,15 @@ static __always_inline bool fast_sends_by(const struct port *port)
 	return port && (HOOK_XDP ? port->flags & PORT_F_XDP : port->ifindex);
 }
 
+/* out->to of out->port. False: the hook cannot send there. XDP knows no way by such a port. */
+static __always_inline bool fast_find_port(struct fast_out *out)
+{
+	if (HOOK_XDP)
+		return true;
+	out->to = port_get(out->port);
+	return fast_sends_by(out->to);
+}
+
 /* The way out that the entry knows, as flow_forward() takes it; false: it must be decided again, or the port is tc's. `len`:
  * layer 3 bytes. */
 static __always_inline bool fast_forward(const struct known *k, const struct flow *f, __u32 len, struct ctx_leave4 *to,
@@ -249,10 +258,7 @@ static __always_inline bool fast_leave(ctx_t *ctx, const struct known *k, const 
 		return false;
 	out->port = w->port;
 	out->tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | known_priority(k))) : 0;
-	if (HOOK_XDP)
-		return true;
-	out->to = port_get(out->port);
-	return fast_sends_by(out->to);
+	return fast_find_port(out);
 }
 
 /* By its route. */
@@ -404,6 +410,68 @@ static __always_inline bool fast_fill(struct pkt *p, int failed)
 static __always_inline bool fast_ask_way(struct pkt *p, __u32 id, int failed)
 {
 	return fast_fill(p, failed) && way_find(p, id, &p->next_addr);
+}
+
+/* ---- where a frame comes in */
+
+/* Sends what is rewritten and counted: the hook's own. */
+typedef int fast_send(ctx_t *ctx, const struct fast_out *out);
+
+/* Rewritten. `len`: of the frame as it came. */
+static __always_inline int fast_go(ctx_t *ctx, const struct known *k, __u32 len, const struct fast_out *out, fast_send *send)
+{
+	__u32 packets = ctx_segs(ctx);
+
+	count_finished(k->in_port, packets, known_rx_bytes(k, len), !HOOK_XDP && out->to->mode == PORT_HOST);
+	if (out->nexthop)
+		nexthop_add(out->nexthop, packets, len);
+	count_sent(out->port, packets, known_tx_bytes(k, len, out->tag));
+	return send(ctx, out);
+}
+
+/* IPv4 for the gateway, or switched: a frame like one that is known. */
+static __always_inline enum fast_answer fast_known(ctx_t *ctx, struct known *k, __u32 len, struct fast_out *out)
+{
+	if (!k->out_known)
+		return fast4(ctx, k, len, out);
+	out->port = k->out_port;
+	if (unlikely(len > k->len || ctx_segs(ctx) > 1 || !fast_find_port(out)))
+		return FAST_NOT;
+	out->nexthop = 0;
+	out->tag = k->out_tag;
+	return ctx_set_tag(ctx, (const __u32 *)&k->head, k->tagged, k->tpid, k->tci, out->tag) ? FAST_SPOILT : FAST_READY;
+}
+
+/* What is done with a frame that needs no `struct pkt`: what `send` says; below 0: FAST_FAILED(). */
+static __always_inline int fast_try4(ctx_t *ctx, fast_send *send)
+{
+	struct fast_out out = {};
+	enum fast_answer r;
+	__u32 at = 0, len;
+	struct known *k;
+
+	k = known_find(ctx, pkt_stamp(), &at);
+	if (!k)
+		return FAST_FAILED(0, FAST_NOT);
+	if (!k->out_known && known_proto(k) != bpf_htons(ETH_P_IP))
+		return FAST_FAILED(at + 1, cfg_ipv6 && known_proto(k) == bpf_htons(ETH_P_IPV6) ? FAST_SIX : FAST_NOT);
+	len = ctx_len(ctx);
+	r = fast_known(ctx, k, len, &out);
+	return likely(!r) ? fast_go(ctx, k, len, &out, send) : FAST_FAILED(at + 1, r);
+}
+
+/* The same for what is FAST_SIX, whose likes stand there in `found`. */
+static __always_inline int fast_try6(ctx_t *ctx, __u32 at_plus_1, fast_send *send)
+{
+	struct known *k = found_get(at_plus_1 - 1, struct known);
+	struct fast_out out = {};
+	__u32 len = ctx_len(ctx);
+	enum fast_answer r;
+
+	if (!k)
+		return FAST_FAILED(0, FAST_NOT);
+	r = fast6(ctx, k, len, &out);
+	return likely(!r) ? fast_go(ctx, k, len, &out, send) : FAST_FAILED(at_plus_1, r);
 }
 
 #endif

@@ -69,7 +69,7 @@ static __always_inline bool flow_reset(const struct pkt *p, struct flow *f, stru
 	__u32 ahead;
 
 	if (peer && READ_ONCE(peer->ack) && READ_ONCE(peer->seen) & (FLOW_SEEN_ACK | FLOW_SEEN_SYNACK) &&
-	    READ_ONCE(f->seen) & FLOW_SEEN_ACK) {
+	    READ_ONCE(f->seen) & (FLOW_SEEN_ACK | FLOW_SEEN_SYNACK)) {
 		ahead = bpf_ntohl(p->tcp_seq) - bpf_ntohl(READ_ONCE(peer->ack));
 		if (ahead + FLOW_RST_BEHIND > FLOW_RST_AHEAD + FLOW_RST_BEHIND) {
 			count_stat(STAT_FLOW_RST_IGNORED, p->segs);
@@ -106,6 +106,9 @@ __noinline_global int flow_news(struct pkt *p, struct flow *f)
 	old = READ_ONCE(f->seen);
 	if (p->l4_proto != IPPROTO_TCP || seen & (FLOW_SEEN_SYN | FLOW_SEEN_SYNACK)) {
 		WRITE_ONCE(f->seen, old & (FLOW_SEEN_FIN | FLOW_SEEN_RST) ? seen : old | seen);
+		/* The RST that answers it has the sequence number 0 (RFC 9293 3.10.7.1). */
+		if (seen & FLOW_SEEN_SYN)
+			WRITE_ONCE(f->ack, 0);
 		if (p->l4_proto != IPPROTO_TCP && f->flags & FLOW_F_REPLY)
 			half_done(f);
 		return true;
@@ -304,19 +307,21 @@ static __always_inline bool flow_is_moved(const struct pkt *p, const struct flow
 
 /* The way out of a known flow was decided anew. Where it is masqueraded by the former one's address, no answer would come, and
  * whoever is behind the new one may well drop what has it (BCP 38): the pair ends, and this packet begins one with the new
- * address, as with the kernel's masquerade. Who has an address of a pool keeps it. True: the packet has no flow any more.
+ * address, as with the kernel's masquerade. Who has an address of a pool keeps it, as does who would have none by the rules of
+ * the new way: a connection that was translated never shows its inside address. True: the packet has no flow any more.
  *
  * Races: another CPU may have been first, and its pair be the one that ends here; then the next packet makes it anew, with the
  * same port. */
 __noinline_global int flow_moved(struct pkt *p)
 {
 	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
+	struct nat_asked a = {};
 	struct flow *f;
 
 	if (!p || !w || p->flags & PKT_F_ICMP_ERROR)
 		return false;
 	f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
-	if (!f || !flow_is_moved(p, f))
+	if (!f || !flow_is_moved(p, f) || !nat_translates(nat_rule_of_source(&a, p, &p->t.daddr, p->out_iface)))
 		return false;
 	w->t = p->t;
 	w->mapping.proto = p->l4_proto;
@@ -399,6 +404,7 @@ static __always_inline void flow_fill_forward(struct flow *f, const struct pkt *
 	f->l3_delta = p->l3_delta;
 	f->l4_delta = p->l4_delta;
 	f->rule = p->nat_rule;
+	f->source_rule = p->nat_source;
 	f->pool = p->nat_pool;
 	f->pool_addr = p->pool_addr;
 	f->in_iface = p->in_iface;
@@ -543,10 +549,7 @@ static __always_inline enum verdict flow_new(struct pkt *p, struct flow *copy, e
 		/* The same pair, by another CPU or left half; or else two connections that look the same from there. Who is not
 		 * translated does without a flow. */
 		if (!flow_leaves_as(other, p->family, &p->t.daddr, &p->t.saddr, p->t.dport, p->t.sport))
-			return p->flow_flags & FLOW_F_TRACK
-				       ? v
-				       : pkt_drop(p,
-						  pool_class(p->l4_proto) == POOL_CLASSES ? DROP_NAT_PROTOCOL : DROP_NAT_CLASH);
+			return p->flow_flags & FLOW_F_TRACK ? v : pkt_drop(p, DROP_NAT_CLASH);
 	}
 	if (flow_make_forward(p, v, copy) < 0)
 		return flow_lost(p, copy, &reply, at, v);

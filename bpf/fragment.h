@@ -14,6 +14,10 @@
  * buffer for each fragment, until it has no memory for reassembly left (net.ipv4.ipfrag_high_thresh). GSO of UDP is several
  * datagrams, whose borders count, and that of a tunnel several of its packets: the kernel takes it apart, on a pair of netdevs
  * that sluiced has for it (cut.c), and each comes in by itself. There, too, it finishes a checksum inside of a tunnel's packet.
+ *
+ * What comes from there may still be called encapsulated, and where its checksum was is still noted: of such a packet the kernel
+ * does not change the tail. Room behind the Ethernet header it takes away and makes all the same, and as headers and payload are
+ * written anew, it does not matter where a packet loses or gains its bytes.
  */
 #ifndef SLUICE_FRAGMENT_H
 #define SLUICE_FRAGMENT_H
@@ -36,7 +40,8 @@
 #define FRAGMENT_ROOM	   4080 /* the kernel makes no more at once */
 #define FRAGMENT_ROOMS	   17	/* 64 KiB */
 #define FRAGMENT_ELSEWHERE 1
-#define FRAGMENT_COPIED	   0x80 /* of an option: goes into every fragment (RFC 791 3.1) */
+#define FRAGMENT_CUT_DONE  0xffff /* in tc_index: it comes from there, whole; more than any port's id */
+#define FRAGMENT_COPIED	   0x80	  /* of an option: goes into every fragment (RFC 791 3.1) */
 
 struct fragment_area {
 	__u8 data[FRAGMENT_AREA];
@@ -64,6 +69,7 @@ struct fragment_job {
 	__u32 done;
 	__u32 sum; /* of the payload, as bpf_csum_diff() has it */
 	__u32 at, erase;
+	__u32 by_room;			    /* its length is changed behind the Ethernet header */
 	__u8 header[FRAGMENT_HEAD_MAX + 8]; /* verifier: as far as a masked index reaches */
 };
 
@@ -138,6 +144,24 @@ static long fragment_sum(__u32 i, void *arg)
 	return 0;
 }
 
+/* The whole packet away but for as many bytes as its headers had, in pieces. */
+static long fragment_empty(__u32 turn, void *arg)
+{
+	struct fragment_job *j = arg;
+	__u32 less = j->ctx->len - (j->l3_off + j->head);
+
+	if (!less)
+		return 1;
+	return bpf_skb_adjust_room(j->ctx, -(__s32)(less < FRAGMENT_ROOM ? less : FRAGMENT_ROOM), BPF_ADJ_ROOM_MAC, 0) != 0;
+}
+
+static __always_inline long fragment_resize(const struct fragment_job *j, __u32 len)
+{
+	if (!j->by_room)
+		return bpf_skb_change_tail(j->ctx, len, 0);
+	return len == j->ctx->len ? 0 : bpf_skb_adjust_room(j->ctx, (__s32)(len - j->ctx->len), BPF_ADJ_ROOM_MAC, 0);
+}
+
 /* Sends the next fragment back to where the packet came in; the last one is left in the skb. */
 static long fragment_send(__u32 turn, void *arg)
 {
@@ -159,8 +183,7 @@ static long fragment_send(__u32 turn, void *arg)
 	for (int k = 0; k < FRAGMENT_HEAD_MAX / 4; k++)
 		sum += w[k];
 	ip->check = ~csum_fold64(sum);
-	if (bpf_skb_change_tail(j->ctx, j->l3_off + head + len, 0) ||
-	    bpf_skb_store_bytes(j->ctx, j->l3_off, j->header, head, 0) ||
+	if (fragment_resize(j, j->l3_off + head + len) || bpf_skb_store_bytes(j->ctx, j->l3_off, j->header, head, 0) ||
 	    bpf_skb_store_bytes(j->ctx, j->l3_off + head, from, len, 0))
 		return 1;
 	if (!last && bpf_clone_redirect(j->ctx, j->ifindex, BPF_F_INGRESS))
@@ -271,6 +294,24 @@ static __always_inline int fragment_segments(ctx_t *ctx, struct pkt *p)
 	return r.less ? -1 : 0;
 }
 
+/* Makes room for the first fragment in the skb whose payload is kept. 0; FRAGMENT_ELSEWHERE: as it was; or it failed. */
+static __always_inline long fragment_clear(ctx_t *ctx, struct pkt *p, struct fragment_job *j)
+{
+	long r;
+
+	if (j->by_room) {
+		bpf_loop(FRAGMENT_ROOMS, fragment_empty, j, 0);
+		return ctx->len == p->l4_off ? 0 : -1;
+	}
+	/* Only of an skb with an unfinished checksum must so much be left that the field is there. */
+	r = bpf_skb_change_tail(ctx, p->l4_off, 0);
+	if (r != FRAGMENT_EINVAL)
+		return r;
+	if (bpf_skb_change_tail(ctx, p->l4_off + fragment_sum_at(p) + 2, 0) == FRAGMENT_EINVAL)
+		return FRAGMENT_ELSEWHERE; /* the field is behind that: inside of a tunnel's packet */
+	return fragment_finish_sum(ctx, p, j);
+}
+
 /* Cuts the packet, and sends all fragments but the last, which is the skb afterwards and is to go the same way: in by
  * `ifindex`. 0, or -1: the skb is nothing that may be sent; FRAGMENT_ELSEWHERE: it is as it was, and for the kernel to finish. */
 __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
@@ -288,17 +329,14 @@ __noinline_global int fragment(ctx_t *ctx, struct pkt *p, __u32 ifindex)
 	head = fragment_len(j.head, 63);
 	if (head > FRAGMENT_HEAD_MAX || bpf_skb_load_bytes(ctx, p->l3_off, j.header, head))
 		return -1;
+	j.by_room = ctx->tc_index == FRAGMENT_CUT_DONE && p->l3_off == ETH_HLEN;
 	j.done = j.sum = j.erase = pkt_zero(p);
 	bpf_loop(FRAGMENT_MAX, fragment_keep, &j, 0);
 	if (j.done != j.n)
 		return -1;
-	/* Only of an skb with an unfinished checksum must so much be left that the field is there. */
-	r = bpf_skb_change_tail(ctx, p->l4_off, 0);
-	if (r == FRAGMENT_EINVAL) {
-		if (bpf_skb_change_tail(ctx, p->l4_off + fragment_sum_at(p) + 2, 0) == FRAGMENT_EINVAL)
-			return FRAGMENT_ELSEWHERE; /* the field is behind that: inside of a tunnel's packet */
-		r = fragment_finish_sum(ctx, p, &j);
-	}
+	r = fragment_clear(ctx, p, &j);
+	if (r == FRAGMENT_ELSEWHERE)
+		return r;
 	if (r)
 		return -1;
 	j.done = pkt_zero(p);

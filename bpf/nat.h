@@ -178,8 +178,8 @@ static __always_inline void nat_prefix_move(const struct addr *to, __u32 len, st
 
 /* ---- destination */
 
-/* The most particular rule first: a port, then a protocol, then the whole address. */
-static __always_inline struct dnat_rule *nat_dnat_rule(const struct pkt *p)
+/* The most particular rule first: a port, a range of them (`blocks`: of the mark), then a protocol, then the whole address. */
+static __always_inline struct dnat_rule *nat_dnat_rule(const struct pkt *p, __u32 blocks)
 {
 	struct dnat_key key = {.daddr = p->t.daddr, .dport = p->t.dport, .vrf = p->vrf, .proto = p->l4_proto};
 	struct dnat_rule *rule = NULL;
@@ -190,6 +190,16 @@ static __always_inline struct dnat_rule *nat_dnat_rule(const struct pkt *p)
 	if (rule)
 		return rule;
 	if (key.dport) {
+		for (__u32 n = 1; blocks && n < 16; n++) {
+			if (!(blocks >> n & 1))
+				continue;
+			key.block = n;
+			key.dport = bpf_htons(bpf_ntohs(p->t.dport) >> n << n);
+			rule = bpf_map_lookup_elem(&dnat_rules, &key);
+			if (rule)
+				return rule;
+		}
+		key.block = 0;
 		key.dport = 0;
 		rule = bpf_map_lookup_elem(&dnat_rules, &key);
 		if (rule)
@@ -340,6 +350,7 @@ static __always_inline void nat_begin(struct pkt *p)
 	p->dest_addr = p->hairpin = 0;
 	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
 	p->nat_remote = 0;
+	p->nat_source = 0;
 }
 
 /* Port forwards, whole addresses, mappings. A later fragment comes here when no flow is known for it: flow_lookup() has given it
@@ -356,7 +367,7 @@ __noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 	if ((p->flags & PKT_F_ICMP_ERROR) || nat_filter_spares(p->family, &p->t.daddr))
 		return V_NEXT;
 	mark = nat_mark(p);
-	rule = mark ? nat_dnat_rule(p) : NULL;
+	rule = mark ? nat_dnat_rule(p, mark->blocks) : NULL;
 	if (!rule) {
 		__u32 run = 0, own = mark ? mark->flags & DNAT_F_OWN : 0;
 
@@ -377,7 +388,8 @@ __noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 	nat_is_hairpin(p, mark->rule);
 	p->to.daddr = rule->to;
 	if (rule->to_port && (p->flags & PKT_F_L4) && !(p->flags & PKT_F_ECHO))
-		p->to.dport = rule->to_port;
+		p->to.dport =
+			bpf_htons(bpf_ntohs(rule->to_port) + (bpf_ntohs(p->t.dport) & ((1 << (rule->flags >> DNAT_BLOCK)) - 1)));
 	return nat_dnat_use(p, rule->rule, rule->vrf, rule->flags & DNAT_F_KEEP);
 }
 
@@ -429,7 +441,6 @@ static __always_inline bool nat_answers_matter(const struct snat_rule *r)
  * so that the answers leave with the address they were asked under. `a`, `vrf`: as for nat_rule_of_answers(). */
 static __always_inline enum verdict nat_snat_answers(struct pkt *p, struct snat_rule *r, struct nat_asked *a, __u16 vrf)
 {
-
 	if (unlikely(nat_lacks_ports(p)))
 		return p->first_unknown && nat_is_inside(p) ? V_HOLD : V_NEXT;
 	r = nat_answers_matter(r) ? nat_rule_of_answers(p, a, vrf) : NULL;
@@ -561,7 +572,8 @@ __noinline_global enum verdict nat_snat(struct pkt *p)
 	}
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
-	/* Of both rules that may have had a part, the entry remembers the one that gave the destination. */
+	p->nat_source = rule;
+	/* Of both rules that may have had a part, the one that gave the destination decides when and how the flow ends. */
 	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr)) {
 		p->nat_rule = rule;
 		if (r && r->flags & SNAT_F_KEEP)

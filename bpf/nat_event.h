@@ -66,7 +66,8 @@ __noinline_global int nat_event(struct pkt *p, __u32 event)
 	e.family = p->family;
 	e.proto = p->l4_proto;
 	e.vrf = p->vrf;
-	e.rule = p->nat_rule;
+	/* Who is refused is so by the rule of his source; who begins is told with the rule that his end will be told with. */
+	e.rule = event != NAT_EVENT_SESSION_CREATE && p->nat_source ? p->nat_source : p->nat_rule;
 	e.pool = p->nat_pool;
 	e.t.saddr = p->t.saddr;
 	e.t.daddr = p->t.daddr;

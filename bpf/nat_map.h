@@ -39,7 +39,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, DNAT_RULE_MAX);
 	__type(key, struct dnat_key);
 	__type(value, struct dnat_rule);
 } dnat_rules SEC(".maps");
@@ -155,11 +155,14 @@ static __always_inline void nat_deltas(struct pkt *p)
 	p->l4_delta = csum_fold((__u32)p->to.sport + (__u16)~p->t.sport + p->to.dport + (__u16)~p->t.dport);
 }
 
-/* No session for want of ports, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8). */
+/* No session for want of ports or addresses, or by the rule's limits: the sender is told that it is prohibited (RFC 5508 REQ-8).
+ */
 static __always_inline enum verdict nat_refuse(struct pkt *p, enum drop_reason why)
 {
 	if (cfg_nat_log)
-		nat_event(p, why == DROP_NAT_NO_PORT ? NAT_EVENT_PORTS_EXHAUSTED : NAT_EVENT_QUOTA);
+		nat_event(p, why == DROP_NAT_NO_PORT	  ? NAT_EVENT_PORTS_EXHAUSTED
+			     : why == DROP_NAT_NO_ADDRESS ? NAT_EVENT_ADDRESSES_EXHAUSTED
+							  : NAT_EVENT_QUOTA);
 	return p->family == 4 ? pkt_drop_reply(p, why, 3, 13, 0) : pkt_drop_reply(p, why, 1, 1, 0);
 }
 
@@ -167,7 +170,7 @@ static __always_inline enum verdict nat_refuse(struct pkt *p, enum drop_reason w
 
 static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_now)
 {
-	struct nat_host_key key = {.addr = p->t.saddr, .vrf = p->vrf, .rule = p->nat_rule};
+	struct nat_host_key key = {.addr = p->t.saddr, .vrf = p->vrf, .rule = p->nat_source};
 	struct nat_counted *c = bpf_map_lookup_elem(&nat_counted, &key);
 	struct nat_used *u = bpf_map_lookup_elem(&nat_used, &key), none = {};
 
@@ -296,8 +299,7 @@ static __always_inline bool nat_want(struct pool_search *s, const struct pool *p
 	s->parity = s->class == POOL_ICMP ? 0 : POOL_PARITY_WORDS;
 	if (!pool_member(s, 0, &s->pool_addr))
 		return false;
-	/* Which identifiers the host's own pings have is nowhere written down, and who is inside may know one: none is kept. */
-	if (s->class == POOL_ICMP && pool_addr_is_own(s->pool_addr))
+	if (!pool_keeps(s->class, s->pool_addr))
 		s->want = 0;
 	return true;
 }
@@ -337,7 +339,8 @@ __noinline_global enum verdict nat_use(struct pkt *p, __u32 pool_addr, __u32 por
 }
 
 /* A protocol without ports that could be translated (GRE, ESP, SCTP, …): by address alone, which serves one inside host for each
- * remote address; flow_install() refuses the second. AH signs the addresses and can never pass. */
+ * remote address. flow_install() refuses the second, for whom nat_share.h looks for another address of the pool. AH signs the
+ * addresses and can never pass. */
 static __always_inline enum verdict nat_map_address(struct pkt *p, __u32 pool_addr)
 {
 	if (p->l4_proto == IPPROTO_AH)

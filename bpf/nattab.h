@@ -360,7 +360,7 @@ static __always_inline void nattab_write(struct nat_mapping *e, const struct pkt
 		i = iface_get(p->hairpin);
 		e->out_vrf = i ? i->vrf : p->vrf;
 	}
-	e->rule = p->nat_rule;
+	e->rule = p->nat_source;
 	e->filtering = p->nat_filtering;
 }
 

@@ -11,6 +11,7 @@
 
 #include <linux/in6.h>
 #include "pkt.h"
+#include "counter.h"
 #include "nat_map.h"
 
 /* What has the host open for packets like this one? */
@@ -36,27 +37,32 @@ static __always_inline bool own_heard_is(const struct dnat_rule *r, struct pkt *
 }
 
 /* A packet of a protocol without ports that is the host's, since no flow and no rule claims it: whoever sends it may be its peer
- * for less time than sluiced takes to see it. */
+ * for less time than sluiced takes to see it. One of whom sluiced has said that he is not is believed to be no peer for a minute,
+ * though he goes on sending: else he would keep those inside from ever speaking with him. */
 __noinline_global int own_hear(struct pkt *p)
 {
-	struct dnat_rule heard = {};
+	struct dnat_rule heard = {}, *r;
 	struct dnat_key key;
 
 	if (!p || pool_class(p->l4_proto) != POOL_CLASSES)
 		return 0;
 	own_heard_key(p, &p->t.saddr, &key);
-	if (own_heard_is(bpf_map_lookup_elem(&dnat_rules, &key), p, &p->t.saddr, 1))
+	r = bpf_map_lookup_elem(&dnat_rules, &key);
+	if (own_heard_is(r, p, &p->t.saddr, r && r->flags & DNAT_HEARD_NOT ? DNAT_HEARD_MAX : 1))
 		return 0;
 	heard.to = p->t.saddr;
 	heard.rule = p->l4_proto;
 	heard.vrf = DNAT_HEARD_TIME(pkt_now(p));
-	return bpf_map_update_elem(&dnat_rules, &key, &heard, BPF_ANY);
+	if (bpf_map_update_elem(&dnat_rules, &key, &heard, BPF_ANY))
+		count_stat(STAT_NAT_HEARD_FULL, 1);
+	return 0;
 }
 
 /* Do raw sockets, tunnels or IPsec of the host speak this protocol, with this peer or with all? */
 static __always_inline bool own_speaks(struct pkt *p, const struct addr *peer, bool leaves)
 {
 	struct dnat_key key = {.dport = bpf_htons(DNAT_MARK_HOST + p->l4_proto), .proto = DNAT_PROTO_MARK};
+	struct dnat_rule *r;
 
 	if (p->family == 4)
 		key.daddr.a32[2] = bpf_htonl(0xffff);
@@ -66,7 +72,10 @@ static __always_inline bool own_speaks(struct pkt *p, const struct addr *peer, b
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
 	own_heard_key(p, peer, &key);
-	return leaves && own_heard_is(bpf_map_lookup_elem(&dnat_rules, &key), p, peer, DNAT_HEARD_MAX);
+	if (!leaves)
+		return false;
+	r = bpf_map_lookup_elem(&dnat_rules, &key);
+	return own_heard_is(r, p, peer, DNAT_HEARD_MAX) && !(r->flags & DNAT_HEARD_NOT);
 }
 
 /* As own_open(), of TCP and UDP. verifier: a global function of its own, for the stack of who asks of nothing else. */

@@ -32,6 +32,15 @@
 #define ICMP6_ECHO_REQUEST 128
 #define ICMP6_ECHO_REPLY   129
 
+/* Messages of ICMPv6 that never leave a link (RFC 4890 4.4.1): MLD, ND, inverse ND, MLDv2, SEND, multicast router discovery. Of
+ * the types from 128 on. To NAT they are as errors that quote nothing: no flow has them, none is made, and no rule translates
+ * them; whoever hears them on the link is meant. */
+#define ICMP6_BIT(type) (1u << ((type) - 128))
+#define ICMP6_LINK                                                                                                               \
+	(ICMP6_BIT(130) | ICMP6_BIT(131) | ICMP6_BIT(132) | ICMP6_BIT(133) | ICMP6_BIT(134) | ICMP6_BIT(135) | ICMP6_BIT(136) |  \
+	 ICMP6_BIT(137) | ICMP6_BIT(141) | ICMP6_BIT(142) | ICMP6_BIT(143) | ICMP6_BIT(148) | ICMP6_BIT(149) | ICMP6_BIT(151) |  \
+	 ICMP6_BIT(152) | ICMP6_BIT(153))
+
 struct vlan_tag {
 	__be16 tci;
 	__be16 proto;
@@ -222,6 +231,11 @@ static __always_inline bool parse_icmp_is_error(__u8 family, __u8 type)
 	       type == ICMP_PARAMETERPROB;
 }
 
+static __always_inline bool parse_icmp_is_link(__u8 family, __u8 type)
+{
+	return family == 6 && type >= 128 && type < 160 && ICMP6_LINK >> (type & 31) & 1;
+}
+
 static __always_inline void parse_icmp(struct pkt *p, void *data, void *end, __u32 l4_len)
 {
 	struct icmp_head *icmp = parse_at(data, end, p->l4_off, sizeof(*icmp));
@@ -232,8 +246,6 @@ static __always_inline void parse_icmp(struct pkt *p, void *data, void *end, __u
 		return parse_short(p, DROP_PARSE_L4_SHORT);
 	if (l4_len < sizeof(*icmp))
 		return parse_bad(p, DROP_PARSE_L4_SHORT);
-	p->icmp_type = icmp->type;
-	p->icmp_code = icmp->code;
 	if (icmp->type == request || icmp->type == reply) {
 		p->flags |= PKT_F_ECHO | PKT_F_L4 | (icmp->type == reply ? PKT_F_ECHO_REPLY : 0);
 		parse_echo(&p->t, icmp->type == reply, icmp->id);
@@ -244,6 +256,8 @@ static __always_inline void parse_icmp(struct pkt *p, void *data, void *end, __u
 			parse_quote4(p, data, end);
 		else
 			parse_quote6(p, data, end);
+	} else if (parse_icmp_is_link(p->family, icmp->type)) {
+		p->flags |= PKT_F_ICMP_ERROR;
 	}
 }
 
@@ -526,7 +540,6 @@ static __always_inline void parse_reset_l3(struct pkt *p, ctx_t *ctx)
 	p->bad = 0;
 	p->truncated = 0;
 	p->tcp_flags = p->tcp_options = 0;
-	p->icmp_type = p->icmp_code = 0;
 	p->t.ports = p->inner.ports = 0;
 	p->nat_pool = p->nat_rule = p->flow_flags = 0;
 	p->flow_stale = p->flow_new = 0;

@@ -60,12 +60,35 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 
 #define PIPELINE_TRIES 8
 
+/* Another address for a protocol without ports. Whoever waits for an answer keeps his: it would be one of all remote ends' that
+ * was given up, and mostly another's. */
+static __always_inline __verdict enum verdict pipeline_share_address(ctx_t *ctx, struct pkt *p)
+{
+	if (!nat_share(p))
+		return nat_refuse(p, DROP_NAT_NO_ADDRESS);
+	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_OWN_PORT) : V_NEXT;
+}
+
 /* Another port for one that shares it; whoever waits for an answer gives way for that, too. */
-static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+static __always_inline __verdict enum verdict pipeline_share_port(ctx_t *ctx, struct pkt *p)
 {
 	if (!nat_share(p) && !(half_reclaim(p, p->nat_pool) && nat_share(p)))
 		return nat_refuse(p, DROP_NAT_NO_PORT);
 	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_CLASH) : V_NEXT;
+}
+
+/* Another source for a packet whose answers could not be told apart; V_DROP: there is none. */
+static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+{
+	bool portless = pool_class(p->l4_proto) == POOL_CLASSES;
+
+	if (p->nat_pool && portless)
+		return pipeline_share_address(ctx, p);
+	if (p->nat_pool && p->nat_flags & SNAT_F_OVERLOAD)
+		return pipeline_share_port(ctx, p);
+	if (!p->nat_pool && !portless && p->flow_flags & FLOW_F_DNAT && nat_share_remote(p))
+		return V_NEXT;
+	return pkt_drop(p, DROP_NAT_CLASH);
 }
 
 /* The pair of entries. A port that flows share may be one whose answers could not be told apart: then it gets another, which may
@@ -77,7 +100,7 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
 		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
-		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !(p->nat_flags & SNAT_F_OVERLOAD))
+		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH)
 			break;
 		r = pipeline_share(ctx, p);
 		if (r == V_NEXT)
@@ -185,7 +208,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 }
 
 /* To where it is known whether the frame is for the gateway; in_iface says so. `in`: port_in(). `parsed`: what parse() said. An
- * observed port's frames are the kernel's, the malformed ones too: the port is asked first. `ret_known`: as known_note() says, if
+ * observed port's frames are the kernel's, the malformed ones too: the port is asked first. `ret_noted`: as known_note() says, if
  * it was asked. */
 static __always_inline __verdict enum verdict pipeline_ingress(ctx_t *ctx, struct pkt *p, const struct port *in,
 							       enum verdict parsed, bool *ret_noted)

@@ -54,7 +54,7 @@ enum verdict {
 	V_FLOOD = 2,	/* rewrite, then to every member of `out_vlan` but `in_port` (tc only) */
 	V_HOST = 3,	/* to the host: of a VLAN by its host port, of a routed port up the stack */
 	V_NEIGH = 4,	/* rewrite without MACs; the kernel resolves `next_addr` on `out_iface`, holds and sends it (tc only) */
-	V_DROP = 5,	/* `drop` says why; where `icmp_type` is set an ICMP error is sent first (tc only) */
+	V_DROP = 5,	/* `drop` says why; where `reply_type` is set an ICMP error is sent first (tc only) */
 	V_PASS = 6,	/* observed: the kernel's, as if there were no switch */
 	V_FRAGMENT = 7, /* to be cut to `out_mtu`, and the fragments to come in anew in its place (tc only) */
 	V_UP = 8,	/* XDP only: not decided, for tc to do */
@@ -78,7 +78,7 @@ struct tuple {
 #define PKT_F_FRAGMENT	     (1 << 0) /* a fragment, first or not */
 #define PKT_F_LATER_FRAGMENT (1 << 1) /* not the first: there are no ports */
 #define PKT_F_L4	     (1 << 2) /* ports (or the ICMP header) are valid */
-#define PKT_F_ICMP_ERROR     (1 << 3) /* an ICMP error; `inner` holds the quoted packet's tuple when PKT_F_INNER is set */
+#define PKT_F_ICMP_ERROR     (1 << 3) /* an ICMP error; `inner` is the quoted tuple if PKT_F_INNER is set. Or ICMP6_LINK */
 #define PKT_F_INNER	     (1 << 4)
 #define PKT_F_ECHO	     (1 << 5) /* ICMP echo request or reply */
 #define PKT_F_ECHO_REPLY     (1 << 6)
@@ -190,11 +190,9 @@ struct pkt {
 	__u8 tos;    /* TOS or traffic class */
 	__u8 bad_at; /* DROP_PARSE_IP4_OPTIONS: in which byte of the header the fault is */
 	__u16 l4_off;
-	__u16 l3_len;	/* layer 3 bytes by the IP header; of a GSO packet, its whole */
-	__u8 bad;	/* enum drop_reason: malformed above layer 2. Switched all the same, never routed */
-	__u8 tcp_flags; /* byte 13 of the TCP header */
-	__u8 icmp_type; /* of the packet */
-	__u8 icmp_code;
+	__u16 l3_len;	   /* layer 3 bytes by the IP header; of a GSO packet, its whole */
+	__u8 bad;	   /* enum drop_reason: malformed above layer 2. Switched all the same, never routed */
+	__u8 tcp_flags;	   /* byte 13 of the TCP header */
 	__be16 ip_id;	   /* IPv4; IPv6 fragments: the low half */
 	__be16 ip_id_high; /* IPv6 fragments: the other half */
 	__u16 frag_len;	   /* fragments: bytes of the datagram in this one */
@@ -238,6 +236,7 @@ struct pkt {
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
 	__u16 mss;	    /* DO_MSS */
+	__u16 nat_source;   /* id of the rule that translates the source: limits, and the mapping, are its own; 0: none */
 	__u32 flow_new; /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE; and
 			   HALF_TOLD */
 	__u32 nat_remote; /* nat_mapping_key.remote */

@@ -205,6 +205,22 @@ static __always_inline bool pool_word_take(struct pool_search *s, struct pool_po
 	return pool_port_take(b, s->port);
 }
 
+/* Is it an interface's? */
+static __always_inline bool pool_addr_is_own(__u32 id)
+{
+	__u32 slot = POOL_SLOT(id);
+	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &slot);
+
+	return a && a->flags & POOL_ADDR_F_OWN;
+}
+
+/* May a source have the port there that it has inside? Which identifiers the host's own pings have is nowhere written down, and
+ * who is inside may know one: none is kept. */
+static __always_inline bool pool_keeps(__u32 class, __u32 id)
+{
+	return class != POOL_ICMP || !pool_addr_is_own(id);
+}
+
 /* One step: a word looked at, or a member given up. Returns 1 to end the loop. */
 static long pool_search_step(__u64 step, void *arg)
 {
@@ -222,7 +238,7 @@ static long pool_search_step(__u64 step, void *arg)
 		s->from = pool_search_origin(s) >> 6;
 		s->to = s->max >> 6;
 		s->port = s->want;
-		if (s->want >= s->min && s->want <= s->max && pool_port_take(b, s->want))
+		if (s->want >= s->min && s->want <= s->max && pool_keeps(s->class, *member) && pool_port_take(b, s->want))
 			return s->found = 1;
 	}
 	if (!pool_search_word(s, b, &w)) {
@@ -397,15 +413,6 @@ static __always_inline bool pool_member(const struct pool_search *s, __u32 k, __
 		return false;
 	*ret_id += POOL_ID(0, (s->spread + k / s->count) % *n);
 	return true;
-}
-
-/* Is it an interface's? */
-static __always_inline bool pool_addr_is_own(__u32 id)
-{
-	__u32 slot = POOL_SLOT(id);
-	struct pool_addr *a = bpf_map_lookup_elem(&pool_addrs, &slot);
-
-	return a && a->flags & POOL_ADDR_F_OWN;
 }
 
 /* Which address that is. False: it is none of NAT's any more. */

@@ -40,6 +40,7 @@ __noinline_global int tc_drop(struct __sk_buff *ctx, struct pkt *p)
 		tc_trace(ctx, V_DROP, port->ifindex);
 		p->segs = 1;
 		count_tx(p, p->in_port, ctx->len);
+		ctx->tc_index = 0;
 		return bpf_redirect(port->ifindex, 0);
 	}
 	tc_trace(ctx, V_DROP, 0);
@@ -61,8 +62,10 @@ static __always_inline int tc_peer(ctx_t *ctx, __u32 ifindex)
 	return bpf_redirect_peer(ifindex, 0);
 }
 
+/* What was noted in the skb to come in anew is nobody's business outside: not that of a switch behind a veth either. */
 static __always_inline int tc_leave(ctx_t *ctx, const struct port *port)
 {
+	ctx->tc_index = 0;
 	if (port->flags & PORT_F_PEER)
 		return tc_peer(ctx, port->ifindex);
 	return bpf_redirect(port->ifindex, 0);
@@ -135,6 +138,7 @@ __noinline_global int tc_host(struct __sk_buff *ctx, struct pkt *p)
 	if (rewrite_headers(ctx, p))
 		return tc_failed(ctx, p);
 	count_to_host(p);
+	ctx->tc_index = 0;
 	tc_trace(ctx, V_HOST, 0);
 	return TC_ACT_OK;
 }
@@ -150,6 +154,7 @@ __noinline_global int tc_neigh(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_SHOT;
 	i = iface_get(p->out_iface);
 	asked_note(ctx, p);
+	ctx->tc_index = 0;
 	__builtin_memset(&to, 0, sizeof(to));
 	p->todo &= ~DO_L2;
 	if (!i || rewrite_headers(ctx, p) || ctx_set_tag(ctx, p->macs, p->tagged, p->tpid, p->tci, 0))
@@ -177,6 +182,7 @@ __noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
 		return TC_ACT_SHOT;
 	if (rewrite_headers(ctx, p))
 		return tc_failed(ctx, p);
+	ctx->tc_index = 0;
 	ifindex = flood(ctx, p);
 	if (!ifindex)
 		return tc_drop(ctx, p);
@@ -187,8 +193,7 @@ __noinline_global int tc_flood(struct __sk_buff *ctx, struct pkt *p)
 	return bpf_redirect(ifindex, 0);
 }
 
-#define TC_CUT_DONE 0xffff /* in tc_index: it comes from there; more than any port's id */
-_Static_assert(PORT_MAX <= TC_CUT_DONE, "TC_CUT_DONE");
+_Static_assert(PORT_MAX <= FRAGMENT_CUT_DONE, "FRAGMENT_CUT_DONE");
 
 /* To where the kernel finishes it: makes single datagrams of it, which are as the sender sent them. They bear the port that they
  * are to come in by, for the mark is somebody else's. What comes from there and could not be finished would go round for ever. */
@@ -197,7 +202,7 @@ static __always_inline int tc_take_apart(ctx_t *ctx, struct pkt *p)
 	struct control *c = control_get();
 	__u32 ifindex = c ? READ_ONCE(c->cut_ifindex) : 0;
 
-	if (!ifindex || ctx->tc_index == TC_CUT_DONE) {
+	if (!ifindex || ctx->tc_index == FRAGMENT_CUT_DONE) {
 		p->drop = DROP_FRAGMENT_FAILED;
 		return tc_drop(ctx, p);
 	}
@@ -219,7 +224,7 @@ __noinline_global int tc_again(struct __sk_buff *ctx, struct pkt *p)
 		p->drop = DROP_FRAGMENT_STRAY;
 		return tc_drop(ctx, p);
 	}
-	ctx->tc_index = TC_CUT_DONE;
+	ctx->tc_index = FRAGMENT_CUT_DONE;
 	count_rx_back(p);
 	return bpf_redirect(port->ifindex, BPF_F_INGRESS);
 }
@@ -266,63 +271,21 @@ __noinline_global int tc_hold(struct __sk_buff *ctx, struct pkt *p, __u32 v)
 	return TC_ACT_SHOT;
 }
 
-/* Rewritten. `len`: of the frame as it came. */
-static __always_inline int tc_go(ctx_t *ctx, const struct known *k, __u32 len, const struct fast_out *out)
+static __always_inline int tc_fast_send(ctx_t *ctx, const struct fast_out *out)
 {
-	__u32 packets = ctx_segs(ctx);
-
-	count_finished(k->in_port, packets, known_rx_bytes(k, len), out->to->mode == PORT_HOST);
-	if (out->nexthop)
-		nexthop_add(out->nexthop, packets, len);
-	count_sent(out->port, packets, known_tx_bytes(k, len, out->tag));
 	tc_trace(ctx, V_FORWARD, out->to->ifindex);
 	return tc_leave(ctx, out->to);
 }
 
-/* IPv4 for the gateway, or switched: a frame like one that is known. */
-static __always_inline enum fast_answer tc_known(ctx_t *ctx, struct known *k, __u32 len, struct fast_out *out)
-{
-	if (!k->out_known)
-		return fast4(ctx, k, len, out);
-	out->port = k->out_port;
-	out->to = port_get(out->port);
-	if (unlikely(len > k->len || ctx_segs(ctx) > 1 || !fast_sends_by(out->to)))
-		return FAST_NOT;
-	out->nexthop = 0;
-	out->tag = k->out_tag;
-	return ctx_set_tag(ctx, NULL, k->tagged, k->tpid, k->tci, out->tag) ? FAST_SPOILT : FAST_READY;
-}
-
-/* What is done with a frame that needs no `struct pkt`; below 0: FAST_FAILED(). */
+/* See fast.h. verifier: two global functions, for the stack. */
 __noinline_global int tc_fast4(struct __sk_buff *ctx)
 {
-	struct fast_out out = {};
-	enum fast_answer r;
-	__u32 at = 0, len;
-	struct known *k;
-
-	k = known_find(ctx, pkt_stamp(), &at);
-	if (!k)
-		return FAST_FAILED(0, FAST_NOT);
-	if (!k->out_known && known_proto(k) != bpf_htons(ETH_P_IP))
-		return FAST_FAILED(at + 1, cfg_ipv6 && known_proto(k) == bpf_htons(ETH_P_IPV6) ? FAST_SIX : FAST_NOT);
-	len = ctx_len(ctx);
-	r = tc_known(ctx, k, len, &out);
-	return likely(!r) ? tc_go(ctx, k, len, &out) : FAST_FAILED(at + 1, r);
+	return fast_try4(ctx, tc_fast_send);
 }
 
-/* The same for what is FAST_SIX, whose likes stand there in `found`. verifier: global, for the stack. */
 __noinline_global int tc_fast6(struct __sk_buff *ctx, __u32 at_plus_1)
 {
-	struct known *k = found_get(at_plus_1 - 1, struct known);
-	struct fast_out out = {};
-	__u32 len = ctx_len(ctx);
-	enum fast_answer r;
-
-	if (!k)
-		return FAST_FAILED(0, FAST_NOT);
-	r = fast6(ctx, k, len, &out);
-	return likely(!r) ? tc_go(ctx, k, len, &out) : FAST_FAILED(at_plus_1, r);
+	return fast_try6(ctx, at_plus_1, tc_fast_send);
 }
 
 static __always_inline int tc_fast(struct __sk_buff *ctx)

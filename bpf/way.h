@@ -18,7 +18,7 @@
 struct way {
 	struct addr station;
 	__u64 stamp;
-	__u32 nexthop; /* WAY_ID() */
+	__u32 nexthop; /* its id, with WAY_HOOK and WAY_STATION */
 	__u32 macs[3]; /* as the frame begins */
 	__u16 iface;
 	__u16 port; /* 0: there is one for each station, look for that */

@@ -56,59 +56,20 @@ static __always_inline int xdp_send(ctx_t *ctx, struct pkt *p)
 	return xdp_leave(ctx, p);
 }
 
-/* Rewritten. `len`: of the frame as it came. */
-static __always_inline int xdp_go(const struct known *k, __u32 len, const struct fast_out *out)
+static __always_inline int xdp_fast_send(ctx_t *ctx, const struct fast_out *out)
 {
-	count_finished(k->in_port, 1, len, false);
-	if (out->nexthop)
-		nexthop_add(out->nexthop, 1, len);
-	count_sent(out->port, 1, known_tx_bytes(k, len, out->tag));
 	return bpf_redirect_map(&xdp_ports, out->port, 0);
 }
 
-/* IPv4 for the gateway, or switched: a frame like one that is known. */
-static __always_inline enum fast_answer xdp_known(struct xdp_md *ctx, struct known *k, __u32 len, struct fast_out *out)
-{
-	if (!k->out_known)
-		return fast4(ctx, k, len, out);
-	if (unlikely(len > k->len))
-		return FAST_NOT;
-	out->port = k->out_port;
-	out->nexthop = 0;
-	out->tag = k->out_tag;
-	return ctx_set_tag(ctx, (const __u32 *)&k->head, k->tagged, k->tpid, k->tci, out->tag) ? FAST_SPOILT : FAST_READY;
-}
-
-/* What is done with a frame that needs no `struct pkt`; below 0: FAST_FAILED(). */
+/* See fast.h. verifier: two global functions, for the stack. */
 __noinline_global int xdp_fast4(struct xdp_md *ctx)
 {
-	struct fast_out out = {};
-	enum fast_answer r;
-	__u32 at = 0, len;
-	struct known *k;
-
-	k = known_find(ctx, pkt_stamp(), &at);
-	if (!k)
-		return FAST_FAILED(0, FAST_NOT);
-	if (!k->out_known && known_proto(k) != bpf_htons(ETH_P_IP))
-		return FAST_FAILED(at + 1, cfg_ipv6 && known_proto(k) == bpf_htons(ETH_P_IPV6) ? FAST_SIX : FAST_NOT);
-	len = ctx_len(ctx);
-	r = xdp_known(ctx, k, len, &out);
-	return likely(!r) ? xdp_go(k, len, &out) : FAST_FAILED(at + 1, r);
+	return fast_try4(ctx, xdp_fast_send);
 }
 
-/* The same for what is FAST_SIX, whose likes stand there in `found`. verifier: global, for the stack. */
 __noinline_global int xdp_fast6(struct xdp_md *ctx, __u32 at_plus_1)
 {
-	struct known *k = found_get(at_plus_1 - 1, struct known);
-	struct fast_out out = {};
-	__u32 len = ctx_len(ctx);
-	enum fast_answer r;
-
-	if (!k)
-		return FAST_FAILED(0, FAST_NOT);
-	r = fast6(ctx, k, len, &out);
-	return likely(!r) ? xdp_go(k, len, &out) : FAST_FAILED(at_plus_1, r);
+	return fast_try6(ctx, at_plus_1, xdp_fast_send);
 }
 
 static __always_inline int xdp_fast(struct xdp_md *ctx)

@@ -3,7 +3,8 @@
 
 docs/nat-conformance.md: each requirement of the four RFCs stands in its table exactly once, with a test that exists, or words why it
 has none; whatever else the page names as a test exists as well. Manual pages: every command of `sluice --help` has its place in
-sluice(8), with each of its words; every option of `sluice` and `sluiced` stands in theirs.
+sluice(8), with each of its words, and the page has no words there that the command does not know; every option of `sluice` and
+`sluiced` stands in theirs.
 
 B=build: where the programs are. Prints every offence; exits 1 when there was one.
 """
@@ -129,6 +130,12 @@ def man_commands():
     return found
 
 
+def synopsis_words(lines):
+    """Keys, choices and values of these synopses, each by itself."""
+    return {word for line in lines for part in re.findall(r"\*([^*]+)\*|_([^_]+)_", re.sub(r"^\*sluice [^*]*\*(\|\*\w+\*)*", "", line))
+            for word in re.findall(r"[\w.-]+", part[0] or part[1])}
+
+
 def check_man():
     page, synopses, of_all = read("docs/man/sluice.8.scd"), man_commands(), set()
     text = usage("sluice")
@@ -144,7 +151,11 @@ def check_man():
         if not lines:
             offence("docs/man/sluice.8.scd", f"`sluice {command}` is missing")
             continue
-        for key in re.findall(r"^  ((?:--)?[a-z][\w-]*)", usage("sluice", *command.split()), re.M):
+        said = usage("sluice", *command.split())
+        for word in synopsis_words(lines):
+            if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", said):
+                offence("docs/man/sluice.8.scd", f"`sluice {command}`: its --help has no {word}")
+        for key in re.findall(r"^  ((?:--)?[a-z][\w-]*)", said, re.M):
             if key not in of_all and not any(re.search(rf"(?<![\w-]){key}(?![\w-])", line) for line in lines):
                 offence("docs/man/sluice.8.scd", f"`sluice {command}`: its {key} is missing")
 

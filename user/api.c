@@ -228,6 +228,7 @@ static int get_status(struct call *c)
 	json_object_set_new(o, "uptime_s", json_integer((json_int_t)(state_now_s() - a->started_s)));
 	errors = events_errors(a->events);
 	nat_log_errors(a->sw, errors);
+	nat_host_errors(a->sw, errors);
 	json_object_set_new(o, "errors", errors);
 	json_object_set_new(o, "netlink_resyncs", json_integer((json_int_t)mirror_resyncs(a->sw->mirror)));
 	json_object_set_new(o, "loop", loop_json());

@@ -10,6 +10,8 @@
 #include "job.h"
 #include "loop.h"
 
+#define LATER_US 2000
+
 struct piece {
 	TAILQ_ENTRY(piece) link;
 	void (*fn)(void *arg);
@@ -93,9 +95,9 @@ int beside_loop(struct beside *b, int (*step)(void *arg), void *arg)
 	int r;
 
 	if (pthread_equal(pthread_self(), b->loop)) {
-		do
-			r = step(arg);
-		while (r == BESIDE_AGAIN);
+		while ((r = step(arg)) == BESIDE_AGAIN || r == BESIDE_LATER)
+			if (r == BESIDE_LATER)
+				usleep(LATER_US);
 		return r;
 	}
 	pthread_mutex_lock(&b->lock);
@@ -113,14 +115,15 @@ int beside_loop(struct beside *b, int (*step)(void *arg), void *arg)
 /* Nobody but the waiting thread writes what is read here. */
 static void do_step(struct beside *b)
 {
-	struct timeval at_once = {0};
+	struct timeval next = {0};
 	int r;
 
 	loop_doing("a step of a change");
 	r = b->step(b->arg);
 
-	if (r == BESIDE_AGAIN) {
-		evtimer_add(b->turn, &at_once);
+	if (r == BESIDE_AGAIN || r == BESIDE_LATER) {
+		next.tv_usec = r == BESIDE_LATER ? LATER_US : 0;
+		evtimer_add(b->turn, &next);
 		return;
 	}
 	pthread_mutex_lock(&b->lock);

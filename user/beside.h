@@ -23,6 +23,8 @@ int beside_do(struct beside *b, void (*fn)(void *arg), void (*done)(void *arg), 
 
 /* What a step returns when its turn of the loop has been long enough: it is called again in the next one. */
 #define BESIDE_AGAIN 1
+/* The same, when there is nothing to do before some ms have gone by. */
+#define BESIDE_LATER 2
 
 /* step(arg) in the loop, until it returns 0 or -errno, which is returned. Called in the loop's own thread (the start of the
  * daemon, its end) there are no turns: the step is called until it is through. */

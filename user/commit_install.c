@@ -198,7 +198,7 @@ static int pass_step(struct pass *p)
 	p->begun = true;
 	r = s->reconcile(p->c->sw, p->errs);
 	if (r == -EAGAIN && p->errs->n == p->before)
-		return BESIDE_AGAIN;
+		return s->reconcile == route_reconcile && route_waits(p->c->sw) ? BESIDE_LATER : BESIDE_AGAIN;
 	if (r && p->errs->n == p->before)
 		errs_fail(p->errs, -r, "%s: %s", s->name, strerror(-r));
 	p->begun = false;

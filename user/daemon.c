@@ -19,6 +19,7 @@
 #include "loop.h"
 #include "neigh_ask.h"
 #include "resize.h"
+#include "rules_other.h"
 #include "state.h"
 #include "sysctl.h"
 #include "version.h"
@@ -129,8 +130,8 @@ static int choose_model(struct daemon *d, struct state_saved *saved, struct choi
 static int open_nouns(struct sw *sw, struct errs *errs)
 {
 	static int (*const open[])(struct sw *, struct errs *) = {
-		vrf_open,      vrf_host_open, cut_open, port_open, iface_open,	fdb_open,
-		neighbor_open, route_open,    nat_open, flow_open, resize_open,
+		vrf_open, vrf_host_open, rules_other_open, cut_open, port_open, iface_open,
+		fdb_open, neighbor_open, route_open,	   nat_open, flow_open, resize_open,
 	};
 	int r = 0;
 
@@ -150,6 +151,7 @@ static void close_nouns(struct sw *sw)
 	iface_close(sw);
 	port_close(sw);
 	cut_close(sw);
+	rules_other_close(sw);
 	vrf_host_close(sw);
 	vrf_close(sw);
 }

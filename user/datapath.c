@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "datapath_priv.h"
 #include "tc.skel.h"
 #include "xdp.skel.h"
@@ -34,14 +34,6 @@ static int keep_words(enum libbpf_print_level level, const char *fmt, va_list ap
 	if (!strstr(line, "PROG LOAD LOG") && !strstr(line, "failed to load object"))
 		snprintf(last_words, sizeof(last_words), "%s", line[0] ? line : "no reason given");
 	return 0;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
 /* The end of the verifier's log, a line each: the last of them say what is wrong. */
@@ -132,9 +124,9 @@ int load_one(struct load *l, int p, struct errs *errs)
 	l->log[p][0] = 0;
 	last_words[0] = 0;
 	bpf_program__set_log_buf(prog, l->log[p], LOG_SIZE);
-	start = now_ns();
+	start = clock_now_ns();
 	err = bpf_object__load(l->objs[p]);
-	l->progs[p].load_ns = now_ns() - start;
+	l->progs[p].load_ns = clock_now_ns() - start;
 	if (err && l->log[p][0]) {
 		errs_fail(errs, -err, "program %s does not load: %s; the verifier's last words follow", prog_names[p],
 			  strerror(-err));

@@ -8,9 +8,12 @@
 #include "events.h"
 #include "log.h"
 #include "loop.h"
+#include "rules_other.h"
 
-#define RETRY_S	   5
-#define ERRORS_MAX 64
+#define RETRY_S	       5
+#define WAIT_US	       2000 /* for what ends beside the loop */
+#define ERRORS_MAX     64
+#define LEFT_OUT_NAMED 16
 
 enum {
 	DIRTY_LINK = 1 << 0,
@@ -19,6 +22,7 @@ enum {
 	DIRTY_ROUTE = 1 << 3,
 	DIRTY_READING = 1 << 4, /* the neighbours' being read anew */
 	DIRTY_RULES = 1 << 5,	/* the rest of the kernel's routing rules */
+	DIRTY_OTHERS = 1 << 6,	/* routing rules of other programs */
 };
 
 struct events {
@@ -30,6 +34,7 @@ struct events {
 	unsigned failed; /* what to try again */
 	char *errors[ERRORS_MAX];
 	size_t n_errors;
+	unsigned n_left_out; /* routes that were told of since there were none */
 };
 
 /* In the order of the commit. `on`: the events that a step depends on. A route or neighbour has nothing but routes behind it.
@@ -49,6 +54,7 @@ static const struct {
 	{"the rest of the neighbors", DIRTY_READING, 0, neighbor_read_on},
 	{"routes", DIRTY_LINK | DIRTY_ADDR | DIRTY_NEIGH | DIRTY_ROUTE, DIRTY_ROUTE, route_settle},
 	{"the host's part of vrfs", DIRTY_LINK | DIRTY_RULES, DIRTY_RULES, vrf_host_reconcile},
+	{"routing rules of others", DIRTY_LINK | DIRTY_ROUTE | DIRTY_OTHERS, 0, rules_other_reconcile},
 	{"nat", DIRTY_LINK | DIRTY_ADDR, 0, nat_reconcile},
 };
 
@@ -92,21 +98,55 @@ static void on_route(void *arg, enum mirror_op op, const struct kroute *r)
 		route_event(e->sw, op, r);
 }
 
+static void left_out_text(const struct kroute_left_out *r, char *buf, size_t size)
+{
+	char to[PREFIX_TEXT], from[PREFIX_TEXT + 8] = "", tos[16] = "";
+
+	if (r->from.len) {
+		strcpy(from, " from ");
+		prefix_text(&r->from, from + 6);
+	}
+	if (r->tos)
+		snprintf(tos, sizeof(tos), " tos 0x%02x", r->tos);
+	snprintf(buf, size,
+		 "the kernel's route to %s%s%s in table %u is not followed: packets are sent by their destination alone",
+		 prefix_text(&r->to, to), from, tos, r->table);
+}
+
+/* Each is named once, as long as they are few; all that there are are counted. */
+static void on_left_out(void *arg, const struct kroute_left_out *r)
+{
+	struct events *e = arg;
+	char text[256];
+
+	if (e->sw->mirror && mirror_left_out(e->sw->mirror, NULL, NULL) == 1)
+		e->n_left_out = 0; /* all that were are gone */
+	if (e->n_left_out == LEFT_OUT_NAMED)
+		log_error("more of the kernel's routes are not followed: `sluice status` says how many");
+	if (e->n_left_out++ >= LEFT_OUT_NAMED)
+		return;
+	left_out_text(r, text, sizeof(text));
+	log_error("%s", text);
+}
+
 /* Our own are known. */
 static void on_rule(void *arg, uint32_t by)
 {
 	struct events *e = arg;
 
-	if (by != netlink_port(e->sw->nl))
-		vrf_host_rules_changed(e->sw);
+	if (by == netlink_port(e->sw->nl))
+		return;
+	e->dirty |= DIRTY_OTHERS;
+	vrf_host_rules_changed(e->sw);
+	rules_other_changed(e->sw);
 }
 
 static void on_settled(void *arg)
 {
+	struct timeval at_once = {0};
 	struct events *e = arg;
 
-	struct timeval at_once = {0};
-
+	neighbor_settled(e->sw);
 	/* in a turn of its own, so that no turn does both */
 	if (e->started && e->dirty)
 		evtimer_add(e->run, &at_once);
@@ -152,7 +192,7 @@ static void keep_errors(struct events *e, const struct errs *errs)
 static void on_run(evutil_socket_t fd, short what, void *arg)
 {
 	struct events *e = arg;
-	struct timeval retry = {.tv_sec = RETRY_S}, at_once = {0};
+	struct timeval retry = {.tv_sec = RETRY_S}, soon = {0};
 	unsigned dirty = e->dirty | e->failed;
 	struct errs errs = {0};
 
@@ -179,8 +219,10 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 	if (!e->dirty) /* else what is wrong is not known yet */
 		keep_errors(e, &errs);
 	errs_free(&errs);
+	if (e->dirty == DIRTY_ROUTE && route_waits(e->sw))
+		soon.tv_usec = WAIT_US;
 	if (e->dirty)
-		evtimer_add(e->run, &at_once);
+		evtimer_add(e->run, &soon);
 	else if (e->failed)
 		evtimer_add(e->run, &retry);
 }
@@ -197,6 +239,7 @@ int events_new(struct sw *sw, struct events **ret, struct errs *errs)
 					       .addr = on_addr,
 					       .neigh = on_neigh,
 					       .route = on_route,
+					       .left_out = on_left_out,
 					       .rule = on_rule,
 					       .settled = on_settled,
 					       .arg = e};
@@ -262,12 +305,30 @@ bool events_pending(const struct events *e)
 	return e->dirty != 0;
 }
 
+struct conditions {
+	json_t *list;
+	unsigned n;
+};
+
+static int add_left_out(const struct kroute_left_out *r, void *arg)
+{
+	struct conditions *c = arg;
+	char text[256];
+
+	left_out_text(r, text, sizeof(text));
+	json_array_append_new(c->list, json_string(text));
+	return ++c->n == LEFT_OUT_NAMED;
+}
+
 json_t *events_errors(const struct events *e)
 {
 	json_t *list = json_array();
+	struct conditions left_out = {.list = list};
 
 	for (size_t i = 0; i < e->n_errors; i++)
 		json_array_append_new(list, json_string(e->errors[i]));
 	route_conditions(e->sw, list);
+	mirror_left_out(e->sw->mirror, add_left_out, &left_out);
+	rules_other_conditions(e->sw, list);
 	return list;
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 #include "hash.h"
 #include "log.h"
 #include "loop.h"
@@ -39,14 +39,6 @@ struct fdb {
 };
 
 static void on_more(evutil_socket_t fd, short what, void *arg);
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 static bool is_learned(const struct fdb_entry *e)
 {
@@ -100,7 +92,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sw *sw = arg;
 	struct ageing a = {
-		.t = sw->fdb->t, .now = now_ns(), .limit_ns = (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
+		.t = sw->fdb->t, .now = clock_now_ns(), .limit_ns = (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
 	size_t slice = table_capacity(a.t) / AGEING_ROUND_S;
 
 	loop_doing("ageing stations");
@@ -319,12 +311,12 @@ static int sift_on(struct sw *sw, struct errs *errs)
 {
 	struct pass p = {.sw = sw, .v = sw->fdb->fixed, .n = sw->fdb->n_fixed};
 	const struct timeval at_once = {0};
-	uint64_t begun = now_ns();
+	uint64_t begun = clock_now_ns();
 	int err;
 
 	do
 		err = table_each_some(sw->fdb->t, &sw->fdb->sift_cursor, STEP, sift, &p);
-	while (!err && sw->fdb->sift_cursor && now_ns() - begun < SLICE_NS);
+	while (!err && sw->fdb->sift_cursor && clock_now_ns() - begun < SLICE_NS);
 	if (sw->fdb->sift_cursor)
 		evtimer_add(sw->fdb->more, &at_once);
 	if (err) /* from the beginning, with the next event */
@@ -468,7 +460,7 @@ static int list_step(void *arg, json_t *list)
 	struct listing *l = arg;
 	int err;
 
-	l->now = now_ns();
+	l->now = clock_now_ns();
 	l->list = list;
 	err = table_each_some(l->sw->fdb->t, &l->cursor, STEP, show_one, l);
 	return err ? err : l->cursor != NULL;

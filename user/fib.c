@@ -1,5 +1,5 @@
-/* fib.c: see fib.h. Prefixes are kept at the node where they end (fib_node.c); a commit (fib_commit.c) writes the nodes that
- * changed. Memory comes from fib_units.c.
+/* fib.c: see fib.h. Prefixes are kept at the node where they end (fib_node.c); a commit (fib_plan.c, fib_commit.c) writes the
+ * nodes that changed. Memory comes from fib_units.c.
  */
 #include "fib_priv.h"
 #include "fib_list.h"
@@ -237,9 +237,11 @@ int fib_set(struct fib *f, uint16_t vrf, const struct prefix *p, uint32_t value)
 	} else {
 		r = node_set(f, vrf, fi, bytes, p->len, value);
 	}
-	if (!r && !old)
-		f->count[fi]++;
-	return r;
+	if (r)
+		return r;
+	f->count[fi] += !old;
+	f->changes++;
+	return 0;
 }
 
 int fib_delete(struct fib *f, uint16_t vrf, const struct prefix *p)
@@ -264,6 +266,7 @@ int fib_delete(struct fib *f, uint16_t vrf, const struct prefix *p)
 		fib_reserve(f, n);
 	}
 	f->count[fi]--;
+	f->changes++;
 	return 0;
 }
 
@@ -294,9 +297,7 @@ static uint32_t entry_word(const struct fib *f, uint32_t entry, uint32_t key)
 		return key >> 24;
 	if (!(entry & FIB_LIST))
 		return FIB_NODE_HEAD + fib_run_of(&f->units[unit], key >> 24);
-	if (entry & FIB_FLAT && unit + FIB_LISTS >= f->n_units)
-		return FIB_RANGES;
-	return fib_list_word(&f->units[unit], entry & FIB_FORM, key);
+	return fib_list_word(&f->units[unit], f->n_units - unit, entry & FIB_FORM, key);
 }
 
 static uint32_t fallback_word(uint32_t entry)

@@ -4,6 +4,9 @@
  * Changes are gathered by fib_set() and fib_delete() and written by fib_commit(): only nodes that differ, each published by
  * one aligned store, so that a packet sees for its destination either the old result or the new one and nothing else.
  *
+ * Memory that packets may still read is not used again before an RCU grace period has passed. A commit for which there is no
+ * memory besides is put off until then, and does not wait for it: what was changed stays gathered, and more may come to it.
+ *
  * A FIB that a former life left in the maps is adopted: fib_open() reads its skeleton and writes nothing; the first
  * fib_commit() makes it what was set since, and touches only what differs. So set every route before that first commit.
  */
@@ -29,8 +32,14 @@ void fib_limit(struct fib *f, uint32_t max4, uint32_t max6);
 /* `value`: 1..2^31-1. Host bits of `p` are ignored. -E2BIG: the table is full, nothing is changed; -ENOMEM; -EINVAL. */
 int fib_set(struct fib *f, uint16_t vrf, const struct prefix *p, uint32_t value);
 int fib_delete(struct fib *f, uint16_t vrf, const struct prefix *p); /* -ENOENT */
-/* -E2BIG: some nodes found no memory and stay as they were; the next commit tries again. */
+/* -EAGAIN: there will be memory some ms later: packets see nothing, or only a part, of what was changed until a commit returns 0.
+ * -E2BIG: some nodes found no memory, and will not find any as long as nothing else is changed: they stay as they were, and the
+ * next commit tries again. -ENOMEM. */
 int fib_commit(struct fib *f);
+/* The same outside of the event loop: waits, some 10 to 300 ms each time, and never returns -EAGAIN. */
+int fib_commit_wait(struct fib *f);
+/* Were so many prefixes changed since the last commit that more should wait for the next one? */
+bool fib_commit_due(const struct fib *f);
 
 /* The next commit writes everything that a search for this address reads, into blocks that are all new: for memory that is not
  * what was written. -ENOMEM. */

@@ -1,6 +1,9 @@
 /* fib_commit.c: the nodes that changed, into the memory that packets read: the deepest first, so that whatever becomes
  * reachable is complete. Stands between fib.c and the mmap-ed maps.
  *
+ * Before a word is written it is planned what a commit takes at most (fib_plan.c), and that is set aside: so every block that is
+ * asked for here is there. What does not fit happens later, as a whole; or, when no later will be better, piece by piece.
+ *
  * Each address has exactly one word that holds a node's result for it: the entry of its run or range, or the fallback of the
  * node in its place. A change of one prefix is thus one store for each address, and no order of stores shows a packet anything
  * but the old result or the new one. Where a branch turns from bytes into lists or back, words change their meaning: it gets
@@ -11,31 +14,17 @@
 #include "fib_list.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A node of so many runs becomes flat while a part of the memory is free, and stays so until it has few. */
 #define FLAT_RUNS  16
 #define ROUND_RUNS 6
+#define DUE_UNITS  64 /* what a change takes, and more than that */
 
 static void store(uint32_t *at, uint32_t v)
 {
 	if (__atomic_load_n(at, __ATOMIC_RELAXED) != v)
 		__atomic_store_n(at, v, __ATOMIC_RELEASE);
-}
-
-/* What leads to the node must be written again. */
-static int parent_mark(struct fib *f, struct fib_node *n)
-{
-	int fi = fib_family_index(n->family);
-
-	if (n->parent)
-		return fib_mark(f, n->parent);
-	if (n->vrf == 0)
-		fib_mark_direct(f->direct[fi], n->slot);
-	else
-		f->root[n->vrf][fi].dirty = true;
-	return 0;
 }
 
 uint32_t *fib_fallback_word(const struct fib *f, uint32_t entry)
@@ -57,7 +46,7 @@ uint32_t *fib_entry_word(const struct fib *f, uint32_t entry, uint32_t key)
 	struct fib_unit *u = &f->units[entry & FIB_UNIT_MASK];
 
 	if (entry & FIB_LIST)
-		return (uint32_t *)u + fib_list_word(u, entry & FIB_FORM, key);
+		return (uint32_t *)u + fib_list_word(u, f->n_units - (entry & FIB_UNIT_MASK), entry & FIB_FORM, key);
 	if (entry & FIB_FLAT)
 		return (uint32_t *)u + (key >> 24);
 	return (uint32_t *)u + FIB_NODE_HEAD + fib_run_of(u, key >> 24);
@@ -85,114 +74,14 @@ static void node_set_fallback(struct fib *f, struct fib_node *n, uint32_t v)
 		store(fib_fallback_word(f, fib_node_entry(n)), v);
 }
 
-/* ---- roles */
-
-/* Up to how many prefixes a branch becomes lists. IPv4 of VRF 0: as long as one list does, for flat nodes are faster. */
-static uint32_t list_limit(const struct fib_node *n)
-{
-	if (n->family == 4 && n->vrf == 0)
-		return n->role == FIB_ROLE_LIST ? 7 : 6;
-	return n->role == FIB_ROLE_LIST ? FIB_LIST_PREFIXES : FIB_LIST_PREFIXES / 4 * 3;
-}
-
-/* The role of a node whose parent's is known; `top` is the first byte of the lists' branch. */
-static enum fib_role role_for(const struct fib_node *n, unsigned top)
-{
-	if (!n->parent || n->parent->role == FIB_ROLE_BYTE)
-		return n->weight <= list_limit(n) ? FIB_ROLE_LIST : FIB_ROLE_BYTE;
-	return (n->depth - top) % 4 ? FIB_ROLE_INSIDE : FIB_ROLE_LIST;
-}
-
-int fib_stale_push(struct fib *f, uint32_t unit, uint32_t n)
-{
-	struct fib_stale *s = &f->stale;
-	struct fib_run *more;
-
-	if (s->n == s->cap) {
-		more = realloc(s->v, (s->cap * 2 + 64) * sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		s->v = more;
-		s->cap = s->cap * 2 + 64;
-	}
-	s->v[s->n++] = (struct fib_run){unit, n};
-	return 0;
-}
-
-/* The role, and those of all below; the blocks that they have are left. */
-static int branch_set_role(struct fib *f, struct fib_node *n, enum fib_role role, unsigned top)
-{
-	unsigned i;
-	int r;
-
-	if (!n->parent || n->parent->role == FIB_ROLE_BYTE)
-		top = n->depth;
-	r = fib_mark(f, n);
-	if (!r && n->block)
-		r = fib_stale_push(f, n->block, n->units);
-	if (r)
-		return r;
-	n->role = role;
-	n->block = n->units = n->form = 0;
-	n->published = false;
-	for (i = 0; i < n->n_children; i++) {
-		r = branch_set_role(f, n->children[i], role_for(n->children[i], top), top);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/* Brings the roles up to date from the top down to n. */
-static int node_roles(struct fib *f, struct fib_node *n)
-{
-	struct fib_node *path[16], *a;
-	unsigned k = 0, top = 0;
-	enum fib_role role;
-
-	for (a = n; a; a = a->parent)
-		path[k++] = a;
-	while (k--) {
-		a = path[k];
-		if (!a->parent || a->parent->role == FIB_ROLE_BYTE)
-			top = a->depth;
-		role = role_for(a, top);
-		if (role == a->role)
-			continue;
-		if (a->n_children) {
-			if (a->published)
-				a->was = fib_node_entry(a);
-			return branch_set_role(f, a, role, top);
-		}
-		a->role = role; /* it alone looks the same in both */
-	}
-	return 0;
-}
-
-static int commit_roles(struct fib *f)
-{
-	int depth, r;
-	size_t i;
-
-	for (depth = 0; depth < 16; depth++)
-		for (i = 0; i < f->dirty[depth].n; i++) {
-			r = node_roles(f, f->dirty[depth].v[i]);
-			if (r)
-				return r;
-		}
-	return 0;
-}
-
 /* ---- blocks */
 
 /* A new block; the old one, if packets were led to it, is left in the same instant. */
-static int node_replace(struct fib *f, struct fib_node *n, const struct fib_unit *image, unsigned units, uint32_t form)
+static void node_replace(struct fib *f, struct fib_node *n, const struct fib_unit *image, unsigned units, uint32_t form)
 {
-	uint32_t old = n->block, block = fib_units_get(f->us, units);
+	uint32_t old = n->block, block = fib_units_get(f->us, units, fib_plan_units(n));
 	unsigned old_units = n->units;
 
-	if (!block)
-		return -E2BIG;
 	memcpy(&f->units[block], image, units * sizeof(*image));
 	n->block = block;
 	n->units = units;
@@ -204,7 +93,6 @@ static int node_replace(struct fib *f, struct fib_node *n, const struct fib_unit
 	if (old)
 		fib_units_put(f->us, old, old_units);
 	fib_reserve(f, n);
-	return 0;
 }
 
 /* Which form the node shall have. */
@@ -212,7 +100,8 @@ static bool want_flat(const struct fib *f, const struct fib_node *n, const struc
 {
 	if (n->block && n->form == FIB_FLAT)
 		return img->n > ROUND_RUNS;
-	return img->n >= FLAT_RUNS && f->needed + FIB_FLAT_UNITS <= f->max_needed / 8 * 5;
+	return img->n >= FLAT_RUNS && f->needed + FIB_FLAT_UNITS <= f->max_needed / 8 * 5 &&
+	       fib_units_spare(f->us, FIB_FLAT_UNITS);
 }
 
 static bool same_runs(const struct fib_unit *u, const struct fib_image *img)
@@ -220,7 +109,7 @@ static bool same_runs(const struct fib_unit *u, const struct fib_image *img)
 	return !memcmp(u->starts, img->starts, sizeof(img->starts)) && !memcmp(u->before, img->before, sizeof(img->before));
 }
 
-static int write_bytes(struct fib *f, struct fib_node *n)
+static void write_bytes(struct fib *f, struct fib_node *n)
 {
 	struct fib_unit image[FIB_RUN_MAX];
 	uint32_t entries[256];
@@ -241,27 +130,25 @@ static int write_bytes(struct fib *f, struct fib_node *n)
 	if (n->block && n->form == (flat ? FIB_FLAT : 0) && (flat || same_runs(&f->units[n->block], &img))) {
 		for (i = 0; i < 256; i++)
 			store(fib_entry_word(f, fib_node_entry(n), i << 24), entries[i]);
-		return 0;
+		return;
 	}
 	if (flat) {
 		memcpy(image, entries, sizeof(entries));
-		return node_replace(f, n, image, FIB_FLAT_UNITS, FIB_FLAT);
+		node_replace(f, n, image, FIB_FLAT_UNITS, FIB_FLAT);
+		return;
 	}
 	memcpy(image->starts, img.starts, sizeof(img.starts));
 	memcpy(image->before, img.before, sizeof(img.before));
 	memcpy((uint32_t *)image + FIB_NODE_HEAD, img.entry, sizeof(uint32_t) * img.n);
-	return node_replace(f, n, image, fib_image_units(&img), 0);
+	node_replace(f, n, image, fib_image_units(&img), 0);
 }
 
-static int write_list(struct fib *f, struct fib_node *n)
+static void write_list(struct fib *f, struct fib_node *n)
 {
 	struct fib_list l;
 	unsigned i, k;
-	int r;
 
-	r = fib_list_make(n, &l);
-	if (r)
-		return r;
+	fib_list_make(n, &l);
 	for (i = 0; i < l.n_children; i++)
 		node_set_fallback(f, l.child[i].node, l.child[i].fallback);
 	if (n->block && n->form == l.form && n->units == l.units && fib_list_same_ranges(&l, &f->units[n->block])) {
@@ -269,52 +156,25 @@ static int write_list(struct fib *f, struct fib_node *n)
 			for (k = FIB_RANGES; k < FIB_UNIT_WORDS; k++)
 				store(&f->units[n->block + i].word[k], l.unit[i].word[k]);
 	} else {
-		r = node_replace(f, n, l.unit, l.units, l.form);
+		node_replace(f, n, l.unit, l.units, l.form);
 	}
-	for (i = 0; !r && i < l.n_children; i++)
-		l.child[i].node->published = l.child[i].node->block != 0;
-	return r;
+	for (i = 0; i < l.n_children; i++)
+		l.child[i].node->published = fib_node_entry(l.child[i].node) != 0;
 }
 
-static int node_write(struct fib *f, struct fib_node *n)
+static void node_write(struct fib *f, struct fib_node *n)
 {
 	unsigned i;
-	int r;
 
 	if (n->role == FIB_ROLE_INSIDE)
-		return parent_mark(f, n);
+		return;
 	if (n->role == FIB_ROLE_LIST && n->n_children) {
-		r = write_list(f, n);
-	} else {
-		r = write_bytes(f, n);
-		for (i = 0; !r && i < n->n_children; i++)
-			n->children[i]->published = n->children[i]->block != 0;
+		write_list(f, n);
+		return;
 	}
-	if (r)
-		return r;
-	return n->published ? 0 : parent_mark(f, n);
-}
-
-/* An empty node: out of sluiced's picture now; its block is given back when nothing leads to it any more. */
-static int node_remove(struct fib *f, struct fib_node *n)
-{
-	int r, fi = fib_family_index(n->family);
-
-	r = parent_mark(f, n);
-	if (!r)
-		r = fib_dirty_push(&f->dead, n);
-	if (r)
-		return r;
-	f->needed -= n->need;
-	if (n->parent) {
-		fib_node_remove_child(n->parent, n);
-		fib_reserve(f, n->parent);
-	} else if (n->vrf == 0) {
-		f->direct[fi]->child[n->slot] = NULL;
-	} else {
-		f->root[n->vrf][fi].node = NULL;
-	}
-	return 0;
+	write_bytes(f, n);
+	for (i = 0; i < n->n_children; i++)
+		n->children[i]->published = fib_node_entry(n->children[i]) != 0;
 }
 
 /* ---- the order */
@@ -325,8 +185,8 @@ static uint32_t top_entry(struct fib *f, struct fib_node *n, uint32_t value)
 	if (!n)
 		return value;
 	node_set_fallback(f, n, value);
-	n->published = n->block != 0;
-	return fib_node_entry(n) ? fib_node_entry(n) : value;
+	n->published = fib_node_entry(n) != 0;
+	return n->published ? fib_node_entry(n) : value;
 }
 
 static void commit_tops(struct fib *f)
@@ -353,26 +213,63 @@ static void commit_tops(struct fib *f)
 	}
 }
 
-/* Nodes of one depth; those that could not be written stay in the list. */
-static int commit_depth(struct fib *f, unsigned depth)
+/* All that changed; `part`: the chosen ones. The others stay in the lists. */
+static void write_dirty(struct fib *f, bool part)
 {
-	struct fib_dirty *d = &f->dirty[depth];
-	size_t i, left = 0;
-	int r, ret = 0;
+	int depth;
 
-	for (i = 0; i < d->n; i++) {
-		struct fib_node *n = d->v[i];
+	for (depth = 15; depth >= 0; depth--) {
+		struct fib_dirty *d = &f->dirty[depth];
+		size_t i, left = 0;
 
-		r = n->n_items || n->n_children ? node_write(f, n) : node_remove(f, n);
-		if (r) {
-			d->v[left++] = n;
-			ret = r;
-		} else {
-			n->dirty = false;
+		for (i = 0; i < d->n; i++) {
+			struct fib_node *n = d->v[i];
+
+			if (part && !n->chosen) {
+				d->v[left++] = n;
+				continue;
+			}
+			node_write(f, n);
+			n->dirty = n->chosen = false;
 		}
+		d->n = left;
 	}
-	d->n = left;
-	return ret;
+	commit_tops(f);
+	fib_units_release(f->us);
+}
+
+/* Nothing leads any more to what the node led to or was: it was written since; of a dead one, what is above it was. */
+static bool is_left(const struct fib_node *n)
+{
+	while (n && n->dead)
+		n = n->parent;
+	return !n || !n->dirty;
+}
+
+/* Gives back the blocks that nothing leads to any more. The dead stand behind those below them, which look at them here. */
+static void give_back(struct fib *f)
+{
+	struct fib_node *n;
+	size_t i, left = 0;
+
+	for (i = 0; i < f->stale.n; i++) {
+		if (is_left(f->stale.v[i].of))
+			fib_units_put(f->us, f->stale.v[i].unit, f->stale.v[i].n);
+		else
+			f->stale.v[left++] = f->stale.v[i];
+	}
+	f->stale.n = left;
+	for (i = left = 0; i < f->dead.n; i++) {
+		n = f->dead.v[i];
+		if (!is_left(n)) {
+			f->dead.v[left++] = n;
+			continue;
+		}
+		if (n->block)
+			fib_units_put(f->us, n->block, n->units);
+		fib_node_free(n);
+	}
+	f->dead.n = left;
 }
 
 /* What was found in the maps makes no sense: without roots it is out of reach. */
@@ -389,29 +286,50 @@ static void forget_damaged(struct fib *f)
 
 int fib_commit(struct fib *f)
 {
-	int depth, r, ret;
-	size_t i;
+	uint32_t want[FIB_RUN_MAX + 1];
+	int r;
 
 	if (f->damaged)
 		forget_damaged(f);
-	ret = commit_roles(f);
-	if (ret)
-		return ret;
-	for (depth = 15; depth >= 0; depth--) {
-		r = commit_depth(f, depth);
+	if (!fib_units_reclaim(f->us) && f->put_off)
+		return -EAGAIN;
+	f->put_off = false;
+	f->changes = 0;
+	for (;;) {
+		r = fib_plan(f, want);
 		if (r)
-			ret = r;
+			return r;
+		if (fib_units_set_aside(f->us, want) || (fib_units_merge(f->us) && fib_units_set_aside(f->us, want))) {
+			write_dirty(f, false);
+			give_back(f);
+			return 0;
+		}
+		if (fib_units_waiting(f->us)) {
+			f->put_off = fib_units_ask(f->us);
+			if (f->put_off)
+				return -EAGAIN;
+			fib_units_wait(f->us);
+		} else if (fib_plan_part(f)) {
+			write_dirty(f, true);
+			give_back(f);
+		} else {
+			return -E2BIG;
+		}
 	}
-	commit_tops(f);
-	if (ret) /* a node that was not written may still lead to one that is dead or stale */
-		return ret;
-	for (i = 0; i < f->dead.n; i++) {
-		if (f->dead.v[i]->block)
-			fib_units_put(f->us, f->dead.v[i]->block, f->dead.v[i]->units);
-		fib_node_free(f->dead.v[i]);
+}
+
+int fib_commit_wait(struct fib *f)
+{
+	int r;
+
+	while ((r = fib_commit(f)) == -EAGAIN) {
+		fib_units_wait(f->us);
+		f->put_off = false;
 	}
-	for (i = 0; i < f->stale.n; i++)
-		fib_units_put(f->us, f->stale.v[i].unit, f->stale.v[i].n);
-	f->dead.n = f->stale.n = 0;
-	return 0;
+	return r;
+}
+
+bool fib_commit_due(const struct fib *f)
+{
+	return f->changes * DUE_UNITS > fib_units_left(f->us);
 }

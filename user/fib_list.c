@@ -1,7 +1,6 @@
 /* fib_list.c: see fib_list.h. The layout is described in abi.h. */
 #include "fib_list.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,34 +26,30 @@ struct ranges {
 	unsigned n;
 };
 
-static int span_add(struct spans *s, struct span x)
+static void span_add(struct spans *s, struct span x)
 {
-	if (s->n == FIB_LIST_PREFIXES)
-		return -E2BIG;
-	s->v[s->n++] = x;
-	return 0;
+	if (s->n < FIB_LIST_PREFIXES)
+		s->v[s->n++] = x;
 }
 
 /* `base`: the bits before the node's byte; `shift`: those behind it. */
-static int gather(const struct fib_node *n, uint32_t base, unsigned shift, struct spans *s)
+static void gather(const struct fib_node *n, uint32_t base, unsigned shift, struct spans *s)
 {
 	unsigned i, bits;
 	uint32_t at;
-	int r = 0;
 
-	for (i = 0; !r && i < n->n_items; i++) {
+	for (i = 0; i < n->n_items; i++) {
 		bits = 31 - __builtin_clz(n->items[i].place);
 		at = (n->items[i].place << (8 - bits)) & 0xff;
-		r = span_add(s, (struct span){base | at << shift, KEY_BITS - shift - 8 + bits, n->items[i].value, NULL});
+		span_add(s, (struct span){base | at << shift, KEY_BITS - shift - 8 + bits, n->items[i].value, NULL});
 	}
-	for (i = 0; !r && i < n->n_children; i++) {
+	for (i = 0; i < n->n_children; i++) {
 		at = base | (uint32_t)n->children[i]->slot << shift;
 		if (shift)
-			r = gather(n->children[i], at, shift - 8, s);
+			gather(n->children[i], at, shift - 8, s);
 		else
-			r = span_add(s, (struct span){at, SIDE_NODE, 0, n->children[i]});
+			span_add(s, (struct span){at, SIDE_NODE, 0, n->children[i]});
 	}
-	return r;
 }
 
 static int span_order(const void *a, const void *b)
@@ -121,24 +116,21 @@ static void write_list(struct fib_unit *u, const struct ranges *rs, unsigned fro
 	u->word[0] = 0;
 }
 
-int fib_list_make(const struct fib_node *n, struct fib_list *ret)
+void fib_list_make(const struct fib_node *n, struct fib_list *ret)
 {
 	struct spans s = {.n = 0};
 	struct ranges rs;
 	unsigned lists, i, from;
-	int r;
 
 	ret->n_children = 0;
-	r = gather(n, 0, KEY_BITS - 8, &s);
-	if (r)
-		return r;
+	gather(n, 0, KEY_BITS - 8, &s);
 	qsort(s.v, s.n, sizeof(s.v[0]), span_order);
 	sweep(&s, &rs, ret);
 	if (rs.n <= FIB_RANGES) {
 		ret->form = FIB_LIST;
 		ret->units = 1;
 		write_list(ret->unit, &rs, 0, rs.n);
-		return 0;
+		return;
 	}
 	lists = (rs.n + FIB_RANGES - 1) / FIB_RANGES;
 	ret->form = FIB_LIST | FIB_FLAT;
@@ -151,7 +143,6 @@ int fib_list_make(const struct fib_node *n, struct fib_list *ret)
 		if (i)
 			ret->unit[0].word[i] = rs.start[from] - 1;
 	}
-	return 0;
 }
 
 bool fib_list_same_ranges(const struct fib_list *l, const struct fib_unit *block)
@@ -175,9 +166,11 @@ static unsigned rank(const struct fib_unit *u, unsigned words, uint32_t key)
 	return n;
 }
 
-unsigned fib_list_word(const struct fib_unit *block, uint32_t form, uint32_t key)
+unsigned fib_list_word(const struct fib_unit *block, uint32_t limit, uint32_t form, uint32_t key)
 {
 	unsigned unit = form & FIB_FLAT ? 1 + rank(block, FIB_UNIT_WORDS, key) : 0;
 
+	if (unit >= limit)
+		return unit * FIB_UNIT_WORDS;
 	return unit * FIB_UNIT_WORDS + FIB_RANGES + rank(block + unit, FIB_RANGES, key);
 }

@@ -21,8 +21,8 @@ struct fib_list {
 	} child[FIB_LIST_PREFIXES];
 };
 
-/* -E2BIG: there is more below `n` than fits. */
-int fib_list_make(const struct fib_node *n, struct fib_list *ret);
+/* Of a node of no more weight than FIB_LIST_PREFIXES: what is beyond that is left out. */
+void fib_list_make(const struct fib_node *n, struct fib_list *ret);
 /* Same ranges: the two differ in entries alone. */
 bool fib_list_same_ranges(const struct fib_list *l, const struct fib_unit *block);
 /* The first unit of a block that has entries. */
@@ -31,7 +31,8 @@ static inline unsigned fib_list_first(uint32_t form)
 	return form & FIB_FLAT ? 1 : 0;
 }
 
-/* Where in a block the entry for a key stands, as a number of words. */
-unsigned fib_list_word(const struct fib_unit *block, uint32_t form, uint32_t key);
+/* Where in a block the entry for a key stands, as a number of words. `limit`: units from there to the end of the memory, at least
+ * 1: of damaged memory the answer may lie behind it, but nothing there is read. */
+unsigned fib_list_word(const struct fib_unit *block, uint32_t limit, uint32_t form, uint32_t key);
 
 #endif

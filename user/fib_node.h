@@ -33,9 +33,11 @@ struct fib_node {
 	uint8_t units;	 /* of its block */
 	uint8_t need;	 /* units set aside for it */
 	bool dirty;	 /* stands in a list of fib_commit */
+	bool chosen;	 /* is written by a commit of a part */
+	bool dead;	 /* taken out of its parent, which may lead to its block still */
 	uint32_t form;	 /* of its block: FIB_FORM */
 	uint32_t weight; /* prefixes in it and below */
-	bool published;	 /* the parent's memory leads to `block` */
+	bool published;	 /* the parent's memory leads to it: to `block`, or to what it was */
 	uint16_t n_items, cap_items;
 	uint16_t n_children, cap_children;
 	struct fib_item *items;	    /* by place */

@@ -1,5 +1,5 @@
-/* fib_priv.h: what fib.c (prefixes in, results out), fib_commit.c (into the data plane's memory), fib_adopt.c (out of
- * it, after a restart) and fib_repair.c (what is wrong there, anew) share.
+/* fib_priv.h: what fib.c (prefixes in, results out), fib_plan.c and fib_commit.c (into the data plane's memory), fib_adopt.c (out
+ * of it, after a restart) and fib_repair.c (what is wrong there, anew) share.
  */
 #ifndef SLUICE_USER_FIB_PRIV_H
 #define SLUICE_USER_FIB_PRIV_H
@@ -43,10 +43,13 @@ struct fib {
 	} dirty[16], dead; /* by depth; dead: taken out, maybe still reachable */
 	struct fib_stale { /* blocks of nodes that get others, maybe still reachable */
 		struct fib_run {
+			const struct fib_node *of;
 			uint32_t unit, n;
 		} *v;
 		size_t n, cap;
 	} stale;
+	uint32_t changes; /* since a commit was tried */
+	bool put_off;	  /* a commit waits for a grace period that was asked for */
 	bool damaged;
 };
 
@@ -72,10 +75,20 @@ int fib_mark(struct fib *f, struct fib_node *n);
 void fib_mark_direct(struct direct *d, uint16_t slot);
 int fib_dirty_push(struct fib_dirty *d, struct fib_node *n);
 
-/* ---- fib_commit.c */
+/* ---- fib_plan.c */
 
-/* The units are given back by the next commit that leads past them. -ENOMEM. */
-int fib_stale_push(struct fib *f, uint32_t unit, uint32_t n);
+/* Makes the plan of what is dirty: roles are set, empty nodes are dead, what must be written with others is dirty too. want[n]:
+ * so many blocks of n units it takes at most. -ENOMEM. */
+int fib_plan(struct fib *f, uint32_t want[FIB_RUN_MAX + 1]);
+/* After it, for want of memory: chooses nodes that can be written without the others, as long as there is memory for them, and
+ * sets it aside. False: for none. */
+bool fib_plan_part(struct fib *f);
+/* The most units that the node's next block takes, but for a flat one, which it gets where there are some to spare. */
+unsigned fib_plan_units(const struct fib_node *n);
+/* The node's block is given back when the node is written, and packets led past it. -ENOMEM. */
+int fib_stale_push(struct fib *f, const struct fib_node *n);
+
+/* ---- fib_commit.c */
 
 /* The word of a block (an entry with FIB_NODE) that holds its fallback; the one with the entry for a key, the next 32 bits of
  * an address. */

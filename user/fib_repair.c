@@ -17,7 +17,7 @@ static int renew(struct fib *f, struct fib_node *n)
 
 	if (r || !n->block)
 		return r;
-	r = fib_stale_push(f, n->block, n->units);
+	r = fib_stale_push(f, n);
 	if (r)
 		return r;
 	n->was = n->published ? fib_node_entry(n) : 0;

@@ -1,5 +1,6 @@
 /* fib_units.c: see fib_units.h. Free runs stand in lists by their length, threaded through an array beside the units (never
- * through the units themselves, which packets may still read); when no list can serve, neighbouring free runs are merged. */
+ * through the units themselves, which packets may still read). What is set aside stands in lists of its own; or it is a part of
+ * what was never handed out, where no run has a place yet. */
 #include "fib_units.h"
 #include "fib_grace.h"
 
@@ -26,7 +27,11 @@ struct fib_units {
 	size_t n_waiting, cap_waiting;
 	size_t n_asked; /* the first of those wait for this grace period; 0: none is asked for */
 	uint64_t ticket;
-	uint32_t waiting_units; /* of all but those */
+	uint32_t waiting_units;		 /* of all but those */
+	uint32_t resting;		 /* units that are neither used nor free */
+	uint32_t aside[FIB_RUN_MAX + 1]; /* lists as above */
+	uint32_t promised;		 /* units that are set aside of those that were never handed out */
+	bool scattered;			 /* runs came back since the lists were merged */
 };
 
 struct fib_units *fib_units_new(uint32_t first, uint32_t end)
@@ -81,48 +86,115 @@ static void list_run(struct fib_units *us, uint32_t unit, unsigned n)
 /* Makes the lists anew, from runs as long as they can be. */
 void fib_units_ready(struct fib_units *us)
 {
+	const uint8_t *at;
 	uint32_t i, n;
 
 	for (n = 0; n <= FIB_RUN_MAX; n++)
 		us->list[n] = 0;
 	for (i = us->first; i < us->untouched; i += n) {
+		at = memchr(us->state + i, UNIT_FREE, us->untouched - i);
+		if (!at)
+			break;
+		i = (uint32_t)(at - us->state);
 		n = 1;
-		if (us->state[i] != UNIT_FREE)
-			continue;
 		while (n < FIB_RUN_MAX && i + n < us->untouched && us->state[i + n] == UNIT_FREE)
 			n++;
 		list_run(us, i, n);
 	}
 }
 
-static uint32_t take_listed(struct fib_units *us, unsigned n)
+static uint32_t list_take(struct fib_units *us, uint32_t *list)
+{
+	uint32_t unit = *list;
+
+	*list = us->next[unit];
+	return unit;
+}
+
+/* Of what was never handed out. */
+static uint32_t untouched_left(const struct fib_units *us)
+{
+	return us->end - us->untouched - us->promised;
+}
+
+static uint32_t untouched_take(struct fib_units *us, unsigned n)
+{
+	us->untouched += n;
+	return us->untouched - n;
+}
+
+/* A run for those set aside; 0: there is none. */
+static uint32_t take(struct fib_units *us, unsigned n)
 {
 	unsigned have = n;
 	uint32_t unit;
 
+	if (!us->list[n] && untouched_left(us) >= n)
+		return untouched_take(us, n);
 	while (have <= FIB_RUN_MAX && !us->list[have])
 		have++;
 	if (have > FIB_RUN_MAX)
 		return 0;
-	unit = us->list[have];
-	us->list[have] = us->next[unit];
+	unit = list_take(us, &us->list[have]);
 	if (have > n)
 		list_run(us, unit + n, have - n);
 	return unit;
 }
 
-static uint32_t take(struct fib_units *us, unsigned n)
+static void aside_return(struct fib_units *us, unsigned n)
 {
-	uint32_t unit = 0;
+	list_run(us, list_take(us, &us->aside[n]), n);
+}
 
-	if (us->list[n])
-		return take_listed(us, n);
-	if (us->end - us->untouched >= n) {
-		unit = us->untouched;
-		us->untouched += n;
-		return unit;
+bool fib_units_set_aside(struct fib_units *us, const uint32_t want[FIB_RUN_MAX + 1])
+{
+	uint32_t units = 0, i, unit;
+	unsigned n;
+
+	for (n = 1; n <= FIB_RUN_MAX; n++)
+		units += want[n] * n;
+	if (units <= untouched_left(us)) {
+		us->promised += units;
+		return true;
 	}
-	return take_listed(us, n);
+	if (units > fib_units_left(us))
+		return false;
+	/* the longest first: what is cut off serves shorter ones */
+	for (n = FIB_RUN_MAX; n; n--)
+		for (i = 0; i < want[n]; i++) {
+			unit = take(us, n);
+			if (!unit)
+				goto back;
+			us->next[unit] = us->aside[n];
+			us->aside[n] = unit;
+		}
+	return true;
+back:
+	while (i--)
+		aside_return(us, n);
+	while (++n <= FIB_RUN_MAX)
+		for (i = 0; i < want[n]; i++)
+			aside_return(us, n);
+	return false;
+}
+
+void fib_units_release(struct fib_units *us)
+{
+	unsigned n;
+
+	for (n = 1; n <= FIB_RUN_MAX; n++)
+		while (us->aside[n])
+			aside_return(us, n);
+	us->promised = 0;
+}
+
+bool fib_units_merge(struct fib_units *us)
+{
+	if (!us->scattered)
+		return false;
+	us->scattered = false;
+	fib_units_ready(us);
+	return true;
 }
 
 /* The first n of those that wait are free. */
@@ -135,48 +207,70 @@ static void reclaim(struct fib_units *us, size_t n)
 		for (k = 0; k < us->waiting[i].n; k++)
 			us->state[us->waiting[i].unit + k] = UNIT_FREE;
 		list_run(us, us->waiting[i].unit, us->waiting[i].n);
+		us->resting -= us->waiting[i].n;
 	}
+	us->scattered |= n != 0;
 	us->n_waiting -= n;
 	memmove(us->waiting, us->waiting + n, us->n_waiting * sizeof(*us->waiting));
 	us->n_asked = 0;
 }
 
-static void reclaim_ended(struct fib_units *us)
+bool fib_units_reclaim(struct fib_units *us)
 {
-	if (us->n_asked && fib_grace_over(us->ticket))
-		reclaim(us, us->n_asked);
+	if (!us->n_asked || !fib_grace_over(us->ticket))
+		return false;
+	reclaim(us, us->n_asked);
+	return true;
 }
 
-/* Nothing is left but what waits: so this waits too. */
-static void reclaim_all(struct fib_units *us)
+void fib_units_wait(struct fib_units *us)
 {
 	fib_grace_period();
 	reclaim(us, us->n_waiting);
 	us->waiting_units = 0;
 }
 
-uint32_t fib_units_get(struct fib_units *us, unsigned n)
+bool fib_units_waiting(const struct fib_units *us)
 {
-	uint32_t i, unit = take(us, n);
+	return us->n_waiting != 0;
+}
 
-	if (!unit && us->n_waiting) {
-		reclaim_ended(us);
-		unit = take(us, n);
+bool fib_units_ask(struct fib_units *us)
+{
+	if (us->n_asked || !us->n_waiting)
+		return true;
+	us->ticket = fib_grace_ask();
+	if (!us->ticket)
+		return false;
+	us->n_asked = us->n_waiting;
+	us->waiting_units = 0;
+	return true;
+}
+
+uint32_t fib_units_get(struct fib_units *us, unsigned n, unsigned aside)
+{
+	uint32_t i, unit;
+
+	if (!us->list[n] && n <= aside && us->aside[aside]) {
+		unit = list_take(us, &us->aside[aside]);
+		if (n < aside)
+			list_run(us, unit + n, aside - n);
+	} else {
+		if (us->aside[aside])
+			aside_return(us, aside);
+		else
+			us->promised -= aside;
+		unit = us->list[n] ? list_take(us, &us->list[n]) : untouched_take(us, n);
 	}
-	if (!unit && us->n_waiting) {
-		reclaim_all(us);
-		unit = take(us, n);
-	}
-	if (!unit) {
-		fib_units_ready(us);
-		unit = take(us, n);
-	}
-	if (!unit)
-		return 0;
 	for (i = unit; i < unit + n; i++)
 		us->state[i] = UNIT_USED;
 	us->used += n;
 	return unit;
+}
+
+bool fib_units_spare(const struct fib_units *us, unsigned n)
+{
+	return us->list[n] || untouched_left(us) >= n;
 }
 
 void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n)
@@ -185,6 +279,7 @@ void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n)
 	uint32_t i;
 
 	us->used -= n;
+	us->resting += n;
 	for (i = unit; i < unit + n; i++)
 		us->state[i] = UNIT_WAITING;
 	if (us->n_waiting == us->cap_waiting) {
@@ -196,19 +291,19 @@ void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n)
 	}
 	us->waiting[us->n_waiting++] = (struct waiting){unit, n};
 	us->waiting_units += n;
-	reclaim_ended(us);
 	/* In good time, so that a full table still finds room for both the old and the new. */
 	if (us->n_asked || us->waiting_units <= (us->end - us->first) / 16)
 		return;
-	us->ticket = fib_grace_ask();
-	us->n_asked = us->ticket ? us->n_waiting : 0;
-	if (us->ticket)
-		us->waiting_units = 0;
-	else if (us->waiting_units > (us->end - us->first) / 4)
-		reclaim_all(us);
+	if (!fib_units_ask(us) && us->waiting_units > (us->end - us->first) / 4)
+		fib_units_wait(us);
 }
 
 uint32_t fib_units_used(const struct fib_units *us)
 {
 	return us->used;
+}
+
+uint32_t fib_units_left(const struct fib_units *us)
+{
+	return us->end - us->first - us->used - us->resting - us->promised;
 }

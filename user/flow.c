@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "flow_told.h"
 #include "flow_watch.h"
@@ -78,7 +79,7 @@ static bool end_in(struct flowtab *tab, const struct flow_tuple *t)
 {
 	uint32_t word, i = find(tab, t, &word);
 
-	return i != FLOWTAB_NONE && flowtab_end(tab, i, word, flow_now_ns());
+	return i != FLOWTAB_NONE && flowtab_end(tab, i, word, clock_now_ns());
 }
 
 int flow_find(struct flows *flows, const struct flow_tuple *t, struct flow_found *ret)
@@ -119,7 +120,7 @@ int flow_insert(struct flows *flows, const struct flow_tuple *t, const struct fl
 	struct flow_key4 k4 = key4(t);
 	struct flow_key6 k6 = key6(t);
 
-	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, flow_now_ns());
+	return flowtab_insert(tab_of(flows, t), t->family == 4 ? (void *)&k4 : (void *)&k6, f, clock_now_ns());
 }
 
 bool flow_delete_pair(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)

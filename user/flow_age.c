@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <time.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "flow_watch.h"
 #include "loop.h"
@@ -37,14 +38,6 @@
 #define HALF_NS 2000000000ull
 /* At the latest, for what a note cannot foresee. */
 #define RECHECK_NS 600000000000ull
-
-uint64_t flow_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 /* When the pair's time is over. Where room is scarce a connection that was closed on both sides, or reset, waits no longer than
  * its last packets need. */
@@ -154,6 +147,8 @@ static bool look_at_pair(struct flows *flows, const struct flow_tuple *key, cons
 		flow_watch_begin(flows, key, f);
 	note_entry(&notes[forward->slot], tab, forward, end < recheck ? end : recheck);
 	note_forward(&notes[forward->slot], key, f);
+	if (!reply || !(reply->f.seen & FLOW_SEEN_ANY))
+		notes[forward->slot].flags |= FLOW_NOTE_WAITS;
 	if (reply)
 		note_entry(&notes[reply->slot], tab, reply, reply_due_ns(flows, &reply->f));
 	return true;
@@ -224,7 +219,7 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 		return;
 	flow_tuple_from_key(tab->family, &key, &t);
 	if (f.pool)
-		nat_limit_add(nat, f.rule, &t.saddr, t.vrf, false);
+		nat_limit_add(nat, f.source_rule ?: f.rule, &t.saddr, t.vrf, false);
 	if (f.dest_addr)
 		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
 }
@@ -263,6 +258,23 @@ static bool may_close(const struct flows *flows, const struct flowtab *tab, uint
 	       __atomic_load_n(&flowtab_entry(tab, i)->seen, __ATOMIC_RELAXED) & (FLOW_SEEN_FIN | FLOW_SEEN_RST);
 }
 
+/* Does the pair still have the port that was noted? One that gave way and came again in the same slot, between two passes, has
+ * the same word, and maybe another port. */
+static bool has_noted_port(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, const struct flow_note *note)
+{
+	struct flow_tuple t, to;
+	struct flow_key6 key;
+	struct flow f;
+
+	if (!(note->flags & FLOW_NOTE_WAITS) && nat_port_is_held(flows->sw->nat, note->pool_addr, note->proto, note->port))
+		return true;
+	if (!flowtab_read(tab, i, word, &key, &f))
+		return true;
+	flow_tuple_from_key(tab->family, &key, &t);
+	flow_tuple_to(&t, &f, &to);
+	return f.pool_addr == note->pool_addr && ntohs(to.sport) == note->port;
+}
+
 static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint32_t word, struct flow_note *note, unsigned *looks)
 {
 	if (!flowtab_is_live(word)) {
@@ -271,6 +283,10 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 		return;
 	}
 	if (flows->all || note->word != word || note->due <= now_units(flows) || may_close(flows, tab, i, note)) {
+		look(flows, tab, i, word, note);
+		++*looks;
+	}
+	if (flows->sweeping && note->word && note->flags & FLOW_NOTE_PORT && !has_noted_port(flows, tab, i, word, note)) {
 		look(flows, tab, i, word, note);
 		++*looks;
 	}
@@ -489,7 +505,7 @@ static int timer_set(struct flows *flows, uint64_t ns)
 
 static uint64_t rest_ns(const struct flows *flows)
 {
-	uint64_t took = flow_now_ns() - flows->begun_ns, period = PERIOD_NS;
+	uint64_t took = clock_now_ns() - flows->begun_ns, period = PERIOD_NS;
 
 	if (flows->watchers) {
 		period = flows->work_ns * WATCHED;
@@ -501,10 +517,7 @@ static uint64_t rest_ns(const struct flows *flows)
 /* What this process has used of a CPU: on a busy machine less than the time that went by. */
 static uint64_t cpu_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+	return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static bool has_work(const struct flows *flows)
@@ -519,12 +532,12 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	uint64_t before = cpu_ns();
 
 	loop_doing("ageing flows");
-	flows->now_ns = flow_now_ns();
+	flows->now_ns = clock_now_ns();
 	if (flows->phase == PHASE_WAIT)
 		flows->phase = PHASE_PORTS;
 	else if (flows->phase == PHASE_REST && !nat_log_takes_up(flows->sw))
 		pass_begin(flows);
-	while (has_work(flows) && flow_now_ns() - flows->now_ns < SLICE_NS)
+	while (has_work(flows) && clock_now_ns() - flows->now_ns < SLICE_NS)
 		step(flows);
 	if (flows->phase == PHASE_END)
 		pass_end(flows);

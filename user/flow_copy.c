@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_copy.h"
 #include "flow_priv.h"
 #include "flow_room.h"
@@ -207,7 +208,7 @@ static int copy_slot(struct flow_copy *c, unsigned tab, uint32_t i)
 
 	if (!flowtab_is_live(word) || !read_entry(&c->from[tab], i, word, &key, &f))
 		return 0;
-	err = flowtab_insert(&c->to[tab], &key, &f, flow_now_ns());
+	err = flowtab_insert(&c->to[tab], &key, &f, clock_now_ns());
 	if (err == -E2BIG)
 		return make_place(c, tab, &key, &f);
 	/* The data plane's own copy begins with nothing counted. */
@@ -318,7 +319,7 @@ static int copy_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m, 
 	int err;
 
 	copy.opened = 2;
-	err = nattab_add(&c->mappings, &copy, flow_now_ns());
+	err = nattab_add(&c->mappings, &copy, clock_now_ns());
 	/* All that are needed are there. Without it a connection that was answered a moment ago goes on by its entries; the next
 	 * one of its source gets another port. */
 	if (err == -E2BIG && c->smaller && c->part == PART_MAPPINGS)
@@ -378,9 +379,9 @@ static int copy_part(struct flow_copy *c)
 /* Steps of one part after the other, for a slice's time. */
 static int work(struct flow_copy *c, enum part end, int (*step)(struct flow_copy *c))
 {
-	uint64_t start = flow_now_ns();
+	uint64_t start = clock_now_ns();
 
-	while (c->part < end && flow_now_ns() - start < SLICE_NS) {
+	while (c->part < end && clock_now_ns() - start < SLICE_NS) {
 		int r = step(c);
 
 		if (r == -EBUSY && ++c->tries < TRIES)

@@ -62,7 +62,7 @@ static const struct keyword keywords[] = {
 	{"expires", filter_read_time, FILTER_EXPIRES, FILTER_NONE, COMPARED, 0},
 	{"packets", filter_read_count, FILTER_PACKETS, FILTER_NONE, COMPARED, 0},
 	{"bytes", filter_read_count, FILTER_BYTES, FILTER_NONE, COMPARED, 0},
-	{"nat", NULL, FILTER_NONE, FILTER_NONE, 0, 0}, /* as a prefix: see read_nat() */
+	{"nat", NULL, FILTER_NONE, FILTER_NONE, 0, 0}, /* as a prefix: see nat_keywords */
 	{"snat", NULL, FILTER_SNAT, FILTER_NONE, BARE, 1},
 	{"dnat", NULL, FILTER_DNAT, FILTER_NONE, BARE, 1},
 	{"ip", NULL, FILTER_FAMILY, FILTER_NONE, BARE, 4},

@@ -45,6 +45,7 @@ struct flow_quiet {
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
 #define FLOW_NOTE_SECOND  (1 << 3) /* stands in its key's second bucket */
 #define FLOW_NOTE_TCP	  (1 << 4)
+#define FLOW_NOTE_WAITS	  (1 << 5) /* nobody had answered: the data plane may have ended it, and made it anew here */
 
 /* Why a connection ended. */
 enum flow_why {
@@ -93,8 +94,6 @@ struct flows {
 	struct flow_watcher *watchers;
 	struct flow_tolds *told; /* of flow_told.c */
 };
-
-uint64_t flow_now_ns(void); /* CLOCK_MONOTONIC */
 
 void flow_tuple_from_key(int family, const void *key, struct flow_tuple *ret);
 /* What packets of the entry leave as. */

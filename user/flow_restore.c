@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_file.h"
 #include "flow_move.h"
 #include "flow_priv.h"
@@ -41,7 +42,8 @@ struct restore {
 /* What names stand for here. */
 struct ids {
 	uint16_t vrf, to_vrf, rule, pool, in, out;
-	uint32_t pool_addr; /* of to_src in the pool */
+	uint16_t source_rule; /* flow.source_rule */
+	uint32_t pool_addr;   /* of to_src in the pool */
 };
 
 #define DONE  0
@@ -142,41 +144,25 @@ static struct nat_mapping_key mapping_key(const struct flow_record *r, const str
 					.remote = r->remote};
 }
 
-/* From here on the sweep counts what this host has of the rule's limits. */
-static void count_host(struct restore *x, const struct flow_record *r, const struct ids *ids)
-{
-	struct nat_host_key key = {.addr = r->src, .vrf = ids->vrf, .rule = ids->rule};
-	struct nat_used none = {0};
-
-	if (x->sw->nat->has_limits)
-		table_insert(x->sw->nat->used, &key, &none);
-}
-
-static int is_own(const struct link_addr *l, void *arg)
-{
-	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
-}
-
 /* A flow that has outlived its rule: somebody here must answer for its outside address. Where that is one that NAT gives out, the
  * flow holds its port there; without, it is an interface's. */
 static int find_kept(struct restore *x, const struct flow_record *r, struct ids *ids)
 {
 	const struct nat *nat = x->sw->nat;
-	struct addr a = r->to_src;
 	char text[ADDR_TEXT];
 
 	if (!(r->flags & FLOW_F_KEEP))
 		return refuse(x, "it has no rule");
 	if (!r->shared)
 		return 0;
-	ids->pool_addr = nat_addr_find(nat, &a, ids->to_vrf);
+	ids->pool_addr = nat_addr_find(nat, &r->to_src, ids->to_vrf);
 	for (uint16_t id = 1; ids->pool_addr != POOL_ADDR_NONE && id < POOL_MAX && !ids->pool; id++)
 		if (nat_pool_has(nat, id, ids->pool_addr))
 			ids->pool = id;
 	if (ids->pool)
 		return 0;
-	if (!mirror_each_addr(x->sw->mirror, 0, is_own, &a))
-		return refuse(x, "its rule is gone, and nobody here has %s", addr_text(&a, text));
+	if (!nat_host_has(x->sw, &r->to_src))
+		return refuse(x, "its rule is gone, and nobody here has %s", addr_text(&r->to_src, text));
 	ids->pool_addr = POOL_ADDR_NONE;
 	return 0;
 }
@@ -214,6 +200,7 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	m.out_vrf = ids.to_vrf;
 	m.out_iface = ids.out;
 	m.rule = ids.rule;
+	m.rule = nat_mapping_rule(x->sw->nat, &m);
 	if (nattab_lookup(&x->sw->nat->tab, &m.inside, &there) != NATTAB_NONE) {
 		if (there.pool_addr == m.pool_addr && there.port == m.port)
 			return THERE;
@@ -222,7 +209,7 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 	err = take_port(x, r, &ids);
 	if (err)
 		return err;
-	count_host(x, r, &ids);
+	nat_limit_host(x->sw->nat, m.rule, &r->src, ids.vrf);
 	err = nattab_add(&x->sw->nat->tab, &m, x->now_ns);
 	if (!err)
 		return DONE;
@@ -272,6 +259,22 @@ static int restore_peer(struct restore *x, const struct flow_record *r)
 
 /* ---- flows */
 
+/* The flags say which addresses the data plane takes from the pair; both have the sum of all. A forward's sender may have another
+ * port, of no rule (bpf/nat_share.h). */
+static int check_flags(struct restore *x, const struct flow_record *r)
+{
+	char a[ADDR_TEXT], b[ADDR_TEXT];
+
+	if (!(r->flags & FLOW_F_SNAT) &&
+	    (!addr_same(&r->src, &r->to_src) || (r->sport != r->to_sport && !(r->flags & FLOW_F_DNAT))))
+		return refuse(x, "%s port %u becomes %s port %u without the flag 'snat'", addr_text(&r->src, a), r->sport,
+			      addr_text(&r->to_src, b), r->to_sport);
+	if (!(r->flags & FLOW_F_DNAT) && (!addr_same(&r->dst, &r->to_dst) || r->dport != r->to_dport))
+		return refuse(x, "%s port %u becomes %s port %u without the flag 'dnat'", addr_text(&r->dst, a), r->dport,
+			      addr_text(&r->to_dst, b), r->to_dport);
+	return 0;
+}
+
 /* What the flow stands on: the mapping of its source, and that of its destination. */
 static int check_mappings(struct restore *x, const struct flow_record *r, const struct ids *ids, uint32_t *ret_dest)
 {
@@ -292,6 +295,20 @@ static int check_mappings(struct restore *x, const struct flow_record *r, const 
 		return refuse(x, "the mapping that it came in by is not there");
 	*ret_dest = m.pool_addr + 1;
 	return 0;
+}
+
+/* Where the destination is translated as well, by another rule: that of the mapping; without one of its own, the first that has
+ * the pool for this source. */
+static uint16_t source_rule(struct restore *x, const struct flow_record *r, const struct ids *ids)
+{
+	struct nat_mapping_key key = mapping_key(r, ids);
+	struct nat_mapping m;
+
+	if (!(r->flags & FLOW_F_DNAT) || !ids->rule || !ids->pool)
+		return ids->rule;
+	if (!r->shared && nattab_lookup(&x->sw->nat->tab, &key, &m) != NATTAB_NONE)
+		return m.rule;
+	return nat_rule_giving(x->sw->nat, &key, 0) ?: ids->rule;
 }
 
 static uint64_t ago(const struct restore *x, uint64_t ms)
@@ -345,6 +362,7 @@ static void make_pair(struct restore *x, const struct flow_record *r, const stru
 			     .pool_addr = ids->pool_addr,
 			     .dest_addr = dest,
 			     .rule = ids->rule,
+			     .source_rule = ids->source_rule,
 			     .peer_vrf = ids->to_vrf};
 	f[1] = (struct flow){.flags = FLOW_F_REPLY | (r->flags & (FLOW_F_TRACK | FLOW_F_KEEP)),
 			     .seen = r->reply_seen,
@@ -395,20 +413,23 @@ static int restore_flow(struct restore *x, const struct flow_record *r)
 	struct flow f[2];
 	struct ids ids = {0};
 	uint32_t dest;
-	int err = find_ids(x, r, &ids);
+	int err = check_flags(x, r);
 
+	if (!err)
+		err = find_ids(x, r, &ids);
 	if (!err)
 		err = check_mappings(x, r, &ids, &dest);
 	if (err)
 		return err;
 	if (is_over(x, r, &ids))
 		return refuse(x, "its time is over");
+	ids.source_rule = source_rule(x, r, &ids);
 	make_pair(x, r, &ids, dest, key, f);
 	err = insert_pair(x, key, f);
 	if (err)
 		return err;
 	if (ids.pool && ids.rule)
-		count_host(x, r, &ids);
+		nat_limit_host(x->sw->nat, ids.source_rule, &r->src, ids.vrf);
 	if (r->shared && ids.pool && ids.pool_addr < POOL_ADDR_MAX)
 		hold_port(x->sw->nat, ids.pool_addr, nat_class(r->proto), r->to_sport);
 	return DONE;
@@ -449,7 +470,7 @@ static int step(void *arg, json_t *list)
 {
 	struct restore *x = arg;
 
-	x->now_ns = flow_now_ns();
+	x->now_ns = clock_now_ns();
 	for (int i = 0; i < STEP && x->at < x->n; i++)
 		restore_line(x, &x->lines[x->at++]);
 	return x->at < x->n;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sluice/abi.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "flow_room.h"
 #include "flow_state.h"
@@ -51,7 +52,7 @@ int flow_waits(struct flows *flows, const struct flow_tuple *key, const struct f
 		return -ENOENT;
 	*ret_forward = is_reply ? peer_key : *key;
 	*ret_f = is_reply ? peer : *f;
-	return gives_way(key->proto, ret_f, is_reply ? f : &peer, flow_now_ns());
+	return gives_way(key->proto, ret_f, is_reply ? f : &peer, clock_now_ns());
 }
 
 void flow_give_way(struct flows *flows, const struct flow_tuple *forward, const struct flow *f)
@@ -185,10 +186,10 @@ static void end_line(struct flow_room *r, uint32_t line)
 
 int flow_room_some(struct flow_room *r)
 {
-	uint64_t start = flow_now_ns();
+	uint64_t start = clock_now_ns();
 	int err;
 
-	while (r->part < PART_DONE && flow_now_ns() - start < SLICE_NS) {
+	while (r->part < PART_DONE && clock_now_ns() - start < SLICE_NS) {
 		for (uint32_t i = 0; i < CHUNK && r->at < r->lines; i++, r->at++) {
 			if (r->part == PART_COUNT)
 				count_line(r->flows, r->line, r->at, r->waiting);

@@ -4,7 +4,7 @@
 #include <event2/buffer.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 #include "flow_file.h"
 #include "flow_move.h"
 #include "flow_priv.h"
@@ -228,14 +228,14 @@ static int next(void *arg, struct evbuffer *out)
 	int r;
 
 	s->out = out;
-	s->now_ns = flow_now_ns();
+	s->now_ns = clock_now_ns();
 	do {
 		r = save_some(s);
 		if (r < 0 || (!r && s->part == SAVE_END))
 			return 0;
 		if (!r)
 			s->part++;
-	} while (flow_now_ns() - s->now_ns < SLICE_NS);
+	} while (clock_now_ns() - s->now_ns < SLICE_NS);
 	return 1;
 }
 

@@ -125,11 +125,6 @@ const char *flow_addr_text(const struct addr *a, char buf[ADDR_TEXT])
 	return buf;
 }
 
-static bool same_addr(const struct addr *a, const struct addr *b)
-{
-	return a->a64[0] == b->a64[0] && a->a64[1] == b->a64[1];
-}
-
 /* ---- JSON */
 
 /* The four addresses of a pair, which its two directions have in another order. */
@@ -141,11 +136,11 @@ static void ends_of(const struct flow_pair *p, struct ends *ret)
 {
 	flow_addr_text(&p->key.saddr, ret->src);
 	flow_addr_text(&p->key.daddr, ret->dst);
-	if (same_addr(&p->key.saddr, &p->to.saddr))
+	if (addr_same(&p->key.saddr, &p->to.saddr))
 		strcpy(ret->to_src, ret->src);
 	else
 		flow_addr_text(&p->to.saddr, ret->to_src);
-	if (same_addr(&p->key.daddr, &p->to.daddr))
+	if (addr_same(&p->key.daddr, &p->to.daddr))
 		strcpy(ret->to_dst, ret->dst);
 	else
 		flow_addr_text(&p->to.daddr, ret->to_dst);
@@ -172,11 +167,11 @@ static void direction(struct line *l, const struct flow_tuple *t, const struct f
 	member_number(l, ",\"sport\":", ntohs(t->sport));
 	member_addr(l, ",\"dst\":\"", text[1]);
 	member_number(l, ",\"dport\":", ntohs(t->dport));
-	if (!same_addr(&to->saddr, &t->saddr))
+	if (!addr_same(&to->saddr, &t->saddr))
 		member_addr(l, ",\"to-src\":\"", text[2]);
 	if (to->sport != t->sport)
 		member_number(l, ",\"to-sport\":", ntohs(to->sport));
-	if (!same_addr(&to->daddr, &t->daddr))
+	if (!addr_same(&to->daddr, &t->daddr))
 		member_addr(l, ",\"to-dst\":\"", text[3]);
 	if (to->dport != t->dport)
 		member_number(l, ",\"to-dport\":", ntohs(to->dport));
@@ -275,8 +270,8 @@ static void put_rule(struct line *l, const struct sw *sw, uint16_t rule)
 
 static void put_translated(struct line *l, const struct flow_pair *p, const struct ends *e)
 {
-	bool src = !same_addr(&p->key.saddr, &p->to.saddr) || p->key.sport != p->to.sport;
-	bool dst = !same_addr(&p->key.daddr, &p->to.daddr) || p->key.dport != p->to.dport;
+	bool src = !addr_same(&p->key.saddr, &p->to.saddr) || p->key.sport != p->to.sport;
+	bool dst = !addr_same(&p->key.daddr, &p->to.daddr) || p->key.dport != p->to.dport;
 
 	if (src) {
 		line_put(l, "from ");

@@ -1,6 +1,7 @@
 /* flow_told.c: pairs that may give way are looked for until they are answered or gone; see flow_told.h. */
 #include <errno.h>
 #include <stdlib.h>
+#include "clock.h"
 #include "flow_state.h"
 #include "flow_told.h"
 #include "flow_watch.h"
@@ -148,7 +149,7 @@ static void settle(struct flows *flows, struct flow_told *t)
 	if (found == FOUND_WAITING)
 		return;
 	if (!t->gone_ns)
-		t->gone_ns = flow_now_ns();
+		t->gone_ns = clock_now_ns();
 	if (t->who & TOLD_WATCH) {
 		flow_pair_of(flows, &t->key, &t->f, t->gone_ns, &pair);
 		flow_pair_whole(&pair);
@@ -163,7 +164,7 @@ static void settle(struct flows *flows, struct flow_told *t)
 static void round_begin(struct flow_tolds *all)
 {
 	all->in_round = true;
-	all->begun_ns = flow_now_ns();
+	all->begun_ns = clock_now_ns();
 	all->work_ns = 0;
 	all->gave_way = flow_watch_gave_way(all->flows);
 	all->next = TAILQ_FIRST(&all->all);
@@ -191,7 +192,7 @@ static void round_end(struct flow_tolds *all)
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct flow_tolds *all = arg;
-	uint64_t start = flow_now_ns();
+	uint64_t start = clock_now_ns();
 	struct flow_told *t;
 
 	loop_doing("looking for who gave way");
@@ -202,13 +203,13 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	}
 	if (!all->in_round)
 		round_begin(all);
-	while (all->next && flow_now_ns() - start < SLICE_NS)
+	while (all->next && clock_now_ns() - start < SLICE_NS)
 		for (int i = 0; all->next && i < CHUNK; i++) {
 			t = all->next;
 			all->next = TAILQ_NEXT(t, link);
 			settle(all->flows, t);
 		}
-	all->work_ns += flow_now_ns() - start;
+	all->work_ns += clock_now_ns() - start;
 	if (all->next)
 		timer_set(all, TICK_NS);
 	else

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <event2/buffer.h>
+#include "clock.h"
 #include "flow_text.h"
 #include "flow_walk.h"
 
@@ -56,7 +57,7 @@ int flow_walk_open(struct flow_walk *w, struct sw *sw, const char *filter, struc
 {
 	memset(w, 0, sizeof(*w));
 	w->flows = sw->flows;
-	w->begin_ns = flow_now_ns();
+	w->begin_ns = clock_now_ns();
 	memcpy(w->was, sw->flows->tab, sizeof(w->was));
 	return flow_walk_filter(sw, filter, &w->filter, errs);
 }
@@ -118,7 +119,7 @@ static void gather(struct flow_walk *w)
 
 bool flow_walk_some(struct flow_walk *w, bool (*fn)(struct flow_pair *p, const struct flow *f, void *arg), void *arg)
 {
-	w->now_ns = flow_now_ns();
+	w->now_ns = clock_now_ns();
 	do {
 		for (; w->given < w->n; w->given++)
 			if (!fn(&w->pair[w->given], &w->flow[w->given], arg)) {
@@ -128,7 +129,7 @@ bool flow_walk_some(struct flow_walk *w, bool (*fn)(struct flow_pair *p, const s
 		if (w->tab == 2)
 			return false;
 		gather(w);
-	} while (flow_now_ns() - w->now_ns < SLICE_NS);
+	} while (clock_now_ns() - w->now_ns < SLICE_NS);
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <event2/buffer.h>
+#include "clock.h"
 #include "flow_told.h"
 #include "flow_text.h"
 #include "flow_walk.h"
@@ -39,15 +40,6 @@ static const char *why_text(enum flow_why why)
 }
 
 /* ---- lines */
-
-/* Wall clock of a moment of CLOCK_MONOTONIC. */
-static uint64_t wall_ms(uint64_t now_ns, uint64_t then_ns)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return ((uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec - (now_ns - then_ns)) / 1000000;
-}
 
 /* "17:20:05.123", local time. */
 static void put_clock(struct line *l, uint64_t ms)
@@ -89,9 +81,9 @@ static void put_event(const struct flow_watcher *w, struct line *l, uint64_t ms,
 static void tell_number(const struct flow_watcher *w, struct evbuffer *out, const char *event, uint64_t n, const char *what)
 {
 	struct line l = {0};
-	uint64_t now = flow_now_ns();
+	uint64_t now = clock_now_ns();
 
-	put_event(w, &l, wall_ms(now, now), event, NULL);
+	put_event(w, &l, clock_wall_ms(now, now), event, NULL);
 	if (!w->cells) {
 		line_json(&l, what);
 		line_put(&l, ":");
@@ -123,7 +115,7 @@ static bool tell(struct flow_watcher *w, struct flow_pair *p, uint64_t at_ns, co
 		return false;
 	}
 	tell_missed(w, w->waiting);
-	put_event(w, &l, wall_ms(p->now_ns, at_ns), event, why);
+	put_event(w, &l, clock_wall_ms(p->now_ns, at_ns), event, why);
 	if (w->cells)
 		flow_text_cells(w->flows->sw, p, &l);
 	else
@@ -143,7 +135,7 @@ void flow_watch_begin(struct flows *flows, const struct flow_tuple *key, const s
 	/* What was there before the last whole pass was seen by it, though its note may be gone with a table of another size. */
 	if (!flows->watchers || f->created_ns + TICK_NS < flows->whole_ns)
 		return;
-	flow_pair_of(flows, key, f, flow_now_ns(), &p);
+	flow_pair_of(flows, key, f, clock_now_ns(), &p);
 	for (struct flow_watcher *w = flows->watchers; w; w = w->next)
 		if (f->created_ns >= w->since_ns && flow_filter_match(w->filter, &p))
 			told |= tell(w, &p, f->created_ns, "new", NULL);
@@ -155,7 +147,7 @@ bool flow_watch_before_end(struct flows *flows, const struct flow_tuple *key, co
 {
 	if (!flows->watchers)
 		return false;
-	flow_pair_of(flows, key, f, flow_now_ns(), ret);
+	flow_pair_of(flows, key, f, clock_now_ns(), ret);
 	flow_pair_whole(ret);
 	return true;
 }
@@ -254,7 +246,7 @@ int flow_watch(struct sw *sw, const struct flow_query *q, struct http_stream *re
 		watch_free(w);
 		return err;
 	}
-	w->since_ns = flow_now_ns() - TICK_NS;
+	w->since_ns = clock_now_ns() - TICK_NS;
 	w->gave_way = gave_way(sw->flows);
 	w->cells = q->cells;
 	w->next = sw->flows->watchers;

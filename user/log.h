@@ -1,5 +1,5 @@
-/* log.h: lines on stderr for the operator and the journal. Only sluiced.c, daemon.c, events.c and the timers of commit.c log:
- * everything else returns words in a `struct errs`.
+/* log.h: lines on stderr for the operator and the journal. Only the outermost callers log (the program, events, timers, the
+ * loop): everything else returns words in a `struct errs`.
  */
 #ifndef SLUICE_LOG_H
 #define SLUICE_LOG_H

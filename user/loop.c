@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "log.h"
 
 #define LOG_EVERY_NS 1000000000 /* long turns seldom come alone */
@@ -28,14 +28,6 @@ static struct {
 } loop = {.schedstat = -1};
 
 static _Thread_local bool is_loop; /* this thread runs it */
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* How long this thread has been ready to run, and did not: the second number of the file. */
 static uint64_t delay_ns(void)
@@ -63,7 +55,7 @@ void loop_doing(const char *what)
 {
 	if (!loop.running)
 		return;
-	part_end(clock_ns(CLOCK_THREAD_CPUTIME_ID));
+	part_end(clock_read_ns(CLOCK_THREAD_CPUTIME_ID));
 	loop.part = what;
 }
 
@@ -73,7 +65,7 @@ void loop_asks_kernel(bool begins)
 
 	if (!is_loop)
 		return;
-	now = loop.running ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
+	now = loop.running ? clock_read_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
 
 	if (begins)
 		loop.asked_ns = now;
@@ -95,7 +87,7 @@ static bool note(struct loop_time *t, uint64_t took)
 
 static void turn_end(void)
 {
-	uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID), wall = clock_ns(CLOCK_MONOTONIC), waited = delay_ns() - loop.delay_ns;
+	uint64_t cpu = clock_read_ns(CLOCK_THREAD_CPUTIME_ID), wall = clock_now_ns(), waited = delay_ns() - loop.delay_ns;
 	uint64_t took = wall - loop.wall_ns, cpu_took = cpu - loop.cpu_ns - loop.kernel_ns;
 	bool is_long;
 
@@ -104,6 +96,9 @@ static void turn_end(void)
 	if (took < cpu_took)
 		took = cpu_took;
 	loop.stats.turns++;
+	if (took >= LOOP_TOLD_NS)
+		log_debug("a turn of the event loop: %.1f ms, %.1f ms of them on the processor: %s", (double)took / 1e6,
+			  (double)cpu_took / 1e6, loop.longest);
 	is_long = note(&loop.stats.cpu, cpu_took);
 	is_long |= note(&loop.stats.blocked, took);
 	if (!is_long || (loop.logged_ns && wall - loop.logged_ns < LOG_EVERY_NS))
@@ -116,8 +111,8 @@ static void turn_end(void)
 static void turn_begin(void)
 {
 	loop.delay_ns = delay_ns();
-	loop.wall_ns = clock_ns(CLOCK_MONOTONIC);
-	loop.cpu_ns = loop.part_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	loop.wall_ns = clock_now_ns();
+	loop.cpu_ns = loop.part_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 	loop.part = loop.longest = "something small";
 	loop.longest_ns = loop.kernel_ns = 0;
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define LOOP_LONG_NS 10000000 /* a turn that takes longer is counted and logged */
+#define LOOP_TOLD_NS 1000000  /* one that takes so long is logged under --verbose */
 
 struct loop_time {
 	uint64_t max_ns; /* of the longest turn */

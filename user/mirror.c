@@ -12,26 +12,17 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+#include "clock.h"
 #include "loop.h"
 #include "mirror_impl.h"
 
 #define RECEIVE_BUFFER (64 << 20) /* bytes; about 60000 routes' events */
 #define MESSAGE_MAX    (64 << 10) /* bytes to begin with; grows when a message does not fit */
 #define BATCH_READS    64
-#define BATCH_NS       3000000 /* how long one wake-up may last */
-#define WALK_STEP      512     /* routes between two looks at the clock */
-#define AUDIT_DELAY_MS 10      /* an event is seldom alone: the rest of them first */
+#define WALK_STEP      512 /* routes between two looks at the clock */
+#define AUDIT_DELAY_MS 10  /* an event is seldom alone: the rest of them first */
 #define DOUBT_DELAY_MS 1000
 #define OPEN_NS	       30000000000 /* how long the first dumps may take */
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 /* ---- messages */
 
@@ -41,25 +32,12 @@ static void tell_rule(struct mirror *m, uint32_t by)
 		m->listener.rule(m->listener.arg, by);
 }
 
-/* The news that do not wait are never behind those in order. */
-static int link_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
-{
-	int r;
-
-	if (dump)
-		return mirror_link_message(m, nlh);
-	mirror_early_read(m, true);
-	r = mirror_link_message(m, nlh);
-	mirror_early_taken(m, nlh);
-	return r;
-}
-
 int mirror_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 {
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		return link_message(m, nlh, dump);
+		return dump ? mirror_link_message(m, nlh) : mirror_early_message(m, nlh);
 	case RTM_NEWQDISC:
 	case RTM_DELQDISC:
 		return mirror_qdisc_message(m, nlh);
@@ -123,6 +101,7 @@ void mirror_plan_everything(struct mirror *m)
 	plan_add(m, JOB_ROUTES, 6, 0, 0);
 	plan_add(m, JOB_WALK, 0, 0, 0);
 	m->doubt = (struct doubt){};
+	m->left_out_more = false;
 	tell_rule(m, 0);
 	plan_start(m);
 }
@@ -144,6 +123,8 @@ static void plan_audit(struct mirror *m)
 	}
 	m->doubt = (struct doubt){};
 	m->plan.n = 0;
+	if (d.all[0] && d.all[1])
+		m->left_out_more = false;
 	if (d.links_qdisc)
 		plan_add(m, JOB_LINKS, 0, 0, 0);
 	if (d.neighs) {
@@ -229,6 +210,7 @@ static void job_end(struct mirror *m)
 		break;
 	case JOB_WALK:
 		nexthops_walk_end(m);
+		mirror_left_out_sweep(m);
 		break;
 	}
 	p->pos++;
@@ -358,6 +340,7 @@ static void plan_end(struct mirror *m)
 {
 	struct timeval soon = {.tv_usec = AUDIT_DELAY_MS * 1000};
 
+	mirror_early_dumped(m);
 	m->replay = true;
 	event_add(m->on_events, NULL);
 	event_active(m->on_events, EV_READ, 0); /* also when nothing waits: then the mirror has caught up */
@@ -370,11 +353,11 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct timeval at_once = {}, soon = {.tv_usec = 1000}, later = {.tv_sec = 1};
 	struct mirror *m = arg;
-	uint64_t end = now_ns() + BATCH_NS;
+	uint64_t end = clock_now_ns() + MIRROR_BATCH_NS;
 	int r = 1;
 
 	loop_doing("the kernel's dumps");
-	for (unsigned i = 0; i < BATCH_READS && r > 0 && plan_running(m) && now_ns() < end; i++)
+	for (unsigned i = 0; i < BATCH_READS && r > 0 && plan_running(m) && clock_now_ns() < end; i++)
 		r = job_step(m);
 	mirror_settled(m);
 	mirror_neighs_hold(m, r >= 0 && plan_running(m) && m->plan.sent && m->plan.job[m->plan.pos].kind == JOB_NEIGHS);
@@ -465,15 +448,18 @@ static int events_read(struct mirror *m)
 static void on_events(evutil_socket_t fd, short what, void *arg)
 {
 	struct mirror *m = arg;
-	uint64_t end = now_ns() + BATCH_NS;
+	uint64_t end = clock_now_ns() + MIRROR_BATCH_NS;
 	int r = 1;
 
 	loop_doing("the kernel's events");
 	/* a nexthop object that is gone takes its routes with it before another comes under its number */
-	for (unsigned i = 0; i < BATCH_READS && r > 0 && !m->gone && now_ns() < end; i++)
+	for (unsigned i = 0; i < BATCH_READS && r > 0 && !m->gone && clock_now_ns() < end; i++)
 		r = events_read(m);
+	if (r == 0 && m->draining && !mirror_early_read(m, true, clock_now_ns() + MIRROR_BATCH_NS))
+		r = 1; /* no dump before: what is lost here is to be known there */
 	if (r == 0 && m->draining) {
 		m->draining = false;
+		mirror_early_lost(m);
 		mirror_plan_everything(m);
 	} else if (m->draining) {
 		event_active(m->on_events, EV_READ, 0); /* it may be empty already, and then nothing would wake us */
@@ -533,6 +519,7 @@ int mirror_new(const struct mirror_listener *listener, struct mirror **ret)
 	mirror_early_init(m);
 	nexthops_init(m);
 	routes_init(m);
+	mirror_left_out_init(m);
 	*ret = m;
 	return 0;
 }
@@ -540,13 +527,13 @@ int mirror_new(const struct mirror_listener *listener, struct mirror **ret)
 /* The first plan, waited for. */
 static int dump_everything(struct mirror *m)
 {
-	uint64_t end = now_ns() + OPEN_NS;
+	uint64_t end = clock_now_ns() + OPEN_NS;
 	struct pollfd p = {.fd = mnl_socket_get_fd(m->dumps), .events = POLLIN};
 	int r = 1;
 
 	mirror_plan_everything(m);
 	while (plan_running(m)) {
-		if (now_ns() > end)
+		if (clock_now_ns() > end)
 			return -ETIMEDOUT;
 		if (r == 0 && poll(&p, 1, 1000) < 0 && errno != EINTR)
 			return -errno;
@@ -619,6 +606,7 @@ void mirror_close(struct mirror *m)
 	mirror_early_close(m);
 	mirror_ask_end(m);
 	routes_free(m);
+	mirror_left_out_free(m);
 	nexthops_free(m);
 	mirror_neighs_free(m);
 	mirror_early_free(m);

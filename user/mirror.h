@@ -5,9 +5,9 @@
  * again, and what differs is told as events: nothing is lost. Changes that sluiced itself makes (netlink.h) come back as
  * events like any other.
  *
- * Left out: neighbours in NUD_NOARP (multicast, devices without ARP: the kernel makes them without telling), cached routes, and
- * routes for one TOS or one source prefix alone. Where the kernel has several routes of one prefix, table and metric, the first
- * usable one is shown.
+ * Left out: neighbours in NUD_NOARP (multicast, devices without ARP: the kernel makes them without telling), cached routes, and,
+ * though it says so, routes for one TOS or one source prefix alone. Where the kernel has several routes of one prefix, table and
+ * metric, the first usable one is shown.
  */
 #ifndef SLUICE_MIRROR_H
 #define SLUICE_MIRROR_H
@@ -75,6 +75,13 @@ struct kroute {
 	size_t n_nexthops;
 };
 
+/* A route for packets of one TOS, or of one source prefix alone. */
+struct kroute_left_out {
+	struct prefix to, from; /* from: of length 0: from anywhere */
+	uint32_t table, metric;
+	uint8_t tos; /* 0: any */
+};
+
 enum mirror_op { MIRROR_NEW, MIRROR_DEL };
 
 /* Every callback may be NULL. A change of an item is a NEW of the whole item. `old` is what was known before, or NULL. */
@@ -83,6 +90,8 @@ struct mirror_listener {
 	void (*addr)(void *arg, enum mirror_op op, const struct link_addr *a);
 	void (*neigh)(void *arg, enum mirror_op op, const struct neigh *n);
 	void (*route)(void *arg, enum mirror_op op, const struct kroute *r);
+	/* A route came that is not followed; also when it is there already as the mirror opens. */
+	void (*left_out)(void *arg, const struct kroute_left_out *r);
 	/* A routing rule was added or deleted by who has this netlink port; 0: that may have been. They are not mirrored. */
 	void (*rule)(void *arg, uint32_t by);
 	/* mirror_link_usable() of this link says something else than before, ahead of all that follows from it: nothing else of
@@ -112,6 +121,9 @@ bool mirror_neighs_step(const struct mirror *m, size_t *at, size_t max, int (*fn
  * begins with 0; about `max` routes a call; true: that was all. *ret: a non-zero return of `fn`, which ends the piece. */
 bool mirror_routes_step(const struct mirror *m, size_t *at, size_t max, int (*fn)(const struct kroute *r, void *arg), void *arg,
 			int *ret);
+/* How many routes are left out (`more`: so many or more), shown until `fn` (may be NULL) returns something else than 0. */
+size_t mirror_left_out(const struct mirror *m, int (*fn)(const struct kroute_left_out *r, void *arg), void *arg);
+bool mirror_left_out_more(const struct mirror *m);
 uint64_t mirror_resyncs(const struct mirror *m); /* how often the socket overran */
 
 /* mirror_ask.c: the kernel itself is asked (what `ip route get fibmatch` asks): the route by which it sends to an address, as

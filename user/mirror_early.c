@@ -8,17 +8,21 @@
  * noted only by which links no packet can leave, so that the two need not agree: a link is usable as long as the mirror and the
  * newest news of it say so. A dump, or an older event, that calls it usable does not make it so again. One that went down and is
  * up again by its newest news stays unusable until the mirror has taken as many news of it: what is up may be another link with
- * the same number. Losses make the count wrong, until the mirror has taken all that there was: then the two agree, and nothing
- * is noted. What the kernel was just telling one of the two sockets, and not the other yet, is in the same way told by both soon.
+ * the same number. What the mirror's socket loses is never taken: a dump stands for it. Losses here make the count wrong, until
+ * the mirror has taken all that there was: then the two agree, and nothing is noted. What the kernel was just telling one of the
+ * two sockets, and not the other yet, is in the same way told by both soon.
+ *
+ * The mirror must not take news that were not read here. How many each of the two has read is counted, so that for a message of
+ * its own it reads one here at the most; all else here is read for as long as a turn may last.
  */
 #include <errno.h>
 #include <linux/neighbour.h>
 #include <poll.h>
+#include "clock.h"
 #include "loop.h"
 #include "mirror_impl.h"
 
 #define RECEIVE_BUFFER (16 << 20) /* bytes, for each of the two */
-#define READS	       256	  /* messages of one wake-up */
 
 /* A link by which no packet can leave, whatever the mirror says. */
 struct early_entry {
@@ -144,25 +148,38 @@ static void entry_settle(struct mirror *m, struct early_entry *e, bool caught_up
 	told(m, ifindex, was_usable);
 }
 
-void mirror_early_taken(struct mirror *m, const struct nlmsghdr *nlh)
-{
-	struct early_entry *e;
-	struct link l;
-
-	if (!m->early.n || !mirror_link_parse(nlh, &l))
-		return;
-	e = entry_find(m, l.ifindex);
-	if (e && e->ahead && !--e->ahead)
-		entry_settle(m, e, false);
-}
-
 void mirror_early_caught_up(struct mirror *m)
 {
 	struct hash_iter it = {};
 	struct hash_node *node;
 
+	m->early_read = m->early_taken = 0;
 	while ((node = hash_next(&m->early, &it)))
 		entry_settle(m, hash_entry(node, struct early_entry, node), true);
+}
+
+/* What they owe stays until then. */
+void mirror_early_lost(struct mirror *m)
+{
+	struct hash_iter it = {};
+	struct hash_node *node;
+
+	m->early_read = m->early_taken = 0;
+	while ((node = hash_next(&m->early, &it)))
+		hash_entry(node, struct early_entry, node)->ahead = 0;
+}
+
+void mirror_early_dumped(struct mirror *m)
+{
+	struct hash_iter it = {};
+	struct hash_node *node;
+
+	while ((node = hash_next(&m->early, &it))) {
+		struct early_entry *e = hash_entry(node, struct early_entry, node);
+
+		if (!e->ahead)
+			entry_settle(m, e, false);
+	}
 }
 
 /* Some news are lost: which are the newest is not known any more. */
@@ -193,23 +210,59 @@ static int take(struct mirror *m, struct mnl_socket *s, bool waits)
 	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
 		if (nlh->nlmsg_type == NLMSG_OVERRUN)
 			return -ENOBUFS;
-		if (s == m->links_now)
+		if (s == m->links_now) {
+			m->early_read++;
 			mirror_early_link(m, nlh, waits);
-		else if ((nlh->nlmsg_type == RTM_NEWNEIGH || nlh->nlmsg_type == RTM_DELNEIGH) && mirror_neigh_message(m, nlh) < 0)
+			continue;
+		}
+		if ((nlh->nlmsg_type == RTM_NEWNEIGH || nlh->nlmsg_type == RTM_DELNEIGH) && mirror_neigh_message(m, nlh) < 0)
 			return -ENOBUFS; /* questions to a daemon that resolves (`app_solicit`) are no news */
 	}
 	return 1;
 }
 
-void mirror_early_read(struct mirror *m, bool waits)
+/* As take(), of links. */
+static int take_link(struct mirror *m, bool waits)
+{
+	int r = take(m, m->links_now, waits);
+
+	if (r < 0)
+		forget(m);
+	return r;
+}
+
+bool mirror_early_read(struct mirror *m, bool waits, uint64_t end_ns)
 {
 	int r = 1;
 
-	for (unsigned i = 0; m->links_now && i < READS && r; i++) {
-		r = take(m, m->links_now, waits);
-		if (r < 0)
-			forget(m);
-	}
+	while (r && clock_now_ns() < end_ns)
+		r = take_link(m, waits);
+	return !r;
+}
+
+static void read_to_turn(struct mirror *m)
+{
+	while (m->links_now && m->early_read <= m->early_taken && take_link(m, true))
+		;
+	m->early_taken++;
+	if (m->early_read < m->early_taken)
+		m->early_read = m->early_taken;
+}
+
+int mirror_early_message(struct mirror *m, const struct nlmsghdr *nlh)
+{
+	struct early_entry *e;
+	struct link l;
+	int r;
+
+	read_to_turn(m);
+	r = mirror_link_message(m, nlh);
+	if (!m->early.n || !mirror_link_parse(nlh, &l))
+		return r;
+	e = entry_find(m, l.ifindex);
+	if (e && e->ahead && !--e->ahead)
+		entry_settle(m, e, false);
+	return r;
 }
 
 static void on_links(evutil_socket_t fd, short what, void *arg)
@@ -217,7 +270,7 @@ static void on_links(evutil_socket_t fd, short what, void *arg)
 	struct mirror *m = arg;
 
 	loop_doing("links that the kernel tells of");
-	mirror_early_read(m, mirror_events_wait(m));
+	mirror_early_read(m, mirror_events_wait(m), clock_now_ns() + MIRROR_BATCH_NS);
 	mirror_settled(m);
 }
 
@@ -225,10 +278,11 @@ static void on_links(evutil_socket_t fd, short what, void *arg)
 static void on_neighs(evutil_socket_t fd, short what, void *arg)
 {
 	struct mirror *m = arg;
+	uint64_t end = clock_now_ns() + MIRROR_BATCH_NS;
 	int r = 1;
 
 	loop_doing("neighbours that the kernel tells of");
-	for (unsigned i = 0; i < READS && r; i++) {
+	while (r && clock_now_ns() < end) {
 		r = take(m, m->neighs_now, false);
 		if (r < 0 && !m->neighs_lost) {
 			m->neighs_lost = true;

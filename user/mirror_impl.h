@@ -1,5 +1,6 @@
 /* mirror_impl.h: the inside of the mirror, shared by mirror.c (sockets, dumps, dispatch) and its parts mirror_link.c,
- * mirror_neigh.c, mirror_early.c, mirror_nexthop.c and mirror_route.c. Nobody else includes it but the unit tests.
+ * mirror_neigh.c, mirror_early.c, mirror_nexthop.c, mirror_route.c and mirror_left_out.c. Nobody else includes it but the unit
+ * tests.
  *
  * Order. Dumps run on a socket of their own while the events wait in theirs: what is told during a dump is applied after it.
  * Events that a dump has overtaken are applied a second time, so every handler must stand being told twice. Neighbours, and links
@@ -138,17 +139,19 @@ struct mirror {
 	struct mnl_socket *links_now, *neighs_now; /* events, read at all times: mirror_early.c */
 	struct event *on_links, *on_neighs;
 	char *early_buf;
-	bool neighs_lost;  /* the neighbours' socket overran, and was not empty since */
-	struct hash early; /* links by which no packet can leave, whatever `links` says */
-	bool replay;	   /* the events to come may be older than the last dump */
-	bool draining;	   /* the socket overran: what is still in it is thrown away */
+	bool neighs_lost;		  /* the neighbours' socket overran, and was not empty since */
+	struct hash early;		  /* links by which no packet can leave, whatever `links` says */
+	uint64_t early_read, early_taken; /* news of links, by mirror_early.c and in order, since the two agreed */
+	bool replay;			  /* the events to come may be older than the last dump */
+	bool draining;			  /* the socket overran: what is still in it is thrown away */
 	char *buf;
 	size_t buf_size;
 	uint32_t seq, ask_seq;
 
-	struct hash links, names, addrs, neighs, objects, sets, routes, sources;
-	uint32_t gen;	   /* of the dump of links, addresses, neighbours or nexthops that runs */
-	uint8_t route_gen; /* of the dumps of routes that the walk ends; 0 is no generation */
+	struct hash links, names, addrs, neighs, objects, sets, routes, sources, left_out;
+	bool left_out_more; /* than there is room for, since all routes were read */
+	uint32_t gen;	    /* of the dump of links, addresses, neighbours or nexthops that runs */
+	uint8_t route_gen;  /* of the dumps of routes that the walk ends; 0 is no generation */
 	struct plan plan;
 	struct doubt doubt;
 	struct kroute_nexthop *scratch;
@@ -157,6 +160,7 @@ struct mirror {
 };
 
 /* mirror.c */
+#define MIRROR_BATCH_NS 3000000			 /* how long one wake-up may last */
 bool mirror_working(const struct mirror *m);	 /* a plan runs, or is to be made */
 bool mirror_events_wait(const struct mirror *m); /* the mirror has not taken all that the kernel told */
 void mirror_plan_everything(struct mirror *m);
@@ -179,10 +183,12 @@ int mirror_early_start(struct mirror *m); /* after it */
 void mirror_early_close(struct mirror *m);
 /* The newest news of a link; `waits`: others wait, which the mirror takes in order. */
 void mirror_early_link(struct mirror *m, const struct nlmsghdr *nlh, bool waits);
-void mirror_early_read(struct mirror *m, bool waits);		       /* all of them, before the mirror takes one */
-void mirror_early_taken(struct mirror *m, const struct nlmsghdr *nlh); /* this one the mirror has taken, in order */
-void mirror_early_caught_up(struct mirror *m);			       /* it has taken all that there was */
-void mirror_neighs_hold(struct mirror *m, bool held);		       /* they wait for their dump */
+bool mirror_early_read(struct mirror *m, bool waits, uint64_t end_ns);	/* until then; true: all that there were */
+int mirror_early_message(struct mirror *m, const struct nlmsghdr *nlh); /* of a link, in order; as mirror_message() */
+void mirror_early_caught_up(struct mirror *m);				/* the mirror has taken all that there was */
+void mirror_early_lost(struct mirror *m);	      /* it takes nothing of what was read here, but a dump that begins now; */
+void mirror_early_dumped(struct mirror *m);	      /* has taken it */
+void mirror_neighs_hold(struct mirror *m, bool held); /* they wait for their dump */
 
 /* mirror_ask.c */
 void mirror_ask_end(struct mirror *m);
@@ -259,6 +265,13 @@ void route_view(const struct route *r, const struct route_alt *a, struct kroute 
 /* The walk over all routes: drops what the plan's dumps should have shown and have not, and what uses a nexthop object that is
  * gone; tells again what uses a changed set. At most `max` routes a call; true: all done. */
 bool routes_walk(struct mirror *m, size_t max);
+
+/* mirror_left_out.c: routes that are known and not followed. */
+void mirror_left_out_init(struct mirror *m);
+void mirror_left_out_free(struct mirror *m);
+/* 1: the message is of one of these; *ret: -ENOMEM, it could not be kept. 0: it is of a route as others are. */
+int mirror_left_out_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump, int *ret);
+void mirror_left_out_sweep(struct mirror *m); /* at the end of the walk: what the plan's dumps have not shown */
 
 /* mirror_route_alt.c: the alternatives of one route. References of a `struct route_alt` that is handed over are used up. */
 void sources_init(struct mirror *m);

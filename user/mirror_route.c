@@ -248,8 +248,11 @@ static int route_del(struct mirror *m, const struct route_msg *msg)
 int route_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 {
 	struct route_msg msg;
-	int r = route_parse(m, nlh, &msg);
+	int r;
 
+	if (mirror_left_out_message(m, nlh, dump, &r))
+		return r;
+	r = route_parse(m, nlh, &msg);
 	if (r <= 0)
 		return r;
 	return nlh->nlmsg_type == RTM_DELROUTE ? route_del(m, &msg) : route_new(m, &msg, nlh->nlmsg_flags, dump);

@@ -300,6 +300,13 @@ const struct named_cfg *model_nexthop(const struct model *m, const char *name);
 const char *model_ecmp_hash_name(uint32_t policy); /* enum ecmp_hash, as the configuration writes it */
 /* The VRF of the addresses that a rule gives out or answers for: of a source rule that of the interfaces it names. */
 const char *model_nat_vrf_outside(const struct model *m, const struct nat_cfg *rule);
+/* A range of ports is taken apart into blocks, each of 2^n ports of which the first is a multiple of that. n of the block at its
+ * beginning; `first` is not 0. */
+unsigned model_nat_block(unsigned first, unsigned last);
+/* What is said where the table of dnat rules has not room enough; takes how many entries (%d) it has for them. */
+#define MODEL_NAT_DNAT_FULL                                                                                                      \
+	"the dnat rules take more than the %d places of their table, one for each address, protocol and port or block of ports " \
+	"(80-95 is one, 1-65535 are 16): write fewer, or ranges in place of single ports"
 json_t *model_vrf_imports(const struct vrf_cfg *c); /* [{"vrf", "prefixes": ["10.0.0.0/8 le 24"…]}]; without prefixes: all */
 
 #endif

@@ -169,11 +169,11 @@ static int range_order(const void *a, const void *b)
 	return d ? d : memcmp(&x->last, &y->last, sizeof(x->last));
 }
 
-/* Ranges that overlap are one pool without its seams; the very same one twice is a slip. */
+/* An address is in a pool once: who lists it again has mistaken something. Of many such slips the first is said. */
 static void pool_twice(struct reader *r, const struct node *n, const struct nat_cfg *c)
 {
 	struct addr_range *v = c->n_pool > 1 ? calloc(c->n_pool, sizeof(*v)) : NULL;
-	char text[2 * ADDR_TEXT];
+	char text[2 * ADDR_TEXT], other[2 * ADDR_TEXT];
 	size_t i = 1;
 
 	if (!v) {
@@ -183,10 +183,12 @@ static void pool_twice(struct reader *r, const struct node *n, const struct nat_
 	}
 	memcpy(v, c->pool, c->n_pool * sizeof(*v));
 	qsort(v, c->n_pool, sizeof(*v), range_order);
-	while (i < c->n_pool && range_order(&v[i - 1], &v[i]))
+	while (i < c->n_pool && memcmp(&v[i].first, &v[i - 1].last, sizeof(v->first)) > 0)
 		i++;
-	if (i < c->n_pool)
+	if (i < c->n_pool && !range_order(&v[i - 1], &v[i]))
 		bad(r, n, "%s is listed twice", range_text(&v[i], text));
+	else if (i < c->n_pool)
+		bad(r, n, "%s and %s overlap: name each address once", range_text(&v[i - 1], other), range_text(&v[i], text));
 	free(v);
 }
 

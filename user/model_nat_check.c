@@ -302,6 +302,34 @@ static void dnat_collisions_check(struct checker *c, struct dnat_use *v, size_t 
 	}
 }
 
+unsigned model_nat_block(unsigned first, unsigned last)
+{
+	unsigned n = 0;
+
+	while (!(first >> n & 1) && first + (2u << n) - 1 <= last)
+		n++;
+	return n;
+}
+
+/* What the rules take of their table: of each address and protocol the ports, and marks of the address and of where it leads. */
+static void dnat_room_check(struct checker *c, const struct dnat_use *v, size_t n)
+{
+	const unsigned room = DNAT_RULE_MAX - DNAT_SPARED;
+	size_t taken = POOL_ADDR_MAX; /* marks of pools' addresses */
+
+	for (size_t i = 0; i < n; i++) {
+		taken += 3;
+		for (unsigned port = v[i].rule->dport_min, last = v[i].rule->dport_max, at = port; port && at <= last;) {
+			at += 1u << model_nat_block(at, last);
+			taken += at <= last;
+		}
+		if (taken > room) {
+			check_bad(c, v[i].rule->where, "nat", MODEL_NAT_DNAT_FULL, (int)room);
+			return;
+		}
+	}
+}
+
 /* Adds what the rule takes of one address; false: out of memory. */
 static bool add_uses(struct dnat_use **list, size_t *n, const struct nat_cfg *rule, size_t vrf, const struct addr *addr)
 {
@@ -448,6 +476,7 @@ void nat_check(struct checker *c)
 		else if (rule->type == NAT_STATIC)
 			static_check(c, rule);
 	}
+	dnat_room_check(c, uses, n_uses);
 	if (n_uses)
 		dnat_collisions_check(c, uses, n_uses);
 	free(uses);

@@ -87,9 +87,9 @@ static int host_netdev_read(struct reader *r, const struct node *n, void *arg)
 		return -EINVAL;
 	problem = is_glob(s) ? glob_problem(s) : netdev_name_problem(s);
 	if (problem)
-		return bad(r, n, "\"%.32s\": %s", s, problem);
+		return bad(r, n, "`%.32s`: %s", s, problem);
 	if (strlen(s) >= IFNAMSIZ)
-		return bad(r, n, "\"%.32s\": at most %d characters", s, IFNAMSIZ - 1);
+		return bad(r, n, "`%.32s`: at most %d characters", s, IFNAMSIZ - 1);
 	if (c->n_host_netdevs == HOST_NETDEVS)
 		return bad(r, n, "at most %d names and globs", HOST_NETDEVS);
 	strcpy(c->host_netdevs[c->n_host_netdevs++], s);

@@ -70,7 +70,7 @@ static void tables_read(struct reader *r, const struct node *n, struct vrf_cfg *
 
 static int prefix_problem(struct reader *r, const struct node *n)
 {
-	return bad(r, n, "\"%.60s\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, 10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16",
+	return bad(r, n, "`%.60s` is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, 10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16",
 		   n->text);
 }
 
@@ -130,7 +130,7 @@ static int prefix_read(struct reader *r, const struct node *n, void *arg)
 		return prefix_problem(r, n);
 	err = import_prefix_parse(copy, p);
 	if (err == -ERANGE)
-		return bad(r, n, "\"%.60s\": the lengths must ascend: that of the prefix, ge, le", text);
+		return bad(r, n, "`%.60s`: the lengths must ascend: that of the prefix, ge, le", text);
 	g->import->n++;
 	return err ? prefix_problem(r, n) : 0;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "nat_priv.h"
 
@@ -64,7 +65,7 @@ void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
 	r->filters = cfg->type == NAT_SNAT;
 	r->filtering = cfg->filtering;
 	if (r->planned && strcmp(r->to_vrf, cfg->to_vrf))
-		r->to_vrf_ns = flow_now_ns();
+		r->to_vrf_ns = clock_now_ns();
 	memcpy(r->to_vrf, cfg->to_vrf, sizeof(r->to_vrf));
 	r->planned = true;
 }
@@ -73,7 +74,7 @@ bool nat_rule_filtering(const struct nat *nat, uint16_t id, uint8_t *ret)
 {
 	const struct nat_rule_id *r = id && id <= nat->n_rules && nat->rules[id - 1].alive ? &nat->rules[id - 1] : NULL;
 
-	/* The mapping of a hairpin bears the number of the rule that gave the destination. */
+	/* A hairpin's that is masqueraded although no rule asks for it has the number of the rule that gave the destination. */
 	if (r && (!r->planned || !r->filters))
 		return false;
 	*ret = r ? r->filtering : NAT_FILTER_ADDRESS_PORT;

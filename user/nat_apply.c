@@ -5,16 +5,13 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
 #include "nat_priv.h"
 
 /* ---- addresses */
-
-static bool same_addr(const struct addr *a, const struct addr *b)
-{
-	return !memcmp(a, b, sizeof(*a));
-}
 
 /* The address's slot: the one it has, or had until just now; else an empty one. Slots that are taken in this run have been
  * marked. Two VRFs may have the same address: each has its own slot, and neither gets the other's when that one goes. The plan
@@ -28,7 +25,7 @@ static int slot_find(const struct nat *nat, const struct nat_plan_addr *a, const
 	for (int i = 0; i < POOL_ADDR_MAX; i++) {
 		if (taken[i])
 			continue;
-		if (!a->run && nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && same_addr(&nat->addrs[i].addr, &a->addr) &&
+		if (!a->run && nat->addrs[i].flags && nat->addrs[i].vrf == a->vrf && addr_same(&nat->addrs[i].addr, &a->addr) &&
 		    !(nat->addrs[i].flags & POOL_ADDR_F_RUN))
 			return i;
 		if (!nat->addrs[i].flags && empty < 0)
@@ -107,15 +104,39 @@ static int slot_host(struct sw *sw, struct pool_addr *slot, int ifindex, struct 
 	}
 	if (!ifindex)
 		return 0;
-	err = netlink_addr_add(sw->nl, ifindex, &p, NL_NO_PREFIX_ROUTE, errs);
+	err = netlink_addr_add(sw->nl, ifindex, &p, NL_ANSWER_ONLY, errs);
 	if (!err)
 		slot->host_ifindex = (uint32_t)ifindex;
 	return err;
 }
 
+struct hush {
+	struct sw *sw;
+	const struct nat_plan *plan;
+	struct errs *errs;
+};
+
+/* An address that the host bears for NAT, and would speak from. An older sluiced has put it there as if it were the host's own;
+ * it is taken away to come back as it should be, for the kernel does not change an IPv4 address's scope. */
+static int hush_one(const struct link_addr *a, void *arg)
+{
+	const struct hush *h = arg;
+	const struct nat_plan_addr *v;
+
+	if (a->addr.family == 4 ? a->addr.len != 32 || a->scope == RT_SCOPE_HOST
+				: a->addr.len != 128 || a->flags & IFA_F_DEPRECATED)
+		return 0;
+	for (size_t i = 0; i < h->plan->n_addrs; i++) {
+		v = &h->plan->addrs[i];
+		if (!v->run && v->host_ifindex == a->ifindex && addr_same(&v->addr, &a->addr.addr))
+			return netlink_addr_delete(h->sw->nl, a->ifindex, &a->addr, h->errs);
+	}
+	return 0;
+}
+
 static int apply_hosts(struct sw *sw, const struct nat_plan *plan, struct errs *errs)
 {
-	int err = 0;
+	int err = mirror_each_addr(sw->mirror, 0, hush_one, &(struct hush){sw, plan, errs});
 
 	for (size_t i = 0; !err && i < plan->n_addrs; i++)
 		if (!plan->addrs[i].run)
@@ -290,18 +311,13 @@ struct dnat_diff {
 	int err;
 };
 
-static int by_dnat_key(const void *key, const void *entry)
-{
-	return memcmp(key, &((const struct nat_plan_dnat *)entry)->key, sizeof(struct dnat_key));
-}
-
 static int dnat_gone(const void *key, void *value, void *arg)
 {
 	struct dnat_diff *d = arg;
 
 	if (nat_host_is_mark(key))
 		return 0;
-	if (!d->plan->n_dnat || !bsearch(key, d->plan->dnat, d->plan->n_dnat, sizeof(*d->plan->dnat), by_dnat_key))
+	if (!nat_plan_dnat_find(d->plan, key))
 		d->err = table_delete(d->nat->dnat, key);
 	return d->err;
 }
@@ -309,10 +325,9 @@ static int dnat_gone(const void *key, void *value, void *arg)
 /* Which slot an address has: by its mark the data plane finds whose a port of it is. */
 static void mark_slots(struct nat_plan *plan)
 {
-	for (size_t i = 0; plan->n_dnat && i < plan->n_addrs; i++) {
+	for (size_t i = 0; i < plan->n_addrs; i++) {
 		struct dnat_key key = {.daddr = plan->addrs[i].addr, .vrf = plan->addrs[i].vrf, .proto = DNAT_PROTO_MARK};
-		struct nat_plan_dnat *d =
-			plan->addrs[i].run ? NULL : bsearch(&key, plan->dnat, plan->n_dnat, sizeof(*d), by_dnat_key);
+		struct nat_plan_dnat *d = plan->addrs[i].run ? NULL : nat_plan_dnat_find(plan, &key);
 
 		if (d)
 			d->rule.pool_addr = (uint16_t)(plan->addrs[i].slot + 1);

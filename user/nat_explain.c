@@ -27,17 +27,43 @@ static bool holds(const struct addr *prefix, unsigned len, const struct addr *a)
 	return !memcmp(&m, a, sizeof(m));
 }
 
+#define DNAT_BLOCKS 16 /* sizes: 2^0, .. 2^15 */
+
+bool nat_dnat_next(const struct nat *nat, const struct dnat_key *asked, unsigned *at, struct dnat_rule *ret)
+{
+	struct dnat_key mark_key = {.daddr = asked->daddr, .vrf = asked->vrf, .proto = DNAT_PROTO_MARK};
+	struct dnat_rule mark;
+
+	if (table_lookup(nat->dnat, &mark_key, &mark))
+		return false;
+	while (*at < DNAT_BLOCKS + 2) {
+		unsigned n = (*at)++;
+		struct dnat_key key = *asked;
+
+		if (n && n < DNAT_BLOCKS && !(mark.blocks >> n & 1))
+			continue;
+		key.block = n < DNAT_BLOCKS ? (uint8_t)n : 0;
+		key.dport = n < DNAT_BLOCKS ? htons((uint16_t)(ntohs(asked->dport) >> n << n)) : 0;
+		key.proto = n > DNAT_BLOCKS ? 0 : asked->proto;
+		if (!table_lookup(nat->dnat, &key, ret))
+			return true;
+	}
+	return false;
+}
+
+__be16 nat_dnat_port(const struct dnat_rule *rule, __be16 dport)
+{
+	unsigned within = ntohs(dport) & ((1u << (rule->flags >> DNAT_BLOCK)) - 1);
+
+	return rule->to_port ? htons((uint16_t)(ntohs(rule->to_port) + within)) : dport;
+}
+
 static bool find_rule(const struct nat *nat, const struct nat_packet *p, struct dnat_rule *ret)
 {
 	struct dnat_key key = {.daddr = p->daddr, .dport = p->dport, .vrf = p->vrf, .proto = p->proto};
+	unsigned at = 0;
 
-	if (!table_lookup(nat->dnat, &key, ret))
-		return true;
-	key.dport = 0;
-	if (!table_lookup(nat->dnat, &key, ret))
-		return true;
-	key.proto = 0;
-	return !table_lookup(nat->dnat, &key, ret);
+	return nat_dnat_next(nat, &key, &at, ret);
 }
 
 /* The first rule that takes this source on the way to `dst` out of an interface; NULL: none does. */
@@ -52,6 +78,22 @@ static const struct snat_rule *find_source(const struct sw *sw, const struct nat
 		    holds(&r[i].dst, r[i].dst_len, dst))
 			return &r[i];
 	return NULL;
+}
+
+uint16_t nat_rule_giving(const struct nat *nat, const struct nat_mapping_key *k, uint16_t out_iface)
+{
+	const struct snat_rule *r = &nat->snat[nat->sw->control->snat_bank ? SNAT_RULE_MAX : 0];
+	bool masquerades = k->pool < POOL_MAX && nat->pools[k->pool].flags & POOL_F_MASQ;
+	uint8_t family = (uint8_t)addr_family(&k->addr);
+
+	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++) {
+		if (masquerades ? r[i].action != SNAT_MASQUERADE : r[i].action != SNAT_POOL || r[i].pool != k->pool)
+			continue;
+		if (r[i].vrf == k->vrf && (!r[i].family || r[i].family == family) && (!r[i].proto || r[i].proto == k->proto) &&
+		    (!out_iface || !r[i].out_iface || r[i].out_iface == out_iface) && holds(&r[i].src, r[i].src_len, &k->addr))
+			return r[i].rule;
+	}
+	return 0;
 }
 
 /* A packet from inside to an address outside that a rule or a mapping leads in again: would its source be translated, had it left
@@ -115,7 +157,8 @@ struct nat_found nat_explain_destination(const struct sw *sw, const struct nat_p
 		f.rule = nat_rule_name(sw, rule.rule);
 		f.action = "dnat";
 		f.addr = rule.to;
-		f.port = p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP ? rule.to_port : 0;
+		if (rule.to_port && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP))
+			f.port = nat_dnat_port(&rule, p->dport);
 		f.vrf = rule.vrf;
 		find_hairpin(sw, p, mark.rule, &f);
 		return f;

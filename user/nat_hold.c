@@ -12,7 +12,7 @@
 
 static bool same(const struct addr *a, const struct addr *b)
 {
-	return !memcmp(a, b, sizeof(*a));
+	return addr_same(a, b);
 }
 
 /* The static rule whose outside prefix holds the address. */
@@ -48,16 +48,14 @@ static bool leads_there(const struct nat *nat, const struct flow_tuple *key, con
  * said. */
 static bool dnat_gives(const struct nat *nat, const struct flow_tuple *key, const struct flow *f, const struct flow_tuple *to)
 {
-	const struct dnat_key keys[] = {
-		{.daddr = key->daddr, .dport = key->dport, .vrf = key->vrf, .proto = key->proto},
-		{.daddr = key->daddr, .vrf = key->vrf, .proto = key->proto},
-		{.daddr = key->daddr, .vrf = key->vrf},
-	};
+	const struct dnat_key asked = {.daddr = key->daddr, .dport = key->dport, .vrf = key->vrf, .proto = key->proto};
 	struct dnat_rule r;
+	unsigned at = 0;
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (!table_lookup(nat->dnat, &keys[i], &r) && r.rule == f->rule)
-			return same(&r.to, &to->daddr) && (r.to_port ?: key->dport) == to->dport && leads_there(nat, key, f, &r);
+	while (nat_dnat_next(nat, &asked, &at, &r))
+		if (r.rule == f->rule)
+			return same(&r.to, &to->daddr) && nat_dnat_port(&r, key->dport) == to->dport &&
+			       leads_there(nat, key, f, &r);
 	return false;
 }
 
@@ -79,7 +77,7 @@ static bool lets_in(const struct nat *nat, const struct flow_tuple *key, const s
 	uint32_t way = NAT_WAY(f->dest_addr - 1, nat_class(key->proto), ntohs(key->dport));
 	struct nat_mapping m;
 
-	return nattab_lookup_way(&nat->tab, way, &m) == NATTAB_NONE || !nat_rule_filtering(nat, f->rule, &m.filtering) ||
+	return nattab_lookup_way(&nat->tab, way, &m) == NATTAB_NONE || !nat_rule_filtering(nat, m.rule, &m.filtering) ||
 	       nat_lets_in(nat, &m, &key->saddr);
 }
 
@@ -103,7 +101,14 @@ static bool rule_gives(const struct nat *nat, const struct flow_tuple *key, cons
 
 static int is_addr(const struct link_addr *l, void *arg)
 {
-	return !memcmp(&l->addr.addr, arg, sizeof(struct addr));
+	return addr_same(&l->addr.addr, arg);
+}
+
+bool nat_host_has(const struct sw *sw, const struct addr *a)
+{
+	struct addr asked = *a;
+
+	return mirror_each_addr(sw->mirror, 0, is_addr, &asked);
 }
 
 /* A single one as long as it has a slot, which may be a forward's; one of a run, if it is not in a gap. */
@@ -115,11 +120,9 @@ static bool nat_has(const struct nat *nat, uint32_t pool_addr, const struct addr
 /* An interface, or a rule of NAT. */
 static bool somebody_has(const struct sw *sw, uint16_t vrf, const struct addr *a)
 {
-	struct addr asked = *a;
 	struct nat_static s;
 
-	return nat_has(sw->nat, nat_addr_find(sw->nat, a, vrf), a) || static_of(sw->nat, vrf, a, &s) ||
-	       mirror_each_addr(sw->mirror, 0, is_addr, &asked);
+	return nat_has(sw->nat, nat_addr_find(sw->nat, a, vrf), a) || static_of(sw->nat, vrf, a, &s) || nat_host_has(sw, a);
 }
 
 static int is_beside(const struct link_addr *l, void *arg)

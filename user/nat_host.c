@@ -15,7 +15,9 @@
 #include <sys/socket.h>
 #include <libmnl/libmnl.h>
 #include <linux/xfrm.h>
+#include "clock.h"
 #include "flow_priv.h"
+#include "log.h"
 #include "nat_priv.h"
 
 #define HOST_LINES 65536 /* of a list of the kernel's */
@@ -96,7 +98,8 @@ static int see_state(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-/* A kernel without IPsec has no states. */
+/* A kernel without IPsec has no states. A list that was cut short (no memory, or the states changed meanwhile) is none: the marks
+ * of those that it lacks would go. */
 static int read_states(struct nat_host_list *l)
 {
 	struct mnl_socket *s = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
@@ -118,8 +121,10 @@ static int read_states(struct nat_host_list *l)
 	while (r > 0) {
 		ssize_t len = mnl_socket_recvfrom(s, buf, HOST_BUF);
 
-		r = len > 0 ? mnl_cb_run(buf, (size_t)len, 0, 0, see_state, l) : 0;
+		r = len > 0 ? mnl_cb_run(buf, (size_t)len, 0, 0, see_state, l) : (int)len;
 	}
+	if (r < 0 && (errno == ENOMEM || errno == ENOBUFS || errno == EINTR))
+		err = -errno;
 out:
 	free(buf);
 	mnl_socket_close(s);
@@ -131,7 +136,7 @@ int nat_host_read(struct nat_host_list *l)
 	int err;
 
 	l->n = 0;
-	l->begun_ns = flow_now_ns();
+	l->begun_ns = clock_now_ns();
 	err = read_raw(l, "/proc/net/raw");
 	err = err ?: read_raw(l, "/proc/net/raw6");
 	return err ?: read_states(l);
@@ -215,26 +220,92 @@ static int see_mark(const void *key, void *value, void *arg)
 	return nat_host_is_mark(k) ? host_add(arg, ntohs(k->dport) - DNAT_MARK_HOST, &k->daddr) : 0;
 }
 
-/* Whom the data plane had heard before `begun_ns` is among the peers now, or is not the host's: an inside host may ask him. */
-static void host_heard(struct nat *nat, uint64_t begun_ns)
+/* Whom the data plane had heard before `begun_ns` is among the peers now, or is not the host's: then an inside host may ask him,
+ * for a minute, though he goes on sending. Another packet may write the same mark in this instant; the worst is that who sent it
+ * is noted by his next one. */
+static int host_heard(struct nat *nat, uint64_t begun_ns)
 {
-	struct dnat_rule heard;
-
 	struct dnat_key key = {.dport = htons(DNAT_MARK_HEARD), .proto = DNAT_PROTO_MARK};
+	uint16_t now = DNAT_HEARD_TIME(begun_ns);
+	struct dnat_rule heard;
+	int err = 0;
 
-	for (key.daddr.a32[0] = 0; key.daddr.a32[0] < DNAT_HEARD; key.daddr.a32[0]++) {
+	for (key.daddr.a32[0] = 0; !err && key.daddr.a32[0] < DNAT_HEARD; key.daddr.a32[0]++) {
 		if (table_lookup(nat->dnat, &key, &heard))
 			continue;
-		if ((int16_t)(DNAT_HEARD_TIME(begun_ns) - heard.vrf) > 0)
-			table_delete(nat->dnat, &key);
+		if (heard.flags & DNAT_HEARD_NOT) {
+			if ((uint16_t)(now - heard.vrf) > DNAT_HEARD_MAX)
+				err = table_delete(nat->dnat, &key);
+		} else if ((int16_t)(now - heard.vrf) > 0) {
+			heard.flags |= DNAT_HEARD_NOT;
+			heard.vrf = now;
+			err = table_set(nat->dnat, &key, &heard);
+		}
 	}
+	return err;
+}
+
+static const char *host_error(const struct nat *nat, char buf[256])
+{
+	const char *why = nat->host_err == -E2BIG ? "the forwards fill their table" : strerror(-nat->host_err);
+
+	if (nat->host_unmarked)
+		snprintf(buf, 256,
+			 "nat: %zu of those with whom the gateway speaks GRE, ESP or the like could not be marked: %s; "
+			 "inside hosts may take their answers",
+			 nat->host_unmarked, why);
+	else
+		snprintf(buf, 256, "nat: with whom the gateway speaks GRE, ESP or the like could not be noted: %s", why);
+	return buf;
+}
+
+/* Said once when it begins. */
+static void host_is(struct nat *nat, int err, size_t unmarked)
+{
+	bool begins = err && !nat->host_err;
+	char text[256];
+
+	nat->host_err = err;
+	nat->host_unmarked = unmarked;
+	if (begins)
+		log_error("%s", host_error(nat, text));
+}
+
+void nat_host_errors(const struct sw *sw, json_t *errors)
+{
+	char text[256];
+
+	if (sw->nat && sw->nat->host_err)
+		json_array_append_new(errors, json_string(host_error(sw->nat, text)));
+}
+
+/* The marks of those in `next` that were not in `was`. The first error; *ret_unmarked: how many did not get one. */
+static int host_mark(struct nat *nat, const struct nat_host_list *was, const struct nat_host_list *next, size_t *ret_unmarked)
+{
+	const struct dnat_rule mark = {};
+	int err = 0, one;
+
+	*ret_unmarked = 0;
+	for (size_t i = 0; i < next->n; i++) {
+		struct dnat_key key = host_key(&next->v[i]);
+
+		if (host_has(was, &next->v[i]))
+			continue;
+		one = table_set(nat->dnat, &key, &mark);
+		if (one)
+			++*ret_unmarked;
+		else
+			nat->changes++; /* flows are looked at again: nat_host_wants() */
+		err = err ?: one;
+	}
+	return err;
 }
 
 void nat_host_settle(struct nat *nat, struct nat_host_list *next)
 {
 	struct nat_host_list was = nat->host;
-	const struct dnat_rule mark = {};
-	int err = 0;
+	size_t unmarked = 0;
+	int err = 0, full;
 
 	if (!nat->host_known) { /* what is in the table, and nothing else: after an error some may not have got there */
 		was.n = 0;
@@ -244,22 +315,18 @@ void nat_host_settle(struct nat *nat, struct nat_host_list *next)
 	err = err ?: mirror_each_link(nat->sw->mirror, see_link, next);
 	host_sort(&was);
 	host_sort(next);
-	for (size_t i = 0; !err && i < next->n; i++) {
-		struct dnat_key key = host_key(&next->v[i]);
-
-		if (host_has(&was, &next->v[i]))
-			continue;
-		err = table_set(nat->dnat, &key, &mark);
-		nat->changes++; /* flows are looked at again: nat_host_wants() */
-	}
+	/* Who is gone makes room for who has come. */
 	for (size_t i = 0; !err && i < was.n; i++) {
 		struct dnat_key key = host_key(&was.v[i]);
 
 		if (!host_has(next, &was.v[i]))
 			err = table_delete(nat->dnat, &key);
 	}
+	full = err ? 0 : host_mark(nat, &was, next, &unmarked);
 	if (!err)
-		host_heard(nat, next->begun_ns);
+		err = host_heard(nat, next->begun_ns);
+	err = err ?: full;
+	host_is(nat, err, unmarked);
 	nat->host_known = !err; /* else it is tried again the next time, from what is in the table */
 	nat->host = *next;
 	*next = was;

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "flow_text.h"
 #include "log.h"
@@ -63,14 +63,6 @@ static const char *sink_text(int err)
 	return err == -EAGAIN ? "it does not keep up" : strerror(-err);
 }
 
-static uint64_t wall_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
 /* ,"sourceIPv4Address":"10.0.0.1" */
 static void put_addr(struct line *l, const char *prefix, int family, const struct addr *a)
 {
@@ -93,7 +85,7 @@ static void put_event(const struct nat_log *log, const struct nat_event *e, stru
 {
 	const char *rule = nat_rule_name(log->sw, e->rule) ?: nat_rule_former(log->sw, e->rule);
 
-	put_number(l, "{\"observationTimeMilliseconds\":", (wall_ns() - (flow_now_ns() - e->at_ns)) / 1000000);
+	put_number(l, "{\"observationTimeMilliseconds\":", clock_wall_ms(clock_now_ns(), e->at_ns));
 	put_number(l, ",\"natEvent\":", e->event);
 	put_number(l, ",\"protocolIdentifier\":", e->proto);
 	put_addr(l, ",\"source", e->family, &e->t.saddr);
@@ -123,7 +115,7 @@ static void put_event(const struct nat_log *log, const struct nat_event *e, stru
 /* Said once when it begins, and once a minute while it comes again. */
 static void sink_is(struct sink *sink, const char *name, int err)
 {
-	uint64_t now = flow_now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (err && !sink->err && (!sink->warned_ns || now - sink->warned_ns > WARN_NS)) {
 		log_error("the log of NAT: %s: %s", name, sink_text(err));
@@ -217,7 +209,7 @@ static void tell_lost(struct nat_log *log)
 
 	if (n) {
 		snprintf(line, sizeof(line), "{\"observationTimeMilliseconds\":%llu,\"eventsLost\":%llu}",
-			 (unsigned long long)(wall_ns() / 1000000), (unsigned long long)n);
+			 (unsigned long long)(clock_read_ns(CLOCK_REALTIME) / 1000000), (unsigned long long)n);
 		write_line(log, line);
 	}
 	nat_owed_set_word(log->owed, lost);
@@ -285,11 +277,11 @@ static void follow_path(struct nat_log *log)
 
 static void read_some(struct nat_log *log)
 {
-	uint64_t start = flow_now_ns();
+	uint64_t start = clock_now_ns();
 	size_t n = NAT_LOG_CHUNK;
 
 	for (size_t all = 0; all < NAT_LOG_MAX && n == NAT_LOG_CHUNK; all += n) {
-		if (flow_now_ns() - start > NAT_LOG_SLICE_NS)
+		if (clock_now_ns() - start > NAT_LOG_SLICE_NS)
 			return;
 		n = ring_read(log->ring, NAT_LOG_CHUNK);
 	}

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "job.h"
 #include "nat_priv.h"
@@ -103,7 +104,7 @@ static void read_all(void *arg)
 {
 	struct nat_own *o = arg;
 	struct own_list *l = &o->next;
-	uint64_t begin_ns = flow_now_ns();
+	uint64_t begin_ns = clock_now_ns();
 	size_t n = 0;
 
 	l->n = 0;
@@ -117,7 +118,7 @@ static void read_all(void *arg)
 		if (!n || compare(&l->v[n - 1], &l->v[i]))
 			l->v[n++] = l->v[i];
 	l->n = n;
-	o->took_ns = flow_now_ns() - begin_ns;
+	o->took_ns = clock_now_ns() - begin_ns;
 }
 
 static void was_read(void *arg)
@@ -126,7 +127,7 @@ static void was_read(void *arg)
 	struct own_list was = o->now;
 
 	o->job = NULL;
-	o->due_ns = flow_now_ns() + (o->took_ns * SHARE > EVERY_NS ? o->took_ns * SHARE : EVERY_NS);
+	o->due_ns = clock_now_ns() + (o->took_ns * SHARE > EVERY_NS ? o->took_ns * SHARE : EVERY_NS);
 	if (o->failed)
 		return;
 	o->now = o->next;
@@ -187,7 +188,7 @@ void nat_own_begin(struct nat *nat)
 	if (f)
 		fclose(f);
 	/* One that cannot be begun is tried at the next sweep. */
-	if (any && !o->job && flow_now_ns() >= o->due_ns)
+	if (any && !o->job && clock_now_ns() >= o->due_ns)
 		job_start(nat->sw->base, read_all, was_read, o, &o->job);
 }
 

@@ -17,17 +17,13 @@ static int plan_dnat_add(struct plan *p, const struct dnat_key *key, const struc
 	struct nat_plan *o = p->out;
 	struct nat_plan_dnat *v = plan_grow(o->dnat, o->n_dnat, sizeof(*v));
 	uint32_t capacity = table_capacity(p->sw->nat->dnat);
-	char text[16];
+	uint32_t room = capacity - (DNAT_SPARED < capacity / 2 ? DNAT_SPARED : capacity / 2);
 
 	if (!v)
 		return -ENOMEM;
 	o->dnat = v;
-	if (o->n_dnat == capacity) {
-		snprintf(text, sizeof(text), "%u", capacity);
-		return plan_bad(p, NULL,
-				"the destination rules' table is full: %s entries, one for each address, protocol and port",
-				text);
-	}
+	if (o->n_dnat == room)
+		return errs_add(p->errs, p->cfg->where, "nat", MODEL_NAT_DNAT_FULL, (int)room);
 	v[o->n_dnat++] = (struct nat_plan_dnat){.key = *key, .rule = *rule};
 	return 0;
 }
@@ -41,22 +37,19 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 {
 	const struct nat_cfg *c = p->cfg;
 	struct dnat_key key = {.daddr = *daddr, .vrf = p->vrf, .proto = proto};
-	struct dnat_rule rule = {.to = c->to,
-				 .rule = p->rule,
-				 .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf),
-				 .flags = (c->keep ? DNAT_F_KEEP : 0) | (plan_is_wide(c) ? DNAT_F_WIDE : 0)};
+	uint16_t flags = (c->keep ? DNAT_F_KEEP : 0) | (plan_is_wide(c) ? DNAT_F_WIDE : 0);
+	struct dnat_rule rule = {
+		.to = c->to, .rule = p->rule, .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf), .flags = flags};
 	int err = 0;
 
 	snprintf(rule.name, sizeof(rule.name), "%s", c->name);
 	if (!c->dport_min)
 		return plan_dnat_add(p, &key, &rule);
-	for (unsigned port = c->dport_min; !err && port <= (c->dport_max ? c->dport_max : c->dport_min); port++) {
-		unsigned to = c->to_port ? c->to_port + (port - c->dport_min) : 0;
-
-		if (to > 65535)
-			return plan_bad(p, "to", "the range of ports goes beyond 65535%s", "");
+	for (unsigned port = c->dport_min; !err && port <= c->dport_max; port += 1u << key.block) {
+		key.block = (uint8_t)model_nat_block(port, c->dport_max);
 		key.dport = htons((uint16_t)port);
-		rule.to_port = htons((uint16_t)to);
+		rule.to_port = c->to_port ? htons((uint16_t)(c->to_port + (port - c->dport_min))) : 0;
+		rule.flags = (uint16_t)(flags | key.block << DNAT_BLOCK);
 		err = plan_dnat_add(p, &key, &rule);
 	}
 	return err;
@@ -233,6 +226,29 @@ static int by_key(const void *a, const void *b)
 	return r ? r : (x->at > y->at) - (x->at < y->at);
 }
 
+static int by_key_alone(const void *key, const void *entry)
+{
+	return memcmp(key, &((const struct nat_plan_dnat *)entry)->key, sizeof(struct dnat_key));
+}
+
+struct nat_plan_dnat *nat_plan_dnat_find(const struct nat_plan *plan, const struct dnat_key *key)
+{
+	return plan->n_dnat ? bsearch(key, plan->dnat, plan->n_dnat, sizeof(*plan->dnat), by_key_alone) : NULL;
+}
+
+/* Into the addresses' marks, which sizes of blocks there are; of the sorted plan. */
+static void plan_blocks(struct nat_plan *o)
+{
+	for (size_t i = 0; i < o->n_dnat; i++) {
+		const struct dnat_key *k = &o->dnat[i].key;
+		struct dnat_key mark = {.daddr = k->daddr, .vrf = k->vrf, .proto = DNAT_PROTO_MARK};
+		struct nat_plan_dnat *d = k->block ? nat_plan_dnat_find(o, &mark) : NULL;
+
+		if (d)
+			d->rule.blocks |= 1u << k->block;
+	}
+}
+
 int plan_dnat_sort(struct nat_plan *o)
 {
 	struct ordered *v = calloc(o->n_dnat ? o->n_dnat : 1, sizeof(*v));
@@ -248,5 +264,6 @@ int plan_dnat_sort(struct nat_plan *o)
 			o->dnat[n++] = v[i].d;
 	o->n_dnat = n;
 	free(v);
+	plan_blocks(o);
 	return 0;
 }

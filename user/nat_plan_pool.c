@@ -12,15 +12,10 @@
 
 /* ---- addresses */
 
-static bool same(const struct addr *a, const struct addr *b)
-{
-	return !memcmp(a, b, sizeof(*a));
-}
-
 static bool is_own(const struct iface_cfg *i, const struct addr *a)
 {
 	for (size_t k = 0; k < i->n_addrs; k++)
-		if (same(&i->addrs[k].addr, a))
+		if (addr_same(&i->addrs[k].addr, a))
 			return true;
 	return false;
 }
@@ -80,7 +75,7 @@ int plan_addr(struct plan *p, const struct addr *a, bool own, size_t *ret)
 	own = own || plan_is_gateway(p, a);
 	for (*ret = 0; *ret < o->n_addrs; (*ret)++) {
 		v = &o->addrs[*ret];
-		if (v->run || !same(&v->addr, a) || v->vrf != p->vrf)
+		if (v->run || !addr_same(&v->addr, a) || v->vrf != p->vrf)
 			continue;
 		if (own)
 			v->host_ifindex = 0;
@@ -171,7 +166,7 @@ static int plan_range(struct plan *p, struct nat_plan_pool *pool, const struct a
 		return plan_bad(p, "to", "the range ends before it begins%s", "");
 	for (;; a = plan_addr_next(a)) {
 		err = plan_member(p, pool, &a, false);
-		if (err || same(&a, &r->last))
+		if (err || addr_same(&a, &r->last))
 			return err;
 	}
 }
@@ -214,14 +209,14 @@ bool plan_is_global6(const struct addr *a)
 {
 	static const struct addr none;
 
-	return !same(a, &none) && !(a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80);
+	return !addr_same(a, &none) && !(a->a8[0] == 0xfe && (a->a8[1] & 0xc0) == 0x80);
 }
 
 /* NAT itself has put the address on the netdev, so that the host answers for it. */
 bool plan_is_nats(const struct nat *nat, int ifindex, const struct addr *a)
 {
 	for (int i = 0; i < POOL_ADDR_MAX; i++)
-		if (nat->addrs[i].host_ifindex == (uint32_t)ifindex && same(&nat->addrs[i].addr, a))
+		if (nat->addrs[i].host_ifindex == (uint32_t)ifindex && addr_same(&nat->addrs[i].addr, a))
 			return true;
 	return false;
 }

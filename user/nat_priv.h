@@ -72,6 +72,8 @@ struct nat {
 	struct nat_own *sockets;   /* the host's own */
 	struct nat_host_list host; /* its own peers, as the marks in `dnat` say */
 	bool host_known;	   /* `host` is what is in the table */
+	int host_err;		   /* it is not, since: */
+	size_t host_unmarked;	   /* and so many have no mark */
 	uint32_t changes;	   /* how often it was reconciled: flows may have lost their rule or address */
 };
 
@@ -147,6 +149,8 @@ struct nat_plan {
 };
 
 int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs);
+/* In the plan, which is sorted; NULL. */
+struct nat_plan_dnat *nat_plan_dnat_find(const struct nat_plan *plan, const struct dnat_key *key);
 void nat_plan_free(struct nat_plan *plan);
 
 /* ---- nat_hairpin.c: into the marks and static rules, which way a packet to their address would leave. */
@@ -190,8 +194,18 @@ static inline struct pool_ports *nat_ports(const struct nat *nat, uint32_t pool_
 /* ---- nat_hold.c */
 /* Is a flow from this address to the mapping let in, by the mapping's filtering? */
 bool nat_lets_in(const struct nat *nat, const struct nat_mapping *m, const struct addr *remote);
+/* Is it an address of a netdev here? */
+bool nat_host_has(const struct sw *sw, const struct addr *a);
 
 /* ---- nat_explain.c */
+/* The first source rule that gives the mapping's source addresses of its pool, where the packet leaves (or would) by this
+ * interface, 0: by any. 0: there is none. */
+uint16_t nat_rule_giving(const struct nat *nat, const struct nat_mapping_key *k, uint16_t out_iface);
+/* The forwards that would take a packet to the key's address, protocol and port (`block` 0), the most particular first, as the
+ * data plane looks for them. *at: 0 at first. False: there are no more. */
+bool nat_dnat_next(const struct nat *nat, const struct dnat_key *asked, unsigned *at, struct dnat_rule *ret);
+/* The port that a forward gives in place of one, in wire order both. */
+__be16 nat_dnat_port(const struct dnat_rule *rule, __be16 dport);
 /* The first `len` bits of `to`, the others of `a`. */
 struct addr nat_addr_moved(const struct addr *to, unsigned len, const struct addr *a);
 
@@ -212,6 +226,7 @@ void nat_sweep_close(struct nat *nat);
 void nat_sweep_begin(struct nat *nat, uint64_t now_ns);
 bool nat_sweep_note(struct nat *nat); /* half a millisecond's work. True: there is more */
 void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port /* host order */);
+bool nat_port_is_held(const struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port); /* those of runs are */
 void nat_sweep_hold(struct nat *nat, uint32_t pool_addr); /* what is held of the address now stays so in this pass */
 /* Some slots of the mappings' table from *at on. True: there are more. */
 bool nat_sweep_mappings(struct nat *nat, uint32_t *at, uint32_t max);
@@ -225,6 +240,8 @@ void nat_sweep_peers_soon(struct nat *nat); /* in this pass, whenever it was don
  * free at once: as for who gives way in the data plane. Not while there are two tables. */
 void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f);
 bool nat_sweep_end(struct nat *nat); /* as nat_sweep_note(); two milliseconds where tens of thousands of ports are given back */
+/* The number of the rule whose the mapping is: the one that it bears, unless that is a forward's or a static rule's. */
+uint16_t nat_mapping_rule(const struct nat *nat, const struct nat_mapping *m);
 bool nat_ports_scarce(const struct nat *nat); /* an address had hardly a port left when the last pass began */
 
 /* ---- nat_limit.c: what inside hosts have; called by the sweep, but for the sessions, which flow_age.c shows. */
@@ -233,6 +250,8 @@ void nat_limit_close(struct nat *nat);
 void nat_limit_begin(struct nat *nat);
 bool nat_limit_note(struct nat *nat, size_t max); /* so many hosts. True: there are more */
 void nat_limit_stop(struct nat *nat);
+/* From here on is counted what this host has of the rule. */
+void nat_limit_host(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf);
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
 bool nat_limit_end(struct nat *nat, size_t max); /* as nat_limit_note() */
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_told.h"
 #include "log.h"
 #include "nat_priv.h"
@@ -141,15 +142,15 @@ void nat_session_ending(struct sw *sw, const struct flow_tuple *key, const struc
 		return;
 	t = flow_told_find(sw->flows, key, f->created_ns, TOLD_LOG);
 	begin = event_of(key, f, NAT_EVENT_SESSION_CREATE, f->created_ns);
-	s->ending = t ? t->owed : nat_owed_add(s->owed, &begin, flow_now_ns());
+	s->ending = t ? t->owed : nat_owed_add(s->owed, &begin, clock_now_ns());
 	if (t)
-		nat_owed_gone(s->owed, t->owed, flow_now_ns());
+		nat_owed_gone(s->owed, t->owed, clock_now_ns());
 }
 
 void nat_session_end(struct sw *sw, const struct flow_tuple *key, const struct flow *f, bool was)
 {
 	struct nat_session *s = nat_log_session(sw);
-	uint64_t now = flow_now_ns();
+	uint64_t now = clock_now_ns();
 	struct flow_told *t;
 
 	if (!is_session(s, f))
@@ -214,7 +215,7 @@ void nat_session_read(struct nat_session *s, uint64_t ns)
 static void take_up_one(uint32_t number, const struct nat_event *begin, uint64_t gone_ns, void *arg)
 {
 	struct flow_tuple key = key_of_event(begin);
-	uint64_t now = flow_now_ns();
+	uint64_t now = clock_now_ns();
 	struct nat_session *s = arg;
 	struct flow_told *t;
 	struct flow f;
@@ -234,9 +235,9 @@ static void take_up_one(uint32_t number, const struct nat_event *begin, uint64_t
 
 bool nat_session_take_up(struct nat_session *s)
 {
-	uint64_t end = flow_now_ns() + TAKE_UP_NS;
+	uint64_t end = clock_now_ns() + TAKE_UP_NS;
 
-	while (!s->taken_up && flow_now_ns() < end)
+	while (!s->taken_up && clock_now_ns() < end)
 		s->taken_up = !nat_owed_left(s->owed, &s->left, TAKE_UP_NOTES, take_up_one, s);
 	return !s->taken_up;
 }

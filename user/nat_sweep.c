@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "flow_priv.h"
 #include "flow_sum.h"
 #include "nat_claim.h"
@@ -154,6 +155,15 @@ void nat_sweep_flow(struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t
 		__atomic_fetch_or(used, bit, __ATOMIC_SEQ_CST);
 }
 
+bool nat_port_is_held(const struct nat *nat, uint32_t pool_addr, uint8_t proto, uint16_t port)
+{
+	unsigned class = nat_class(proto);
+
+	if (pool_addr >= POOL_ADDR_MAX || class == POOL_CLASSES)
+		return true;
+	return __atomic_load_n(&nat_ports(nat, pool_addr, class)->used[port / 64], __ATOMIC_RELAXED) >> port % 64 & 1;
+}
+
 void nat_sweep_hold(struct nat *nat, uint32_t pool_addr)
 {
 	memset(nat->sweep->unclaimed[pool_addr * POOL_CLASSES], 0, POOL_CLASSES * sizeof(*nat->sweep->unclaimed));
@@ -167,7 +177,7 @@ void nat_sweep_peers_soon(struct nat *nat)
 
 static void mapping_end(struct nat *nat, uint32_t i, uint32_t word, const struct nat_mapping *m)
 {
-	nattab_end(&nat->tab, i, word, m, flow_now_ns());
+	nattab_end(&nat->tab, i, word, m, clock_now_ns());
 	nat->sweep->peers_due = nat->sweep->peers_due || nat->has_remotes;
 }
 
@@ -200,16 +210,39 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 		return;
 	/* Another one stands there only if this process was stopped for longer than slots rest; at worst that one takes no
 	 * further flows. */
-	if (nattab_end(&nat->tab, i, word, &m, flow_now_ns()) && f->pool_addr < POOL_ADDR_MAX)
+	if (nattab_end(&nat->tab, i, word, &m, clock_now_ns()) && f->pool_addr < POOL_ADDR_MAX)
 		give_back(nat, f->pool_addr * POOL_CLASSES + class, ntohs(to.sport));
 }
 
+/* A mapping that a hairpin through one of those began, as a version made it that did not know both rules (it may also come with
+ * restored flows), is the source rule's. One that no rule asked for, see nat_snat(), keeps the number. */
+uint16_t nat_mapping_rule(const struct nat *nat, const struct nat_mapping *m)
+{
+	const struct nat_rule_id *r = m->rule && m->rule <= nat->n_rules ? &nat->rules[m->rule - 1] : NULL;
+
+	if (!r || !r->alive || !r->planned || r->filters)
+		return m->rule;
+	return nat_rule_giving(nat, &m->inside, m->out_iface) ?: m->rule;
+}
+
+/* As refilter() of the entry. */
+static uint16_t set_rule(struct nat *nat, uint32_t i, const struct nat_mapping *m)
+{
+	uint16_t rule = nat_mapping_rule(nat, m);
+
+	if (rule != m->rule) {
+		__atomic_store_n(&nat->tab.entry[i].rule, rule, __ATOMIC_RELAXED);
+		nat_limit_host(nat, rule, &m->inside.addr, m->inside.vrf);
+	}
+	return rule;
+}
+
 /* The mapping lets in whom its rule does now. Who came in since this pass looked at the flows is looked at by the next. */
-static void refilter(struct nat *nat, uint32_t i, const struct nat_mapping *m)
+static void refilter(struct nat *nat, uint32_t i, const struct nat_mapping *m, uint16_t rule)
 {
 	uint8_t filtering;
 
-	if (!nat_rule_filtering(nat, m->rule, &filtering) || m->filtering == filtering)
+	if (!nat_rule_filtering(nat, rule, &filtering) || m->filtering == filtering)
 		return;
 	/* Another one stands there only if this process was stopped for longer than slots rest; it is set right by the next
 	 * sweep. */
@@ -239,6 +272,7 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 	struct nat *nat = arg;
 	struct nat_sweep *s = nat->sweep;
 	unsigned class = nat_class(k->proto);
+	uint16_t rule;
 	bool idle;
 
 	if (class == POOL_CLASSES || !vrf_alive(nat->sw, k->vrf) || !vrf_alive(nat->sw, m->out_vrf)) {
@@ -250,8 +284,9 @@ static int sweep_mapping(uint32_t i, uint32_t word, const struct nat_mapping *m,
 			mapping_end(nat, i, word, m);
 		return 0;
 	}
-	refilter(nat, i, m);
-	nat_limit_add(nat, m->rule, &k->addr, k->vrf, true);
+	rule = set_rule(nat, i, m);
+	refilter(nat, i, m, rule);
+	nat_limit_add(nat, rule, &k->addr, k->vrf, true);
 	nat_top_add(nat, &k->addr, k->vrf);
 	if (m->pool_addr >= POOL_ADDR_MAX) {
 		s->used[k->pool][class]++;

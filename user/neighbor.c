@@ -16,7 +16,7 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 
 #define FAILED_S      3
 #define USED_S	      30 /* used in that time: a stale entry is probed, */
@@ -26,22 +26,6 @@
 #define STALE_EVERY_S 5 /* the walk over stale entries */
 #define SLICE_NS      2000000
 #define CLOCK_EVERY   16 /* buckets between two looks at the clock: each entry may be a question to the kernel */
-
-static uint32_t now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint32_t)ts.tv_sec + 1;
-}
-
-uint64_t neighbor_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 static uint32_t hash_key(const struct hash *h, const struct neighbor_key *k)
 {
@@ -93,6 +77,22 @@ static void count_refused(struct neighbors *ns, struct neighbor_entry *e)
 	e->stored = false;
 }
 
+/* No flow has the MAC of one that failed, or has not answered yet. */
+static bool flows_may_have(const struct neighbor *n)
+{
+	return !(n->flags & (NEIGHBOR_F_FAILED | NEIGHBOR_F_ASKED));
+}
+
+void neighbor_settled(struct sw *sw)
+{
+	struct neighbors *ns = sw->neighbors;
+
+	if (!ns || !ns->changed)
+		return;
+	ns->changed = false;
+	sw_epoch(sw);
+}
+
 /* Writes what the entry says; `used_ns` of the data plane is kept. */
 static void store(struct neighbors *ns, struct neighbor_entry *e, const uint8_t *mac, uint16_t flags)
 {
@@ -113,23 +113,38 @@ static void store(struct neighbors *ns, struct neighbor_entry *e, const uint8_t 
 		return;
 	}
 	e->stored = true;
-	/* flows may have the MAC that was there before */
-	if (r == 0 && !(now.flags & NEIGHBOR_F_ASKED))
-		sw_epoch(ns->sw);
+	ns->changed = ns->changed || (r == 0 && flows_may_have(&now));
+}
+
+void neighbor_table_delete(struct neighbors *ns, const struct neighbor_key *key)
+{
+	struct neighbor now;
+
+	if (!table_lookup(ns->table, key, &now) && !table_delete(ns->table, key))
+		ns->changed = ns->changed || flows_may_have(&now);
 }
 
 void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e)
 {
-	bool idle = e->flags & (NEIGHBOR_F_FAILED | NEIGHBOR_F_ASKED);
-
 	e->flags = 0;
 	e->failed_s = 0;
-	if (!e->stored)
-		return;
+	if (e->stored)
+		neighbor_table_delete(ns, &e->key);
 	e->stored = false;
-	/* no flow goes to one that failed, or has not answered yet */
-	if (!table_delete(ns->table, &e->key) && !idle)
-		sw_epoch(ns->sw);
+}
+
+/* Who tells that it was asked for may not have been heard yet. */
+bool neighbor_waits(struct neighbors *ns, struct neighbor_entry *e)
+{
+	struct neighbor n;
+
+	if (e->flags & NEIGHBOR_F_ASKED)
+		return true;
+	if (!e->stored || table_lookup(ns->table, &e->key, &n) || n.flags != NEIGHBOR_F_ASKED)
+		return false;
+	e->flags = NEIGHBOR_F_ASKED;
+	e->asked_s = clock_stamp_s();
+	return true;
 }
 
 void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e)
@@ -141,9 +156,9 @@ void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e)
 		e->failed_s = 0;
 		store(ns, e, e->mac, NEIGHBOR_F_VALID);
 	} else if (e->state & NUD_FAILED) {
-		e->failed_s = now_s();
+		e->failed_s = clock_stamp_s();
 		store(ns, e, NULL, NEIGHBOR_F_FAILED);
-	} else if (!e->failed_s && !(e->flags & NEIGHBOR_F_ASKED)) {
+	} else if (!e->failed_s && !neighbor_waits(ns, e)) {
 		neighbor_unstore(ns, e); /* incomplete: packets are the kernel's to hold */
 	}
 }
@@ -165,7 +180,7 @@ void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key)
 	}
 	e->flags = NEIGHBOR_F_ASKED;
 	e->stored = true;
-	e->asked_s = now_s();
+	e->asked_s = clock_stamp_s();
 }
 
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e)
@@ -209,6 +224,8 @@ static void take(struct neighbors *ns, uint16_t iface, const struct neigh *n)
 		memcpy(e->mac, n->mac, sizeof(e->mac));
 	else
 		e->state &= ~NUD_USABLE;
+	if (e->fixed.set && e->fixed.ifindex == n->ifindex && !(n->state & NUD_PERMANENT && !memcmp(n->mac, e->fixed.mac, 6)))
+		neighbor_static_lost(ns, e); /* somebody has put another in its place */
 	if (by_hand && !e->fixed.wanted)
 		neighbor_unstore(ns, e);
 	else
@@ -334,32 +351,31 @@ static void on_more(evutil_socket_t fd, short what, void *arg)
 	const struct timeval at_once = {0};
 	struct hash_node *node, *next;
 	struct neighbors *ns = arg;
-	uint64_t begun = neighbor_now_ns();
-	uint32_t now = now_s();
+	uint64_t begun = clock_now_ns();
+	uint32_t now = clock_stamp_s();
 
 	loop_doing("the neighbours' timer");
-	while (ns->walk_at < ns->entries.n_buckets) {
+	ns->walking = false;
+	while (!ns->walking && ns->walk_at < ns->entries.n_buckets) {
 		for (node = ns->entries.buckets[ns->walk_at++]; node; node = next) {
 			next = node->next;
 			tend(ns, hash_entry(node, struct neighbor_entry, node), begun, now);
 		}
-		if (ns->walk_at % CLOCK_EVERY == 0 && neighbor_now_ns() - begun > SLICE_NS) {
-			evtimer_add(ns->more, &at_once);
-			return;
-		}
+		ns->walking = ns->walk_at % CLOCK_EVERY == 0 && clock_now_ns() - begun > SLICE_NS;
 	}
-	ns->walking = false;
+	if (ns->walking)
+		evtimer_add(ns->more, &at_once);
+	neighbor_settled(ns->sw);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct neighbors *ns = arg;
-	uint32_t now = now_s();
+	uint32_t now = clock_stamp_s();
 
 	neighbor_asked_soon(ns);
 	if (ns->walking)
 		return;
-	ns->walking = true;
 	ns->walk_at = 0;
 	ns->walk_stale = now - ns->walked_s >= STALE_EVERY_S;
 	ns->retry = ns->walk_stale && ns->n_refused;

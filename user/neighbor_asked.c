@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "inject.h"
 #include "loop.h"
 #include "neighbor_priv.h"
@@ -82,7 +83,7 @@ static void again_by(const struct neighbor_asked *as, const struct asked_packet 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval at_once = {0};
-	uint64_t now_ns = neighbor_now_ns();
+	uint64_t now_ns = clock_now_ns();
 	struct neighbor_asked *as = arg;
 	size_t kept = 0, again = 0;
 
@@ -104,6 +105,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		free(a);
 	}
 	as->n = kept;
+	neighbor_settled(as->ns->sw);
 	if (again == ASKED_SLICE)
 		evtimer_add(as->turn, &at_once);
 }

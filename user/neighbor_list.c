@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 #include "page.h"
 
-#define STEP 64 /* neighbours */
+#define STEP 64	  /* buckets */
+#define ROOM 4096 /* that may come while all are listed, or twice as many as there are */
 
 static const char *state_name(const struct neighbor_entry *e)
 {
@@ -36,7 +37,6 @@ static json_t *show_one(struct neighbors *ns, const struct neighbor_entry *e)
 	char text[ADDR_TEXT], mac[MAC_TEXT];
 	json_t *o = json_object();
 	struct neighbor n;
-	struct timespec ts;
 
 	json_object_set_new(o, "address", json_string(addr_text(&e->key.addr, text)));
 	if (name)
@@ -45,9 +45,9 @@ static json_t *show_one(struct neighbors *ns, const struct neighbor_entry *e)
 		json_object_set_new(o, "mac", json_string(mac_text(e->fixed.wanted ? e->fixed.mac : e->mac, mac)));
 	json_object_set_new(o, "state", json_string(state_name(e)));
 	json_object_set_new(o, "offloaded", json_boolean(e->stored));
-	clock_gettime(CLOCK_MONOTONIC, &ts);
 	if (e->stored && !table_lookup(ns->table, &e->key, &n) && n.flags & NEIGHBOR_F_VALID && n.used_ns)
-		json_object_set_new(o, "used_s", json_integer((json_int_t)((uint64_t)ts.tv_sec - n.used_ns / 1000000000ull)));
+		json_object_set_new(o, "used_s",
+				    json_integer((json_int_t)(clock_now_ns() / CLOCK_SECOND_NS - n.used_ns / CLOCK_SECOND_NS)));
 	return o;
 }
 
@@ -62,14 +62,13 @@ struct filter {
 	const char *state; /* a constant; NULL: any */
 };
 
-/* The keys are copied at the start: entries come and go while the list is told. */
+/* Entries come and go while the list is told, and some may be met twice: page.h tells them once. */
 struct listing {
 	struct neighbors *ns;
 	struct filter filter;
 	bool has_after;
 	struct neighbor_key after;
-	size_t n, at;
-	struct neighbor_key keys[];
+	size_t at; /* the next bucket */
 };
 
 static bool wanted(const struct listing *l, const struct neighbor_entry *e)
@@ -101,18 +100,18 @@ static int compare(const void *x, const void *y)
 
 static int gather(void *arg, struct page *p)
 {
-	const struct neighbor_entry *e;
 	struct listing *l = arg;
-	int i;
+	const struct hash *h = &l->ns->entries;
+	const struct hash_node *node;
 
-	for (i = 0; i < STEP && l->at < l->n; i++) {
-		const struct neighbor_key *k = &l->keys[l->at++];
+	for (int i = 0; i < STEP && l->at < h->n_buckets; i++, l->at++)
+		for (node = h->buckets[l->at]; node; node = node->next) {
+			const struct neighbor_entry *e = hash_entry(node, const struct neighbor_entry, node);
 
-		e = !l->has_after || compare(k, &l->after) > 0 ? neighbor_find(l->ns, (uint16_t)k->iface, &k->addr) : NULL;
-		if (e && wanted(l, e))
-			page_offer(p, k);
-	}
-	return l->at < l->n;
+			if ((!l->has_after || compare(&e->key, &l->after) > 0) && wanted(l, e))
+				page_offer(p, &e->key);
+		}
+	return l->at < h->n_buckets;
 }
 
 static json_t *show(void *arg, const void *key)
@@ -196,15 +195,13 @@ static int parse(struct sw *sw, const struct http_request *rq, struct filter *f,
 	return state ? parse_state(state, &f->state, errs) : 0;
 }
 
-/* One at least is wanted. Of an address, one to an interface: few, so at once. */
+/* The address of the filter is known behind one interface at least that is asked for. */
 static bool any_wanted(const struct listing *l)
 {
 	const struct neighbor_entry *e;
 
-	for (size_t i = 0; i < l->n; i++) {
-		if (memcmp(&l->keys[i].addr, &l->filter.to.addr, sizeof(l->keys[i].addr)))
-			continue;
-		e = neighbor_find(l->ns, (uint16_t)l->keys[i].iface, &l->keys[i].addr);
+	for (uint16_t iface = 1; iface < IFACE_MAX; iface++) {
+		e = neighbor_find(l->ns, iface, &l->filter.to.addr);
 		if (e && wanted(l, e))
 			return true;
 	}
@@ -222,9 +219,7 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 						  .after = begin_after,
 						  .free = free};
 	struct neighbors *ns = sw->neighbors;
-	struct listing *l = calloc(1, sizeof(*l) + ns->entries.n * sizeof(l->keys[0]));
-	struct hash_iter it = {0};
-	struct hash_node *node;
+	struct listing *l = calloc(1, sizeof(*l));
 	int r;
 
 	if (!l)
@@ -235,11 +230,9 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 		return r;
 	}
 	l->ns = ns;
-	while ((node = hash_next(&ns->entries, &it)))
-		l->keys[l->n++] = hash_entry(node, struct neighbor_entry, node)->key;
 	if (http_query(rq, "address") && !any_wanted(l)) {
 		free(l);
 		return errs_fail(errs, ENOENT, "there is no such neighbour: %.64s", http_query(rq, "address"));
 	}
-	return page_answer(&source, l, rq, l->n, ret, errs);
+	return page_answer(&source, l, rq, 2 * ns->entries.n + ROOM, ret, errs);
 }

@@ -45,6 +45,7 @@ struct neighbors {
 	struct hash entries;
 	uint32_t n_refused; /* found the table full */
 	struct neighbor_read read;
+	bool changed;		       /* flows may have a MAC that the table has not: neighbor_settled() tells them */
 	bool ready;		       /* everything was read once */
 	int host[IFACE_MAX];	       /* the interfaces' netdevs, as of the last reading */
 	bool left[IFACE_MAX];	       /* went since then: entries may be there */
@@ -64,10 +65,12 @@ struct neighbor_entry *neighbor_make(struct neighbors *ns, uint16_t iface, const
 bool neighbor_is_station(const struct neigh *n);
 void neighbor_apply(struct neighbors *ns, struct neighbor_entry *e);
 void neighbor_unstore(struct neighbors *ns, struct neighbor_entry *e);
+/* What nobody accounts for, too. */
+void neighbor_table_delete(struct neighbors *ns, const struct neighbor_key *key);
+bool neighbor_waits(struct neighbors *ns, struct neighbor_entry *e); /* was asked for, and the kernel's answer is to come */
 /* The data plane has asked for it, and has written so into the table; what became of it since stands there. */
 void neighbor_is_asked(struct neighbors *ns, const struct neighbor_key *key);
 void neighbor_forget(struct neighbors *ns, struct neighbor_entry *e);
-uint64_t neighbor_now_ns(void);
 
 /* neighbor_read.c: the kernel does not have this one any more, and gets it again soon. */
 void neighbor_static_lost(struct neighbors *ns, struct neighbor_entry *e);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "events.h"
 
 #define SLICE_NS 2000000
@@ -97,11 +98,11 @@ static int settle_lost(struct neighbors *ns, struct errs *errs)
 /* What the entry says now into the table, or the entry away. */
 static void settle_entry(struct neighbors *ns, struct neighbor_entry *e)
 {
-	if (!e->state && !e->fixed.wanted && !e->failed_s)
+	if (!e->state && !e->fixed.wanted && !e->failed_s && !neighbor_waits(ns, e))
 		neighbor_forget(ns, e);
 	else if (!(e->state & NUD_FAILED) || e->fixed.wanted)
 		neighbor_apply(ns, e);
-	else if (!e->failed_s) /* it failed long ago: the next packet asks again */
+	else if (!e->failed_s && !neighbor_waits(ns, e)) /* it failed long ago: the next packet asks again */
 		neighbor_unstore(ns, e);
 }
 
@@ -161,8 +162,10 @@ static void forget_former(struct neighbors *ns, const bool again[IFACE_MAX])
 		if (e->key.iface >= IFACE_MAX || !again[e->key.iface])
 			continue;
 		e->state = 0;
-		e->failed_s = 0;
-		settle_entry(ns, e);
+		if (e->fixed.wanted)
+			neighbor_apply(ns, e);
+		else
+			neighbor_forget(ns, e);
 	}
 }
 
@@ -186,14 +189,19 @@ static int take_mirrored(const struct neigh *n, void *arg)
 	return 0;
 }
 
-/* Table entries that nobody accounts for: left by a former life. */
+/* Table entries that nobody accounts for: left by a former life. What the data plane has asked for is accounted for from now on.
+ */
 static int remove_unknown(const void *key, void *value, void *arg)
 {
 	const struct neighbor_key *k = key;
 	struct neighbors *ns = arg;
 
-	if (!neighbor_find(ns, k->iface, &k->addr) && !table_delete(ns->table, k))
-		sw_epoch(ns->sw);
+	if (neighbor_find(ns, k->iface, &k->addr))
+		return 0;
+	if (iface_name(ns->sw, (uint16_t)k->iface))
+		neighbor_is_asked(ns, k);
+	if (!neighbor_find(ns, k->iface, &k->addr))
+		neighbor_table_delete(ns, k);
 	return 0;
 }
 
@@ -248,15 +256,16 @@ static void read_begin(struct neighbors *ns)
 int neighbor_read_on(struct sw *sw, struct errs *errs)
 {
 	struct neighbors *ns = sw->neighbors;
-	uint64_t begun = neighbor_now_ns();
+	uint64_t begun = clock_now_ns();
 	bool reading = ns->read.step != NEIGHBOR_READ_NONE;
 	int r = 0, lost = settle_lost(ns, errs);
 
 	while (ns->read.step != NEIGHBOR_READ_NONE && !r) {
 		r = read_piece(ns);
-		if (ns->ready && neighbor_now_ns() - begun > SLICE_NS)
+		if (ns->ready && clock_now_ns() - begun > SLICE_NS)
 			break;
 	}
+	neighbor_settled(sw);
 	if (r) {
 		read_begin(ns); /* from the beginning, when it is tried again */
 		return errs_fail(errs, -r, "neighbors: %s", strerror(-r));
@@ -281,7 +290,7 @@ int neighbor_reconcile(struct sw *sw, struct errs *errs)
 	if (any)
 		forget_former(ns, again);
 	r = read_static(ns, errs);
-	r2 = neighbor_read_on(sw, errs);
+	r2 = neighbor_read_on(sw, errs); /* and tells the flows */
 	r = r ? r : r2;
 	return r ? r : neighbor_full(sw, errs);
 }

@@ -344,7 +344,7 @@ int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t si
 
 /* ---- addresses */
 
-static void addr_request(struct nl_request *q, uint16_t type, uint16_t flags, int ifindex, const struct prefix *addr)
+static struct ifaddrmsg *addr_request(struct nl_request *q, uint16_t type, uint16_t flags, int ifindex, const struct prefix *addr)
 {
 	struct ifaddrmsg *ifa = nl_request_begin(q, type, flags, sizeof(*ifa));
 
@@ -353,22 +353,36 @@ static void addr_request(struct nl_request *q, uint16_t type, uint16_t flags, in
 	ifa->ifa_index = ifindex;
 	nl_put_addr(q, IFA_LOCAL, addr->family, &addr->addr);
 	nl_put_addr(q, IFA_ADDRESS, addr->family, &addr->addr);
+	return ifa;
+}
+
+static void put_answer_only(struct nl_request *q, struct ifaddrmsg *ifa)
+{
+	struct ifa_cacheinfo deprecated = {.ifa_valid = UINT32_MAX};
+
+	if (ifa->ifa_family == AF_INET)
+		ifa->ifa_scope = RT_SCOPE_HOST;
+	else
+		mnl_attr_put(q->nlh, IFA_CACHEINFO, sizeof(deprecated), &deprecated);
+	mnl_attr_put_u32(q->nlh, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
 }
 
 int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, uint32_t metric, struct errs *errs)
 {
+	bool answer_only = metric == NL_ANSWER_ONLY;
+	struct ifaddrmsg *ifa;
 	struct nl_request q;
 	char text[PREFIX_TEXT];
 	uint32_t mask;
 	int r;
 
-	addr_request(&q, RTM_NEWADDR, NLM_F_CREATE | (metric == NL_NO_PREFIX_ROUTE ? NLM_F_EXCL : NLM_F_REPLACE), ifindex, addr);
+	ifa = addr_request(&q, RTM_NEWADDR, NLM_F_CREATE | (answer_only ? NLM_F_EXCL : NLM_F_REPLACE), ifindex, addr);
 	if (addr->family == 4 && addr->len < 31) {
 		mask = addr->len ? htonl(~0U << (32 - addr->len)) : 0;
 		mnl_attr_put_u32(q.nlh, IFA_BROADCAST, addr->addr.a32[3] | ~mask);
 	}
-	if (metric == NL_NO_PREFIX_ROUTE)
-		mnl_attr_put_u32(q.nlh, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
+	if (answer_only)
+		put_answer_only(&q, ifa);
 	else if (metric)
 		mnl_attr_put_u32(q.nlh, IFA_RT_PRIORITY, metric);
 	r = nl_request_send(nl, &q, NULL, NULL);

@@ -7,6 +7,7 @@
 #ifndef SLUICE_NETLINK_H
 #define SLUICE_NETLINK_H
 
+#include <errno.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,9 +48,10 @@ int netlink_link_set(struct netlink *nl, int ifindex, bool up, const uint8_t *ma
 /* An alias marks the link as sluiced's own ("sluice:<instance>:<interface>"), so that a later life recognises it. */
 int netlink_link_alias(struct netlink *nl, int ifindex, const char *alias, struct errs *errs);
 int netlink_link_alias_get(struct netlink *nl, int ifindex, char *buf, size_t size);
-/* The kernel adds a route for the prefix: with this metric (0: its own), or none. Of an address that is there it becomes this.
- */
-#define NL_NO_PREFIX_ROUTE UINT32_MAX
+/* The kernel adds a route for the prefix: with this metric (0: its own). Of an address that is there it becomes this.
+ * NL_ANSWER_ONLY: no route, and the host answers ARP and ND for the address, but speaks from it only when a program asks for it:
+ * it has the scope of the host (IPv4), or is deprecated (IPv6, RFC 6724 5 rule 3). One that is there stays as it is. */
+#define NL_ANSWER_ONLY UINT32_MAX
 int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *addr, uint32_t metric, struct errs *errs);
 int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *addr, struct errs *errs);
 /* Replaces a route of the same prefix, table and metric that is the instance's own; -EEXIST: one is there that is not. */
@@ -77,6 +79,26 @@ struct nl_rule {
 int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg);
 int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
 int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
+
+/* Any routing rule. */
+struct nl_rule_seen {
+	uint8_t family; /* 4 or 6 */
+	uint8_t action; /* FR_ACT_* */
+	uint32_t priority;
+	uint32_t table; /* FR_ACT_TO_TBL: this one */
+	bool own;	/* of protocol RTPROT_SLUICE */
+	bool l3mdev;	/* for the VRF devices of the kernel */
+	bool plain;	/* it chooses nothing: for every packet, and every route of its table */
+	char text[256]; /* what it says: "to 10.0.0.0/8 iif eth0 lookup 77" */
+};
+
+/* Every rule of the family. Stops at a non-zero return, and returns it. */
+int netlink_rules_seen(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule_seen *rule, void *arg), void *arg);
+/* A kernel without routing rules, or without the family, has no rules to read: is this what it says then? */
+static inline bool netlink_no_rules(int r)
+{
+	return r == -EOPNOTSUPP || r == -EAFNOSUPPORT;
+}
 
 /* ethtool: switches hardware VLAN stripping off (XDP must see the tags). 0: it is off now; -EOPNOTSUPP: the driver cannot. */
 int netlink_rxvlan_off(const char *netdev);

@@ -276,10 +276,8 @@ void nexthop_close(struct nexthops *ns)
 
 	if (!ns)
 		return;
-	for (id = 1; ns->group && id < ns->n_groups; id++) {
-		free(ns->group[id].members);
-		free(ns->group[id].live);
-	}
+	for (id = 1; ns->group && id < ns->n_groups; id++)
+		nhg_members_free(&ns->group[id]);
 	hash_free(&ns->by_key);
 	free(ns->info);
 	free(ns->group);

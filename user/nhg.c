@@ -500,10 +500,11 @@ size_t nhg_members(const struct nexthops *ns, uint32_t group, const struct nhg_m
 uint32_t nhg_off_percent(const struct nexthops *ns, uint32_t group)
 {
 	struct group *g = group < ns->n_groups ? &ns->group[group] : NULL;
-	uint64_t n = (uint64_t)ns->groups[group].mask + 1, total = 0, worst = 0, want, have;
+	uint64_t n, total = 0, worst = 0, want, have;
 
 	if (!g || !g->known || g->orphan || g->n_held)
 		return 0;
+	n = (uint64_t)ns->groups[group].mask + 1;
 	if (!g->counted)
 		count_shares(ns, group, g);
 	for (uint32_t i = 0; i < g->n; i++)

@@ -2,7 +2,10 @@
  * and tables that know no order.
  *
  * A page goes on behind the key of the last entry of the page before, which need not be there any more: whatever came and went in
- * between, what is there all the time is shown once.
+ * between, what is there all the time is shown once, also where going over them meets it twice.
+ *
+ * A source that can keep what is behind a page for the next one has its keys gathered for several at once, so that a page costs
+ * what it shows, and a part of a passage over all. What came since then is not on these pages.
  */
 #ifndef SLUICE_PAGE_H
 #define SLUICE_PAGE_H
@@ -14,6 +17,7 @@
 
 #define PAGE_MAX 100000 /* keys on a page */
 
+#define PAGE_AHEAD  64	/* pages that are gathered at once, as long as they have no more keys than the largest */
 #define PAGE_CURSOR 128 /* bytes of a cursor's text */
 
 struct page;
@@ -38,6 +42,8 @@ struct page_source {
 	int (*gather)(void *arg, struct page *p);
 	json_t *(*show)(void *arg, const void *key); /* NULL: it is not there any more */
 	void (*cursor)(const void *key, char buf[PAGE_CURSOR]);
+	/* Takes over a page in order, of which the first `at` keys are shown and others are left. NULL: the source keeps none. */
+	void (*keep)(void *arg, struct page *p, size_t at);
 	int (*after)(void *arg, const char *cursor); /* begins behind it; -EINVAL: it is none. For page_answer() */
 	void (*free)(void *arg);
 };
@@ -45,6 +51,9 @@ struct page_source {
 /* `limit` keys; 0: all of them, `all` at most, and the answer is the bare list. `source` stays where it is. 0, or -ENOMEM: then
  * `arg` is freed. */
 int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret);
+/* The next `limit` of a page that was kept, from the key `at` on; it is taken over, as `arg` is, in any case. */
+int page_stream_kept(const struct page_source *source, void *arg, struct page *kept, size_t at, size_t limit,
+		     struct http_stream *ret);
 
 /* The same with `limit` and the start as `rq` says. 0, or <0 with words; then `arg` is freed. */
 int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, size_t all, struct http_stream *ret,

@@ -5,7 +5,7 @@
 #include <event2/buffer.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
+#include "clock.h"
 #include "text.h"
 
 #define SLICE_NS    2000000
@@ -16,19 +16,13 @@ struct work {
 	const struct page_source *source;
 	void *arg;
 	struct page *page;
-	bool whole, gathered, sorted, opened, begun;
-	size_t at; /* the next key to show */
+	bool whole, gathered, sorted, opened, begun, finished;
+	size_t at, limit; /* the next key to show; how many at the most */
+	size_t shown;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-static void show(struct work *w, const void *key, struct evbuffer *out)
+/* False: it is not there any more. */
+static bool show(struct work *w, const void *key, struct evbuffer *out)
 {
 	json_t *item = w->source->show(w->arg, key);
 	char *text = item ? json_dumps(item, JSON_COMPACT) : NULL;
@@ -38,21 +32,34 @@ static void show(struct work *w, const void *key, struct evbuffer *out)
 	w->begun |= text != NULL;
 	free(text);
 	json_decref(item);
+	return item;
+}
+
+static bool is_last(const struct work *w)
+{
+	return w->at == page_count(w->page) || (!w->whole && w->shown == w->limit);
+}
+
+/* Met twice, they stand side by side. */
+static bool is_repeated(const struct work *w)
+{
+	return w->at && !w->source->compare(page_at(w->page, w->at - 1), page_at(w->page, w->at));
 }
 
 static void finish(struct work *w, struct evbuffer *out)
 {
 	char cursor[PAGE_CURSOR];
 
+	w->finished = true;
 	if (w->whole) {
 		evbuffer_add_printf(out, "]\n");
 		return;
 	}
-	if (!page_more(w->page)) {
+	if (w->at == page_count(w->page) && !page_more(w->page)) {
 		evbuffer_add_printf(out, "],\"next\":null}\n");
 		return;
 	}
-	w->source->cursor(page_at(w->page, page_count(w->page) - 1), cursor);
+	w->source->cursor(page_at(w->page, w->at - 1), cursor);
 	evbuffer_add_printf(out, "],\"next\":\"%s\"}\n", cursor);
 }
 
@@ -69,24 +76,26 @@ static bool step(struct work *w, struct evbuffer *out)
 		else if (!w->opened)
 			evbuffer_add_printf(out, "{\"%s\":[", w->source->noun);
 		w->opened = true;
-		if (w->at == page_count(w->page)) {
+		if (is_last(w)) {
 			finish(w, out);
 			return false;
 		}
-		show(w, page_at(w->page, w->at++), out);
+		if (!is_repeated(w))
+			w->shown += show(w, page_at(w->page, w->at), out);
+		w->at++;
 	}
 	return true;
 }
 
 static int next(void *arg, struct evbuffer *out)
 {
-	uint64_t end = now_ns() + SLICE_NS;
+	uint64_t end = clock_now_ns() + SLICE_NS;
 	struct work *w = arg;
 
 	do {
 		if (!step(w, out))
 			return 0;
-	} while (now_ns() < end && evbuffer_get_length(out) < SLICE_BYTES);
+	} while (clock_now_ns() < end && evbuffer_get_length(out) < SLICE_BYTES);
 	return 1;
 }
 
@@ -94,27 +103,52 @@ static void work_free(void *arg)
 {
 	struct work *w = arg;
 
+	if (w->source->keep && w->finished && w->at < page_count(w->page))
+		w->source->keep(w->arg, w->page, w->at);
+	else
+		page_free(w->page);
 	w->source->free(w->arg);
-	page_free(w->page);
 	free(w);
 }
 
-int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret)
+static size_t room_of(const struct page_source *source, size_t limit)
+{
+	if (!source->keep || limit >= PAGE_MAX)
+		return limit;
+	return limit < PAGE_MAX / PAGE_AHEAD ? limit * PAGE_AHEAD : PAGE_MAX;
+}
+
+static int stream(const struct page_source *source, void *arg, struct page *page, const struct work *as, struct http_stream *ret)
 {
 	struct work *w = calloc(1, sizeof(*w));
 
-	if (w)
-		w->page = page_new(source->size, limit ? limit : all, source->compare);
-	if (!w || !w->page) {
+	if (!w || !page) {
 		source->free(arg);
+		page_free(page);
 		free(w);
 		return -ENOMEM;
 	}
-	w->whole = !limit;
+	*w = *as;
+	w->page = page;
 	w->source = source;
 	w->arg = arg;
 	*ret = (struct http_stream){.next = next, .free = work_free, .arg = w};
 	return 0;
+}
+
+int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret)
+{
+	const struct work w = {.whole = !limit, .limit = limit};
+
+	return stream(source, arg, page_new(source->size, limit ? room_of(source, limit) : all, source->compare), &w, ret);
+}
+
+int page_stream_kept(const struct page_source *source, void *arg, struct page *kept, size_t at, size_t limit,
+		     struct http_stream *ret)
+{
+	const struct work w = {.gathered = true, .sorted = true, .at = at, .limit = limit};
+
+	return stream(source, arg, kept, &w, ret);
 }
 
 int page_query(const struct http_request *rq, uint32_t *ret_limit, const char **ret_after, struct errs *errs)

@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <arpa/inet.h>
-#include <linux/if_ether.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -92,151 +90,6 @@ static void end_xdp_target(struct sw *sw, uint16_t id)
 {
 	set_flags(sw, id, PORT_F_XDP, 0);
 	set_xdp_target(sw, id, 0, false);
-}
-
-/* ---- what is wanted */
-
-static void refuse(struct ports *ps, const char *name, int ifindex, const char *reason)
-{
-	struct port_refusal *v;
-
-	if (ps->n_refused % 16 == 0) {
-		v = realloc(ps->refused, (ps->n_refused + 16) * sizeof(*v));
-		if (!v)
-			return;
-		ps->refused = v;
-	}
-	v = &ps->refused[ps->n_refused++];
-	snprintf(v->name, sizeof(v->name), "%s", name);
-	snprintf(v->reason, sizeof(v->reason), "%s", reason);
-	v->ifindex = ifindex;
-}
-
-struct wants {
-	struct sw *sw;
-	struct port_want *v;
-	size_t n;
-};
-
-static struct port_want *want_add(struct wants *w)
-{
-	struct port_want *v;
-
-	if (w->n % 64 == 0) {
-		v = realloc(w->v, (w->n + 64) * sizeof(*v));
-		if (!v)
-			return NULL;
-		w->v = v;
-	}
-	v = &w->v[w->n++];
-	memset(v, 0, sizeof(*v));
-	return v;
-}
-
-static bool is_down(const struct link *l)
-{
-	return !(l->flags & IFF_UP) || !l->carrier;
-}
-
-static int want_link(const struct link *l, void *arg)
-{
-	struct wants *w = arg;
-	const struct port_cfg *other = NULL, *cfg = model_port_for(w->sw->model, l->name, &other);
-	const struct iface_cfg *i = model_iface(w->sw->model, l->name);
-	struct port_want *v;
-	char why[160];
-
-	/* The host's own ends of the interfaces are where the switch hands packets to, not where they come from. */
-	if (!cfg || (l->flags & IFF_LOOPBACK) || (i && i->vlan) || iface_of_host_port(w->sw, l->name) ||
-	    cut_is_end(w->sw, l->name))
-		return 0;
-	if (other) {
-		snprintf(why, sizeof(why), "both ports.%s and ports.%s match: name the port itself", cfg->name, other->name);
-		refuse(w->sw->ports, l->name, l->ifindex, why);
-		return 0;
-	}
-	v = want_add(w);
-	if (!v)
-		return -ENOMEM;
-	v->ifindex = l->ifindex;
-	v->mtu = l->mtu;
-	v->down = is_down(l);
-	v->peer = l->peer_away && l->queueless;
-	memcpy(v->mac, l->mac, sizeof(v->mac));
-	v->cfg = cfg;
-	snprintf(v->name, sizeof(v->name), "%s", l->name);
-	v->iface = cfg->mode == PORT_ROUTED ? iface_id(w->sw, l->name) : 0;
-	return 0;
-}
-
-static int want_hosts(struct wants *w)
-{
-	const struct model *m = w->sw->model;
-	const struct link *l;
-	char name[IFNAMSIZ];
-	struct port_want *v;
-	uint32_t mtu;
-	int ifindex;
-
-	for (size_t i = 0; i < m->n_ifaces; i++) {
-		ifindex = m->ifaces[i].vlan ? iface_switch_end(w->sw, m->ifaces[i].name, name, &mtu) : 0;
-		if (!ifindex)
-			continue;
-		v = want_add(w);
-		if (!v)
-			return -ENOMEM;
-		v->ifindex = ifindex;
-		v->mtu = mtu;
-		l = mirror_link(w->sw->mirror, ifindex); /* NULL: made a moment ago */
-		v->down = l && is_down(l);
-		v->host_vlan = m->ifaces[i].vlan;
-		v->iface = iface_id(w->sw, m->ifaces[i].name);
-		snprintf(v->name, sizeof(v->name), "%s", name);
-	}
-	return 0;
-}
-
-static int want_cut(struct wants *w)
-{
-	struct port_want *v;
-	const char *name;
-	uint32_t mtu;
-	int ifindex = cut_port(w->sw, &name, &mtu);
-
-	if (!ifindex)
-		return 0;
-	v = want_add(w);
-	if (!v)
-		return -ENOMEM;
-	v->ifindex = ifindex;
-	v->mtu = mtu;
-	v->cut = true;
-	snprintf(v->name, sizeof(v->name), "%s", name);
-	return 0;
-}
-
-static void entry_of(const struct port_want *w, struct port *e)
-{
-	e->ifindex = (uint32_t)w->ifindex;
-	e->iface = w->iface;
-	e->mtu = w->mtu;
-	e->flags =
-		(uint8_t)((e->flags & ~(PORT_F_DOWN | PORT_F_PEER)) | (w->down ? PORT_F_DOWN : 0) | (w->peer ? PORT_F_PEER : 0));
-	memset(e->name, 0, sizeof(e->name));
-	memcpy(e->name, w->name, strnlen(w->name, sizeof(e->name) - 1));
-	if (w->cfg) {
-		e->mode = w->cfg->mode;
-		e->tpid = w->cfg->tpid ? w->cfg->tpid : htons(ETH_P_8021Q);
-		e->native = w->cfg->native;
-		memcpy(e->vlans, w->cfg->vlans, sizeof(e->vlans));
-	} else {
-		e->mode = w->cut ? PORT_CUT : PORT_HOST;
-		e->tpid = htons(ETH_P_8021Q);
-		e->native = w->host_vlan;
-		memset(e->vlans, 0, sizeof(e->vlans));
-		if (!w->cut)
-			e->vlans[w->host_vlan / 64] |= 1ull << (w->host_vlan % 64);
-	}
 }
 
 /* Sets or clears IFF_PROMISC, under whatever name the netdev has by now. 1: changed, 0: it was so already; -errno. */
@@ -344,7 +197,7 @@ static uint16_t slot_new(struct sw *sw)
 	return 0;
 }
 
-static int assign_ids(struct sw *sw, struct wants *w, struct errs *errs)
+static int assign_ids(struct sw *sw, struct port_wants *w, struct errs *errs)
 {
 	struct ports *ps = sw->ports;
 	int err = 0;
@@ -356,7 +209,7 @@ static int assign_ids(struct sw *sw, struct wants *w, struct errs *errs)
 			continue;
 		v->id = slot_new(sw);
 		if (!v->id) {
-			refuse(ps, v->name, v->ifindex, "the table of ports is full");
+			port_refuse(ps, v->name, v->ifindex, "the table of ports is full");
 			err = errs_fail(errs, E2BIG, "port %s: the table of ports is full (%d)", v->name, PORT_MAX - 1);
 			continue;
 		}
@@ -453,7 +306,7 @@ static int apply(struct sw *sw, const struct port_want *w, struct errs *errs)
 	if (!e.ifindex && !is_former(s, w))
 		e.flags &= (uint8_t)~PORT_F_PROMISC;
 	memcpy(s->mac, w->mac, sizeof(s->mac));
-	entry_of(w, &e);
+	port_entry_of(w, &e);
 	again |= e.mode != s->e.mode;
 	adopted = !s->attached && e.ifindex == s->e.ifindex && e.mode == s->e.mode && e.flags & PORT_F_XDP;
 	if (again && !adopted && xdp_wanted(w) != XDP_WANT_OFF)
@@ -485,7 +338,7 @@ static int apply_or_refuse(struct sw *sw, const struct port_want *w, struct errs
 	if (err && err != -ENODEV) {
 		if (why.n)
 			text = err_text(&why.v[0]);
-		refuse(sw->ports, w->name, w->ifindex, text ? text : strerror(-err));
+		port_refuse(sw->ports, w->name, w->ifindex, text ? text : strerror(-err));
 		errs_fail(errs, -err, "%s", text ? text : strerror(-err));
 		free(text);
 	}
@@ -504,7 +357,7 @@ static bool keep(const char *netdev, void *arg)
 	return id && ps->slot[id].e.ifindex;
 }
 
-static void match_slots(struct ports *ps, struct wants *w)
+static void match_slots(struct ports *ps, struct port_wants *w)
 {
 	for (uint16_t id = 1; id < PORT_MAX; id++)
 		ps->slot[id].want = NULL;
@@ -518,15 +371,11 @@ static void match_slots(struct ports *ps, struct wants *w)
 int port_reconcile(struct sw *sw, struct errs *errs)
 {
 	struct ports *ps = sw->ports;
-	struct wants w = {.sw = sw};
+	struct port_wants w = {.sw = sw};
 	int err, r;
 
 	ps->n_refused = 0;
-	err = mirror_each_link(sw->mirror, want_link, &w);
-	if (!err)
-		err = want_hosts(&w);
-	if (!err)
-		err = want_cut(&w);
+	err = port_wants(&w);
 	if (err) {
 		free(w.v);
 		return errs_fail(errs, -err, "out of memory");

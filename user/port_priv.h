@@ -1,4 +1,4 @@
-/* port_priv.h: the state of the ports, for port.c and port_show.c alone. */
+/* port_priv.h: the state of the ports, for port.c, port_want.c and port_show.c alone. */
 #ifndef SLUICE_PORT_PRIV_H
 #define SLUICE_PORT_PRIV_H
 
@@ -43,5 +43,17 @@ struct ports {
 	size_t n_refused;
 	bool swept; /* links of a former life that nobody knows are gone */
 };
+
+/* port_want.c */
+struct port_wants {
+	struct sw *sw;
+	struct port_want *v; /* to be freed, also when it fails */
+	size_t n;
+};
+
+int port_wants(struct port_wants *w); /* -ENOMEM */
+/* `e` as it is wanted; what nobody here decides stays. */
+void port_entry_of(const struct port_want *w, struct port *e);
+void port_refuse(struct ports *ps, const char *name, int ifindex, const char *reason);
 
 #endif

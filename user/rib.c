@@ -336,7 +336,7 @@ void rib_urgent(struct rib *rib, bool urgent)
 
 bool rib_urgent_pending(const struct rib *rib)
 {
-	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways);
+	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_ways) || (rib->waits && rib->urgent_waits);
 }
 
 /* ---- looking */
@@ -361,6 +361,7 @@ static void view(const struct rib_route *r, struct rib_view *v)
 			       .result = rib_route_result(r),
 			       .members = rib_route_keeps(r) ? r->kept : r->way->members,
 			       .nexthops = r->way->nexthops,
+			       .group = r->way->group,
 			       .n = r->way->type == RIB_THROW ? 0 : r->way->n};
 	v->reason = rib_route_keeps(r) && r->way->full ? RIB_KEEPS : r->way->reason;
 	if (v->active)
@@ -466,7 +467,7 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 	int len = family == 4 ? 32 : 128;
 	struct rib_entry *e;
 
-	if (rib->changed) /* a commit of the FIB has failed and is to come again */
+	if (rib->changed) /* a commit of the FIB has failed, or was put off, and is to come again */
 		return true;
 	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
 		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && rib_route_result(e->active) != e->installed))

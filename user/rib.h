@@ -102,11 +102,16 @@ int rib_imports_set(struct rib *rib, const struct rib_import *rules, size_t n);
 /* Links came or went: every way is worked out again. */
 void rib_links_changed(struct rib *rib);
 
-/* For at most about `budget_ns` (0: to the end); rib_pending() says whether something is left for the next call.
+/* For at most about `budget_ns` (0: to the end, and waiting for memory: before the event loop runs); rib_pending() says whether
+ * something is left for the next call.
  * *ret_changed: the tables are not what they were, decisions made by them are stale. -ENOMEM. Routes that found no room are
  * no error here: rib_refused() names them. */
 int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed);
 bool rib_pending(const struct rib *rib);
+/* Nothing can be done but to come again some ms later: what was chosen is in force when the FIB has memory for it. */
+bool rib_waits(const struct rib *rib);
+/* Writes what was marked by fib_repair(). True: it is written; else rib_waits(), or -E2BIG or -ENOMEM of the FIB. */
+bool rib_write(struct rib *rib);
 /* -E2BIG with words when routes are not in the FIB for want of room; `configured`: only the configuration's own count. */
 int rib_refused(const struct rib *rib, bool configured, struct errs *errs);
 
@@ -128,6 +133,7 @@ struct rib_view {
 	uint32_t members;   /* the same, also while nothing can leave by them */
 	const struct rib_nexthop *nexthops;
 	size_t n;
+	const char *group; /* the named group that these are; "": none */
 };
 
 /* Every route (source RIB_SOURCES) or those of one source; stops at a non-zero return, and returns it. */

@@ -101,6 +101,8 @@ struct rib {
 	bool again;		    /* recursive ways are to be looked at once more when the entries are done */
 	bool urgent;		    /* what is told now goes before everything else */
 	bool changed;		    /* something was written since the last settle */
+	bool waits;		    /* what was chosen is not in force: the FIB waits for memory; */
+	bool urgent_waits;	    /* some of it is what goes before everything else, or was chosen with it */
 	bool any_mtu;		    /* some route has, or had, an MTU */
 };
 

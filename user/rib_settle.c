@@ -1,11 +1,12 @@
 /* rib_settle.c: see rib.h: ways that are to be worked out, the choice among the routes of each prefix, and its writing into the
- * FIB, in slices. What found no room waits until there is some. */
+ * FIB, in slices. What found no room waits until there is some; and what was chosen, until the FIB has memory to write it:
+ * nothing more is chosen then. */
 #include "rib_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 
 #define CLOCK_EVERY   64	      /* entries between two looks at the clock */
 #define ROUNDS	      (2 * RIB_DEPTH) /* of working out recursive ways: more than their depth never settles */
@@ -49,18 +50,10 @@ static void retry_refused(struct rib *rib)
 	rib->room = 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* Is the time up (0: never)? Asked after a step of work, so that there is always one. */
 static bool over(uint64_t end, unsigned *n, unsigned every)
 {
-	return end && ++*n % every == 0 && now_ns() > end;
+	return end && ++*n % every == 0 && clock_now_ns() > end;
 }
 
 /* What waits for a grace period stays, behind the others. */
@@ -201,14 +194,27 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 	return 0;
 }
 
+/* What was chosen into the FIB: 0; -EAGAIN: later; or as fib_commit() says. */
+static int write_chosen(struct rib *rib, bool to_end)
+{
+	int r = to_end ? fib_commit_wait(rib->fib) : fib_commit(rib->fib);
+
+	rib->waits = r == -EAGAIN;
+	rib->urgent_waits &= rib->waits;
+	return r;
+}
+
 static int select_dirty(struct rib *rib, struct rib_list *dirty, uint64_t end)
 {
 	unsigned n = 0;
 	int r;
 
 	while (!list_empty(dirty)) {
+		rib->urgent_waits |= dirty == &rib->urgent_entries;
 		r = select_one(rib, list_item(dirty->next, struct rib_entry, dirty_link));
-		if (r)
+		if (!r && end && fib_commit_due(rib->fib))
+			r = write_chosen(rib, false);
+		if (r && r != -E2BIG)
 			return r;
 		if (over(end, &n, CLOCK_EVERY))
 			break;
@@ -255,7 +261,7 @@ static int settle_rounds(struct rib *rib, uint64_t end, bool *ret_changed)
 /* Ways that found no room: again and again, because nobody tells when a nexthop or group is given up; but not all the time. */
 static void retry_full(struct rib *rib, uint64_t budget_ns)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (!rib->n_full || (budget_ns && now - rib->full_ns < FULL_EVERY_NS))
 		return;
@@ -265,26 +271,48 @@ static void retry_full(struct rib *rib, uint64_t budget_ns)
 
 int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 {
+	bool to_end = !budget_ns;
 	int r;
 
 	*ret_changed = rib->changed;
+	if (rib->waits && write_chosen(rib, to_end) == -EAGAIN) {
+		*ret_changed = false;
+		return 0;
+	}
 	retry_full(rib, budget_ns);
 	retry_refused(rib);
-	r = settle_rounds(rib, budget_ns ? now_ns() + budget_ns : 0, ret_changed);
-	if (r)
+	r = settle_rounds(rib, to_end ? 0 : clock_now_ns() + budget_ns, ret_changed);
+	if (!r)
+		r = write_chosen(rib, to_end);
+	else if (r != -EAGAIN)
 		return r;
-	r = fib_commit(rib->fib);
 	rib->changed = r != 0;
+	/* what is chosen yet may make room for what found none */
+	if (r == -EAGAIN || (r == -E2BIG && rib_pending(rib)))
+		return 0;
 	/* while entries wait, the FIB names nexthops that no way uses any more */
 	if (!r && !rib_pending(rib))
 		nexthop_sweep(rib->ns);
 	return r;
 }
 
+bool rib_write(struct rib *rib)
+{
+	int r = write_chosen(rib, false);
+
+	rib->changed |= r != 0;
+	return !r;
+}
+
+bool rib_waits(const struct rib *rib)
+{
+	return rib->waits;
+}
+
 bool rib_pending(const struct rib *rib)
 {
 	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways) ||
-	       !list_empty(&rib->telling_ways) || rib->importing;
+	       !list_empty(&rib->telling_ways) || rib->importing || rib->waits;
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)

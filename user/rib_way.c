@@ -335,7 +335,7 @@ static void resolve_steps(struct rib *rib, const struct rib_way *w, struct steps
 		w = beyond(rib, w);
 	s->way = w;
 	if (!w || (w->type != NEXTHOP_GATEWAY && w->type != NEXTHOP_CONNECTED)) {
-		step.key.type = w ? w->type : NEXTHOP_UNREACHABLE;
+		step.key.type = w ? w->type : NEXTHOP_NOWHERE;
 		if (w && w->n) /* a broadcast address: where it may go */
 			step.key.iface = w->nexthops[0].iface;
 		s->v[s->n++] = step;

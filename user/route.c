@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include "clock.h"
 #include "cut.h"
 #include "events.h"
 #include "loop.h"
@@ -20,22 +20,6 @@
 #define PROBES	       64      /* in one go: each is a question to the kernel */
 #define PROBE_PAUSE_US 20000   /* then the next ones, in a turn of their own */
 #define PROBE_AGAIN_S  5       /* one that failed, or whose entry the kernel calls stale, this often */
-
-static uint32_t now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint32_t)ts.tv_sec + 1; /* never 0 */
-}
-
-uint64_t route_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static bool usable(void *arg, uint16_t iface)
 {
@@ -105,7 +89,7 @@ static bool gateway_probe(struct routes *rs, uint32_t id, uint32_t now)
 static void gateways_probe(struct routes *rs)
 {
 	const struct timeval pause = {.tv_usec = PROBE_PAUSE_US};
-	uint32_t end = nexthop_end(rs->ns), now = now_s(), n, left = PROBES;
+	uint32_t end = nexthop_end(rs->ns), now = clock_stamp_s(), n, left = PROBES;
 
 	for (n = 1; n < end && left; n++) {
 		rs->probe_at = rs->probe_at + 1 < end ? rs->probe_at + 1 : 1;
@@ -144,11 +128,11 @@ static void on_idle(evutil_socket_t fd, short what, void *arg)
 {
 	struct routes *rs = arg;
 	const struct settings_cfg *s = &rs->sw->model->settings;
-	struct nexthop_idle idle = {.now_ms = (uint32_t)(route_now_ns() / 1000000),
+	struct nexthop_idle idle = {.now_ms = (uint32_t)(clock_now_ns() / 1000000),
 				    .idle_ms = s->ecmp_idle_s * 1000,
 				    .now_s = state_now_s(),
 				    .unbalanced_s = s->ecmp_unbalanced_s,
-				    .now_ns = route_now_ns()};
+				    .now_ns = clock_now_ns()};
 
 	loop_doing("buckets of drained nexthops");
 	idle_arm(rs, !nexthop_idle(rs->ns, &idle, IDLE_BUCKETS));
@@ -283,7 +267,7 @@ static int read_sources(struct routes *rs, bool anew)
 		route_reread_begin(rs);
 	rs->signature = signature;
 	/* before the first commit of the FIB it must know everything: what it is not told, it takes out */
-	end = first ? 0 : route_now_ns() + SLICE_NS;
+	end = first ? 0 : clock_now_ns() + SLICE_NS;
 	r = route_statics(rs, end);
 	if (!r && rs->statics.step == REREAD_NONE)
 		r = route_reread(rs, end);
@@ -343,7 +327,7 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 	if (commit ? commit_pending(rs) : pending(rs))
 		return -EAGAIN;
 	if (rs->host_due || rs->host_pass.step != HOST_NONE)
-		r2 = route_host_reconcile(rs, route_now_ns() + SLICE_NS, commit ? NULL : errs);
+		r2 = route_host_reconcile(rs, clock_now_ns() + SLICE_NS, commit ? NULL : errs);
 	/* What changed while the pass was under way wants another one; a commit leaves that to the events that follow it. */
 	if (r2 == -EAGAIN || (!r2 && !commit && rs->host_due))
 		return -EAGAIN;
@@ -382,6 +366,13 @@ int route_settle(struct sw *sw, struct errs *errs)
 		return 0;
 	r = settle_all(sw, false, false, errs);
 	return r ? r : neighbor_full(sw, errs);
+}
+
+bool route_waits(const struct sw *sw)
+{
+	const struct routes *rs = sw->routes;
+
+	return rib_waits(rs->rib) && rs->reread.step == REREAD_NONE && rs->statics.step == REREAD_NONE;
 }
 
 void route_conditions(const struct sw *sw, json_t *list)
@@ -485,6 +476,11 @@ int route_open(struct sw *sw, struct errs *errs)
 		errs_fail(errs, -r, "routes: no audit: %s", strerror(-r));
 		goto out;
 	}
+	r = route_pages_open(rs);
+	if (r) {
+		errs_fail(errs, -r, "routes: no pages: %s", strerror(-r));
+		goto out;
+	}
 	return 0;
 out:
 	route_close(sw);
@@ -504,6 +500,7 @@ void route_close(struct sw *sw)
 	if (rs->idle)
 		event_free(rs->idle);
 	route_audit_close(rs);
+	route_pages_close(rs);
 	route_reread_end(rs);
 	route_statics_end(rs);
 	route_host_close(rs);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "clock.h"
 #include "events.h"
 #include "log.h"
 #include "loop.h"
@@ -43,6 +44,7 @@ struct found {
 
 struct round {
 	uint64_t routes, samples, asked;
+	uint64_t by_rule; /* of those asked */
 	time_t at;
 	uint64_t took_ns;
 };
@@ -88,7 +90,7 @@ static void doubt(struct audit *au, uint8_t between, uint16_t vrf, const struct 
 		return;
 	d = &au->doubts[au->n_doubts++];
 	*d = (struct doubt){.addr = *a, .vrf = vrf, .between = between, .said = l->said};
-	d->due_ns = between == AUDIT_KERNEL ? route_now_ns() + LOOK_NS : 0;
+	d->due_ns = between == AUDIT_KERNEL ? clock_now_ns() + LOOK_NS : 0;
 }
 
 static void tell(struct audit *au, const struct found *f)
@@ -131,8 +133,13 @@ static void repair_fib(struct audit *au, const struct doubt *d, struct found *f)
 	struct routes *rs = au->rs;
 	struct audit_look l;
 
-	if (fib_repair(rs->fib, d->vrf, &d->addr) || fib_commit(rs->fib))
+	if (fib_repair(rs->fib, d->vrf, &d->addr))
 		return;
+	if (!rib_write(rs->rib)) { /* seen when it is looked at again */
+		if (rs->sw->events)
+			events_again(rs->sw->events);
+		return;
+	}
 	sw_epoch(rs->sw); /* flows may have learned by it */
 	audit_look_fib(rs, d->vrf, &d->addr, &l);
 	f->repaired = !l.differs;
@@ -142,7 +149,7 @@ static void repair_fib(struct audit *au, const struct doubt *d, struct found *f)
 /* What the kernel has is read anew as a whole: into the mirror, and from there into the RIB. */
 static void repair_kernel(struct audit *au)
 {
-	uint64_t now = route_now_ns();
+	uint64_t now = clock_now_ns();
 
 	if (au->resynced && now - au->resynced_ns < RESYNC_S * 1000000000ull)
 		return;
@@ -154,7 +161,7 @@ static void repair_kernel(struct audit *au)
 		events_again(au->rs->sw->events);
 }
 
-/* Kernel's differences are repaired by what comes in later: seen when they are looked at again. */
+/* Kernel's differences are repaired by what comes in later, the FIB's when it has memory: seen when they are looked at again. */
 static void look_back(struct audit *au)
 {
 	size_t i, n = au->n_found < FOUND ? au->n_found : FOUND;
@@ -163,9 +170,9 @@ static void look_back(struct audit *au)
 	for (i = 0; i < n; i++) {
 		struct found *f = &au->found[i];
 
-		if (f->repaired || f->between != AUDIT_KERNEL)
+		if (f->repaired)
 			continue;
-		audit_look_kernel(au->rs, f->vrf, &f->addr, &l);
+		look(au, f->between, f->vrf, &f->addr, &l);
 		f->repaired = !l.differs;
 		au->repaired += f->repaired;
 	}
@@ -205,10 +212,10 @@ static bool look_again(struct audit *au, struct doubt *d, uint64_t now)
 
 static void second_looks(struct audit *au)
 {
-	uint64_t now = route_now_ns();
+	uint64_t now = clock_now_ns();
 	size_t i = 0;
 
-	while (i < au->n_doubts && route_now_ns() < au->end_ns) {
+	while (i < au->n_doubts && clock_now_ns() < au->end_ns) {
 		if (look_again(au, &au->doubts[i], now))
 			au->doubts[i] = au->doubts[--au->n_doubts];
 		else
@@ -280,6 +287,7 @@ static void ask(struct audit *au, uint16_t vrf, const struct addr *a)
 	au->asks--;
 	au->now.asked++;
 	audit_look_kernel(au->rs, vrf, a, &l);
+	au->now.by_rule += l.by_rule;
 	if (l.differs)
 		doubt(au, AUDIT_KERNEL, vrf, a, &l);
 }
@@ -318,7 +326,7 @@ static int audit_one(const struct rib_view *v, void *arg)
 		ask(au, v->vrf, &a[rnd(au) % (unsigned)n]);
 	au->now.routes++;
 out:
-	return au->n_doubts > DOUBTS - 8 || route_now_ns() > au->end_ns || (asked && !au->asks && asks_all(au));
+	return au->n_doubts > DOUBTS - 8 || clock_now_ns() > au->end_ns || (asked && !au->asks && asks_all(au));
 }
 
 static void round_end(struct audit *au)
@@ -327,7 +335,7 @@ static void round_end(struct audit *au)
 
 	rib_cursor_close(rs->rib, au->cursor);
 	au->cursor = NULL;
-	au->ended_ns = route_now_ns();
+	au->ended_ns = clock_now_ns();
 	au->now.at = time(NULL);
 	au->now.took_ns = au->ended_ns - au->began_ns;
 	au->last = au->now;
@@ -342,7 +350,7 @@ static void round_begin(struct audit *au)
 	au->cursor = rib_cursor_open(au->rs->rib, RIB_SOURCES); /* without memory: later */
 	au->now = (struct round){0};
 	au->logged = 0;
-	au->began_ns = route_now_ns();
+	au->began_ns = clock_now_ns();
 }
 
 static void on_slice(evutil_socket_t fd, short what, void *arg)
@@ -352,13 +360,13 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 	if (!au->rs->ready)
 		return;
 	loop_doing("the audit of the routes");
-	au->end_ns = route_now_ns() + SLICE_NS;
+	au->end_ns = clock_now_ns() + SLICE_NS;
 	au->asks =
 		mirror_busy(au->rs->sw->mirror) ? 0 : ASK_SLICE; /* who changes routes holds the lock, and would differ anyway */
 	second_looks(au);
 	if (au->n_doubts > DOUBTS - 8)
 		return;
-	if (!au->cursor && (!au->rounds || route_now_ns() - au->ended_ns > PAUSE_S * 1000000000ull))
+	if (!au->cursor && (!au->rounds || clock_now_ns() - au->ended_ns > PAUSE_S * 1000000000ull))
 		round_begin(au);
 	if (au->cursor && !rib_cursor_go(au->rs->rib, au->cursor, audit_one, au))
 		round_end(au);
@@ -375,7 +383,7 @@ int route_audit_open(struct routes *rs)
 		return -ENOMEM;
 	rs->audit = au;
 	au->rs = rs;
-	au->seed = route_now_ns() | 1;
+	au->seed = clock_now_ns() | 1;
 	au->timer = event_new(rs->sw->base, -1, EV_PERSIST, on_slice, au);
 	return au->timer && !event_add(au->timer, &every) ? 0 : -ENOMEM;
 }
@@ -411,8 +419,8 @@ static json_t *time_json(time_t t)
 
 static json_t *round_json(const struct round *r)
 {
-	return json_pack("{s:I, s:I, s:I}", "routes", (json_int_t)r->routes, "samples", (json_int_t)r->samples, "asked",
-			 (json_int_t)r->asked);
+	return json_pack("{s:I, s:I, s:I, s:I}", "routes", (json_int_t)r->routes, "samples", (json_int_t)r->samples, "asked",
+			 (json_int_t)r->asked, "by_rule", (json_int_t)r->by_rule);
 }
 
 static json_t *found_json(struct audit *au, const struct found *f)

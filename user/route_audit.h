@@ -8,8 +8,8 @@
  * is looked at again, because changes may be on their way; what differs then is counted, named, logged, and repaired.
  *
  * Not compared: what the kernel says of VRFs without a table, answers out of tables that are not the VRF's (routing rules,
- * imports), routes that sluice gave to the kernel itself or has alone, and which of several sources is preferred, which the
- * kernel decides by metric and sluice by distance.
+ * which are counted, and imports), routes that sluice gave to the kernel itself or has alone, and which of several sources is
+ * preferred, which the kernel decides by metric and sluice by distance.
  */
 #ifndef SLUICE_ROUTE_AUDIT_H
 #define SLUICE_ROUTE_AUDIT_H
@@ -21,6 +21,7 @@ enum audit_between { AUDIT_FIB, AUDIT_KERNEL };
 /* What the tables say of an address. */
 struct audit_look {
 	bool differs;
+	bool by_rule;	   /* AUDIT_KERNEL: the answer is that of a routing rule of somebody else's, and says nothing */
 	uint32_t fib, rib; /* results; `rib` of the route in force */
 	struct prefix to;  /* the route that it is about, in the RIB or in the kernel */
 	uint64_t said;	   /* of both sides: two looks with the same difference have the same */

@@ -1,5 +1,6 @@
 /* route_audit_look.c: one address in two tables: the FIB beside the RIB, the kernel beside the RIB. See route_audit.h. */
 #include "route_audit.h"
+#include "rules_other.h"
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
@@ -146,6 +147,17 @@ static bool asked_first(const struct routes *rs, uint16_t vrf, uint32_t table)
 	return table == (vrf ? route_table_of_vrf(rs, vrf) : RT_TABLE_MAIN);
 }
 
+/* No rule of ours leads there. */
+static bool by_rule(const struct routes *rs, uint16_t vrf, uint32_t table)
+{
+	uint16_t of;
+	uint8_t rank;
+
+	if (table == RT_TABLE_LOCAL || table == RT_TABLE_MAIN)
+		return false;
+	return !vrf_of_table(rs->sw, table, &of, &rank) || (!vrf && of);
+}
+
 void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, struct audit_look *ret)
 {
 	struct rib_nexthop nh[ASK_NEXTHOPS];
@@ -161,6 +173,9 @@ void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, st
 	if (!audit_can_ask(rs, vrf) || route_never(a, addr_family(a)))
 		return;
 	r = mirror_ask(rs->sw->mirror, a, vrf_mark_get(rs->sw, vrf), &k);
+	ret->by_rule = r == -ENETUNREACH ? own && !throws && rules_other_refuse(rs->sw) : !r && by_rule(rs, vrf, k.table);
+	if (ret->by_rule)
+		return;
 	if (r == -ENETUNREACH && own && !throws)
 		missing(&v, NULL, ret);
 	if (r || k.n_nexthops > ASK_NEXTHOPS)
@@ -169,7 +184,7 @@ void audit_look_kernel(struct routes *rs, uint16_t vrf, const struct addr *a, st
 	if ((k.type == RTN_LOCAL || k.type == RTN_BROADCAST || k.type == RTN_ANYCAST) && k.table == RT_TABLE_MAIN)
 		k.table = RT_TABLE_LOCAL;
 	if (k.table == RT_TABLE_LOCAL ? vrf : !vrf && k.table != RT_TABLE_MAIN)
-		return; /* an address of another VRF; a rule of somebody else's */
+		return; /* an address of another VRF; a table behind main */
 	if (own && (throws ? k.table == v.table && v.to.len >= k.to.len
 			   : v.to.len > k.to.len || (k.table != RT_TABLE_LOCAL && k.table != v.table)))
 		missing(&v, &k.to, ret);

@@ -39,6 +39,8 @@ static bool leads_by(struct routes *rs, const struct rib_view *v, const struct r
 
 static bool by_place(const struct route_filter *f, const struct prefix *to)
 {
+	if (f->to_default)
+		return f->how == ROUTE_WITHIN || !to->len;
 	switch (f->how) {
 	case ROUTE_EXACT:
 		return to->len == f->to.len && in_prefix(to, &f->to);
@@ -61,7 +63,7 @@ bool route_filter_holds(struct routes *rs, const struct route_filter *f, const s
 		return false;
 	if ((f->inactive && route_in_force(v)) || (f->active && !route_in_force(v)))
 		return false;
-	if (f->to.family && !by_place(f, &v->to))
+	if ((f->to.family || f->to_default) && !by_place(f, &v->to))
 		return false;
 	return (!f->via_family && !f->iface) || leads_by(rs, v, f);
 }
@@ -84,7 +86,8 @@ static int number(const struct http_request *rq, const char *name, uint32_t min,
 	return 0;
 }
 
-/* ?to=PREFIX, ?longer=PREFIX or ?match=PREFIX, the way `ip route show` has `exact`, `root` and `match`. */
+/* ?to=PREFIX, ?longer=PREFIX or ?match=PREFIX, the way `ip route show` has `exact`, `root` and `match`.
+ * PREFIX may be `default`: of both families. */
 static int parse_place(const struct http_request *rq, struct route_filter *f, struct errs *errs)
 {
 	static const char *const names[] = {[ROUTE_EXACT] = "to", [ROUTE_WITHIN] = "longer", [ROUTE_AROUND] = "match"};
@@ -95,11 +98,14 @@ static int parse_place(const struct http_request *rq, struct route_filter *f, st
 		value = http_query(rq, names[how]);
 		if (!value)
 			continue;
-		if (f->to.family)
+		if (f->to.family || f->to_default)
 			return errs_fail(errs, EINVAL, "one of `to`, `longer` and `match`, not two");
-		if (prefix_parse(value, 0, false, &f->to))
-			return errs_fail(errs, EINVAL, "'%.64s' is no prefix: 192.0.2.0/24 or 2001:db8::/32 would be one", value);
-		f->to = prefix_masked(&f->to);
+		f->to_default = !strcmp(value, "default");
+		if (!f->to_default && prefix_parse(value, 0, false, &f->to))
+			return errs_fail(errs, EINVAL,
+					 "'%.64s' is no prefix: 192.0.2.0/24, 2001:db8::/32 or default would be one", value);
+		if (!f->to_default)
+			f->to = prefix_masked(&f->to);
 		f->how = (uint8_t)how;
 	}
 	return 0;
@@ -128,7 +134,8 @@ static int parse_names(struct sw *sw, const struct http_request *rq, struct rout
 	f->vrf = vrf ? vrf_id(sw, vrf) : 0;
 	f->protocol = protocol ? route_protocol_known(protocol) : NULL;
 	if (protocol && !f->protocol)
-		return errs_fail(errs, EINVAL, "no route has the protocol '%.32s': %s", protocol, route_protocol_names(names));
+		return errs_fail(errs, EINVAL, "no route has the protocol '%.32s': %s, or a number up to 255", protocol,
+				 route_protocol_names(names));
 	f->type = type && !strcmp(type, route_type_name(RIB_THROW)) ? route_type_name(RIB_THROW) : NULL;
 	for (t = NEXTHOP_GATEWAY; type && !f->type && t <= NEXTHOP_OUTSIDE; t++)
 		if (!strcmp(type, route_type_name((uint8_t)t)))

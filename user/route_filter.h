@@ -10,6 +10,7 @@ enum { ROUTE_EXACT, ROUTE_WITHIN, ROUTE_AROUND };
 struct route_filter {
 	const char *protocol, *type; /* constants; NULL: any */
 	struct prefix to;	     /* family 0: any */
+	bool to_default;	     /* `to` is 0.0.0.0/0 and ::/0 */
 	uint8_t how;		     /* ROUTE_*: of `to` itself, of the prefixes within it, of those around it */
 	bool has_vrf;
 	uint16_t vrf;

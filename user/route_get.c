@@ -45,7 +45,9 @@ static void words(struct route_get *g, char *buf, size_t size)
 		snprintf(dest + strlen(dest), sizeof(dest) - strlen(dest), " (to %s)", addr_text(&g->to.daddr, via));
 	if (g->has_route)
 		prefix_text(&g->route.to, text);
-	if (g->drop == DROP_ROUTE_NONE)
+	if (g->drop == DROP_ROUTE_NONE && g->has_route && g->route.type == RIB_THROW)
+		snprintf(buf, size, "%s has no route behind throw %s", dest, text);
+	else if (g->drop == DROP_ROUTE_NONE)
 		snprintf(buf, size, "%s has no route", dest);
 	else if (g->drop == DROP_ROUTE_OUTSIDE && g->route.type == NEXTHOP_OUTSIDE)
 		snprintf(buf, size, "%s is dropped: the kernel's route %s is not in force: %s", dest, text,

@@ -11,7 +11,7 @@
 static int parse_addr(const char *text, struct addr *ret, uint8_t *ret_family, struct errs *errs)
 {
 	return addr_parse(text, ret, ret_family)
-		       ? errs_fail(errs, EINVAL, "\"%.64s\" is no address: 192.0.2.1 or 2001:db8::1 would be one", text)
+		       ? errs_fail(errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", text)
 		       : 0;
 }
 
@@ -31,7 +31,7 @@ static int parse_proto(const char *text, uint8_t *ret, struct errs *errs)
 		}
 	if (u32_parse(text, 1, 255, &n))
 		return errs_fail(errs, EINVAL,
-				 "ipproto: \"%.32s\" is not tcp, udp, icmp, icmpv6, gre, esp, sctp or a number in 1..255", text);
+				 "ipproto: '%.32s' is not tcp, udp, icmp, icmpv6, gre, esp, sctp or a number in 1..255", text);
 	*ret = (uint8_t)n;
 	return 0;
 }
@@ -45,7 +45,7 @@ static int parse_port(const char *key, const char *text, bool has_proto, __be16 
 	if (!has_proto)
 		return errs_fail(errs, EINVAL, "%s: which protocol's? `ipproto` is missing", key);
 	if (u32_parse(text, 0, 65535, &n))
-		return errs_fail(errs, EINVAL, "%s: \"%.32s\" is not a port in 0..65535", key, text);
+		return errs_fail(errs, EINVAL, "%s: '%.32s' is not a port in 0..65535", key, text);
 	*ret = htons((uint16_t)n);
 	return 0;
 }
@@ -63,14 +63,14 @@ static int parse_iif(struct route_get *g, const char *name, struct errs *errs)
 	if (g->p.iface)
 		return 0;
 	if (!port)
-		return errs_fail(errs, ENOENT, "iif: there is no port or interface \"%.32s\"", name);
+		return errs_fail(errs, ENOENT, "iif: there is no port or interface '%.32s'", name);
 	g->p.iface = port->iface;
 	if (!g->p.iface && vlan && !table_lookup(table_get(sw->dp, "vlans"), &vlan, &v))
 		g->p.iface = v.iface;
 	if (g->p.iface)
 		return 0;
 	return errs_fail(errs, EINVAL,
-			 "iif: untagged frames of port \"%.32s\" are in no VLAN with an interface: name the interface", name);
+			 "iif: untagged frames of port '%.32s' are in no VLAN with an interface: name the interface", name);
 }
 
 static int parse_vrf(struct route_get *g, const char *vrf, struct errs *errs)
@@ -79,7 +79,7 @@ static int parse_vrf(struct route_get *g, const char *vrf, struct errs *errs)
 	struct iface i;
 
 	if (vrf && !model_vrf(sw->model, vrf))
-		return errs_fail(errs, ENOENT, "there is no VRF \"%.32s\"", vrf);
+		return errs_fail(errs, ENOENT, "there is no VRF '%.32s'", vrf);
 	g->p.vrf = vrf ? vrf_id(sw, vrf) : 0;
 	if (!g->p.iface || iface_get(sw, g->p.iface, &i))
 		return 0;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "clock.h"
 
 /* What of the packet chooses the member, and was not said; NULL: all is known. */
 static const char *hash_needs(const struct route_get *g, uint32_t policy)
@@ -45,7 +46,7 @@ static void choose_member(struct route_get *g, uint32_t group)
 	id = nhg_choose(g->rs->ns, group, hash, g->has_flow ? g->flow.nexthop : 0, &former, &bucket, &n);
 	next = id;
 	if (stays(g, former))
-		id = nhg_held_choose(g->rs->ns, group, &f, g->p.vrf, (uint8_t)c->ecmp_hash, former, id, route_now_ns());
+		id = nhg_held_choose(g->rs->ns, group, &f, g->p.vrf, (uint8_t)c->ecmp_hash, former, id, clock_now_ns());
 	if (!g->nexthop)
 		g->nexthop = id;
 	json_object_set_new(o, "value", json_integer(hash));
@@ -64,7 +65,6 @@ enum drop_reason route_get_refusal(uint8_t type)
 	case NEXTHOP_BLACKHOLE:
 		return DROP_ROUTE_BLACKHOLE;
 	case NEXTHOP_UNREACHABLE:
-	case RIB_THROW: /* behind which there is nothing */
 		return DROP_ROUTE_UNREACHABLE;
 	case NEXTHOP_PROHIBIT:
 		return DROP_ROUTE_PROHIBIT;

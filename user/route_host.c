@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 #include "host_notes.h"
 #include "log.h"
 
@@ -278,7 +279,7 @@ static bool over(struct want *w, bool asked)
 {
 	if (!w->end_ns || (!asked && ++w->n % LOOK_EVERY))
 		return false;
-	return route_now_ns() > w->end_ns;
+	return clock_now_ns() > w->end_ns;
 }
 
 /* Does the kernel need to be told that the gateway is a neighbour there? The route says so, or the one that it is reached by,

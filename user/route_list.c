@@ -6,6 +6,7 @@
 #include <event2/buffer.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 
 #define PIECE_NS    2000000 /* one piece's work */
 #define PIECE_BYTES (256u << 10)
@@ -57,7 +58,7 @@ static int list_one(const struct rib_view *v, void *arg)
 	}
 	if (evbuffer_get_length(l->out) > PIECE_BYTES)
 		return 1;
-	return ++l->n % CLOCK_EVERY == 0 && route_now_ns() > l->end_ns;
+	return ++l->n % CLOCK_EVERY == 0 && clock_now_ns() > l->end_ns;
 }
 
 static void forget_piece(struct route_list *l)
@@ -79,7 +80,7 @@ static int list_next(void *arg, struct evbuffer *out)
 	if (!l->out)
 		evbuffer_add_printf(out, "[");
 	l->out = out;
-	l->end_ns = route_now_ns() + PIECE_NS;
+	l->end_ns = clock_now_ns() + PIECE_NS;
 	r = rib_cursor_go(l->rs->rib, l->cursor, list_one, l);
 	forget_piece(l);
 	if (r == 1)

@@ -1,5 +1,6 @@
 /* route_page.c: `route show limit N after CURSOR`: so many routes in order, by VRF, family, address, length. All routes are gone
- * over for each page, which keeps the least keys; then what these name is shown, as far as it is there still.
+ * over for the first page, which keeps the least keys, and those of the pages behind it; then what these name is shown, as far as
+ * it is there still. The keys that are left wait for who goes on behind the last one shown, a while and of some listings.
  *
  * A cursor is the key of a page's last route as text: VRF's id, prefix, source, the kernel's table, metric, with commas between.
  */
@@ -9,8 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 
-#define STEP 64 /* routes */
+#define STEP   64 /* routes */
+#define KEPT   4  /* listings that may be gone on with */
+#define KEEP_S 30 /* so long */
 
 struct key {
 	uint16_t vrf;
@@ -27,6 +31,18 @@ struct route_page {
 	struct key after;
 	struct page *page;
 	unsigned n;
+};
+
+struct kept {
+	struct page *page; /* NULL: none */
+	size_t at;	   /* the key that comes next */
+	struct route_filter filter;
+	uint64_t at_ns;
+};
+
+struct route_pages {
+	struct kept kept[KEPT];
+	struct event *timer;
 };
 
 static int compare(const void *x, const void *y)
@@ -133,6 +149,92 @@ static json_t *show(void *arg, const void *key)
 	return route;
 }
 
+/* ---- what is left of a page */
+
+static void kept_drop(struct kept *k)
+{
+	page_free(k->page);
+	*k = (struct kept){0};
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval again = {.tv_sec = KEEP_S};
+	struct route_pages *ps = arg;
+	uint64_t now = clock_now_ns();
+	bool any = false;
+
+	for (struct kept *k = ps->kept; k < ps->kept + KEPT; k++) {
+		if (k->page && now - k->at_ns > KEEP_S * 1000000000ull)
+			kept_drop(k);
+		any |= k->page != NULL;
+	}
+	if (any)
+		evtimer_add(ps->timer, &again);
+}
+
+static void keep(void *arg, struct page *p, size_t at)
+{
+	const struct timeval wait = {.tv_sec = KEEP_S};
+	struct route_page *rp = arg;
+	struct route_pages *ps = rp->rs->pages;
+	struct kept *oldest = ps->kept;
+
+	for (struct kept *k = ps->kept; k < ps->kept + KEPT; k++)
+		if (k->at_ns < oldest->at_ns)
+			oldest = k;
+	kept_drop(oldest);
+	*oldest = (struct kept){.page = p, .at = at, .filter = rp->filter, .at_ns = clock_now_ns()};
+	oldest->filter.after = NULL; /* of a request that is over */
+	if (!evtimer_pending(ps->timer, NULL))
+		evtimer_add(ps->timer, &wait);
+}
+
+static bool same_routes(const struct route_filter *a, const struct route_filter *b)
+{
+	return a->protocol == b->protocol && a->type == b->type && a->to.family == b->to.family && a->to.len == b->to.len &&
+	       !memcmp(&a->to.addr, &b->to.addr, sizeof(a->to.addr)) && a->how == b->how && a->has_vrf == b->has_vrf &&
+	       a->vrf == b->vrf && a->active == b->active && a->inactive == b->inactive && a->family == b->family &&
+	       a->via_family == b->via_family && !memcmp(&a->via, &b->via, sizeof(a->via)) && a->iface == b->iface &&
+	       a->table == b->table;
+}
+
+/* What goes on behind this key, and is the caller's then; NULL: none. */
+static struct page *kept_take(struct route_pages *ps, const struct route_filter *f, const struct key *after, size_t *ret_at)
+{
+	for (struct kept *k = ps->kept; k < ps->kept + KEPT; k++) {
+		struct page *p = k->page;
+
+		if (!p || compare(page_at(p, k->at - 1), after) || !same_routes(&k->filter, f))
+			continue;
+		*ret_at = k->at;
+		*k = (struct kept){0};
+		return p;
+	}
+	return NULL;
+}
+
+int route_pages_open(struct routes *rs)
+{
+	rs->pages = calloc(1, sizeof(*rs->pages));
+	if (!rs->pages)
+		return -ENOMEM;
+	rs->pages->timer = evtimer_new(rs->sw->base, on_timer, rs->pages);
+	return rs->pages->timer ? 0 : -ENOMEM;
+}
+
+void route_pages_close(struct routes *rs)
+{
+	if (!rs->pages)
+		return;
+	for (struct kept *k = rs->pages->kept; k < rs->pages->kept + KEPT; k++)
+		kept_drop(k);
+	if (rs->pages->timer)
+		event_free(rs->pages->timer);
+	free(rs->pages);
+	rs->pages = NULL;
+}
+
 static void page_end(void *arg)
 {
 	struct route_page *rp = arg;
@@ -150,8 +252,11 @@ int route_page(struct sw *sw, const struct route_filter *f, struct http_stream *
 						  .gather = gather,
 						  .show = show,
 						  .cursor = cursor_text,
+						  .keep = keep,
 						  .free = page_end};
 	struct route_page *rp = calloc(1, sizeof(*rp));
+	struct page *kept;
+	size_t at = 0;
 
 	if (!rp)
 		return errs_fail(errs, ENOMEM, "out of memory");
@@ -162,6 +267,9 @@ int route_page(struct sw *sw, const struct route_filter *f, struct http_stream *
 		free(rp);
 		return page_refuse(f->after, errs);
 	}
+	kept = f->after ? kept_take(rp->rs->pages, f, &rp->after, &at) : NULL;
+	if (kept)
+		return page_stream_kept(&source, rp, kept, at, f->limit, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
 	rp->cursor = rib_cursor_open(rp->rs->rib, RIB_SOURCES);
 	if (!rp->cursor) {
 		free(rp);

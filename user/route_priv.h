@@ -71,9 +71,8 @@ struct routes {
 	bool host_unnoted;	       /* a life before has kept none */
 	bool host_untold;	       /* one could not be written, and was told of */
 	struct audit *audit;
+	struct route_pages *pages; /* of route_page.c */
 };
-
-uint64_t route_now_ns(void); /* CLOCK_MONOTONIC */
 
 /* route_source.c. What the configuration has, and the addresses of the interfaces; `all`: not those alone, and the static routes
  * are begun with. -ENOMEM. */
@@ -131,6 +130,10 @@ json_t *route_why(struct routes *rs, uint16_t vrf, const struct addr *a, const s
 json_t *route_recursion(struct routes *rs, const struct rib_view *v);
 /* route.c: states and buckets as they should be now. */
 void route_gateways_update(struct routes *rs);
+
+/* route_page.c: what is left for the next page. -ENOMEM */
+int route_pages_open(struct routes *rs);
+void route_pages_close(struct routes *rs);
 
 /* route_audit.c */
 int route_audit_open(struct routes *rs); /* -ENOMEM */

@@ -1,5 +1,6 @@
 /* route_show.c: routes as JSON. Between the RIB with its tables and whoever asks. */
 #include "route_priv.h"
+#include "rules_other.h"
 #include "state.h"
 
 #include <stdio.h>
@@ -185,6 +186,8 @@ json_t *route_show_fields(struct routes *rs, const struct rib_view *v)
 	json_object_set_new(o, "metric", json_integer(v->metric));
 	json_object_set_new(o, "distance", json_integer(v->distance));
 	set_text(o, "type", route_type_name(v->type));
+	if (*v->group)
+		set_text(o, "nexthop", v->group);
 	if (v->mtu)
 		json_object_set_new(o, "mtu", json_integer(v->mtu));
 	json_object_set_new(o, "active", json_boolean(route_in_force(v)));
@@ -202,8 +205,10 @@ json_t *route_status(struct sw *sw)
 	struct rib_stats s;
 
 	rib_stats(sw->routes->rib, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force", (json_int_t)s.in_force,
-			 "refused", (json_int_t)s.refused, "audit_differences",
+	return json_pack("{s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force",
+			 (json_int_t)s.in_force, "refused", (json_int_t)s.refused, "left_out",
+			 (json_int_t)mirror_left_out(sw->mirror, NULL, NULL), "left_out_more", mirror_left_out_more(sw->mirror),
+			 "rules_left_out", (json_int_t)rules_other_count(sw), "audit_differences",
 			 (json_int_t)route_audit_differences(sw->routes, false), "audit_repaired",
 			 (json_int_t)route_audit_differences(sw->routes, true));
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "clock.h"
 
 /* Administrative distances of kernel routes by who put them there, as routers are used to them. */
 static const struct {
@@ -63,15 +64,38 @@ static const char *name_at(size_t i)
 	return i - n < others ? other_protocols[i - n].name : NULL;
 }
 
+/* A constant: of a protocol that has no name its number. */
+static const char *number_of(uint8_t protocol)
+{
+	static char texts[UINT8_MAX + 1][4];
+
+	snprintf(texts[protocol], sizeof(texts[protocol]), "%u", protocol);
+	return texts[protocol];
+}
+
+const char *route_protocol_name(uint8_t source, uint8_t protocol)
+{
+	size_t i;
+
+	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (protocols[i].protocol == protocol)
+			return protocols[i].name;
+	for (i = 0; source == RIB_KERNEL && i < sizeof(other_protocols) / sizeof(other_protocols[0]); i++)
+		if (other_protocols[i].protocol == protocol)
+			return other_protocols[i].name;
+	return source == RIB_KERNEL ? number_of(protocol) : source_names[source];
+}
+
 const char *route_protocol_known(const char *name)
 {
 	const char *known;
+	uint32_t n;
 	size_t i;
 
 	for (i = 0; (known = name_at(i)); i++)
 		if (!strcmp(name, known))
 			return known;
-	return NULL;
+	return u32_parse(name, 0, UINT8_MAX, &n) ? NULL : route_protocol_name(RIB_KERNEL, (uint8_t)n);
 }
 
 const char *route_protocol_names(char buf[ROUTE_PROTOCOLS])
@@ -86,19 +110,6 @@ const char *route_protocol_names(char buf[ROUTE_PROTOCOLS])
 			len += (size_t)snprintf(buf + len, ROUTE_PROTOCOLS - len, "%s%s", i ? ", " : "", known);
 	}
 	return buf;
-}
-
-const char *route_protocol_name(uint8_t source, uint8_t protocol)
-{
-	size_t i;
-
-	for (i = 0; source == RIB_KERNEL && i < sizeof(protocols) / sizeof(protocols[0]); i++)
-		if (protocols[i].protocol == protocol)
-			return protocols[i].name;
-	for (i = 0; source == RIB_KERNEL && i < sizeof(other_protocols) / sizeof(other_protocols[0]); i++)
-		if (other_protocols[i].protocol == protocol)
-			return other_protocols[i].name;
-	return source_names[source];
 }
 
 /* Never routed: multicast, and link-local IPv6. */
@@ -312,7 +323,7 @@ int route_statics(struct routes *rs, uint64_t end_ns)
 	rib_urgent(rs->rib, true);
 	while (rs->statics.step != REREAD_NONE && !r) {
 		r = statics_piece(rs);
-		if (end_ns && route_now_ns() > end_ns)
+		if (end_ns && clock_now_ns() > end_ns)
 			break;
 	}
 	rib_urgent(rs->rib, false);
@@ -591,7 +602,7 @@ int route_reread(struct routes *rs, uint64_t end_ns)
 			r = reread_sweep(rs);
 		else if (mirror_routes_step(rs->sw->mirror, &rr->at, REREAD_PIECE, put_kernel, rs, &r) && !r)
 			rr->step = REREAD_SWEEP;
-		if (end_ns && route_now_ns() > end_ns)
+		if (end_ns && clock_now_ns() > end_ns)
 			break;
 	}
 	return r;

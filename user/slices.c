@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 #include <event2/buffer.h>
+#include "clock.h"
 #include "slices.h"
 
 #define SLICE_NS 2000000 /* the last step begins before this has gone by */
@@ -14,14 +14,6 @@ struct work {
 	bool begun; /* an item was written */
 	bool opened;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
 
 static void put_json(struct evbuffer *out, const char *before, const json_t *json)
 {
@@ -59,7 +51,7 @@ static void put_end(struct work *w, struct evbuffer *out)
 
 static int next(void *arg, struct evbuffer *out)
 {
-	uint64_t start = now_ns();
+	uint64_t start = clock_now_ns();
 	struct work *w = arg;
 	json_t *list;
 	int r;
@@ -72,7 +64,7 @@ static int next(void *arg, struct evbuffer *out)
 		r = list ? w->s.step(w->s.arg, list) : -ENOMEM;
 		put_items(w, list, out);
 		json_decref(list);
-	} while (r > 0 && now_ns() - start < SLICE_NS);
+	} while (r > 0 && clock_now_ns() - start < SLICE_NS);
 	if (!r)
 		put_end(w, out);
 	return r > 0;

@@ -38,7 +38,7 @@ static void usage(FILE *to)
 	      "  -c, --config FILE    configuration (" DAEMON_CONFIG ")\n"
 	      "  -i, --instance NAME  which switch (" DAEMON_INSTANCE ")\n"
 	      "  -s, --socket PATH    socket of the API (" STATE_RUN "/INSTANCE/api.sock)\n"
-	      "  -v, --verbose        log more\n"
+	      "  -v, --verbose        log what the event loop does that takes a millisecond\n"
 	      "      --check-host     say what this host lacks, and end\n"
 	      "      --destroy        take the instance away: programs, tables, netdevs, routes, saved state\n"
 	      "      --stop           with --destroy: end the sluiced that runs it first\n"

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+#include "clock.h"
 #include "file.h"
 #include "state.h"
 
@@ -18,10 +18,7 @@
 
 uint64_t state_now_s(void)
 {
-	struct timespec ts = {0};
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec;
+	return clock_read_ns(CLOCK_BOOTTIME) / CLOCK_SECOND_NS;
 }
 
 bool state_instance_ok(const char *instance)

@@ -23,19 +23,20 @@
 #include "netlink.h"
 #include "table.h"
 
-struct events;	  /* events.c */
-struct ports;	  /* port.c: netdev -> port id, attachment, waiting and refused ports */
-struct vrfs;	  /* vrf.c */
-struct vrf_host;  /* vrf_host.c */
-struct ifaces;	  /* iface.c */
-struct cut;	  /* cut.c */
-struct rib;	  /* rib.c */
-struct routes;	  /* route.c */
-struct nat;	  /* nat.c */
-struct flows;	  /* flow.c */
-struct resize;	  /* resize.c */
-struct fdb;	  /* fdb.c */
-struct neighbors; /* neighbor.c */
+struct events;	    /* events.c */
+struct ports;	    /* port.c: netdev -> port id, attachment, waiting and refused ports */
+struct vrfs;	    /* vrf.c */
+struct vrf_host;    /* vrf_host.c */
+struct rules_other; /* rules_other.c */
+struct ifaces;	    /* iface.c */
+struct cut;	    /* cut.c */
+struct rib;	    /* rib.c */
+struct routes;	    /* route.c */
+struct nat;	    /* nat.c */
+struct flows;	    /* flow.c */
+struct resize;	    /* resize.c */
+struct fdb;	    /* fdb.c */
+struct neighbors;   /* neighbor.c */
 
 struct sw {
 	const char *instance;
@@ -52,6 +53,7 @@ struct sw {
 
 	struct vrfs *vrfs;
 	struct vrf_host *vrf_host;
+	struct rules_other *rules_other;
 	struct ports *ports;
 	struct ifaces *ifaces;
 	struct cut *cut;
@@ -163,6 +165,7 @@ void neighbor_close(struct sw *sw);
 int neighbor_reconcile(struct sw *sw, struct errs *errs);
 int neighbor_read_on(struct sw *sw, struct errs *errs);
 void neighbor_event(struct sw *sw, enum mirror_op op, const struct neigh *n);
+void neighbor_settled(struct sw *sw); /* after a batch of them: flows decide anew, once, where a MAC is another one */
 /* 0 and the MAC; -ENOENT unknown; -EHOSTUNREACH failed. */
 int neighbor_get(const struct sw *sw, uint16_t iface, const struct addr *a, uint8_t ret_mac[6]);
 bool neighbor_stale(const struct sw *sw, uint16_t iface, const struct addr *a); /* known, and not confirmed of late */
@@ -180,12 +183,14 @@ void route_link_changed(struct sw *sw, int ifindex); /* mirror_link_usable() of 
 /* After a batch of events: link, address, neighbour or route. For some milliseconds at most; -EAGAIN without words: to be called
  * once more for the rest. */
 int route_settle(struct sw *sw, struct errs *errs);
+/* The rest can be done some ms later, and not before: when memory of the FIB may be used again. */
+bool route_waits(const struct sw *sw);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */
 /* route_list.c: as the query says; a page in order ({"routes": [...], "next": a cursor or null}) with `limit`. With words. */
 int route_list(struct sw *sw, const struct http_request *rq, struct http_stream *ret, struct errs *errs);
-/* The name as a constant, NULL when no route can have this protocol. */
+/* The name as a constant, of a number (0..255) likewise, or the number; NULL when no route can have this protocol. */
 const char *route_protocol_known(const char *name);
 #define ROUTE_PROTOCOLS 256
 const char *route_protocol_names(char buf[ROUTE_PROTOCOLS]); /* all of them, with commas; returns buf */
@@ -202,7 +207,8 @@ bool route_vrf_empty(const struct sw *sw, uint16_t vrf);   /* the FIB has nothin
  *  "differences", "repaired", "passing", "found": [{"prefix", "vrf", "address", "between", "fib"|"kernel", "rib", "since",
  *  "repaired"}]} */
 json_t *route_audit_show(struct sw *sw);
-/* {"known", "in_force", "refused", "audit_differences", "audit_repaired"}: how many */
+/* {"known", "in_force", "refused", "left_out", "left_out_more", "rules_left_out", "audit_differences", "audit_repaired"}: how
+ * many */
 json_t *route_status(struct sw *sw);
 /* A packet to explain, as text; NULL: not said. `iif`: the port or interface that it comes in by. */
 struct route_query {
@@ -258,6 +264,8 @@ bool nat_log_is_on(const struct sw *sw);
 bool nat_log_takes_up(const struct sw *sw);
 /* Adds what the log cannot write to now, with the reason: ["text", ...]. */
 void nat_log_errors(const struct sw *sw, json_t *errors);
+/* Those of the gateway's own peers that have no mark. */
+void nat_host_errors(const struct sw *sw, json_t *errors);
 uint64_t nat_mappings(const struct sw *sw); /* how many there were at the last sweep */
 /* A session whose beginning stands in the log, or will, was found gone at `gone_ns`, without a word. False: the word may still
  * come.

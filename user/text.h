@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sluice/abi.h>
 
 struct prefix {
@@ -33,6 +34,10 @@ const char *addr_text(const struct addr *a, char buf[ADDR_TEXT]); /* an IPv4-map
 uint8_t addr_family(const struct addr *a);			  /* 4 or 6 */
 bool addr_is_link_local(const struct addr *a); /* of IPv6: fe80::/10, which no router passes on (RFC 4291 2.5.6) */
 struct addr addr_v4(__be32 ip);
+static inline bool addr_same(const struct addr *a, const struct addr *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
 /* "10.0.0.0/8", "default" needs want_family 4 or 6; a bare address is a host prefix. `strict`: host bits must be 0. */
 int prefix_parse(const char *s, uint8_t want_family, bool strict, struct prefix *ret);
 const char *prefix_text(const struct prefix *p, char buf[PREFIX_TEXT]);

@@ -279,12 +279,6 @@ static void set_switches(struct sw *sw, bool on)
 
 /* ---- reconciliation */
 
-/* A kernel without routing rules, or without the family, has no rules to read: its answers are as they ever were. */
-static bool no_rules(int r)
-{
-	return r == -EOPNOTSUPP || r == -EAFNOSUPPORT;
-}
-
 static int read_rules(struct vrf_host *h)
 {
 	int r;
@@ -294,7 +288,7 @@ static int read_rules(struct vrf_host *h)
 	memset(h->foreign, 0, sizeof(h->foreign));
 	for (uint8_t family = 4; family <= 6; family += 2) {
 		r = netlink_rules_each(h->sw->nl, family, see, h);
-		if (r && !no_rules(r))
+		if (r && !netlink_no_rules(r)) /* else its answers are as they ever were */
 			return r;
 		if (!r)
 			h->families |= 1u << family;

@@ -239,6 +239,7 @@ enum nexthop_type {
 	NEXTHOP_BROADCAST = 7, /* the broadcast address of a connected prefix (RFC 2644); with `iface`, to all who are there */
 	NEXTHOP_HOST = 8,      /* the host routes it, by a netdev of its own */
 	NEXTHOP_OUTSIDE = 9,   /* the same, and is not to: nobody does */
+	NEXTHOP_NOWHERE = 10,  /* as where there is no route: the look-up ends, and what is shorter does not count */
 };
 
 #define NEXTHOP_F_RESOLVED (1 << 0) /* dmac is the gateway's */
@@ -436,7 +437,7 @@ struct flow_key6 {
 };
 _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
-#define FLOW_F_SNAT   (1 << 0)	/* source address or port is rewritten */
+#define FLOW_F_SNAT   (1 << 0)	/* source address or port is rewritten, by a rule for sources */
 #define FLOW_F_DNAT   (1 << 1)	/* destination address or port is rewritten */
 #define FLOW_F_REPLY  (1 << 2)	/* the direction of the answers */
 #define FLOW_F_ROUTED (1 << 3)	/* forwarding half: TTL is decremented, MACs are set */
@@ -543,10 +544,13 @@ struct flow {
 		__u32 pool_addr; /* POOL_ID */
 		__u32 half;	 /* FLOW_F_REPLY: the pair's place in `half_open` + 1; 0: it is in none */
 	};
-	__u16 rule;	 /* id of the rule that made it, stable by name */
+	__u16 rule;	 /* id of the rule that made it, stable by name: of two, the one that gave the destination */
 	__u16 peer_vrf;	 /* of the other direction's key, which else is the rewritten tuple swapped */
 	__u32 dest_addr; /* the destination is a mapping's, which the flow holds: its pool_addr + 1; 0: it is not */
-	__u16 pad[2];
+	/* Of the first direction: the rule that translates the source, by whose limits the flow counts; 0: `rule`, as of an entry
+	 * that a version made that did not know both. */
+	__u16 source_rule;
+	__u16 pad;
 	union {
 		__u64 reserved4[2];
 		struct addr daddr6;
@@ -641,17 +645,22 @@ _Static_assert(sizeof(struct frag) == 64 + 8 * FRAG_WORDS, "struct frag");
 	     * family) with whom the gateway itself speaks it */
 #define DNAT_MARK_HEARD                                                                                                          \
 	1024 /* dport of marks that the data plane writes, DNAT_HEARD of them by daddr.a32[0]: `to` has sent the host a packet   \
-	      * of the protocol `rule`, at the time `vrf` (DNAT_HEARD_TIME). Until sluiced has seen whether the host speaks it   \
+	      * of the protocol `rule`, at the time `vrf` (DNAT_HEARD_TIME). Once sluiced has seen whether the host speaks it,   \
+	      * DNAT_HEARD_NOT says that it does not, or a mark of the host's that it does                                       \
 	      */
 #define DNAT_HEARD	    256
 #define DNAT_HEARD_TIME(ns) ((__u16)((ns) >> 30))
-#define DNAT_HEARD_MAX	    60 /* in that unit: so long at most */
+#define DNAT_HEARD_MAX	    60 /* in that unit: so long at most, with DNAT_HEARD_NOT and without it */
 /* In place of the interface that a packet to an address outside would leave by: nobody says which that is. As if by one that no
  * rule names. */
 #define NAT_OUTSIDE_ANY IFACE_MAX
-#define DNAT_F_KEEP	2 /* the rule's flows outlive it; also of a static rule */
-#define DNAT_F_OWN	1 /* of a mark: the address is an interface's, and the host has a share in it */
-#define DNAT_F_WIDE	8 /* the rule has more than one port */
+#define DNAT_F_KEEP	2  /* the rule's flows outlive it; also of a static rule */
+#define DNAT_F_OWN	1  /* of a mark: the address is an interface's, and the host has a share in it */
+#define DNAT_F_WIDE	8  /* the rule has more than one port */
+#define DNAT_HEARD_NOT	16 /* of what was heard: sluiced has looked since, and the host does not speak it */
+#define DNAT_BLOCK	8  /* flags >> DNAT_BLOCK: dnat_key.block */
+#define DNAT_RULE_MAX	65536
+#define DNAT_SPARED	2048 /* of these not for rules: marks that the data plane writes, and those of the host's own peers */
 
 enum snat_action {
 	SNAT_END = 0,	     /* no more rules */
@@ -792,8 +801,8 @@ struct nat_mapping {
 	__be16 port;	 /* port, */
 	__u16 out_vrf;	 /* VRF, */
 	__u16 out_iface; /* and where the first packet left */
-	__u16 rule;
-	__u8 filtering; /* enum nat_filtering */
+	__u16 rule;	 /* that translates the source, whichever led the first packet in again (hairpinning) */
+	__u8 filtering;	 /* enum nat_filtering */
 	__u8 pad[7];
 };
 #define NAT_MAPPING_ENDS 0x80000000u /* its only flow has ended and takes it along: not to be used any more */
@@ -882,6 +891,7 @@ _Static_assert(sizeof(struct nat_static) == 24, "struct nat_static");
 
 /* natEvent of RFC 8158, as far as it happens here. NAT66 uses the same numbers. */
 enum nat_event_type {
+	NAT_EVENT_ADDRESSES_EXHAUSTED = 3,
 	NAT_EVENT_SESSION_CREATE = 4,
 	NAT_EVENT_SESSION_DELETE = 5,
 	NAT_EVENT_PORTS_EXHAUSTED = 12,
@@ -909,20 +919,25 @@ struct nat_event {
 };
 _Static_assert(sizeof(struct nat_event) == 104, "struct nat_event");
 
-/* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). */
+/* Map `dnat_rules`: hash. port 0: the whole address (of one protocol, or of all with proto 0). A range of ports is as many blocks
+ * as it takes, each of 2^block ports, the first of which is a multiple of that. */
 struct dnat_key {
 	struct addr daddr;
-	__be16 dport;
+	__be16 dport; /* of a block its first one */
 	__u16 vrf;
 	__u8 proto;
-	__u8 pad[3];
+	__u8 block;
+	__u8 pad[2];
 };
 _Static_assert(sizeof(struct dnat_key) == 24, "struct dnat_key");
 
 struct dnat_rule {
-	struct addr to;
 	union {
-		__be16 to_port;	 /* 0: unchanged */
+		struct addr to;
+		__u32 blocks; /* of a mark: bit n: rules for the address have blocks of 2^n ports, n > 0 */
+	};
+	union {
+		__be16 to_port;	 /* 0: unchanged; of a block its first one's, the others follow */
 		__u16 pool_addr; /* of a mark: slot in `pool_addrs` + 1; 0: mappings have no ports there */
 	};
 	/* id, stable by name; of a mark: the interface that a packet to the address would leave by, NAT_OUTSIDE_ANY, or 0: none
@@ -993,6 +1008,8 @@ struct nexthop_counters {
 	X(NAT_OVERLOADED, "nat_overloaded", "flows that share a port with others of another host")                               \
 	X(NAT_FRAG_HELD, "nat_frag_held", "fragments held until their first one came, or did not")                               \
 	X(NAT_EVENTS_LOST, "nat_events_lost", "events of NAT that nobody could be told: too many at once")                       \
+	X(NAT_HEARD_FULL, "nat_heard_full",                                                                                      \
+	  "peers of the gateway by GRE, ESP, ... that were not noted: no room among the forwards")                               \
 	X(DRAIN_FULL, "drain_full", "flows of drained nexthops that were not noted, no room: they stay with their bucket")       \
 	X(NEIGHBOR_UNTOLD, "neighbor_untold",                                                                                    \
 	  "packets that wait for a neighbour and would not be answered: too long, or no room")                                   \

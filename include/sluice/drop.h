@@ -77,6 +77,7 @@
 	X(NEIGHBOR_LIMITED, "neighbor_limited", "too many packets to neighbours that are not known")                             \
 	/* nat.h */                                                                                                              \
 	X(NAT_NO_PORT, "nat_no_port", "no free port left on the pool")                                                           \
+	X(NAT_NO_ADDRESS, "nat_no_address", "a protocol without ports, and each address of the pool serves another there")       \
 	X(NAT_FULL, "nat_full", "the table of mappings is full")                                                                 \
 	X(NAT_HOSTS_FULL, "nat_hosts_full", "the rule has limits, and the table of what each inside host has is full")           \
 	X(NAT_NO_POOL, "nat_no_pool", "the rule's pool has no address")                                                          \

@@ -14,17 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+#include "clock.h"
 #include "flowtab.h"
 #include "text.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 static void *map_of(const char *instance, const char *name, uint32_t *ret_n)
 {
@@ -117,7 +109,7 @@ static void insert(struct flowtab *t, const struct ends *from, const struct ends
 	}
 	f->sport = htons(to->sport);
 	f->dport = htons(to->dport);
-	err = flowtab_insert(t, t->family == 4 ? (void *)&k4 : (void *)&k6, f, now_ns());
+	err = flowtab_insert(t, t->family == 4 ? (void *)&k4 : (void *)&k6, f, clock_now_ns());
 	if (err) {
 		fprintf(stderr, "flow_fill: %s\n", strerror(-err));
 		exit(1);
@@ -131,7 +123,7 @@ static void add(struct flowtab *t, uint32_t i, uint16_t rule, uint16_t in, uint1
 			      443};
 	struct ends outside = {addr_of(t->family, 0xcb007110 + i / 65536), inside.dst, port, 443};
 	struct ends back = {outside.dst, outside.src, 443, port}, back_to = {inside.dst, inside.src, 443, port};
-	uint64_t now = now_ns(), created = now - i % 1000 * 1000000000ull;
+	uint64_t now = clock_now_ns(), created = now - i % 1000 * 1000000000ull;
 	struct flow f = {.flags = FLOW_F_DNAT | FLOW_F_REPLY, .seen = FLOW_SEEN_ANY | FLOW_SEEN_SYNACK | FLOW_SEEN_ACK};
 
 	f.rule = rule;
@@ -174,9 +166,9 @@ int main(int argc, char **argv)
 
 		pool_of(argv[1], t.family, &a, &pool_id[i], &pool_slot[i]);
 	}
-	begin = now_ns();
+	begin = clock_now_ns();
 	for (uint32_t i = 0; i < n; i++)
 		add(&t, i, (uint16_t)atoi(argv[3]), (uint16_t)atoi(argv[4]), (uint16_t)atoi(argv[5]));
-	printf("%u connections in %.2f s\n", n, (double)(now_ns() - begin) / 1e9);
+	printf("%u connections in %.2f s\n", n, (double)(clock_now_ns() - begin) / 1e9);
 	return 0;
 }

@@ -435,6 +435,28 @@ def gateway_network(lab):
     return sw, tor
 
 
+def nat_network(lab, more=()):
+    """Two hosts inside and one outside (`h1`, `h2`, `out`, which has `more` addresses besides) at the ports p1, p2 and wan of a gateway,
+    whose namespace it returns; it is 10.0.0.1, fd00::1, 203.0.113.1 and 2001:db8::1."""
+    gw = lab.ns("gw")
+    lab.host("h1", gw, "p1", addrs=["10.0.0.5/24", "fd00::5/64"], gw=["10.0.0.1", "fd00::1"])
+    lab.host("h2", gw, "p2", addrs=["10.0.0.6/24"], gw=["10.0.0.1"])
+    lab.host("out", gw, "wan", addrs=["203.0.113.100/24", *more, "2001:db8::100/64"])
+    return gw
+
+
+def nat_config(rules, more="", ports=("p1", "p2")):
+    """Its configuration with these rules, and lines of `more` besides; `ports`: those of them inside that are the switch's."""
+    inside = "".join(f"  {p}: {{mode: access, vlan: 10}}\n" for p in ports)
+    return f"""{more}ports:
+{inside}  wan: {{mode: routed}}
+interfaces:
+  lan: {{vlan: 10, addresses: [10.0.0.1/24, "fd00::1/64"]}}
+  wan: {{port: wan, addresses: [203.0.113.1/24, "2001:db8::1/64"]}}
+nat:
+{rules}"""
+
+
 def answer_by(inet, *routers, prefixes=("203.0.113.0/28", "192.0.2.0/29", "2001:db8:10::/64", "2001:db8:20::/64")):
     """The internet's way back: by these of the routers 1 and 2."""
     for p in prefixes:

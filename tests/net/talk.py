@@ -102,6 +102,22 @@ def tcp_transfer(client, server, address, port=9000, size=16 << 20, listen=None)
     return answer == h.digest(), t.join()
 
 
+def udp(ns, address="", port=0, timeout=0.5):
+    """A socket for datagrams that is bound there."""
+    s = ns.socket(family_of(address), socket.SOCK_DGRAM)
+    s.bind((address, port))
+    s.settimeout(timeout)
+    return s
+
+
+def heard(s):
+    """(bytes, from whom); None: nothing came in the socket's time."""
+    try:
+        return s.recvfrom(2000)
+    except TimeoutError:
+        return None
+
+
 class UdpEcho:
     """Answers every datagram with itself; `peers` are the addresses it heard from."""
 

@@ -150,17 +150,22 @@ def test_link_down(own_gateway, family):
     report("link down", family, *got)
 
 
+def mute(host, family):
+    """It goes on forwarding, but answers no ARP, or no neighbour solicitation, any more."""
+    if family == 4:
+        host.run("ip link set sw arp off")
+    else:
+        host.run(["nft", "add table ip6 mute; add chain ip6 mute out { type filter hook output priority 0; }; "
+                  "add rule ip6 mute out icmpv6 type nd-neighbor-advert drop"])
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_neighbour_failure(own_gateway, family):
-    """r1 goes on forwarding, but answers no ARP and no neighbour solicitation any more; the kernel gives it up."""
+    """r1 answers no more; the kernel gives it up."""
     w, (_, gateway, _, _) = own_gateway, WAYS[family]
 
     def fail():
-        if family == 4:
-            w.r1.run("ip link set sw arp off")
-        else:
-            w.r1.run(["nft", "add table ip6 mute; add chain ip6 mute out { type filter hook output priority 0; }; "
-                      "add rule ip6 mute out icmpv6 type nd-neighbor-advert drop"])
+        mute(w.r1, family)
         return command(w.sw, f"ip neigh change {gateway} dev up1 nud failed")()
     report("neighbour failure", family, *fail_over(w, family, fail, rf"{gateway} dev up1.*FAILED"))
 
@@ -173,11 +178,7 @@ def test_neighbour_that_answers_no_probe(own_gateway, family):
         w.sw.sysctl(f"net.ipv{family}.neigh.up1.{key}", value)
 
     def fail():
-        if family == 4:
-            w.r1.run("ip link set sw arp off")
-        else:
-            w.r1.run(["nft", "add table ip6 mute; add chain ip6 mute out { type filter hook output priority 0; }; "
-                      "add rule ip6 mute out icmpv6 type nd-neighbor-advert drop"])
+        mute(w.r1, family)
         return command(w.sw, f"ip neigh change {gateway} dev up1 nud probe")()
     report("no answer to probes", family, *fail_over(w, family, fail, rf"{gateway} dev up1.*FAILED"))
 

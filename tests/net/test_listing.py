@@ -40,20 +40,31 @@ def show(w, args):
     ("protocol bgp family 6", {"2001:db8:64::/48"}),
     ("protocol ospf table 254", {"100.64.0.0/10"}),
     ("protocol ospf table 7", set()),
+    ("default", {"0.0.0.0/0", "::/0"}),
+    ("exact default family 6", {"::/0"}),
+    ("root default type unreachable", {"100.99.0.0/16"}),
+    ("match default family 4", {"0.0.0.0/0"}),
 ])
 def test_filters(w, args, want):
     assert {r["to"] for r in show(w, args)} == want
 
 
 def test_active_and_inactive_are_all(w):
-    every, active, inactive = show(w, ""), show(w, "active"), show(w, "inactive")
+    worse = "100.99.0.0/16 via 192.0.2.2 proto bgp metric 999"
+    w.sw.run(f"ip route add {worse}")
+    try:
+        netlab.wait_for("a route that is not the best one", lambda: len(show(w, "exact 100.99.0.0/16")) == 2)
+        every, active, inactive = show(w, ""), show(w, "active"), show(w, "inactive")
+    finally:
+        w.sw.run(f"ip route del {worse}")
     assert len(active) + len(inactive) == len(every) and active
+    assert [(r["to"], r["metric"]) for r in inactive] == [("100.99.0.0/16", 999)]
     assert all(r["active"] for r in active) and not any(r["active"] for r in inactive)
     assert all(r["reason"] for r in inactive)
 
 
 @pytest.mark.parametrize("args,word", [
-    ("root 1.2.3.0/33", "no prefix"), ("root 10.0.0.0/8 match 10.0.0.0/8", "not two"), ("active inactive", "not both"),
+    ("root 1.2.3.0/33", "no prefix"), ("root 10.0.0.0/8 match 10.0.0.0/8", "not two"), ("root default match default", "not two"), ("active inactive", "not both"),
     ("limit 100001", "100000"), ("after 0,10.0.0.0/8,5,254,0", "goes with `limit`"), ("limit 5 after 1,2,3", "no cursor"),
     ("limit 5 after 0,10.0.0.1/8,5,254,0", "no cursor"), ("limit 5 after 0,10.0.0.0/8,5,254,0,1", "no cursor"), ("vrf no", "no VRF"),
 ])
@@ -126,8 +137,9 @@ def test_neighbours_by_state_prefix_and_page(w):
     assert {n["address"] for n in w.gw.json("neighbor show 10.0.20.0/24 family 4")} >= {"10.0.20.13"}
     assert {n["interface"] for n in w.gw.json("neighbor show dev vlan10")} == {"vlan10"}
     assert [n["address"] for n in w.gw.json("neighbor show 10.0.10.11")] == ["10.0.10.11"]
-    for state in ("reachable", "stale", "failed"):
-        assert all(n["state"] == state for n in w.gw.json(f"neighbor show state {state}"))
+    by_state = {state: w.gw.json(f"neighbor show state {state}") for state in ("reachable", "stale", "delay", "probe", "failed")}
+    assert all(n["state"] == state for state, found in by_state.items() for n in found)
+    assert {n["address"] for found in by_state.values() for n in found} >= {"10.0.10.11", "10.0.10.12", "10.0.20.13"}
     rows = [n["address"] for page in pages(w, "neighbor", "vrf default", 2) for n in page]
     assert len(rows) == len(set(rows)) and set(rows) >= {"10.0.10.11", "10.0.10.12", "10.0.20.13"} and len(every) >= 3
 
@@ -135,7 +147,8 @@ def test_neighbours_by_state_prefix_and_page(w):
 def test_nexthops_and_interfaces_by_filter_and_page(w):
     every = w.gw.json("nexthop show")
     assert [n["via"] for n in w.gw.json("nexthop show via 192.0.2.2")] == ["192.0.2.2"]
-    assert all(n["state"] == "resolved" for n in w.gw.json("nexthop show state resolved"))
+    resolved = w.gw.json("nexthop show state resolved")
+    assert resolved and all(n["state"] == "resolved" for n in resolved)
     assert {n["interface"] for n in w.gw.json("nexthop show dev up2")} == {"up2"}
     assert [n["id"] for page in pages(w, "nexthop", "", 3) for n in page] == sorted(n["id"] for n in every)
     names = [i["name"] for i in w.gw.json("interface show")]
@@ -162,20 +175,23 @@ def test_get_is_one_of_each_noun(w):
 
 def test_route_shows_distance_metric_mtu_and_the_kernels_protocols(w):
     try:
-        for name, number in (("boot", 3), ("static", 4), ("ospf", 188), ("keepalived", 18)):
+        for name, number in (("boot", 3), ("static", 4), ("ospf", 188), ("keepalived", 18), ("200", 200)):
             w.sw.run(f"ip route add 100.100.{number}.0/24 via 192.0.2.2 proto {number} metric 7")
             shown = netlab.wait_for(name, lambda n=number: w.gw.cli(f"route show 100.100.{n}.0/24").stdout.startswith("* ") and
                                     w.gw.cli(f"route show 100.100.{n}.0/24").stdout)
             distance = 110 if name == "ospf" else 10
             assert f"proto {name} [{distance}/7]" in shown, shown
             assert f"100.100.{number}.0/24" in {r["to"] for r in w.gw.json(f"route show protocol {name}")}
+        assert "100.100.188.0/24" in {r["to"] for r in w.gw.json("route show protocol 188")}
+        p = w.gw.cli("route show protocol 256", check=False)
+        assert p.returncode == 1 and "a number up to 255" in p.stdout
         w.gw.cli("route add 100.101.0.0/16 via 192.0.2.2 distance 5 metric 9 mtu 1400")
         assert "proto static [5/9] mtu 1400" in w.gw.cli("route show 100.101.0.0/16").stdout
         p = w.gw.cli("route show protocol foo", check=False)
         assert p.returncode == 1 and all(word in p.stdout for word in ("bgp", "ospf", "connected", "boot")), p.stdout
     finally:
         w.gw.cli("route delete 100.101.0.0/16 metric 9", check=False)
-        for number in (3, 4, 188, 18):
+        for number in (3, 4, 188, 18, 200):
             w.sw.run(f"ip route del 100.100.{number}.0/24", check=False)
 
 
@@ -192,6 +208,14 @@ def test_down_is_not_unresolved(w):
         w.r1.run("ip link set sw up")
         w.gw.cli("route delete 100.102.0.0/16 vrf red")
         w.gw.cli("vrf delete red")
+
+
+def test_the_words_of_iproute2_do(w):
+    assert w.gw.json("route list 100.64.3.0/24")[0]["to"] == "100.64.3.0/24" and "root" in w.gw.cli("help route list").stdout
+    w.gw.cli("neighbor add 10.0.10.77 lladdr 02:00:00:00:00:77 dev vlan10")
+    assert "lladdr" in w.gw.cli("help neighbor add").stdout
+    assert w.gw.json("neighbor get 10.0.10.77")[0]["mac"] == "02:00:00:00:00:77"
+    w.gw.cli("neighbor delete 10.0.10.77 dev vlan10")
 
 
 def test_status_tells_of_the_loop_and_flow_show_is_flow_list(w):

@@ -127,10 +127,6 @@ def seen_as(s, to):
     raise netlab.Failure(f"no answer from {to}")
 
 
-def mappings_of(gw):
-    return sorted((f["proto"], str(f["forward"])) for f in gw.json("flow list") if f["rule"] == "out")
-
-
 def test_connections_go_on(pair, tmp_path):
     """TCP and UDP through SNAT, TCP through DNAT, both families: the same outside addresses and ports, and no byte lost."""
     server = talk.tcp_server(pair.outside, socket.AF_INET, 9000, serve_words)
@@ -331,6 +327,28 @@ def test_what_does_not_fit_is_refused_one_by_one(pair, tmp_path):
     assert seen_as(socks[0], (OUTSIDE, 7000)) == f"{first['to-src']} {first['to-sport']}"
 
 
+def test_flags_that_do_not_fit_the_addresses_are_refused(pair, tmp_path):
+    """A translation that no flag names would be done all the same, and only in part be undone."""
+    UdpEcho(pair.outside, socket.AF_INET, 7000)
+    with pair.inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        seen_as(s, (OUTSIDE, 7000))
+    path = str(tmp_path / "f")
+    pair.gws[1].cli(["flow", "save", path])
+    lines = open(path).read().splitlines()
+    (at,) = (i for i, x in enumerate(map(json.loads, lines)) if x.get("flow", {}).get("dport") == 7000)
+    flow = json.loads(lines[at])["flow"]
+    assert flow["flags"] == ["snat"]
+    host, was = f"{OUTSIDE} port 7000", f"{INSIDE} port {flow['sport']}"
+    for members, why in (({"to-dst": "192.0.2.10"}, f"{host} becomes 192.0.2.10 port 7000 without the flag 'dnat'"),
+                         ({"to-dport": 7001}, f"{host} becomes {OUTSIDE} port 7001 without the flag 'dnat'"),
+                         ({"flags": ["dnat"]}, f"{was} becomes {flow['to-src']} port {flow['to-sport']} without the flag 'snat'")):
+        with open(path, "w") as f:
+            f.write("\n".join(changed(lines, at, **members)) + "\n")
+        answer = json.loads(pair.gws[2].cli(["-j", "flow", "restore", path], check=False).stdout)
+        assert why in [x["reason"] for x in answer.get("refused", ())], (members, answer)
+    assert pair.gws[2].json("flow list udp and dport 7000") == []
+
+
 BAD = [
     ("", "is empty"),
     ("hello\n", "1: is no JSON"),
@@ -369,3 +387,31 @@ def test_hostile_files_change_nothing(pair, tmp_path):
                             "http://sluice/v1/flows/restore?line=7&source=f"])
     assert re.search(r"f:\d+: ", json.loads(p.stdout)["errors"][0]["text"]), p.stdout
     assert pair.gws[2].json("flow list") == []
+
+
+def test_a_table_that_is_too_small(pair, tmp_path):
+    """What there is room for is taken over, the rest is refused with words, the first hundred of them."""
+    path, small = str(tmp_path / "f"), pair.gws[2]
+    with pair.inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind((INSIDE, 5000))
+        for i in range(900):
+            s.sendto(b"x", (OUTSIDE, 7000 + i))
+    pair.gws[1].cli(["flow", "save", path])
+    with open(path) as f:
+        saved = f.read().count('{"flow":')
+    assert saved >= 900
+    with open(small.config) as f:
+        text = f.read()
+    small.cli(["apply", pair.world.write("small.yaml", text.replace("flows: 4096", "flows: 256"))])
+    netlab.wait_for("the table is small", lambda: small.json("flow tables")["flows"]["size"] == 256)
+    p = small.cli(["flow", "restore", path], check=False)
+    flows, refused = map(int, re.search(r"(\d+) flows and .* mappings restored, (\d+) refused", p.stdout).groups())
+    assert p.returncode == 1 and flows + refused == saved and 256 <= flows < 650, p.stdout[-200:]
+    assert small.json("flow count")["flows"] == flows
+    named = re.findall(rf"^{path}:\d+: (.* flow, .*): the flow table is full$", p.stdout, re.M)
+    ours = [x for x in named if x.startswith(f"udp flow, {INSIDE} port 5000 to ")]
+    assert len(named) == 100 and len(named) - len(ours) <= saved - 900, set(named) - set(ours)  # a flow of another test may be there
+    assert f"{refused - 100} more were refused: -j names each" in p.stdout
+    answer = json.loads(small.cli(["-j", "flow", "restore", path], check=False).stdout)
+    assert len(answer["refused"]) == refused and {x["reason"] for x in answer["refused"]} == {"the flow table is full"}
+    netlab.counters_hold(small)

@@ -12,6 +12,7 @@ import pytest
 
 import netlab
 import talk
+from talk import heard, udp
 
 OUT = "203.0.113.100"
 CONFIG = """settings: {%s}
@@ -121,20 +122,6 @@ def test_masquerade_address_changes_under_traffic(w):
         assert len({p for p in echo.peers if p[0] in ("203.0.113.10", "203.0.113.11")}) == 1
         assert stays.asked == stays.answered
     netlab.counters_hold(w.sw)
-
-
-def udp(ns, address, port):
-    s = ns.socket(kind=socket.SOCK_DGRAM)
-    s.bind((address, port))
-    s.settimeout(0.3)
-    return s
-
-
-def heard(s):
-    try:
-        return s.recvfrom(100)
-    except TimeoutError:
-        return None
 
 
 def with_rule(rule, **more):
@@ -414,6 +401,82 @@ def test_rfc3164_syslog(world, tmp_path):
     logger = Logger(logger.path)
     ask(6001)
     assert line_of(6001)["natEvent"] == 4
+    logger.close()
+
+
+EVENTS = """  - {name: one, type: snat, source: 10.0.0.6/32, out: wan, to: 203.0.113.10, ports: 2000-2000, timeouts: {udp: 1s}}
+  - {name: quota, type: snat, source: 10.0.0.0/24, out: wan, to: 203.0.113.11, limit: {sessions: 2}, timeouts: {icmp: 1s, udp: 1s}}
+  - {name: six, type: snat, source: "fd00::/64", out: wan, to: "2001:db8::10", timeouts: {udp: 1s}}
+  - {name: web, type: dnat, destination: 203.0.113.1, protocol: udp, port: 8080, to: "10.0.0.6:81", timeouts: {udp: 1s}}
+"""
+SESSION = ("observationTimeMilliseconds", "natEvent", "protocolIdentifier", "source*Address", "sourceTransportPort", "destination*Address",
+           "destinationTransportPort", "postNATSource*Address", "postNAPTSourceTransportPort", "postNATDestination*Address",
+           "postNAPTDestinationTransportPort", "ingressVRFID", "vrf", "rule")
+REFUSAL = tuple(k for k in SESSION if not k.startswith("post"))
+
+
+def test_rfc8158_every_event(world, tmp_path):
+    """Begin and end of sessions of both families and from both sides, ports that are exhausted, a limit that is reached: of each
+    every field, with what the packets bore; the same line goes to the file and to the logger."""
+    logger, file = Logger(str(tmp_path / "log")), tmp_path / "nat.json"
+    gw = netlab.nat_network(world)
+    world.sw = start_with_own_dev(world, gw, netlab.nat_config(EVENTS, f"settings: {{nat-log: {{syslog: true, file: {file}}}}}\n"), logger.path)
+    world.sw.attached("p1", "p2", "wan")
+    h1, h2, out, out6 = world.h1, world.h2, world.out, "2001:db8::100"
+    with udp(h2, "10.0.0.6", 80) as asks, udp(h2, "10.0.0.6", 81) as server, udp(h2, "10.0.0.6", 3000) as late, udp(h1, "fd00::5", 5300) as six, \
+            udp(h1, "10.0.0.5", 5300) as second, udp(h1, "10.0.0.5", 5400) as third, udp(out, OUT, 7000) as far, udp(out, out6, 7000) as far6:
+        assert h1.ping(OUT, count=1) == (1, 1)
+        asks.sendto(b"x", (OUT, 7000))
+        assert heard(far) == (b"x", ("203.0.113.10", 2000))
+        late.sendto(b"x", (OUT, 7001))
+        six.sendto(b"x", (out6, 7000))
+        assert heard(far6)[1][0] == "2001:db8::10"
+        second.sendto(b"x", (OUT, 7000))
+        third.sendto(b"x", (OUT, 7000))
+        far.sendto(b"in", ("203.0.113.1", 8080))
+        assert heard(server) == (b"in", (OUT, 7000))
+    logged = []
+    logger.s.settimeout(0.05)
+
+    def is_whole():  # the socket holds ten lines
+        while got := heard(logger.s):
+            logged.append(got[0].decode().split(": nat ", 1)[1])
+        return file.read_text().count('"natEvent":5') == 5
+
+    netlab.wait_for("every session's end", is_whole, timeout=5)
+    is_whole()
+    lines = file.read_text().splitlines()
+    assert logged == lines
+    events = [json.loads(line) for line in lines]
+
+    def line_of(kind, rule, *ends):
+        """(from, its port, to, its port): as it came, and as it left."""
+        family = 6 if ":" in ends[0][0] else 4
+        names = [k.replace("*", f"IPv{family}") for k in (SESSION if len(ends) == 2 else REFUSAL)]
+        found = [e for e in events if (e["natEvent"], e["rule"]) == (kind, rule) and [e[n] for n in names[3:3 + 4 * len(ends)]] == sum(map(list, ends), [])]
+        assert len(found) == 1, (kind, rule, ends, events)
+        extra = {"natQuotaExceededEvent": 3} if kind == 13 else {}
+        pool = {"natPoolID"} if "natPoolID" in found[0] else set()
+        assert set(found[0]) == {*names, *extra} | pool and extra.items() <= found[0].items()
+        assert bool(pool) == (kind != 13 and rule != "web")
+        assert found[0]["vrf"] == "default" and abs(found[0]["observationTimeMilliseconds"] / 1000 - time.time()) < 60
+        return found[0]
+
+    ident = next(e for e in events if e["protocolIdentifier"] == 1)
+    sessions = [
+        ("quota", 1, ("10.0.0.5", ident["sourceTransportPort"], OUT, 0), ("203.0.113.11", ident["postNAPTSourceTransportPort"], OUT, 0)),
+        ("one", 17, ("10.0.0.6", 80, OUT, 7000), ("203.0.113.10", 2000, OUT, 7000)),
+        ("quota", 17, ("10.0.0.5", 5300, OUT, 7000), ("203.0.113.11", 5300, OUT, 7000)),
+        ("six", 17, ("fd00::5", 5300, out6, 7000), ("2001:db8::10", 5300, out6, 7000)),
+        ("web", 17, (OUT, 7000, "203.0.113.1", 8080), (OUT, 7000, "10.0.0.6", 81)),
+    ]
+    for rule, proto, came, left in sessions:
+        begin, end = line_of(4, rule, came, left), line_of(5, rule, came, left)
+        assert begin["protocolIdentifier"] == end["protocolIdentifier"] == proto
+        assert begin["observationTimeMilliseconds"] < end["observationTimeMilliseconds"]
+    assert line_of(12, "one", ("10.0.0.6", 3000, OUT, 7001))["protocolIdentifier"] == 17
+    assert line_of(13, "quota", ("10.0.0.5", 5400, OUT, 7000))["protocolIdentifier"] == 17
+    assert len(events) == 2 * len(sessions) + 2
     logger.close()
 
 

@@ -1,4 +1,6 @@
 """What the gateway itself talks on an address that it shares with inside hosts and with forwards stays the gateway's."""
+import contextlib
+import signal
 import socket
 import subprocess
 
@@ -9,16 +11,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 import netlab
+from talk import heard, udp
 
 OUT, OUT2, OUT6, GW, GW6 = "203.0.113.100", "203.0.113.101", "2001:db8::100", "203.0.113.1", "2001:db8::1"
-PORTS = """ports:
-  p1: {mode: access, vlan: 10}
-  wan: {mode: routed}
-interfaces:
-  lan: {vlan: 10, addresses: [10.0.0.1/24, "fd00::1/64"]}
-  wan: {port: wan, addresses: [203.0.113.1/24, "2001:db8::1/64"]}
-nat:
-"""
 MASQUERADE = """  - {name: m, type: snat, source: 10.0.0.0/24, to: masquerade, out: wan}
   - {name: m6, type: snat, source: 'fd00::/64', to: masquerade, out: wan}
 """
@@ -26,20 +21,31 @@ OPEN = MASQUERADE.replace("24, to: masquerade", "24, to: masquerade, filtering: 
 TUNNELLED = b"\0\0\x08\0tunnelled"
 
 
+def config(rules):
+    return netlab.nat_config(rules, ports=["p1"])
+
+
+@pytest.fixture(scope="module")
+def network(shared_world):
+    w = shared_world
+    gw = netlab.nat_network(w, more=[f"{OUT2}/24"])
+    w.sw = w.start_switch(gw, config(MASQUERADE))
+    w.sw.attached("p1", "wan")
+    w.h1.ping(OUT)
+    w.h1.ping(OUT6)
+    return w
+
+
 @pytest.fixture
-def w(world):
-    gw = world.ns("gw")
-    world.host("h1", gw, "p1", addrs=["10.0.0.5/24", "fd00::5/64"], gw=["10.0.0.1", "fd00::1"])
-    world.host("out", gw, "wan", addrs=[f"{OUT}/24", f"{OUT2}/24", f"{OUT6}/64"])
-    world.sw = world.start_switch(gw, PORTS + MASQUERADE)
-    world.sw.attached("p1", "wan")
-    world.h1.ping(OUT)
-    world.h1.ping(OUT6)
-    return world
+def w(network):
+    """Shared: each test has ports and protocols that no other one has, since sluiced remembers for some seconds."""
+    apply(network, MASQUERADE)
+    yield network
+    netlab.counters_hold(network.sw)
 
 
 def apply(w, nat):
-    return w.sw.cli(f"apply {w.write('own.yaml', PORTS + nat)}")
+    return w.sw.cli(f"apply {w.write('own.yaml', config(nat))}")
 
 
 def bound(ns, kind, addr, port=0, proto=0):
@@ -50,17 +56,6 @@ def bound(ns, kind, addr, port=0, proto=0):
     return s
 
 
-def udp(ns, addr, port=0):
-    return bound(ns, socket.SOCK_DGRAM, addr, port)
-
-
-def heard(s):
-    try:
-        return s.recvfrom(2000)
-    except TimeoutError:
-        return None
-
-
 def reached(w, addr, port):
     """Does a connection from outside open?"""
     with w.out.socket() as s:
@@ -69,39 +64,45 @@ def reached(w, addr, port):
         return s.connect_ex((addr, port)) == 0
 
 
-@pytest.mark.parametrize("proto, gw, out, inside", [(47, GW, OUT, "10.0.0.5"), (50, GW, OUT, "10.0.0.5"), (50, GW6, OUT6, "fd00::5")],
-                         ids=["GRE", "ESP", "ESP in IPv6"])
-def test_a_tunnel(w, proto, gw, out, inside):
-    """An inside host sends the gateway's peer a packet of the tunnel's protocol: before the tunnel is there, and while it is."""
-    ip = IPv6(src=inside, dst=out, nh=proto) if ":" in out else IP(src=inside, dst=out, proto=proto)
-    packet = bytes(Ether(src=w.h1.link("eth0")["address"], dst=w.gw.link("lan")["address"]) / ip / Raw(TUNNELLED))
-    with bound(w.out, socket.SOCK_RAW, out, proto=proto) as far:
-        w.h1.send("eth0", packet)
-        assert heard(far), "nobody spoke it: it is translated"
-        with bound(w.gw, socket.SOCK_RAW, gw, proto=proto) as near:
-            def back():
-                far.sendto(TUNNELLED, (gw, 0))
-                return heard(near)
+TUNNELS = [(47, GW, OUT, "10.0.0.5"), (50, GW, OUT, "10.0.0.5"), (50, GW6, OUT6, "fd00::5")]
 
-            netlab.wait_for("the gateway's tunnel comes first", back, 15)
+
+def tunnelled(w, proto, out, inside):
+    """An inside host's packet of a tunnel's protocol, sent to the gateway's peer."""
+    ip = IPv6(src=inside, dst=out, nh=proto) if ":" in out else IP(src=inside, dst=out, proto=proto)
+    w.h1.send("eth0", bytes(Ether(src=w.h1.link("eth0")["address"], dst=w.gw.link("lan")["address"]) / ip / Raw(TUNNELLED)))
+
+
+def test_tunnels(w):
+    """GRE, ESP, ESP in IPv6: before the tunnels are there, and while they are. All at once: it takes sluiced seconds to see them."""
+    with contextlib.ExitStack() as stack:
+        far = [stack.enter_context(bound(w.out, socket.SOCK_RAW, out, proto=proto)) for proto, _, out, _ in TUNNELS]
+        for (proto, _, out, inside), there in zip(TUNNELS, far):
+            tunnelled(w, proto, out, inside)
+            assert heard(there), f"nobody spoke {proto}: it is translated"
+        near = [stack.enter_context(bound(w.gw, socket.SOCK_RAW, gw, proto=proto)) for proto, gw, _, _ in TUNNELS]
+
+        def back(i):
+            far[i].sendto(TUNNELLED, (TUNNELS[i][1], 0))
+            return heard(near[i])
+
+        for i, (proto, _, out, inside) in enumerate(TUNNELS):
+            netlab.wait_for(f"the gateway's tunnel {proto} comes first", lambda i=i: back(i), 15)
             for _ in range(3):
-                w.h1.send("eth0", packet)
-                assert back()
-            assert not w.sw.json(f"flow list proto {proto}")
-    netlab.counters_hold(w.sw)
+                tunnelled(w, proto, out, inside)
+                assert back(i), proto
+            assert not w.sw.json(f"flow list proto {proto} and dst {out}")
 
 
 def test_a_tunnel_from_its_first_answer(w):
-    """sluiced has not seen it yet."""
-    packet = bytes(Ether(src=w.h1.link("eth0")["address"], dst=w.gw.link("lan")["address"]) / IP(src="10.0.0.5", dst=OUT, proto=47) / Raw(TUNNELLED))
-    with bound(w.out, socket.SOCK_RAW, OUT, proto=47) as far, bound(w.gw, socket.SOCK_RAW, GW, proto=47) as near:
+    """sluiced has not seen it yet. Of a protocol that it has not seen in the test before, either."""
+    with bound(w.out, socket.SOCK_RAW, OUT2, proto=97) as far, bound(w.gw, socket.SOCK_RAW, GW, proto=97) as near:
         for _ in range(2):
             far.sendto(TUNNELLED, (GW, 0))
             assert heard(near)
-            w.h1.send("eth0", packet)
+            tunnelled(w, 97, OUT2, "10.0.0.5")
         far.sendto(TUNNELLED, (GW, 0))
-        assert heard(near) and not w.sw.json("flow list proto 47")
-    netlab.counters_hold(w.sw)
+        assert heard(near) and not w.sw.json("flow list proto 97")
 
 
 def test_a_ping(w):
@@ -136,7 +137,6 @@ def test_a_service_that_starts_after_a_mapping(w):
             assert heard(service) == (b"for the gateway", (OUT2, 7001))
             far.sendto(b"an answer", (GW, 5060))
             assert heard(inside) == (b"an answer", (OUT, 7000))
-    netlab.counters_hold(w.sw)
 
 
 @pytest.mark.parametrize("forward", ["protocol: udp, port: 32768-60999, ", ""], ids=["a range", "the whole address"])
@@ -161,7 +161,6 @@ def test_answers_are_the_gateways(w, forward):
         there.sendall(b"hello")
         assert client.recv(100) == b"hello"
         there.close()
-    netlab.counters_hold(w.sw)
 
 
 def test_one_ports_forward_takes_what_a_service_has_bound(w):
@@ -170,3 +169,71 @@ def test_one_ports_forward_takes_what_a_service_has_bound(w):
     with udp(w.out, OUT, 7000) as far, udp(w.h1, "10.0.0.5", 5353) as inside, udp(w.gw, "0.0.0.0", 5353) as service:
         far.sendto(b"in", (GW, 5353))
         assert heard(inside) == (b"in", (OUT, 7000)) and not heard(service)
+
+
+BORNE = {"static": """  - {name: one, type: static, inside: 10.0.0.7, outside: 203.0.113.77, out: wan}
+  - {name: one6, type: static, inside: "fd00::7", outside: "2001:db8::77", out: wan}
+""", "pool": """  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.77, out: wan}
+  - {name: p6, type: snat, source: "fd00::/64", to: "2001:db8::77", out: wan}
+""", "one port's forward": """  - {name: f, type: dnat, destination: 203.0.113.77, protocol: tcp, port: 80, to: 10.0.0.5}
+  - {name: f6, type: dnat, destination: "2001:db8::77", protocol: tcp, port: 80, to: "fd00::5"}
+"""}
+FAR, FAR6 = "198.51.100.1", "2001:db8:99::1"
+
+
+def source_of(ns, to, port):
+    """Which address a connection has, that nobody has bound. What is refused was heard and answered."""
+    with ns.socket(socket.AF_INET6 if ":" in to else socket.AF_INET) as s:
+        s.settimeout(1)
+        assert s.connect_ex((to, port)) == 0, f"{ns.name} does not reach {to}"
+        return s.getsockname()[0]
+
+
+@pytest.fixture(scope="module")
+def far(network):
+    """Beyond the neighbour, which answers by the gateway's own addresses alone."""
+    network.out.addr("lo", f"{FAR}/32", f"{FAR6}/128")
+    network.gw.route(f"{FAR}/32", OUT)
+    network.gw.route(f"{FAR6}/128", OUT6)
+    return network
+
+
+@pytest.mark.parametrize("nat", BORNE.values(), ids=BORNE)
+def test_the_gateway_speaks_from_its_own_addresses(far, nat):
+    """Whatever else it answers for: to its neighbours, beyond them, and when its own address goes and comes back."""
+    w = far
+    with contextlib.ExitStack() as stack:
+        for there in (OUT, OUT6, FAR, FAR6):
+            stack.enter_context(bound(w.out, socket.SOCK_STREAM, there, 179)).listen(8)
+
+        def speaks():
+            for there in (OUT, OUT6, FAR, FAR6):
+                assert source_of(w.gw, there, 179) == (GW6 if ":" in there else GW)
+                assert w.gw.ping(there, 2) == (2, 2)
+
+        apply(w, MASQUERADE)
+        speaks()
+        apply(w, nat)
+        speaks()
+        assert "203.0.113.77" in w.gw.run("ip -4 addr show dev wan").stdout
+        w.gw.run("ip addr del 203.0.113.1/24 dev wan")
+        netlab.wait_for("the address is back", lambda: "203.0.113.1/24" in w.gw.run("ip -4 addr show dev wan").stdout)
+        netlab.wait_for("its route is", lambda: "203.0.113.0/24" in w.gw.run("ip route show dev wan").stdout)
+        w.gw.run(f"ip route replace {FAR}/32 via {OUT}")
+        speaks()
+        # Asked for anew, the addresses of NAT are answered for.
+        w.out.run("ip neigh flush all")
+        for there in ("203.0.113.77", "2001:db8::77"):
+            assert w.out.run(["ping", "-c1", "-W1", there], check=False).returncode in (0, 1)
+            netlab.wait_for(f"{there} is resolved", lambda there=there: "lladdr" in w.out.run(f"ip neigh show {there}").stdout, 3)
+        # What an older sluiced has put there is mended.
+        w.sw.process.send_signal(signal.SIGSTOP)
+        try:
+            for there in ("203.0.113.77/32", "2001:db8::77/128"):
+                w.gw.run(f"ip addr del {there} dev wan")
+                w.gw.run(f"ip addr add {there} dev wan noprefixroute nodad")
+            assert "src 2001:db8::77" in w.gw.run(f"ip route get {OUT6}").stdout
+        finally:
+            w.sw.process.send_signal(signal.SIGCONT)
+        apply(w, nat + "  - {name: other, type: snat, source: 10.1.0.0/24, to: masquerade, out: wan}\n")
+        speaks()

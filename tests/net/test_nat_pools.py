@@ -12,16 +12,6 @@ import talk
 
 OUT, OUT6 = "203.0.113.100", "2001:db8::100"
 BIG, BIG6 = ipaddress.ip_network("198.18.0.0/16"), ipaddress.ip_network("2001:db8:1::/64")
-HEAD = """ports:
-  p1: {mode: access, vlan: 10}
-  p2: {mode: access, vlan: 10}
-  wan: {mode: routed}
-interfaces:
-  lan: {vlan: 10, addresses: [10.0.0.1/24, "fd00::1/64"]}
-  wan: {port: wan, addresses: [203.0.113.1/24, "2001:db8::1/64"]}
-tables: {flows: 65536}
-nat:
-"""
 RULES = """  - {name: big, type: snat, source: 10.0.0.0/24, out: [wan], to: 198.18.0.0/16, filtering: endpoint-independent}
   - {name: six, type: snat, source: "fd00::/64", out: [wan], to: "2001:db8:1::/64"}
   - {name: also, type: snat, source: 10.0.9.0/24, out: [wan], to: [198.18.128.0/17, 198.19.8.0/22]}
@@ -30,17 +20,18 @@ RULES = """  - {name: big, type: snat, source: 10.0.0.0/24, out: [wan], to: 198.
 HOSTS = [f"10.0.0.{n}" for n in range(20, 80)]
 
 
+def config(rules):
+    return netlab.nat_config(rules, "tables: {flows: 65536}\n")
+
+
 @pytest.fixture
 def w(world):
-    gw = world.ns("gw")
-    world.host("h1", gw, "p1", addrs=["10.0.0.5/24", "fd00::5/64"], gw=["10.0.0.1", "fd00::1"])
-    world.host("h2", gw, "p2", addrs=["10.0.0.6/24"], gw=["10.0.0.1"])
-    world.host("out", gw, "wan", addrs=[f"{OUT}/24", f"{OUT6}/64"])
+    gw = netlab.nat_network(world)
     world.out.route("198.18.0.0/15", "203.0.113.1")
     world.out.route(str(BIG6), "2001:db8::1")
     batch = world.write("addresses", "".join(f"addr add {h}/24 dev eth0\n" for h in HOSTS))
     world.h1.run(f"ip -batch {batch}")
-    world.sw = world.start_switch(gw, HEAD + RULES)
+    world.sw = world.start_switch(gw, config(RULES))
     world.sw.attached("p1", "p2", "wan")
     world.h1.ping(OUT)
     return world
@@ -133,7 +124,7 @@ def test_what_is_in_use_outlives_a_crash_and_another_configuration(w):
     with talk.UdpEcho(w.out, 7000, bind=OUT) as echo:
         seen, socks = asked(w.h1, echo, HOSTS[:20], 5000, OUT)
         assert len(seen) == 20
-        for change in (lambda: (w.sw.stop(signal.SIGKILL), w.sw.start()), lambda: w.sw.cli(f"apply {w.write('next.yaml', HEAD + more())}")):
+        for change in (lambda: (w.sw.stop(signal.SIGKILL), w.sw.start()), lambda: w.sw.cli(f"apply {w.write('next.yaml', config(more()))}")):
             change()
             for s in socks:
                 n = len(echo.peers)
@@ -160,7 +151,7 @@ def test_a_range_that_begins_elsewhere_ends_nothing(w):
         assert len(seen) == 20
         first = ipaddress.ip_address(sorted(seen.values(), key=lambda peer: ipaddress.ip_address(peer[0]))[4][0])  # four are below
         for to, stay in (f"{first}-198.18.255.255", 16), ("198.17.250.0-198.18.255.255", 20):
-            w.sw.cli(f"apply {w.write('next.yaml', HEAD + RULES.replace('to: 198.18.0.0/16', f'to: {to}'))}")
+            w.sw.cli(f"apply {w.write('next.yaml', config(RULES.replace('to: 198.18.0.0/16', f'to: {to}')))}")
             netlab.wait_for("those end that must", lambda: w.sw.json("flow count rule big and proto udp") == {"flows": stay})
             for s in socks:
                 n, was = len(echo.peers), seen[s.getsockname()]
@@ -182,7 +173,7 @@ def more():
 
 def test_sixteen_pools_are_there_at_once_and_hold_nobody_up(w):
     begin = time.monotonic()
-    w.sw.cli(f"apply {w.write('next.yaml', HEAD + more())}")
+    w.sw.cli(f"apply {w.write('next.yaml', config(more()))}")
     assert time.monotonic() - begin < 2
     pools = {p["name"]: p for p in w.sw.json("nat show")["pools"]}
     for n in range(16):
@@ -198,7 +189,7 @@ def single(names, to):
 def test_rules_that_share_addresses_and_what_is_in_use_has_one_form(w):
     """Addresses count once, however many rules share them; what has single ones keeps them when others come."""
     w.out.route("198.51.100.0/22", "203.0.113.1")
-    shared = HEAD + single("abcde", "198.51.100.0/24") + single("fg", "198.51.101.0-198.51.103.100")
+    shared = config(single("abcde", "198.51.100.0/24") + single("fg", "198.51.101.0-198.51.103.100"))
     w.sw.cli(f"apply {w.write('next.yaml', shared)}")
     assert all(len(pool(w, f"pool:{n}")["addresses"]) == 256 for n in "abcde")
     with talk.UdpEcho(w.out, 7000, bind=OUT) as echo:

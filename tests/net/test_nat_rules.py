@@ -1,4 +1,5 @@
 """What NAT rules may ask for beyond addresses, with a real sluiced and over time: who is let in, limits, timeouts, one to one."""
+import contextlib
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ from scapy.packet import Raw
 
 import netlab
 import talk
+from talk import heard, udp
 
 OUT, OUT2 = "203.0.113.100", "203.0.113.101"
 CONFIG = """ports:
@@ -46,20 +48,6 @@ def w(world):
     world.sw.attached("p1", "p2", "p3", "p4", "wan")
     world.h1.ping("10.0.0.1")
     return world
-
-
-def udp(ns, *bind):
-    s = ns.socket(kind=socket.SOCK_DGRAM)
-    s.bind(bind)
-    s.settimeout(0.5)
-    return s
-
-
-def heard(s):
-    try:
-        return s.recvfrom(100)
-    except TimeoutError:
-        return None
 
 
 def test_a_stranger_is_let_in_and_answered(w):
@@ -239,6 +227,41 @@ def test_one_to_one_both_ways(w):
     assert w.out.ping("203.0.113.7") == (3, 3)
 
 
+MASQUERADE = """  - {name: m, type: snat, source: 10.0.0.0/24, to: masquerade, out: wan}
+  - {name: m6, type: snat, source: "fd00::/64", to: masquerade, out: wan}
+"""
+STATICS = """  - {name: one, type: static, inside: 10.0.0.7, outside: 203.0.113.77, out: wan}
+  - {name: one6, type: static, inside: "fd00::7", outside: "2001:db8::77", out: wan}
+"""
+
+
+def at_the_uplink(world, nat):
+    """Nobody on the uplink has been spoken with."""
+    gw = netlab.nat_network(world)
+    world.h1.addr("eth0", "10.0.0.7/24", "fd00::7/64")
+    world.sw = world.start_switch(gw, netlab.nat_config(nat, ports=["p1"]))
+    world.sw.attached("p1", "wan")
+    netlab.wait_for("all addresses are ready", lambda: not world.gw.run("ip -6 addr show dev wan tentative").stdout)
+    return world
+
+
+@pytest.mark.parametrize("inside, outside, far, other", [("10.0.0.7", "203.0.113.77", OUT, "10.0.0.5"),
+                                                         ("fd00::7", "2001:db8::77", "2001:db8::100", "fd00::5")], ids=("IPv4", "IPv6"))
+def test_one_to_one_in_the_uplinks_own_prefix(world, inside, outside, far, other):
+    """The first packet that asks for the neighbour there is the 1:1 host's: it is resolved, for that host and for all."""
+    w = at_the_uplink(world, STATICS + MASQUERADE)
+    with udp(w.h1, inside, 53) as near, udp(w.h1, other, 54) as second, udp(w.out, far, 7000) as there:
+        near.sendto(b"out", (far, 7000))
+        assert heard(there)[0] == b"out"
+        there.sendto(b"in", (outside, 53))
+        assert heard(near)[0] == b"in"
+        second.sendto(b"masqueraded", (far, 7000))
+        assert heard(there)[0] == b"masqueraded"
+    w.out.run("ip neigh flush all")
+    assert w.out.ping(outside) == (3, 3)
+    netlab.counters_hold(w.sw)
+
+
 def test_forward_to_another_vrf(w):
     same, peer = talk.tcp_transfer(w.out, w.h3, "203.0.113.1", port=8080, listen=80, size=1 << 20)
     assert same and peer[0] in (OUT, OUT2)
@@ -388,3 +411,104 @@ def test_a_log_that_cannot_be_opened_is_refused_with_words(w):
     with udp(w.h2, "10.0.0.6", 6000) as s, udp(w.out, OUT, 7000) as far:
         s.sendto(b"x", (OUT, 7000))
         assert heard(far)
+
+
+def forwards(text, n=3, **also):
+    """The configuration with n forwards to hosts of the dmz, udp 8081 to port 81 and so on; `also`: what rules say beside."""
+    text = "\n".join(x.replace("}", f", {also[rule]}}}", 1) if (rule := x.partition("name: ")[2].partition(",")[0]) in also else x
+                     for x in text.splitlines())
+    return text.replace("timeouts: {udp: 2s}", "timeouts: {udp: 1s}") + "\n" + "".join(
+        f'  - {{name: f{i}, type: dnat, destination: 203.0.113.1, protocol: udp, port: {8080 + i}, to: "10.4.0.5:{80 + i}", timeouts: {{udp: 1s}}}}\n'
+        for i in range(1, n + 1))
+
+
+def few_by_forwards(w):
+    """How many of twelve flows by three forwards, each from a port of its own, come through."""
+    with contextlib.ExitStack() as stack:
+        there = [stack.enter_context(udp(w.h4, "10.4.0.5", 81 + i, 0.1)) for i in range(3)]
+        for n in range(12):
+            with udp(w.h2, "10.0.0.6", 6000 + few_by_forwards.n + n) as s:
+                s.sendto(b"x", ("203.0.113.1", 8081 + n % 3))
+        few_by_forwards.n += 12
+        return sum(1 for s in there for _ in iter(lambda: heard(s), None))
+
+
+few_by_forwards.n = 0
+
+
+@pytest.mark.parametrize("limit", ["ports", "sessions"])
+def test_limits_hold_for_hairpins_by_forwards(w, limit):
+    """RFC 6888 REQ-4 and REQ-5: what a host has of its rule is one number, whichever forward it came by. A restart does not change
+    that, and it counts down."""
+    text = forwards(CONFIG).replace("limit: {ports: 3}", "limit: {%s: 3}" % limit)
+    w.sw.cli(f"apply {w.write('forwards.yaml', text)}")
+    assert few_by_forwards(w) == 3
+    assert {f["rule"] for f in w.sw.json("flow list")} <= {"f1", "f2", "f3"}
+    w.sw.stop()
+    w.sw.start()
+    assert few_by_forwards(w) == 0 and netlab.drops(w.sw, "p2")[f"nat_limit_{limit}"] >= 9 + 12
+    # What is applied is looked at by a pass at once, which else come each two seconds; a port rests for as long.
+    again = w.write("again.yaml", text)
+    netlab.wait_for("they are the host's to take again", lambda: w.sw.cli(f"apply {again}") and few_by_forwards(w), timeout=8)
+
+
+def test_limits_hold_for_restored_hairpins(w, tmp_path):
+    text = forwards(CONFIG).replace("udp: 1s", "udp: 60s")
+    w.sw.cli(f"apply {w.write('forwards.yaml', text)}")
+    assert few_by_forwards(w) == 3
+    w.sw.cli(["flow", "save", str(tmp_path / "flows")])
+    rules = [json.loads(x)["mapping"]["rule"] for x in open(tmp_path / "flows", encoding="ascii") if x.startswith('{"mapping"')]
+    assert rules == ["few"] * 3
+    w.sw.stop()
+    w.sw.destroy()
+    w.sw.start().attached("p1", "p2", "p3", "p4", "wan")
+    w.sw.cli(f"apply {w.write('forwards.yaml', text)}")
+    w.sw.cli(["flow", "restore", str(tmp_path / "flows")])
+    assert w.sw.json("flow count rule f1") == {"flows": 1}
+    time.sleep(1.5)  # a pass over the flows and mappings has counted them
+    w.h2.ping("10.0.0.1")
+    assert few_by_forwards(w) == 0
+
+
+def open_by_forward(w):
+    """h1's mapping of the open rule begins by a forward, and then is spoken to by a known host and a stranger."""
+    w.sw.cli(f"apply {w.write('forwards.yaml', forwards(CONFIG, 1))}")
+    stack = contextlib.ExitStack()
+    a, b = stack.enter_context(udp(w.h1, "10.0.0.5", 5003)), stack.enter_context(udp(w.h4, "10.4.0.5", 81))
+    known, stranger = (stack.enter_context(udp(w.out, address, 7000)) for address in (OUT, OUT2))
+    a.sendto(b"x", ("203.0.113.1", 8081))
+    assert heard(b) == (b"x", ("203.0.113.1", 5003))
+    a.sendto(b"x", (OUT, 7000))
+    assert heard(known)[1] == ("203.0.113.1", 5003)
+    return stack, a, known, stranger
+
+
+def gets(s, where, to):
+    s.sendto(b"?", where)
+    return heard(to) is not None
+
+
+def test_filtering_reaches_a_mapping_that_a_hairpin_began(w):
+    """A stranger is cut off, and no other is let in, once the rule says so."""
+    stack, a, known, stranger = open_by_forward(w)
+    where = ("203.0.113.1", 5003)
+    with stack, udp(w.out, OUT2, 7007) as other:
+        assert gets(stranger, where, a)
+        strict = forwards(CONFIG, 1).replace("filtering: endpoint-independent", "filtering: address-and-port-dependent")
+        w.sw.cli(f"apply {w.write('strict.yaml', strict)}")
+        netlab.wait_for("closed", lambda: not gets(stranger, where, a) and not gets(other, where, a), 4)
+        assert gets(known, where, a)
+
+
+def test_strangers_stay_when_the_forward_goes_that_a_mapping_began_by(w):
+    stack, a, known, stranger = open_by_forward(w)
+    where = ("203.0.113.1", 5003)
+    with stack, udp(w.out, OUT2, 7007) as other:
+        assert gets(stranger, where, a)
+        w.sw.cli(f"apply {w.write('without.yaml', CONFIG)}")
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:  # several passes over the flows and mappings
+            assert gets(stranger, where, a)
+            time.sleep(0.05)
+        assert gets(other, where, a) and gets(known, where, a)
+        assert next(f["rule"] for f in w.sw.json("flow list") if f["forward"]["src"] == OUT2) == "open"

@@ -76,6 +76,9 @@ def test_group_changes_for_all_its_routes(gw):
         return {tuple((n["via"], n["weight"]) for n in r["nexthops"]) for r in gw.json("route show protocol static")
                 if r["to"].endswith(".0.0/16")}
     assert vias() == {(("192.0.2.2", 1), ("192.0.2.6", 3))}
+    assert [r.get("nexthop") for r in gw.json("route show 10.1.0.0/16")] == ["both"]
+    text = gw.cli("route show 10.1.0.0/16").stdout
+    assert "10.1.0.0/16 nhid both " in text and "nexthop nhid isp2 via 192.0.2.6 dev up2 weight 3" in text, text
     assert {n["name"]: n["via"] for n in gw.json("nexthop show") if "name" in n} == {"isp1": "192.0.2.2", "isp2": "192.0.2.6"}
     for words, said in (("nexthop delete both", "nexthop both is in use by 8 routes"),
                         ("nexthop delete isp1", "nexthop isp1 is in use by 1 group (both)"),

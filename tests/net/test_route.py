@@ -42,6 +42,52 @@ def test_kernel_route_comes_and_goes(gateway):
     assert get(w, "198.51.100.9")["route"]["to"] == "0.0.0.0/0"
 
 
+def test_route_for_one_tos_is_named_and_not_followed(gateway):
+    w = gateway
+    line = f"the kernel's route to {TEST_NET} tos 0x10 in table 254 is not followed"
+    w.sw.run(f"ip route add {TEST_NET} tos 0x10 via 192.0.2.6")
+    try:
+        netlab.wait_for("it is counted", lambda: w.gw.json("status")["routes"]["left_out"] == 1)
+        assert any(e.startswith(line) for e in w.gw.json("status")["errors"]) and not routes(w, TEST_NET)
+        assert "1 not followed" in w.gw.cli("status").stdout
+        with open(w.gw.log) as f:
+            assert f.read().count(line) == 1
+    finally:
+        w.sw.run(f"ip route del {TEST_NET} tos 0x10")
+    netlab.wait_for("it is not any more", lambda: not w.gw.json("status")["routes"]["left_out"])
+    assert not any(line in e for e in w.gw.json("status")["errors"])
+
+
+def test_routing_rules_of_others_are_named_and_not_followed(gateway):
+    """As the kernel's answers by them are counted by the audit, which says nothing else of them."""
+    w, line = gateway, "the kernel's routing rule 101 for IPv4 (to 100.70.0.0/16 lookup 77) is not followed"
+    w.sw.run("ip route add 100.70.0.0/16 via 192.0.2.2 proto bgp")
+    w.sw.run("ip route add default via 192.0.2.6 table 77")
+    w.sw.run("ip rule add to 100.70.0.0/16 lookup 77 prio 101")
+    w.sw.run("ip -6 rule add iif up1 fwmark 5 suppress_prefixlength 0 lookup main prio 102")
+    w.sw.run("ip rule add prio 103 lookup main")
+    try:
+        netlab.wait_for("they are counted", lambda: w.gw.json("status")["routes"]["rules_left_out"] == 2)
+        errors = w.gw.json("status")["errors"]
+        assert any(e.startswith(line) for e in errors)
+        assert any("rule 102 for IPv6 (iif up1 fwmark 0x5/0xffffffff and more, lookup 254)" in e for e in errors)
+        assert "2 of other programs" in w.gw.cli("status").stdout
+        with open(w.gw.log) as f:
+            assert f.read().count(line) == 1
+        assert wait_route(w, "100.70.0.0/16", active=True)["nexthops"][0]["via"] == "192.0.2.2"
+        netlab.wait_for("the audit counts", lambda: w.gw.json("route audit").get("last", {}).get("by_rule"), timeout=15)
+        assert "answered by another's rule" in w.gw.cli("route audit").stdout
+        assert w.gw.json("route audit")["differences"] == 0
+    finally:
+        for rule in ("prio 101", "prio 103"):
+            w.sw.run(f"ip rule del {rule}")
+        w.sw.run("ip -6 rule del prio 102")
+        w.sw.run("ip route del default table 77")
+        w.sw.run("ip route del 100.70.0.0/16")
+    netlab.wait_for("they are not any more", lambda: not w.gw.json("status")["routes"]["rules_left_out"])
+    assert not any("routing rule" in e for e in w.gw.json("status")["errors"])
+
+
 def test_distance_decides_before_metric(gateway):
     w = gateway
     w.sw.run(f"ip route add {TEST_NET} via 192.0.2.2 proto ospf metric 5")

@@ -88,15 +88,19 @@ def test_a_gateway_whose_link_is_down_is_seen_and_can_be_drained(w):
 
 
 def test_throw(w):
-    """The kernel's look-up ends in this table, which is the only one of the VRF: unreachable, and not the next shorter route's."""
+    """The kernel's look-up ends in this table, which is the only one of the VRF: no route, and not the next shorter one's."""
     w.sw.run("ip route add throw 10.2.4.0/24 proto static")
     w.sw.run("ip -6 route add throw 2001:db8:77::/48 proto static")
     assert wait(w, "10.2.4.0/24", active=True)["type"] == "throw"
     got = w.gw.json("route get 10.2.4.1")
-    assert got["drop"] == "route_unreachable" and got["text"] == "10.2.4.1 is dropped: throw 10.2.4.0/24"
+    assert got["drop"] == "route_none" and got["text"] == "10.2.4.1 has no route behind throw 10.2.4.0/24"
     assert w.gw.json("route get 10.2.5.1")["route"]["to"] == "10.2.0.0/16"
     assert [r["to"] for r in w.gw.json("route show type throw")] == ["10.2.4.0/24", "2001:db8:77::/48"]
     assert "throw 10.2.4.0/24" in w.gw.cli("route show type throw").stdout
+    for to, via, says in (("10.2.4.1", "192.0.2.1", "Net Unreachable"), ("2001:db8:77::1", "2001:db8:f1::1", "No route"),
+                          ("10.6.0.1", "192.0.2.1", "Host Unreachable")):
+        w.r.run(f"ip route add {to} via {via}")
+        netlab.wait_for(says, lambda to=to, says=says: says in w.r.run(f"ping -c1 -W1 {to}", check=False).stdout)
     rounds = w.gw.json("route audit")["rounds"]
     netlab.wait_for("the audit is content", lambda: w.gw.json("route audit")["rounds"] > rounds, timeout=20)
     assert w.gw.json("route audit")["differences"] == 0
@@ -120,7 +124,7 @@ def test_throw_where_the_vrf_has_another_table(w):
     w.sw.run("ip route add 10.24.0.0/14 via 198.51.100.4 dev up2 table 101 proto static")
     netlab.wait_for("a longer one there", lambda: via("10.24.0.1") == "10.24.0.1 via 198.51.100.4 on up2 by route 10.24.0.0/16")
     w.sw.run("ip route flush table 101")
-    netlab.wait_for("nothing is left", lambda: w.gw.json("route get 10.24.0.1 vrf blue").get("drop") == "route_unreachable")
+    netlab.wait_for("nothing is left", lambda: w.gw.json("route get 10.24.0.1 vrf blue").get("drop") == "route_none")
     assert w.gw.json("route audit")["differences"] == 0
 
 

@@ -144,3 +144,39 @@ def test_error_quotes_what_its_sender_sent(forwarded):
     quote = errors[0][42:]
     assert quote[12:20] == socket.inet_aton("10.0.10.12") + socket.inet_aton(netlab.INET4)
     assert struct.unpack_from("!HH", quote, 20) == (40404, 33434) and quote[28:41] == b"who quotes me"
+
+
+MAPPED = """ports:
+  in: {mode: routed}
+  out: {mode: routed}
+interfaces:
+  in: {port: in, addresses: [10.0.0.1/24, "fd00:1::1/64"]}
+  out: {port: out, addresses: [203.0.113.1/24, "2001:db8:f::1/64"]}
+nat:
+  - {name: four, type: static, inside: 10.0.0.7, outside: 203.0.113.7, out: out}
+  - {name: six, type: static, inside: "fd00:1::7", outside: "2001:db8:f::7", out: out}
+"""
+
+
+@pytest.fixture(scope="module")
+def mapped(shared_world):
+    w, gw = shared_world, shared_world.ns("mgw")
+    w.host("mi", gw, "in", addrs=["10.0.0.7/24", "fd00:1::7/64"], gw=["10.0.0.1", "fd00:1::1"])
+    w.host("mo", gw, "out", addrs=["203.0.113.100/24", "2001:db8:f::100/64"])
+    w.mapped = w.start_switch(gw, MAPPED)
+    w.mapped.attached("in", "out")
+    w.mo.ping("203.0.113.7")
+    return w
+
+
+TOOLS = {"traceroute -I": "traceroute -n -I -q 1 -w 1 -m 5 {}", "traceroute -U": "traceroute -n -U -q 1 -w 1 -m 5 {}",
+         "mtr": "mtr -n -r -c 1 -G 1 -m 5 {}", "mtr --udp": "mtr -n -r -c 1 -G 1 -m 5 --udp {}", "tracepath": "tracepath -n -m 5 {}"}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("target, switch", [("203.0.113.7", "203.0.113.1"), ("2001:db8:f::7", "2001:db8:f::1")], ids=["v4", "v6"])
+def test_hop_before_a_host_that_is_mapped_one_to_one(mapped, target, switch, tool):
+    """From outside: the switch is one hop, and the host the next, under the address that was asked."""
+    found, out = hops(mapped.mo, TOOLS[tool].format(target))
+    shown = list(dict.fromkeys(f for f in found if f != "[LOCALHOST]"))
+    assert shown == [switch, target] and "10.0.0.7" not in out and "fd00:1" not in out, out

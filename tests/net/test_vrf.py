@@ -345,7 +345,7 @@ def test_tenants_share_an_uplink(w):
 
 def test_commands(w):
     gw = w.gw
-    gw.cli(["vrf", "add", "green", "table", "201,200", "import", "red", "prefix", "10.0.0.0/8 le 24", "prefix", "deny 11.0.0.0/8", "import", "blue"])
+    gw.cli(["vrf", "add", "green", "table", "201,200", "import", "red", "prefix", "10.0.0.0/8", "le", "24", "prefix", "deny 11.0.0.0/8", "import", "blue"])
     green = vrfs(gw)["green"]
     assert green["tables"] == [201, 200] and green["interfaces"] == [] and green["routes"]["ipv4"] == 8
     assert green["import"] == [{"vrf": "red", "prefixes": ["10.0.0.0/8 le 24", "deny 11.0.0.0/8"]}, {"vrf": "blue"}]

@@ -73,6 +73,7 @@ class Map:
         self._key = ctypes.create_string_buffer(self.key_size)
         self._next = ctypes.create_string_buffer(self.key_size)
         self._value = ctypes.create_string_buffer(size)
+        self._mapped = None
 
     def _elem(self, command, key):
         if isinstance(key, int):
@@ -114,10 +115,16 @@ class Map:
             if e.errno != errno.ENOENT:
                 raise
 
+    def memory(self):
+        """Of an mmap-able array. It stays mapped: most of the time would go into its pages, each time."""
+        if not self._mapped:
+            self._mapped = mmap.mmap(self.fd, self._stride * self.max_entries)
+        return self._mapped
+
     def zero(self):
         """All elements of an mmap-able array become zero."""
-        with mmap.mmap(self.fd, self._stride * self.max_entries) as memory:
-            memory[:] = bytes(len(memory))
+        at = ctypes.c_char.from_buffer(self.memory())
+        ctypes.memset(ctypes.addressof(at), 0, len(self._mapped))
 
     def keys(self):
         """All keys, gathered first, so that elements may be deleted while walking."""
@@ -134,6 +141,8 @@ class Map:
             previous = _address(self._key)
 
     def close(self):
+        if self._mapped:
+            self._mapped.close()
         os.close(self.fd)
 
 
@@ -181,6 +190,11 @@ class Ring:
 class Prog:
     """A pinned program."""
 
+    _ATTR = struct.Struct("=IIIIQQIIIIQQIII4x")
+    _in, _out = ctypes.create_string_buffer(DATA_OUT_MAX), ctypes.create_string_buffer(DATA_OUT_MAX)
+    _ctx_in, _ctx_out = ctypes.create_string_buffer(DATA_OUT_MAX), ctypes.create_string_buffer(DATA_OUT_MAX)
+    _attr = ctypes.create_string_buffer(_ATTR.size)
+
     def __init__(self, path):
         self.fd = obj_get(path)
 
@@ -190,31 +204,15 @@ class Prog:
 
     def run(self, data, context):
         """BPF_PROG_TEST_RUN, once, in the calling thread's network namespace."""
-        data_in = ctypes.create_string_buffer(bytes(data), len(data))
-        data_out = ctypes.create_string_buffer(DATA_OUT_MAX)
-        ctx_in = ctypes.create_string_buffer(bytes(context), len(context))
-        ctx_out = ctypes.create_string_buffer(len(context))
-        attr = struct.pack(
-            "=IIIIQQIIIIQQIII4x",
-            self.fd,
-            0,
-            len(data),
-            DATA_OUT_MAX,
-            _address(data_in),
-            _address(data_out),
-            1,
-            0,
-            len(context),
-            len(context),
-            _address(ctx_in),
-            _address(ctx_out),
-            0,
-            0,
-            0,
-        )
-        _, attr = _bpf(PROG_TEST_RUN, attr)
-        _, retval, _, size_out = struct.unpack_from("=4I", attr)
-        return Run(retval, data_out.raw[:size_out], ctx_out.raw)
+        ctypes.memmove(self._in, bytes(data), len(data))
+        ctypes.memmove(self._ctx_in, bytes(context), len(context))
+        head = self.fd, 0, len(data), DATA_OUT_MAX, _address(self._in), _address(self._out), 1, 0, len(context), len(context)
+        self._ATTR.pack_into(self._attr, 0, *head, _address(self._ctx_in), _address(self._ctx_out), 0, 0, 0)
+        if _libc.syscall(SYS_BPF, PROG_TEST_RUN, self._attr, self._ATTR.size) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        _, retval, _, size_out = struct.unpack_from("=4I", self._attr)
+        return Run(retval, self._out[:size_out], self._ctx_out[: len(context)])
 
     def close(self):
         os.close(self.fd)
@@ -266,7 +264,7 @@ class Batch:
 
 XDP_MD = struct.Struct("=6I")  # data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
 SKB_SIZE = 192  # struct __sk_buff up to hwtstamp
-SKB_INGRESS_IFINDEX, SKB_IFINDEX, SKB_CB = 36, 40, 48
+SKB_INGRESS_IFINDEX, SKB_CB = 36, 48
 SKB_GSO_SEGS, SKB_GSO_SIZE = 164, 176
 
 

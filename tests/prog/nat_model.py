@@ -47,7 +47,7 @@ POOL, POOL6 = SNAT["10.99.1."][0], SNAT["2001:db8:99::"][0]
 RULES = {r.address: r for r, _ in SNAT.values()}
 LAN, LAN6 = Rule("lan", GW10.ip4), Rule("lan6", GW10.ip6)  # of A and B, who meet by an outside address
 OWN = (WAN2.ip4, WAN2.ip6)
-WHOLE, WHOLE6 = "198.18.9.9", "2001:db8:5a::9"
+WHOLES, WHOLES6 = ("198.18.9.9", "198.18.9.10"), ("2001:db8:5a::9", "2001:db8:5a::a")  # of B, all of them
 STATIC = {T30.ip4: "198.18.5.13", T30.ip6: "2001:db8:5b::d", U30.ip4: "198.18.5.15", U30.ip6: "2001:db8:5b::f"}
 ONE_TO_ONE = (T30, U30)  # whose addresses these are
 TAGS = {T20: 20, U30: 30}
@@ -61,9 +61,9 @@ def remote_of(address):
 def dnat(t):
     """(inside address, port) that a packet to an outside address goes to by a rule; None: there is no such rule."""
     proto, _, _, dst, dport = t
-    if dst in (WHOLE, WHOLE6):
+    if dst in WHOLES + WHOLES6:
         return B.ip6 if ":" in dst else B.ip4, dport
-    if dst == WAN.ip4 and (proto, dport) == (TCP_, 8080):
+    if (proto, dst, dport) in ((TCP_, WAN.ip4, 8080), (TCP_, "198.18.9.6", 80)):
         return A.ip4, 80
     if dst == WAN.ip4 and (proto, dport) == (UDP_, 5353):
         return A.ip4, 53
@@ -75,6 +75,16 @@ def dnat(t):
         if dst == outside:
             return inside, dport
     return None
+
+
+def twin(t):
+    """(outside address, port) of another rule that leads to the same place inside; None: there is none."""
+    proto, _, _, dst, dport = t
+    for pair in (WHOLES, WHOLES6):
+        if dst in pair:
+            return pair[1 - pair.index(dst)], dport
+    web = ((WAN.ip4, 8080), ("198.18.9.6", 80))
+    return web[1 - web.index((dst, dport))] if proto == TCP_ and (dst, dport) in web else None
 
 
 class Way:
@@ -219,8 +229,12 @@ class Model:
             outside = self.mappings.get(key) or (left and left.t[1:3])
         out = outside and (t[0], *outside, *to)
         if out and swap(out) in self.ways:  # another connection would be answered by the same packets
-            assert left is None, f"{t} leaves as {left.t}, whose answers are those of {self.ways[swap(out)].t}"
-            return
+            led = dnat(t) is not None or mapped
+            if rule or t[0] == GRE or not led:
+                assert left is None, f"{t} leaves as {left.t}, whose answers are those of {self.ways[swap(out)].t}"
+                return
+            assert left is not None, f"{t} is refused, and could have another port"
+            out = self.apart(t, out, left.t)
         assert left is not None, f"{t} is refused"
         if rule:
             self.take(t, rule, outside)
@@ -231,6 +245,13 @@ class Model:
         self.same(left, way, build(out, flags, payload, 63))
         way.sent, way.left = packet, left.packet
         self.ways[way.t], self.ways[back.t] = way, back
+
+    def apart(self, t, out, left):
+        """What a packet leaves as that would leave as another connection's, but for the port of the sender, whom no pool translates."""
+        out = (*out[:2], left[2], *out[3:])
+        assert swap(out) not in self.ways, f"{t} leaves as {left}, whose answers are those of {self.ways[swap(out)].t}"
+        assert out[2] >= 1 and (t[0] in (ICMP_, ICMP6) or (out[2] < 1024) == (t[2] < 1024)), f"{t} leaves by port {out[2]}"
+        return out
 
     def again(self, way, flags, payload):
         """Another packet of a connection, either way: it leaves as the others did."""
@@ -272,17 +293,27 @@ class Model:
         proto = rng.choice((TCP_, UDP_, ICMP_) if source not in ONE_TO_ONE else (TCP_, UDP_, ICMP_, GRE))
         self.offer(proto, source, src, rng.choice((4000, 4001, 4002, 53, 2000, 65535, 3000)), remote, rng.choice((80, 4000)))
 
+    def beside(self):
+        """Who has come to a host by one rule comes to the same port by another, from the same port."""
+        came = [t for t in self.ways if twin(t) and not t[1].startswith(INSIDE)]
+        if came:
+            t = self.rng.choice(came)
+            self.offer(t[0], W1, t[1], t[2], *twin(t))
+
     def inward(self):
         """From outside to what is forwarded, and to what is not."""
         rng = self.rng
+        if rng.random() < 0.2:
+            return self.beside()
         if rng.random() < 0.3:
-            dst = rng.choice((WAN.ip6, WHOLE6, STATIC[T30.ip6], "2001:db8:5a::1"))
+            dst = rng.choice((WAN.ip6, *WHOLES6, STATIC[T30.ip6], "2001:db8:5a::1"))
             src = rng.choice(FAR6) + str(rng.randint(1, 3))
         else:
-            dst = rng.choice((WAN.ip4, WAN.ip4, WHOLE, STATIC[T30.ip4], "198.18.0.1"))
+            dst = rng.choice((WAN.ip4, WAN.ip4, *WHOLES, STATIC[T30.ip4], "198.18.0.1", "198.18.9.6"))
             src = rng.choice(FAR) + str(rng.randint(1, 3))
-        protos = (TCP_, UDP_, ICMP_, GRE) if dst in (WHOLE, WHOLE6, *STATIC.values()) else (TCP_, UDP_)
-        self.offer(rng.choice(protos), W1, src, rng.choice((80, 4000)), dst, rng.choice((8080, 5353, 7000, 7005, 7009, 7010, 4000)))
+        protos = (TCP_, UDP_, ICMP_, GRE) if dst in (*WHOLES, *WHOLES6, *STATIC.values()) else (TCP_, UDP_)
+        dport = 80 if dst == "198.18.9.6" else rng.choice((8080, 5353, 7000, 7005, 7009, 7010, 4000))
+        self.offer(rng.choice(protos), W1, src, rng.choice((80, 4000)), dst, dport)
 
     def stranger(self):
         """To a port outside that somebody may have, from whom nobody has asked."""
@@ -297,11 +328,11 @@ class Model:
         """From inside to another inside, or to oneself, by an address that is outside."""
         rng = self.rng
         source, six = rng.choice((D, T20, A, *ONE_TO_ONE)), rng.random() < 0.25
-        src, whole = (source.ip6, WHOLE6) if six else (source.ip4, WHOLE)
+        src, wholes = (source.ip6, WHOLES6) if six else (source.ip4, WHOLES)
         statics = [a for a in STATIC.values() if (":" in a) == six]
         have = [k for k in self.owner if k[0] in (TCP_, UDP_) and k[1].startswith("2001:db8:5a:" if six else "198.18.")]
         protos = (TCP_, UDP_, ICMP_, GRE) if source in ONE_TO_ONE else (TCP_, UDP_, ICMP_)
-        proto, dst, dport = rng.choice(protos), rng.choice((whole, *statics)), rng.choice((80, 4000))
+        proto, dst, dport = rng.choice(protos), rng.choice((*wholes, *statics)), rng.choice((80, 4000))
         if source is not A and rng.random() < 0.5:
             proto, dst, dport = rng.choice([(TCP_, WAN.ip6 if six else WAN.ip4, 8080), *have])
         sport = rng.choice((4000, 4001, 4002))

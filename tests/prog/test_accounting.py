@@ -24,14 +24,9 @@ def counts(one):
 
 @contextlib.contextmanager
 def not_counting(switch):
-    switch.control.apply(topo.config(", flow-accounting: false"))
-    switch.reopen()
-    try:
+    with switch.configured(topo.config(", flow-accounting: false")):
         yield
-    finally:
-        switch.control.apply(topo.config())
-        switch.reopen()
-        switch.settle()
+    switch.settle()
 
 
 def talk(switch, hook):

@@ -24,14 +24,11 @@ def drained(switch):
 def drains(switch, idle_s):
     """192.0.2.254 and its IPv6 sister are drained by drain(); a bucket is idle after this time."""
     routes = f"  - {{to: 10.99.9.0/24, via: [{W1.ip4}, {W2.ip4}]}}\n"
-    switch.control.apply(topo.config(f", ecmp-idle-timer: {idle_s}s", routes).replace("nat:\n", NAT))
-    switch.reopen()
-    switch.forget()
-    yield switch
-    for gw in (W1.ip4, W1.ip6):
-        switch.control.cli("nexthop", "undrain", gw)
-    switch.control.apply(topo.config())
-    switch.reopen()
+    with switch.configured(topo.config(f", ecmp-idle-timer: {idle_s}s", routes).replace("nat:\n", NAT)):
+        switch.forget()
+        yield switch
+        for gw in (W1.ip4, W1.ip6):
+            switch.control.cli("nexthop", "undrain", gw)
 
 
 @pytest.fixture

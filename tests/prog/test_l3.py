@@ -105,7 +105,6 @@ def local(name, frame):
     return Row(name, "acc10", frame, Host("vlan10", frame))
 
 
-TAG20 = struct.pack("!HH", 0x8100, 20)
 T10_T20 = octets(from_to(T10, T20, udp()))
 BIG4, BIG6 = udp(payload=bytes(1472)), udp(payload=bytes(1452))  # 1500 bytes of layer 3
 

@@ -1,4 +1,5 @@
 """Source NAT: pools and masquerading, replies, protocols (RFC 3022, RFC 4787, RFC 5382)."""
+import json
 import socket
 import struct
 
@@ -32,11 +33,12 @@ from frames import (
     tcp,
     udp,
 )
-from harness import Drop, Flood, Forward, Resolve, Row, check, flooded
+from harness import Drop, Flood, Forward, Resolve, Row, check, flooded, send
 from icmp_frames import error4
 from nat_frames import reply, reply6, snat, snat6, FAR, FAR6, OTHER, OTHER6, POOL, TINY, UDP6_OUT, from_inside, in4, in6, out4, out6
 
 TINY_DST = "10.99.7.1"
+TAG20 = b"\x81\x00\0\x14"
 NEIGHBOR_F_VALID = 1
 ROAMER = Station("acc20", "02:20:00:00:00:33", "10.0.20.33", "2001:db8:20::33", D.gateway)
 EXPIRED, EXPIRED_BACK = octets(from_to(D, FAR, udp(), ttl=1)), in4(W1, FAR, POOL, udp(5000, 4000), ttl=1)
@@ -236,27 +238,29 @@ ROWS = [
         octets(from_to(D, OTHER, GRE, proto=47)),
         Forward("wan2", out4(W2, WAN2.ip4, OTHER, GRE, proto=47)),
     ),
-    Row(
-        "masquerade GRE to one who speaks it with the gateway",
-        "acc20",
-        octets(from_to(D, SPEAKS, GRE, proto=47)),
-        Drop("nat_own_port"),
-        before=[("wan2", in4(W2, SPEAKS, WAN2.ip4, GRE, proto=47))],
-    ),
-    Row(
-        "masquerade IPv6 ESP to one who speaks it with the gateway",
-        "acc20",
-        octets(from_to6(D, SPEAKS6, GRE, nh=50)),
-        Drop("nat_own_port"),
-        before=[("wan2", in6(W2, SPEAKS6, WAN2.ip6, GRE, nh=50))],
-    ),
-    Row(
-        "masquerade GRE to another than he who speaks ESP with the gateway",
-        "acc20",
-        octets(from_to(D, SPEAKS_ESP, GRE, proto=47)),
-        Forward("wan2", out4(W2, WAN2.ip4, SPEAKS_ESP, GRE, proto=47)),
-        before=[("wan2", in4(W2, SPEAKS_ESP, WAN2.ip4, GRE, proto=50))],
-    ),
+    *[
+        Row(f"masquerade {name} with the gateway", "acc20", octets(packet), outcome, before=[("wan2", told)])
+        for name, packet, outcome, told in (
+            (
+                "GRE to one who speaks it",
+                from_to(D, SPEAKS, GRE, proto=47),
+                Drop("nat_own_port"),
+                in4(W2, SPEAKS, WAN2.ip4, GRE, proto=47),
+            ),
+            (
+                "IPv6 ESP to one who speaks it",
+                from_to6(D, SPEAKS6, GRE, nh=50),
+                Drop("nat_own_port"),
+                in6(W2, SPEAKS6, WAN2.ip6, GRE, nh=50),
+            ),
+            (
+                "GRE to another than he who speaks ESP",
+                from_to(D, SPEAKS_ESP, GRE, proto=47),
+                Forward("wan2", out4(W2, WAN2.ip4, SPEAKS_ESP, GRE, proto=47)),
+                in4(W2, SPEAKS_ESP, WAN2.ip4, GRE, proto=50),
+            ),
+        )
+    ],
     Row("masquerade IPv6", "acc20", octets(from_to6(D, OTHER6, udp())), Forward("wan2", out6(W2, WAN2.ip6, OTHER6, udp()))),
     Row(
         "masquerade reply",
@@ -299,6 +303,10 @@ ROWS = [
     Row("TCP without flags from inside", "acc20", octets(from_to(D, FAR, tcp(flags=0))), Drop("nat_not_opening")),
     Row("non-opening echo reply from inside", "acc20", octets(from_to(D, FAR, echo_reply())), Drop("nat_not_opening")),
     Row("IPv6 non-opening echo reply from inside", "acc20", octets(from_to6(D, FAR6, echo6_reply())), Drop("nat_not_opening")),
+    *[
+        Row(f"RFC 5508 REQ-11 ICMP type {kind} from inside", "acc20", octets(from_to(D, FAR, ICMP(type=kind))), Drop("nat_not_opening"))
+        for kind in (9, 10, 13, 14, 15, 17, 18, 40)
+    ],
     Row(
         "answers to what came from outside are not translated",
         "acc20",
@@ -364,7 +372,7 @@ ROWS += [
         "SNAT GRE of a second host to the same place",
         "trk",
         tagged(from_to(T20, FAR, GRE, proto=47), 20),
-        Drop("nat_protocol"),
+        Drop("nat_no_address", error4(T20, 3, 13, tagged(from_to(T20, FAR, GRE, proto=47), 20), tag=TAG20)),
         before=[("acc20", octets(from_to(D, FAR, GRE, proto=47)))],
     ),
     Row(
@@ -391,12 +399,48 @@ ROWS += [
         "SNAT SCTP of a second host to the same place",
         "trk",
         tagged(from_to(T20, FAR, SCTP_INIT), 20),
-        Drop("nat_protocol"),
+        Drop("nat_no_address", error4(T20, 3, 13, tagged(from_to(T20, FAR, SCTP_INIT), 20), tag=TAG20)),
         before=[("acc20", octets(from_to(D, FAR, SCTP_INIT)))],
     ),
     Row("SNAT AH cannot be", "acc20", octets(from_to(D, FAR, Raw(b"\x11\x04" + bytes(30)), proto=51)), Drop("nat_protocol")),
 ]
 
 
+def state_is(state):
+    """`after` of a row: what becomes of its connection."""
+
+    def look(switch, seen, earlier):
+        (one,) = json.loads(switch.cli("-j", "flow", "list", "tcp").stdout)
+        assert one["state"] == state
+
+    return look
+
+
+def reset(name, seq, state):
+    """By the server, which has sent its SYN-ACK alone, with the sequence number 0x01020304."""
+    rst = TCP(sport=5000, dport=4000, flags="R", seq=seq)
+    opened = [("acc20", octets(from_to(D, FAR, tcp()))), ("wan", in4(W1, FAR, POOL, tcp(5000, 4000, "SA", ack=0x01020305))),
+              ("acc20", octets(from_to(D, FAR, tcp(flags="A", ack=0x01020305))))]
+    return Row(name, "wan", in4(W1, FAR, POOL, rst), Forward("acc20", out4(D, FAR, D.ip4, rst)), before=opened, after=state_is(state))
+
+
+ROWS += [
+    reset("RFC 7857 2.2 a RST behind the SYN-ACK that fits", 0x01020305, "reset"),
+    reset("RFC 7857 2.2 a RST behind the SYN-ACK, of who guesses", 0x41020305, "established"),
+]
+
+
 def test_row(switch, row, hook):
     check(switch, row, hook)
+
+
+def test_rfc7857_section_9_ports_are_random(switch):
+    """Of who does not get its own: of forty hardly two in a row are near each other, and they are from everywhere."""
+    ports = []
+    for _ in range(40):
+        switch.forget()
+        send(switch, "tc", *from_inside(udp())[0])
+        ports.append(port_of(send(switch, "tc", "trk", tagged(from_to(T20, FAR, udp()), 20))))
+    assert 4000 not in ports and len(set(ports)) > 30, ports
+    assert sum(abs(a - b) <= 4 for a, b in zip(ports, ports[1:])) <= 2, ports
+    assert len({port // 8192 for port in ports}) >= 5, ports

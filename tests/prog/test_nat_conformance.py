@@ -3,14 +3,21 @@
 The rules are those of topo.py: `pool` filters by address and port, `open` not at all, `semi` by address; `symmetric` maps anew for
 every remote end, `shared` overloads its two ports, `few` limits its hosts, `one` and `one6` translate VLAN 30 one to one.
 """
+import struct
+from dataclasses import replace
+
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6MLQuery, ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_Redirect, IPv6
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Raw
 
-from frames import A, D, PAYLOAD, T20, T30, U30, W1, W2, WAN, WAN2, echo, echo_reply, from_to, from_to6, octets, tagged, tcp, udp
+from frames import A, D, PAYLOAD, T20, T30, U30, W1, W2, WAN, WAN2
+from frames import echo, echo6, echo_reply, from_to, from_to6, mac_bytes, octets, tagged, tcp, udp
 from harness import HOOKS, Drop, Forward, Host, Row, check, send, travel
-from icmp_frames import error4
+from icmp_frames import error4, error6
+from nat_packets import inet
 from nat_frames import FAR, FAR6, OPENED, OTHER, POOL, from_inside, in4, in6, out4, out6
 
 OPEN, OPEN_DST = "198.18.4.1", "10.99.4.1"
@@ -18,6 +25,8 @@ SEMI, SEMI_DST = "198.18.4.2", "10.99.6.1"
 SYM, SYM_DST = "198.18.4.3", "10.99.8.1"
 SHARED, SHARED_DST = "198.18.4.4", "10.99.10.1"
 FEW, FEW_DST = "198.18.4.5", "10.99.11.1"
+SEVERAL, SEVERAL_DST = [f"198.18.6.{n}" for n in range(1, 5)], "10.99.14.1"
+SEVERAL6, SEVERAL6_DST = [f"2001:db8:5a::1{n}" for n in range(1, 5)], "2001:db8:99:14::1"
 STRANGER = "10.99.5.7"
 ONE, ONE_U = "198.18.5.13", "198.18.5.15"  # of T30 and U30
 ONE6 = "2001:db8:5b::d"
@@ -41,6 +50,17 @@ def mapped(seen):
     """The outside address and port that a packet left with."""
     ((_, frame),) = seen.out()
     return source_of(frame)
+
+
+NEIGHBOR_F_VALID = 1
+
+
+def resolved(switch, host):
+    """The kernel has resolved a host that no configuration names."""
+    for ip in (host.ip4, host.ip6):
+        address = inet("::ffff:" + ip if ":" not in ip else ip)
+        key = address + struct.pack("=II", switch.iface_id(host.gateway.name), 0)
+        switch.edit("neighbors", key, mac_bytes(host.mac) + struct.pack("=HQ", NEIGHBOR_F_VALID, 0))
 
 
 def parity(name, sport):
@@ -248,7 +268,22 @@ def static_in(name, layer4, **ip):
     return Row(name, "wan", in4(W1, FAR, ONE, layer4, **ip), Forward("trk", out4(T30, FAR, T30.ip4, layer4, **ip)))
 
 
+LINK6 = "2001:db8:e1::77"  # a 1:1 address in the uplink's own prefix
+
+
+def of_the_link(icmp, before=()):
+    return Row(f"static: ICMPv6 type {icmp.type} of the link is the host's{' despite a flow' if before else ''}", "wan",
+               in6(W1, W1.ip6, LINK6, icmp, hlim=255), Host(None), before=list(before))
+
+
 ROWS += [
+    of_the_link(ICMPv6ND_NS(tgt=LINK6)),
+    of_the_link(ICMPv6ND_NA(tgt=W1.ip6, S=1, O=1)),
+    of_the_link(ICMPv6ND_NA(tgt=W1.ip6, S=1, O=1), [("wan", in6(W1, W1.ip6, LINK6, echo6(ident=0)))]),
+    of_the_link(ICMPv6ND_RA()),
+    of_the_link(ICMPv6ND_Redirect(tgt=W1.ip6, dst=FAR6)),
+    of_the_link(ICMPv6MLQuery()),
+    of_the_link(ICMPv6MLReport2()),
     static_out("static: UDP out", udp(sport=53)),
     static_out("static: TCP out", tcp()),
     static_out("static: echo out (RFC 5508 REQ-1)", echo()),
@@ -303,11 +338,69 @@ def test_rfc4787_req1_mapping_is_one_for_every_remote(switch):
     assert {mapped(s) for s in seen} == {(POOL, 4000)}
 
 
-def test_rfc4787_req2_paired_pooling(switch):
-    """All of a host's ports are on one address (the pools of these rules have one; the unit tests have larger ones)."""
+@pytest.mark.parametrize("hook", HOOKS)
+def test_rfc4787_req2_paired_pooling(switch, hook):
+    """All of a host's ports are on one address, of whatever protocol; those of sixteen hosts on all four of the pool."""
     switch.forget()
-    seen = [travel(switch, "tc", "acc20", octets(from_to(D, FAR, udp(sport=20000 + n)))) for n in range(50)]
-    assert {mapped(s)[0] for s in seen} == {POOL}
+    used = set()
+    for n in range(16):
+        host = replace(D, ip4=f"10.0.20.{100 + n}")
+        layers = [*(udp(sport=20000 + n) for n in range(8)), *(tcp(sport=20000 + n) for n in range(8)), echo(ident=7)]
+        addresses = {mapped(travel(switch, hook, "acc20", octets(from_to(host, SEVERAL_DST, layer))))[0] for layer in layers}
+        assert len(addresses) == 1, f"{host.ip4} has {addresses}"
+        used |= addresses
+    assert used == set(SEVERAL)
+
+
+SCTP_INIT = SCTP(sport=2905, dport=2906) / SCTPChunkInit(init_tag=7)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize(
+    "layer, ip, dst, pool",
+    [
+        (Raw(b"\0\0\x08\0" + PAYLOAD), {"proto": 47}, SEVERAL_DST, SEVERAL),
+        (SCTP_INIT, {}, SEVERAL_DST, SEVERAL),
+        (Raw(PAYLOAD), {"nh": 50}, SEVERAL6_DST, SEVERAL6),
+    ],
+    ids=("GRE", "SCTP", "IPv6 ESP"),
+)
+def test_a_protocol_without_ports_has_all_addresses(switch, hook, layer, ip, dst, pool):
+    """Towards one remote end a pool serves as many hosts as it has addresses, and to each come its own answers; the next is refused, as
+    where ports run out. Another remote end is another matter."""
+    six = ":" in dst
+    build, out, come = (from_to6, out6, in6) if six else (from_to, out4, in4)
+
+    def host(n):
+        return replace(D, ip4=f"10.0.20.{100 + n}", ip6=f"2001:db8:20::1:{n}")
+
+    def source(n):
+        return host(n).ip6 if six else host(n).ip4
+
+    switch.forget()
+    for n in range(5):
+        resolved(switch, host(n))
+    has = {}
+    for n in range(4):
+        [(port, frame)] = travel(switch, hook, "acc20", octets(build(host(n), dst, layer, **ip))).out()
+        has[n] = Ether(frame)[IPv6 if six else IP].src
+        assert (port, frame) == ("wan", octets(out(W1, has[n], dst, layer, **ip)))
+    assert sorted(has.values()) == sorted(pool), "each has another one"
+    fifth = octets(build(host(4), dst, layer, **ip))
+    seen = send(switch, "tc", "acc20", fifth)
+    assert seen.drops == {"nat_no_address": 1}
+    [(port, reply)] = seen.out()
+    told = error6(host(4), 1, 1, fifth) if six else error4(host(4), 3, 13, fifth)
+    assert port == "acc20" and not told(reply)
+    for n, address in has.items():
+        seen = travel(switch, hook, "wan", octets(come(W1, dst, address, layer, **ip)))
+        assert seen.out() == [("acc20", octets(out(host(n), dst, source(n), layer, **ip)))]
+        again = travel(switch, hook, "acc20", octets(build(host(n), dst, layer, **ip)))
+        assert again.out() == [("wan", octets(out(W1, address, dst, layer, **ip)))]
+    assert send(switch, "tc", "acc20", fifth).drops == {"nat_no_address": 1}
+    elsewhere = dst[:-1] + "9"
+    [(port, frame)] = travel(switch, hook, "acc20", octets(build(host(4), elsewhere, layer, **ip))).out()
+    assert Ether(frame)[IPv6 if six else IP].src in pool
 
 
 def test_overloading_to_the_last_combination(switch):

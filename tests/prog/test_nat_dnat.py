@@ -5,7 +5,7 @@ from scapy.packet import Raw
 
 from frames import A, B, D, GW10, PAYLOAD, W1, WAN, echo, echo6, echo_reply, from_to, from_to6, octets, tcp, udp
 from harness import Drop, Forward, Row, check
-from nat_frames import FAR, FAR6, OPENED, POOL, WHOLE, WHOLE6, in4, in6, out4, out6
+from nat_frames import EVERY, FAR, FAR6, OPENED, POOL, WHOLE, WHOLE6, WIDE, in4, in6, out4, out6
 
 
 def dnat(name, layer4, to_layer4, dst=WAN.ip4, to=A, before=()):
@@ -23,6 +23,20 @@ ROWS = [
     dnat("DNAT of a range keeps the place in it", udp(4000, 7003), udp(4000, 17003)),
     dnat("DNAT first of a range", udp(4000, 7000), udp(4000, 17000)),
     dnat("DNAT last of a range", udp(4000, 7009), udp(4000, 17009)),
+    *[
+        dnat(f"DNAT of every port, {name} {port}", layer(4000, port), layer(4000, port), EVERY, B)
+        for name, layer in (("TCP", tcp), ("UDP", udp))
+        for port in (1, 2, 3, 8080, 32767, 32768, 65535)
+    ],
+    *[
+        dnat(f"DNAT of a range of all sizes of blocks, {port}", udp(4000, port), udp(4000, port + 2), WIDE, B)
+        for port in (1000, 1007, 1008, 1023, 1024, 2047, 2048, 32767, 32768, 49152, 65528, 65532, 65533)
+    ],
+    *[
+        Row(f"DNAT beside a range, {port}", "wan", in4(W1, FAR, WIDE, udp(4000, port)), Drop("nat_filtered"))
+        for port in (1, 999, 65534, 65535)
+    ],
+    Row("DNAT beside a range, another protocol", "wan", in4(W1, FAR, WIDE, tcp(4000, 1024)), Drop("nat_filtered")),
     dnat("DNAT of a whole address, UDP", udp(), udp(), WHOLE, B),
     dnat("DNAT of a whole address, TCP", tcp(), tcp(), WHOLE, B),
     dnat("DNAT of a whole address, echo", echo(), echo(), WHOLE, B),

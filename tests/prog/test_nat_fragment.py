@@ -10,7 +10,7 @@ from scapy.packet import Raw
 
 from frames import A, D, E, T30, T20, W1, W2, WAN2, from_to, from_to6, octets, patch, routed, tagged, tcp, udp
 from harness import Drop, Forward, Hold, Row, check, send, send_wire
-from nat_frames import FAR, FAR6, POOL, POOL6, WHOLE, in4, out4, out6
+from nat_frames import FAR, FAR6, POOL, POOL6, WHOLE, in4, in6, out4, out6
 
 
 def split4(layer4, src, dst, proto=17):
@@ -205,6 +205,81 @@ def reply_in(n):
 def reply_sent(n):
     data, offset, flags = split4(udp(sport=5000, dport=4000, payload=bytes(range(256)) * 5), FAR, D.ip4)[n]
     return routed(in4(W1, FAR, D.ip4, Raw(data), proto=17, frag=offset, flags=flags, id=0x99), D)
+
+
+def inward(dst, at, size, ident=0x99, **ip):
+    """A fragment from outside that is none of those of the datagram."""
+    return in4(W1, FAR, dst, Raw(bytes(size)), proto=17, frag=at, id=ident, **ip)
+
+
+ASKED = ("acc20", octets(from_to(D, FAR, udp())))
+FORWARDED = [("wan", in4(W1, FAR, WHOLE, Raw(d), proto=17, frag=o, flags=f, id=0x99)) for d, o, f in split4(BIG, FAR, WHOLE)]
+ASKED6, REPLY6 = ("acc20", octets(from_to6(D, FAR6, udp()))), udp(sport=5000, dport=4000, payload=bytes(range(256)) * 5)
+IN6 = octets(IPv6(src=FAR6, dst=POOL6) / REPLY6)[40:]
+
+
+def inward6(at, data):
+    return ("wan", in6(W1, FAR6, POOL6, IPv6ExtHdrFragment(offset=at, m=1, nh=17, id=9) / Raw(data)))
+
+
+ROWS += [
+    Row(
+        "in: an overlap with the first fragment",
+        "wan",
+        inward(POOL, 63, 520, flags="MF"),
+        Drop("nat_frag_overlap"),
+        before=[ASKED, ("wan", reply_in(0))],
+    ),
+    Row(
+        "in: an overlap by 8 bytes at the end",
+        "wan",
+        inward(POOL, 64, 520, flags="MF"),
+        Drop("nat_frag_overlap"),
+        before=[ASKED, ("wan", reply_in(0)), ("wan", reply_in(2))],
+    ),
+    Row(
+        "in: nothing more of a datagram that overlapped",
+        "wan",
+        reply_in(2),
+        Drop("nat_frag_overlap"),
+        before=[ASKED, ("wan", reply_in(0)), overlapping("wan", inward(POOL, 63, 520, flags="MF"))],
+    ),
+    Row("in: a double", "wan", reply_in(1), Drop("nat_frag_double"), before=[ASKED, *(("wan", reply_in(n)) for n in (0, 1))]),
+    Row(
+        "in: another datagram of the same connection is none of it",
+        "wan",
+        in4(W1, FAR, POOL, Raw(split4(REPLY6, FAR, POOL)[0][0]), proto=17, frag=0, flags="MF", id=0x9A),
+        Forward("acc20", routed(in4(W1, FAR, D.ip4, Raw(split4(REPLY6, FAR, D.ip4)[0][0]), proto=17, flags="MF", id=0x9A), D)),
+        before=[ASKED, ("wan", reply_in(0)), overlapping("wan", inward(POOL, 63, 520, flags="MF"))],
+    ),
+    Row(
+        "DNAT an overlap with the first fragment",
+        "wan",
+        inward(WHOLE, 63, 520, flags="MF"),
+        Drop("nat_frag_overlap"),
+        before=FORWARDED[:1],
+    ),
+    Row(
+        "DNAT an overlap with the last fragment",
+        "wan",
+        inward(WHOLE, 120, 72),
+        Drop("nat_frag_overlap"),
+        before=[FORWARDED[0], FORWARDED[2]],
+    ),
+    Row(
+        "static: an overlap from outside, its first not seen",
+        "wan",
+        inward("198.18.5.13", 60, 72),
+        Drop("nat_frag_overlap"),
+        before=[("wan", inward("198.18.5.13", 64, 64))],
+    ),
+    Row(
+        "in: an overlap by IPv6",
+        *inward6(63, bytes(520)),
+        Drop("nat_frag_overlap"),
+        before=[ASKED6, inward6(0, IN6[:512])],
+    ),
+]
 
 
 def in_order(switch, port, order, frames, leaving, expected):

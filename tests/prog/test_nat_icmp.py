@@ -5,9 +5,11 @@ import struct
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP, IPOption_EOL, IPOption_RR, checksum
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
+from scapy.layers.l2 import GRE
+from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
 from scapy.packet import Raw
 
-from frames import A, D, PAYLOAD, T20, W1, W3, WAN, echo, echo6, from_to, from_to6, octets, patch, tagged, tcp, udp
+from frames import A, B, D, PAYLOAD, T20, W1, W3, WAN, echo, echo6, from_to, from_to6, octets, patch, tagged, tcp, udp
 from harness import Drop, Forward, Row, check, send_wire, travel
 from nat_frames import (
     FAR,
@@ -18,6 +20,7 @@ from nat_frames import (
     ROUTER,
     ROUTER6,
     UDP6_OUT,
+    WHOLE,
     ZERO_IN,
     ZERO_OUT,
     ZERO_OUT6,
@@ -77,8 +80,53 @@ def unreachable(quote):
     return ICMP(type=3, code=3, unused=0) / Raw(quote)
 
 
+TUNNEL = GRE() / Raw(PAYLOAD)
+SCTP_INIT = SCTP(sport=2905, dport=2906) / SCTPChunkInit(init_tag=7)
+SCTP_BACK = SCTP(sport=2906, dport=2905, tag=7) / SCTPChunkInitAck(init_tag=8)
 ANSWER = udp(5000, 4000)
 ANSWERED = [*from_inside(udp()), ("wan", in4(W1, FAR, POOL, ANSWER))]
+
+
+def error_out(name, sent, answer):
+    """Of a protocol without ports: errors from inside about what came in, as an answer to D and by a forward to B; and from outside about
+    what B answers."""
+    return [
+        Row(
+            f"error about a reply of {name}, from inside",
+            "acc20",
+            octets(from_to(D, FAR, unreachable(quote4(FAR, D.ip4, answer)))),
+            Forward("wan", out4(W1, POOL, FAR, unreachable(quote4(FAR, POOL, answer)))),
+            before=[*from_inside(sent), ("wan", in4(W1, FAR, POOL, answer))],
+        ),
+        Row(
+            f"error about a reply of {name}, from a router inside, hides it",
+            "trk",
+            tagged(from_to(T20, FAR, unreachable(quote4(FAR, D.ip4, answer, length=28))), 20),
+            Forward("wan", out4(W1, POOL, FAR, unreachable(quote4(FAR, POOL, answer, length=28)))),
+            before=[*from_inside(sent), ("wan", in4(W1, FAR, POOL, answer))],
+        ),
+        Row(
+            f"error about a DNAT flow of {name}, from the host inside",
+            "acc10b",
+            octets(from_to(B, FAR, unreachable(quote4(FAR, B.ip4, sent)))),
+            Forward("wan", out4(W1, WHOLE, FAR, unreachable(quote4(FAR, WHOLE, sent)))),
+            before=[("wan", in4(W1, FAR, WHOLE, sent))],
+        ),
+        Row(
+            f"error about a DNAT flow's answer of {name}, from outside",
+            "wan",
+            in4(W1, ROUTER, WHOLE, unreachable(quote4(WHOLE, FAR, answer))),
+            Forward("acc10b", out4(B, ROUTER, B.ip4, unreachable(quote4(B.ip4, FAR, answer)))),
+            before=[("wan", in4(W1, FAR, WHOLE, sent)), ("acc10b", octets(from_to(B, FAR, answer)))],
+        ),
+        Row(
+            f"error about {name} that is not known, from inside",
+            "acc20",
+            octets(from_to(D, FAR, unreachable(quote4(FAR, D.ip4, answer)))),
+            Drop("nat_icmp_no_flow"),
+        ),
+    ]
+
 
 ROWS = [
     error_in("error about UDP, from a router", udp()),
@@ -97,6 +145,16 @@ ROWS = [
     error_in("error about UDP without a checksum", udp(chksum=0)),
     error_in("error about UDP with checksum 0xffff outside", udp(payload=ZERO_OUT)),
     error_in("error about UDP with checksum 0xffff inside", udp(payload=ZERO_IN)),
+    error_in("error about GRE, from a router", TUNNEL),
+    error_in("error about GRE, from the host itself", TUNNEL, source=FAR, code=2),
+    error_in("error with the shortest quote, GRE", TUNNEL, length=28),
+    error_in("error about SCTP", SCTP_INIT),
+    error_in("error with the shortest quote, SCTP", SCTP_INIT, length=28),
+    error_in("error about SCTP: fragmentation needed keeps its MTU", SCTP_INIT, code=4, mtu=1280),
+    *error_out("GRE", TUNNEL, TUNNEL),
+    *error_out("SCTP", SCTP_INIT, SCTP_BACK),
+    error_in6("IPv6 error about GRE", TUNNEL, code=0),
+    error_in6("IPv6 error about SCTP", SCTP_INIT, code=0),
     error_in6("IPv6 error about UDP", udp(), code=4),
     error_in6("IPv6 error about TCP", tcp(), code=4),
     error_in6("IPv6 error about an echo", echo6(ident=7777), code=3),
@@ -189,10 +247,6 @@ def spoilt(frame, at):
 def unsound(name, sound, at, reason):
     """The error of a row of error_in(), spoilt."""
     return Row(name, sound.port, spoilt(sound.frame, at), Drop(reason), before=sound.before)
-
-
-def from_host(layer):
-    return octets(from_to(D, FAR, layer))
 
 
 def with_options(src, dst, layer4):

@@ -3,7 +3,7 @@
 - No packet leaves outside with an inside address, and none comes in for somebody who did not ask for it.
 - A mapping is one inside host's: never two on one outside address and port, never two for one inside port.
 - Every packet of a connection leaves as the model says, byte for byte, either way, through epochs and errors.
-- Every checksum of every packet that leaves, and of what an ICMP error quotes, is right: reckoned anew by scapy.
+- Every checksum of every packet that leaves, and of what an ICMP error quotes, is right: added up, and in a sample reckoned by scapy.
 
 SLUICE_NAT_SEQUENCES sets how many sequences are played, SLUICE_NAT_STEPS of how many packets each (make nat-property: longer ones),
 SLUICE_NAT_SEED where they begin.
@@ -23,7 +23,7 @@ from nat_packets import ICMP6, ICMP_, TCP_, UDP_, Left, build, error, frame_of, 
 
 SEQUENCES = int(os.environ.get("SLUICE_NAT_SEQUENCES", "10000"))
 SEED = int(os.environ.get("SLUICE_NAT_SEED", "1"))
-STEPS = int(os.environ.get("SLUICE_NAT_STEPS", "16"))
+STEPS = int(os.environ.get("SLUICE_NAT_STEPS", "24"))
 
 
 def test_the_packing_is_scapys():

@@ -3,6 +3,7 @@
 Two namespaces: the switch's own with the ports, and one with the ports' veth peers, where nothing answers. Some ports have native
 XDP (`native`), so that XDP may send to them, and some have none, so that it must leave their frames to tc.
 """
+import contextlib
 import ctypes
 import functools
 import json
@@ -30,6 +31,7 @@ TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 PORT_MODE_HOST = 5
 FDB_F_STATIC, FDB_F_OWN = 1, 2
 NEIGHBOR_F_FAILED = 2
+DNAT_HEARD = (1024, 255)  # DNAT_MARK_HEARD, DNAT_PROTO_MARK
 POOL_ADDR_F_USED, POOL_CLASSES, POOL_TRACES = 1, 3, 16
 PORT_F_TAG_HIDDEN = 2
 DROP_MAX = 128
@@ -113,6 +115,9 @@ nat:
   - {name: few, type: snat, source: 10.0.20.0/24, destination: 10.99.11.0/24, out: [wan], to: 198.18.4.5, limit: {sessions: 3, ports: 2}}
   - {name: one, type: static, inside: 10.0.30.12/30, outside: 198.18.5.12/30, out: [wan]}
   - {name: one6, type: static, inside: "2001:db8:30::/64", outside: "2001:db8:5b::/64", out: [wan]}
+  - {name: link6, type: static, inside: "2001:db8:30::77/128", outside: "2001:db8:e1::77/128", out: [wan]}
+  - {name: several, type: snat, source: 10.0.20.0/24, destination: 10.99.14.0/24, out: [wan], to: 198.18.6.1-198.18.6.4}
+  - {name: several6, type: snat, source: "2001:db8:20::/64", destination: "2001:db8:99:14::/64", out: [wan], to: "2001:db8:5a::11-2001:db8:5a::14"}
   - {name: exempt, type: snat, source: 10.0.20.0/24, destination: 10.99.9.0/24, to: none}
   - {name: tiny, type: snat, source: 10.0.20.0/24, destination: 10.99.7.0/24, out: [wan], to: 198.18.7.1, ports: 2000-2003}
   - {name: pool, type: snat, source: 10.0.20.0/24, out: [wan], to: 198.18.0.1}
@@ -124,6 +129,11 @@ nat:
   - {name: range, type: dnat, destination: 192.0.2.1, protocol: udp, port: 7000-7009, to: "10.0.10.10:17000"}
   - {name: metadata, type: dnat, destination: 169.254.169.254, protocol: tcp, port: 80, to: "10.0.10.10:8775"}
   - {name: whole, type: dnat, destination: 198.18.9.9, to: 10.0.10.11}
+  - {name: every, type: dnat, destination: 198.18.9.8, protocol: [tcp, udp], port: 1-65535, to: 10.0.10.11}
+  - {name: wide, type: dnat, destination: 198.18.9.7, protocol: udp, port: 1000-65533, to: "10.0.10.11:1002"}
+  - {name: web-b, type: dnat, destination: 198.18.9.6, protocol: tcp, port: 80, to: "10.0.10.10:80"}
+  - {name: whole-b, type: dnat, destination: 198.18.9.10, to: 10.0.10.11}
+  - {name: whole6-b, type: dnat, destination: "2001:db8:5a::a", to: "2001:db8:10::b"}
   - {name: web6, type: dnat, destination: "2001:db8:e1::1", protocol: tcp, port: 8080, to: "[2001:db8:10::a]:80"}
   - {name: whole6, type: dnat, destination: "2001:db8:5a::9", to: "2001:db8:10::b"}
 """
@@ -209,9 +219,11 @@ class Tap:
 
 
 def _is_solicitation(frame):
-    """ARP or a neighbour solicitation from an interface of the switch."""
+    """ARP, a neighbour solicitation, or the report that goes before it (MLDv2), from an interface of the switch."""
     if frame[6:12] not in GATEWAY_MACS:
         return False
+    if frame[:6] == b"\x33\x33\0\0\0\x16":
+        return True
     if frame[12:14] in TPIDS:
         frame = frame[:12] + frame[16:]
     return frame[12:14] == b"\x08\x06" or (frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 135)
@@ -378,6 +390,17 @@ class Switch:
             prog.close()
         self.xdp, self.tc = bpf.Prog(self._pins / "progs" / "xdp"), bpf.Prog(self._pins / "progs" / "tc")
 
+    @contextlib.contextmanager
+    def configured(self, text):
+        """Under another configuration; config() afterwards."""
+        self.control.apply(text)
+        self.reopen()
+        try:
+            yield self
+        finally:
+            self.control.apply(config())
+            self.reopen()
+
     def map(self, name):
         if name not in self._maps:
             self._maps[name] = bpf.Map(self._pins / "maps" / name)
@@ -385,9 +408,6 @@ class Switch:
 
     def ring(self, name):
         return bpf.Ring(self._pins / "maps" / name)
-
-    def has_map(self, name):
-        return (self._pins / "maps" / name).exists()
 
     def _read_ports(self):
         """Port names, ids and ifindexes; a VLAN interface's host port goes by the interface's name, as its netdev does."""
@@ -489,16 +509,26 @@ class Switch:
             table = self.map(name)
             for key in table.keys():
                 table.delete(key)
+        self._forget_heard()
         self._forget_ports()
         self._forget_used()
         self._forget_held()
+
+    def _forget_heard(self):
+        """Nobody has sent the gateway anything, of a protocol without ports."""
+        table = self.map("dnat_rules")
+        for key in table.keys():
+            dport, _, proto = struct.unpack_from("!HHB", key, 16)
+            if (dport, proto) == DNAT_HEARD:
+                table.delete(key)
 
     def _forget_ports(self):
         """As the data plane gives ports back: the trace first. A pass of sluiced's that has seen them held lets those alone that a
         row takes anew."""
         table = self.map("pool_ports")
+        memory, size = table.memory(), table.value_size
         for key, ports in self._nat_ports.items():
-            held = table.lookup(key)
+            held = memory[key * size : (key + 1) * size]
             if held == ports:
                 continue
             at = table.max_entries - POOL_TRACES + key % POOL_TRACES

@@ -32,13 +32,14 @@ static void note(struct world *w, const char *what, const char *name)
 	strcat(w->log, " ");
 }
 
-/* Three turns, then the answer. */
+/* Three turns, one of them some ms later, then the answer. */
 static int step(void *arg)
 {
+	static const int answers[] = {BESIDE_AGAIN, BESIDE_LATER, -ENOSPC};
 	struct work *k = arg;
 
 	assert_true(pthread_equal(pthread_self(), k->w->loop));
-	return k->w->steps++ % 3 < 2 ? BESIDE_AGAIN : -ENOSPC;
+	return answers[k->w->steps++ % 3];
 }
 
 static void work(void *arg)

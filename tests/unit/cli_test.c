@@ -146,6 +146,11 @@ static void test_items(void **state)
 		{"vrf add blue table 102,103 import red prefix 10.0.0.0/8 prefix 11.0.0.0/8 import default",
 		 "{\"name\": \"blue\", \"table\": [102, 103], \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"10.0.0.0/8\", "
 		 "\"11.0.0.0/8\"]}, {\"vrf\": \"default\"}]}"},
+		{"vrf add blue import red prefix 10.0.0.0/8 ge 16 le 24 prefix deny 11.0.0.0/8 prefix 12.0.0.0/8 le 9 import "
+		 "default",
+		 "{\"name\": \"blue\", \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"10.0.0.0/8 ge 16 le 24\", \"deny "
+		 "11.0.0.0/8\", "
+		 "\"12.0.0.0/8 le 9\"]}, {\"vrf\": \"default\"}]}"},
 		{"nat add snat lan from 10.0.0.0/8 out eth0 to masquerade",
 		 "{\"name\": \"lan\", \"source\": \"10.0.0.0/8\", \"out\": [\"eth0\"], \"to\": \"masquerade\", \"type\": "
 		 "\"snat\"}"},

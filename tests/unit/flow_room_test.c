@@ -24,7 +24,7 @@ static unsigned mappings_ended, places;
 
 /* ---- what stands around */
 
-uint64_t flow_now_ns(void)
+uint64_t clock_now_ns(void)
 {
 	return now_ns;
 }

@@ -31,7 +31,7 @@ static unsigned gone[8], n_gone;
 
 /* ---- what stands around */
 
-uint64_t flow_now_ns(void)
+uint64_t clock_now_ns(void)
 {
 	struct timespec t;
 

@@ -447,6 +447,50 @@ static void rst_bounds(void **state)
 	}
 }
 
+/* The server has sent its SYN-ACK alone: who knows the connection knows where it is. */
+static void rst_must_fit_the_syn_ack(void **state)
+{
+	assert_int_equal(out(1024, SYN, 999, 0), V_FORWARD);
+	assert_int_equal(back(1024, SYN | ACK, 8999, 1000), V_FORWARD);
+	assert_int_equal(out(1024, ACK, 1000, 9000), V_FORWARD);
+	assert_int_equal(back(1024, RST, 9000 + (1u << 30), 0), V_FORWARD);
+	assert_int_equal(stat(STAT_FLOW_RST_IGNORED), 1);
+	assert_int_equal(state_of(1024), FLOW_ESTABLISHED);
+	assert_int_equal(back(1024, RST, 9000, 0), V_FORWARD);
+	assert_int_equal(state_of(1024), FLOW_RESET);
+}
+
+/* The server has forgotten the connection, and refuses the next one on the same ports (RFC 9293 3.10.7.1). */
+static void rst_answers_a_syn(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(out(1024 + i, SYN, 999, 0), V_FORWARD);
+		assert_int_equal(back(1024 + i, SYN | ACK, 8999, 1000), V_FORWARD);
+		assert_int_equal(out(1024 + i, ACK, 1000, 9000), V_FORWARD);
+		if (i)
+			assert_int_equal(back(1024 + i, ACK, 9000, 1000), V_FORWARD);
+		assert_int_equal(out(1024 + i, SYN, 500000, 0), V_FORWARD);
+		assert_int_equal(back(1024 + i, RST | ACK, 0, 500001), V_FORWARD);
+		assert_int_equal(state_of(1024 + i), FLOW_RESET);
+	}
+	assert_int_equal(stat(STAT_FLOW_RST_IGNORED), 0);
+}
+
+/* Neither has sent a mere ACK yet. */
+static void rst_in_a_simultaneous_open(void **state)
+{
+	assert_int_equal(out(1024, SYN, 999, 0), V_FORWARD);
+	assert_int_equal(back(1024, SYN, 8999, 0), V_FORWARD);
+	assert_int_equal(out(1024, SYN | ACK, 999, 9000), V_FORWARD);
+	assert_int_equal(back(1024, SYN | ACK, 8999, 1000), V_FORWARD);
+	assert_int_equal(back(1024, RST, 9000 + (1u << 30), 0), V_FORWARD);
+	assert_int_equal(out(1024, RST, 1000 + (1u << 30), 0), V_FORWARD);
+	assert_int_equal(stat(STAT_FLOW_RST_IGNORED), 2);
+	assert_int_equal(state_of(1024), FLOW_OPENING);
+	assert_int_equal(back(1024, RST, 9000, 0), V_FORWARD);
+	assert_int_equal(state_of(1024), FLOW_RESET);
+}
+
 /* A RST that does not fit is no sign of life either. */
 static void forged_rst_refreshes_nothing(void **state)
 {
@@ -524,6 +568,9 @@ int main(void)
 		cmocka_unit_test_setup(refused_ones_give_way, setup),
 		cmocka_unit_test_setup(rst_must_fit, setup),
 		cmocka_unit_test_setup(rst_bounds, setup),
+		cmocka_unit_test_setup(rst_must_fit_the_syn_ack, setup),
+		cmocka_unit_test_setup(rst_answers_a_syn, setup),
+		cmocka_unit_test_setup(rst_in_a_simultaneous_open, setup),
 		cmocka_unit_test_setup(forged_rst_refreshes_nothing, setup),
 		cmocka_unit_test_setup(life_after_a_rst, setup),
 		cmocka_unit_test_setup(both_fins, setup),

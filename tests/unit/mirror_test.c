@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
+#include "clock.h"
 #include "mirror_impl.h"
 #include "netns.h"
 #include "mirror_copy.h"
@@ -27,9 +28,19 @@ struct world {
 	unsigned route_dels, route_news;
 	unsigned unusable; /* links that became so, before their turn */
 	int v0, v1;	   /* ifindexes of a veth pair */
+	unsigned left_out; /* routes that were, all told */
+	unsigned slow_ms;  /* how long who listens is busy with each neighbour or route */
 };
 
 static struct world w;
+
+static void be_busy(void)
+{
+	uint64_t end = clock_now_ns() + w.slow_ms * 1000000ull;
+
+	while (clock_now_ns() < end)
+		;
+}
 
 static void told_link(void *arg, enum mirror_op op, const struct link *l, const struct link *old)
 {
@@ -54,6 +65,7 @@ static void told_neigh(void *arg, enum mirror_op op, const struct neigh *n)
 {
 	w.open_batch = true;
 	w.bad += !copy_neigh(&w.told, op, n);
+	be_busy();
 }
 
 static void told_route(void *arg, enum mirror_op op, const struct kroute *r)
@@ -61,6 +73,13 @@ static void told_route(void *arg, enum mirror_op op, const struct kroute *r)
 	w.open_batch = true;
 	*(op == MIRROR_NEW ? &w.route_news : &w.route_dels) += 1;
 	w.bad += !copy_route(&w.told, op, r);
+	be_busy();
+}
+
+static void told_left_out(void *arg, const struct kroute_left_out *r)
+{
+	w.left_out++;
+	assert_int_equal(r->to.len, w.left_out <= 2 ? 16 : 24);
 }
 
 static void told_settled(void *arg)
@@ -75,6 +94,7 @@ static const struct mirror_listener listener = {
 	.addr = told_addr,
 	.neigh = told_neigh,
 	.route = told_route,
+	.left_out = told_left_out,
 	.settled = told_settled,
 };
 
@@ -645,6 +665,45 @@ static void nexthop_objects_and_links_test(void **state)
 	expect_route("2001:db8:61::/48", 254, 1024, "absent");
 }
 
+/* Routes for one TOS alone are not followed, which is told, counted, and over when they go, with a word or without one. */
+static void left_out_test(void **state)
+{
+	int tiny = 4096;
+
+	ip("addr add 10.1.0.1/24 dev v0");
+	ip("route add 10.9.0.0/16 tos 0x10 via 10.1.0.2 metric 7");
+	ip("route add 10.9.0.0/16 tos 0x08 via 10.1.0.2 metric 7");
+	ip("route add 10.9.0.0/16 via 10.1.0.3 metric 8");
+	expect_equal();
+	assert_int_equal(w.left_out, 2);
+	assert_int_equal(mirror_left_out(w.mirror, NULL, NULL), 2);
+	expect_route("10.9.0.0/16", 254, 8, "type 1 proto 3 mtu 0, dev %d via 10.1.0.3 weight 1", w.v0);
+	ip("route replace 10.9.0.0/16 tos 0x08 via 10.1.0.4 metric 7");
+	ip("route del 10.9.0.0/16 tos 0x10 metric 7");
+	expect_equal();
+	assert_int_equal(w.left_out, 2);
+	assert_int_equal(mirror_left_out(w.mirror, NULL, NULL), 1);
+	ip("link set v0 down");
+	expect_equal();
+	assert_int_equal(mirror_left_out(w.mirror, NULL, NULL), 0);
+	ip("link set v0 up");
+	assert_int_equal(setsockopt(mnl_socket_get_fd(w.mirror->events), SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny)), 0);
+	ip_batch(1000, "route add", "tos 4 via 10.1.0.3", 21);
+	ip_batch(1000, "route add", "tos 8 via 10.1.0.3", 22);
+	expect_equal();
+	assert_true(mirror_resyncs(w.mirror) >= 1);
+	assert_int_equal(mirror_left_out(w.mirror, NULL, NULL), 1024);
+	assert_true(mirror_left_out_more(w.mirror));
+	ip_batch(1000, "route del", "tos 4", 21);
+	expect_equal(); /* whichever of them were kept, those that there was no room for are known now */
+	expect_equal();
+	assert_int_equal(mirror_left_out(w.mirror, NULL, NULL), 1000);
+	assert_false(mirror_left_out_more(w.mirror));
+	ip_batch(1000, "route del", "tos 8", 22);
+	expect_equal();
+	assert_int_equal(mirror_left_out(w.mirror, NULL, NULL), 0);
+}
+
 /* ---- losing events */
 
 static void overrun_test(void **state)
@@ -754,6 +813,61 @@ static void number_of_a_link_again_test(void **state)
 	assert_true(mirror_link_usable(w.mirror, 777));
 }
 
+/* As with routes: what takes who listens long is told in several turns. */
+static void neighbours_in_slices_test(void **state)
+{
+	FILE *f = popen("ip -batch -", "w");
+	uint64_t begun, longest = 0;
+	unsigned turns = 0;
+
+	for (unsigned i = 1; i <= 100; i++)
+		fprintf(f, "neigh add 10.1.0.%u lladdr 02:00:00:00:00:09 dev v0\n", i);
+	assert_int_equal(pclose(f), 0);
+	for (w.slow_ms = 1; w.mirror->neighs.n < 100 && turns < 1000; turns++) {
+		begun = clock_now_ns();
+		event_base_loop(w.base, EVLOOP_ONCE);
+		if (clock_now_ns() - begun > longest)
+			longest = clock_now_ns() - begun;
+	}
+	w.slow_ms = 0;
+	print_message("100 neighbours: %u turns, the longest %.1f ms\n", turns, longest / 1e6);
+	assert_int_equal(w.mirror->neighs.n, 100);
+	assert_true(turns >= 20);
+	expect_equal();
+}
+
+/* A link that went and came in what an overrun took away is usable after the dump, not only when no routes' events wait. */
+static void blink_in_an_overrun_test(void **state)
+{
+	int tiny = 4096, large = 1 << 20;
+
+	ip("addr add 10.1.0.1/24 dev v0");
+	ip("route add 10.9.0.0/16 via 10.1.0.2");
+	expect_equal();
+	event_del(w.mirror->on_events);
+	ip("link set v1 down");
+	ip("link set v1 up");
+	turn(50);
+	assert_false(mirror_link_usable(w.mirror, w.v0));
+	assert_int_equal(setsockopt(mnl_socket_get_fd(w.mirror->events), SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny)), 0);
+	ip_batch(1000, "route add", "via 10.1.0.3", 21);
+	assert_int_equal(setsockopt(mnl_socket_get_fd(w.mirror->events), SOL_SOCKET, SO_RCVBUF, &large, sizeof(large)), 0);
+	event_add(w.mirror->on_events, NULL);
+	while (w.mirror->plan.pos == w.mirror->plan.n)
+		event_base_loop(w.base, EVLOOP_ONCE);
+	assert_int_equal(mirror_resyncs(w.mirror), 1);
+	ip_batch(200, "route add", "via 10.1.0.4", 22);
+	while (w.mirror->plan.pos < w.mirror->plan.n)
+		event_base_loop(w.base, EVLOOP_ONCE);
+	w.slow_ms = 4;
+	event_base_loop(w.base, EVLOOP_ONCE);
+	w.slow_ms = 0;
+	assert_true(mirror_events_wait(w.mirror));
+	assert_true(mirror_link_usable(w.mirror, w.v0));
+	expect_equal();
+	assert_int_equal(w.mirror->early.n, 0);
+}
+
 /* Of both sockets: neighbours are compared with the kernel's; of links the rest of the mirror tells. */
 static void early_overrun_test(void **state)
 {
@@ -839,10 +953,13 @@ int main(void)
 		T(nexthop_objects_test),
 		T(nexthop_objects_go_test),
 		T(nexthop_objects_and_links_test),
+		T(left_out_test),
 		T(overrun_test),
 		T(resync_in_slices_test),
 		T(links_and_neighbours_do_not_wait_test),
 		T(number_of_a_link_again_test),
+		T(neighbours_in_slices_test),
+		T(blink_in_an_overrun_test),
 		T(early_overrun_test),
 		T(changes_during_dumps_test),
 	};

@@ -246,6 +246,28 @@ static const struct row rows[] = {
 	      "- {name: a, type: static, inside: 10.0.10.7, outside: 203.0.113.5}\n"
 	      "- {name: b, type: snat, to: [203.0.113.0-203.0.113.4, 203.0.113.6-203.0.113.15]}\n",
 	 ""},
+	{"pool's members overlap",
+	 BASE "nat:\n"
+	      "- {name: a, type: snat, to: [203.0.113.8, 203.0.113.1-203.0.113.5, 203.0.113.5]}\n"
+	      "- {name: b, type: snat, to: [203.0.113.32/30, 203.0.113.34-203.0.113.40]}\n"
+	      "- {name: c, type: snat, to: [203.0.113.0-203.0.113.255, 203.0.113.0/28]}\n"
+	      "- {name: d, type: snat, to: [203.0.113.6, 203.0.113.6/32]}\n"
+	      "- {name: e, type: snat, to: [\"2001:db8::/64\", \"2001:db8::ffff:0:0:7\"]}\n",
+	 "sluice.yaml:15: nat[0].to (a): 203.0.113.1-203.0.113.5 and 203.0.113.5 overlap: name each address once\n"
+	 "sluice.yaml:16: nat[1].to (b): 203.0.113.32-203.0.113.35 and 203.0.113.34-203.0.113.40 overlap: name each address "
+	 "once\n"
+	 "sluice.yaml:17: nat[2].to (c): 203.0.113.0-203.0.113.15 and 203.0.113.0-203.0.113.255 overlap: name each address once\n"
+	 "sluice.yaml:18: nat[3].to (d): 203.0.113.6 is listed twice\n"
+	 "sluice.yaml:19: nat[4].to (e): 2001:db8::-2001:db8::ffff:ffff:ffff:ffff and 2001:db8::ffff:0:0:7 overlap: name each "
+	 "address "
+	 "once\n"},
+	{"pool's members side by side: fine",
+	 BASE "nat: [{name: a, type: snat, to: [203.0.113.6, 203.0.113.1-203.0.113.5, 203.0.113.8/29, 203.0.113.7]}]\n", ""},
+	{"every port to the same ports: fine",
+	 BASE "nat:\n"
+	      "- {name: a, type: dnat, destination: 203.0.113.5, protocol: [tcp, udp], port: 1-65535, to: 10.0.10.8}\n"
+	      "- {name: b, type: dnat, destination: vlan20, protocol: [tcp, udp], port: 1024-65535, to: \"10.0.10.8:1000\"}\n",
+	 ""},
 	{"forward of a static's whole address",
 	 BASE "nat:\n"
 	      "- {name: b, type: dnat, destination: 203.0.113.5, to: 10.0.10.8}\n"
@@ -294,7 +316,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:14: nat[0] (a): mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
 	{"dnat mixes families", BASE "nat: [{name: a, type: dnat, destination: 203.0.113.1, to: \"fd00:10::5\"}]\n",
 	 "sluice.yaml:14: nat[0] (a): mixes IPv4 and IPv6: source, destination, protocol and `to` of a rule are of one family\n"},
-	{"pool 1024: fine", BASE "nat: [{name: a, type: snat, to: [203.0.112.0/22, 203.0.113.0-203.0.113.9]}]\n", ""},
+	{"pool 1024: fine", BASE "nat: [{name: a, type: snat, to: [203.0.112.0-203.0.113.9, 203.0.113.10-203.0.115.255]}]\n", ""},
 	{"pools of any size: fine",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, to: 198.18.0.0/15}\n"
@@ -309,7 +331,7 @@ static const struct row rows[] = {
 	      "- {name: r2, type: snat, to: 203.0.112.0/22}\n"
 	      "- {name: r3, type: snat, to: 203.0.112.0/22}\n",
 	 ""},
-	{"pool of all: fine", BASE "nat: [{name: a, type: snat, to: [\"::2-feff::\", \"100::/8\", \"2000::/3\"]}]\n", ""},
+	{"pool of all: fine", BASE "nat: [{name: a, type: snat, to: [\"::2-ff::\", \"100::/8\", \"2000::/3\"]}]\n", ""},
 	{"masquerade with two ranges",
 	 BASE "nat:\n"
 	      "- {name: a, type: snat, out: [up1, vlan10], to: masquerade}\n"
@@ -460,6 +482,46 @@ static void snat_rules_test(void **state)
 			"each protocol\n");
 }
 
+/* Each takes a place for its address, one for where it leads, and one for its port. */
+static char *forwards(unsigned n)
+{
+	char *ret = NULL;
+	size_t len;
+	FILE *f = open_memstream(&ret, &len);
+
+	fputs("nat:\n", f);
+	for (unsigned i = 1; i <= n; i++)
+		fprintf(f, "- {name: r%u, type: dnat, destination: 203.0.113.1, protocol: udp, port: %u, to: 10.0.0.5}\n", i, i);
+	fclose(f);
+	return ret;
+}
+
+static void dnat_rules_test(void **state)
+{
+	const unsigned fit = (DNAT_RULE_MAX - DNAT_SPARED - POOL_ADDR_MAX) / 3;
+	char said[512];
+
+	check_text(forwards(fit), "");
+	snprintf(said, sizeof(said),
+		 "sluice.yaml:%u: nat: the dnat rules take more than the 63488 places of their table, one for each address, "
+		 "protocol "
+		 "and port or block of ports (80-95 is one, 1-65535 are 16): write fewer, or ranges in place of single ports\n",
+		 fit + 2);
+	check_text(forwards(fit + 1), said);
+}
+
+static void blocks_test(void **state)
+{
+	static const struct {
+		unsigned first, last, n;
+	} want[] = {{80, 80, 0},	{80, 81, 1},	    {80, 94, 3},       {80, 95, 4},
+		    {81, 65535, 0},	{1, 65535, 0},	    {2, 65535, 1},     {1024, 65535, 10},
+		    {32768, 65535, 15}, {32768, 65534, 14}, {65534, 65535, 1}, {65535, 65535, 0}};
+
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		assert_int_equal(model_nat_block(want[i].first, want[i].last), want[i].n);
+}
+
 static char *ports(unsigned n, unsigned n_ifaces)
 {
 	char *ret = NULL;
@@ -526,8 +588,9 @@ static void port_for_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nexthops_test), cmocka_unit_test(room_test),	     cmocka_unit_test(snat_rules_test),
-		cmocka_unit_test(ports_test),	 cmocka_unit_test(many_routes_test), cmocka_unit_test(port_for_test),
+		cmocka_unit_test(nexthops_test),    cmocka_unit_test(room_test),     cmocka_unit_test(snat_rules_test),
+		cmocka_unit_test(dnat_rules_test),  cmocka_unit_test(blocks_test),   cmocka_unit_test(ports_test),
+		cmocka_unit_test(many_routes_test), cmocka_unit_test(port_for_test),
 	};
 
 	return run_rows("model_check", rows, N_OF_ROWS(rows), tests, N_OF_ROWS(tests));

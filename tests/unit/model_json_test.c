@@ -157,6 +157,20 @@ static void empty_test(void **state)
 }
 
 /* As people read it: sections and items on their own lines, what is default left away. */
+/* RFC 4787 REQ-5 c, RFC 5382 REQ-5, RFC 5508 REQ-2. */
+static void rfc_timeouts_test(void **state)
+{
+	struct model *m = must_parse("{}\n");
+	const struct settings_cfg *s = &m->settings;
+
+	assert_int_equal(s->udp_s, 300);
+	assert_int_equal(s->tcp_established_s, 2 * 3600 + 4 * 60);
+	assert_int_equal(s->tcp_transitory_s, 240);
+	assert_true(!s->tcp_opening_s || s->tcp_opening_s == 240);
+	assert_int_equal(s->icmp_s, 60);
+	model_free(m);
+}
+
 static void yaml_test(void **state)
 {
 	struct model *m = must_parse("settings: {fdb-ageing: 300, icmp-rate: 5}\n"
@@ -179,9 +193,8 @@ static void yaml_test(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(examples_test),  cmocka_unit_test(reference_is_whole_test),
-		cmocka_unit_test(odd_names_test), cmocka_unit_test(empty_test),
-		cmocka_unit_test(yaml_test),
+		cmocka_unit_test(examples_test), cmocka_unit_test(reference_is_whole_test), cmocka_unit_test(odd_names_test),
+		cmocka_unit_test(empty_test),	 cmocka_unit_test(rfc_timeouts_test),	    cmocka_unit_test(yaml_test),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -265,18 +265,18 @@ static const struct row rows[] = {
 	 "48]}]}}\n",
 	 ""},
 	{"vrf import no prefix", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/8 le]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/8 le\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: `10.0.0.0/8 le` is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
 	 "10.0.0.0/8 ge "
 	 "16 le 24, deny 10.1.0.0/16\n"},
 	{"vrf import lengths", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 ge 8]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 ge 8\": the lengths must ascend: that of the prefix, ge, "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: `10.0.0.0/16 ge 8`: the lengths must ascend: that of the prefix, ge, "
 	 "le\n"},
 	{"vrf import beyond the family", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 le 33]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 33\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: `10.0.0.0/16 le 33` is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
 	 "10.0.0.0/8 "
 	 "ge 16 le 24, deny 10.1.0.0/16\n"},
 	{"vrf import twice le", "vrfs: {b: {import: [{vrf: default, prefixes: [10.0.0.0/16 le 18 le 20]}]}}\n",
-	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: \"10.0.0.0/16 le 18 le 20\" is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
+	 "sluice.yaml:1: vrfs.b.import[0].prefixes[0]: `10.0.0.0/16 le 18 le 20` is no prefix as 10.0.0.0/8, 10.0.0.0/8 le 24, "
 	 "10.0.0.0/8 ge 16 le 24, deny 10.1.0.0/16\n"},
 	{"vrf import nothing", "vrfs: {b: {import: [{vrf: default, prefixes: []}]}}\n",
 	 "sluice.yaml:1: vrfs.b.import[0].prefixes: no prefix is listed, so nothing would be imported: leave `prefixes` out to "
@@ -293,7 +293,7 @@ static const struct row rows[] = {
 	 "sluice.yaml:1: routes[0].to (10.0??[2J.0/8 via 10.0.0.1): `10.0\\x0a\\x1b[2J.0/8` is not a "
 	 "prefix such as 10.0.0.0/8 or fd00::/8\n"},
 	{"control characters in other words", "settings: {host-netdevs: [\"\\e[2Ja name that is longer than it may be\"]}\n",
-	 "sluice.yaml:1: settings.host-netdevs[0]: \"?[2Ja name that is longer than i\": longer than 15 characters\n"},
+	 "sluice.yaml:1: settings.host-netdevs[0]: `?[2Ja name that is longer than i`: longer than 15 characters\n"},
 	{"a long prefix is cut within a character",
 	 "routes: [{to: \"0123456789012345678901234567890123456789012345678901234567\xe2\x94\x80\", via: 10.0.0.1}]\n",
 	 "sluice.yaml:1: routes[0].to (0123456789012345678901234567890123456789012345678901234567?? via 10.0.0.1): "

@@ -180,11 +180,71 @@ static void a_run(void **state)
 	of_a_run(2);
 }
 
+/* GRE of inside host `n`, as the pipeline does it: its address outside, from PUB on; -1: refused. */
+static int tunnels(unsigned n, __u32 remote, enum drop_reason *why)
+{
+	struct pkt p = {.family = 4, .l4_proto = IPPROTO_GRE, .segs = 1, .epoch = 1, .in_iface = LAN};
+	enum verdict v;
+
+	addr_from4(&p.t.saddr, bpf_htonl(0x0a000005 + n));
+	addr_from4(&p.t.daddr, bpf_htonl(remote));
+	p.to = p.t;
+	p.out_iface = WAN;
+	assert_int_equal(flow_lookup(&p), V_NEXT);
+	assert_int_equal(nat_snat(&p), V_NEXT);
+	v = flow_install(&p, V_FORWARD);
+	if (v == V_DROP) {
+		assert_int_equal(p.drop, DROP_NAT_CLASH);
+		v = nat_share(&p) ? flow_install(&p, V_FORWARD) : nat_refuse(&p, DROP_NAT_NO_ADDRESS);
+	}
+	*why = p.drop;
+	assert_int_equal(p.to.sport, 0);
+	return v == V_DROP ? -1 : (int)(bpf_ntohl(p.to.saddr.a32[3]) - PUB);
+}
+
+/* Each address serves one host towards a remote end, and no port is taken for it. */
+static void each_address_once(unsigned addrs)
+{
+	enum drop_reason why;
+
+	for (__u32 remote = REMOTE; remote < REMOTE + 2; remote++) {
+		unsigned seen = 0;
+
+		for (unsigned n = 0; n < addrs; n++) {
+			int at = tunnels(n, remote, &why);
+
+			assert_in_range(at, 0, addrs - 1);
+			assert_false(seen >> at & 1);
+			seen |= 1u << at;
+		}
+		stub_ring = (struct stub_ring){0};
+		stub_now_ns += 1000000000;
+		assert_int_equal(tunnels(addrs, remote, &why), -1);
+		assert_int_equal(why, DROP_NAT_NO_ADDRESS);
+		assert_int_equal(stub_ring.n, 1);
+		assert_int_equal(((const struct nat_event *)stub_ring.last)->event, NAT_EVENT_ADDRESSES_EXHAUSTED);
+	}
+	assert_int_equal(mappings(), 0);
+}
+
+static void without_ports(void **state)
+{
+	switch_with(1, 5000, 5000);
+	each_address_once(1);
+	switch_with(4, 5000, 5000);
+	each_address_once(4);
+	for (unsigned pieces = 1; pieces <= 2; pieces++) {
+		switch_with_run(4, 5000, 5000, pieces);
+		each_address_once(4);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_port),	cmocka_unit_test(two_hundred),	   cmocka_unit_test(every_address),
-		cmocka_unit_test(two_thousand), cmocka_unit_test(a_whole_address), cmocka_unit_test(a_run),
+		cmocka_unit_test(one_port),	 cmocka_unit_test(two_hundred),	    cmocka_unit_test(every_address),
+		cmocka_unit_test(two_thousand),	 cmocka_unit_test(a_whole_address), cmocka_unit_test(a_run),
+		cmocka_unit_test(without_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -411,7 +411,7 @@ static void without_ports(void **state)
 	assert_int_equal(run(&a, LAN, WAN), V_FORWARD);
 	leaves_as(&a, PUB, 0, REMOTE, 0);
 	assert_int_equal(run(&b, LAN, WAN), V_DROP);
-	assert_int_equal(b.drop, DROP_NAT_PROTOCOL);
+	assert_int_equal(b.drop, DROP_NAT_CLASH);
 	assert_int_equal(run(&c, LAN, WAN), V_FORWARD);
 	assert_int_equal(run(&ah, LAN, WAN), V_DROP);
 	assert_int_equal(ah.drop, DROP_NAT_PROTOCOL);
@@ -464,6 +464,26 @@ static void rfc5508_errors(void **state)
 	assert_int_equal(live(), 2);
 	assert_int_equal(flow_get(4, &out.t, IPPROTO_UDP, 0)->used, used >> FLOW_USED_SHIFT);
 	stub_now_ns = used;
+}
+
+/* Outbound packets do, and inbound ones as well. */
+static void rfc4787_req6_packets_refresh(void **state)
+{
+	struct pkt out = packet(IPPROTO_UDP, HOST, 40000, REMOTE, 53), again = out,
+		   back = packet(IPPROTO_UDP, REMOTE, 53, PUB, 40000);
+	__u64 began = stub_now_ns;
+
+	add_rule(0, 0x0a000000, 96 + 8, SNAT_POOL, POOL, WAN);
+	assert_int_equal(run(&out, LAN, WAN), V_FORWARD);
+	assert_int_equal(flow_get(4, &out.t, IPPROTO_UDP, 0)->used, began >> FLOW_USED_SHIFT);
+	stub_now_ns += 100000000000ull;
+	assert_int_equal(run(&again, LAN, WAN), V_FORWARD);
+	assert_int_equal(flow_get(4, &out.t, IPPROTO_UDP, 0)->used, stub_now_ns >> FLOW_USED_SHIFT);
+	stub_now_ns += 100000000000ull;
+	assert_int_equal(run(&back, WAN, LAN), V_FORWARD);
+	assert_int_equal(flow_get(4, &back.t, IPPROTO_UDP, 0)->used, stub_now_ns >> FLOW_USED_SHIFT);
+	assert_int_equal(flow_get(4, &out.t, IPPROTO_UDP, 0)->used, (began + 100000000000ull) >> FLOW_USED_SHIFT);
+	stub_now_ns = began;
 }
 
 static void rfc5508_errors_about_nothing(void **state)
@@ -609,6 +629,7 @@ int main(void)
 		TEST(rfc4787_hairpins_that_cross),
 		TEST(what_may_open_a_flow),
 		TEST(without_ports),
+		TEST(rfc4787_req6_packets_refresh),
 		TEST(rfc5508_errors),
 		TEST(rfc5508_errors_about_nothing),
 		TEST(fragments),

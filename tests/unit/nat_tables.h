@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <event2/buffer.h>
+#include "clock.h"
 #include "../../user/flow_age.c"
 
 /* ---- tables */
@@ -99,6 +100,11 @@ int table_set(struct table *t, const void *key, const void *value)
 	}
 	memcpy(place(t, key), value, t->value);
 	return 0;
+}
+
+int table_insert(struct table *t, const void *key, const void *value)
+{
+	return place(t, key) ? -EEXIST : table_set(t, key, value);
 }
 
 int table_delete(struct table *t, const void *key)
@@ -253,7 +259,7 @@ static char (*host_addr(const struct prefix *p))[PREFIX_TEXT]
 int netlink_addr_add(struct netlink *nl, int ifindex, const struct prefix *p, uint32_t metric, struct errs *errs)
 {
 	assert_int_equal(ifindex, 101);
-	assert_int_equal(metric, NL_NO_PREFIX_ROUTE);
+	assert_int_equal(metric, NL_ANSWER_ONLY);
 	for (int i = 0; !host_addr(p) && i < 8; i++)
 		if (!host_addrs[i][0])
 			prefix_text(p, host_addrs[i]);
@@ -343,7 +349,7 @@ static const struct pool *pool_named(const char *name, uint16_t *id)
 /* ---- flows */
 
 static struct flow_key4 forward_key, reply_key;
-static uint16_t out_pool;
+static uint16_t out_pool, out_port = 5000;
 static uint32_t slot;
 
 /* As a CPU's roll-back does it. */
@@ -352,7 +358,7 @@ static void drop_entry(const struct flow_key4 *key)
 	uint32_t word, i = flowtab_find(&sw.flows->tab[0], key, &word);
 
 	if (i != FLOWTAB_NONE)
-		flowtab_end(&sw.flows->tab[0], i, word, flow_now_ns());
+		flowtab_end(&sw.flows->tab[0], i, word, clock_now_ns());
 }
 
 static struct flow entry(const struct flow_key4 *key)
@@ -372,16 +378,16 @@ static void drop_mapping(const struct nat_mapping_key *k)
 	uint32_t i = nattab_lookup(&sw.nat->tab, k, &m), word;
 
 	if (i != NATTAB_NONE && nattab_read(&sw.nat->tab, i, &m, &word))
-		nattab_end(&sw.nat->tab, i, word, &m, flow_now_ns());
+		nattab_end(&sw.nat->tab, i, word, &m, clock_now_ns());
 }
 
-/* 10.0.0.7:5000 to 192.0.2.1:53, by the first address of `out`, or, of a run, the one `nth` behind it, idle since `idle_s`; with
- * its mapping and port. */
+/* 10.0.0.7:5000 to 192.0.2.1:53, by the port `out_port` of the first address of `out`, or, of a run, the one `nth` behind it,
+ * idle since `idle_s`; with its mapping and port. */
 static void add_pair_at(uint8_t proto, unsigned idle_s, uint8_t seen, uint32_t nth)
 {
 	const struct pool *p = pool_named("pool:out", &out_pool);
 	struct addr outside;
-	uint64_t then = flow_now_ns() - idle_s * 1000000000ull - 50000000; /* entries say when to a tick */
+	uint64_t then = clock_now_ns() - idle_s * 1000000000ull - 50000000; /* entries say when to a tick */
 	struct flow f = {.flags = FLOW_F_SNAT,
 			 .rule = rules()[0].rule,
 			 .used = (uint32_t)(then >> FLOW_USED_SHIFT),
@@ -389,7 +395,7 @@ static void add_pair_at(uint8_t proto, unsigned idle_s, uint8_t seen, uint32_t n
 		    r;
 	struct nat_mapping m = {
 		.inside = {.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = proto},
-		.port = htons(5000),
+		.port = htons(out_port),
 		.used_ns = then};
 
 	slot = sw.nat->members[p->first4].pool_addr + POOL_ID(0, nth);
@@ -397,7 +403,7 @@ static void add_pair_at(uint8_t proto, unsigned idle_s, uint8_t seen, uint32_t n
 	forward_key = (struct flow_key4){htonl(0x0a000007), htonl(0xc0000201), htons(5000), htons(53), 0, proto, 0};
 	f.saddr4 = outside.a32[3];
 	f.daddr4 = forward_key.daddr;
-	f.sport = htons(5000);
+	f.sport = htons(out_port);
 	f.dport = htons(53);
 	f.pool = out_pool;
 	f.pool_addr = m.pool_addr = slot;
@@ -411,12 +417,12 @@ static void add_pair_at(uint8_t proto, unsigned idle_s, uint8_t seen, uint32_t n
 	r.pool = 0;
 	drop_entry(&forward_key);
 	drop_entry(&reply_key);
-	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, flow_now_ns()), 0);
-	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, flow_now_ns()), 0);
+	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, clock_now_ns()), 0);
+	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, clock_now_ns()), 0);
 	drop_mapping(&m.inside);
-	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
+	assert_int_equal(nattab_add(&sw.nat->tab, &m, clock_now_ns()), 0);
 	if (slot < POOL_ADDR_MAX)
-		nat_ports(sw.nat, slot, nat_class(proto))->used[5000 / 64] |= 1ull << 5000 % 64;
+		nat_ports(sw.nat, slot, nat_class(proto))->used[out_port / 64] |= 1ull << out_port % 64;
 }
 
 static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
@@ -426,7 +432,7 @@ static void add_pair(uint8_t proto, unsigned idle_s, uint8_t seen)
 
 static bool port_is_held(unsigned class)
 {
-	return nat_ports(sw.nat, slot, class)->used[5000 / 64] >> 5000 % 64 & 1;
+	return nat_ports(sw.nat, slot, class)->used[out_port / 64] >> out_port % 64 & 1;
 }
 
 static void pass(void)

@@ -116,11 +116,19 @@ static void too_many_forwards_are_refused_and_nothing_changes(void **state)
 	struct errs errs = {0};
 	unsigned writes = table_get(NULL, "dnat_rules")->writes;
 	uint16_t rule = rules()[0].rule;
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
 
-	use("  - {name: big, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 1000-1200, to: 10.0.0.5:1000}\n");
+	for (unsigned i = 0; i < 20; i++) /* an entry and a mark each */
+		fprintf(f, "  - {name: r%u, type: dnat, destination: 203.0.113.1, protocol: tcp, port: %u, to: 10.0.%u.5}\n", i,
+			i + 1, i + 2);
+	fclose(f);
+	use(text);
+	free(text);
 	assert_true(nat_reconcile(&sw, &errs) < 0);
 	assert_int_equal(errs.n, 1);
-	assert_non_null(strstr(errs.v[0].text, "100 entries"));
+	assert_non_null(strstr(errs.v[0].text, "more than the 50 places"));
 	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
 	assert_string_equal(nat_rule_name(&sw, rule), "out");
 	errs_free(&errs);
@@ -251,8 +259,8 @@ static void a_port_that_changed_hands_stays(void **state)
 	m.inside = (struct nat_mapping_key){
 		.addr = addr_v4(htonl(0x0a000007)), .port = htons(5000), .pool = out_pool, .proto = IPPROTO_UDP};
 	m.pool_addr = slot;
-	m.used_ns = flow_now_ns();
-	nat_sweep_begin(sw.nat, flow_now_ns());
+	m.used_ns = clock_now_ns();
+	nat_sweep_begin(sw.nat, clock_now_ns());
 	while (nat_sweep_note(sw.nat))
 		;
 	drop_entry(&forward_key);
@@ -262,7 +270,7 @@ static void a_port_that_changed_hands_stays(void **state)
 	while (nat_sweep_mappings(sw.nat, &at, 16))
 		;
 	m.inside.port = htons(6000);
-	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
+	assert_int_equal(nattab_add(&sw.nat->tab, &m, clock_now_ns()), 0);
 	sw.nat->ports[i].used[5000 / 64] |= 1ull << 5000 % 64;
 	while (nat_sweep_end(sw.nat))
 		;
@@ -272,6 +280,56 @@ static void a_port_that_changed_hands_stays(void **state)
 	drop_mapping(&m.inside);
 	pass();
 	assert_false(port_is_held(1));
+}
+
+/* A pair that gave way and came again between two passes, in the same slot with the same word, and has another port. `taken`:
+ * the former one is somebody else's by then. */
+static void came_again(uint8_t seen, bool taken)
+{
+	struct nat_mapping m = {.inside = {.addr = addr_v4(htonl(0x0a000009)), .port = htons(1), .proto = IPPROTO_UDP},
+				.port = htons(5000),
+				.used_ns = clock_now_ns()};
+	struct flowtab *tab = &sw.flows->tab[0];
+	uint32_t word, was, at;
+
+	add_pair(IPPROTO_UDP, 3, seen);
+	was = flowtab_find(tab, &forward_key, &word);
+	pass();
+	drop_entry(&forward_key);
+	drop_entry(&reply_key);
+	for (uint32_t i = 0; i < tab->n; i++)
+		if ((flowtab_word(tab, i) & WORD_STATE) == WORD_DEAD)
+			tab->bucket[i / BUCKET_SLOTS].word[i % BUCKET_SLOTS] = WORD_EMPTY;
+	nat_port_free(nat_ports(sw.nat, slot, 1), 5000);
+	out_port = 6000;
+	add_pair(IPPROTO_UDP, 3, seen);
+	at = flowtab_find(tab, &forward_key, &word);
+	assert_int_equal(at, was);
+	m.inside.pool = out_pool;
+	m.pool_addr = slot;
+	if (taken) {
+		nat_ports(sw.nat, slot, 1)->used[5000 / 64] |= 1ull << 5000 % 64;
+		assert_int_equal(nattab_add(&sw.nat->tab, &m, clock_now_ns()), 0);
+	}
+	pass();
+	pass();
+	assert_true(port_is_held(1));
+	assert_int_equal(n_of("nat_mappings"), taken ? 2 : 1);
+	drop_mapping(&m.inside);
+	pass();
+	pass();
+	out_port = 5000;
+	assert_false(port_is_held(1));
+}
+
+static void a_pair_that_came_again_has_its_new_port(void **state)
+{
+	came_again(FLOW_SEEN_ANY, false);
+}
+
+static void a_pair_that_came_again_when_its_port_was_anothers_has_its_new_one(void **state)
+{
+	came_again(0, true);
 }
 
 static void flows_of_a_gone_rule_end(void **state)
@@ -309,7 +367,7 @@ static void an_address_that_comes_back_has_its_ports(void **state)
 	sw.nat->tab.entry[i].opened = 1;
 	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: 203.0.113.11, out: [wan]}\n");
 	assert_int_equal(nat_reconcile(&sw, NULL), 0);
-	sw.flows->now_ns = flow_now_ns();
+	sw.flows->now_ns = clock_now_ns();
 	sw.flows->soon = true;
 	pass_begin(sw.flows);
 	while (sw.flows->phase < PHASE_MAPPINGS)
@@ -339,14 +397,14 @@ static void flows_of_a_gone_vrf_end(void **state)
 	assert_int_not_equal(nattab_lookup(&sw.nat->tab, &k, &m), NATTAB_NONE);
 	drop_mapping(&k);
 	m.out_vrf = 3;
-	assert_int_equal(nattab_add(&sw.nat->tab, &m, flow_now_ns()), 0);
+	assert_int_equal(nattab_add(&sw.nat->tab, &m, clock_now_ns()), 0);
 	f = entry(&forward_key);
 	r = entry(&reply_key);
 	drop_entry(&forward_key);
 	drop_entry(&reply_key);
 	reply_key.vrf = f.peer_vrf = 3;
-	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, flow_now_ns()), 0);
-	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, flow_now_ns()), 0);
+	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &forward_key, &f, clock_now_ns()), 0);
+	assert_int_equal(flowtab_insert(&sw.flows->tab[0], &reply_key, &r, clock_now_ns()), 0);
 	pass();
 	assert_int_equal(n_of("flows4"), 2);
 	assert_int_equal(passes_begun, 0);
@@ -457,6 +515,93 @@ static void tunnels_of_the_host(void **state)
 	free(none.v);
 }
 
+/* What the data plane has heard, at second `at`. */
+static struct dnat_rule *hear(uint32_t n, unsigned at)
+{
+	struct dnat_key key = {.daddr.a32[0] = n, .dport = htons(DNAT_MARK_HEARD), .proto = DNAT_PROTO_MARK};
+	struct dnat_rule r = {.to = v4("192.0.2.9"), .rule = IPPROTO_GRE, .vrf = (uint16_t)at};
+	struct table *t = table_get(NULL, "dnat_rules");
+
+	if (at)
+		assert_int_equal(table_set(t, &key, &r), 0);
+	return (struct dnat_rule *)place(t, &key);
+}
+
+static void settle_at(unsigned at)
+{
+	struct nat_host_list l = {.begun_ns = (uint64_t)at << 30};
+
+	nat_host_settle(sw.nat, &l);
+	free(l.v);
+}
+
+/* Who has sent the gateway a packet and is none of its peers is that for a minute, however much he sends. */
+static void heard_and_no_peer(void **state)
+{
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	hear(7, 100);
+	settle_at(100); /* was read in the second in which it came: not known */
+	assert_non_null(hear(7, 0));
+	assert_int_equal(hear(7, 0)->flags, 0);
+	settle_at(102);
+	assert_non_null(hear(7, 0));
+	assert_int_equal(hear(7, 0)->flags, DNAT_HEARD_NOT);
+	assert_int_equal(hear(7, 0)->vrf, 102);
+	settle_at(102 + DNAT_HEARD_MAX);
+	assert_int_equal(hear(7, 0)->vrf, 102);
+	settle_at(103 + DNAT_HEARD_MAX);
+	assert_null(hear(7, 0));
+	hear(7, 65535); /* the clock begins anew */
+	settle_at(65536 + 1);
+	assert_int_equal(hear(7, 0)->flags, DNAT_HEARD_NOT);
+	assert_int_equal(hear(7, 0)->vrf, 1);
+	settle_at(65536 + 2 + DNAT_HEARD_MAX);
+	assert_null(hear(7, 0));
+	nat_host_close(sw.nat);
+}
+
+static size_t errors_of_the_host(char text[256])
+{
+	json_t *errors = json_array();
+	size_t n;
+
+	nat_host_errors(&sw, errors);
+	n = json_array_size(errors);
+	snprintf(text, 256, "%s", n ? json_string_value(json_array_get(errors, 0)) : "");
+	json_decref(errors);
+	return n;
+}
+
+/* No room for a mark: it is said, the others are written, and it is tried again. */
+static void no_room_for_a_peer(void **state)
+{
+	struct table *t = table_get(NULL, "dnat_rules");
+	const struct addr peer = v4("192.0.2.1"), own = addr_v4(wan4);
+	size_t max = t->max;
+	char text[256];
+
+	use("  - {name: out, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(errors_of_the_host(text), 0);
+	tunnel = (struct link){.flags = IFF_UP, .tunnel = {IPPROTO_GRE, IPPROTO_ESP}, .tunnel_peer = peer};
+	t->max = t->n + 1;
+	settle_at(100);
+	assert_int_equal(host_marks(), 1);
+	assert_int_equal(errors_of_the_host(text), 1);
+	assert_non_null(strstr(text, "1 of those"));
+	assert_non_null(strstr(text, "the forwards fill their table"));
+	t->max = max;
+	settle_at(101);
+	assert_int_equal(host_marks(), 2);
+	assert_int_equal(errors_of_the_host(text), 0);
+	assert_true(nat_host_wants(sw.nat, IPPROTO_ESP, &own, 0, &peer));
+	tunnel.flags = 0;
+	settle_at(102);
+	assert_int_equal(host_marks(), 0);
+	nat_host_close(sw.nat);
+}
+
 static json_t *whole(struct http_stream *s)
 {
 	struct evbuffer *out = evbuffer_new();
@@ -514,7 +659,7 @@ static void flush_without_a_filter_is_refused(void **state)
 static void flush_leaves_what_has_begun_since(void **state)
 {
 	add_pair(IPPROTO_UDP, 3, FLOW_SEEN_ANY);
-	forward_entry()->created_ns = flow_now_ns() + 1000000000ull;
+	forward_entry()->created_ns = clock_now_ns() + 1000000000ull;
 	assert_int_equal(flush("all"), 0);
 	forward_entry()->created_ns = 0;
 	assert_int_equal(flush("all"), 1);
@@ -545,7 +690,7 @@ static void who_watches_is_told(void **state)
 	told(&s, text, sizeof(text));
 	assert_string_equal(text, "");
 	add_pair(IPPROTO_UDP, 0, FLOW_SEEN_ANY);
-	forward_entry()->created_ns = flow_now_ns();
+	forward_entry()->created_ns = clock_now_ns();
 	pass();
 	pass();
 	told(&s, text, sizeof(text));
@@ -618,6 +763,8 @@ int main(void)
 		TEST(two_replies_are_no_pair),
 		TEST(fresh_mappings_stay),
 		TEST(a_port_that_changed_hands_stays),
+		TEST(a_pair_that_came_again_has_its_new_port),
+		TEST(a_pair_that_came_again_when_its_port_was_anothers_has_its_new_one),
 		TEST(flows_of_a_gone_rule_end),
 		TEST(flows_on_a_gone_address_end),
 		TEST(an_address_that_comes_back_has_its_ports),
@@ -626,6 +773,8 @@ int main(void)
 		TEST(masquerade_follows_the_interface),
 		TEST(masquerade_takes_no_address_that_is_lent),
 		TEST(tunnels_of_the_host),
+		TEST(heard_and_no_peer),
+		TEST(no_room_for_a_peer),
 		TEST(flush_ends_pairs),
 		TEST(flush_without_a_filter_is_refused),
 		TEST(flush_leaves_what_has_begun_since),

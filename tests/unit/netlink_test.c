@@ -179,19 +179,22 @@ static void error_has_the_kernels_words_test(void **state)
 static void addresses_test(void **state)
 {
 	struct prefix v4 = prefix("10.1.0.1/24"), v6 = prefix("2001:db8::1/64"), quiet = prefix("10.2.0.1/24"),
-		      p2p = prefix("10.3.0.1/32");
+		      p2p = prefix("10.3.0.1/32"), quiet6 = prefix("2001:db8::2/128");
 	int i = veth();
 
 	assert_int_equal(netlink_link_set(nl, i, true, NULL, 0, &errs), 0);
 	for (int again = 0; again < 2; again++) {
 		assert_int_equal(netlink_addr_add(nl, i, &v4, 0, &errs), 0);
 		assert_int_equal(netlink_addr_add(nl, i, &v6, 0, &errs), 0);
-		assert_int_equal(netlink_addr_add(nl, i, &quiet, NL_NO_PREFIX_ROUTE, &errs), 0);
+		assert_int_equal(netlink_addr_add(nl, i, &quiet, NL_ANSWER_ONLY, &errs), 0);
+		assert_int_equal(netlink_addr_add(nl, i, &quiet6, NL_ANSWER_ONLY, &errs), 0);
 		assert_int_equal(netlink_addr_add(nl, i, &p2p, 0, &errs), 0);
 	}
 	expect_contains("inet 10.1.0.1/24 brd 10.1.0.255 scope global vlan10", "ip -o addr show vlan10");
 	expect_contains("inet6 2001:db8::1/64 scope global", "ip -o addr show vlan10");
-	expect_contains("noprefixroute", "ip -o addr show vlan10 | grep 10.2.0.1");
+	expect_contains("scope host noprefixroute", "ip -o addr show vlan10 | grep 10.2.0.1");
+	expect_contains("2001:db8::2/128", "ip -o addr show vlan10 deprecated");
+	expect_contains("valid_lft forever preferred_lft 0sec", "ip -o addr show vlan10 | grep 2001:db8::2/128");
 	expect_contains("inet 10.3.0.1/32 scope global vlan10", "ip -o addr show vlan10");
 	expect_contains("10.1.0.0/24", "ip route");
 	assert_null(strstr(output("ip route"), "10.2.0.0/24"));

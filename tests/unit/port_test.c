@@ -66,7 +66,10 @@ static unsigned char *find(const struct table *t, const void *key)
 
 static const struct port *entry(uint32_t id)
 {
-	return (const struct port *)(void *)(find(&tables[0], &id) + 4);
+	static struct port copy; /* it stands there as it comes */
+
+	memcpy(&copy, find(&tables[0], &id) + 4, sizeof(copy));
+	return &copy;
 }
 
 /* Would a frame of the VLAN leave by a port that is not in it, or with a tag that is not the port's? */

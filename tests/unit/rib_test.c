@@ -130,6 +130,13 @@ static bool settle(struct state *s)
 	return changed;
 }
 
+static void links(struct state *s, uint16_t iface, bool down)
+{
+	s->down[iface] = down;
+	rib_links_changed(s->rib);
+	settle(s);
+}
+
 static uint32_t result(struct state *s, const char *text)
 {
 	struct addr a;
@@ -233,18 +240,14 @@ static void outside_test(void **arg)
 	assert_int_equal(rib_put(s->rib, &spec), 0);
 	settle(s);
 	assert_via(s, "10.1.2.3", "192.0.2.2", 2);
-	s->down[2] = true;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 2, true);
 	assert_int_equal(s->nh[result(s, "10.1.2.3")].type, NEXTHOP_OUTSIDE);
 	assert_int_equal(view(s, "10.0.0.0/8", RIB_KERNEL, 0).outside, 7);
 	spec.type = NEXTHOP_HOST;
 	assert_int_equal(rib_put(s->rib, &spec), 0);
 	settle(s);
 	assert_int_equal(s->nh[result(s, "10.1.2.3")].type, NEXTHOP_HOST);
-	s->down[2] = false;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 2, false);
 	assert_via(s, "10.1.2.3", "192.0.2.2", 2);
 	/* its netdev becomes an interface of the switch: it takes its place by distance */
 	spec.type = NEXTHOP_GATEWAY;
@@ -270,9 +273,7 @@ static void link_test(void **arg)
 	assert_via(s, "192.0.2.1", "10.0.0.2", 2);
 	assert_false(view(s, "0.0.0.0/0", RIB_STATIC, 0).active);
 	assert_string_equal(view(s, "0.0.0.0/0", RIB_STATIC, 0).reason, "the interface is down");
-	s->down[2] = true;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 2, true);
 	assert_int_equal(result(s, "192.0.2.1"), 0);
 	s->down[1] = s->down[2] = false;
 	rib_links_changed(s->rib);
@@ -402,9 +403,7 @@ static void group_test(void **arg)
 	assert_false(settle(s));
 	nhg_members(s->ns, before, &m, shares, 3);
 	assert_int_equal(shares[1], 0);
-	s->down[2] = false;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 2, false);
 	nhg_members(s->ns, before, &m, shares, 3);
 	assert_in_range(shares[1], 21, 22);
 
@@ -608,9 +607,7 @@ static void import_test(void **arg)
 	put_in(s, 1, "10.2.0.0/16", RIB_STATIC, 1, 0, 0, 9, via("10.0.0.4", 4, 1)); /* a better one there is the one here */
 	settle(s);
 	assert_int_equal(way(s, 2, "10.2.1.1"), 4);
-	s->down[4] = true;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 4, true);
 	assert_int_equal(way(s, 2, "10.2.1.1"), 3);
 	remove_from(s, 1, "10.2.0.0/16", RIB_KERNEL, 101, 7);
 	remove_from(s, 1, "10.2.0.0/16", RIB_STATIC, 0, 9);
@@ -741,13 +738,9 @@ static void named_group_test(void **arg)
 	assert_int_equal(rib_put(s->rib, &spec), 0);
 	settle(s);
 	assert_int_equal(result(s, "10.3.0.1"), was);
-	s->down[1] = true;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 1, true);
 	assert_int_equal(result(s, "10.3.0.1"), 0);
-	s->down[1] = false;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 1, false);
 	assert_true(result(s, "10.3.0.1") & NEXTHOP_IS_GROUP);
 	assert_int_equal(result(s, "10.3.0.1"), result(s, "10.1.0.1"));
 }
@@ -867,13 +860,9 @@ static void plain_no_room_test(void **arg)
 	assert_string_equal(view(s, "10.3.0.0/16", RIB_KERNEL, 0).reason, "the table of nexthops is full");
 
 	/* what it should lead by cannot be used at all: neither is what it led by then */
-	s->down[1] = true;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 1, true);
 	assert_int_equal(result(s, "10.2.0.1"), 0);
-	s->down[1] = false;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 1, false);
 	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 0, &one, 1), 0);
 	assert_int_equal(try_put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, two, 2), 0);
 	settle(s);
@@ -900,13 +889,6 @@ static void plain_no_room_test(void **arg)
 	settle(s);
 	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 0); /* nobody uses it any more */
 	assert_null(nexthop_at(s->ns, single));
-}
-
-static void links(struct state *s, uint16_t iface, bool down)
-{
-	s->down[iface] = down;
-	rib_links_changed(s->rib);
-	settle(s);
 }
 
 /* What a route is kept at for want of room goes when nothing can leave by it, for a route of its own and for a named group: the
@@ -959,6 +941,187 @@ static void no_room_link_down_test(void **arg)
 		grace_done = grace_asked;
 	}
 	assert_false(rib_pending(s->rib));
+}
+
+/* A host route far from all others. */
+static struct prefix far_prefix(uint32_t i)
+{
+	uint64_t far = (i + 1) * 0x9e3779b97f4a7c15ull;
+	struct prefix p = {.family = 6, .len = 128};
+
+	memcpy(p.addr.a8, &far, 8);
+	memcpy(p.addr.a8 + 8, &far, 8);
+	p.addr.a8[0] = 0x20;
+	return p;
+}
+
+static void far_route(struct state *s, uint32_t i, bool there)
+{
+	struct rib_nexthop nh = via("10.0.0.1", 1, 1);
+	struct rib_route_spec spec = {.source = RIB_KERNEL, .distance = 20, .type = NEXTHOP_GATEWAY, .nexthops = &nh, .n = 1};
+
+	spec.to = far_prefix(i);
+	if (there)
+		assert_int_equal(rib_put(s->rib, &spec), 0);
+	else
+		rib_remove(s->rib, 0, &spec.to, RIB_KERNEL, 0, 0);
+}
+
+static uint32_t far_result(struct state *s, uint32_t i)
+{
+	struct prefix p = far_prefix(i);
+
+	return fib_lookup(s->m.fib, 0, &p.addr);
+}
+
+/* A turn of the event loop, which waits for nothing. True: packets may see something else than before. */
+static bool turn(struct state *s)
+{
+	bool changed;
+
+	assert_int_equal(rib_settle(s->rib, 1000000000, &changed), 0);
+	return changed;
+}
+
+/* Turns until what waits is in force; meanwhile nothing else is chosen. */
+static void wait_for_memory(struct state *s)
+{
+	uint64_t asked = grace_asked;
+
+	for (int i = 0; i < 3; i++) {
+		assert_false(turn(s));
+		assert_true(rib_waits(s->rib) && rib_pending(s->rib));
+	}
+	assert_int_equal(grace_asked, asked);
+	while (rib_waits(s->rib)) {
+		grace_done = grace_asked;
+		turn(s);
+	}
+}
+
+/* A FIB with little memory, in which one route after the other goes for another: where there is none but what packets may still
+ * read, they are led as before, and the change comes when the grace period is over; what is changed meanwhile comes with it. */
+static void full_churn_test(void **arg)
+{
+	enum { ROUTES = 200, TURNS = 4000 };
+	struct state *s = *arg;
+	uint32_t waited = 0;
+
+	grace_asked = grace_done = 0;
+	put(s, "10.0.0.0/24", RIB_CONNECTED, 0, 0, via(NULL, 1, 1));
+	for (uint32_t i = 0; i < ROUTES; i++)
+		far_route(s, i, true);
+	settle(s);
+	for (uint32_t i = 0; i < TURNS; i++) {
+		far_route(s, i, false);
+		far_route(s, i + ROUTES, true);
+		turn(s);
+		assert_int_equal(rib_pending(s->rib), rib_waits(s->rib));
+		assert_true(rib_waits(s->rib) || !far_result(s, i));
+		assert_int_equal(far_result(s, i + ROUTES) == 0, rib_waits(s->rib));
+		if (!rib_waits(s->rib))
+			continue;
+		waited++;
+		assert_true(rib_moving(s->rib, 0, &(struct addr){0}));
+		assert_false(rib_urgent_pending(s->rib)); /* nobody waits for this one */
+		far_route(s, i + 1, false);		  /* meanwhile one goes, */
+		far_route(s, i + 1 + ROUTES, true);	  /* and another one comes */
+		wait_for_memory(s);
+		assert_int_equal(far_result(s, i), 0);
+		assert_int_not_equal(far_result(s, i + ROUTES), 0);
+	}
+	assert_in_range(waited, 3, TURNS / 100);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	for (uint32_t i = 0; i < TURNS + ROUTES; i++)
+		assert_int_equal(far_result(s, i) != 0, i >= TURNS);
+}
+
+/* What somebody waits for is not said to be in force while the FIB waits for memory; nor is it kept waiting by what comes behind.
+ */
+static void urgent_waits_test(void **arg)
+{
+	enum { ROUTES = 200 };
+	struct state *s = *arg;
+	uint32_t i = 0;
+
+	grace_asked = grace_done = 0;
+	for (uint32_t k = 0; k < ROUTES; k++)
+		far_route(s, k, true);
+	settle(s);
+	do {
+		far_route(s, i, false);
+		rib_urgent(s->rib, true);
+		far_route(s, i + ROUTES, true);
+		rib_urgent(s->rib, false);
+		turn(s);
+		i++;
+		assert_true(i < 4000);
+	} while (!rib_waits(s->rib));
+	assert_true(rib_urgent_pending(s->rib));
+	assert_int_equal(far_result(s, i - 1 + ROUTES), 0);
+	for (uint32_t k = 0; k < 60; k++) { /* of a routing daemon, more than there is memory for */
+		far_route(s, i + k, false);
+		far_route(s, i + k + ROUTES, true);
+	}
+	wait_for_memory(s);
+	assert_false(rib_urgent_pending(s->rib));
+	assert_int_not_equal(far_result(s, i - 1 + ROUTES), 0);
+}
+
+/* A prefix in 16 bits of its own, which has one unit of the FIB's memory. */
+static void lonely_route(struct state *s, uint32_t i, uint8_t len, bool there)
+{
+	struct rib_nexthop nh = via("10.0.0.1", 1, 1);
+	struct rib_route_spec spec = {.source = RIB_KERNEL, .distance = 20, .type = NEXTHOP_GATEWAY, .nexthops = &nh, .n = 1};
+	char text[32];
+
+	snprintf(text, sizeof(text), "%u.%u.0.0/%u", 32 + i / 256, i % 256, len);
+	spec.to = pfx(text);
+	if (there)
+		assert_int_equal(rib_put(s->rib, &spec), 0);
+	else
+		rib_remove(s->rib, 0, &spec.to, RIB_KERNEL, 0, 0);
+}
+
+static uint32_t lonely_result(struct state *s, uint32_t i, uint8_t third)
+{
+	struct addr a;
+	uint8_t family;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%u.%u.%u.1", 32 + i / 256, i % 256, third);
+	assert_int_equal(addr_parse(text, &a, &family), 0);
+	return fib_lookup(s->m.fib, 0, &a);
+}
+
+/* All routes go for others at once, for which there is no memory beside the old ones, now or later: they go in smaller parts. */
+static void too_much_at_once_test(void **arg)
+{
+	enum { ROUTES = 3000 };
+	struct state *s = *arg;
+	uint32_t i, turns = 0;
+
+	grace_asked = grace_done = 0;
+	for (i = 0; i < ROUTES; i++)
+		lonely_route(s, i, 24, true);
+	settle(s);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	for (i = 0; i < ROUTES; i++) {
+		lonely_route(s, i, 24, false);
+		lonely_route(s, i, 23, true);
+	}
+	do {
+		turn(s);
+		grace_done = grace_asked;
+		for (i = 0; i < ROUTES; i += 7)
+			assert_int_not_equal(lonely_result(s, i, 0), 0);
+		assert_true(++turns < 1000);
+	} while (rib_pending(s->rib));
+	assert_in_range(turns, 4, 1000);
+	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
+	for (i = 0; i < ROUTES; i++)
+		assert_int_not_equal(lonely_result(s, i, 1), 0);
+	assert_int_equal(rib_installed(s->rib, 0, 4), ROUTES);
 }
 
 /* The weight of a nexthop that is reached by several ways is shared among them as theirs say, however large it is. */
@@ -1031,9 +1194,7 @@ static void down_gateway_test(void **arg)
 	assert_true(v.active);
 	assert_int_equal(nhg_members(s->ns, v.result & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
 	assert_true(nexthop_at(s->ns, m[0].nexthop)->iface != nexthop_at(s->ns, m[1].nexthop)->iface);
-	s->down[2] = true;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 2, true);
 	assert_int_equal(result(s, "192.0.2.1"), 0);
 	assert_true(view(s, "0.0.0.0/0", RIB_STATIC, 0).members & NEXTHOP_IS_GROUP);
 	s->down[1] = s->down[2] = false;
@@ -1076,7 +1237,7 @@ static void throw_test(void **arg)
 	put_table(s, "10.24.0.0/16", 0, RIB_THROW, NULL);
 	put_table(s, "10.24.7.0/24", 0, NEXTHOP_GATEWAY, &third);
 	settle(s);
-	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_UNREACHABLE);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_NOWHERE);
 	assert_int_equal(view(s, "10.24.0.0/16", RIB_KERNEL, 0).type, RIB_THROW);
 	assert_int_equal(view(s, "10.24.0.0/16", RIB_KERNEL, 0).n, 0);
 	assert_via(s, "10.24.7.1", "10.0.0.3", 3);
@@ -1086,20 +1247,16 @@ static void throw_test(void **arg)
 	settle(s);
 	assert_via(s, "10.24.1.1", "10.0.0.2", 2);
 	assert_via(s, "10.25.0.1", "10.0.0.1", 1);
-	s->down[2] = true;
-	rib_links_changed(s->rib);
-	settle(s);
-	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_UNREACHABLE);
-	s->down[2] = false;
-	rib_links_changed(s->rib);
-	settle(s);
+	links(s, 2, true);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_NOWHERE);
+	links(s, 2, false);
 	assert_via(s, "10.24.1.1", "10.0.0.2", 2);
 	put_table(s, "10.16.0.0/12", 1, NEXTHOP_BLACKHOLE, NULL); /* a longer one there */
 	settle(s);
 	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_BLACKHOLE);
 	put_table(s, "10.16.0.0/12", 1, RIB_THROW, NULL);
 	settle(s);
-	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_UNREACHABLE);
+	assert_int_equal(type_at(s, "10.24.1.1"), NEXTHOP_NOWHERE);
 	put_table(s, "10.0.0.0/8", 2, NEXTHOP_GATEWAY, &third);
 	settle(s);
 	assert_via(s, "10.24.1.1", "10.0.0.3", 3);
@@ -1128,6 +1285,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(named_group_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_churn_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(urgent_waits_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_much_at_once_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(plain_no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_link_down_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),

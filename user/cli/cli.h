@@ -24,6 +24,7 @@ enum value_type {
 	VALUE_FILE,	      /* a file's name; `-` is stdin */
 	VALUE_MEMBERS,	      /* K=V,K=V: an object, numbers as numbers */
 	VALUE_GROUP,	      /* NAME,WEIGHT/NAME: members of a group of nexthops */
+	VALUE_FILTERS,	      /* [deny] PREFIX [ge N] [le N]: a word each; or as VALUE_LIST */
 	VALUE_TIME,	      /* 60, 60s, 5m, 2h: of a confirmation */
 };
 
@@ -83,6 +84,8 @@ const struct command *cli_walk(int argc, char **argv, int *used, char prefix[64]
 json_t *cli_params(const struct command *cmd, int argc, char **argv, char why[CLI_ERROR]);
 
 /* Parameters word by word: for cli_params(), and for completion, which stops in the middle. */
+#define WORDS_MAX 32
+
 struct parser {
 	const struct command *cmd;
 	json_t *args;
@@ -90,6 +93,8 @@ struct parser {
 	const struct param *pending; /* a key was given, its value comes next */
 	const struct param *begun;   /* a word that begins an item was given, and nothing of it so far */
 	unsigned positional;	     /* how many of them are filled */
+	const struct param *filter;  /* VALUE_FILTERS: the last word belonged to one; */
+	char words[WORDS_MAX];	     /* what is to stand before the next word in it, with a blank behind; "": nothing */
 };
 
 int parser_open(struct parser *p, const struct command *cmd, char why[CLI_ERROR]);

@@ -11,8 +11,9 @@
 #include "errjson.h"
 #include "flow_file.h"
 
-#define BUSY_TRIES 300
-#define BUSY_US	   200000
+#define BUSY_TRIES    300
+#define BUSY_US	      200000
+#define REFUSED_SHOWN 100
 
 /* ---- save */
 
@@ -204,14 +205,14 @@ static void take_answer(struct restoring *r, const json_t *answer)
 	for (int k = 0; k < 3; k++)
 		r->restored[k] += json_integer_value(json_object_get(restored, kinds[k]));
 	r->there += json_integer_value(json_object_get(answer, "there"));
-	r->refused += (json_int_t)json_array_size(refused);
 	json_array_foreach (refused, i, one) {
 		if (r->cli->json)
 			json_array_append(r->reasons, (json_t *)one);
-		else
+		else if (r->refused < REFUSED_SHOWN)
 			fprintf(stderr, "%s:%lld: %s: %s\n", r->name, (long long)json_integer_value(json_object_get(one, "line")),
 				json_string_value(json_object_get(one, "what")),
 				json_string_value(json_object_get(one, "reason")));
+		r->refused++;
 	}
 }
 
@@ -280,6 +281,8 @@ static void print_restored(const struct restoring *r)
 		json_decref(json);
 		return;
 	}
+	if (r->refused > REFUSED_SHOWN)
+		fprintf(stderr, "%lld more were refused: -j names each\n", (long long)r->refused - REFUSED_SHOWN);
 	printf("%lld flows and %lld mappings restored", (long long)r->restored[0], (long long)r->restored[1]);
 	if (r->there)
 		printf(", %lld were there already", (long long)r->there);

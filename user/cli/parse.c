@@ -366,6 +366,7 @@ static json_t *value_of(const struct param *param, const char *word)
 	case VALUE_NUMBER_OR_TEXT:
 		return number_or_text(word);
 	case VALUE_LIST:
+	case VALUE_FILTERS:
 		return list_of(word, true);
 	case VALUE_MEMBERS:
 		return members_of(word);
@@ -484,16 +485,76 @@ static int take_key(struct parser *p, const struct param *param, char why[CLI_ER
 	return set(p, param, param->fixed ? json_string(param->fixed) : json_true(), why);
 }
 
+/* ---- filters of prefixes, in words of their own ---- */
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+static void words_before(struct parser *p, const char *word)
+{
+	snprintf(p->words, sizeof(p->words), "%s ", word);
+}
+
+/* The value, behind `deny` if that was said. */
+static int filter_begin(struct parser *p, const struct param *param, const char *word, char why[CLI_ERROR])
+{
+	char text[CLI_ERROR];
+
+	if (!*p->words && is_one_of(word, "deny", "permit")) {
+		words_before(p, word);
+		p->pending = param;
+		return 0;
+	}
+	if (snprintf(text, sizeof(text), "%s%s", p->words, word) >= (int)sizeof(text))
+		return say(why, "'%.40s' is no prefix", word);
+	*p->words = '\0';
+	p->filter = param;
+	return set_word(p, param, text, why);
+}
+
+/* A length's word, or its number, behind the filter that was given last. 1: it was none of these. */
+static int filter_go_on(struct parser *p, const char *word, char why[CLI_ERROR])
+{
+	json_t *list = json_object_get(target(p, p->filter), p->filter->json), *last;
+	size_t n = json_array_size(list);
+	char text[CLI_ERROR];
+
+	if (!*p->words && !is_one_of(word, "ge", "le"))
+		return 1;
+	if (!*p->words) {
+		words_before(p, word);
+		return 0;
+	}
+	last = n ? json_array_get(list, n - 1) : NULL;
+	if (!all_digits(word) || !last ||
+	    snprintf(text, sizeof(text), "%s %s%s", json_string_value(last), p->words, word) >= (int)sizeof(text))
+		return say(why, "%s'%.40s' is no length of a prefix", p->words, word);
+	*p->words = '\0';
+	json_array_set_new(list, n - 1, json_string(text));
+	return 0;
+}
+
 /* A positional parameter that is still missing takes a word before an abbreviated key does: `port add m` names a port m. */
 int parser_feed(struct parser *p, const char *word, char why[CLI_ERROR])
 {
 	const struct param *param, *positional = parser_positional(p);
 	bool ambiguous = false;
+	int r;
 
 	if (p->pending) {
 		param = p->pending;
 		p->pending = NULL;
+		if (param->type == VALUE_FILTERS)
+			return filter_begin(p, param, word, why);
 		return set_word(p, param, word, why);
+	}
+	if (p->filter) {
+		r = filter_go_on(p, word, why);
+		if (r <= 0)
+			return r;
+		p->filter = NULL;
 	}
 	param = find_key(p, word, positional && (positional->flags & (PARAM_REQUIRED | PARAM_REST) || positional->names),
 			 &ambiguous, why);
@@ -523,6 +584,8 @@ static int check_whole(const struct parser *p, char why[CLI_ERROR])
 {
 	if (p->pending)
 		return say(why, "'%s' wants a value: %s", p->pending->key, p->pending->value);
+	if (*p->words)
+		return say(why, "'%.2s' wants a length of a prefix: N", p->words);
 	if (p->begun)
 		return no_hop(p, why);
 	for (const struct param *q = p->cmd->params; q && (q->key || q->value); q++) {

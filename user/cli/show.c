@@ -138,6 +138,8 @@ static void print_hop(const json_t *hop)
 	const char *via = text_of(hop, "via"), *iface = text_of(hop, "interface"), *state = text_of(hop, "state");
 	json_int_t weight = json_integer_value(json_object_get(hop, "weight"));
 
+	if (*text_of(hop, "name"))
+		printf(" nhid %s", text_of(hop, "name"));
 	if (*via)
 		printf(" via %s", via);
 	if (*iface)
@@ -169,6 +171,8 @@ void print_route(const json_t *r)
 	if (*type && strcmp(type, "unicast") != 0 && strcmp(type, "gateway") != 0 && strcmp(type, "connected") != 0)
 		printf("%s ", type);
 	fputs(text_of(r, "to"), stdout);
+	if (*text_of(r, "nexthop"))
+		printf(" nhid %s", text_of(r, "nexthop"));
 	if (json_array_size(hops) == 1)
 		print_hop(json_array_get(hops, 0));
 	else if (*text_of(r, "netdev"))
@@ -399,10 +403,15 @@ void print_status(const json_t *answer)
 	printf("%-16s %zu configurations to go back to\n", "history", json_array_size(json_object_get(answer, "history")));
 	print_features(json_object_get(answer, "features"));
 	printf("%-16s %lld\n", "flows", (long long)json_integer_value(json_object_get(answer, "flows")));
-	printf("%-16s %lld known, %lld prefixes in force, %lld refused for want of room; audit: %lld differences, %lld "
-	       "repaired\n",
+	printf("%-16s %lld known, %lld prefixes in force, %lld refused for want of room, %lld%s not followed; audit: "
+	       "%lld differences, %lld repaired\n",
 	       "routes", routes_of(answer, "known"), routes_of(answer, "in_force"), routes_of(answer, "refused"),
+	       routes_of(answer, "left_out"),
+	       json_is_true(json_object_get(json_object_get(answer, "routes"), "left_out_more")) ? " or more" : "",
 	       routes_of(answer, "audit_differences"), routes_of(answer, "audit_repaired"));
+	if (routes_of(answer, "rules_left_out"))
+		printf("%-16s %lld of other programs (`ip rule`), not followed\n", "routing rules",
+		       routes_of(answer, "rules_left_out"));
 	if (json_integer_value(json_object_get(answer, "netlink_resyncs")))
 		printf("%-16s %lld times\n", "netlink overran",
 		       (long long)json_integer_value(json_object_get(answer, "netlink_resyncs")));

@@ -38,6 +38,8 @@ static void print_round(const char *title, const json_t *r)
 
 	printf("%-12s %lld routes, %lld addresses looked up, %lld asked of the kernel", title, number(r, "routes"),
 	       number(r, "samples"), number(r, "asked"));
+	if (number(r, "by_rule"))
+		printf(", %lld answered by another's rule", number(r, "by_rule"));
 	if (at)
 		printf("; ended %s after %.1f s", at, json_real_value(json_object_get(r, "took_s")));
 	putchar('\n');
