@@ -46,7 +46,7 @@ def one(bench, turns, point, side, hook, case):
     kit.need(out == (bpf.XDP_REDIRECT if hook == "xdp" else bpf.TC_ACT_REDIRECT), f"{side.build}: {case.name}: verdict {out}")
 
 
-def compare(report, turns, builds, wanted, nat):
+def compare(turns, builds, wanted, nat):
     sides = []
     try:
         for i, build in enumerate(builds):
@@ -76,7 +76,7 @@ def main(argv):
     session.unwind_when_ended()
     report, turns = kit.Report("compare", "two builds"), by_turns.Turns()
     for nat in (True, False):
-        compare(report, turns, argv[:2], argv[2] if len(argv) > 2 else "", nat)
+        compare(turns, argv[:2], argv[2] if len(argv) > 2 else "", nat)
     turns.finish(report)
     rows = []
     for series in dict.fromkeys(s for s, _ in report.samples if s != "generator"):

@@ -78,8 +78,10 @@ def show(report):
         about = goals.cells(ns, goals.FIRST_PACKET if ours else None, SCALE, look_up)
         rows.append((series, point, report.cell(series, point), f"{1e9 / ns:,.0f}", *about))
         if ours:
-            goals.note(report, series, point, ns, goals.FIRST_PACKET, here=goals.scaled(goals.FIRST_PACKET, SCALE, look_up))
-            goals.note(report, series, "new flows", 1e9 / ns, goals.NEW_FLOWS, "/s", least=True)
+            here = goals.scaled(goals.FIRST_PACKET, SCALE, look_up)
+            goals.note(report, series, point, ns, goals.FIRST_PACKET, here=here)
+            many = here and goals.NEW_FLOWS * goals.FIRST_PACKET / here
+            goals.note(report, series, "new flows", 1e9 / ns, goals.NEW_FLOWS, "/s", here=many, least=True)
     kit.table("New flows: ns, one core", ("what", "", "ns", "a second", *goals.HEAD), rows)
     kit.say(f"scaled: × the look-up here with {SCALE:,} flows, {look_up:.0f} ns, ÷ on the goals' machine, {goals.THERE[SCALE]} ns")
 

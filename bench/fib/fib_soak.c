@@ -3,7 +3,10 @@
  * results, a longer one comes and goes, and routes around them come and go so that nodes change their form all the time.
  * For each address it is known which results are right at any moment; another one is a misrouted packet.
  *
- * fib_soak OBJECT [SECONDS]; status 1 when there was one, or nothing was looked up.
+ * A commit that finds no memory but what packets may still read happens later, with what was changed until then: with little
+ * memory that is most of them. With less, some find none at all (they are without room, and the next one tries again).
+ *
+ * fib_soak OBJECT [SECONDS [UNITS]]; status 1 when there was one, or nothing was looked up.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -24,7 +27,7 @@
 #include "fib.h"
 
 #define TARGETS 4096
-#define UNITS	(1u << 15) /* small, so that memory is used again often */
+#define UNITS	(1u << 15) /* as a rule: small, so that memory is used again often */
 #define CROWD	160	   /* routes that come and go in a scene */
 
 struct target {
@@ -54,6 +57,7 @@ static struct bpf_object *obj;
 static struct fib *fib;
 static struct prefix crowd[N_SCENES][CROWD];
 static bool there[N_SCENES][CROWD];
+static uint64_t put_off, no_room, refused;
 
 static uint32_t rnd(void)
 {
@@ -81,11 +85,13 @@ static struct addr inside(const struct prefix *p)
 	return a;
 }
 
+/* One for which the memory is too small is not there. */
 static void set(uint16_t vrf, const struct prefix *p, uint32_t value)
 {
 	int r = value ? fib_set(fib, vrf, p, value) : fib_delete(fib, vrf, p);
 
-	if (r && r != -ENOENT) {
+	refused += r == -E2BIG;
+	if (r && r != -ENOENT && r != -E2BIG) {
 		errno = -r;
 		bpfkit_die("a route");
 	}
@@ -95,7 +101,9 @@ static void commit(void)
 {
 	int r = fib_commit(fib);
 
-	if (r) {
+	put_off += r == -EAGAIN;
+	no_room += r == -E2BIG;
+	if (r && r != -EAGAIN && r != -E2BIG) {
 		errno = -r;
 		bpfkit_die("commit");
 	}
@@ -191,13 +199,14 @@ int main(int argc, char **argv)
 	int seconds = argc > 2 ? atoi(argv[2]) : 60, status;
 	uint64_t changes = 0;
 	uint32_t round = 0;
+	uint32_t units = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : UNITS;
 	time_t end;
 	pid_t pid;
 
 	obj = argc > 1 ? bpf_object__open(argv[1]) : NULL;
-	if (!obj || bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "fib"), UNITS) || bpf_object__load(obj))
+	if (!obj || bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "fib"), units) || bpf_object__load(obj))
 		bpfkit_die("load");
-	if (fib_open(bpfkit_map_memory(obj, "fib", (size_t)UNITS * sizeof(struct fib_unit)), UNITS,
+	if (fib_open(bpfkit_map_memory(obj, "fib", (size_t)units * sizeof(struct fib_unit)), units,
 		     bpfkit_map_memory(obj, "fib_roots", VRF_MAX * 8), &fib, NULL))
 		bpfkit_die("fib_open");
 	prepare();
@@ -214,8 +223,9 @@ int main(int argc, char **argv)
 		bpfkit_die("the lookups ended early");
 	}
 	fib_close(fib);
-	printf("%d s: %" PRIu64 " changes in %" PRIu32 " commits under %" PRIu64 " lookups: %" PRIu64 " misrouted\n", seconds,
-	       changes, round, counted(0), counted(1));
+	printf("%d s: %" PRIu64 " changes in %" PRIu32 " commits (%" PRIu64 " put off, %" PRIu64 " without room, %" PRIu64
+	       " routes refused) under %" PRIu64 " lookups: %" PRIu64 " misrouted\n",
+	       seconds, changes, round, put_off, no_room, refused, counted(0), counted(1));
 	if (counted(1))
 		printf("the last: result %" PRIu64 " for target %" PRIu64 "\n", counted(2), counted(3));
 	status = counted(1) || !counted(0);
