@@ -68,6 +68,15 @@ bool route_filter_holds(struct routes *rs, const struct route_filter *f, const s
 	return (!f->via_family && !f->iface) || leads_by(rs, v, f);
 }
 
+bool route_filter_same(const struct route_filter *a, const struct route_filter *b)
+{
+	return a->protocol == b->protocol && a->type == b->type && a->to_default == b->to_default &&
+	       a->to.family == b->to.family && a->to.len == b->to.len && !memcmp(&a->to.addr, &b->to.addr, sizeof(a->to.addr)) &&
+	       a->how == b->how && a->has_vrf == b->has_vrf && a->vrf == b->vrf && a->active == b->active &&
+	       a->inactive == b->inactive && a->family == b->family && a->via_family == b->via_family &&
+	       !memcmp(&a->via, &b->via, sizeof(a->via)) && a->iface == b->iface && a->table == b->table;
+}
+
 /* ---- the words of a request */
 
 static bool flag(const struct http_request *rq, const char *name)

@@ -7,6 +7,7 @@
 
 enum { ROUTE_EXACT, ROUTE_WITHIN, ROUTE_AROUND };
 
+/* What is added here is compared by route_filter_same(). */
 struct route_filter {
 	const char *protocol, *type; /* constants; NULL: any */
 	struct prefix to;	     /* family 0: any */
@@ -27,6 +28,9 @@ struct route_filter {
 /* -EINVAL, -ENOENT with words. */
 int route_filter_parse(struct sw *sw, const struct http_request *rq, struct route_filter *ret, struct errs *errs);
 bool route_filter_holds(struct routes *rs, const struct route_filter *f, const struct rib_view *v);
+
+/* Do they choose the same routes? Pages of one listing differ in `limit` and `after` alone. */
+bool route_filter_same(const struct route_filter *a, const struct route_filter *b);
 
 /* route_page.c: `limit` routes in order, behind the one that `after` names (NULL: from the first). -EINVAL with words. */
 int route_page(struct sw *sw, const struct route_filter *f, struct http_stream *ret, struct errs *errs);

@@ -165,7 +165,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	bool any = false;
 
 	for (struct kept *k = ps->kept; k < ps->kept + KEPT; k++) {
-		if (k->page && now - k->at_ns > KEEP_S * 1000000000ull)
+		if (k->page && now - k->at_ns > KEEP_S * CLOCK_SECOND_NS)
 			kept_drop(k);
 		any |= k->page != NULL;
 	}
@@ -190,22 +190,13 @@ static void keep(void *arg, struct page *p, size_t at)
 		evtimer_add(ps->timer, &wait);
 }
 
-static bool same_routes(const struct route_filter *a, const struct route_filter *b)
-{
-	return a->protocol == b->protocol && a->type == b->type && a->to.family == b->to.family && a->to.len == b->to.len &&
-	       !memcmp(&a->to.addr, &b->to.addr, sizeof(a->to.addr)) && a->how == b->how && a->has_vrf == b->has_vrf &&
-	       a->vrf == b->vrf && a->active == b->active && a->inactive == b->inactive && a->family == b->family &&
-	       a->via_family == b->via_family && !memcmp(&a->via, &b->via, sizeof(a->via)) && a->iface == b->iface &&
-	       a->table == b->table;
-}
-
 /* What goes on behind this key, and is the caller's then; NULL: none. */
 static struct page *kept_take(struct route_pages *ps, const struct route_filter *f, const struct key *after, size_t *ret_at)
 {
 	for (struct kept *k = ps->kept; k < ps->kept + KEPT; k++) {
 		struct page *p = k->page;
 
-		if (!p || compare(page_at(p, k->at - 1), after) || !same_routes(&k->filter, f))
+		if (!p || compare(page_at(p, k->at - 1), after) || !route_filter_same(&k->filter, f))
 			continue;
 		*ret_at = k->at;
 		*k = (struct kept){0};
