@@ -209,8 +209,8 @@ static void job_end(struct mirror *m)
 		mirror_nexthops_sweep(m);
 		break;
 	case JOB_WALK:
-		nexthops_walk_end(m);
 		mirror_left_out_sweep(m);
+		nexthops_walk_end(m);
 		break;
 	}
 	p->pos++;

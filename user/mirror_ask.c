@@ -63,8 +63,8 @@ static int take_answer(struct mirror *m, const struct nlmsghdr *nlh, struct krou
 	struct route r = {};
 	int err = route_parse(m, nlh, &msg);
 
-	if (err <= 0)
-		return err ? err : -EOPNOTSUPP;
+	if (err <= 0 || route_left_out(&msg))
+		return err < 0 ? err : -EOPNOTSUPP;
 	err = alt_make(m, &msg, &alt);
 	if (err)
 		return err;

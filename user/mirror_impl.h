@@ -243,16 +243,21 @@ void nexthops_walk_end(struct mirror *m);
 
 /* mirror_route_msg.c: one route as a message tells it; `nh` is the mirror's scratch array. */
 struct route_msg {
-	struct prefix to;
+	struct prefix to, from; /* from: of length 0: from anywhere */
 	uint32_t table, metric, mtu, sig;
 	uint32_t object; /* id of a nexthop object; 0: none, `nh` counts */
 	__be32 src;
-	uint8_t type, protocol, flags; /* flags: ALT_* */
+	uint8_t type, protocol, tos, flags; /* flags: ALT_* */
 	struct kroute_nexthop *nh;
 	size_t n;
 };
-/* 1: *ret is filled; 0: no route for the mirror (a cached one, one for a TOS or a source alone, or malformed); -ENOMEM. */
+/* 1: *ret is filled; 0: no route for the mirror (a cached one, or malformed); -ENOMEM. */
 int route_parse(struct mirror *m, const struct nlmsghdr *nlh, struct route_msg *ret);
+/* It is for one TOS or one source prefix alone. */
+static inline bool route_left_out(const struct route_msg *msg)
+{
+	return msg->tos || msg->from.len;
+}
 /* Room for n nexthops in the scratch array, zeroed; NULL: no memory. */
 struct kroute_nexthop *mirror_scratch(struct mirror *m, size_t n);
 
@@ -260,6 +265,12 @@ struct kroute_nexthop *mirror_scratch(struct mirror *m, size_t n);
 void routes_init(struct mirror *m);
 void routes_free(struct mirror *m);
 int route_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump);
+/* The alternatives of one route, of which nobody is told here: as a message says, with one that came, or without those that it
+ * takes away; without those that a walk drops (*ret_dirty: one that stays uses a set that is another now). 0 or -ENOMEM. */
+int route_put_in(struct mirror *m, struct route *r, const struct route_msg *msg, unsigned nlmsg_flags, bool dump);
+int route_take_out(struct mirror *m, struct route *r, const struct route_msg *msg);
+int route_sweep(struct mirror *m, struct route *r, bool *ret_dirty);
+void route_free_alts(struct route *r); /* their references stay */
 /* As the mirror shows a route with this alternative. */
 void route_view(const struct route *r, const struct route_alt *a, struct kroute *ret);
 /* The walk over all routes: drops what the plan's dumps should have shown and have not, and what uses a nexthop object that is
@@ -269,9 +280,9 @@ bool routes_walk(struct mirror *m, size_t max);
 /* mirror_left_out.c: routes that are known and not followed. */
 void mirror_left_out_init(struct mirror *m);
 void mirror_left_out_free(struct mirror *m);
-/* 1: the message is of one of these; *ret: -ENOMEM, it could not be kept. 0: it is of a route as others are. */
-int mirror_left_out_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump, int *ret);
-void mirror_left_out_sweep(struct mirror *m); /* at the end of the walk: what the plan's dumps have not shown */
+/* RTM_NEWROUTE or RTM_DELROUTE of one of these. 0 or -ENOMEM. */
+int mirror_left_out_message(struct mirror *m, const struct route_msg *msg, uint16_t type, unsigned nlmsg_flags, bool dump);
+void mirror_left_out_sweep(struct mirror *m); /* a walk over these, at the end of the other's */
 
 /* mirror_route_alt.c: the alternatives of one route. References of a `struct route_alt` that is handed over are used up. */
 void sources_init(struct mirror *m);

@@ -43,6 +43,15 @@ void routes_init(struct mirror *m)
 	sources_init(m);
 }
 
+void route_free_alts(struct route *r)
+{
+	for (struct route_alt *a = r->first, *next; a; a = next) {
+		next = a->next;
+		if (a != &r->alt)
+			free(a);
+	}
+}
+
 void routes_free(struct mirror *m)
 {
 	struct hash_iter it = {};
@@ -51,11 +60,7 @@ void routes_free(struct mirror *m)
 	while ((node = hash_next(&m->routes, &it))) {
 		struct route *r = hash_entry(node, struct route, node);
 
-		for (struct route_alt *a = r->first, *next; a; a = next) {
-			next = a->next;
-			if (a != &r->alt)
-				free(a);
-		}
+		route_free_alts(r);
 		free(r);
 	}
 	hash_free(&m->routes);
@@ -185,11 +190,23 @@ static struct route *route_create(struct mirror *m, const struct route_msg *msg)
 	return r;
 }
 
+int route_put_in(struct mirror *m, struct route *r, const struct route_msg *msg, unsigned nlmsg_flags, bool dump)
+{
+	struct route_alt a;
+	int ret = alt_make(m, msg, &a);
+
+	if (ret < 0)
+		return ret;
+	a.gen = dump ? m->route_gen : 0;
+	if (dump && !m->plan.job[m->plan.pos].oif)
+		return alt_place_dumped(m, r, &a);
+	return alt_place(m, r, &a, dump ? NLM_F_APPEND : nlmsg_flags);
+}
+
 static int route_new(struct mirror *m, const struct route_msg *msg, unsigned nlmsg_flags, bool dump)
 {
 	struct route *r = route_find(m, msg);
 	struct before before = {};
-	struct route_alt a;
 	int ret;
 
 	if (!r)
@@ -197,14 +214,7 @@ static int route_new(struct mirror *m, const struct route_msg *msg, unsigned nlm
 	if (!r)
 		return -ENOMEM;
 	before_take(r, &before);
-	ret = alt_make(m, msg, &a);
-	if (ret == 0) {
-		a.gen = dump ? m->route_gen : 0;
-		if (dump && !m->plan.job[m->plan.pos].oif)
-			ret = alt_place_dumped(m, r, &a);
-		else
-			ret = alt_place(m, r, &a, dump ? NLM_F_APPEND : nlmsg_flags);
-	}
+	ret = route_put_in(m, r, msg, nlmsg_flags, dump);
 	before_tell(m, r, &before, false);
 	return ret;
 }
@@ -224,37 +234,43 @@ static void doubt_table(struct mirror *m, uint8_t family, uint32_t table)
 	d->table[i] = table;
 }
 
-static int route_del(struct mirror *m, const struct route_msg *msg)
+int route_take_out(struct mirror *m, struct route *r, const struct route_msg *msg)
 {
-	struct route *r = route_find(m, msg);
-	struct before before = {};
 	struct route_alt like;
-	int ret;
+	int ret = alt_make(m, msg, &like);
 
-	if (!r)
-		return 0;
-	ret = alt_make(m, msg, &like);
 	if (ret < 0)
 		return ret;
-	before_take(r, &before);
 	ret = alt_take_out(m, r, msg, &like);
 	alt_release(m, &like);
-	before_tell(m, r, &before, false);
 	if (ret == 0)
 		doubt_table(m, msg->to.family, msg->table);
 	return ret < 0 ? ret : 0;
 }
 
+static int route_del(struct mirror *m, const struct route_msg *msg)
+{
+	struct route *r = route_find(m, msg);
+	struct before before = {};
+	int ret;
+
+	if (!r)
+		return 0;
+	before_take(r, &before);
+	ret = route_take_out(m, r, msg);
+	before_tell(m, r, &before, false);
+	return ret;
+}
+
 int route_message(struct mirror *m, const struct nlmsghdr *nlh, bool dump)
 {
 	struct route_msg msg;
-	int r;
+	int r = route_parse(m, nlh, &msg);
 
-	if (mirror_left_out_message(m, nlh, dump, &r))
-		return r;
-	r = route_parse(m, nlh, &msg);
 	if (r <= 0)
 		return r;
+	if (route_left_out(&msg))
+		return mirror_left_out_message(m, &msg, nlh->nlmsg_type, nlh->nlmsg_flags, dump);
 	return nlh->nlmsg_type == RTM_DELROUTE ? route_del(m, &msg) : route_new(m, &msg, nlh->nlmsg_flags, dump);
 }
 
@@ -298,19 +314,17 @@ static int alt_sweep(struct mirror *m, struct route *r, struct route_alt **at)
 	return 0;
 }
 
-static int route_visit(struct mirror *m, struct route *r)
+int route_sweep(struct mirror *m, struct route *r, bool *ret_dirty)
 {
-	struct before before = {};
-	bool dirty = false;
 	int ret = 0;
 
-	before_take(r, &before);
+	*ret_dirty = false;
 	for (struct route_alt **at = &r->first, *a; (a = *at);) {
 		struct route_alt *next = a->next;
 		bool seen = a->gen && a->gen == m->route_gen;
 
 		a->gen = 0;
-		dirty = dirty || (a->set->flags & SET_DIRTY);
+		*ret_dirty = *ret_dirty || (a->set->flags & SET_DIRTY);
 		if (a->set->flags & SET_GONE)
 			alt_drop(m, r, at);
 		else if (!seen && alt_in_scope(m, r, a))
@@ -318,6 +332,17 @@ static int route_visit(struct mirror *m, struct route *r)
 		if (*at != next)
 			at = &a->next;
 	}
+	return ret;
+}
+
+static int route_visit(struct mirror *m, struct route *r)
+{
+	struct before before = {};
+	bool dirty;
+	int ret;
+
+	before_take(r, &before);
+	ret = route_sweep(m, r, &dirty);
 	before_tell(m, r, &before, dirty);
 	return ret;
 }

@@ -112,6 +112,20 @@ static uint32_t sig_of(const struct nlattr *a, uint32_t sig)
 	return sig * 31 + 1;
 }
 
+/* Without the attribute: of length 0. */
+static bool attr_prefix(const struct nlattr *a, uint8_t family, uint8_t len, struct prefix *ret)
+{
+	ret->family = family;
+	ret->len = len;
+	if (len > (family == 4 ? 32 : 128))
+		return false;
+	if (attr_addr(a, family, &ret->addr))
+		return true;
+	if (family == 4)
+		ret->addr = addr_v4(0);
+	return !len;
+}
+
 int route_parse(struct mirror *m, const struct nlmsghdr *nlh, struct route_msg *ret)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
@@ -123,18 +137,13 @@ int route_parse(struct mirror *m, const struct nlmsghdr *nlh, struct route_msg *
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*rtm))
 		return 0;
 	family = family_of_af(rtm->rtm_family);
-	if (!family || (rtm->rtm_flags & RTM_F_CLONED) || rtm->rtm_tos || rtm->rtm_src_len ||
-	    rtm->rtm_dst_len > (family == 4 ? 32 : 128))
+	if (!family || (rtm->rtm_flags & RTM_F_CLONED))
 		return 0;
 	attrs_parse(nlh, sizeof(*rtm), tb, RTA_NH_ID);
-	ret->to.family = family;
-	ret->to.len = rtm->rtm_dst_len;
-	if (!attr_addr(tb[RTA_DST], family, &ret->to.addr)) {
-		if (rtm->rtm_dst_len)
-			return 0;
-		if (family == 4)
-			ret->to.addr = addr_v4(0);
-	}
+	if (!attr_prefix(tb[RTA_DST], family, rtm->rtm_dst_len, &ret->to) ||
+	    !attr_prefix(tb[RTA_SRC], family, rtm->rtm_src_len, &ret->from))
+		return 0;
+	ret->tos = rtm->rtm_tos;
 	ret->table = tb[RTA_TABLE] ? attr_u32(tb[RTA_TABLE]) : rtm->rtm_table;
 	ret->metric = attr_u32(tb[RTA_PRIORITY]);
 	ret->type = rtm->rtm_type;
