@@ -37,6 +37,12 @@ struct link {
 	struct addr tunnel_peer; /* with whom it speaks them; 0.0.0.0 or ::: with all */
 };
 
+/* Up, with carrier. NULL: not. */
+static inline bool link_usable(const struct link *l)
+{
+	return l && (l->flags & IFF_UP) && l->carrier;
+}
+
 struct link_addr {
 	int ifindex;
 	struct prefix addr; /* host bits kept */

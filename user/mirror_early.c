@@ -70,11 +70,6 @@ void mirror_early_free(struct mirror *m)
 	hash_free(&m->early);
 }
 
-static bool link_usable(const struct link *l)
-{
-	return l && (l->flags & IFF_UP) && l->carrier;
-}
-
 bool mirror_link_usable(const struct mirror *m, int ifindex)
 {
 	const struct early_entry *e = entry_find(m, ifindex);

@@ -123,11 +123,6 @@ void mirror_doubt_link(struct mirror *m, int ifindex)
 		d->all[0] = d->all[1] = true;
 }
 
-static bool link_usable(const struct link *l)
-{
-	return l && (l->flags & IFF_UP) && l->carrier;
-}
-
 /* Tells a link's change from *old (NULL: new) to *new (NULL: gone), and notes what it means for routes. */
 static void link_told(struct mirror *m, const struct link *new, const struct link *old)
 {

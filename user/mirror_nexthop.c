@@ -109,12 +109,7 @@ void nexthops_free(struct mirror *m)
  * again when they change. */
 static bool way_dead(const struct mirror *m, const struct kroute_nexthop *nh)
 {
-	const struct link *l;
-
-	if (!nh->ifindex)
-		return false;
-	l = mirror_link(m, nh->ifindex);
-	return !l || !(l->flags & IFF_UP) || !l->carrier;
+	return nh->ifindex && !link_usable(mirror_link(m, nh->ifindex));
 }
 
 struct nexthop_set *nexthop_set_get(struct mirror *m, struct kroute_nexthop *nh, size_t n)

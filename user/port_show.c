@@ -69,7 +69,7 @@ static json_t *show_attached(struct sw *sw, uint16_t id)
 	json_t *o = json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:s}", "name", s->e.name, "id", id, "ifindex",
 			      (json_int_t)s->e.ifindex, "mode", mode_name(s->e.mode), "state", "attached", "tc",
 			      attach_name(s->att.tc), "xdp", attach_name(s->att.xdp), "mtu", (json_int_t)s->e.mtu, "link",
-			      l && l->carrier && (l->flags & IFF_UP) ? "up" : "down");
+			      link_usable(l) ? "up" : "down");
 
 	memcpy(vlans, s->e.vlans, sizeof(vlans));
 	add_vlans(o, s->e.mode, s->e.native, vlans);

@@ -40,11 +40,6 @@ static struct port_want *want_add(struct port_wants *w)
 	return v;
 }
 
-static bool is_down(const struct link *l)
-{
-	return !(l->flags & IFF_UP) || !l->carrier;
-}
-
 static int want_link(const struct link *l, void *arg)
 {
 	struct port_wants *w = arg;
@@ -67,7 +62,7 @@ static int want_link(const struct link *l, void *arg)
 		return -ENOMEM;
 	v->ifindex = l->ifindex;
 	v->mtu = l->mtu;
-	v->down = is_down(l);
+	v->down = !link_usable(l);
 	v->peer = l->peer_away && l->queueless;
 	memcpy(v->mac, l->mac, sizeof(v->mac));
 	v->cfg = cfg;
@@ -95,7 +90,7 @@ static int want_hosts(struct port_wants *w)
 		v->ifindex = ifindex;
 		v->mtu = mtu;
 		l = mirror_link(w->sw->mirror, ifindex); /* NULL: made a moment ago */
-		v->down = l && is_down(l);
+		v->down = l && !link_usable(l);
 		v->host_vlan = m->ifaces[i].vlan;
 		v->iface = iface_id(w->sw, m->ifaces[i].name);
 		snprintf(v->name, sizeof(v->name), "%s", name);
