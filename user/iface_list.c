@@ -104,5 +104,5 @@ int iface_list(struct sw *sw, const struct http_request *rq, struct http_stream 
 		free(l);
 		return r;
 	}
-	return page_answer(&source, l, rq, sw->model->n_ifaces, ret, errs);
+	return page_answer(&source, l, rq, ret, errs);
 }

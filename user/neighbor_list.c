@@ -8,8 +8,7 @@
 #include "clock.h"
 #include "page.h"
 
-#define STEP 64	  /* buckets */
-#define ROOM 4096 /* that may come while all are listed, or twice as many as there are */
+#define STEP 64 /* buckets */
 
 static const char *state_name(const struct neighbor_entry *e)
 {
@@ -218,7 +217,6 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 						  .cursor = cursor_text,
 						  .after = begin_after,
 						  .free = free};
-	struct neighbors *ns = sw->neighbors;
 	struct listing *l = calloc(1, sizeof(*l));
 	int r;
 
@@ -229,10 +227,10 @@ int neighbor_list(struct sw *sw, const struct http_request *rq, struct http_stre
 		free(l);
 		return r;
 	}
-	l->ns = ns;
+	l->ns = sw->neighbors;
 	if (http_query(rq, "address") && !any_wanted(l)) {
 		free(l);
 		return errs_fail(errs, ENOENT, "there is no such neighbour: %.64s", http_query(rq, "address"));
 	}
-	return page_answer(&source, l, rq, 2 * ns->entries.n + ROOM, ret, errs);
+	return page_answer(&source, l, rq, ret, errs);
 }

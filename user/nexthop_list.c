@@ -150,7 +150,7 @@ int nexthop_list(struct sw *sw, const struct http_request *rq, struct http_strea
 		free(l);
 		return r;
 	}
-	return page_answer(&source, l, rq, l->end, ret, errs);
+	return page_answer(&source, l, rq, ret, errs);
 }
 
 /* ---- those that have a name in the configuration */
@@ -276,5 +276,5 @@ int nexthop_named(struct sw *sw, const struct http_request *rq, struct http_stre
 	l = named_open(sw, name, after);
 	if (!l)
 		return errs_fail(errs, ENOMEM, "out of memory");
-	return page_stream(&source, l, limit, l->n, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+	return page_stream(&source, l, limit, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
 }

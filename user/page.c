@@ -1,23 +1,30 @@
-/* page.c: see page.h. A heap with the greatest key on top: a lesser one takes its place. */
+/* page.c: see page.h. A heap with the greatest key on top: where there is no room for more, a lesser one takes its place. */
 #include "page.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define ROOM 1024 /* keys to begin with, where there is no limit */
+
 struct page {
-	size_t size, limit, n, heap; /* of the n keys the first `heap` are a heap, the others stand in order */
+	size_t size, room, n, heap; /* of the n keys the first `heap` are a heap, the others stand in order */
 	int (*compare)(const void *a, const void *b);
-	bool more;
-	char *keys; /* limit of them, and one to change places by */
+	bool grows, more;
+	char *keys;   /* room for so many */
+	char spare[]; /* one to change places by */
 };
 
 struct page *page_new(size_t size, size_t limit, int (*compare)(const void *a, const void *b))
 {
-	struct page *p = calloc(1, sizeof(*p));
+	struct page *p = calloc(1, sizeof(*p) + size);
 
 	if (!p)
 		return NULL;
-	*p = (struct page){.size = size, .limit = limit, .compare = compare, .keys = malloc((limit + 1) * size)};
+	p->size = size;
+	p->room = limit ? limit : ROOM;
+	p->grows = !limit;
+	p->compare = compare;
+	p->keys = malloc(p->room * size);
 	if (p->keys)
 		return p;
 	free(p);
@@ -38,11 +45,9 @@ static char *at(const struct page *p, size_t i)
 
 static void swap(struct page *p, size_t a, size_t b)
 {
-	char *spare = at(p, p->limit);
-
-	memcpy(spare, at(p, a), p->size);
+	memcpy(p->spare, at(p, a), p->size);
 	memcpy(at(p, a), at(p, b), p->size);
-	memcpy(at(p, b), spare, p->size);
+	memcpy(at(p, b), p->spare, p->size);
 }
 
 static void sift_up(struct page *p, size_t i)
@@ -65,9 +70,23 @@ static void sift_down(struct page *p, size_t n)
 	}
 }
 
+static bool has_room(struct page *p)
+{
+	char *keys;
+
+	if (p->n < p->room || !p->grows)
+		return p->n < p->room;
+	keys = realloc(p->keys, 2 * p->room * p->size);
+	if (!keys)
+		return false;
+	p->keys = keys;
+	p->room *= 2;
+	return true;
+}
+
 void page_offer(struct page *p, const void *key)
 {
-	if (p->n < p->limit) {
+	if (has_room(p)) {
 		memcpy(at(p, p->n), key, p->size);
 		sift_up(p, p->n++);
 		p->heap = p->n;

@@ -22,16 +22,16 @@
 
 struct page;
 
-/* Keys of `size` bytes; `compare` as for qsort(). NULL: no memory. */
+/* Keys of `size` bytes; `compare` as for qsort(); `limit` 0: as many as are offered. NULL: no memory. */
 struct page *page_new(size_t size, size_t limit, int (*compare)(const void *a, const void *b));
 void page_free(struct page *p); /* takes NULL */
-/* Keeps the key if it is one of the least `limit` so far. */
+/* Keeps the key if it is one of the least `limit` so far, or of those that there is memory for. */
 void page_offer(struct page *p, const void *key);
 /* When all were offered: puts them in order, so many at a time. True: done. */
 bool page_sort(struct page *p, size_t max);
 size_t page_count(const struct page *p);
 const void *page_at(const struct page *p, size_t i); /* in order, after page_sort() */
-bool page_more(const struct page *p);		     /* there are keys behind the last one */
+bool page_more(const struct page *p);		     /* there were others, behind the last one */
 
 /* A page as an answer, made in slices: {"NOUN": [...], "next": "CURSOR" or null}. */
 struct page_source {
@@ -48,15 +48,15 @@ struct page_source {
 	void (*free)(void *arg);
 };
 
-/* `limit` keys; 0: all of them, `all` at most, and the answer is the bare list. `source` stays where it is. 0, or -ENOMEM: then
- * `arg` is freed. */
-int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret);
+/* `limit` keys; 0: all of them, and the answer is the bare list, which does not end if there is no memory for all. `source` stays
+ * where it is. 0, or -ENOMEM: then `arg` is freed. */
+int page_stream(const struct page_source *source, void *arg, size_t limit, struct http_stream *ret);
 /* The next `limit` of a page that was kept, from the key `at` on; it is taken over, as `arg` is, in any case. */
 int page_stream_kept(const struct page_source *source, void *arg, struct page *kept, size_t at, size_t limit,
 		     struct http_stream *ret);
 
 /* The same with `limit` and the start as `rq` says. 0, or <0 with words; then `arg` is freed. */
-int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, size_t all, struct http_stream *ret,
+int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, struct http_stream *ret,
 		struct errs *errs);
 
 /* ?limit=N and ?after=CURSOR, which goes with it; 0 and NULL when absent. -EINVAL with words. */

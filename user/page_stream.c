@@ -52,7 +52,8 @@ static void finish(struct work *w, struct evbuffer *out)
 
 	w->finished = true;
 	if (w->whole) {
-		evbuffer_add_printf(out, "]\n");
+		if (!page_more(w->page)) /* else nobody is to take it for all there are */
+			evbuffer_add_printf(out, "]\n");
 		return;
 	}
 	if (w->at == page_count(w->page) && !page_more(w->page)) {
@@ -136,11 +137,11 @@ static int stream(const struct page_source *source, void *arg, struct page *page
 	return 0;
 }
 
-int page_stream(const struct page_source *source, void *arg, size_t limit, size_t all, struct http_stream *ret)
+int page_stream(const struct page_source *source, void *arg, size_t limit, struct http_stream *ret)
 {
 	const struct work w = {.whole = !limit, .limit = limit};
 
-	return stream(source, arg, page_new(source->size, limit ? room_of(source, limit) : all, source->compare), &w, ret);
+	return stream(source, arg, page_new(source->size, room_of(source, limit), source->compare), &w, ret);
 }
 
 int page_stream_kept(const struct page_source *source, void *arg, struct page *kept, size_t at, size_t limit,
@@ -169,7 +170,7 @@ int page_refuse(const char *after, struct errs *errs)
 	return errs_fail(errs, EINVAL, "after: '%.64s' is no cursor: it is what `next` of the page before says", after);
 }
 
-int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, size_t all, struct http_stream *ret,
+int page_answer(const struct page_source *source, void *arg, const struct http_request *rq, struct http_stream *ret,
 		struct errs *errs)
 {
 	const char *after;
@@ -182,5 +183,5 @@ int page_answer(const struct page_source *source, void *arg, const struct http_r
 		source->free(arg);
 		return r;
 	}
-	return page_stream(source, arg, limit, all, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+	return page_stream(source, arg, limit, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
 }

@@ -266,5 +266,5 @@ int route_page(struct sw *sw, const struct route_filter *f, struct http_stream *
 		free(rp);
 		return errs_fail(errs, ENOMEM, "out of memory");
 	}
-	return page_stream(&source, rp, f->limit, 0, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
+	return page_stream(&source, rp, f->limit, ret) ? errs_fail(errs, ENOMEM, "out of memory") : 0;
 }
