@@ -8,12 +8,12 @@
 #include "events.h"
 #include "log.h"
 #include "loop.h"
+#include "named.h"
 #include "rules_other.h"
 
-#define RETRY_S	       5
-#define WAIT_US	       2000 /* for what ends beside the loop */
-#define ERRORS_MAX     64
-#define LEFT_OUT_NAMED 16
+#define RETRY_S	   5
+#define WAIT_US	   2000 /* for what ends beside the loop */
+#define ERRORS_MAX 64
 
 enum {
 	DIRTY_LINK = 1 << 0,
@@ -23,6 +23,7 @@ enum {
 	DIRTY_READING = 1 << 4, /* the neighbours' being read anew */
 	DIRTY_RULES = 1 << 5,	/* the rest of the kernel's routing rules */
 	DIRTY_OTHERS = 1 << 6,	/* routing rules of other programs */
+	DIRTY_LEFT_OUT = 1 << 7,
 };
 
 struct events {
@@ -34,8 +35,35 @@ struct events {
 	unsigned failed; /* what to try again */
 	char *errors[ERRORS_MAX];
 	size_t n_errors;
-	unsigned n_left_out; /* routes that were told of since there were none */
+	struct named left_out; /* routes, as they were when the last one came */
 };
+
+static int name_left_out(const struct kroute_left_out *r, void *arg)
+{
+	char to[PREFIX_TEXT], from[PREFIX_TEXT + 8] = "", tos[16] = "";
+	struct named *v = arg;
+
+	if (r->from.len) {
+		strcpy(from, " from ");
+		prefix_text(&r->from, from + 6);
+	}
+	if (r->tos)
+		snprintf(tos, sizeof(tos), " tos 0x%02x", r->tos);
+	named_add(v, "the kernel's route to %s%s%s in table %u is not followed: packets are sent by their destination alone",
+		  prefix_text(&r->to, to), from, tos, r->table);
+	return v->n > NAMED_MAX; /* that there are more is enough */
+}
+
+/* Those that went are forgotten when another comes: one that goes and comes is told once. */
+static int left_out_tell(struct sw *sw, struct errs *errs)
+{
+	struct named now = {0};
+
+	mirror_left_out(sw->mirror, name_left_out, &now);
+	named_tell(&now, &sw->events->left_out, "routes");
+	sw->events->left_out = now;
+	return 0;
+}
 
 /* In the order of the commit. `on`: the events that a step depends on. A route or neighbour has nothing but routes behind it.
  * `rest`: what leads to its next turn, of a step that has more than one. */
@@ -54,7 +82,8 @@ static const struct {
 	{"the rest of the neighbors", DIRTY_READING, 0, neighbor_read_on},
 	{"routes", DIRTY_LINK | DIRTY_ADDR | DIRTY_NEIGH | DIRTY_ROUTE, DIRTY_ROUTE, route_settle},
 	{"the host's part of vrfs", DIRTY_LINK | DIRTY_RULES, DIRTY_RULES, vrf_host_reconcile},
-	{"routing rules of others", DIRTY_LINK | DIRTY_ROUTE | DIRTY_OTHERS, 0, rules_other_reconcile},
+	{"routes that are left out", DIRTY_LEFT_OUT, 0, left_out_tell},
+	{"routing rules of others", DIRTY_OTHERS, 0, rules_other_reconcile},
 	{"nat", DIRTY_LINK | DIRTY_ADDR, 0, nat_reconcile},
 };
 
@@ -98,35 +127,9 @@ static void on_route(void *arg, enum mirror_op op, const struct kroute *r)
 		route_event(e->sw, op, r);
 }
 
-static void left_out_text(const struct kroute_left_out *r, char *buf, size_t size)
-{
-	char to[PREFIX_TEXT], from[PREFIX_TEXT + 8] = "", tos[16] = "";
-
-	if (r->from.len) {
-		strcpy(from, " from ");
-		prefix_text(&r->from, from + 6);
-	}
-	if (r->tos)
-		snprintf(tos, sizeof(tos), " tos 0x%02x", r->tos);
-	snprintf(buf, size,
-		 "the kernel's route to %s%s%s in table %u is not followed: packets are sent by their destination alone",
-		 prefix_text(&r->to, to), from, tos, r->table);
-}
-
-/* Each is named once, as long as they are few; all that there are are counted. */
 static void on_left_out(void *arg, const struct kroute_left_out *r)
 {
-	struct events *e = arg;
-	char text[256];
-
-	if (e->sw->mirror && mirror_left_out(e->sw->mirror, NULL, NULL) == 1)
-		e->n_left_out = 0; /* all that were are gone */
-	if (e->n_left_out == LEFT_OUT_NAMED)
-		log_error("more of the kernel's routes are not followed: `sluice status` says how many");
-	if (e->n_left_out++ >= LEFT_OUT_NAMED)
-		return;
-	left_out_text(r, text, sizeof(text));
-	log_error("%s", text);
+	((struct events *)arg)->dirty |= DIRTY_LEFT_OUT;
 }
 
 /* Our own are known. */
@@ -273,31 +276,33 @@ void events_start(struct events *e)
 		event_active(e->run, EV_TIMEOUT, 0);
 }
 
-void events_again(struct events *e)
+static void again(struct events *e, unsigned dirty)
 {
 	struct timeval at_once = {0};
 
-	e->dirty |= DIRTY_ROUTE;
+	e->dirty |= dirty;
 	if (e->started)
 		evtimer_add(e->run, &at_once);
+}
+
+void events_again(struct events *e)
+{
+	again(e, DIRTY_ROUTE);
 }
 
 void events_again_links(struct events *e)
 {
-	struct timeval at_once = {0};
-
-	e->dirty |= DIRTY_LINK;
-	if (e->started)
-		evtimer_add(e->run, &at_once);
+	again(e, DIRTY_LINK);
 }
 
 void events_again_neighbors(struct events *e, bool more)
 {
-	struct timeval at_once = {0};
+	again(e, more ? DIRTY_READING : DIRTY_NEIGH);
+}
 
-	e->dirty |= more ? DIRTY_READING : DIRTY_NEIGH;
-	if (e->started)
-		evtimer_add(e->run, &at_once);
+void events_again_rules(struct events *e)
+{
+	again(e, DIRTY_OTHERS);
 }
 
 bool events_pending(const struct events *e)
@@ -305,30 +310,16 @@ bool events_pending(const struct events *e)
 	return e->dirty != 0;
 }
 
-struct conditions {
-	json_t *list;
-	unsigned n;
-};
-
-static int add_left_out(const struct kroute_left_out *r, void *arg)
-{
-	struct conditions *c = arg;
-	char text[256];
-
-	left_out_text(r, text, sizeof(text));
-	json_array_append_new(c->list, json_string(text));
-	return ++c->n == LEFT_OUT_NAMED;
-}
-
 json_t *events_errors(const struct events *e)
 {
 	json_t *list = json_array();
-	struct conditions left_out = {.list = list};
+	struct named left_out = {0};
 
 	for (size_t i = 0; i < e->n_errors; i++)
 		json_array_append_new(list, json_string(e->errors[i]));
 	route_conditions(e->sw, list);
-	mirror_left_out(e->sw->mirror, add_left_out, &left_out);
+	mirror_left_out(e->sw->mirror, name_left_out, &left_out);
+	named_list(&left_out, list);
 	rules_other_conditions(e->sw, list);
 	return list;
 }

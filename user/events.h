@@ -22,6 +22,8 @@ void events_start(struct events *e);
 void events_again(struct events *e);
 /* The netdevs are to be looked at, as after an event. */
 void events_again_links(struct events *e);
+/* The same of the routing rules of other programs. */
+void events_again_rules(struct events *e);
 /* The same of the neighbours' being read; without `more` it is done, and gateways may have changed. */
 void events_again_neighbors(struct events *e, bool more);
 /* Something is noted and not yet reconciled. */

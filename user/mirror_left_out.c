@@ -81,6 +81,13 @@ static void entry_drop(struct mirror *m, struct entry *e)
 		m->doubt.all[0] = m->doubt.all[1] = true;
 }
 
+static void tell(struct mirror *m, const struct entry *e)
+{
+	m->told = m->told || !m->quiet;
+	if (m->listener.left_out)
+		m->listener.left_out(m->listener.arg, &e->key);
+}
+
 int mirror_left_out_message(struct mirror *m, const struct route_msg *msg, uint16_t type, unsigned nlmsg_flags, bool dump)
 {
 	struct kroute_left_out key;
@@ -109,8 +116,8 @@ int mirror_left_out_message(struct mirror *m, const struct route_msg *msg, uint1
 	r = type == RTM_DELROUTE ? route_take_out(m, &e->route, msg) : route_put_in(m, &e->route, msg, nlmsg_flags, dump);
 	if (!e->route.first)
 		entry_drop(m, e);
-	else if (added && m->listener.left_out)
-		m->listener.left_out(m->listener.arg, &e->key);
+	else if (added)
+		tell(m, e);
 	return r;
 }
 

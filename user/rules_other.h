@@ -9,18 +9,17 @@
 
 #include "sw.h"
 
-#define RULES_NAMED 16 /* of so many it is known what they say */
-
 int rules_other_open(struct sw *sw, struct errs *errs);
 void rules_other_close(struct sw *sw);
-/* One may have been added or taken away: they are read again by the next call of the following. */
+/* One may have been added or taken away, or the tables of VRF default are others: they are read again by the next call of the
+ * following. */
 void rules_other_changed(struct sw *sw);
-/* Reads them if they may be others now, or VRF default's tables are; logs each that is new, up to RULES_NAMED. */
+/* Reads them if they may be others now; logs each that is new (named.h). */
 int rules_other_reconcile(struct sw *sw, struct errs *errs);
 /* How many there are; does one of them refuse with the words for no route? 0, false: not open. */
 size_t rules_other_count(const struct sw *sw);
 bool rules_other_refuse(const struct sw *sw);
-/* A text for each of the first RULES_NAMED is appended. */
+/* The texts of the first of them are appended. */
 void rules_other_conditions(const struct sw *sw, json_t *list);
 
 #endif

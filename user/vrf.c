@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "sw.h"
+#include "rules_other.h"
 
 struct vrf_table {
 	uint32_t table;
@@ -126,6 +126,7 @@ static int read_tables(struct sw *sw)
 	free(sw->vrfs->tables);
 	sw->vrfs->tables = v;
 	sw->vrfs->n_tables = n;
+	rules_other_changed(sw);
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 """Routes of all sources, in the tables and in traffic: who wins, what the kernel gets to know, gateways that fail, restarts."""
+import os
 import time
 
 import netlab
@@ -56,6 +57,26 @@ def test_route_for_one_tos_is_named_and_not_followed(gateway):
         w.sw.run(f"ip route del {TEST_NET} tos 0x10")
     netlab.wait_for("it is not any more", lambda: not w.gw.json("status")["routes"]["left_out"])
     assert not any(line in e for e in w.gw.json("status")["errors"])
+
+
+def test_route_for_one_tos_that_comes_and_goes_is_named_once(gateway):
+    w = gateway
+    seen = os.path.getsize(w.gw.log)
+    w.sw.run(f"ip route add {TEST_NET} tos 0x10 via 192.0.2.6")
+    try:
+        for _ in range(20):
+            w.sw.run(f"ip route add {TEST_NET} tos 0x08 via 192.0.2.6")
+            netlab.wait_for("both are counted", lambda: w.gw.json("status")["routes"]["left_out"] == 2)
+            w.sw.run(f"ip route del {TEST_NET} tos 0x08")
+            netlab.wait_for("one is left", lambda: w.gw.json("status")["routes"]["left_out"] == 1)
+    finally:
+        w.sw.run(f"ip route del {TEST_NET} tos 0x10")
+    netlab.wait_for("none is left", lambda: not w.gw.json("status")["routes"]["left_out"])
+    with open(w.gw.log) as f:
+        f.seek(seen)
+        text = f.read()
+    assert text.count("tos 0x08 in table 254 is not followed") == 1
+    assert "more of the kernel's routes" not in text
 
 
 def test_routing_rules_of_others_are_named_and_not_followed(gateway):
