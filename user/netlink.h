@@ -74,26 +74,22 @@ struct nl_rule {
 	struct prefix to;   /* its family 0: any */
 };
 
-/* Every rule of the family that has a mark or an `oif`, with `own` for those of that protocol. Stops at a non-zero return, and
- * returns it. */
-int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg);
 int netlink_rule_add(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
 int netlink_rule_delete(struct netlink *nl, const struct nl_rule *rule, struct errs *errs);
 
-/* Any routing rule. */
+/* Any routing rule; of what `is` has no room for, `text` speaks. */
 struct nl_rule_seen {
-	uint8_t family; /* 4 or 6 */
+	struct nl_rule is;
 	uint8_t action; /* FR_ACT_* */
-	uint32_t priority;
-	uint32_t table; /* FR_ACT_TO_TBL: this one */
 	bool own;	/* of protocol RTPROT_SLUICE */
 	bool l3mdev;	/* for the VRF devices of the kernel */
+	/* of others than our own */
 	bool plain;	/* it chooses nothing: for every packet, and every route of its table */
 	char text[256]; /* what it says: "to 10.0.0.0/8 iif eth0 lookup 77" */
 };
 
 /* Every rule of the family. Stops at a non-zero return, and returns it. */
-int netlink_rules_seen(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule_seen *rule, void *arg), void *arg);
+int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule_seen *rule, void *arg), void *arg);
 /* A kernel without routing rules, or without the family, has no rules to read: is this what it says then? */
 static inline bool netlink_no_rules(int r)
 {

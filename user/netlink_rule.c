@@ -10,67 +10,6 @@
 #include "mirror_impl.h"
 #include "netlink_impl.h"
 
-struct walk {
-	uint8_t family;
-	int (*fn)(const struct nl_rule *rule, bool own, void *arg);
-	void *arg;
-};
-
-static int rule_see(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *tb[FRA_PROTOCOL + 1];
-	const struct walk *w = arg;
-	struct nl_rule rule = {.family = w->family};
-	bool own;
-
-	if (nlh->nlmsg_type != RTM_NEWRULE)
-		return 0;
-	attrs_parse(nlh, sizeof(*h), tb, FRA_PROTOCOL);
-	rule.priority = attr_u32(tb[FRA_PRIORITY]);
-	rule.mark = attr_u32(tb[FRA_FWMARK]);
-	rule.mask = attr_u32(tb[FRA_FWMASK]);
-	if (tb[FRA_OIFNAME])
-		snprintf(rule.oif, sizeof(rule.oif), "%.*s", (int)mnl_attr_get_payload_len(tb[FRA_OIFNAME]),
-			 (const char *)mnl_attr_get_payload(tb[FRA_OIFNAME]));
-	if (!rule.mark && !*rule.oif)
-		return 0;
-	if (h->action == FR_ACT_TO_TBL)
-		rule.table = tb[FRA_TABLE] ? attr_u32(tb[FRA_TABLE]) : h->table;
-	if (tb[FRA_DST]) {
-		rule.to.family = w->family;
-		rule.to.len = h->dst_len;
-		attr_addr(tb[FRA_DST], w->family, &rule.to.addr);
-	}
-	own = tb[FRA_PROTOCOL] && mnl_attr_get_u8(tb[FRA_PROTOCOL]) == RTPROT_SLUICE;
-	return w->fn(&rule, own, w->arg);
-}
-
-static int rules_dump(struct netlink *nl, uint8_t family, int (*see)(const struct nlmsghdr *nlh, void *arg), void *arg)
-{
-	struct fib_rule_hdr *h;
-	struct nl_request q;
-
-	h = nl_request_begin(&q, RTM_GETRULE, NLM_F_DUMP, sizeof(*h));
-	h->family = af_of_family(family);
-	return nl_request_send(nl, &q, see, arg);
-}
-
-int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg)
-{
-	struct walk w = {family, fn, arg};
-
-	return rules_dump(nl, family, rule_see, &w);
-}
-
-/* ---- any rule */
-
-struct walk_seen {
-	uint8_t family;
-	int (*fn)(const struct nl_rule_seen *rule, void *arg);
-	void *arg;
-};
-
 #define ATTRS 63 /* more than there are: what a newer kernel knows is a choice as well */
 
 static void __attribute__((format(printf, 2, 3))) say(struct nl_rule_seen *rule, const char *fmt, ...)
@@ -85,15 +24,15 @@ static void __attribute__((format(printf, 2, 3))) say(struct nl_rule_seen *rule,
 
 static void say_prefix(struct nl_rule_seen *rule, const char *title, const struct nlattr *a, uint8_t len)
 {
-	struct prefix p = {.family = rule->family, .len = len};
+	struct prefix p = {.family = rule->is.family, .len = len};
 	char text[PREFIX_TEXT];
 
-	if (rule->family == 4)
+	if (rule->is.family == 4)
 		p.addr = addr_v4(0);
 	if (!a && !len)
 		return;
 	rule->plain = false;
-	attr_addr(a, rule->family, &p.addr);
+	attr_addr(a, rule->is.family, &p.addr);
 	say(rule, "%s %s ", title, prefix_text(&p, text));
 }
 
@@ -148,7 +87,7 @@ static void say_action(struct nl_rule_seen *rule, const struct nlattr *to)
 	if (rule->l3mdev)
 		say(rule, "lookup [l3mdev-table]");
 	else if (rule->action == FR_ACT_TO_TBL)
-		say(rule, "lookup %u", rule->table);
+		say(rule, "lookup %u", rule->is.table);
 	else if (rule->action < sizeof(names) / sizeof(names[0]) && names[rule->action])
 		say(rule, "%s", names[rule->action]);
 	else
@@ -157,50 +96,79 @@ static void say_action(struct nl_rule_seen *rule, const struct nlattr *to)
 		say(rule, " %u", attr_u32(to));
 }
 
-static int rule_any(const struct nlmsghdr *nlh, void *arg)
+/* What it says, as words, and whether it chooses. */
+static void say_all(struct nl_rule_seen *rule, const struct fib_rule_hdr *h, const struct nlattr *const *tb)
+{
+	rule->plain = true;
+	if (h->flags & FIB_RULE_INVERT) {
+		rule->plain = false;
+		say(rule, "not ");
+	}
+	say_prefix(rule, "from", tb[FRA_SRC], h->src_len);
+	say_prefix(rule, "to", tb[FRA_DST], h->dst_len);
+	say_netdev(rule, "iif", tb[FRA_IIFNAME]);
+	say_netdev(rule, "oif", tb[FRA_OIFNAME]);
+	if (rule->is.mark || rule->is.mask) {
+		rule->plain = false;
+		say(rule, "fwmark 0x%x/0x%x ", rule->is.mark, rule->is.mask);
+	}
+	if (h->tos) {
+		rule->plain = false;
+		say(rule, "tos 0x%02x ", h->tos);
+	}
+	if (chooses_more(tb)) {
+		rule->plain = false;
+		say(rule, "and more, ");
+	}
+	say_action(rule, tb[FRA_GOTO]);
+}
+
+struct walk {
+	uint8_t family;
+	int (*fn)(const struct nl_rule_seen *rule, void *arg);
+	void *arg;
+};
+
+static int see(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *tb[ATTRS + 1];
-	const struct walk_seen *w = arg;
-	struct nl_rule_seen rule = {.family = w->family, .plain = true};
+	const struct walk *w = arg;
+	struct nl_rule_seen rule = {.is.family = w->family};
 
 	if (nlh->nlmsg_type != RTM_NEWRULE || mnl_nlmsg_get_payload_len(nlh) < sizeof(*h))
 		return 0;
 	attrs_parse(nlh, sizeof(*h), tb, ATTRS);
-	rule.priority = attr_u32(tb[FRA_PRIORITY]);
-	rule.table = tb[FRA_TABLE] ? attr_u32(tb[FRA_TABLE]) : h->table;
+	rule.is.priority = attr_u32(tb[FRA_PRIORITY]);
+	rule.is.mark = attr_u32(tb[FRA_FWMARK]);
+	rule.is.mask = attr_u32(tb[FRA_FWMASK]);
+	if (tb[FRA_OIFNAME])
+		snprintf(rule.is.oif, sizeof(rule.is.oif), "%.*s", (int)mnl_attr_get_payload_len(tb[FRA_OIFNAME]),
+			 (const char *)mnl_attr_get_payload(tb[FRA_OIFNAME]));
+	if (h->action == FR_ACT_TO_TBL)
+		rule.is.table = tb[FRA_TABLE] ? attr_u32(tb[FRA_TABLE]) : h->table;
+	if (tb[FRA_DST]) {
+		rule.is.to.family = w->family;
+		rule.is.to.len = h->dst_len;
+		attr_addr(tb[FRA_DST], w->family, &rule.is.to.addr);
+	}
 	rule.action = h->action;
 	rule.own = tb[FRA_PROTOCOL] && mnl_attr_get_u8(tb[FRA_PROTOCOL]) == RTPROT_SLUICE;
 	rule.l3mdev = tb[FRA_L3MDEV] && mnl_attr_get_u8(tb[FRA_L3MDEV]);
-	if (h->flags & FIB_RULE_INVERT) {
-		rule.plain = false;
-		say(&rule, "not ");
-	}
-	say_prefix(&rule, "from", tb[FRA_SRC], h->src_len);
-	say_prefix(&rule, "to", tb[FRA_DST], h->dst_len);
-	say_netdev(&rule, "iif", tb[FRA_IIFNAME]);
-	say_netdev(&rule, "oif", tb[FRA_OIFNAME]);
-	if (attr_u32(tb[FRA_FWMARK]) || attr_u32(tb[FRA_FWMASK])) {
-		rule.plain = false;
-		say(&rule, "fwmark 0x%x/0x%x ", attr_u32(tb[FRA_FWMARK]), attr_u32(tb[FRA_FWMASK]));
-	}
-	if (h->tos) {
-		rule.plain = false;
-		say(&rule, "tos 0x%02x ", h->tos);
-	}
-	if (chooses_more(tb)) {
-		rule.plain = false;
-		say(&rule, "and more, ");
-	}
-	say_action(&rule, tb[FRA_GOTO]);
+	if (!rule.own)
+		say_all(&rule, h, tb);
 	return w->fn(&rule, w->arg);
 }
 
-int netlink_rules_seen(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule_seen *rule, void *arg), void *arg)
+int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule_seen *rule, void *arg), void *arg)
 {
-	struct walk_seen w = {family, fn, arg};
+	struct walk w = {family, fn, arg};
+	struct fib_rule_hdr *h;
+	struct nl_request q;
 
-	return rules_dump(nl, family, rule_any, &w);
+	h = nl_request_begin(&q, RTM_GETRULE, NLM_F_DUMP, sizeof(*h));
+	h->family = af_of_family(family);
+	return nl_request_send(nl, &q, see, &w);
 }
 
 /* ---- those of VRFs */

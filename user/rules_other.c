@@ -29,9 +29,9 @@ static bool follows(const struct sw *sw, const struct nl_rule_seen *rule)
 
 	if (!rule->plain || rule->action != FR_ACT_TO_TBL)
 		return false;
-	if (rule->table == RT_TABLE_LOCAL || rule->table == RT_TABLE_MAIN || rule->table == RT_TABLE_DEFAULT)
+	if (rule->is.table == RT_TABLE_LOCAL || rule->is.table == RT_TABLE_MAIN || rule->is.table == RT_TABLE_DEFAULT)
 		return true;
-	return vrf_of_table(sw, rule->table, &vrf, &rank) && !vrf;
+	return vrf_of_table(sw, rule->is.table, &vrf, &rank) && !vrf;
 }
 
 static int see(const struct nl_rule_seen *rule, void *arg)
@@ -44,7 +44,7 @@ static int see(const struct nl_rule_seen *rule, void *arg)
 	named_add(&rd->found.now,
 		  "the kernel's routing rule %u for IPv%u (%s) is not followed: packets are routed by the tables of their VRF "
 		  "alone",
-		  rule->priority, rule->family, rule->text);
+		  rule->is.priority, rule->is.family, rule->text);
 	return 0;
 }
 
@@ -56,7 +56,7 @@ int rules_other_reconcile(struct sw *sw, struct errs *errs)
 	if (o->known)
 		return 0;
 	for (uint8_t family = 4; family <= 6; family += 2) {
-		int r = netlink_rules_seen(sw->nl, family, see, &rd);
+		int r = netlink_rules_each(sw->nl, family, see, &rd);
 
 		if (r && !netlink_no_rules(r))
 			return errs_fail(errs, -r, "the kernel's routing rules: %s", strerror(-r));

@@ -130,11 +130,14 @@ static bool any_noted(const struct sw *sw)
 	return any != 0;
 }
 
-static int see(const struct nl_rule *rule, bool own, void *arg)
+static int see(const struct nl_rule_seen *seen, void *arg)
 {
+	const struct nl_rule *rule = &seen->is;
 	struct vrf_host *h = arg;
 
-	if (own && is_noted(h->sw, vrf_rule_mark(rule)))
+	if (!rule->mark && !*rule->oif)
+		return 0;
+	if (seen->own && is_noted(h->sw, vrf_rule_mark(rule)))
 		return put(&h->have, rule, false);
 	for (uint32_t i = 1; i <= MARKS && !*rule->oif; i++)
 		h->foreign[i] |= !((rule->mark ^ i * MARK_STEP) & rule->mask);

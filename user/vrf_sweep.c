@@ -32,12 +32,13 @@ static bool is_saved(const struct model *saved, const struct nl_rule *rule)
 	return *rule->oif ? model_iface(saved, rule->oif) != NULL : vrf_saved_table(saved, rule->table);
 }
 
-static int see(const struct nl_rule *rule, bool own, void *arg)
+static int see(const struct nl_rule_seen *seen, void *arg)
 {
+	const struct nl_rule *rule = &seen->is;
 	uint32_t mark = vrf_rule_mark(rule);
 	struct sweep *s = arg;
 
-	if (!own || !mark)
+	if (!seen->own || !mark)
 		return 0;
 	if (is_saved(s->saved, rule))
 		s->marks[vrf_mark_number(mark)] = true;

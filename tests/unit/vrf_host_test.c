@@ -57,14 +57,17 @@ static bool same(const struct nl_rule *a, const struct nl_rule *b)
 	return is;
 }
 
-int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule *rule, bool own, void *arg), void *arg)
+int netlink_rules_each(struct netlink *nl, uint8_t family, int (*fn)(const struct nl_rule_seen *rule, void *arg), void *arg)
 {
 	int r = 0;
 
 	dumps++;
-	for (size_t i = 0; i < kernel.n && !r; i++)
-		if (kernel.rule[i].family == family)
-			r = fn(&kernel.rule[i], true, arg);
+	for (size_t i = 0; i < kernel.n && !r; i++) {
+		const struct nl_rule_seen seen = {.is = kernel.rule[i], .own = true};
+
+		if (seen.is.family == family)
+			r = fn(&seen, arg);
+	}
 	return r;
 }
 
