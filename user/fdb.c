@@ -92,7 +92,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sw *sw = arg;
 	struct ageing a = {
-		.t = sw->fdb->t, .now = clock_now_ns(), .limit_ns = (uint64_t)sw->model->settings.fdb_ageing_s * 1000000000ull};
+		.t = sw->fdb->t, .now = clock_now_ns(), .limit_ns = (uint64_t)sw->model->settings.fdb_ageing_s * CLOCK_SECOND_NS};
 	size_t slice = table_capacity(a.t) / AGEING_ROUND_S;
 
 	loop_doing("ageing stations");
@@ -449,8 +449,8 @@ static int show_one(const void *key, void *value, void *arg)
 		      : e->flags & FDB_F_STATIC ? "static"
 						: "learned");
 	if (is_learned(e))
-		json_object_set_new(o, "age",
-				    json_integer(l->now > e->seen_ns ? (json_int_t)((l->now - e->seen_ns) / 1000000000ull) : 0));
+		json_object_set_new(
+			o, "age", json_integer(l->now > e->seen_ns ? (json_int_t)((l->now - e->seen_ns) / CLOCK_SECOND_NS) : 0));
 	json_array_append_new(l->list, o);
 	return 0;
 }

@@ -50,7 +50,7 @@ static uint64_t end_ns(struct flows *flows, const struct flow_tuple *key, const 
 
 	if (flows->pressed && (state == FLOW_CLOSING || state == FLOW_RESET) && timeout_s > PRESSED_S)
 		timeout_s = PRESSED_S;
-	return used + timeout_s * 1000000000ull;
+	return used + timeout_s * CLOCK_SECOND_NS;
 }
 
 /* A connection that closes, or is opened anew, has a shorter timeout from then on: looked at twice in that time, it ends when it
@@ -477,7 +477,8 @@ static void pass_end(struct flows *flows)
 	flows->pressed = flows->crowded || scarce;
 	if (flows->closers) {
 		rest = flows->work_ns * SHARE_ENDS;
-		flows->closers_at_ns = flows->begun_ns + (rest > PRESSED_S * 1000000000ull ? rest : PRESSED_S * 1000000000ull);
+		flows->closers_at_ns =
+			flows->begun_ns + (rest > PRESSED_S * CLOCK_SECOND_NS ? rest : PRESSED_S * CLOCK_SECOND_NS);
 	}
 	if (flows->sweeping) {
 		/* What is swept are ports and mappings: of a crowded table of flows it makes no room. */
@@ -498,7 +499,7 @@ static void pass_end(struct flows *flows)
 
 static int timer_set(struct flows *flows, uint64_t ns)
 {
-	struct timeval after = {.tv_sec = (time_t)(ns / 1000000000ull), .tv_usec = (suseconds_t)(ns % 1000000000ull / 1000)};
+	struct timeval after = {.tv_sec = (time_t)(ns / CLOCK_SECOND_NS), .tv_usec = (suseconds_t)(ns % CLOCK_SECOND_NS / 1000)};
 
 	return event_add(flows->timer, &after) ? -ENOMEM : 0;
 }

@@ -3,11 +3,12 @@
  * The one place where what people see of a flow is taken out of struct flow.
  */
 #include <string.h>
+#include "clock.h"
 #include "flow_priv.h"
 
 static uint32_t seconds_since(uint64_t now, uint64_t then)
 {
-	uint64_t s = now > then ? (now - then) / 1000000000ull : 0;
+	uint64_t s = now > then ? (now - then) / CLOCK_SECOND_NS : 0;
 
 	return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
 }

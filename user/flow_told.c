@@ -172,7 +172,7 @@ static void round_begin(struct flow_tolds *all)
 
 static void timer_set(struct flow_tolds *all, uint64_t ns)
 {
-	struct timeval after = {.tv_sec = (time_t)(ns / 1000000000ull), .tv_usec = (suseconds_t)(ns % 1000000000ull / 1000)};
+	struct timeval after = {.tv_sec = (time_t)(ns / CLOCK_SECOND_NS), .tv_usec = (suseconds_t)(ns % CLOCK_SECOND_NS / 1000)};
 
 	all->is_set = !event_add(all->timer, &after);
 }

@@ -20,9 +20,9 @@
 #include "job.h"
 #include "nat_priv.h"
 
-#define OWN_LINES 65536		/* of one list: beyond it a machine is no gateway */
-#define EVERY_NS  1000000000ull /* from the end of one reading to the next, at least, */
-#define SHARE	  50		/* and this many times what that one took */
+#define OWN_LINES 65536		  /* of one list: beyond it a machine is no gateway */
+#define EVERY_NS  CLOCK_SECOND_NS /* from the end of one reading to the next, at least, */
+#define SHARE	  50		  /* and this many times what that one took */
 
 /* No hole in it: such are compared byte by byte. */
 struct own_port {

@@ -54,7 +54,7 @@ static enum fate fate_of(const struct neighbor_asked *as, const struct asked_pac
 {
 	const struct neighbor_entry *e = neighbor_find(as->ns, (uint16_t)a->key.iface, &a->key.addr);
 
-	if (now_ns > a->at_ns + ASKED_S * 1000000000ull || (e && (e->fixed.wanted || e->state & NUD_USABLE)))
+	if (now_ns > a->at_ns + ASKED_S * CLOCK_SECOND_NS || (e && (e->fixed.wanted || e->state & NUD_USABLE)))
 		return FATE_DONE;
 	return e && e->failed_s ? FATE_AGAIN : FATE_WAIT;
 }

@@ -11,18 +11,18 @@
 #include "log.h"
 #include "loop.h"
 
-#define EVERY_US  100000	/* a slice of work this often, */
-#define SLICE_NS  1000000	/* for so long */
-#define PAUSE_S	  2		/* after the end of a round */
-#define DOUBTS	  64		/* differences waiting for their second look: the round waits for them when there are more */
-#define FOUND	  32		/* the last ones are kept, to be shown */
-#define LOGGED	  8		/* of one round; the others are counted */
-#define ASK_EVERY 16		/* of a large table each so many routes the kernel is asked as well, */
-#define ASK_ALL	  100		/* of one of so many at most each, */
-#define ASK_SLICE 4		/* but no more often in a slice: it answers under a lock, which others may hold */
-#define LOOK_NS	  1000000000ull /* the kernel is asked again after so long: its events are on the way until then */
-#define LOOKS	  3		/* so often it must differ in the same way */
-#define RESYNC_S  60		/* the mirror is read anew no more often */
+#define EVERY_US  100000	  /* a slice of work this often, */
+#define SLICE_NS  1000000	  /* for so long */
+#define PAUSE_S	  2		  /* after the end of a round */
+#define DOUBTS	  64		  /* differences waiting for their second look: the round waits for them when there are more */
+#define FOUND	  32		  /* the last ones are kept, to be shown */
+#define LOGGED	  8		  /* of one round; the others are counted */
+#define ASK_EVERY 16		  /* of a large table each so many routes the kernel is asked as well, */
+#define ASK_ALL	  100		  /* of one of so many at most each, */
+#define ASK_SLICE 4		  /* but no more often in a slice: it answers under a lock, which others may hold */
+#define LOOK_NS	  CLOCK_SECOND_NS /* the kernel is asked again after so long: its events are on the way until then */
+#define LOOKS	  3		  /* so often it must differ in the same way */
+#define RESYNC_S  60		  /* the mirror is read anew no more often */
 
 struct doubt {
 	struct addr addr;
@@ -151,7 +151,7 @@ static void repair_kernel(struct audit *au)
 {
 	uint64_t now = clock_now_ns();
 
-	if (au->resynced && now - au->resynced_ns < RESYNC_S * 1000000000ull)
+	if (au->resynced && now - au->resynced_ns < RESYNC_S * CLOCK_SECOND_NS)
 		return;
 	au->resynced = true;
 	au->resynced_ns = now;
@@ -366,7 +366,7 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 	second_looks(au);
 	if (au->n_doubts > DOUBTS - 8)
 		return;
-	if (!au->cursor && (!au->rounds || clock_now_ns() - au->ended_ns > PAUSE_S * 1000000000ull))
+	if (!au->cursor && (!au->rounds || clock_now_ns() - au->ended_ns > PAUSE_S * CLOCK_SECOND_NS))
 		round_begin(au);
 	if (au->cursor && !rib_cursor_go(au->rs->rib, au->cursor, audit_one, au))
 		round_end(au);
