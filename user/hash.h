@@ -139,6 +139,15 @@ static inline struct hash_node *hash_find(const struct hash *h, uint32_t hash,
 	return NULL;
 }
 
+static inline void *hash_around(struct hash_node *node, size_t offset)
+{
+	return node ? (char *)node - offset : NULL;
+}
+
+/* The same, of the struct around the node. */
+#define hash_find_entry(h, hash, equal, key, type, member)                                                                       \
+	((type *)hash_around(hash_find(h, hash, equal, key), offsetof(type, member)))
+
 /* Takes out a node that is in the table; its hash must still be that of its insertion. */
 static inline void hash_remove(struct hash *h, struct hash_node *node)
 {
@@ -167,5 +176,18 @@ static inline struct hash_node *hash_next(const struct hash *h, struct hash_iter
 	it->next = node ? node->next : NULL;
 	return node;
 }
+
+static inline void hash_free_around(struct hash *h, size_t offset)
+{
+	struct hash_iter it = {0};
+	struct hash_node *node;
+
+	while ((node = hash_next(h, &it)))
+		free((char *)node - offset);
+	hash_free(h);
+}
+
+/* Frees the entries, which own no other memory, and forgets them. */
+#define hash_free_entries(h, type, member) hash_free_around(h, offsetof(type, member))
 
 #endif

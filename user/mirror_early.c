@@ -50,9 +50,7 @@ static bool entry_equal(const struct hash_node *node, const void *key)
 
 static struct early_entry *entry_find(const struct mirror *m, int ifindex)
 {
-	struct hash_node *node = hash_find(&m->early, index_hash(&m->early, ifindex), entry_equal, &ifindex);
-
-	return node ? hash_entry(node, struct early_entry, node) : NULL;
+	return hash_find_entry(&m->early, index_hash(&m->early, ifindex), entry_equal, &ifindex, struct early_entry, node);
 }
 
 void mirror_early_init(struct mirror *m)
@@ -62,12 +60,7 @@ void mirror_early_init(struct mirror *m)
 
 void mirror_early_free(struct mirror *m)
 {
-	struct hash_iter it = {};
-	struct hash_node *node;
-
-	while ((node = hash_next(&m->early, &it)))
-		free(hash_entry(node, struct early_entry, node));
-	hash_free(&m->early);
+	hash_free_entries(&m->early, struct early_entry, node);
 }
 
 bool mirror_link_usable(const struct mirror *m, int ifindex)

@@ -51,9 +51,7 @@ void mirror_left_out_free(struct mirror *m)
 
 static struct entry *entry_find(const struct mirror *m, const struct kroute_left_out *key)
 {
-	struct hash_node *node = hash_find(&m->left_out, hash_key(&m->left_out, key), equal, key);
-
-	return node ? hash_entry(node, struct entry, node) : NULL;
+	return hash_find_entry(&m->left_out, hash_key(&m->left_out, key), equal, key, struct entry, node);
 }
 
 /* NULL: no memory. */

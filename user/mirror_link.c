@@ -72,24 +72,14 @@ void mirror_links_init(struct mirror *m)
 
 void mirror_links_free(struct mirror *m)
 {
-	struct hash_iter it = {};
-	struct hash_node *node;
-
-	while ((node = hash_next(&m->links, &it)))
-		free(hash_entry(node, struct link_entry, by_index));
-	it = (struct hash_iter){};
-	while ((node = hash_next(&m->addrs, &it)))
-		free(hash_entry(node, struct addr_entry, node));
-	hash_free(&m->links);
 	hash_free(&m->names);
-	hash_free(&m->addrs);
+	hash_free_entries(&m->links, struct link_entry, by_index);
+	hash_free_entries(&m->addrs, struct addr_entry, node);
 }
 
 static struct link_entry *link_find(const struct mirror *m, int ifindex)
 {
-	struct hash_node *node = hash_find(&m->links, index_hash(&m->links, ifindex), link_equal, &ifindex);
-
-	return node ? hash_entry(node, struct link_entry, by_index) : NULL;
+	return hash_find_entry(&m->links, index_hash(&m->links, ifindex), link_equal, &ifindex, struct link_entry, by_index);
 }
 
 const struct link *mirror_link(const struct mirror *m, int ifindex)
@@ -409,13 +399,11 @@ static bool addr_parse_message(const struct nlmsghdr *nlh, struct link_addr *a)
 int mirror_addr_message(struct mirror *m, const struct nlmsghdr *nlh)
 {
 	struct link_addr a;
-	struct hash_node *node;
 	struct addr_entry *e;
 
 	if (!addr_parse_message(nlh, &a))
 		return 0;
-	node = hash_find(&m->addrs, addr_hash_of(&m->addrs, &a), addr_equal, &a);
-	e = node ? hash_entry(node, struct addr_entry, node) : NULL;
+	e = hash_find_entry(&m->addrs, addr_hash_of(&m->addrs, &a), addr_equal, &a, struct addr_entry, node);
 	if (nlh->nlmsg_type == RTM_DELADDR) {
 		if (e)
 			addr_gone(m, e);

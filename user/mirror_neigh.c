@@ -26,12 +26,7 @@ void mirror_neighs_init(struct mirror *m)
 
 void mirror_neighs_free(struct mirror *m)
 {
-	struct hash_iter it = {};
-	struct hash_node *node;
-
-	while ((node = hash_next(&m->neighs, &it)))
-		free(hash_entry(node, struct neigh_entry, node));
-	hash_free(&m->neighs);
+	hash_free_entries(&m->neighs, struct neigh_entry, node);
 }
 
 static void neigh_told(struct mirror *m, enum mirror_op op, const struct neigh *n)
@@ -75,14 +70,12 @@ static bool neigh_parse(const struct nlmsghdr *nlh, struct neigh *n)
 
 int mirror_neigh_message(struct mirror *m, const struct nlmsghdr *nlh)
 {
-	struct hash_node *node;
 	struct neigh_entry *e;
 	struct neigh n;
 
 	if (!neigh_parse(nlh, &n))
 		return 0;
-	node = hash_find(&m->neighs, neigh_hash_of(&m->neighs, &n), neigh_equal, &n);
-	e = node ? hash_entry(node, struct neigh_entry, node) : NULL;
+	e = hash_find_entry(&m->neighs, neigh_hash_of(&m->neighs, &n), neigh_equal, &n, struct neigh_entry, node);
 	/* the kernel makes NUD_NOARP entries (multicast, devices without ARP) without a word, so they cannot be mirrored */
 	if (nlh->nlmsg_type == RTM_DELNEIGH || (n.state & NUD_NOARP)) {
 		if (e)

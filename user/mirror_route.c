@@ -167,9 +167,7 @@ static void before_tell(struct mirror *m, struct route *r, struct before *b, boo
 static struct route *route_find(const struct mirror *m, const struct route_msg *msg)
 {
 	uint32_t hash = route_hash_of(&m->routes, &msg->to.addr, msg->to.family, msg->to.len, msg->table, msg->metric);
-	struct hash_node *node = hash_find(&m->routes, hash, route_equal, msg);
-
-	return node ? hash_entry(node, struct route, node) : NULL;
+	return hash_find_entry(&m->routes, hash, route_equal, msg, struct route, node);
 }
 
 static struct route *route_create(struct mirror *m, const struct route_msg *msg)

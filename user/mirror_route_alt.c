@@ -20,9 +20,7 @@ static bool source_equal(const struct hash_node *node, const void *key)
 
 static struct source *source_find(const struct mirror *m, __be32 addr)
 {
-	struct hash_node *node = hash_find(&m->sources, hash_end(hash_mix(m->sources.salt, addr)), source_equal, &addr);
-
-	return node ? hash_entry(node, struct source, node) : NULL;
+	return hash_find_entry(&m->sources, hash_end(hash_mix(m->sources.salt, addr)), source_equal, &addr, struct source, node);
 }
 
 bool routes_prefer(const struct mirror *m, __be32 src)
@@ -37,12 +35,7 @@ void sources_init(struct mirror *m)
 
 void sources_free(struct mirror *m)
 {
-	struct hash_iter it = {};
-	struct hash_node *node;
-
-	while ((node = hash_next(&m->sources, &it)))
-		free(hash_entry(node, struct source, node));
-	hash_free(&m->sources);
+	hash_free_entries(&m->sources, struct source, node);
 }
 
 static int source_get(struct mirror *m, __be32 addr)

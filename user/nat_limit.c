@@ -30,10 +30,8 @@ static bool host_is(const struct hash_node *node, const void *key)
 
 static struct host *host_find(struct nat *nat, const struct nat_host_key *key)
 {
-	struct hash_node *node =
-		hash_find(&nat->hosts, hash_end(hash_mix_bytes(nat->hosts.salt, key, sizeof(*key))), host_is, key);
-
-	return node ? hash_entry(node, struct host, node) : NULL;
+	return hash_find_entry(&nat->hosts, hash_end(hash_mix_bytes(nat->hosts.salt, key, sizeof(*key))), host_is, key,
+			       struct host, node);
 }
 
 static int note_used(const void *key, void *value, void *arg)
@@ -70,12 +68,7 @@ void nat_limit_open(struct nat *nat)
 
 void nat_limit_close(struct nat *nat)
 {
-	struct hash_iter it = {0};
-	struct hash_node *node;
-
-	while ((node = hash_next(&nat->hosts, &it)))
-		free(hash_entry(node, struct host, node));
-	hash_free(&nat->hosts);
+	hash_free_entries(&nat->hosts, struct host, node);
 	nat_limit_stop(nat);
 }
 

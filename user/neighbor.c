@@ -45,9 +45,7 @@ static bool equal(const struct hash_node *node, const void *key)
 struct neighbor_entry *neighbor_find(const struct neighbors *ns, uint16_t iface, const struct addr *a)
 {
 	struct neighbor_key key = {.addr = *a, .iface = iface};
-	struct hash_node *node = hash_find(&ns->entries, hash_key(&ns->entries, &key), equal, &key);
-
-	return node ? hash_entry(node, struct neighbor_entry, node) : NULL;
+	return hash_find_entry(&ns->entries, hash_key(&ns->entries, &key), equal, &key, struct neighbor_entry, node);
 }
 
 struct neighbor_entry *neighbor_make(struct neighbors *ns, uint16_t iface, const struct addr *a)
@@ -309,7 +307,7 @@ static bool probe_if_used(struct neighbors *ns, struct neighbor_entry *e, uint64
 		return false;
 	if (e->probed_s && now - e->probed_s < PROBE_EVERY_S)
 		return false;
-	if (table_lookup(ns->table, &e->key, &n) || !n.used_ns || now_ns - n.used_ns > USED_S * 1000000000ull)
+	if (table_lookup(ns->table, &e->key, &n) || !n.used_ns || now_ns - n.used_ns > USED_S * CLOCK_SECOND_NS)
 		return false;
 	ifindex = iface_host_ifindex(ns->sw, e->key.iface);
 	if (!ifindex)
@@ -411,14 +409,10 @@ int neighbor_open(struct sw *sw, struct errs *errs)
 void neighbor_close(struct sw *sw)
 {
 	struct neighbors *ns = sw->neighbors;
-	struct hash_iter it = {0};
-	struct hash_node *node;
 
 	if (!ns)
 		return;
-	while ((node = hash_next(&ns->entries, &it)))
-		free(hash_entry(node, struct neighbor_entry, node));
-	hash_free(&ns->entries);
+	hash_free_entries(&ns->entries, struct neighbor_entry, node);
 	if (ns->timer)
 		event_free(ns->timer);
 	if (ns->more)

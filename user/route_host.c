@@ -87,9 +87,7 @@ static bool host_equal(const struct hash_node *node, const void *arg)
 static struct host_route *host_find(const struct routes *rs, const struct prefix *to, uint32_t table, uint32_t metric)
 {
 	struct host_key k = {to, table, metric_of(to, metric)};
-	struct hash_node *node = hash_find(&rs->host_routes, hash_host(&rs->host_routes, &k), host_equal, &k);
-
-	return node ? hash_entry(node, struct host_route, node) : NULL;
+	return hash_find_entry(&rs->host_routes, hash_host(&rs->host_routes, &k), host_equal, &k, struct host_route, node);
 }
 
 /* Of type, MTU and nexthops, whatever their order. */
