@@ -12,8 +12,10 @@ void named_add(struct named *v, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (v->n < NAMED_MAX)
+	if (v->n < NAMED_MAX) {
 		vsnprintf(v->text[v->n], sizeof(v->text[0]), fmt, ap);
+		err_plain(v->text[v->n]); /* a rule may be for netdevs of any name */
+	}
 	va_end(ap);
 	v->n++;
 }

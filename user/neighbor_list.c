@@ -57,7 +57,7 @@ struct filter {
 	uint16_t iface;	  /* 0: any */
 	bool has_vrf;
 	uint16_t vrf;
-	uint32_t family;   /* 0: any */
+	uint8_t family;	   /* 0: any */
 	const char *state; /* a constant; NULL: any */
 };
 
@@ -177,6 +177,8 @@ static int parse(struct sw *sw, const struct http_request *rq, struct filter *f,
 	const char *address = http_query(rq, "address"), *to = http_query(rq, "to"), *iface = http_query(rq, "interface"),
 		   *vrf = http_query(rq, "vrf"), *family = http_query(rq, "family"), *state = http_query(rq, "state");
 
+	if (address && to)
+		return errs_fail(errs, EINVAL, "one of `address` and `to`, not both");
 	if (address && addr_parse(address, &f->to.addr, &f->to.family))
 		return errs_fail(errs, EINVAL, "'%.64s' is no address: 192.0.2.1 or 2001:db8::1 would be one", address);
 	if (address)
@@ -189,7 +191,7 @@ static int parse(struct sw *sw, const struct http_request *rq, struct filter *f,
 		return errs_fail(errs, ENOENT, "there is no VRF '%.32s'", vrf);
 	f->has_vrf = vrf;
 	f->vrf = vrf ? vrf_id(sw, vrf) : 0;
-	if (family && u32_parse(family, 4, 6, &f->family))
+	if (family && family_parse(family, &f->family))
 		return errs_fail(errs, EINVAL, "family: '%.32s' is not 4 or 6", family);
 	return state ? parse_state(state, &f->state, errs) : 0;
 }

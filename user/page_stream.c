@@ -48,7 +48,8 @@ static bool is_repeated(const struct work *w)
 
 static void finish(struct work *w, struct evbuffer *out)
 {
-	char cursor[PAGE_CURSOR];
+	char cursor[PAGE_CURSOR], *text;
+	json_t *json;
 
 	w->finished = true;
 	if (w->whole) {
@@ -61,7 +62,12 @@ static void finish(struct work *w, struct evbuffer *out)
 		return;
 	}
 	w->source->cursor(page_at(w->page, w->at - 1), cursor);
-	evbuffer_add_printf(out, "],\"next\":\"%s\"}\n", cursor);
+	json = json_string(cursor);
+	text = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
+	if (text) /* else nobody is to take it for the last page */
+		evbuffer_add_printf(out, "],\"next\":%s}\n", text);
+	free(text);
+	json_decref(json);
 }
 
 /* One step; false: that was the last. */

@@ -86,12 +86,14 @@ static bool flag(const struct http_request *rq, const char *name)
 	return value && strcmp(value, "0") != 0 && strcmp(value, "false") != 0;
 }
 
-static int number(const struct http_request *rq, const char *name, uint32_t min, uint32_t max, uint32_t *ret, struct errs *errs)
+static int parse_numbers(const struct http_request *rq, struct route_filter *f, struct errs *errs)
 {
-	const char *value = http_query(rq, name);
+	const char *table = http_query(rq, "table"), *family = http_query(rq, "family");
 
-	if (value && u32_parse(value, min, max, ret))
-		return errs_fail(errs, EINVAL, "%s: '%.32s' is not a number in %u..%u", name, value, min, max);
+	if (table && u32_parse(table, 1, UINT32_MAX, &f->table))
+		return errs_fail(errs, EINVAL, "table: '%.32s' is not a number in 1..%u", table, UINT32_MAX);
+	if (family && family_parse(family, &f->family))
+		return errs_fail(errs, EINVAL, "family: '%.32s' is not 4 or 6", family);
 	return 0;
 }
 
@@ -159,7 +161,6 @@ static int parse_names(struct sw *sw, const struct http_request *rq, struct rout
 
 int route_filter_parse(struct sw *sw, const struct http_request *rq, struct route_filter *ret, struct errs *errs)
 {
-	uint32_t family = 0;
 	int r;
 
 	*ret = (struct route_filter){.active = flag(rq, "active"), .inactive = flag(rq, "inactive")};
@@ -173,9 +174,6 @@ int route_filter_parse(struct sw *sw, const struct http_request *rq, struct rout
 	if (!r)
 		r = page_query(rq, &ret->limit, &ret->after, errs);
 	if (!r)
-		r = number(rq, "table", 1, UINT32_MAX, &ret->table, errs);
-	if (!r)
-		r = number(rq, "family", 4, 6, &family, errs);
-	ret->family = (uint8_t)family;
+		r = parse_numbers(rq, ret, errs);
 	return r;
 }

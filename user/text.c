@@ -233,6 +233,14 @@ int u32_parse(const char *s, uint32_t min, uint32_t max, uint32_t *ret)
 	return 0;
 }
 
+int family_parse(const char *s, uint8_t *ret)
+{
+	if (strcmp(s, "4") != 0 && strcmp(s, "6") != 0)
+		return -EINVAL;
+	*ret = *s == '4' ? 4 : 6;
+	return 0;
+}
+
 int seconds_parse(const char *s, uint32_t *ret)
 {
 	uint64_t v;

@@ -50,6 +50,7 @@ int mac_parse(const char *s, uint8_t ret[6]);
 const char *mac_text(const uint8_t mac[6], char buf[MAC_TEXT]);
 const char *proto_text(uint8_t proto, char buf[4]);			 /* "tcp", "udp"…, or its number */
 int u32_parse(const char *s, uint32_t min, uint32_t max, uint32_t *ret); /* decimal, whole string */
+int family_parse(const char *s, uint8_t *ret);				 /* "4" or "6" */
 int seconds_parse(const char *s, uint32_t *ret);			 /* "300", "300s", "5m", "2h" */
 
 #endif

@@ -148,6 +148,14 @@ def endpoints(c, *methods):
     return [(e["method"], e["path"], e["help"]) for e in json.loads(c.ask("GET", "/v1")[1])["endpoints"] if e["method"] in methods]
 
 
+@pytest.mark.parametrize("query", ["routes?family=5", "neighbors?family=5", "neighbors?address=10.0.0.1&to=10.0.0.0/8"])
+def test_query_that_nothing_can_answer_to_is_refused(net, query):
+    c = Connection(net.swc)
+    status, text = c.ask("GET", "/v1/" + query)
+    c.close()
+    assert status == 400, text
+
+
 HOSTILE_WORDS = {"bytes": b"\xff\x1b\n\xe2\x94", "zero": b"\0", "digits": b"9" * 400, "negative": b"-1", "deep": b"(" * 3000, "long": b"A" * 5000}
 
 

@@ -141,6 +141,7 @@ static void number_test(void **state)
 	static const char *const bad[] = {"",	"-1",  "+1",  " 1",	    "1 ",
 					  "01", "0x1", "1e3", "4294967296", "99999999999999999999999"};
 	uint32_t v = 7;
+	uint8_t family;
 
 	assert_int_equal(u32_parse("0", 0, 0, &v), 0);
 	assert_int_equal(v, 0);
@@ -149,6 +150,13 @@ static void number_test(void **state)
 	assert_int_equal(u32_parse("9", 10, 20, &v), -EINVAL);
 	assert_int_equal(u32_parse("21", 10, 20, &v), -EINVAL);
 	assert_int_equal(u32_parse("20", 10, 20, &v), 0);
+	assert_int_equal(family_parse("4", &family), 0);
+	assert_int_equal(family, 4);
+	assert_int_equal(family_parse("6", &family), 0);
+	assert_int_equal(family, 6);
+	assert_int_equal(family_parse("5", &family), -EINVAL);
+	assert_int_equal(family_parse("", &family), -EINVAL);
+	assert_int_equal(family_parse("46", &family), -EINVAL);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(u32_parse(bad[i], 0, UINT32_MAX, &v), -EINVAL);
 	assert_int_equal(v, 20);
