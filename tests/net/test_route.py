@@ -182,9 +182,18 @@ def test_restart_keeps_ids_and_choices(own_gateway):
         return sorted((r["to"], n["interface"], n.get("via", ""), n["id"]) for r in w.gw.json("route show")
                       if r["active"] for n in r["nexthops"])
     before, fib = ids(), [get(w, a)["fib"] for a in ("8.8.8.8", "198.51.100.1", "10.0.10.11", "2001:db8::1")]
+    w.sw.run(f"ip route add {TEST_NET} tos 0x10 via 192.0.2.6")
+    w.sw.run("ip rule add to 100.70.0.0/16 lookup 77 prio 101")
     w.gw.stop()
+    said = os.path.getsize(w.gw.log)
     w.gw.start()
     assert ids() == before
+
+    def named():
+        with open(w.gw.log) as f:
+            f.seek(said)
+            return f.read().count("is not followed")
+    netlab.wait_for("what is not followed is named", lambda: named() == 2)
     assert [get(w, a)["fib"] for a in ("8.8.8.8", "198.51.100.1", "10.0.10.11", "2001:db8::1")] == fib
 
 
