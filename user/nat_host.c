@@ -62,8 +62,9 @@ static int read_raw(struct nat_host_list *l, const char *path)
 	struct addr a;
 	int err = 0;
 
+	/* No such protocol: no socket of it. */
 	if (!f)
-		return 0;
+		return errno == ENOENT ? 0 : -errno;
 	for (unsigned n = 0; !err && n < HOST_LINES && fgets(line, sizeof(line), f); n++)
 		if (sscanf(line, " %*u: %*32[0-9A-Fa-f]:%4x %32[0-9A-Fa-f]:", &proto, remote) == 2 && !nat_own_addr(remote, &a))
 			err = host_add(l, proto, &a);
@@ -93,22 +94,30 @@ static int see_state(const struct nlmsghdr *nlh, void *arg)
 		return MNL_CB_OK;
 	from = xfrm_addr(&s->saddr, s->family);
 	to = xfrm_addr(&s->id.daddr, s->family);
-	if (host_add(arg, s->id.proto, &from) || host_add(arg, s->id.proto, &to))
+	if (host_add(arg, s->id.proto, &from) || host_add(arg, s->id.proto, &to)) {
+		errno = ENOMEM;
 		return MNL_CB_ERROR;
+	}
 	return MNL_CB_OK;
 }
 
-/* A kernel without IPsec has no states. A list that was cut short (no memory, or the states changed meanwhile) is none: the marks
- * of those that it lacks would go. */
+/* A kernel without IPsec has no states. */
+static int states_error(int err)
+{
+	return err == EPROTONOSUPPORT || err == EAFNOSUPPORT || err == EOPNOTSUPP || err == ENOENT ? 0 : -err;
+}
+
+/* A list that could not be had, or was cut short, is none: the marks of those that it lacks would go. */
 static int read_states(struct nat_host_list *l)
 {
 	struct mnl_socket *s = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
-	char *buf = s ? malloc(HOST_BUF) : NULL;
 	struct nlmsghdr *nlh;
+	char *buf;
 	int err = 0, r = 1;
 
 	if (!s)
-		return 0;
+		return states_error(errno);
+	buf = malloc(HOST_BUF);
 	if (!buf) {
 		err = -ENOMEM;
 		goto out;
@@ -117,14 +126,14 @@ static int read_states(struct nat_host_list *l)
 	nlh->nlmsg_type = XFRM_MSG_GETSA;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(s, nlh, nlh->nlmsg_len) < 0)
-		goto out;
+		r = -1;
 	while (r > 0) {
 		ssize_t len = mnl_socket_recvfrom(s, buf, HOST_BUF);
 
 		r = len > 0 ? mnl_cb_run(buf, (size_t)len, 0, 0, see_state, l) : (int)len;
 	}
-	if (r < 0 && (errno == ENOMEM || errno == ENOBUFS || errno == EINTR))
-		err = -errno;
+	if (r < 0)
+		err = states_error(errno);
 out:
 	free(buf);
 	mnl_socket_close(s);
@@ -330,6 +339,13 @@ void nat_host_settle(struct nat *nat, struct nat_host_list *next)
 	nat->host_known = !err; /* else it is tried again the next time, from what is in the table */
 	nat->host = *next;
 	*next = was;
+}
+
+/* The marks stay as they are. Of states that changed while they were read the next list tells. */
+void nat_host_unread(struct nat *nat, int err)
+{
+	if (err != -EINTR)
+		host_is(nat, err, 0);
 }
 
 void nat_host_close(struct nat *nat)

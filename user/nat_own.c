@@ -40,7 +40,8 @@ struct nat_own {
 	struct job *job;	   /* reads; NULL: nobody does */
 	struct own_list now, next; /* what was read last; the job's */
 	struct nat_host_list host; /* the job's: nat_host.c's */
-	bool known, failed;	   /* it was read; the job had no memory */
+	bool known;		   /* it was read */
+	int err, host_err;	   /* the job's: its lists are not whole */
 	uint64_t took_ns, due_ns;  /* by the job; when it is to be read again */
 	unsigned low, high;	   /* ports that the kernel chooses for sockets, and that are held; low > high: they are not */
 };
@@ -86,7 +87,7 @@ static int own_read(struct own_list *l, const char *path, uint8_t proto)
 
 	/* No such protocol: no socket of it. */
 	if (!f)
-		return 0;
+		return errno == ENOENT ? 0 : -errno;
 	for (unsigned n = 0; !err && n < OWN_LINES && fgets(line, sizeof(line), f); n++)
 		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x", hex, &port) == 2 && port && !nat_own_addr(hex, &a))
 			err = own_add(l, &(struct own_port){a, (uint16_t)port, proto});
@@ -108,10 +109,10 @@ static void read_all(void *arg)
 	size_t n = 0;
 
 	l->n = 0;
-	o->failed = own_read(l, "/proc/net/tcp", IPPROTO_TCP) || own_read(l, "/proc/net/tcp6", IPPROTO_TCP) ||
-		    own_read(l, "/proc/net/udp", IPPROTO_UDP) || own_read(l, "/proc/net/udp6", IPPROTO_UDP) ||
-		    own_read(l, "/proc/net/icmp", IPPROTO_ICMP) || own_read(l, "/proc/net/icmp6", IPPROTO_ICMPV6) ||
-		    nat_host_read(&o->host);
+	o->err = own_read(l, "/proc/net/tcp", IPPROTO_TCP) ?: own_read(l, "/proc/net/tcp6", IPPROTO_TCP);
+	o->err = o->err ?: own_read(l, "/proc/net/udp", IPPROTO_UDP) ?: own_read(l, "/proc/net/udp6", IPPROTO_UDP);
+	o->err = o->err ?: own_read(l, "/proc/net/icmp", IPPROTO_ICMP) ?: own_read(l, "/proc/net/icmp6", IPPROTO_ICMPV6);
+	o->host_err = nat_host_read(&o->host);
 	if (l->n)
 		qsort(l->v, l->n, sizeof(*l->v), compare);
 	for (size_t i = 0; i < l->n; i++)
@@ -128,12 +129,15 @@ static void was_read(void *arg)
 
 	o->job = NULL;
 	o->due_ns = clock_now_ns() + (o->took_ns * SHARE > EVERY_NS ? o->took_ns * SHARE : EVERY_NS);
-	if (o->failed)
-		return;
-	o->now = o->next;
-	o->next = was;
-	o->known = true;
-	nat_host_settle(o->nat, &o->host);
+	if (!o->err) {
+		o->now = o->next;
+		o->next = was;
+		o->known = true;
+	}
+	if (o->host_err)
+		nat_host_unread(o->nat, o->host_err);
+	else
+		nat_host_settle(o->nat, &o->host);
 }
 
 int nat_own_open(struct nat *nat)

@@ -283,8 +283,10 @@ void nat_own_hold(struct nat *nat, uint32_t slot);
 int nat_own_addr(const char *hex, struct addr *ret);
 
 /* ---- nat_host.c */
-/* The host's raw sockets and IPsec states; for a thread. -ENOMEM. */
+/* The host's raw sockets and IPsec states, all of them; for a thread. Else -ENOMEM, -EMFILE, … */
 int nat_host_read(struct nat_host_list *l);
+/* They could not be read. */
+void nat_host_unread(struct nat *nat, int err);
 /* They and the tunnels become the marks. `next`: what was read; it is another list afterwards. */
 void nat_host_settle(struct nat *nat, struct nat_host_list *next);
 void nat_host_close(struct nat *nat);

@@ -275,6 +275,11 @@ int netlink_addr_delete(struct netlink *nl, int ifindex, const struct prefix *p,
 
 /* ---- a switch */
 
+static struct addr v4(const char *text)
+{
+	return addr_v4(inet_addr(text));
+}
+
 static struct control control;
 static struct sw sw;
 
