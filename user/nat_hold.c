@@ -148,7 +148,7 @@ static bool keeps(const struct sw *sw, const struct flow_tuple *key, const struc
 		return false;
 	if (!(f->flags & FLOW_F_SNAT) || (f->pool && nat_has(nat, f->pool_addr, &to->saddr)))
 		return true;
-	return somebody_has(sw, key->vrf, &to->saddr);
+	return f->pool ? somebody_has(sw, f->peer_vrf, &to->saddr) : !is_given_up(sw, f->peer_vrf, &to->saddr);
 }
 
 bool nat_holds(const struct sw *sw, const struct flow_tuple *key, const struct flow *f)

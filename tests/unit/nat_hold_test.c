@@ -236,6 +236,124 @@ static void flows_go_on_as_their_rules_say(void **state)
 	assert_true(held > STEPS && ended > STEPS / 4);
 }
 
+static void rules_are(const char *text)
+{
+	use(text);
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+}
+
+/* Between `in`:9000, or 5000, and 198.51.100.1, by the rule, as `out`:8000, or 5000. */
+static struct live_flow flow_by(enum made_by by, const char *rule, const char *in, const char *out)
+{
+	const uint32_t here = ntohl(inet_addr(in)), outside = ntohl(inet_addr(out)), far = 0xc6336401;
+	struct live_flow l = {.by = by, .f.rule = nat_rule_id(&sw, rule), .f.created_ns = clock_now_ns()};
+	struct flow_tuple to;
+
+	l.f.flags = by == BY_STATIC_OUT || by == BY_POOL ? FLOW_F_SNAT : FLOW_F_DNAT;
+	if (l.f.flags & FLOW_F_SNAT) {
+		l.key = tuple_of(here, far, 5000, 53, IPPROTO_UDP);
+		to = tuple_of(outside, far, 5000, 53, IPPROTO_UDP);
+	} else {
+		l.key = tuple_of(far, outside, 53, 8000, IPPROTO_UDP);
+		to = tuple_of(far, here, 53, by == BY_DNAT ? 9000 : 8000, IPPROTO_UDP);
+	}
+	if (by == BY_POOL)
+		l.f.pool_addr = sw.nat->members[pool_named("pool:p", &l.f.pool)->first4].pool_addr;
+	leaves_as(&l.f, &to);
+	return l;
+}
+
+static bool holds(const struct live_flow *l)
+{
+	return nat_holds(&sw, &l->key, &l->f);
+}
+
+/* 203.0.113.0/24 is wan's network, where a neighbour may have what is given up; 192.0.2.0/24 is routed here. Of a pool, which
+ * others may give out anew, nothing stays behind. */
+static void flows_without_a_rule_stay_where_nobody_else_can_be(void **state)
+{
+	static const struct {
+		enum made_by by;
+		const char *rule, *outside;
+		bool stays;
+	} rows[] = {
+		{BY_STATIC_OUT, "s", "203.0.113.20", false}, {BY_STATIC_OUT, "s", "192.0.2.20", true},
+		{BY_STATIC_IN, "s", "203.0.113.20", false},  {BY_STATIC_IN, "s", "192.0.2.20", true},
+		{BY_DNAT, "d", "203.0.113.30", false},	     {BY_DNAT, "d", "192.0.2.30", true},
+		{BY_POOL, "p", "203.0.113.40", false},	     {BY_POOL, "p", "192.0.2.40", false},
+	};
+	char text[1024];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *a = rows[i].outside;
+		struct live_flow l;
+
+		snprintf(text, sizeof(text),
+			 "  - {name: s, type: static, inside: 10.0.0.5, outside: %s, on-delete: keep}\n"
+			 "  - {name: d, type: dnat, destination: %s, protocol: udp, port: 8000, to: '10.0.0.5:9000', on-delete: keep}\n"
+			 "  - {name: p, type: snat, source: 10.0.0.0/24, to: %s, out: [wan], on-delete: keep}\n",
+			 *rows[i].rule == 's' ? a : "203.0.113.21", *rows[i].rule == 'd' ? a : "203.0.113.31",
+			 *rows[i].rule == 'p' ? a : "203.0.113.41");
+		rules_are(text);
+		l = flow_by(rows[i].by, rows[i].rule, "10.0.0.5", a);
+		assert_true(holds(&l));
+		rules_are("  []\n");
+		if (holds(&l) != rows[i].stays)
+			fail_msg("%s, outside %s, %s", rows[i].rule, a, rows[i].stays ? "ends" : "goes on");
+	}
+}
+
+/* Their address is somebody's where the answers come in, be that another VRF. */
+static void flows_without_a_rule_stay_with_whom_their_answers_reach(void **state)
+{
+	static const enum made_by by[] = {BY_STATIC_OUT, BY_POOL};
+
+	for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++) {
+		struct live_flow l;
+
+		rules_are("  - {name: s, type: static, inside: 10.0.0.5, outside: 203.0.113.20, on-delete: keep}\n"
+			  "  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.40, out: [wan], on-delete: keep}\n");
+		l = flow_by(by[i], by[i] == BY_POOL ? "p" : "s", "10.0.0.5", by[i] == BY_POOL ? "203.0.113.40" : "203.0.113.20");
+		l.f.peer_vrf = 1;
+		rules_are("  - {name: b20, type: static, vrf: blue, inside: 10.0.0.20, outside: 203.0.113.20}\n"
+			  "  - {name: b40, type: static, vrf: blue, inside: 10.0.0.40, outside: 203.0.113.40}\n"
+			  "vrfs: {blue: {}}\n");
+		assert_true(holds(&l));
+		rules_are("  - {name: r20, type: static, vrf: red, inside: 10.0.0.20, outside: 203.0.113.20}\n"
+			  "  - {name: r40, type: static, vrf: red, inside: 10.0.0.40, outside: 203.0.113.40}\n"
+			  "vrfs: {red: {}}\n");
+		assert_false(holds(&l));
+	}
+}
+
+/* Into another VRF than the rule does now: it ends. Where routes lead on from there, as long as the rule has not changed. */
+static void a_forward_leads_into_its_vrf(void **state)
+{
+	static const char *const to_vrf[] = {"default", "blue", "red"};
+	char text[512];
+
+	for (unsigned was = 0; was < 3; was++)
+		for (unsigned is = 0; is < 3; is++)
+			for (uint16_t answers = 0; answers < 4; answers++) {
+				const bool holds_now = is == was || (was && is && answers == is);
+				struct live_flow l;
+
+				for (int change = 0; change < 2; change++) {
+					snprintf(text, sizeof(text),
+						 "  - {name: d, type: dnat, destination: 203.0.113.30, protocol: udp, port: 8000, "
+						 "to: '10.0.0.5:9000', to-vrf: %s}\nvrfs: {blue: {}, red: {}}\n",
+						 to_vrf[change ? is : was]);
+					rules_are(text);
+					if (!change)
+						l = flow_by(BY_DNAT, "d", "10.0.0.5", "203.0.113.30");
+					l.f.flags |= was ? FLOW_F_VRF : 0;
+					l.f.peer_vrf = answers;
+					if (holds(&l) != (change ? holds_now : true))
+						fail_msg("from %s to %s, answers come in by %u", to_vrf[was], to_vrf[is], answers);
+				}
+			}
+}
+
 /* Who has come in by an open mapping ends with the next pass after it was closed, though he goes on; and may come when it opens.
  */
 static void a_mapping_lets_in_whom_its_rule_does_now(void **state)
@@ -301,6 +419,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(flows_go_on_as_their_rules_say),
+		TEST(flows_without_a_rule_stay_where_nobody_else_can_be),
+		TEST(flows_without_a_rule_stay_with_whom_their_answers_reach),
+		TEST(a_forward_leads_into_its_vrf),
 		TEST(a_mapping_lets_in_whom_its_rule_does_now),
 		TEST(a_mapping_with_a_forward_s_number_is_its_source_rule_s),
 	};

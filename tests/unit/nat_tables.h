@@ -185,7 +185,7 @@ int iface_get(const struct sw *sw, uint16_t id, struct iface *ret)
 
 uint16_t vrf_id(const struct sw *sw, const char *name)
 {
-	return 0;
+	return !strcmp(name, "blue") ? 1 : !strcmp(name, "red") ? 2 : 0;
 }
 
 const char *vrf_name(const struct sw *sw, uint16_t id)
