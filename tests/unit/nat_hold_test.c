@@ -354,6 +354,42 @@ static void a_forward_leads_into_its_vrf(void **state)
 			}
 }
 
+/* A range is in the table as blocks: the same port may be another block's after a change. Each port's flow goes on as long as the
+ * rule has that port lead to the same one.
+ */
+static void flows_of_a_range_go_by_their_port(void **state)
+{
+	static const struct {
+		unsigned low, high, to;
+		const char *rule;
+	} ranges[] = {
+		{8000, 8007, 9000, "port: 8000-8007, to: '10.0.0.5:9000'"}, {8001, 8006, 9001, "port: 8001-8006, to: '10.0.0.5:9001'"},
+		{7990, 8100, 8990, "port: 7990-8100, to: '10.0.0.5:8990'"}, {8003, 8003, 9003, "port: 8003, to: '10.0.0.5:9003'"},
+		{8000, 8007, 9001, "port: 8000-8007, to: '10.0.0.5:9001'"}, {8005, 8040, 8005, "port: 8005-8040, to: 10.0.0.5"},
+	};
+	const unsigned n = sizeof(ranges) / sizeof(ranges[0]);
+	char text[512];
+
+	for (unsigned i = 0; i < 2 * n * n; i++) {
+		const unsigned was = i / 2 / n, is = i % 2 ? i / 2 % n : was;
+
+		snprintf(text, sizeof(text), "  - {name: d, type: dnat, destination: 203.0.113.30, protocol: udp, %s}\n",
+			 ranges[is].rule);
+		rules_are(text);
+		for (unsigned port = ranges[was].low; port <= ranges[was].high; port++) {
+			const unsigned to = ranges[was].to + port - ranges[was].low;
+			const bool stays = port >= ranges[is].low && port <= ranges[is].high &&
+					   ranges[is].to + port - ranges[is].low == to;
+			struct live_flow l = flow_by(BY_DNAT, "d", "10.0.0.5", "203.0.113.30");
+
+			l.key.dport = htons((uint16_t)port);
+			l.f.dport = htons((uint16_t)to);
+			if (holds(&l) != stays)
+				fail_msg("port %u: %s; now %s", port, ranges[was].rule, ranges[is].rule);
+		}
+	}
+}
+
 /* Who has come in by an open mapping ends with the next pass after it was closed, though he goes on; and may come when it opens.
  */
 static void a_mapping_lets_in_whom_its_rule_does_now(void **state)
@@ -422,6 +458,7 @@ int main(void)
 		TEST(flows_without_a_rule_stay_where_nobody_else_can_be),
 		TEST(flows_without_a_rule_stay_with_whom_their_answers_reach),
 		TEST(a_forward_leads_into_its_vrf),
+		TEST(flows_of_a_range_go_by_their_port),
 		TEST(a_mapping_lets_in_whom_its_rule_does_now),
 		TEST(a_mapping_with_a_forward_s_number_is_its_source_rule_s),
 	};
