@@ -27,7 +27,7 @@
 #define WATCHED	      20
 #define CHUNK	      256  /* buckets between looks at the clock, */
 #define CHUNK_LOOKS   64   /* or entries looked at */
-#define MAPPINGS      1024 /* or slots of mappings, */
+#define MAPPINGS      128  /* or slots of mappings: of each 256 rules may be asked, */
 #define ELEMENTS      256  /* or elements of the kernel's hashes */
 #define SHARE	      100  /* of the time, what sweeping may take */
 #define SHARE_PRESSED 20   /* where ports are scarce */

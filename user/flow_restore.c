@@ -185,6 +185,17 @@ static int find_ids(struct restore *x, const struct flow_record *r, struct ids *
 	return err;
 }
 
+/* What is not counted would be no host's: its limits would not hold. An entry that is too much goes with the next pass. */
+static int count_host(struct restore *x, uint16_t rule, const struct addr *inside, uint16_t vrf)
+{
+	int err = nat_limit_host(x->sw->nat, rule, inside, vrf);
+
+	if (err)
+		return refuse(x, "its rule has limits: %s",
+			      err == -E2BIG ? "the table of what each inside host has is full" : strerror(-err));
+	return 0;
+}
+
 static int restore_mapping(struct restore *x, const struct flow_record *r)
 {
 	struct nat_mapping there, m = {.port = htons(r->to_sport), .used_ns = x->now_ns + HOLD_NS, .filtering = r->filtering};
@@ -206,10 +217,11 @@ static int restore_mapping(struct restore *x, const struct flow_record *r)
 			return THERE;
 		return refuse(x, "it has another outside port already, %u", ntohs(there.port));
 	}
-	err = take_port(x, r, &ids);
+	err = count_host(x, m.rule, &r->src, ids.vrf);
+	if (!err)
+		err = take_port(x, r, &ids);
 	if (err)
 		return err;
-	nat_limit_host(x->sw->nat, m.rule, &r->src, ids.vrf);
 	err = nattab_add(&x->sw->nat->tab, &m, x->now_ns);
 	if (!err)
 		return DONE;
@@ -424,12 +436,14 @@ static int restore_flow(struct restore *x, const struct flow_record *r)
 	if (is_over(x, r, &ids))
 		return refuse(x, "its time is over");
 	ids.source_rule = source_rule(x, r, &ids);
+	if (ids.pool && ids.rule)
+		err = count_host(x, ids.source_rule, &r->src, ids.vrf);
+	if (err)
+		return err;
 	make_pair(x, r, &ids, dest, key, f);
 	err = insert_pair(x, key, f);
 	if (err)
 		return err;
-	if (ids.pool && ids.rule)
-		nat_limit_host(x->sw->nat, ids.source_rule, &r->src, ids.vrf);
 	if (r->shared && ids.pool && ids.pool_addr < POOL_ADDR_MAX)
 		hold_port(x->sw->nat, ids.pool_addr, nat_class(r->proto), r->to_sport);
 	return DONE;

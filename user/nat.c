@@ -64,6 +64,7 @@ void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
 	r->keep = cfg->keep;
 	r->filters = cfg->type == NAT_SNAT;
 	r->filtering = cfg->filtering;
+	r->limits = cfg->limit_sessions || cfg->limit_ports;
 	if (r->planned && strcmp(r->to_vrf, cfg->to_vrf))
 		r->to_vrf_ns = clock_now_ns();
 	memcpy(r->to_vrf, cfg->to_vrf, sizeof(r->to_vrf));

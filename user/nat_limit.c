@@ -91,13 +91,16 @@ bool nat_limit_note(struct nat *nat, size_t max)
 	return nat->hosts_noted;
 }
 
-void nat_limit_host(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf)
+int nat_limit_host(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf)
 {
 	struct nat_host_key key = {.addr = *inside, .vrf = vrf, .rule = rule};
 	struct nat_used none = {0};
+	int err;
 
-	if (nat->has_limits)
-		table_insert(nat->used, &key, &none);
+	if (!rule || rule > nat->n_rules || !nat->rules[rule - 1].limits)
+		return 0;
+	err = table_insert(nat->used, &key, &none);
+	return err == -EEXIST ? 0 : err;
 }
 
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port)

@@ -36,6 +36,7 @@ struct nat_rule_id {
 	bool keep;	   /* flows outlive it */
 	bool planned;	   /* what follows is known; not of a rule of the tables that this process has found */
 	bool filters;	   /* an snat rule: it says who is let in */
+	bool limits;	   /* it limits what a host has of it */
 	uint8_t filtering; /* enum nat_filtering */
 	char to_vrf[SLUICE_LABEL];
 	uint64_t to_vrf_ns; /* when that was changed; 0: never */
@@ -240,7 +241,7 @@ void nat_sweep_peers_soon(struct nat *nat); /* in this pass, whenever it was don
  * free at once: as for who gives way in the data plane. Not while there are two tables. */
 void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const struct flow *f);
 bool nat_sweep_end(struct nat *nat); /* as nat_sweep_note(); two milliseconds where tens of thousands of ports are given back */
-/* The number of the rule whose the mapping is: the one that it bears, unless that is a forward's or a static rule's. */
+/* The number of the rule whose the mapping is: the one that it bears, unless that is a forward's or a static rule's, or gone. */
 uint16_t nat_mapping_rule(const struct nat *nat, const struct nat_mapping *m);
 bool nat_ports_scarce(const struct nat *nat); /* an address had hardly a port left when the last pass began */
 
@@ -250,8 +251,8 @@ void nat_limit_close(struct nat *nat);
 void nat_limit_begin(struct nat *nat);
 bool nat_limit_note(struct nat *nat, size_t max); /* so many hosts. True: there are more */
 void nat_limit_stop(struct nat *nat);
-/* From here on is counted what this host has of the rule. */
-void nat_limit_host(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf);
+/* From here on is counted what this host has of the rule, if the rule has limits. -E2BIG, …: it cannot be. */
+int nat_limit_host(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf);
 void nat_limit_add(struct nat *nat, uint16_t rule, const struct addr *inside, uint16_t vrf, bool port);
 bool nat_limit_end(struct nat *nat, size_t max); /* as nat_limit_note() */
 

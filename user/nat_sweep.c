@@ -215,25 +215,24 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 }
 
 /* A mapping that a hairpin through one of those began, as a version made it that did not know both rules (it may also come with
- * restored flows), is the source rule's. One that no rule asked for, see nat_snat(), keeps the number. */
+ * restored flows), is the source rule's. So is one whose rule has gone, if another masquerades by the same pool: flows by that one
+ * come to it. One that no rule asked for, see nat_snat(), keeps the number as long as none would. */
 uint16_t nat_mapping_rule(const struct nat *nat, const struct nat_mapping *m)
 {
 	const struct nat_rule_id *r = m->rule && m->rule <= nat->n_rules ? &nat->rules[m->rule - 1] : NULL;
 
-	if (!r || !r->alive || !r->planned || r->filters)
+	if (!r || (r->alive && (!r->planned || r->filters)))
 		return m->rule;
 	return nat_rule_giving(nat, &m->inside, m->out_iface) ?: m->rule;
 }
 
-/* As refilter() of the entry. */
+/* As refilter() of the entry. Where there is no room to count the host, the next pass tries again. */
 static uint16_t set_rule(struct nat *nat, uint32_t i, const struct nat_mapping *m)
 {
 	uint16_t rule = nat_mapping_rule(nat, m);
 
-	if (rule != m->rule) {
+	if (rule != m->rule && !nat_limit_host(nat, rule, &m->inside.addr, m->inside.vrf))
 		__atomic_store_n(&nat->tab.entry[i].rule, rule, __ATOMIC_RELAXED);
-		nat_limit_host(nat, rule, &m->inside.addr, m->inside.vrf);
-	}
 	return rule;
 }
 

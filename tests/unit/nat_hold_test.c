@@ -450,6 +450,66 @@ static void a_mapping_with_a_forward_s_number_is_its_source_rule_s(void **state)
 	}
 }
 
+/* As a hairpin that no rule asks for makes it, or one by a rule that is renamed: whose flows come to it next, his it is. */
+static void a_mapping_of_a_rule_that_is_gone_is_the_next_one_s(void **state)
+{
+	static const char *const was[] = {
+		"  - {name: d, type: dnat, destination: wan, protocol: udp, port: 8000, to: 10.0.0.5}\n",
+		"  - {name: m1, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n"};
+	const char *next = "  - {name: m2, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan], filtering: endpoint-independent}\n";
+
+	for (int i = 0; i < 2; i++) {
+		struct nat_mapping m = {.inside = {.addr = v4("10.0.0.5"), .port = htons(5000), .proto = IPPROTO_UDP}};
+		uint16_t pool;
+
+		rules_are(was[i]);
+		m.pool_addr = sw.nat->members[pool_named("masq:wan", &pool)->first4].pool_addr;
+		m.inside.pool = pool;
+		m.port = htons((uint16_t)(5000 + i));
+		m.inside.port = m.port;
+		m.rule = nat_rule_id(&sw, i ? "m1" : "d");
+		assert_int_equal(nattab_add(&sw.nat->tab, &m, clock_now_ns()), 0);
+		pass();
+		assert_int_not_equal(nattab_lookup(&sw.nat->tab, &m.inside, &m), NATTAB_NONE);
+		assert_int_equal(m.rule, nat_rule_id(&sw, i ? "m1" : "d"));
+		assert_int_equal(m.filtering, NAT_FILTER_ADDRESS_PORT);
+		rules_are(next);
+		pass();
+		assert_int_not_equal(nattab_lookup(&sw.nat->tab, &m.inside, &m), NATTAB_NONE);
+		assert_int_equal(m.rule, nat_rule_id(&sw, "m2"));
+		assert_int_equal(m.filtering, NAT_FILTER_INDEPENDENT);
+	}
+}
+
+/* Whose host cannot be counted waits for that: else the limits of its rule would not hold. */
+static void a_mapping_waits_for_its_rule_to_count(void **state)
+{
+	struct table *used = table_get(NULL, "nat_used");
+	const size_t max = used->max;
+	struct live_flow l = {.by = BY_NOTHING};
+	struct nat_mapping m;
+	uint32_t i;
+
+	for (int round = 0; round < 3; round++) {
+		rules_are(round ? "  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.40, out: [wan], limit: {ports: 3}}\n"
+				  "  - {name: d, type: dnat, destination: wan, protocol: udp, port: 8000, to: 10.0.0.5}\n"
+				: "  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.40, out: [wan]}\n"
+				  "  - {name: o, type: snat, source: 10.0.9.0/24, to: 203.0.113.41, out: [wan], limit: {ports: 3}}\n"
+				  "  - {name: d, type: dnat, destination: wan, protocol: udp, port: 8000, to: 10.0.0.5}\n");
+		clock_ns = clock_now_ns();
+		map_it(&l, false);
+		i = nattab_lookup_way(&sw.nat->tab, NAT_WAY(l.f.pool_addr, 1, 5000), &m);
+		assert_int_not_equal(i, NATTAB_NONE);
+		sw.nat->tab.entry[i].rule = nat_rule_id(&sw, "d");
+		used->max = round == 1 ? 0 : max;
+		pass();
+		used->max = max;
+		assert_int_not_equal(nattab_lookup_way(&sw.nat->tab, NAT_WAY(l.f.pool_addr, 1, 5000), &m), NATTAB_NONE);
+		assert_int_equal(m.rule, nat_rule_id(&sw, round == 1 ? "d" : "p"));
+		assert_int_equal(used->n, round == 2);
+	}
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -461,6 +521,8 @@ int main(void)
 		TEST(flows_of_a_range_go_by_their_port),
 		TEST(a_mapping_lets_in_whom_its_rule_does_now),
 		TEST(a_mapping_with_a_forward_s_number_is_its_source_rule_s),
+		TEST(a_mapping_of_a_rule_that_is_gone_is_the_next_one_s),
+		TEST(a_mapping_waits_for_its_rule_to_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

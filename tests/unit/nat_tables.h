@@ -464,4 +464,19 @@ static size_t n_of(const char *table)
 	return table_get(NULL, table)->n;
 }
 
+/* What is sent, whole. */
+static json_t *whole(struct http_stream *s)
+{
+	struct evbuffer *out = evbuffer_new();
+	json_t *json;
+
+	while (s->next(s->arg, out) != HTTP_END)
+		;
+	s->free(s->arg);
+	json = json_loadb((char *)evbuffer_pullup(out, -1), evbuffer_get_length(out), 0, NULL);
+	assert_non_null(json);
+	evbuffer_free(out);
+	return json;
+}
+
 #endif

@@ -468,20 +468,6 @@ static void masquerade_follows_the_interface(void **state)
 	assert_false(nat_pool_has(sw.nat, id, old));
 }
 
-static json_t *whole(struct http_stream *s)
-{
-	struct evbuffer *out = evbuffer_new();
-	json_t *json;
-
-	while (s->next(s->arg, out) != HTTP_END)
-		;
-	s->free(s->arg);
-	json = json_loadb((char *)evbuffer_pullup(out, -1), evbuffer_get_length(out), 0, NULL);
-	assert_non_null(json);
-	evbuffer_free(out);
-	return json;
-}
-
 static json_int_t flush(const char *filter)
 {
 	const struct flow_query q = {.filter = filter};
