@@ -9,6 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include "log.h"
 #include "nat_priv.h"
 
 /* ---- addresses */
@@ -122,14 +123,18 @@ static int hush_one(const struct link_addr *a, void *arg)
 {
 	const struct hush *h = arg;
 	const struct nat_plan_addr *v;
+	char text[ADDR_TEXT];
 
 	if (a->addr.family == 4 ? a->addr.len != 32 || a->scope == RT_SCOPE_HOST
 				: a->addr.len != 128 || a->flags & IFA_F_DEPRECATED)
 		return 0;
 	for (size_t i = 0; i < h->plan->n_addrs; i++) {
 		v = &h->plan->addrs[i];
-		if (!v->run && v->host_ifindex == a->ifindex && addr_same(&v->addr, &a->addr.addr))
-			return netlink_addr_delete(h->sw->nl, a->ifindex, &a->addr, h->errs);
+		if (v->run || v->host_ifindex != a->ifindex || !addr_same(&v->addr, &a->addr.addr))
+			continue;
+		log_info("nat: %s was there as the gateway's own address: it is put there anew, to answer for alone",
+			 addr_text(&v->addr, text));
+		return netlink_addr_delete(h->sw->nl, a->ifindex, &a->addr, h->errs);
 	}
 	return 0;
 }

@@ -13,6 +13,7 @@ from scapy.packet import Raw
 import netlab
 import talk
 from talk import heard, udp
+from test_move import changed
 
 OUT, OUT2 = "203.0.113.100", "203.0.113.101"
 CONFIG = """ports:
@@ -436,36 +437,55 @@ def few_by_forwards(w):
 few_by_forwards.n = 0
 
 
+def limited_forwards(limit, udp_s):
+    return forwards(CONFIG).replace("limit: {ports: 3}", "limit: {%s: 3}" % limit).replace("udp: 1s", f"udp: {udp_s}s")
+
+
+def counted(w):
+    """Passes over the flows and mappings have counted what each host has: they come each two seconds."""
+    time.sleep(2.5)
+
+
 @pytest.mark.parametrize("limit", ["ports", "sessions"])
 def test_limits_hold_for_hairpins_by_forwards(w, limit):
-    """RFC 6888 REQ-4 and REQ-5: what a host has of its rule is one number, whichever forward it came by. A restart does not change
-    that, and it counts down."""
-    text = forwards(CONFIG).replace("limit: {ports: 3}", "limit: {%s: 3}" % limit)
-    w.sw.cli(f"apply {w.write('forwards.yaml', text)}")
+    """RFC 6888 REQ-4 and REQ-5: what a host has of its rule is one number, whichever forward it came by. Passes and a restart do not
+    change that, and it counts down."""
+    w.sw.cli(f"apply {w.write('forwards.yaml', limited_forwards(limit, 60))}")
     assert few_by_forwards(w) == 3
     assert {f["rule"] for f in w.sw.json("flow list")} <= {"f1", "f2", "f3"}
+    counted(w)
+    assert few_by_forwards(w) == 0
     w.sw.stop()
     w.sw.start()
-    assert few_by_forwards(w) == 0 and netlab.drops(w.sw, "p2")[f"nat_limit_{limit}"] >= 9 + 12
+    counted(w)
+    assert few_by_forwards(w) == 0 and netlab.drops(w.sw, "p2")[f"nat_limit_{limit}"] >= 9 + 12 + 12
     # What is applied is looked at by a pass at once, which else come each two seconds; a port rests for as long.
-    again = w.write("again.yaml", text)
-    netlab.wait_for("they are the host's to take again", lambda: w.sw.cli(f"apply {again}") and few_by_forwards(w), timeout=8)
+    short = w.write("short.yaml", limited_forwards(limit, 1))
+    netlab.wait_for("they are the host's to take again", lambda: w.sw.cli(f"apply {short}") and few_by_forwards(w), timeout=8)
 
 
-def test_limits_hold_for_restored_hairpins(w, tmp_path):
-    text = forwards(CONFIG).replace("udp: 1s", "udp: 60s")
+@pytest.mark.parametrize("limit", ["ports", "sessions"])
+@pytest.mark.parametrize("borne", ["few", "f1"])
+def test_limits_hold_for_restored_hairpins(w, tmp_path, limit, borne):
+    """Also where the mappings bear a forward's number: a version saved them that did not know both rules."""
+    text = limited_forwards(limit, 60)
     w.sw.cli(f"apply {w.write('forwards.yaml', text)}")
     assert few_by_forwards(w) == 3
-    w.sw.cli(["flow", "save", str(tmp_path / "flows")])
-    rules = [json.loads(x)["mapping"]["rule"] for x in open(tmp_path / "flows", encoding="ascii") if x.startswith('{"mapping"')]
-    assert rules == ["few"] * 3
+    saved = tmp_path / "flows"
+    w.sw.cli(["flow", "save", str(saved)])
+    lines = saved.read_text().splitlines()
+    mappings = [i for i, x in enumerate(lines) if x.startswith('{"mapping"')]
+    assert [json.loads(lines[i])["mapping"]["rule"] for i in mappings] == ["few"] * 3
+    for i in mappings:
+        lines = changed(lines, i, rule=borne)
+    saved.write_text("\n".join(lines) + "\n")
     w.sw.stop()
     w.sw.destroy()
     w.sw.start().attached("p1", "p2", "p3", "p4", "wan")
     w.sw.cli(f"apply {w.write('forwards.yaml', text)}")
-    w.sw.cli(["flow", "restore", str(tmp_path / "flows")])
+    w.sw.cli(["flow", "restore", str(saved)])
     assert w.sw.json("flow count rule f1") == {"flows": 1}
-    time.sleep(1.5)  # a pass over the flows and mappings has counted them
+    counted(w)
     w.h2.ping("10.0.0.1")
     assert few_by_forwards(w) == 0
 
