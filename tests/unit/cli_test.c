@@ -151,6 +151,9 @@ static void test_items(void **state)
 		 "{\"name\": \"blue\", \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"10.0.0.0/8 ge 16 le 24\", \"deny "
 		 "11.0.0.0/8\", "
 		 "\"12.0.0.0/8 le 9\"]}, {\"vrf\": \"default\"}]}"},
+		{"vrf add blue import red prefix permit 10.9.0.0/16 le 24 prefix deny 10.0.0.0/8 ge 9",
+		 "{\"name\": \"blue\", \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"permit 10.9.0.0/16 le 24\", \"deny 10.0.0.0/8 "
+		 "ge 9\"]}]}"},
 		{"nat add snat lan from 10.0.0.0/8 out eth0 to masquerade",
 		 "{\"name\": \"lan\", \"source\": \"10.0.0.0/8\", \"out\": [\"eth0\"], \"to\": \"masquerade\", \"type\": "
 		 "\"snat\"}"},
@@ -231,6 +234,17 @@ static void test_refused_parameters(void **state)
 		{"route add 10.0.0.0/8 via 1.1.1.1 nexthop", "'nexthop' wants what it begins: another way out"},
 		{"route add 10.0.0.0/8 via 1.1.1.1 nexthop metric 5", "'nexthop' wants what it begins"},
 		{"route add 10.0.0.0/8 via 1.1.1.1 nexthop nexthop via 2.2.2.2", "'nexthop' wants what it begins"},
+		{"vrf add blue import red prefix", "'prefix' wants a value: FILTER[,…]"},
+		{"vrf add blue import red prefix deny", "'prefix' wants a value: FILTER[,…]"},
+		{"vrf add blue import red prefix permit", "'prefix' wants a value: FILTER[,…]"},
+		{"vrf add blue import red prefix permit deny 10.0.0.0/8", "'10.0.0.0/8' does not belong to `sluice vrf add`"},
+		{"vrf add blue import red prefix 10.0.0.0/8 deny 11.0.0.0/8", "'deny' does not belong to `sluice vrf add`"},
+		{"vrf add blue import red prefix 10.0.0.0/8 ge", "'ge' wants a length of a prefix: N"},
+		{"vrf add blue import red prefix deny 10.0.0.0/8 le", "'le' wants a length of a prefix: N"},
+		{"vrf add blue import red prefix 10.0.0.0/8 ge ten", "ge 'ten' is no length of a prefix"},
+		{"vrf add blue import red prefix 10.0.0.0/8 ge 9 le import red", "le 'import' is no length of a prefix"},
+		{"vrf add blue import red prefix 10.0.0.0/8 eq 9", "'eq' does not belong to `sluice vrf add`"},
+		{"vrf add blue import red ge 9", "'ge' does not belong to `sluice vrf add`"},
 		{"interface show state gone", "state: 'gone' is not one of: up down absent"},
 		{"route add 10.0.0.0/8 blackhole prohibit", "'prohibit' was already given"},
 		{"nexthop add both group isp1//isp2", "group: 'isp1//isp2' is not of the form NAME[,WEIGHT][/…]"},
@@ -278,6 +292,8 @@ static void test_globals_stand_anywhere(void **state)
 /* The table itself: nothing that the parser, the usage or a request would stumble over. */
 static void test_table(void **state)
 {
+	static const char *const of_filters[] = {" ge ", " le ", "deny ", "permit "};
+
 	for (size_t i = 0; i < n_commands; i++) {
 		const struct command *c = &commands[i];
 		char *text = NULL;
@@ -298,6 +314,9 @@ static void test_table(void **state)
 		usage_command(to, c);
 		fclose(to);
 		assert_non_null(strstr(text, c->path));
+		for (const struct param *p = c->params; p && (p->key || p->value); p++)
+			for (size_t k = 0; p->type == VALUE_FILTERS && k < sizeof(of_filters) / sizeof(of_filters[0]); k++)
+				assert_non_null(strstr(text, of_filters[k]));
 		assert_non_null(strstr(text, c->help));
 		free(text);
 	}

@@ -76,7 +76,7 @@ const struct param vrf_add[] = {
 	 .json = "prefixes",
 	 .type = VALUE_FILTERS,
 	 .flags = PARAM_HOP | PARAM_REPEAT,
-	 .help = "only these: 10.0.0.0/8; 10.0.0.0/8 le 24; deny 10.9.0.0/16"},
+	 .help = "only these: 10.0.0.0/8; 10.0.0.0/8 ge 16 le 24; deny 10.9.0.0/16, permit …: the first that matches"},
 	CHANGE,
 	END,
 };
