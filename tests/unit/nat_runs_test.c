@@ -146,26 +146,30 @@ static void a_kept_flow_holds_its_port(void **state)
 {
 	const char *other = "  - {name: other, type: snat, source: 10.0.1.0/24, to: 10.64.0.0/16, out: [wan]}\n";
 	struct nat_mapping m;
-	uint32_t way;
+	uint32_t way, i;
 
 	assert_int_equal(try("10.64.0.0/16", other, NULL), 0);
 	add_pair_at(IPPROTO_UDP, 3, FLOW_SEEN_ANY, 5);
 	way = NAT_WAY(slot, nat_class(IPPROTO_UDP), 5000);
 	pass();
-	assert_int_not_equal(nattab_lookup_way(&sw.nat->tab, way, &m), NATTAB_NONE);
+	i = nattab_lookup_way(&sw.nat->tab, way, &m);
+	assert_int_not_equal(i, NATTAB_NONE);
+	sw.nat->tab.entry[i].filtering = NAT_FILTER_INDEPENDENT;
+	sw.nat->tab.entry[i].out_iface = 1;
 	use(other);
 	assert_int_equal(nat_reconcile(&sw, NULL), 0);
-	for (int i = 0; i < 3; i++) {
+	for (int round = 0; round < 3; round++) {
 		pass();
 		assert_int_equal(n_of("flows4"), 2);
 		assert_int_not_equal(nattab_lookup_way(&sw.nat->tab, way, &m), NATTAB_NONE);
-		/* Nobody is let in by it, and none of `other`'s hosts finds it. */
+		/* Nobody is let in by it, from outside or by hairpinning, and none of `other`'s hosts finds it. */
 		assert_int_equal(m.filtering, NAT_FILTER_ADDRESS_PORT);
+		assert_int_equal(m.out_iface, 0);
 		assert_int_equal(m.inside.pool, 0);
 	}
 	drop_entry(&forward_key);
 	drop_entry(&reply_key);
-	for (int i = 0; i < 3; i++)
+	for (int round = 0; round < 3; round++)
 		pass();
 	assert_int_equal(nattab_lookup_way(&sw.nat->tab, way, &m), NATTAB_NONE);
 }
