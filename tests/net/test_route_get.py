@@ -178,11 +178,11 @@ def test_destination_translated(w):
     assert get(w, netlab.FORWARDED, from_=INET4, iif="up1", ipproto="tcp", sport=4000, dport=8081)["drop"] == "nat_filtered"
 
 
-def connect(w, client, here, sport, to=(netlab.FORWARDED, 8080), host="h1", at="10.0.10.11"):
-    """The source that the server behind the forward sees, or another one on port 80 of a host."""
+def connect(w, client, here, sport, to=(netlab.FORWARDED, 8080), host="h1", at="10.0.10.11", port=80):
+    """The source that the server behind the forward sees, or another one on a port of a host."""
     with w.namespaces[host].socket() as server, w.namespaces[client].socket() as s:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((at, 80))
+        server.bind((at, port))
         server.listen()
         server.settimeout(3)
         s.settimeout(3)
@@ -191,6 +191,23 @@ def connect(w, client, here, sport, to=(netlab.FORWARDED, 8080), host="h1", at="
         peer, address = server.accept()
         peer.close()
         return address[0]
+
+
+def test_destination_in_a_range(w):
+    """Each of a range's ports, which the tables have as blocks, and those beside it."""
+    text = open(f"{w.directory}/rpf.yaml").read().replace(
+        "\nnat:\n", '\nnat:\n  - {name: range, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 1001-1010, to: "10.0.10.11:1003"}\n')
+    w.gw.cli(["apply", w.write("range.yaml", text)])
+    try:
+        for port in range(1000, 1012):
+            said = get(w, netlab.FORWARDED, from_=INET4, iif="up1", ipproto="tcp", sport=4000, dport=port)
+            if port in (1000, 1011):
+                assert said["drop"] == "nat_filtered"
+                continue
+            assert said["nat"]["destination"] == {"action": "dnat", "rule": "range", "address": "10.0.10.11", "port": port + 2}
+            connect(w, "h2", "10.0.10.12", 3000 + port, (netlab.FORWARDED, port), port=port + 2)
+    finally:
+        w.gw.cli(["apply", f"{w.directory}/rpf.yaml"])
 
 
 @pytest.mark.parametrize("client,here,iif", [("h2", "10.0.10.12", "vlan10"), ("h3", "10.0.20.13", "vlan20")], ids=["same VLAN", "another VLAN"])
