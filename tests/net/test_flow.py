@@ -151,7 +151,7 @@ def test_all_are_listed_as_they_come(big):
           f"{big.loop_before:.1f} ms")
     assert memory < 64 and memory_json < 64
     # A million in 3 s, or as much slower as the machine is for everybody.
-    assert min(plain, as_json) < max(3, 3 * yardstick)
+    assert max(plain, as_json) < max(3, 3 * yardstick)
     assert slowest < max(plain / 4, 0.1)
     assert longest < TURN_MS
 

@@ -437,6 +437,16 @@ def few_by_forwards(w):
 few_by_forwards.n = 0
 
 
+def test_refusals_name_the_rule_of_the_source(w, tmp_path):
+    """A session by a forward is that one's, in the log too; who is refused another one by a limit is so by the rule that has it."""
+    log = tmp_path / "nat.json"
+    w.sw.cli(f"apply {w.write('log.yaml', f'settings: {{nat-log: {{file: {log}}}}}' + chr(10) + limited_forwards('ports', 60))}")
+    assert few_by_forwards(w) == 3
+    events = netlab.wait_for("a refusal", lambda: log.exists() and (e := [json.loads(x) for x in log.read_text().splitlines()])
+                             and e[-1]["natEvent"] == 13 and e)
+    assert [(e["natEvent"], e["rule"]) for e in events[:4]] == [(4, "f1"), (4, "f2"), (4, "f3"), (13, "few")]
+
+
 def limited_forwards(limit, udp_s):
     return forwards(CONFIG).replace("limit: {ports: 3}", "limit: {%s: 3}" % limit).replace("udp: 1s", f"udp: {udp_s}s")
 
