@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api_priv.h"
+#include "errjson.h"
 #include "file.h"
 
 static int get_config(struct call *c)
@@ -25,12 +26,27 @@ static int get_config(struct call *c)
 
 /* ---- what is told ---- */
 
-/* {"changed", "dry_run", "confirm_s", "diff": [...], "text"}; consumes `diff`. */
-static int answer_diff(struct call *c, json_t *diff, bool dry_run, uint32_t confirm_s)
+/* What is new in the model. */
+static json_t *notes(struct call *c, const struct model *m)
+{
+	struct errs errs = {0};
+	json_t *o, *list;
+
+	model_notes(m, c->api->sw->model, &errs);
+	o = errs_json(&errs);
+	list = json_incref(json_object_get(o, "errors"));
+	json_decref(o);
+	errs_free(&errs);
+	return list;
+}
+
+/* {"changed", "dry_run", "confirm_s", "diff": [...], "text", "notes": [...]}; consumes `diff` and `notes`. */
+static int answer_diff(struct call *c, json_t *diff, json_t *notes, bool dry_run, uint32_t confirm_s)
 {
 	char *text = model_diff_text(diff);
-	json_t *json = json_pack("{s:b, s:b, s:i, s:o, s:s}", "changed", json_array_size(diff) > 0, "dry_run", dry_run,
-				 "confirm_s", json_array_size(diff) ? (int)confirm_s : 0, "diff", diff, "text", text ? text : "");
+	json_t *json =
+		json_pack("{s:b, s:b, s:i, s:o, s:s, s:o}", "changed", json_array_size(diff) > 0, "dry_run", dry_run, "confirm_s",
+			  json_array_size(diff) ? (int)confirm_s : 0, "diff", diff, "text", text ? text : "", "notes", notes);
 
 	free(text);
 	return api_answer(c, json);
@@ -61,10 +77,13 @@ static void recognise_config(struct call *c, struct commit_options *o)
 
 static int commit(struct call *c, struct model *m, struct commit_options *o)
 {
-	json_t *diff = NULL;
+	json_t *diff = NULL, *noted = notes(c, m);
 	int r = commit_apply(c->api->commit, m, o, &diff, c->errs);
 
-	return r ? r : answer_diff(c, diff, o->dry_run, o->confirm_s);
+	if (!r)
+		return answer_diff(c, diff, noted, o->dry_run, o->confirm_s);
+	json_decref(noted);
+	return r;
 }
 
 static int commit_query(struct call *c, struct commit_options *o)
@@ -97,23 +116,27 @@ static int post_config(struct call *c)
 static int post_diff(struct call *c)
 {
 	struct model *m = body_model(c);
-	json_t *diff;
+	json_t *diff, *noted;
 
 	if (!m)
 		return -EINVAL;
 	diff = model_diff(c->api->sw->model, m);
+	noted = diff ? notes(c, m) : NULL;
 	model_free(m);
-	return diff ? answer_diff(c, diff, true, 0) : api_answer(c, NULL);
+	return diff ? answer_diff(c, diff, noted, true, 0) : api_answer(c, NULL);
 }
 
 static int post_check(struct call *c)
 {
 	struct model *m = body_model(c);
 
+	json_t *noted;
+
 	if (!m)
 		return -EINVAL;
+	noted = notes(c, m);
 	model_free(m);
-	return api_answer(c, json_pack("{s:b}", "ok", 1));
+	return api_answer(c, json_pack("{s:b, s:o}", "ok", 1, "notes", noted));
 }
 
 static int post_confirm(struct call *c)
@@ -133,7 +156,7 @@ static int post_rollback(struct call *c)
 		r = commit_rollback(c->api->commit, steps, &diff, c->errs);
 	if (r)
 		json_decref(diff); /* in force, and not recorded */
-	return r ? r : answer_diff(c, diff, false, 0);
+	return r ? r : answer_diff(c, diff, json_array(), false, 0);
 }
 
 static int post_save(struct call *c)

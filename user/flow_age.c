@@ -25,12 +25,12 @@
 #define PERIOD_NS     700000000ull /* from pass to pass: an entry ends within a second of its time */
 #define WATCHED_NS    200000000ull /* while somebody watches; then passes take at most a twentieth of the time */
 #define WATCHED	      20
-#define CHUNK	      256  /* buckets between looks at the clock, */
-#define CHUNK_LOOKS   64   /* or entries looked at */
-#define MAPPINGS      128  /* or slots of mappings: of each 256 rules may be asked, */
-#define ELEMENTS      256  /* or elements of the kernel's hashes */
-#define SHARE	      100  /* of the time, what sweeping may take */
-#define SHARE_PRESSED 20   /* where ports are scarce */
+#define CHUNK	      256 /* buckets between looks at the clock, */
+#define CHUNK_LOOKS   64  /* or entries looked at */
+#define MAPPINGS      128 /* or slots of mappings: of each 256 rules may be asked, */
+#define ELEMENTS      256 /* or elements of the kernel's hashes */
+#define SHARE	      100 /* of the time, what sweeping may take */
+#define SHARE_PRESSED 20  /* where ports are scarce */
 #define PASSES_BLIND  3
 #define PRESSED_S     5
 #define SHARE_ENDS    200 /* of the time, what looking for connections that close may take */

@@ -268,6 +268,9 @@ int model_check(const struct model *m, struct errs *errs);
 /* What of a good model this machine does not have, so that a sluiced here would refuse it: -EINVAL. `running` (NULL: none): what
  * of it is in force already is not asked for. */
 int model_check_here(const struct model *m, const struct model *running, struct errs *errs);
+/* What of a good model may surprise who wrote it: appended, a line each. `running` (NULL: none): what it does as well is not
+ * said. */
+void model_notes(const struct model *m, const struct model *running, struct errs *ret);
 
 /* The model in the schema of the file; only what differs from the defaults. */
 json_t *model_json(const struct model *m);

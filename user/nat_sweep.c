@@ -215,8 +215,8 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 }
 
 /* A mapping that a hairpin through one of those began, as a version made it that did not know both rules (it may also come with
- * restored flows), is the source rule's. So is one whose rule has gone, if another masquerades by the same pool: flows by that one
- * come to it. One that no rule asked for, see nat_snat(), keeps the number as long as none would. */
+ * restored flows), is the source rule's. So is one whose rule has gone, if another masquerades by the same pool: flows by that
+ * one come to it. One that no rule asked for, see nat_snat(), keeps the number as long as none would. */
 uint16_t nat_mapping_rule(const struct nat *nat, const struct nat_mapping *m)
 {
 	const struct nat_rule_id *r = m->rule && m->rule <= nat->n_rules ? &nat->rules[m->rule - 1] : NULL;

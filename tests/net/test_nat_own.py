@@ -1,5 +1,6 @@
 """What the gateway itself talks on an address that it shares with inside hosts and with forwards stays the gateway's."""
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -162,6 +163,21 @@ def test_answers_are_the_gateways(w, forward):
         there.sendall(b"hello")
         assert client.recv(100) == b"hello"
         there.close()
+
+
+def test_who_forwards_many_ports_of_the_gateways_own_is_told(w):
+    """Where the rule is, once; what was in force before is not said again."""
+    wide = MASQUERADE + "  - {name: f, type: dnat, destination: wan, protocol: tcp, port: 20-30, to: 10.0.0.5}\n"
+    path = w.write("own.yaml", config(wide))
+    line = 1 + next(i for i, x in enumerate(config(wide).splitlines()) if "name: f," in x)
+    note = f"own.yaml:{line}: nat.f: takes what the gateway itself listens on at the addresses of its interface `wan`: TCP, ports 20-30"
+    assert f"{note}\n" in w.sw.cli(f"check {path}").stdout and "is good" in w.sw.cli(f"check {path}").stdout
+    assert [x["text"] for x in json.loads(w.sw.cli(f"-j check {path}").stdout)["notes"]] == [f"{w.directory}/{note}"]
+    for command in ("diff", "apply"):
+        assert f"note: {w.directory}/{note}\n" in w.sw.cli(f"{command} {path}").stdout
+    assert "note" not in w.sw.cli(f"apply {path}").stdout
+    said = w.sw.cli(f"nat add dnat g on {GW} protocol tcp to 10.0.0.5").stdout
+    assert "nat.g: takes what the gateway itself listens on at its address 203.0.113.1: TCP, every port" in said and "nat.f" not in said
 
 
 def test_one_ports_forward_takes_what_a_service_has_bound(w):

@@ -152,7 +152,8 @@ static void test_items(void **state)
 		 "11.0.0.0/8\", "
 		 "\"12.0.0.0/8 le 9\"]}, {\"vrf\": \"default\"}]}"},
 		{"vrf add blue import red prefix permit 10.9.0.0/16 le 24 prefix deny 10.0.0.0/8 ge 9",
-		 "{\"name\": \"blue\", \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"permit 10.9.0.0/16 le 24\", \"deny 10.0.0.0/8 "
+		 "{\"name\": \"blue\", \"import\": [{\"vrf\": \"red\", \"prefixes\": [\"permit 10.9.0.0/16 le 24\", \"deny "
+		 "10.0.0.0/8 "
 		 "ge 9\"]}]}"},
 		{"nat add snat lan from 10.0.0.0/8 out eth0 to masquerade",
 		 "{\"name\": \"lan\", \"source\": \"10.0.0.0/8\", \"out\": [\"eth0\"], \"to\": \"masquerade\", \"type\": "

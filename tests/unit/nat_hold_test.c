@@ -290,7 +290,8 @@ static void flows_without_a_rule_stay_where_nobody_else_can_be(void **state)
 
 		snprintf(text, sizeof(text),
 			 "  - {name: s, type: static, inside: 10.0.0.5, outside: %s, on-delete: keep}\n"
-			 "  - {name: d, type: dnat, destination: %s, protocol: udp, port: 8000, to: '10.0.0.5:9000', on-delete: keep}\n"
+			 "  - {name: d, type: dnat, destination: %s, protocol: udp, port: 8000, to: '10.0.0.5:9000', on-delete: "
+			 "keep}\n"
 			 "  - {name: p, type: snat, source: 10.0.0.0/24, to: %s, out: [wan], on-delete: keep}\n",
 			 *rows[i].rule == 's' ? a : "203.0.113.21", *rows[i].rule == 'd' ? a : "203.0.113.31",
 			 *rows[i].rule == 'p' ? a : "203.0.113.41");
@@ -339,17 +340,19 @@ static void a_forward_leads_into_its_vrf(void **state)
 				struct live_flow l;
 
 				for (int change = 0; change < 2; change++) {
-					snprintf(text, sizeof(text),
-						 "  - {name: d, type: dnat, destination: 203.0.113.30, protocol: udp, port: 8000, "
-						 "to: '10.0.0.5:9000', to-vrf: %s}\nvrfs: {blue: {}, red: {}}\n",
-						 to_vrf[change ? is : was]);
+					snprintf(
+						text, sizeof(text),
+						"  - {name: d, type: dnat, destination: 203.0.113.30, protocol: udp, port: 8000, "
+						"to: '10.0.0.5:9000', to-vrf: %s}\nvrfs: {blue: {}, red: {}}\n",
+						to_vrf[change ? is : was]);
 					rules_are(text);
 					if (!change)
 						l = flow_by(BY_DNAT, "d", "10.0.0.5", "203.0.113.30");
 					l.f.flags |= was ? FLOW_F_VRF : 0;
 					l.f.peer_vrf = answers;
 					if (holds(&l) != (change ? holds_now : true))
-						fail_msg("from %s to %s, answers come in by %u", to_vrf[was], to_vrf[is], answers);
+						fail_msg("from %s to %s, answers come in by %u", to_vrf[was], to_vrf[is],
+							 answers);
 				}
 			}
 }
@@ -363,9 +366,12 @@ static void flows_of_a_range_go_by_their_port(void **state)
 		unsigned low, high, to;
 		const char *rule;
 	} ranges[] = {
-		{8000, 8007, 9000, "port: 8000-8007, to: '10.0.0.5:9000'"}, {8001, 8006, 9001, "port: 8001-8006, to: '10.0.0.5:9001'"},
-		{7990, 8100, 8990, "port: 7990-8100, to: '10.0.0.5:8990'"}, {8003, 8003, 9003, "port: 8003, to: '10.0.0.5:9003'"},
-		{8000, 8007, 9001, "port: 8000-8007, to: '10.0.0.5:9001'"}, {8005, 8040, 8005, "port: 8005-8040, to: 10.0.0.5"},
+		{8000, 8007, 9000, "port: 8000-8007, to: '10.0.0.5:9000'"},
+		{8001, 8006, 9001, "port: 8001-8006, to: '10.0.0.5:9001'"},
+		{7990, 8100, 8990, "port: 7990-8100, to: '10.0.0.5:8990'"},
+		{8003, 8003, 9003, "port: 8003, to: '10.0.0.5:9003'"},
+		{8000, 8007, 9001, "port: 8000-8007, to: '10.0.0.5:9001'"},
+		{8005, 8040, 8005, "port: 8005-8040, to: 10.0.0.5"},
 	};
 	const unsigned n = sizeof(ranges) / sizeof(ranges[0]);
 	char text[512];
@@ -378,8 +384,8 @@ static void flows_of_a_range_go_by_their_port(void **state)
 		rules_are(text);
 		for (unsigned port = ranges[was].low; port <= ranges[was].high; port++) {
 			const unsigned to = ranges[was].to + port - ranges[was].low;
-			const bool stays = port >= ranges[is].low && port <= ranges[is].high &&
-					   ranges[is].to + port - ranges[is].low == to;
+			const bool stays =
+				port >= ranges[is].low && port <= ranges[is].high && ranges[is].to + port - ranges[is].low == to;
 			struct live_flow l = flow_by(BY_DNAT, "d", "10.0.0.5", "203.0.113.30");
 
 			l.key.dport = htons((uint16_t)port);
@@ -456,7 +462,8 @@ static void a_mapping_of_a_rule_that_is_gone_is_the_next_one_s(void **state)
 	static const char *const was[] = {
 		"  - {name: d, type: dnat, destination: wan, protocol: udp, port: 8000, to: 10.0.0.5}\n",
 		"  - {name: m1, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan]}\n"};
-	const char *next = "  - {name: m2, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan], filtering: endpoint-independent}\n";
+	const char *next =
+		"  - {name: m2, type: snat, source: 10.0.0.0/24, to: masquerade, out: [wan], filtering: endpoint-independent}\n";
 
 	for (int i = 0; i < 2; i++) {
 		struct nat_mapping m = {.inside = {.addr = v4("10.0.0.5"), .port = htons(5000), .proto = IPPROTO_UDP}};
@@ -491,10 +498,12 @@ static void a_mapping_waits_for_its_rule_to_count(void **state)
 	uint32_t i;
 
 	for (int round = 0; round < 3; round++) {
-		rules_are(round ? "  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.40, out: [wan], limit: {ports: 3}}\n"
+		rules_are(round ? "  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.40, out: [wan], limit: {ports: "
+				  "3}}\n"
 				  "  - {name: d, type: dnat, destination: wan, protocol: udp, port: 8000, to: 10.0.0.5}\n"
 				: "  - {name: p, type: snat, source: 10.0.0.0/24, to: 203.0.113.40, out: [wan]}\n"
-				  "  - {name: o, type: snat, source: 10.0.9.0/24, to: 203.0.113.41, out: [wan], limit: {ports: 3}}\n"
+				  "  - {name: o, type: snat, source: 10.0.9.0/24, to: 203.0.113.41, out: [wan], limit: {ports: "
+				  "3}}\n"
 				  "  - {name: d, type: dnat, destination: wan, protocol: udp, port: 8000, to: 10.0.0.5}\n");
 		clock_ns = clock_now_ns();
 		map_it(&l, false);

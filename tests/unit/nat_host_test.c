@@ -274,11 +274,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_host, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(tunnels_of_the_host),
-		TEST(heard_and_no_peer),
-		TEST(no_room_for_a_peer),
-		TEST(states_that_cannot_be_read),
-		TEST(lists_that_cannot_be_opened),
+		TEST(tunnels_of_the_host),	  TEST(heard_and_no_peer),	     TEST(no_room_for_a_peer),
+		TEST(states_that_cannot_be_read), TEST(lists_that_cannot_be_opened),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

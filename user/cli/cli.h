@@ -194,6 +194,7 @@ void print_check(const json_t *answer);
 void print_status(const json_t *answer);
 void print_change(const json_t *answer); /* of a commit: the diff as text */
 void print_diff(const json_t *answer);
+void print_notes(const json_t *notes);	  /* on stderr */
 void print_members(const json_t *answer); /* any object: one member a line */
 
 #endif

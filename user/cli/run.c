@@ -188,19 +188,21 @@ int run_file(struct cli *cli, const struct command *cmd, json_t *args)
 
 /* By the model library itself, so that it needs no sluiced and no privilege. */
 /* It may be another machine's: what this one lacks is no fault of the file. */
-static void print_good(const struct cli *cli, const char *name, const struct model *m, const struct errs *here)
+static void print_good(const struct cli *cli, const char *name, const struct model *m, const struct errs *here,
+		       const json_t *notes)
 {
 	json_t *json, *errors;
 	char *text;
 
 	if (cli->json) {
 		errors = errs_json(here);
-		json = json_pack("{s:b, s:O}", "ok", 1, "here", json_object_get(errors, "errors"));
+		json = json_pack("{s:b, s:O, s:O}", "ok", 1, "here", json_object_get(errors, "errors"), "notes", notes);
 		cli_json(cli, json);
 		json_decref(json);
 		json_decref(errors);
 		return;
 	}
+	print_notes(notes);
 	for (size_t i = 0; i < here->n; i++) {
 		text = err_text(&here->v[i]);
 		fprintf(stderr, "on this machine it would be refused: %s\n", text ?: "out of memory");
@@ -212,7 +214,7 @@ static void print_good(const struct cli *cli, const char *name, const struct mod
 
 int run_check(struct cli *cli, const struct command *cmd, json_t *args)
 {
-	struct errs errs = {0};
+	struct errs errs = {0}, noted = {0};
 	struct model *m;
 	const char *name;
 	char *text = NULL;
@@ -225,7 +227,10 @@ int run_check(struct cli *cli, const struct command *cmd, json_t *args)
 	m = model_parse(text, len, name, &errs);
 	if (m) {
 		model_check_here(m, NULL, &errs);
-		print_good(cli, name, m, &errs);
+		model_notes(m, NULL, &noted);
+		json = errs_json(&noted);
+		print_good(cli, name, m, &errs, json_object_get(json, "errors"));
+		json_decref(json);
 	} else {
 		json = errs_json(&errs);
 		code = cli_refused(cli, json, NULL);
@@ -233,6 +238,7 @@ int run_check(struct cli *cli, const struct command *cmd, json_t *args)
 	}
 	model_free(m);
 	errs_free(&errs);
+	errs_free(&noted);
 	free(text);
 	return code;
 }

@@ -422,12 +422,22 @@ void print_status(const json_t *answer)
 		printf("  %s\n", json_string_value(e));
 }
 
+void print_notes(const json_t *notes)
+{
+	const json_t *note;
+	size_t i;
+
+	json_array_foreach (notes, i, note)
+		fprintf(stderr, "note: %s\n", text_of(note, "text"));
+}
+
 void print_diff(const json_t *answer)
 {
 	if (!json_is_true(json_object_get(answer, "changed")))
 		puts("nothing changes");
 	else
 		fputs(text_of(answer, "text"), stdout);
+	print_notes(json_object_get(answer, "notes"));
 }
 
 void print_change(const json_t *answer)
