@@ -285,8 +285,7 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 	if (flows->all || note->word != word || note->due <= now_units(flows) || may_close(flows, tab, i, note)) {
 		look(flows, tab, i, word, note);
 		++*looks;
-	}
-	if (flows->sweeping && note->word && note->flags & FLOW_NOTE_PORT && !has_noted_port(flows, tab, i, word, note)) {
+	} else if (flows->sweeping && note->flags & FLOW_NOTE_PORT && !has_noted_port(flows, tab, i, word, note)) {
 		look(flows, tab, i, word, note);
 		++*looks;
 	}

@@ -24,7 +24,7 @@ static bool holds(const struct addr *prefix, unsigned len, const struct addr *a)
 {
 	struct addr m = nat_addr_moved(prefix, len, a);
 
-	return !memcmp(&m, a, sizeof(m));
+	return addr_same(&m, a);
 }
 
 #define DNAT_BLOCKS 16 /* sizes: 2^0, .. 2^15 */
@@ -66,6 +66,13 @@ static bool find_rule(const struct nat *nat, const struct nat_packet *p, struct 
 	return nat_dnat_next(nat, &key, &at, ret);
 }
 
+/* Wherever it goes. */
+static bool takes_source(const struct snat_rule *r, uint16_t vrf, uint8_t family, uint8_t proto, const struct addr *src)
+{
+	return r->vrf == vrf && (!r->family || r->family == family) && (!r->proto || r->proto == proto) &&
+	       holds(&r->src, r->src_len, src);
+}
+
 /* The first rule that takes this source on the way to `dst` out of an interface; NULL: none does. */
 static const struct snat_rule *find_source(const struct sw *sw, const struct nat_packet *p, const struct addr *dst,
 					   uint16_t out_iface)
@@ -73,9 +80,8 @@ static const struct snat_rule *find_source(const struct sw *sw, const struct nat
 	const struct snat_rule *r = &sw->nat->snat[sw->control->snat_bank ? SNAT_RULE_MAX : 0];
 
 	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++)
-		if (r[i].vrf == p->vrf && (!r[i].family || r[i].family == p->family) && (!r[i].proto || r[i].proto == p->proto) &&
-		    (!r[i].out_iface || r[i].out_iface == out_iface) && holds(&r[i].src, r[i].src_len, &p->saddr) &&
-		    holds(&r[i].dst, r[i].dst_len, dst))
+		if ((!r[i].out_iface || r[i].out_iface == out_iface) &&
+		    takes_source(&r[i], p->vrf, p->family, p->proto, &p->saddr) && holds(&r[i].dst, r[i].dst_len, dst))
 			return &r[i];
 	return NULL;
 }
@@ -89,8 +95,8 @@ uint16_t nat_rule_giving(const struct nat *nat, const struct nat_mapping_key *k,
 	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++) {
 		if (masquerades ? r[i].action != SNAT_MASQUERADE : r[i].action != SNAT_POOL || r[i].pool != k->pool)
 			continue;
-		if (r[i].vrf == k->vrf && (!r[i].family || r[i].family == family) && (!r[i].proto || r[i].proto == k->proto) &&
-		    (!out_iface || !r[i].out_iface || r[i].out_iface == out_iface) && holds(&r[i].src, r[i].src_len, &k->addr))
+		if ((!out_iface || !r[i].out_iface || r[i].out_iface == out_iface) &&
+		    takes_source(&r[i], k->vrf, family, k->proto, &k->addr))
 			return r[i].rule;
 	}
 	return 0;

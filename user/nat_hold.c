@@ -10,11 +10,6 @@
 #include "flow_priv.h"
 #include "nat_priv.h"
 
-static bool same(const struct addr *a, const struct addr *b)
-{
-	return addr_same(a, b);
-}
-
 /* The static rule whose outside prefix holds the address. */
 static bool static_of(const struct nat *nat, uint16_t vrf, const struct addr *outside, struct nat_static *ret)
 {
@@ -33,7 +28,7 @@ static bool static_gives(const struct nat *nat, uint16_t rule, uint16_t vrf, con
 	if (!static_of(nat, vrf, outside, &s) || (rule && s.rule != rule))
 		return false;
 	to = nat_addr_moved(&s.to, s.len, outside);
-	return same(&to, inside);
+	return addr_same(&to, inside);
 }
 
 /* Into which VRF the rule leads: that of the way out, which is another one where routes lead from VRF to VRF. */
@@ -54,7 +49,7 @@ static bool dnat_gives(const struct nat *nat, const struct flow_tuple *key, cons
 
 	while (nat_dnat_next(nat, &asked, &at, &r))
 		if (r.rule == f->rule)
-			return same(&r.to, &to->daddr) && nat_dnat_port(&r, key->dport) == to->dport &&
+			return addr_same(&r.to, &to->daddr) && nat_dnat_port(&r, key->dport) == to->dport &&
 			       leads_there(nat, key, f, &r);
 	return false;
 }
@@ -67,7 +62,7 @@ bool nat_lets_in(const struct nat *nat, const struct nat_mapping *m, const struc
 	if (m->filtering != NAT_FILTER_ADDRESS)
 		return m->filtering == NAT_FILTER_INDEPENDENT;
 	/* The port may have been another's when the entry was made. */
-	return !table_lookup(nat->peers, &key, &sent) && same(&sent.addr, &m->inside.addr) && sent.port == m->inside.port &&
+	return !table_lookup(nat->peers, &key, &sent) && addr_same(&sent.addr, &m->inside.addr) && sent.port == m->inside.port &&
 	       sent.vrf == m->inside.vrf;
 }
 

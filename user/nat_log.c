@@ -205,11 +205,12 @@ static void tell_lost(struct nat_log *log)
 {
 	uint64_t lost = events_lost(log), unkept = nat_session_unkept(log->session);
 	uint64_t n = lost - nat_owed_word(log->owed) + unkept - log->unkept_said;
+	uint64_t now = clock_now_ns();
 	char line[128];
 
 	if (n) {
 		snprintf(line, sizeof(line), "{\"observationTimeMilliseconds\":%llu,\"eventsLost\":%llu}",
-			 (unsigned long long)(clock_read_ns(CLOCK_REALTIME) / 1000000), (unsigned long long)n);
+			 (unsigned long long)clock_wall_ms(now, now), (unsigned long long)n);
 		write_line(log, line);
 	}
 	nat_owed_set_word(log->owed, lost);

@@ -170,9 +170,9 @@ static void own_port(struct nat *nat, uint32_t slot, const struct own_port *o)
 {
 	static const struct addr any6;
 	const struct addr any4 = addr_v4(0), *s = &nat->addrs[slot].addr;
-	bool all6 = !memcmp(&o->addr, &any6, sizeof(any6)), all4 = all6 || !memcmp(&o->addr, &any4, sizeof(any4));
+	bool all6 = addr_same(&o->addr, &any6), all4 = all6 || addr_same(&o->addr, &any4);
 
-	if ((addr_family(s) == 4 ? all4 : all6) || !memcmp(s, &o->addr, sizeof(*s)))
+	if ((addr_family(s) == 4 ? all4 : all6) || addr_same(s, &o->addr))
 		nat_sweep_flow(nat, slot, (uint8_t)o->proto, o->port);
 }
 

@@ -16,8 +16,7 @@ static int plan_dnat_add(struct plan *p, const struct dnat_key *key, const struc
 {
 	struct nat_plan *o = p->out;
 	struct nat_plan_dnat *v = plan_grow(o->dnat, o->n_dnat, sizeof(*v));
-	uint32_t capacity = table_capacity(p->sw->nat->dnat);
-	uint32_t room = capacity - (DNAT_SPARED < capacity / 2 ? DNAT_SPARED : capacity / 2);
+	uint32_t room = table_capacity(p->sw->nat->dnat) - DNAT_SPARED;
 
 	if (!v)
 		return -ENOMEM;

@@ -201,9 +201,8 @@ void nat_mapping_end(struct nat *nat, const struct flow_tuple *forward, const st
 		return;
 	i = nattab_lookup_way(&nat->tab, NAT_WAY(f->pool_addr, class, ntohs(to.sport)), &m);
 	if (i == NATTAB_NONE || !nattab_read(&nat->tab, i, &m, &word) || m.inside.pool != f->pool ||
-	    m.pool_addr != f->pool_addr || memcmp(&m.inside.addr, &forward->saddr, sizeof(m.inside.addr)) ||
-	    m.inside.port != forward->sport || m.inside.vrf != forward->vrf ||
-	    (m.inside.remote && m.inside.remote != flow_sum_remote(&to.daddr, to.dport)))
+	    m.pool_addr != f->pool_addr || !addr_same(&m.inside.addr, &forward->saddr) || m.inside.port != forward->sport ||
+	    m.inside.vrf != forward->vrf || (m.inside.remote && m.inside.remote != flow_sum_remote(&to.daddr, to.dport)))
 		return;
 	opened = &nat->tab.entry[i].opened;
 	if (!__atomic_compare_exchange_n(opened, &one, NAT_MAPPING_ENDS, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
@@ -317,7 +316,7 @@ static int sweep_peer(const void *key, void *value, void *arg)
 	struct nat *nat = arg;
 	struct nat_mapping m;
 
-	if (nattab_lookup_way(&nat->tab, k->way, &m) == NATTAB_NONE || memcmp(&m.inside.addr, &v->addr, sizeof(v->addr)) ||
+	if (nattab_lookup_way(&nat->tab, k->way, &m) == NATTAB_NONE || !addr_same(&m.inside.addr, &v->addr) ||
 	    m.inside.port != v->port || m.inside.vrf != v->vrf)
 		table_delete(nat->peers, key);
 	return 0;

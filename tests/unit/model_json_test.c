@@ -156,7 +156,6 @@ static void empty_test(void **state)
 	model_free(m);
 }
 
-/* As people read it: sections and items on their own lines, what is default left away. */
 /* RFC 4787 REQ-5 c, RFC 5382 REQ-5, RFC 5508 REQ-2. */
 static void rfc_timeouts_test(void **state)
 {
@@ -171,6 +170,7 @@ static void rfc_timeouts_test(void **state)
 	model_free(m);
 }
 
+/* As people read it: sections and items on their own lines, what is default left away. */
 static void yaml_test(void **state)
 {
 	struct model *m = must_parse("settings: {fdb-ageing: 300, icmp-rate: 5}\n"

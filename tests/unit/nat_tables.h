@@ -39,7 +39,7 @@ static struct table tables[] = {
 	{"snat_rules", 4, sizeof(struct snat_rule), 2 * SNAT_RULE_MAX, 0, NULL, true, 0},
 	{"ifaces", 4, sizeof(struct iface), IFACE_MAX, 0, NULL, true, 0},
 	{"nat_filter", 4, sizeof(struct nat_filter), 1, 0, NULL, true, 0},
-	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), 100, 0, NULL, false, 0},
+	{"dnat_rules", sizeof(struct dnat_key), sizeof(struct dnat_rule), DNAT_SPARED + 50, 0, NULL, false, 0},
 	{"nat_words", 4, sizeof(struct bucket), BUCKETS, 0, NULL, true, 0},
 	{"nat_mappings", 4, sizeof(struct nat_mapping), BUCKETS *BUCKET_SLOTS, 0, NULL, true, 0},
 	{"nat_ways", 4, sizeof(struct nat_line), BUCKETS, 0, NULL, true, 0},
