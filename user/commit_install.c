@@ -197,8 +197,8 @@ static int pass_step(struct pass *p)
 		p->before = p->errs->n;
 	p->begun = true;
 	r = s->reconcile(p->c->sw, p->errs);
-	if (r == -EAGAIN && p->errs->n == p->before)
-		return s->reconcile == route_reconcile && route_waits(p->c->sw) ? BESIDE_LATER : BESIDE_AGAIN;
+	if ((r == -EAGAIN || r == -EINPROGRESS) && p->errs->n == p->before)
+		return r == -EAGAIN ? BESIDE_AGAIN : BESIDE_LATER;
 	if (r && p->errs->n == p->before)
 		errs_fail(p->errs, -r, "%s: %s", s->name, strerror(-r));
 	p->begun = false;

@@ -196,7 +196,7 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 {
 	struct events *e = arg;
 	struct timeval retry = {.tv_sec = RETRY_S}, soon = {0};
-	unsigned dirty = e->dirty | e->failed;
+	unsigned dirty = e->dirty | e->failed, waits = 0;
 	struct errs errs = {0};
 
 	e->dirty = 0;
@@ -211,8 +211,9 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 		r = steps[i].reconcile(e->sw, &errs);
 		if (!r)
 			continue;
-		if (r == -EAGAIN && steps[i].rest) {
+		if ((r == -EAGAIN || r == -EINPROGRESS) && steps[i].rest) {
 			e->dirty |= steps[i].rest;
+			waits |= r == -EINPROGRESS ? steps[i].rest : 0;
 			continue;
 		}
 		if (errs.n == before)
@@ -222,7 +223,7 @@ static void on_run(evutil_socket_t fd, short what, void *arg)
 	if (!e->dirty) /* else what is wrong is not known yet */
 		keep_errors(e, &errs);
 	errs_free(&errs);
-	if (e->dirty == DIRTY_ROUTE && route_waits(e->sw))
+	if (e->dirty == waits)
 		soon.tv_usec = WAIT_US;
 	if (e->dirty)
 		evtimer_add(e->run, &soon);

@@ -11,9 +11,10 @@
 
 enum { UNIT_FREE = 0, UNIT_USED = 1, UNIT_WAITING = 2 };
 
+/* Runs that packets may still read, by their length; lists like those of free ones. */
 struct waiting {
-	uint32_t unit;
-	uint32_t n;
+	uint32_t list[FIB_RUN_MAX + 1];
+	uint32_t units;
 };
 
 struct fib_units {
@@ -21,14 +22,10 @@ struct fib_units {
 	uint32_t untouched; /* from here to the end nothing was ever handed out */
 	uint32_t used;
 	uint8_t *state;			/* of each unit */
-	uint32_t *next;			/* of each unit that begins a free run: the next run of its list */
+	uint32_t *next;			/* of each unit that begins a run of a list: the next one */
 	uint32_t list[FIB_RUN_MAX + 1]; /* 0: empty */
-	struct waiting *waiting;
-	size_t n_waiting, cap_waiting;
-	size_t n_asked; /* the first of those wait for this grace period; 0: none is asked for */
+	struct waiting asked, fresh;	/* for the grace period that was asked for; for the next one */
 	uint64_t ticket;
-	uint32_t waiting_units;		 /* of all but those */
-	uint32_t resting;		 /* units that are neither used nor free */
 	uint32_t aside[FIB_RUN_MAX + 1]; /* lists as above */
 	uint32_t promised;		 /* units that are set aside of those that were never handed out */
 	bool scattered;			 /* runs came back since the lists were merged */
@@ -56,7 +53,6 @@ void fib_units_free(struct fib_units *us)
 		return;
 	free(us->state);
 	free(us->next);
-	free(us->waiting);
 	free(us);
 }
 
@@ -197,53 +193,51 @@ bool fib_units_merge(struct fib_units *us)
 	return true;
 }
 
-/* The first n of those that wait are free. */
-static void reclaim(struct fib_units *us, size_t n)
+/* Their grace period is over: they are free. */
+static void reclaim(struct fib_units *us, struct waiting *w)
 {
-	size_t i;
-	uint32_t k;
+	uint32_t unit;
+	unsigned n;
 
-	for (i = 0; i < n; i++) {
-		for (k = 0; k < us->waiting[i].n; k++)
-			us->state[us->waiting[i].unit + k] = UNIT_FREE;
-		list_run(us, us->waiting[i].unit, us->waiting[i].n);
-		us->resting -= us->waiting[i].n;
-	}
-	us->scattered |= n != 0;
-	us->n_waiting -= n;
-	memmove(us->waiting, us->waiting + n, us->n_waiting * sizeof(*us->waiting));
-	us->n_asked = 0;
+	us->scattered |= w->units != 0;
+	for (n = 1; n <= FIB_RUN_MAX; n++)
+		while (w->list[n]) {
+			unit = list_take(us, &w->list[n]);
+			memset(us->state + unit, UNIT_FREE, n);
+			list_run(us, unit, n);
+		}
+	w->units = 0;
 }
 
 bool fib_units_reclaim(struct fib_units *us)
 {
-	if (!us->n_asked || !fib_grace_over(us->ticket))
+	if (!us->asked.units || !fib_grace_over(us->ticket))
 		return false;
-	reclaim(us, us->n_asked);
+	reclaim(us, &us->asked);
 	return true;
 }
 
 void fib_units_wait(struct fib_units *us)
 {
 	fib_grace_period();
-	reclaim(us, us->n_waiting);
-	us->waiting_units = 0;
+	reclaim(us, &us->asked);
+	reclaim(us, &us->fresh);
 }
 
 bool fib_units_waiting(const struct fib_units *us)
 {
-	return us->n_waiting != 0;
+	return us->asked.units || us->fresh.units;
 }
 
 bool fib_units_ask(struct fib_units *us)
 {
-	if (us->n_asked || !us->n_waiting)
+	if (us->asked.units || !us->fresh.units)
 		return true;
 	us->ticket = fib_grace_ask();
 	if (!us->ticket)
 		return false;
-	us->n_asked = us->n_waiting;
-	us->waiting_units = 0;
+	us->asked = us->fresh;
+	us->fresh = (struct waiting){0};
 	return true;
 }
 
@@ -275,26 +269,15 @@ bool fib_units_spare(const struct fib_units *us, unsigned n)
 
 void fib_units_put(struct fib_units *us, uint32_t unit, unsigned n)
 {
-	struct waiting *more;
-	uint32_t i;
-
 	us->used -= n;
-	us->resting += n;
-	for (i = unit; i < unit + n; i++)
-		us->state[i] = UNIT_WAITING;
-	if (us->n_waiting == us->cap_waiting) {
-		more = realloc(us->waiting, (us->cap_waiting * 2 + 64) * sizeof(*more));
-		if (!more) /* the run stays out of use until a restart */
-			return;
-		us->waiting = more;
-		us->cap_waiting = us->cap_waiting * 2 + 64;
-	}
-	us->waiting[us->n_waiting++] = (struct waiting){unit, n};
-	us->waiting_units += n;
+	memset(us->state + unit, UNIT_WAITING, n);
+	us->next[unit] = us->fresh.list[n];
+	us->fresh.list[n] = unit;
+	us->fresh.units += n;
 	/* In good time, so that a full table still finds room for both the old and the new. */
-	if (us->n_asked || us->waiting_units <= (us->end - us->first) / 16)
+	if (us->asked.units || us->fresh.units <= (us->end - us->first) / 16)
 		return;
-	if (!fib_units_ask(us) && us->waiting_units > (us->end - us->first) / 4)
+	if (!fib_units_ask(us) && us->fresh.units > (us->end - us->first) / 4)
 		fib_units_wait(us);
 }
 
@@ -305,5 +288,5 @@ uint32_t fib_units_used(const struct fib_units *us)
 
 uint32_t fib_units_left(const struct fib_units *us)
 {
-	return us->end - us->first - us->used - us->resting - us->promised;
+	return us->end - us->first - us->used - us->asked.units - us->fresh.units - us->promised;
 }

@@ -108,10 +108,11 @@ void rib_links_changed(struct rib *rib);
  * no error here: rib_refused() names them. */
 int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed);
 bool rib_pending(const struct rib *rib);
-/* Nothing can be done but to come again some ms later: what was chosen is in force when the FIB has memory for it. */
+/* Nothing can be done but to come again some ms later: what was chosen is in force when the FIB has memory for it, or groups are
+ * made when there are buckets for them. */
 bool rib_waits(const struct rib *rib);
-/* Writes what was marked by fib_repair(). True: it is written; else rib_waits(), or -E2BIG or -ENOMEM of the FIB. */
-bool rib_write(struct rib *rib);
+/* Writes what was marked by fib_repair(): 0, or as fib_commit() says; then rib_settle() tries again, and tells what it lacks. */
+int rib_write(struct rib *rib);
 /* -E2BIG with words when routes are not in the FIB for want of room; `configured`: only the configuration's own count. */
 int rib_refused(const struct rib *rib, bool configured, struct errs *errs);
 

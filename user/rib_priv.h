@@ -103,6 +103,8 @@ struct rib {
 	bool changed;		    /* something was written since the last settle */
 	bool waits;		    /* what was chosen is not in force: the FIB waits for memory; */
 	bool urgent_waits;	    /* some of it is what goes before everything else, or was chosen with it */
+	bool too_big;		    /* some of it found no memory: it is not tried again before the slice ends */
+	bool ways_wait;		    /* all of dirty_ways wait for a grace period */
 	bool any_mtu;		    /* some route has, or had, an MTU */
 };
 

@@ -65,7 +65,8 @@ static int resolve_dirty(struct rib *rib, uint64_t end)
 
 	while (!list_empty(&rib->dirty_ways)) {
 		w = list_item(rib->dirty_ways.next, struct rib_way, dirty_link);
-		if (w == waits)
+		rib->ways_wait = w == waits;
+		if (rib->ways_wait)
 			break;
 		r = rib_way_resolve(rib, w);
 		if (r && r != -EAGAIN)
@@ -200,6 +201,7 @@ static int write_chosen(struct rib *rib, bool to_end)
 	int r = to_end ? fib_commit_wait(rib->fib) : fib_commit(rib->fib);
 
 	rib->waits = r == -EAGAIN;
+	rib->too_big = r == -E2BIG;
 	rib->urgent_waits &= rib->waits;
 	return r;
 }
@@ -207,16 +209,18 @@ static int write_chosen(struct rib *rib, bool to_end)
 static int select_dirty(struct rib *rib, struct rib_list *dirty, uint64_t end)
 {
 	unsigned n = 0;
+	bool due;
 	int r;
 
 	while (!list_empty(dirty)) {
 		rib->urgent_waits |= dirty == &rib->urgent_entries;
 		r = select_one(rib, list_item(dirty->next, struct rib_entry, dirty_link));
-		if (!r && end && fib_commit_due(rib->fib))
+		due = !r && end && !rib->too_big && fib_commit_due(rib->fib);
+		if (due)
 			r = write_chosen(rib, false);
 		if (r && r != -E2BIG)
 			return r;
-		if (over(end, &n, CLOCK_EVERY))
+		if (over(end, &n, due ? 1 : CLOCK_EVERY))
 			break;
 	}
 	return 0;
@@ -275,9 +279,11 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 	int r;
 
 	*ret_changed = rib->changed;
-	if (rib->waits && write_chosen(rib, to_end) == -EAGAIN) {
+	rib->too_big = false;
+	r = rib->waits ? write_chosen(rib, to_end) : 0;
+	if (r && r != -E2BIG) {
 		*ret_changed = false;
-		return 0;
+		return r == -EAGAIN ? 0 : r;
 	}
 	retry_full(rib, budget_ns);
 	retry_refused(rib);
@@ -296,17 +302,18 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 	return r;
 }
 
-bool rib_write(struct rib *rib)
+int rib_write(struct rib *rib)
 {
 	int r = write_chosen(rib, false);
 
 	rib->changed |= r != 0;
-	return !r;
+	return r;
 }
 
 bool rib_waits(const struct rib *rib)
 {
-	return rib->waits;
+	return rib->waits || (rib->ways_wait && !list_empty(&rib->dirty_ways) && list_empty(&rib->telling_ways) &&
+			      list_empty(&rib->dirty_entries) && !rib->importing);
 }
 
 bool rib_pending(const struct rib *rib)

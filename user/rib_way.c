@@ -86,6 +86,7 @@ void rib_way_dirty(struct rib *rib, struct rib_way *w)
 	if (w->telling)
 		list_remove(&w->dirty_link);
 	w->telling = false;
+	rib->ways_wait = false;
 	if (list_empty(&w->dirty_link))
 		list_append(&rib->dirty_ways, &w->dirty_link);
 }

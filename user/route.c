@@ -313,6 +313,14 @@ static bool commit_pending(const struct routes *rs)
 	return rib_urgent_pending(rs->rib) || rs->statics.step != REREAD_NONE;
 }
 
+/* There is more to do: at once, or some ms later and not before. */
+static int rest_of(const struct routes *rs)
+{
+	bool waits = rib_waits(rs->rib) && rs->reread.step == REREAD_NONE && rs->statics.step == REREAD_NONE;
+
+	return waits ? -EINPROGRESS : -EAGAIN;
+}
+
 /* A turn of it; `begins`: the first one. */
 static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs)
 {
@@ -325,7 +333,7 @@ static int settle_all(struct sw *sw, bool commit, bool begins, struct errs *errs
 	if (r)
 		return r;
 	if (commit ? commit_pending(rs) : pending(rs))
-		return -EAGAIN;
+		return rest_of(rs);
 	if (rs->host_due || rs->host_pass.step != HOST_NONE)
 		r2 = route_host_reconcile(rs, clock_now_ns() + SLICE_NS, commit ? NULL : errs);
 	/* What changed while the pass was under way wants another one; a commit leaves that to the events that follow it. */
@@ -349,7 +357,7 @@ int route_reconcile(struct sw *sw, struct errs *errs)
 	}
 	rs->committing = true;
 	r = settle_all(sw, true, begins, errs);
-	if (r == -EAGAIN)
+	if (r == -EAGAIN || r == -EINPROGRESS)
 		return r;
 	rs->committing = false;
 	if (!r && (pending(rs) || rs->host_due) && sw->events)
@@ -366,13 +374,6 @@ int route_settle(struct sw *sw, struct errs *errs)
 		return 0;
 	r = settle_all(sw, false, false, errs);
 	return r ? r : neighbor_full(sw, errs);
-}
-
-bool route_waits(const struct sw *sw)
-{
-	const struct routes *rs = sw->routes;
-
-	return rib_waits(rs->rib) && rs->reread.step == REREAD_NONE && rs->statics.step == REREAD_NONE;
 }
 
 void route_conditions(const struct sw *sw, json_t *list)

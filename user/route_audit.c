@@ -135,7 +135,7 @@ static void repair_fib(struct audit *au, const struct doubt *d, struct found *f)
 
 	if (fib_repair(rs->fib, d->vrf, &d->addr))
 		return;
-	if (!rib_write(rs->rib)) { /* seen when it is looked at again */
+	if (rib_write(rs->rib)) { /* seen when it is looked at again */
 		if (rs->sw->events)
 			events_again(rs->sw->events);
 		return;

@@ -181,10 +181,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *r);	  /*
 void route_neighbor_changed(struct sw *sw, uint16_t iface, const struct addr *a); /* a gateway's MAC may have changed */
 void route_link_changed(struct sw *sw, int ifindex); /* mirror_link_usable() of a netdev is another */
 /* After a batch of events: link, address, neighbour or route. For some milliseconds at most; -EAGAIN without words: to be called
- * once more for the rest. */
+ * once more for the rest; -EINPROGRESS: some ms later, and not before: when memory of the FIB may be used again. */
 int route_settle(struct sw *sw, struct errs *errs);
-/* The rest can be done some ms later, and not before: when memory of the FIB may be used again. */
-bool route_waits(const struct sw *sw);
 /* [{"to", "vrf", "protocol": "static"|"kernel"|"connected"|"local"|…, "metric", "distance", "type", "active", "reason",
  *   "nexthops": [{"id", "via", "interface", "weight", "state": "resolved"|"unresolved"|"failed"|"down", "mac", "packets",
  * "bytes"}]}] */

@@ -64,11 +64,6 @@ NOUN(nat_reconcile)
 NOUN(flow_reconcile)
 NOUN(resize_reconcile)
 
-bool route_waits(const struct sw *sw)
-{
-	return false;
-}
-
 /* What is under way gives way to a change of the programs, and smaller tables must hold what there is. */
 int resize_yield(struct sw *sw)
 {

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "fib_grace.h"
 #include "rib.h"
 #include "fib_memory.h"
@@ -48,6 +49,14 @@ uint64_t fib_grace_ask(void)
 bool fib_grace_over(uint64_t ticket)
 {
 	return ticket <= grace_done;
+}
+
+/* The clock; or each look at it is so much later than the one before. */
+static uint64_t step_ns, stepped_ns;
+
+uint64_t clock_now_ns(void)
+{
+	return step_ns ? (stepped_ns += step_ns) : clock_read_ns(CLOCK_MONOTONIC);
 }
 
 static bool usable(void *arg, uint16_t iface)
@@ -808,11 +817,17 @@ static void no_room_test(void **arg)
 	settle(s); /* packets have had time to leave it */
 	assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
 	assert_true(rib_pending(s->rib) && grace_asked);
+	assert_true(rib_waits(s->rib));
 	assert_int_equal(result(s, "10.1.0.1"), was);
 	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);
+	put(s, "10.90.0.0/16", RIB_STATIC, 1, 0, via("10.0.0.1", 1, 1)); /* nothing that it would wait with */
+	assert_false(rib_waits(s->rib));
+	assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
+	assert_via(s, "10.90.0.1", "10.0.0.1", 1);
+	assert_true(rib_waits(s->rib));
 	grace_done = grace_asked;
 	settle(s);
-	assert_false(rib_pending(s->rib));
+	assert_false(rib_pending(s->rib) || rib_waits(s->rib));
 	assert_int_equal(result(s, "10.1.0.1"), was);
 	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), MANY);
 	assert_null(view(s, "10.1.0.0/16", RIB_STATIC, 0).reason);
@@ -1069,9 +1084,8 @@ static void urgent_waits_test(void **arg)
 }
 
 /* A prefix in 16 bits of its own, which has one unit of the FIB's memory. */
-static void lonely_route(struct state *s, uint32_t i, uint8_t len, bool there)
+static void lonely_route_via(struct state *s, uint32_t i, uint8_t len, bool there, struct rib_nexthop nh)
 {
-	struct rib_nexthop nh = via("10.0.0.1", 1, 1);
 	struct rib_route_spec spec = {.source = RIB_KERNEL, .distance = 20, .type = NEXTHOP_GATEWAY, .nexthops = &nh, .n = 1};
 	char text[32];
 
@@ -1081,6 +1095,11 @@ static void lonely_route(struct state *s, uint32_t i, uint8_t len, bool there)
 		assert_int_equal(rib_put(s->rib, &spec), 0);
 	else
 		rib_remove(s->rib, 0, &spec.to, RIB_KERNEL, 0, 0);
+}
+
+static void lonely_route(struct state *s, uint32_t i, uint8_t len, bool there)
+{
+	lonely_route_via(s, i, len, there, via("10.0.0.1", 1, 1));
 }
 
 static uint32_t lonely_result(struct state *s, uint32_t i, uint8_t third)
@@ -1122,6 +1141,32 @@ static void too_much_at_once_test(void **arg)
 	for (i = 0; i < ROUTES; i++)
 		assert_int_not_equal(lonely_result(s, i, 1), 0);
 	assert_int_equal(rib_installed(s->rib, 0, 4), ROUTES);
+}
+
+/* Memory is short, so that a few routes are written at a time: each time takes long, and a slice ends no later for that. */
+static void written_slices_test(void **arg)
+{
+	enum { ROUTES = 3500 };
+	struct state *s = *arg;
+	uint32_t i, was, n = 0;
+	bool changed;
+
+	grace_asked = grace_done = 0;
+	for (i = 0; i < ROUTES; i++)
+		lonely_route(s, i, 24, true);
+	settle(s);
+	was = lonely_result(s, 0, 0);
+	for (i = 0; i < ROUTES; i++)
+		lonely_route_via(s, i, 24, true, via("10.0.0.2", 2, 1));
+	step_ns = 1000000;
+	assert_int_equal(rib_settle(s->rib, step_ns, &changed), 0);
+	step_ns = 0;
+	for (i = 0; i < ROUTES; i++)
+		n += lonely_result(s, i, 0) != was;
+	assert_in_range(n, 1, 16);
+	settle(s);
+	for (i = 0; i < ROUTES; i++)
+		assert_int_not_equal(lonely_result(s, i, 0), was);
 }
 
 /* The weight of a nexthop that is reached by several ways is shared among them as theirs say, however large it is. */
@@ -1288,6 +1333,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(full_churn_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(urgent_waits_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_much_at_once_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(written_slices_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(plain_no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_link_down_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(sweep_test, setup, teardown),
