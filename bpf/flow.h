@@ -449,6 +449,7 @@ static __always_inline void flow_turn(struct flow *reply, const struct flow *f)
 {
 	reply->dest_addr = f->dest_addr;
 	reply->rule = f->rule;
+	reply->source_rule = f->source_rule;
 	reply->pool = f->pool;
 	reply->pool_addr = f->pool_addr;
 	reply->in_iface = f->in_iface;

@@ -356,6 +356,7 @@ static void rfc4787_hairpins_that_cross(void **state)
 
 			assert_int_equal(f[i]->pool, forward ? POOL : 0);
 			assert_int_equal(f[i]->dest_addr, forward ? 20 + 1 : 0);
+			assert_int_equal(f[i]->source_rule, forward ? p[i].nat_source : 0);
 			assert_int_equal(f[i]->packets, forward);
 			if (forward)
 				assert_ptr_equal(flowtab_at(4, p[i].flow_new - 1), f[!i]);
