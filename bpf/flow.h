@@ -25,12 +25,15 @@
 
 /* ---- a packet of a known flow */
 
+/* Of a RST nothing else counts: whoever gets it looks for that before a SYN or a FIN (RFC 9293 3.10.7). */
 static __always_inline __u8 flow_seen(const struct pkt *p)
 {
 	__u8 flags = p->tcp_flags, seen = FLOW_SEEN_ANY;
 
 	if (p->l4_proto != IPPROTO_TCP || (p->flags & PKT_F_LATER_FRAGMENT))
 		return seen;
+	if (flags & NAT_TCP_RST)
+		return seen | FLOW_SEEN_RST;
 	if ((flags & (NAT_TCP_SYN | NAT_TCP_ACK)) == NAT_TCP_SYN)
 		seen |= FLOW_SEEN_SYN;
 	else if (flags & NAT_TCP_SYN)
@@ -39,8 +42,6 @@ static __always_inline __u8 flow_seen(const struct pkt *p)
 		seen |= FLOW_SEEN_ACK;
 	if (flags & NAT_TCP_FIN)
 		seen |= FLOW_SEEN_FIN;
-	if (flags & NAT_TCP_RST)
-		seen |= FLOW_SEEN_RST;
 	return seen;
 }
 

@@ -416,9 +416,9 @@ def state_is(state):
     return look
 
 
-def reset(name, seq, state):
+def reset(name, seq, state, flags="R"):
     """By the server, which has sent its SYN-ACK alone, with the sequence number 0x01020304."""
-    rst = TCP(sport=5000, dport=4000, flags="R", seq=seq)
+    rst = TCP(sport=5000, dport=4000, flags=flags, seq=seq)
     opened = [("acc20", octets(from_to(D, FAR, tcp()))), ("wan", in4(W1, FAR, POOL, tcp(5000, 4000, "SA", ack=0x01020305))),
               ("acc20", octets(from_to(D, FAR, tcp(flags="A", ack=0x01020305))))]
     return Row(name, "wan", in4(W1, FAR, POOL, rst), Forward("acc20", out4(D, FAR, D.ip4, rst)), before=opened, after=state_is(state))
@@ -427,6 +427,9 @@ def reset(name, seq, state):
 ROWS += [
     reset("RFC 7857 2.2 a RST behind the SYN-ACK that fits", 0x01020305, "reset"),
     reset("RFC 7857 2.2 a RST behind the SYN-ACK, of who guesses", 0x41020305, "established"),
+    reset("RFC 7857 2.2 the same with a SYN", 0x41020305, "established", "SR"),
+    reset("RFC 7857 2.2 the same with a SYN and an ACK", 0x41020305, "established", "SRA"),
+    reset("RFC 7857 2.2 the same with a FIN", 0x41020305, "established", "FR"),
 ]
 
 
