@@ -69,6 +69,14 @@ static int put_range(struct routes *rs, uint16_t vrf, const struct addr_range *r
 	return 0;
 }
 
+/* Its rule knows every packet but errors about flows that have ended, and messages of a link. */
+static int put_static(struct routes *rs, uint16_t vrf, const struct prefix *outside)
+{
+	struct prefix to = prefix_masked(outside);
+
+	return put_pool(rs, vrf, &to);
+}
+
 int route_read_pools(struct routes *rs)
 {
 	const struct model *m = rs->sw->model;
@@ -84,6 +92,8 @@ int route_read_pools(struct routes *rs)
 			r = put_range(rs, vrf, &c->pool[k]);
 		if (c->type == NAT_DNAT && c->destination.family && !r)
 			r = put_pool(rs, vrf, &c->destination);
+		if (c->type == NAT_STATIC && !r)
+			r = put_static(rs, vrf, &c->outside);
 		if (r)
 			return r;
 	}

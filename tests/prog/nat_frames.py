@@ -14,6 +14,7 @@ from harness import Forward, Row
 
 POOL, POOL6, TINY = "198.18.0.1", "2001:db8:5a::1", "198.18.7.1"
 WHOLE, WHOLE6 = "198.18.9.9", "2001:db8:5a::9"
+ONE, ONE6 = "198.18.5.13", "2001:db8:5b::d"  # of T30, by a 1:1 rule
 EVERY, WIDE = "198.18.9.8", "198.18.9.7"  # ports 1-65535, and 1000-65533 to the ports from 1002 on
 WEB_B, WHOLE_B, WHOLE6_B = "198.18.9.6", "198.18.9.10", "2001:db8:5a::a"  # the same hosts once more
 FAR, FAR6 = "10.99.1.1", "2001:db8:99::1"  # by wan

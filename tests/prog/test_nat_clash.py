@@ -7,10 +7,10 @@ from scapy.packet import Raw
 
 from frames import A, B, D, PAYLOAD, T30, W1, WAN, echo, echo6, echo6_reply, echo_reply, from_to, from_to6, octets, tcp, udp
 from harness import HOOKS, send, travel
-from nat_frames import FAR, FAR6, ROUTER, WEB_B, WHOLE, WHOLE6, WHOLE6_B, WHOLE_B, in4, in6, out4, out6
+from nat_frames import FAR, FAR6, ONE, ROUTER, WEB_B, WHOLE, WHOLE6, WHOLE6_B, WHOLE_B, in4, in6, out4, out6
 from nat_packets import Left
 
-WEB, ONE = WAN.ip4, "198.18.5.13"  # ONE: of T30
+WEB = WAN.ip4
 
 # name: inside host, two outside addresses with what is sent to each, what the host gets but for the port, its answer to a port, what the
 # client gets from each

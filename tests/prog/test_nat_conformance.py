@@ -18,7 +18,7 @@ from frames import echo, echo6, echo_reply, from_to, from_to6, mac_bytes, octets
 from harness import HOOKS, Drop, Forward, Host, Row, check, send, travel
 from icmp_frames import error4, error6
 from nat_packets import inet
-from nat_frames import FAR, FAR6, OPENED, OTHER, POOL, from_inside, in4, in6, out4, out6
+from nat_frames import FAR, FAR6, ONE, ONE6, OPENED, OTHER, POOL, from_inside, in4, in6, out4, out6
 
 OPEN, OPEN_DST = "198.18.4.1", "10.99.4.1"
 SEMI, SEMI_DST = "198.18.4.2", "10.99.6.1"
@@ -28,8 +28,7 @@ FEW, FEW_DST = "198.18.4.5", "10.99.11.1"
 SEVERAL, SEVERAL_DST = [f"198.18.6.{n}" for n in range(1, 5)], "10.99.14.1"
 SEVERAL6, SEVERAL6_DST = [f"2001:db8:5a::1{n}" for n in range(1, 5)], "2001:db8:99:14::1"
 STRANGER = "10.99.5.7"
-ONE, ONE_U = "198.18.5.13", "198.18.5.15"  # of T30 and U30
-ONE6 = "2001:db8:5b::d"
+ONE_U = "198.18.5.15"  # of U30
 
 
 def from_t20(dst, layer4):

@@ -4,16 +4,19 @@ import struct
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP, IPOption_EOL, IPOption_RR, checksum
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6MLReport2, ICMPv6ND_NS, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 from scapy.layers.l2 import GRE
 from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
 from scapy.packet import Raw
 
+import topo
 from frames import A, B, D, PAYLOAD, T20, W1, W3, WAN, echo, echo6, from_to, from_to6, octets, patch, tagged, tcp, udp
-from harness import Drop, Forward, Row, check, send_wire, travel
+from harness import HOOKS, Drop, Forward, Row, check, send_wire, travel
 from nat_frames import (
     FAR,
     FAR6,
+    ONE,
+    ONE6,
     OPENED,
     POOL,
     POOL6,
@@ -21,6 +24,7 @@ from nat_frames import (
     ROUTER6,
     UDP6_OUT,
     WHOLE,
+    WHOLE6,
     ZERO_IN,
     ZERO_OUT,
     ZERO_OUT6,
@@ -412,3 +416,24 @@ def test_an_unfinished_checksum_is_not_wrong(switch, offloading):
         assert seen.emitted == [("acc20", left)], seen.words()
         seen = offloading(came, at, flags=0)
         assert seen.drops == {"nat_icmp_checksum": 1} and not seen.emitted, seen.words()
+
+
+def goes_nowhere(switch, hook, frame):
+    """Least of all back by the default route, whose router would send it again until its TTL ran out."""
+    switch.forget()
+    with switch.configured(topo.config(routes=f"  - {{to: '::/0', via: '{W1.ip6}'}}\n  - {{to: 0.0.0.0/0, via: {W1.ip4}}}\n")):
+        check(switch, Row("nowhere", "wan", frame, Drop("route_blackhole")), hook)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("dst", (POOL, WHOLE, ONE))
+def test_rfc5508_req4_an_error_about_no_flow(switch, hook, dst):
+    """POOL: a pool's address; WHOLE: a forward's; ONE: of a 1:1 rule."""
+    goes_nowhere(switch, hook, in4(W1, ROUTER, dst, ICMP(type=3, code=1, unused=0) / Raw(quote4(dst, FAR, udp()))))
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("message", (ICMPv6DestUnreach(code=3), ICMPv6ND_NS(tgt=ONE6), ICMPv6MLReport2()), ids=lambda m: m.name)
+@pytest.mark.parametrize("dst", (POOL6, WHOLE6, ONE6))
+def test_of_ipv6_nor_what_never_leaves_a_link(switch, hook, dst, message):
+    goes_nowhere(switch, hook, in6(W1, ROUTER6, dst, message / Raw(quote6(dst, FAR6, udp()))))
