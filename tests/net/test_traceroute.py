@@ -22,7 +22,7 @@ def of(found, *wanted):
     return len(found) == len(wanted) and all(f in w for f, w in zip(found, wanted))
 
 
-ROUTERS, SWITCH, FORWARD = ("192.0.2.125", "192.0.2.129"), ("192.0.2.1", "192.0.2.5"), (netlab.FORWARDED,)
+ROUTERS, SWITCH, FORWARD = ("192.0.2.129", "192.0.2.133"), ("192.0.2.1", "192.0.2.5"), (netlab.FORWARDED,)
 
 
 @pytest.fixture(scope="module")
