@@ -52,8 +52,11 @@ static __always_inline __u32 fast_nexthop(__u32 vrf, __u8 family, const struct t
 	if (unlikely(fast_source_is_own(&t->saddr)) || fast_is_tunnel(t, proto))
 		return 0;
 	id = fib_lookup(vrf, family, &t->daddr);
-	if (id & NEXTHOP_IS_GROUP)
-		id = ecmp_pick(NULL, t, proto, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST);
+	if (id & (NEXTHOP_IS_GROUP | NEXTHOP_IS_PAIR)) { /* one test for what most are neither of */
+		id = route_now(id);
+		if (id & NEXTHOP_IS_GROUP)
+			id = ecmp_pick(NULL, t, proto, id & ~NEXTHOP_IS_GROUP, ECMP_FIRST);
+	}
 	/* Whether it takes a drained way depends on the rules, and on what was noted of its flow. */
 	return unlikely(ECMP_FORMER(id)) ? 0 : id;
 }

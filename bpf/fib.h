@@ -172,7 +172,7 @@ __noinline_global __u32 fib_step(__u32 e, struct fib_search *s)
 	return e;
 }
 
-/* 0: no route; else NEXTHOP_IS_GROUP | group id, or a nexthop id. */
+/* 0: no route; else NEXTHOP_IS_GROUP | group id, NEXTHOP_IS_PAIR | pair id, or a nexthop id. */
 static __always_inline __u32 fib_lookup(__u32 vrf, __u8 family, const struct addr *a)
 {
 	struct fib_search s = {.hi = (__u64)bpf_ntohl(a->a32[3]) << 32};

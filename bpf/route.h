@@ -57,6 +57,29 @@ struct {
 	__type(value, struct own_filter);
 } own_filter SEC(".maps");
 
+/* Written by sluiced, read here. Pair id -> struct nexthop_pair. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NEXTHOP_PAIRS);
+	__type(key, __u32);
+	__type(value, struct nexthop_pair);
+} nexthop_pairs SEC(".maps");
+
+/* A function of its own, so that who meets no pair pays for a branch alone. */
+__noinline_global __u32 route_of_pair(__u32 id)
+{
+	struct nexthop_pair *pair = bpf_map_lookup_elem(&nexthop_pairs, &id);
+
+	return pair ? READ_ONCE(pair->now) : 0;
+}
+
+/* Of a FIB's result, which may be a pair, the one that is taken now: a nexthop or group; 0: no route. */
+static __always_inline __u32 route_now(__u32 result)
+{
+	return unlikely(result & NEXTHOP_IS_PAIR) ? route_of_pair(result & ~NEXTHOP_IS_PAIR) : result;
+}
+
 static __always_inline struct nexthop *nexthop_get(__u32 id)
 {
 	return bpf_map_lookup_elem(&nexthops, &id);
@@ -120,7 +143,7 @@ static __always_inline __verdict enum verdict route_martians6(struct pkt *p)
 	return route_link_local6(s) ? V_HOST : V_NEXT;
 }
 
-/* The FIB's result for where the packet is going now, or with `source` for where it came from.
+/* The nexthop or group for where the packet is going now, or with `source` for where it came from; 0: no route.
  * verifier: a global function, because a loop over the levels inside of everything else costs a hundred thousand steps. */
 __noinline_global __u32 route_find(struct pkt *p, __u32 source)
 {
@@ -131,7 +154,7 @@ __noinline_global __u32 route_find(struct pkt *p, __u32 source)
 	a = p->to.daddr;
 	if (source)
 		a = p->t.saddr;
-	return fib_lookup(source ? p->vrf : p->route_vrf, p->family, &a);
+	return route_now(fib_lookup(source ? p->vrf : p->route_vrf, p->family, &a));
 }
 
 /* Path MTU of the route that leads back to the sender; 0: none of its own. For what is done once a connection. */

@@ -153,7 +153,9 @@ void nexthop_info_unuse(struct nexthops *ns, uint32_t id)
 
 void nexthop_reuse(struct nexthops *ns, uint32_t result)
 {
-	if (result & NEXTHOP_IS_GROUP)
+	if (result & NEXTHOP_IS_PAIR)
+		nexthop_pair_reuse(ns, result);
+	else if (result & NEXTHOP_IS_GROUP)
 		ns->group[result & ~NEXTHOP_IS_GROUP].refs++;
 	else if (result)
 		ns->info[result].refs++;
@@ -161,7 +163,9 @@ void nexthop_reuse(struct nexthops *ns, uint32_t result)
 
 void nexthop_unuse(struct nexthops *ns, uint32_t result)
 {
-	if (result & NEXTHOP_IS_GROUP)
+	if (result & NEXTHOP_IS_PAIR)
+		nexthop_pair_unuse(ns, result);
+	else if (result & NEXTHOP_IS_GROUP)
 		ns->held_counted &= --ns->group[result & ~NEXTHOP_IS_GROUP].refs != 0;
 	else if (result)
 		nexthop_info_unuse(ns, result);
@@ -184,6 +188,7 @@ void nexthop_sweep(struct nexthops *ns)
 		else
 			g->retiring = !g->refs;
 	}
+	nexthop_pairs_sweep(ns);
 	while (ns->end > 1 && !ns->info[ns->end - 1].refs)
 		ns->end--;
 }
@@ -279,6 +284,7 @@ void nexthop_close(struct nexthops *ns)
 	for (id = 1; ns->group && id < ns->n_groups; id++)
 		nhg_members_free(&ns->group[id]);
 	hash_free(&ns->by_key);
+	nexthop_pairs_free(ns);
 	free(ns->info);
 	free(ns->group);
 	free(ns->chunk);

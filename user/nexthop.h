@@ -47,6 +47,8 @@ int nexthop_open(struct nexthop *nexthops, uint32_t n_nexthops, struct nhg *grou
 int nexthop_notes(struct nexthops *ns, struct held_unit *held, uint32_t n);
 /* The table of the groups' interfaces, kept along from now on. */
 void nexthop_ifaces(struct nexthops *ns, struct nhg_ifaces *ifaces, uint32_t n);
+/* The table of pairs; without one there are none. -ENOMEM. */
+int nexthop_pairs(struct nexthops *ns, struct nexthop_pair *pairs, uint32_t n);
 void nexthop_close(struct nexthops *ns); /* takes NULL; the tables stay */
 
 /* A nexthop with this content, for one more user. *ret_new: nobody used it before. -E2BIG: the table is full. */
@@ -67,6 +69,16 @@ void nexthop_unuse(struct nexthops *ns, uint32_t result);
 /* After the FIB was committed: what nobody uses may be used for something else; groups at the second call, when no packet that
  * read the FIB before it is still under way. */
 void nexthop_sweep(struct nexthops *ns);
+
+/* A FIB result for one more user that stands for two others, of which it holds a use: `first`, and `second` while nothing can
+ * leave by that. `now`: the one that a new pair leads to until nexthop_pairs_settle(). -E2BIG: there is no room; -ENOMEM. */
+int nexthop_pair_use(struct nexthops *ns, uint32_t first, uint32_t second, uint32_t now, uint32_t *ret);
+bool nexthop_is_pair(const struct nexthops *ns, uint32_t result, uint32_t *ret_first, uint32_t *ret_second);
+/* What packets take whose FIB result this is: of a pair one of the two, else itself. */
+uint32_t nexthop_now(const struct nexthops *ns, uint32_t result);
+/* Each pair leads to its second result if nothing can leave by the first, and by the second it can. True: some lead elsewhere
+ * now. */
+bool nexthop_pairs_settle(struct nexthops *ns, bool (*leads)(const void *arg, uint32_t result), const void *arg);
 
 /* Writes MAC (NULL: none) and NEXTHOP_F_* in one store. True: something changed. */
 bool nexthop_set_state(struct nexthops *ns, uint32_t id, const uint8_t *mac, uint16_t flags);

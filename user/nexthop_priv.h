@@ -38,13 +38,25 @@ struct group {
 	bool retiring; /* unused at the last sweep: packets have had time to leave it */
 };
 
+struct pair {
+	struct hash_node node; /* in by_pair */
+	uint32_t first, second;
+	uint32_t refs;
+	bool known;    /* stands in the table */
+	bool hashed;   /* found by its content */
+	bool holds;    /* a use of either; not if it was found at the start, and nobody asked for it yet */
+	bool retiring; /* as of a group */
+};
+
 struct nexthops {
 	struct nexthop *nh;
 	struct nhg *groups;
 	struct nhg_bucket *buckets;
 	struct nhg_ifaces *ifaces; /* NULL: nobody wants to know */
 	uint32_t n_ifaces;
-	uint32_t n_nh, n_groups, n_chunks;
+	struct nexthop_pair *pairs; /* NULL: there are none */
+	struct pair *pair;
+	uint32_t n_nh, n_groups, n_chunks, n_pairs;
 	uint32_t end, next, next_group; /* where the search for a free id goes on */
 	struct nexthop_info *info;
 	struct group *group;
@@ -59,11 +71,18 @@ struct nexthops {
 	bool held_counted;	/* since buckets were last held, released or out of use, with their groups */
 	struct held_unit *held; /* notes of flows; NULL: nobody wants to know */
 	bool refused;		/* some flow could not be noted, before they were looked at */
-	struct hash by_key;
+	struct hash by_key, by_pair;
+	uint32_t end_pair, next_pair; /* as of nexthops */
 };
 
 /* nexthop.c: one user less. */
 void nexthop_info_unuse(struct nexthops *ns, uint32_t id);
+
+/* nexthop_pair.c: of FIB results that are pairs. */
+void nexthop_pair_reuse(struct nexthops *ns, uint32_t result);
+void nexthop_pair_unuse(struct nexthops *ns, uint32_t result);
+void nexthop_pairs_sweep(struct nexthops *ns);
+void nexthop_pairs_free(struct nexthops *ns);
 
 /* nhg.c */
 bool nhg_is_member(const struct group *g, uint32_t nexthop);

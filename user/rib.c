@@ -439,13 +439,20 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 {
 	uint8_t family = addr_family(a);
 	int len = family == 4 ? 32 : 128;
+	const struct rib_route *r;
 	struct rib_entry *e;
 
-	while ((e = rib_entry_above(rib, vrf, a, family, &len)))
-		if (e->active) {
-			view(e->active, ret);
-			return 0;
-		}
+	while ((e = rib_entry_above(rib, vrf, a, family, &len))) {
+		r = rib_route_taken(rib, e);
+		if (!r)
+			continue;
+		view(r, ret);
+		if (r != e->active)
+			ret->reason = r->way->reason;
+		ret->active = true;
+		ret->fib = e->installed;
+		return 0;
+	}
 	return -ENOENT;
 }
 
@@ -470,7 +477,7 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 	if (rib->changed) /* a commit of the FIB has failed, or was put off, and is to come again */
 		return true;
 	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
-		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && rib_route_result(e->active) != e->installed))
+		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && rib_route_result(e->active) != e->result))
 			return true;
 	return false;
 }

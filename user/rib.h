@@ -101,6 +101,9 @@ int rib_imports_set(struct rib *rib, const struct rib_import *rules, size_t n);
 
 /* Links came or went: every way is worked out again. */
 void rib_links_changed(struct rib *rib);
+/* At once, before that: what shares a pair of ways is led by the one that packets can leave by. True: some is led elsewhere now.
+ */
+bool rib_links_settle(struct rib *rib);
 
 /* For at most about `budget_ns` (0: to the end, and waiting for memory: before the event loop runs); rib_pending() says whether
  * something is left for the next call.
@@ -132,6 +135,7 @@ struct rib_view {
 	const char *reason; /* inactive: why; active: what is wrong with its nexthops; NULL: nothing */
 	uint32_t result;    /* of the way: nexthop or group; 0: none */
 	uint32_t members;   /* the same, also while nothing can leave by them */
+	uint32_t fib;	    /* of rib_lookup(): what the FIB has: `result`, or a pair that leads there now */
 	const struct rib_nexthop *nexthops;
 	size_t n;
 	const char *group; /* the named group that these are; "": none */
@@ -144,7 +148,7 @@ int rib_each(const struct rib *rib, uint8_t source, int (*fn)(const struct rib_v
 struct rib_cursor *rib_cursor_open(struct rib *rib, uint8_t source); /* NULL: no memory. To be closed before the RIB is */
 int rib_cursor_go(struct rib *rib, struct rib_cursor *c, int (*fn)(const struct rib_view *v, void *arg), void *arg);
 void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
-/* The route in force for an address. -ENOENT. */
+/* The route in force for an address, or, where a pair has been quicker than the choice, the one that packets take. -ENOENT. */
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
 /* The route of this VRF, prefix, source, table and metric, in force or not. -ENOENT. */
 int rib_find(const struct rib *rib, const struct rib_route_spec *spec, struct rib_view *ret);

@@ -58,7 +58,8 @@ struct rib_entry {
 	struct hash_node node;
 	struct rib_list dirty_link;
 	struct rib_route *routes, *active;
-	uint32_t installed; /* what the FIB has */
+	uint32_t result;    /* what was chosen; */
+	uint32_t installed; /* what the FIB has: that, or a pair of it and another, of which the entry has a use */
 	struct prefix to;
 	uint16_t vrf;
 	bool refused;	  /* the FIB had no room */
@@ -190,6 +191,16 @@ uint32_t rib_route_result(const struct rib_route *r);
 void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *next);
 /* What it keeps goes where it needs it no more, or nothing can leave by it: the link that it led to is down. */
 void rib_route_give_up(struct rib *rib, struct rib_route *r);
+/* Can packets leave by it now, as far as links are concerned? */
+bool rib_leads(const struct rib *rib, uint32_t result);
+
+/* rib_pair.c: what the FIB gets for the route that was chosen in the entry: its result, or one use of a pair with that of another
+ * route of the entry. */
+uint32_t rib_pair(struct rib *rib, const struct rib_entry *e, const struct rib_route *best);
+/* The route that packets take: that in force, or, until the next choice, the one behind it whose pair's turn it is. NULL: none.
+ */
+const struct rib_route *rib_route_taken(const struct rib *rib, const struct rib_entry *e);
+
 /* Links came or went: it is worked out again; and routes that keep what they led by look whether that leads anywhere still. */
 void rib_way_links(struct rib *rib, struct rib_way *w);
 /* Tells so many routes of the way at most: their entries become dirty. True: all know. */

@@ -118,26 +118,50 @@ void rib_entry_refused(struct rib *rib, struct rib_entry *e, bool refused)
 	rib->n_refused_own += e->refused_own;
 }
 
-/* The FIB gets what the entry's choice says. */
-static int entry_install(struct rib *rib, struct rib_entry *e, uint32_t result)
+static void unuse_pair(struct rib *rib, uint32_t result)
+{
+	if (result & NEXTHOP_IS_PAIR)
+		nexthop_unuse(rib->ns, result);
+}
+
+/* The FIB gets `value`, of which it takes a use if it is a pair. */
+static int fib_install(struct rib *rib, struct rib_entry *e, uint32_t value)
 {
 	int r;
 
-	rib_entry_refused(rib, e, false);
-	if (result == e->installed)
+	if (value == e->installed) {
+		unuse_pair(rib, value);
 		return 0;
-	r = result ? fib_set(rib->fib, e->vrf, &e->to, result) : fib_delete(rib->fib, e->vrf, &e->to);
+	}
+	r = value ? fib_set(rib->fib, e->vrf, &e->to, value) : fib_delete(rib->fib, e->vrf, &e->to);
+	if (r) {
+		unuse_pair(rib, value);
+		return r;
+	}
+	rib->room += !value;
+	rib->n_installed += (value != 0) - (e->installed != 0);
+	rib->installed[e->vrf][e->to.family == 6] += (value != 0) - (e->installed != 0);
+	unuse_pair(rib, e->installed);
+	e->installed = value;
+	return 0;
+}
+
+/* The FIB gets what the entry's choice says. */
+static int entry_install(struct rib *rib, struct rib_entry *e, const struct rib_route *best)
+{
+	uint32_t result = best ? rib_route_result(best) : 0;
+	int r;
+
+	rib_entry_refused(rib, e, false);
+	r = fib_install(rib, e, best ? rib_pair(rib, e, best) : 0);
 	if (r == -E2BIG) {
 		rib_entry_refused(rib, e, true);
 		return 0;
 	}
 	if (r)
 		return r;
-	rib->room += !result;
-	rib->n_installed += (result != 0) - (e->installed != 0);
-	rib->installed[e->vrf][e->to.family == 6] += (result != 0) - (e->installed != 0);
-	e->installed = result;
-	rib->changed = true;
+	rib->changed |= result != e->result;
+	e->result = result;
 	return 0;
 }
 
@@ -174,7 +198,7 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 		rib_route_give_up(rib, best);
 	for (best = e->routes; best && (!rib_route_result(best) || rib_route_by_itself(best)); best = best->next)
 		;
-	r = entry_install(rib, e, best ? rib_route_result(best) : 0);
+	r = entry_install(rib, e, best);
 	if (r)
 		return r;
 	e->active = e->refused ? NULL : best;

@@ -460,8 +460,7 @@ static bool nexthop_leads(const struct rib *rib, uint32_t id)
 	return rib->usable(rib->arg, nh->iface);
 }
 
-/* Can packets leave by it now? */
-static bool leads(const struct rib *rib, uint32_t result)
+bool rib_leads(const struct rib *rib, uint32_t result)
 {
 	const struct nhg_member *m;
 	size_t n, i;
@@ -494,7 +493,7 @@ int rib_way_resolve(struct rib *rib, struct rib_way *w)
 	} else if (r && r != -E2BIG) {
 		return r;
 	}
-	if (w->full && w->result && leads(rib, w->result)) {
+	if (w->full && w->result && rib_leads(rib, w->result)) {
 		w->reason = RIB_KEEPS;
 		return 0;
 	}
@@ -528,7 +527,7 @@ void rib_route_keep(struct rib *rib, struct rib_route *r, const struct rib_way *
 
 void rib_route_give_up(struct rib *rib, struct rib_route *r)
 {
-	if (!r->kept || (rib_route_keeps(r) && leads(rib, r->kept)))
+	if (!r->kept || (rib_route_keeps(r) && rib_leads(rib, r->kept)))
 		return;
 	nexthop_unuse(rib->ns, r->kept);
 	r->kept = 0;

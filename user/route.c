@@ -150,7 +150,7 @@ static bool settle_groups(struct routes *rs)
 static bool gateways_update(struct routes *rs)
 {
 	uint32_t id, end = nexthop_end(rs->ns);
-	bool changed = false;
+	bool changed = rib_links_settle(rs->rib);
 
 	for (id = 1; id < end; id++)
 		changed |= gateway_update(rs, id);
@@ -203,6 +203,7 @@ void route_link_changed(struct sw *sw, int ifindex)
 
 	if (!iface)
 		return;
+	changed = rib_links_settle(rs->rib);
 	for (id = 1; id < nexthop_end(rs->ns); id++) {
 		nh = nexthop_at(rs->ns, id);
 		if (nh && nh->iface == iface)
@@ -414,8 +415,8 @@ void route_event(struct sw *sw, enum mirror_op op, const struct kroute *k)
 
 static int open_tables(struct routes *rs, struct errs *errs)
 {
-	static const char *const names[] = {"fib",	   "fib_roots",	 "nexthops",   "nhgs",
-					    "nhg_buckets", "nhg_ifaces", "own_filter", "held_flows"};
+	static const char *const names[] = {"fib",	  "fib_roots",	"nexthops",   "nhgs",	      "nhg_buckets",
+					    "nhg_ifaces", "own_filter", "held_flows", "nexthop_pairs"};
 	enum { N = sizeof(names) / sizeof(names[0]) };
 	struct table *t[N];
 	void *mem[N];
@@ -438,6 +439,8 @@ static int open_tables(struct routes *rs, struct errs *errs)
 	rs->own = mem[6];
 	if (!r)
 		r = nexthop_notes(rs->ns, mem[7], table_capacity(t[7]));
+	if (!r)
+		r = nexthop_pairs(rs->ns, mem[8], table_capacity(t[8]));
 	if (!r)
 		r = rib_open(rs->fib, rs->ns, usable, rs, &rs->rib);
 	if (!r && !(rs->probed_s = calloc(table_capacity(t[2]), sizeof(*rs->probed_s))))

@@ -22,9 +22,16 @@ void audit_result_text(struct routes *rs, uint32_t result, char *buf, size_t siz
 	};
 	uint32_t id = result & ~NEXTHOP_IS_GROUP;
 	const struct nexthop *nh = id == result ? nexthop_at(rs->ns, id) : NULL;
-	char via[ADDR_TEXT];
+	uint32_t first, second;
+	char via[ADDR_TEXT], *end;
 
-	if (!result)
+	if (nexthop_is_pair(rs->ns, result, &first, &second)) {
+		audit_result_text(rs, first, buf, size);
+		end = strchr(buf, 0);
+		snprintf(end, size - (size_t)(end - buf), " or else ");
+		end = strchr(buf, 0);
+		audit_result_text(rs, second, end, size - (size_t)(end - buf));
+	} else if (!result)
 		snprintf(buf, size, "nowhere");
 	else if (id != result)
 		snprintf(buf, size, "by group %u", id);
@@ -46,7 +53,7 @@ void audit_look_fib(struct routes *rs, uint16_t vrf, const struct addr *a, struc
 	memset(ret, 0, sizeof(*ret));
 	ret->fib = fib_lookup(rs->fib, vrf, a);
 	if (!rib_lookup(rs->rib, vrf, a, &v)) {
-		ret->rib = v.result;
+		ret->rib = nexthop_now(rs->ns, v.fib) == v.result ? v.fib : v.result;
 		ret->to = v.to;
 	} else {
 		ret->to.family = addr_family(a);

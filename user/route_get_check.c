@@ -42,9 +42,14 @@ bool route_get_link_local4(const struct addr *a)
 	return ntohl(a->a32[3]) >> 16 == 0xa9fe;
 }
 
+uint32_t route_get_result(const struct route_get *g, uint16_t vrf, const struct addr *a)
+{
+	return nexthop_now(g->rs->ns, fib_lookup(g->rs->fib, vrf, a));
+}
+
 static const struct nexthop *nexthop_of(const struct route_get *g, uint16_t vrf, const struct addr *a)
 {
-	uint32_t id = fib_lookup(g->rs->fib, vrf, a);
+	uint32_t id = route_get_result(g, vrf, a);
 
 	return id && !(id & NEXTHOP_IS_GROUP) ? nexthop_at(g->rs->ns, id) : NULL;
 }
@@ -124,7 +129,7 @@ void route_get_reverse_path(struct route_get *g)
 	if (!g->has_from || !g->p.iface || iface_get(g->rs->sw, g->p.iface, &i))
 		return;
 	if (i.flags & (IFACE_F_RPF_LOOSE | IFACE_F_RPF_STRICT))
-		why = reverse_verdict(g, fib_lookup(g->rs->fib, g->p.vrf, &g->p.saddr), i.flags & IFACE_F_RPF_STRICT);
+		why = reverse_verdict(g, route_get_result(g, g->p.vrf, &g->p.saddr), i.flags & IFACE_F_RPF_STRICT);
 	o = json_pack("{s:s, s:s}", "mode",
 		      i.flags & IFACE_F_RPF_STRICT  ? "strict"
 		      : i.flags & IFACE_F_RPF_LOOSE ? "loose"

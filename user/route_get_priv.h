@@ -38,6 +38,8 @@ void route_get_repeat(struct route_get *g);
 void route_get_martians(struct route_get *g);
 void route_get_reverse_path(struct route_get *g);
 void route_get_own_source(struct route_get *g); /* one that only the switch may have, or nobody */
+/* The nexthop or group that packets to it take, as the data plane finds it; 0: no route. */
+uint32_t route_get_result(const struct route_get *g, uint16_t vrf, const struct addr *a);
 bool route_get_link_local4(const struct addr *a);
 
 /* route_get_nat.c */

@@ -111,7 +111,7 @@ static void host_routes(struct route_get *g)
 /* The table that packets see is searched as they do it: it must say what the RIB says. */
 void route_get_route(struct route_get *g)
 {
-	uint32_t result = fib_lookup(g->rs->fib, g->to.vrf, &g->to.daddr);
+	uint32_t result = route_get_result(g, g->to.vrf, &g->to.daddr);
 	uint8_t type;
 	json_t *o;
 

@@ -12,15 +12,16 @@
 
 #define SLUICE_ABI_VERSION 7
 
-#define PORT_MAX     1024  /* port ids 1..1023 */
-#define IFACE_MAX    1024  /* interface ids 1..1023 */
-#define VLAN_IDS     4096  /* VLAN ids 1..4094 */
-#define VRF_MAX	     256   /* VRF ids 0..255; 0 is `default` */
-#define NEXTHOP_MAX  65536 /* nexthop ids 1.. */
-#define NHG_MAX	     16384 /* nexthop group ids 1.. */
-#define NHG_BUCKETS  (1 << 20)
-#define SLUICE_NAME  16 /* IFNAMSIZ: names of ports and interfaces */
-#define SLUICE_LABEL 32 /* names of rules and pools */
+#define PORT_MAX      1024  /* port ids 1..1023 */
+#define IFACE_MAX     1024  /* interface ids 1..1023 */
+#define VLAN_IDS      4096  /* VLAN ids 1..4094 */
+#define VRF_MAX	      256   /* VRF ids 0..255; 0 is `default` */
+#define NEXTHOP_MAX   65536 /* nexthop ids 1.. */
+#define NHG_MAX	      16384 /* nexthop group ids 1.. */
+#define NEXTHOP_PAIRS 4096  /* ids 1.. of pairs of ways */
+#define NHG_BUCKETS   (1 << 20)
+#define SLUICE_NAME   16 /* IFNAMSIZ: names of ports and interfaces */
+#define SLUICE_LABEL  32 /* names of rules and pools */
 
 struct addr {
 	union {
@@ -261,8 +262,18 @@ struct nexthop {
 };
 _Static_assert(sizeof(struct nexthop) == 64, "struct nexthop");
 
-/* What a FIB lookup gives, 31 bits: 0 no route; NEXTHOP_IS_GROUP set: a group id; else a nexthop id. */
+/* What a FIB lookup gives, 31 bits: 0 no route; NEXTHOP_IS_GROUP set: a group id; NEXTHOP_IS_PAIR set: a pair id; else a nexthop
+ * id. */
 #define NEXTHOP_IS_GROUP (1u << 30)
+#define NEXTHOP_IS_PAIR	 (1u << 29)
+
+/* Map `nexthop_pairs`: pair id -> which of two results packets take: one store leads all routes that share the pair elsewhere. */
+struct nexthop_pair {
+	__u32 now;	     /* a nexthop id, or a group id with NEXTHOP_IS_GROUP */
+	__u32 first, second; /* sluiced's: `now` is the second while nothing can leave by the first */
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct nexthop_pair) == 16, "struct nexthop_pair");
 
 /* Map `nhgs`: group id -> where its buckets stand in `nhg_buckets` (each a nexthop id). Chosen by hash & mask. */
 struct nhg {

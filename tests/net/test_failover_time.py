@@ -61,17 +61,19 @@ class Arrivals:
 
 
 class Stream:
-    """Numbered datagrams of 64 flows, one or two a millisecond, until stopped. Nobody reads them where they go."""
+    """Numbered datagrams of 64 flows, one or two a millisecond, until stopped. Nobody reads them where they go, which is `sink` if
+    they go to one target."""
 
-    def __init__(self, ns, target, sink):
+    def __init__(self, ns, targets, sink):
         self.sent, self.stop = [], False
-        family = talk.family_of(target)
+        family = talk.family_of(targets[0])
         self.sink = sink.socket(family, socket.SOCK_DGRAM)
-        self.sink.bind((target, PORT))
+        if len(targets) == 1:
+            self.sink.bind((targets[0], PORT))
         self.socks = [ns.socket(family, socket.SOCK_DGRAM) for _ in range(64)]
         for i, s in enumerate(self.socks):
             s.bind(("", 30000 + i))
-            s.connect((target, PORT))
+            s.connect((targets[i % len(targets)], PORT))
         self.thread = talk.Thread(self._run)
 
     def _run(self):
@@ -98,16 +100,17 @@ def told(words, pattern):
     raise AssertionError(f"the kernel has not told of {pattern}:\n{words}")
 
 
-def fail_over(w, family, fail, pattern, dead=1, lossy=False):
-    """Seconds from the kernel's word to the last packet for way `dead`, and from the command that was the cause; packets since."""
-    target = WAYS[family][3]
+def fail_over(w, family, fail, pattern, dead=1, lossy=False, targets=()):
+    """Seconds from the kernel's word to the last packet for way `dead`, and from the command that was the cause; packets since.
+    `targets`: where packets go, by that way alone."""
     with open(w.write("monitor", ""), "w+") as heard:
         monitor = w.sw.spawn(["stdbuf", "-oL", "ip", "-ts", "-o", "monitor", "link", "neigh", "route"], stdout=heard)
         time.sleep(0.3)
         arrivals = [Arrivals(w.r1, "sw"), Arrivals(w.r2, "sw")]
-        stream = Stream(w.h1, target, w.inet)
+        stream = Stream(w.h1, targets or [WAYS[family][3]], w.inet)
         try:
-            netlab.wait_for("both ways are used", lambda: all(len(a.at) > 200 for a in arrivals))
+            used = arrivals[dead - 1:dead] if targets else arrivals
+            netlab.wait_for("the ways are used", lambda: all(len(a.at) > 200 for a in used))
             began = fail()
             time.sleep(2.0)
         finally:
@@ -254,3 +257,48 @@ def test_beside_a_full_table(own_gateway, what):
             resync_begins(w)
         return command(w.r1, "ip link set sw down")()
     report(f"link down, {COUNT} routes, {what}", 4, *fail_over(w, 4, fail, r"up1.*NO-CARRIER", lossy=True))
+
+
+# ---- routes that have another one behind them
+
+FLOATING = 300000
+
+
+def prefix_of(i, host=0):
+    return f"{16 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.{host}"
+
+
+def floating_table(w):
+    """FLOATING prefixes, each by r1, and behind that by r2: but the last one, behind which there is none."""
+    lines = []
+    for i in range(FLOATING):
+        lines.append(f"route add {prefix_of(i)}/24 via 192.0.2.2 metric 100 proto bgp\n")
+        if i < FLOATING - 1:
+            lines.append(f"route add {prefix_of(i)}/24 via 192.0.2.6 metric 200 proto bgp\n")
+    w.sw.run(["ip", "-batch", w.write("many", "".join(lines))], timeout=600)
+    netlab.wait_for("the table is in force", lambda: w.gw.json("status")["routes"]["known"] > 2 * FLOATING - 1 and settled(w), timeout=300)
+
+
+def settled(w):
+    """All that was told has been chosen."""
+    return all("problem" not in route_to(w, i) for i in (0, FLOATING // 2, FLOATING - 1))
+
+
+def route_to(w, i):
+    return w.gw.json(f"route get {prefix_of(i, 9)}")
+
+
+def test_floating_routes(own_gateway):
+    """A link goes down by which all routes go that have another one behind them: each is led by that at once."""
+    w = own_gateway
+    w.sw.run("ip route replace default via 192.0.2.6")
+    floating_table(w)
+    targets = [prefix_of(k * (FLOATING - 1) // 64, 9) for k in range(64)]
+    for i in (0, FLOATING // 2, FLOATING - 1):
+        assert route_to(w, i)["out"]["interface"] == "up1"
+    got = fail_over(w, 4, command(w.r1, "ip link set sw down"), r"up1.*NO-CARRIER", lossy=True, targets=targets)
+    report(f"link down, {FLOATING} routes with another one behind them", 4, *got)
+    for i in (0, FLOATING // 2):
+        assert route_to(w, i)["text"].endswith(f"via 192.0.2.6 on up2 by route {prefix_of(i)}/24")
+    assert route_to(w, FLOATING - 1)["route"]["to"] == "0.0.0.0/0"
+    assert settled(w)
