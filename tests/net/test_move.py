@@ -394,8 +394,13 @@ def test_a_table_that_is_too_small(pair, tmp_path):
     path, small = str(tmp_path / "f"), pair.gws[2]
     with pair.inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind((INSIDE, 5000))
-        for i in range(900):
-            s.sendto(b"x", (OUTSIDE, 7000 + i))
+
+        def have_begun():
+            for i in range(900):  # more than a busy CPU may take of a burst
+                s.sendto(b"x", (OUTSIDE, 7000 + i))
+            return pair.gws[1].json("flow count proto udp and sport 5000")["flows"] >= 900
+
+        netlab.wait_for("all have begun", have_begun)
     pair.gws[1].cli(["flow", "save", path])
     with open(path) as f:
         saved = f.read().count('{"flow":')

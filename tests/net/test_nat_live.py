@@ -111,10 +111,14 @@ def test_masquerade_address_changes_under_traffic(w):
         moved, stays = Ticker(w.h1, 6000), Ticker(w.h2, 6000)
         try:
             netlab.wait_for("traffic", lambda: moved.answered > 20 and stays.answered > 20)
-            for up in ("203.0.113.2", "203.0.113.3", "203.0.113.1"):
+            # At an address that was had before, the port may not be given back yet, since it is as soon as the next pass is over.
+            for up, ports in (("203.0.113.2", {6000}), ("203.0.113.3", {6000}), ("203.0.113.1", range(1024, 65536))):
                 apply(w, config(up=up))
                 before = moved.answered
-                netlab.wait_for(f"answers under {up}", lambda: echo.peers[-50:].count((up, 6000)) > 5 and moved.answered > before)
+                netlab.wait_for(
+                    f"answers under {up}",
+                    lambda: sum(a == up and port in ports for a, port in echo.peers[-50:]) > 5 and moved.answered > before,
+                )
         finally:
             moved.close()
             stays.close()
