@@ -339,18 +339,40 @@ static void mark_slots(struct nat_plan *plan)
 	}
 }
 
+/* `keep`: marks say of blocks that are about to go as well; *ret_kept: some do. */
+static int dnat_set(struct nat *nat, const struct nat_plan *plan, bool keep, bool *ret_kept)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < plan->n_dnat; i++) {
+		const struct dnat_key *key = &plan->dnat[i].key;
+		struct dnat_rule rule = plan->dnat[i].rule, now;
+		bool there = !table_lookup(nat->dnat, key, &now);
+
+		if (there && keep && key->proto == DNAT_PROTO_MARK && now.blocks & ~rule.blocks) {
+			rule.blocks |= now.blocks;
+			*ret_kept = true;
+		}
+		if (!there || memcmp(&now, &rule, sizeof(now)))
+			err = table_set(nat->dnat, key, &rule);
+	}
+	return err;
+}
+
+/* What is new first, then what is gone: a port that is in a range before and after may stand in other blocks, and is forwarded
+ * all the time. Where there is no room for both, the other way round. */
 static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
 {
 	struct dnat_diff d = {.nat = nat, .plan = plan};
-	int err = table_each(nat->dnat, dnat_gone, &d);
+	bool again = false;
+	int err = dnat_set(nat, plan, true, &again);
 
-	for (size_t i = 0; !err && i < plan->n_dnat; i++) {
-		struct dnat_rule now;
-
-		if (!table_lookup(nat->dnat, &plan->dnat[i].key, &now) && !memcmp(&now, &plan->dnat[i].rule, sizeof(now)))
-			continue;
-		err = table_set(nat->dnat, &plan->dnat[i].key, &plan->dnat[i].rule);
-	}
+	if (err == -E2BIG)
+		again = true;
+	if (!err || err == -E2BIG)
+		err = table_each(nat->dnat, dnat_gone, &d);
+	if (!err && again)
+		err = dnat_set(nat, plan, false, &again);
 	if (err == -E2BIG)
 		return errs_fail(errs, E2BIG, "nat.%s: destination rules: table full: %u entries", plan->dnat[0].rule.name,
 				 table_capacity(nat->dnat));

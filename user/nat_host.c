@@ -54,7 +54,8 @@ static int host_add(struct nat_host_list *l, uint32_t proto, const struct addr *
 
 /* ---- raw sockets: what stands in place of a port is the protocol */
 
-static int read_raw(struct nat_host_list *l, const char *path)
+/* `may_lack`: there need be no such protocol, of which then there is no socket. */
+static int read_raw(struct nat_host_list *l, const char *path, bool may_lack)
 {
 	char line[512], remote[33];
 	FILE *f = fopen(path, "re");
@@ -62,9 +63,8 @@ static int read_raw(struct nat_host_list *l, const char *path)
 	struct addr a;
 	int err = 0;
 
-	/* No such protocol: no socket of it. */
 	if (!f)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT && may_lack ? 0 : -errno;
 	for (unsigned n = 0; !err && n < HOST_LINES && fgets(line, sizeof(line), f); n++)
 		if (sscanf(line, " %*u: %*32[0-9A-Fa-f]:%4x %32[0-9A-Fa-f]:", &proto, remote) == 2 && !nat_own_addr(remote, &a))
 			err = host_add(l, proto, &a);
@@ -146,8 +146,8 @@ int nat_host_read(struct nat_host_list *l)
 
 	l->n = 0;
 	l->begun_ns = clock_now_ns();
-	err = read_raw(l, "/proc/net/raw");
-	err = err ?: read_raw(l, "/proc/net/raw6");
+	err = read_raw(l, "/proc/net/raw", false);
+	err = err ?: read_raw(l, "/proc/net/raw6", true);
 	return err ?: read_states(l);
 }
 
@@ -280,12 +280,33 @@ static void host_is(struct nat *nat, int err, size_t unmarked)
 		log_error("%s", host_error(nat, text));
 }
 
+static const char *sockets_error(const struct nat *nat, char buf[256])
+{
+	snprintf(buf, 256,
+		 "nat: the host's sockets cannot be read from /proc/net: %s: of addresses that it shares with NAT the last list "
+		 "counts, and before there is one no port is given out",
+		 strerror(-nat->sockets_err));
+	return buf;
+}
+
+void nat_host_sockets(struct nat *nat, int err)
+{
+	bool begins = err && !nat->sockets_err;
+	char text[256];
+
+	nat->sockets_err = err;
+	if (begins)
+		log_error("%s", sockets_error(nat, text));
+}
+
 void nat_host_errors(const struct sw *sw, json_t *errors)
 {
 	char text[256];
 
 	if (sw->nat && sw->nat->host_err)
 		json_array_append_new(errors, json_string(host_error(sw->nat, text)));
+	if (sw->nat && sw->nat->sockets_err)
+		json_array_append_new(errors, json_string(sockets_error(sw->nat, text)));
 }
 
 /* The marks of those in `next` that were not in `was`. The first error; *ret_unmarked: how many did not get one. */

@@ -77,7 +77,8 @@ static int own_add(struct own_list *l, const struct own_port *o)
 	return 0;
 }
 
-static int own_read(struct own_list *l, const char *path, uint8_t proto)
+/* `may_lack`: there need be no such protocol, of which then there is no socket. */
+static int own_read(struct own_list *l, const char *path, uint8_t proto, bool may_lack)
 {
 	FILE *f = fopen(path, "re");
 	char line[512], hex[33];
@@ -85,9 +86,8 @@ static int own_read(struct own_list *l, const char *path, uint8_t proto)
 	struct addr a;
 	int err = 0;
 
-	/* No such protocol: no socket of it. */
 	if (!f)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT && may_lack ? 0 : -errno;
 	for (unsigned n = 0; !err && n < OWN_LINES && fgets(line, sizeof(line), f); n++)
 		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x", hex, &port) == 2 && port && !nat_own_addr(hex, &a))
 			err = own_add(l, &(struct own_port){a, (uint16_t)port, proto});
@@ -109,9 +109,9 @@ static void read_all(void *arg)
 	size_t n = 0;
 
 	l->n = 0;
-	o->err = own_read(l, "/proc/net/tcp", IPPROTO_TCP) ?: own_read(l, "/proc/net/tcp6", IPPROTO_TCP);
-	o->err = o->err ?: own_read(l, "/proc/net/udp", IPPROTO_UDP) ?: own_read(l, "/proc/net/udp6", IPPROTO_UDP);
-	o->err = o->err ?: own_read(l, "/proc/net/icmp", IPPROTO_ICMP) ?: own_read(l, "/proc/net/icmp6", IPPROTO_ICMPV6);
+	o->err = own_read(l, "/proc/net/tcp", IPPROTO_TCP, false) ?: own_read(l, "/proc/net/tcp6", IPPROTO_TCP, true);
+	o->err = o->err ?: own_read(l, "/proc/net/udp", IPPROTO_UDP, false) ?: own_read(l, "/proc/net/udp6", IPPROTO_UDP, true);
+	o->err = o->err ?: own_read(l, "/proc/net/icmp", IPPROTO_ICMP, true) ?: own_read(l, "/proc/net/icmp6", IPPROTO_ICMPV6, true);
 	o->host_err = nat_host_read(&o->host);
 	if (l->n)
 		qsort(l->v, l->n, sizeof(*l->v), compare);
@@ -129,6 +129,7 @@ static void was_read(void *arg)
 
 	o->job = NULL;
 	o->due_ns = clock_now_ns() + (o->took_ns * SHARE > EVERY_NS ? o->took_ns * SHARE : EVERY_NS);
+	nat_host_sockets(o->nat, o->err);
 	if (!o->err) {
 		o->now = o->next;
 		o->next = was;

@@ -74,6 +74,7 @@ struct nat {
 	struct nat_host_list host; /* its own peers, as the marks in `dnat` say */
 	bool host_known;	   /* `host` is what is in the table */
 	int host_err;		   /* it is not, since: */
+	int sockets_err;	   /* of the last try to read its sockets */
 	size_t host_unmarked;	   /* and so many have no mark */
 	uint32_t changes;	   /* how often it was reconciled: flows may have lost their rule or address */
 };
@@ -288,6 +289,8 @@ int nat_own_addr(const char *hex, struct addr *ret);
 int nat_host_read(struct nat_host_list *l);
 /* They could not be read. */
 void nat_host_unread(struct nat *nat, int err);
+/* What became of reading the host's sockets: 0, or an error, said once. */
+void nat_host_sockets(struct nat *nat, int err);
 /* They and the tunnels become the marks. `next`: what was read; it is another list afterwards. */
 void nat_host_settle(struct nat *nat, struct nat_host_list *next);
 void nat_host_close(struct nat *nat);
