@@ -40,7 +40,7 @@ struct events {
 
 static int name_left_out(const struct kroute_left_out *r, void *arg)
 {
-	char to[PREFIX_TEXT], from[PREFIX_TEXT + 8] = "", tos[16] = "";
+	char to[PREFIX_TEXT], from[PREFIX_TEXT + 8] = "", tos[16] = "", metric[24] = "";
 	struct named *v = arg;
 
 	if (r->from.len) {
@@ -49,8 +49,10 @@ static int name_left_out(const struct kroute_left_out *r, void *arg)
 	}
 	if (r->tos)
 		snprintf(tos, sizeof(tos), " tos 0x%02x", r->tos);
-	named_add(v, "the kernel's route to %s%s%s in table %u is not followed: packets are sent by their destination alone",
-		  prefix_text(&r->to, to), from, tos, r->table);
+	if (r->metric)
+		snprintf(metric, sizeof(metric), " metric %u", r->metric);
+	named_add(v, "the kernel's route to %s%s%s%s in table %u is not followed: packets are sent by their destination alone",
+		  prefix_text(&r->to, to), from, tos, metric, r->table);
 	return v->n > NAMED_MAX; /* that there are more is enough */
 }
 

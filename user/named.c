@@ -35,7 +35,7 @@ static bool has(const struct named *v, const char *text)
 
 void named_tell(const struct named *now, const struct named *old, const char *what)
 {
-	if (old->n > NAMED_MAX)
+	if (old->n > NAMED_MAX && now->n > NAMED_MAX)
 		return;
 	for (size_t i = 0; i < texts(now); i++)
 		if (!has(old, now->text[i]))

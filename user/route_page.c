@@ -142,7 +142,8 @@ static json_t *show(void *arg, const void *key)
 	struct rib_view v;
 	json_t *route;
 
-	if (rib_find(rp->rs->rib, &spec, &v))
+	/* It may have become another one since its key was kept. */
+	if (rib_find(rp->rs->rib, &spec, &v) || !route_filter_holds(rp->rs, &rp->filter, &v))
 		return NULL;
 	route = route_show_fields(rp->rs, &v);
 	json_object_set_new(route, "nexthops", route_show_nexthops(rp->rs, &v));

@@ -530,6 +530,41 @@ def test_filtering_reaches_a_mapping_that_a_hairpin_began(w):
         assert gets(known, where, a)
 
 
+def test_a_port_that_stays_in_a_range_is_forwarded_all_the_time(w):
+    """A range of ports takes other blocks when its bounds change: new clients of a port that both have notice nothing."""
+
+    def ranged(ports):
+        rules = [f"  - {{name: other{i}, type: dnat, destination: 203.0.113.1, protocol: udp, port: {20000 + i}, to: 10.4.0.5}}" for i in range(400)]
+        return CONFIG + f"  - {{name: web, type: dnat, destination: 203.0.113.1, protocol: udp, port: {ports}, to: 10.4.0.5}}\n" + "\n".join(rules) + "\n"
+
+    asked, lost = 0, []
+    ended = False
+
+    def ask():
+        nonlocal asked
+        while not ended:
+            with w.out.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.settimeout(2)
+                s.connect(("203.0.113.1", 8003))
+                try:
+                    s.send(b"x")
+                    s.recv(8)
+                except OSError as e:
+                    lost.append((asked, str(e)))
+                asked += 1
+
+    with talk.UdpEcho(w.h4, 8003, bind="10.4.0.5"):
+        w.sw.cli(["apply", w.write("r.yaml", ranged("8000-8007"))])
+        thread = talk.Thread(ask)
+        netlab.wait_for("clients", lambda: asked > 20)
+        for i in range(12):
+            w.sw.cli(["apply", w.write("r.yaml", ranged("8000-8007" if i % 2 else "7990-8100"))])
+        ended = True
+        thread.join()
+    assert not lost and asked > 100, (asked, lost)
+    netlab.counters_hold(w.sw)
+
+
 def test_strangers_stay_when_the_forward_goes_that_a_mapping_began_by(w):
     stack, a, known, stranger = open_by_forward(w)
     where = ("203.0.113.1", 5003)

@@ -66,6 +66,8 @@ static void told_once_test(void **state)
 	said[0] = '\0';
 	named_tell(&more, &many, "things");
 	assert_string_equal(said, "");
+	named_tell(&three, &more, "things"); /* that are no longer too many to be told apart */
+	assert_string_equal(said, "thing 1;thing 2;thing 3;");
 }
 
 int main(void)
