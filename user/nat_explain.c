@@ -94,15 +94,14 @@ uint16_t nat_rule_giving(const struct nat *nat, const struct nat_mapping_key *k,
 
 	for (int i = 0; i < SNAT_RULE_MAX && r[i].action != SNAT_END; i++) {
 		bool gives = masquerades ? r[i].action == SNAT_MASQUERADE : r[i].action == SNAT_POOL && r[i].pool == k->pool;
-		bool may_differ = r[i].dst_len || (r[i].out_iface && !out_iface);
 
 		if ((out_iface && r[i].out_iface && r[i].out_iface != out_iface) ||
 		    !takes_source(&r[i], k->vrf, family, k->proto, &k->addr))
 			continue;
-		/* Where the packet goes, a mapping does not know: of a rule that asks for that nothing is said. */
+		/* Where packets go, a mapping does not know: a rule that asks for that gives it to nobody, and takes it from nobody. */
 		if (gives)
 			return r[i].dst_len ? 0 : r[i].rule;
-		if (!may_differ)
+		if (!r[i].dst_len)
 			return 0;
 	}
 	return 0;

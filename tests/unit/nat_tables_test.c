@@ -596,11 +596,47 @@ static void listings_say_both_directions(void **state)
 	json_decref(nat);
 }
 
+static uint16_t masquerading_pool(void)
+{
+	for (uint16_t id = 1; id < POOL_MAX; id++)
+		if (sw.nat->pools[id].flags & POOL_F_MASQ)
+			return id;
+	fail();
+	return 0;
+}
+
+/* Whose a mapping is that no rule asked for: that of the rule that is asked first of its source's packets, and where one decides
+ * otherwise, or by where they go, nobody's. */
+static void a_mapping_is_a_rule_s_where_that_is_sure(void **state)
+{
+	const char *out = "  - {name: out, type: snat, source: 10.0.0.0/8, to: masquerade, out: [wan]}\n";
+	struct nat_mapping_key k = {.addr = addr_v4(htonl(0x0a000005)), .port = htons(5555), .proto = IPPROTO_UDP};
+	char text[512];
+
+	use(out);
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	k.pool = masquerading_pool();
+	assert_int_not_equal(nat_rule_giving(sw.nat, &k, 1), 0);
+	snprintf(text, sizeof(text), "  - {name: spared, type: snat, source: 10.0.0.0/24, to: none, out: [wan]}\n%s", out);
+	use(text);
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	k.pool = masquerading_pool();
+	assert_int_equal(nat_rule_giving(sw.nat, &k, 1), 0);
+	assert_int_equal(nat_rule_giving(sw.nat, &k, 0), 0);
+	k.addr = addr_v4(htonl(0x0a000105)); /* not spared */
+	assert_int_not_equal(nat_rule_giving(sw.nat, &k, 1), 0);
+	use("  - {name: out, type: snat, source: 10.0.0.0/8, destination: 198.51.100.0/24, to: masquerade, out: [wan]}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	k.pool = masquerading_pool();
+	assert_int_equal(nat_rule_giving(sw.nat, &k, 1), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(tables_say_what_the_model_says),
+		TEST(a_mapping_is_a_rule_s_where_that_is_sure),
 		TEST(where_outside_is_for_a_static_rule),
 		TEST(again_changes_nothing),
 		TEST(numbers_outlive_a_restart),
