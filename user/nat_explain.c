@@ -98,7 +98,8 @@ uint16_t nat_rule_giving(const struct nat *nat, const struct nat_mapping_key *k,
 		if ((out_iface && r[i].out_iface && r[i].out_iface != out_iface) ||
 		    !takes_source(&r[i], k->vrf, family, k->proto, &k->addr))
 			continue;
-		/* Where packets go, a mapping does not know: a rule that asks for that gives it to nobody, and takes it from nobody. */
+		/* Where packets go, a mapping does not know: a rule that asks for that gives it to nobody, and takes it from
+		 * nobody. */
 		if (gives)
 			return r[i].dst_len ? 0 : r[i].rule;
 		if (!r[i].dst_len)
