@@ -348,7 +348,7 @@ __noinline_global enum verdict nat_inbound(ctx_t *ctx, struct pkt *p, __u32 own,
 static __always_inline void nat_begin(struct pkt *p)
 {
 	p->dest_addr = p->hairpin = 0;
-	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = 0;
+	p->nat_filtering = p->nat_flags = p->nat_own = p->nat_raced = p->nat_limited = 0;
 	p->nat_remote = 0;
 	p->nat_source = 0;
 }
@@ -510,11 +510,9 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct sn
 	v = nat_map(p, pool, !limit_ports || now.ports < limit_ports, &taken);
 	if (v != V_NEXT)
 		return v;
-	if (used) {
-		__sync_fetch_and_add(&used->sessions, 1);
-		if (taken)
-			__sync_fetch_and_add(&used->ports, 1);
-	}
+	if (used && taken)
+		__sync_fetch_and_add(&used->ports, 1);
+	p->nat_limited = used != NULL;
 	if (p->nat_filtering == NAT_FILTER_ADDRESS)
 		nat_peer_note(p);
 	return V_NEXT;

@@ -168,18 +168,35 @@ static __always_inline enum verdict nat_refuse(struct pkt *p, enum drop_reason w
 
 /* ---- what one inside host has */
 
+static __always_inline void nat_host_key(const struct pkt *p, struct nat_host_key *ret)
+{
+	ret->addr = p->t.saddr;
+	ret->vrf = p->vrf;
+	ret->rule = p->nat_source;
+	ret->pad = 0;
+}
+
+static __always_inline struct nat_used *nat_used_of(const struct nat_host_key *key)
+{
+	struct nat_used *u = bpf_map_lookup_elem(&nat_used, key), none = {};
+
+	if (u)
+		return u;
+	bpf_map_update_elem(&nat_used, key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&nat_used, key);
+}
+
 static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_now)
 {
-	struct nat_host_key key = {.addr = p->t.saddr, .vrf = p->vrf, .rule = p->nat_source};
-	struct nat_counted *c = bpf_map_lookup_elem(&nat_counted, &key);
-	struct nat_used *u = bpf_map_lookup_elem(&nat_used, &key), none = {};
+	struct nat_host_key key;
+	struct nat_counted *c;
+	struct nat_used *u;
 
-	if (!u) {
-		bpf_map_update_elem(&nat_used, &key, &none, BPF_NOEXIST);
-		u = bpf_map_lookup_elem(&nat_used, &key);
-		if (!u)
-			return NULL;
-	}
+	nat_host_key(p, &key);
+	c = bpf_map_lookup_elem(&nat_counted, &key);
+	u = nat_used_of(&key);
+	if (!u)
+		return NULL;
 	ret_now->sessions = READ_ONCE(u->sessions);
 	ret_now->ports = READ_ONCE(u->ports);
 	if (c) {
@@ -187,6 +204,22 @@ static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct
 		ret_now->ports += c->counted.ports - c->used_then.ports;
 	}
 	return u;
+}
+
+/* The packet's pair is there: one more session of a host that has a limit. Not before, for a packet may be refused behind
+ * nat_snat(), and nothing is ever taken away from what a host has used. sluiced may have deleted the host meanwhile. */
+__noinline_global int nat_used_session(struct pkt *p)
+{
+	struct nat_host_key key;
+	struct nat_used *u;
+
+	if (!p)
+		return 0;
+	nat_host_key(p, &key);
+	u = nat_used_of(&key);
+	if (u)
+		__sync_fetch_and_add(&u->sessions, 1);
+	return 0;
 }
 
 /* Notes that this packet's mapping sends to this remote address (RFC 4787 5, address-dependent filtering). ICMP queries have no

@@ -232,6 +232,7 @@ struct pkt {
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
 	__u8 nat_own;	    /* the source is to be an interface's own address */
 	__u8 nat_raced;	    /* another CPU has taken the port that was chosen */
+	__u8 nat_limited;   /* the rule of its source has limits: nat_used_session() */
 	__u8 first_unknown; /* a later fragment whose first one has not been seen */
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */

@@ -1,18 +1,22 @@
-"""A first packet whose pair finds no place: the mapping that was made for it goes at once, with its port."""
+"""A first packet whose pair finds no place: the mapping that was made for it goes at once, with its port, and it is no session of those
+that its host may have."""
 import array
 import mmap
 from contextlib import contextmanager
 
+import bpf
 import pytest
+from scapy.packet import Raw
 
-from frames import D, from_to, from_to6, octets, udp
+from frames import D, PAYLOAD, T20, from_to, from_to6, octets, tagged, udp
 from harness import send, travel
 from nat_frames import FAR, FAR6
 from test_flow_insert import held, live
-from test_nat_conformance import mapped
+from test_nat_conformance import FEW_DST, mapped
 
 FREE, BUSY = (0, 3), 1
 OTHER = "10.99.5.7"
+GRE = Raw(b"\0\0\x08\0" + PAYLOAD)
 
 
 @contextmanager
@@ -51,3 +55,46 @@ def test_a_mapping_in_use_stays(switch, hook):
         assert send(switch, hook, "acc20", from_to(D, OTHER, udp(sport=4100))).drops == {"flow_full": 1}
         assert (live(switch, "nat_words"), held(switch)) == (1, free + 1)
     assert mapped(travel(switch, hook, "acc20", octets(from_to(D, OTHER, udp(sport=4100))))) == first
+
+
+def refused(switch, hook, port, frame):
+    """Why a packet is dropped, by XDP or by tc, to which XDP leaves those that the sender is to hear of."""
+    seen = send(switch, hook, port, frame)
+    if hook == "xdp" and seen.verdict == bpf.XDP_PASS:
+        seen = send(switch, "tc", port, frame)
+    return seen.drops
+
+
+def has_three_sessions_left(switch, hook):
+    """As many as the rule `few` gives, and no more; packets of those that are there are none."""
+    for _ in range(3):
+        for dst in (FEW_DST, "10.99.11.2", "10.99.11.3"):
+            assert travel(switch, hook, "acc20", octets(from_to(D, dst, udp()))).out()
+    assert refused(switch, hook, "acc20", from_to(D, "10.99.11.4", udp())) == {"nat_limit_sessions": 1}
+
+
+@pytest.mark.parametrize("hook", ("xdp", "tc"))
+def test_without_an_address_it_is_no_session(switch, hook):
+    """GRE to a remote end that another host has."""
+    switch.forget()
+    travel(switch, hook, T20.port, octets(tagged(from_to(T20, FEW_DST, GRE, proto=47), 20)))
+    for _ in range(5):
+        assert refused(switch, hook, "acc20", from_to(D, FEW_DST, GRE, proto=47)) == {"nat_no_address": 1}
+    has_three_sessions_left(switch, hook)
+
+
+@pytest.mark.parametrize("hook", ("xdp", "tc"))
+def test_without_a_place_it_is_no_session(switch, hook):
+    switch.forget()
+    with full(switch, 4):
+        for _ in range(5):
+            assert refused(switch, hook, "acc20", from_to(D, FEW_DST, GRE, proto=47)) == {"flow_full": 1}
+    has_three_sessions_left(switch, hook)
+
+
+@pytest.mark.parametrize("hook", ("xdp", "tc"))
+def test_without_ports_sessions_count_too(switch, hook):
+    switch.forget()
+    for dst in (FEW_DST, "10.99.11.2", "10.99.11.3", FEW_DST):
+        assert travel(switch, hook, "acc20", octets(from_to(D, dst, GRE, proto=47))).out()
+    assert refused(switch, hook, "acc20", from_to(D, "10.99.11.4", udp())) == {"nat_limit_sessions": 1}
