@@ -86,7 +86,7 @@ static const struct {
 	{"the host's part of vrfs", DIRTY_LINK | DIRTY_RULES, DIRTY_RULES, vrf_host_reconcile},
 	{"routes that are left out", DIRTY_LEFT_OUT, 0, left_out_tell},
 	{"routing rules of others", DIRTY_OTHERS, 0, rules_other_reconcile},
-	{"nat", DIRTY_LINK | DIRTY_ADDR, 0, nat_reconcile},
+	{"nat", DIRTY_LINK | DIRTY_ADDR, 0, nat_settle},
 };
 
 #define N_STEPS (sizeof(steps) / sizeof(steps[0]))

@@ -78,14 +78,8 @@ static int find_iface(struct restore *x, const char *name, uint16_t *ret)
 
 static int find_rule(struct restore *x, const char *name, uint16_t *ret)
 {
-	const struct nat *nat = x->sw->nat;
-
-	for (size_t i = 0; i < nat->n_rules; i++)
-		if (nat->rules[i].alive && !strcmp(nat->rules[i].name, name)) {
-			*ret = (uint16_t)(i + 1);
-			return 0;
-		}
-	return refuse(x, "there is no rule '%s'", name);
+	*ret = nat_rule_id(x->sw, name);
+	return *ret ? 0 : refuse(x, "there is no rule '%s'", name);
 }
 
 /* The pool and the slot that its address has. */

@@ -14,46 +14,101 @@
 
 /* ---- rule ids */
 
+static uint32_t hash_name(const struct hash *h, const char *name)
+{
+	return hash_end(hash_mix_bytes(h->salt, name, strlen(name)));
+}
+
+static uint32_t hash_rule(const struct hash *h, const struct hash_node *node)
+{
+	return hash_name(h, hash_entry(node, const struct nat_rule_id, node)->name);
+}
+
+static bool is_named(const struct hash_node *node, const void *name)
+{
+	return !strcmp(hash_entry(node, const struct nat_rule_id, node)->name, name);
+}
+
+static bool is_alive(const struct hash_node *node, const void *name)
+{
+	return hash_entry(node, const struct nat_rule_id, node)->alive && is_named(node, name);
+}
+
+static bool is_former(const struct hash_node *node, const void *name)
+{
+	return !hash_entry(node, const struct nat_rule_id, node)->alive && is_named(node, name);
+}
+
+/* Its number, or 0. */
+static uint16_t rule_find(const struct nat *nat, bool (*is)(const struct hash_node *node, const void *name), const char *name)
+{
+	const struct hash *h = &nat->by_name;
+	const struct nat_rule_id *r = hash_find_entry(h, hash_name(h, name), is, name, struct nat_rule_id, node);
+
+	return r ? (uint16_t)(r - nat->rules + 1) : 0;
+}
+
+/* The entries stay where they are, for the hash leads to them; of room that nobody has used there is no page. */
+static int rules_room(struct nat *nat)
+{
+	if (nat->rules)
+		return 0;
+	nat->rules = calloc(UINT16_MAX, sizeof(*nat->rules));
+	hash_init(&nat->by_name, hash_rule);
+	return nat->rules ? 0 : -ENOMEM;
+}
+
 int nat_rule_id_set(struct nat *nat, uint16_t id, const char *name)
 {
-	struct nat_rule_id *v;
+	struct nat_rule_id *r;
 
 	if (!id || !name[0])
 		return 0;
-	if (id > nat->n_rules) {
-		v = reallocarray(nat->rules, id, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		memset(v + nat->n_rules, 0, (id - nat->n_rules) * sizeof(*v));
-		nat->rules = v;
-		nat->n_rules = id;
+	if (rules_room(nat))
+		return -ENOMEM;
+	r = &nat->rules[id - 1];
+	if (r->name[0])
+		hash_remove(&nat->by_name, &r->node);
+	*r = (struct nat_rule_id){0};
+	snprintf(r->name, sizeof(r->name), "%.31s", name);
+	if (hash_insert(&nat->by_name, &r->node)) {
+		r->name[0] = 0;
+		return -ENOMEM;
 	}
-	memset(&nat->rules[id - 1], 0, sizeof(*v));
-	snprintf(nat->rules[id - 1].name, sizeof(nat->rules[id - 1].name), "%.31s", name);
+	nat->n_rules = id > nat->n_rules ? id : nat->n_rules;
+	nat->names_new = true;
 	return 0;
+}
+
+/* Behind the last one, else one that has no name, else one of a rule that is gone. UINT16_MAX: there is none. */
+static size_t rule_free(const struct nat *nat)
+{
+	size_t at = nat->n_rules;
+
+	for (size_t i = 0; at == UINT16_MAX && i < nat->n_rules; i++)
+		if (!nat->rules[i].name[0])
+			at = i;
+	for (size_t i = 0; at == UINT16_MAX && i < nat->n_rules; i++)
+		if (!nat->rules[i].alive && !nat->rules[i].wanted)
+			at = i;
+	return at;
 }
 
 /* A new name gets a number nobody has had. Only when all have been given (names come and go for years) does it get one of a
  * rule that is gone. */
 uint16_t nat_rule_take(struct nat *nat, const char *name)
 {
-	size_t at = nat->n_rules;
+	uint16_t id = rule_find(nat, is_named, name);
+	size_t at;
 
-	for (size_t i = 0; i < nat->n_rules; i++) {
-		if (!strcmp(nat->rules[i].name, name)) {
-			nat->rules[i].wanted = true;
-			return (uint16_t)(i + 1);
-		}
-		if (!nat->rules[i].name[0])
-			at = i;
+	if (!id) {
+		at = rule_free(nat);
+		if (at == UINT16_MAX || nat_rule_id_set(nat, (uint16_t)(at + 1), name))
+			return 0;
+		id = (uint16_t)(at + 1);
 	}
-	for (size_t i = 0; at >= UINT16_MAX && i < nat->n_rules; i++)
-		if (!nat->rules[i].alive && !nat->rules[i].wanted)
-			at = i;
-	if (at >= UINT16_MAX || nat_rule_id_set(nat, (uint16_t)(at + 1), name))
-		return 0;
-	nat->rules[at].wanted = true;
-	return (uint16_t)(at + 1);
+	nat->rules[id - 1].wanted = true;
+	return id;
 }
 
 void nat_rule_options(struct nat *nat, uint16_t id, const struct nat_cfg *cfg)
@@ -117,18 +172,12 @@ const char *nat_rule_former(const struct sw *sw, uint16_t id)
 
 uint16_t nat_rule_former_id(const struct sw *sw, const char *name)
 {
-	for (size_t i = 0; i < sw->nat->n_rules; i++)
-		if (!sw->nat->rules[i].alive && *name && !strcmp(sw->nat->rules[i].name, name))
-			return (uint16_t)(i + 1);
-	return 0;
+	return rule_find(sw->nat, is_former, name);
 }
 
 uint16_t nat_rule_id(const struct sw *sw, const char *name)
 {
-	for (size_t i = 0; i < sw->nat->n_rules; i++)
-		if (sw->nat->rules[i].alive && !strcmp(sw->nat->rules[i].name, name))
-			return (uint16_t)(i + 1);
-	return 0;
+	return rule_find(sw->nat, is_alive, name);
 }
 
 /* ---- pools */
@@ -329,14 +378,16 @@ void nat_close(struct sw *sw)
 	nat_own_close(sw->nat);
 	nat_host_close(sw->nat);
 	nat_sweep_close(sw->nat);
+	hash_free(&sw->nat->by_name);
 	free(sw->nat->rules);
+	free(sw->nat->dnat_put);
 	free(sw->nat);
 	sw->nat = NULL;
 }
 
-int nat_reconcile(struct sw *sw, struct errs *errs)
+static int reconcile(struct sw *sw, bool event, struct errs *errs)
 {
-	struct nat_plan plan = {.n_pools = 0};
+	struct nat_plan plan = {.event = event};
 	int err;
 
 	for (size_t i = 0; i < sw->nat->n_rules; i++)
@@ -353,6 +404,16 @@ int nat_reconcile(struct sw *sw, struct errs *errs)
 		nat_names_save(sw->nat);
 	nat_plan_free(&plan);
 	return err;
+}
+
+int nat_reconcile(struct sw *sw, struct errs *errs)
+{
+	return reconcile(sw, false, errs);
+}
+
+int nat_settle(struct sw *sw, struct errs *errs)
+{
+	return reconcile(sw, true, errs);
 }
 
 /* ---- listing */
@@ -467,10 +528,10 @@ json_t *nat_show(struct sw *sw)
 	json_array_foreach (json_object_get(model, "nat"), i, rule) {
 		json_t *copy = json_copy(rule);
 		const char *name = json_string_value(json_object_get(rule, "name"));
+		uint16_t id = name ? nat_rule_id(sw, name) : 0;
 
-		for (size_t k = 0; name && k < sw->nat->n_rules; k++)
-			if (sw->nat->rules[k].alive && !strcmp(sw->nat->rules[k].name, name))
-				json_object_set_new(copy, "id", json_integer((json_int_t)k + 1));
+		if (id)
+			json_object_set_new(copy, "id", json_integer(id));
 		json_array_append_new(rules, copy);
 	}
 	for (int id = 1; id < POOL_MAX; id++) {

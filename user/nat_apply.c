@@ -379,6 +379,35 @@ static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs 
 	return err ? errs_fail(errs, -err, "nat: destination rules: %s", strerror(-err)) : 0;
 }
 
+static bool dnat_stands(const struct nat *nat, const struct nat_plan *plan)
+{
+	return nat->dnat_whole && nat->n_dnat_put == plan->n_dnat &&
+	       (!plan->n_dnat || !memcmp(nat->dnat_put, plan->dnat, plan->n_dnat * sizeof(*plan->dnat)));
+}
+
+/* Thousands of forwards are thousands of system calls, and links come and go all day without a change of any. Nobody but
+ * apply_dnat() writes their keys: what the data plane and nat_host.c write are keys of their own. */
+static int put_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
+{
+	size_t size = plan->n_dnat * sizeof(*plan->dnat);
+	int err;
+
+	if (plan->event && dnat_stands(nat, plan))
+		return 0;
+	free(nat->dnat_put);
+	nat->dnat_put = NULL;
+	nat->dnat_whole = false;
+	err = apply_dnat(nat, plan, errs);
+	if (err)
+		return err;
+	nat->n_dnat_put = plan->n_dnat;
+	nat->dnat_put = size ? malloc(size) : NULL;
+	if (nat->dnat_put)
+		memcpy(nat->dnat_put, plan->dnat, size);
+	nat->dnat_whole = nat->dnat_put || !size;
+	return 0;
+}
+
 /* ---- static rules, by what they are outside, and inside */
 
 struct static_diff {
@@ -496,7 +525,7 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	if (err)
 		return errs_fail(errs, -err, "nat: interfaces: %s", strerror(-err));
 	mark_slots(plan);
-	err = apply_dnat(sw->nat, plan, errs);
+	err = put_dnat(sw->nat, plan, errs);
 	if (err)
 		return err;
 	err = apply_statics(sw, plan);

@@ -45,7 +45,7 @@ void nat_names_save(struct nat *nat)
 	FILE *f;
 	int err;
 
-	f = nat->sw->dir ? open_memstream(&text, &len) : NULL;
+	f = nat->sw->dir && nat->names_new ? open_memstream(&text, &len) : NULL;
 	if (!f)
 		return;
 	for (size_t i = 0; i < nat->n_rules; i++)
@@ -53,6 +53,7 @@ void nat_names_save(struct nat *nat)
 			fprintf(f, "%zu %s\n", i + 1, nat->rules[i].name);
 	err = fclose(f) ? -ENOMEM : 0;
 	hash = err ? nat->names : file_hash(text, len);
+	nat->names_new = err;
 	if (hash != nat->names) {
 		names_path(nat, path);
 		err = file_write(path, "", text, 0600);
@@ -60,6 +61,7 @@ void nat_names_save(struct nat *nat)
 			log_error("%s cannot be written: %s", path, strerror(-err));
 		else
 			nat->names = hash;
+		nat->names_new = err;
 	}
 	free(text);
 }

@@ -126,12 +126,15 @@ static int plan_dnat_own(const struct link_addr *a, void *arg)
 	return plan_dnat_addr(o->p, &a->addr.addr, true);
 }
 
-/* For hairpinning, see nat_snat(). */
+/* For hairpinning, see nat_snat(). Once in a plan: there may be thousands of forwards. */
 static int plan_masquerade_all(struct plan *p, uint16_t vrf)
 {
 	const struct model *m = p->sw->model;
 	int err = 0;
 
+	if (p->masqueraded[vrf])
+		return 0;
+	p->masqueraded[vrf] = true;
 	for (size_t i = 0; !err && i < m->n_ifaces; i++)
 		if (vrf_id(p->sw, m->ifaces[i].vrf) == vrf)
 			err = plan_masquerade(p, iface_id(p->sw, m->ifaces[i].name), false);

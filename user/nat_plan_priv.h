@@ -15,7 +15,8 @@ struct plan {
 	struct errs *errs;
 	const struct nat_cfg *cfg; /* the rule at hand */
 	uint16_t rule, vrf;
-	struct plan_form *forms; /* nat_plan_run.c's: by the rules' order */
+	bool masqueraded[VRF_MAX]; /* of all interfaces of the VRF there are pools, by plan_masquerade_all() */
+	struct plan_form *forms;   /* nat_plan_run.c's: by the rules' order */
 };
 
 /* ---- nat_plan.c */

@@ -30,6 +30,7 @@ struct nat_host_list {
 
 /* A rule's number, which its flows bear; stable by name as long as the instance lives. */
 struct nat_rule_id {
+	struct hash_node node; /* in nat.by_name, if it has a name */
 	char name[SLUICE_LABEL];
 	bool alive;	   /* in the running model */
 	bool wanted;	   /* in the model that is being reconciled */
@@ -53,6 +54,9 @@ struct nat {
 	struct nat_filter *filter;   /* mmap-ed */
 	struct nattab tab;	     /* the mappings */
 	struct table *dnat, *peers, *ifaces, *statics, *used, *counted;
+	struct nat_plan_dnat *dnat_put; /* what `dnat` has of a plan, sorted; */
+	size_t n_dnat_put;
+	bool dnat_whole;  /* all of it was written, and nothing since */
 	bool has_limits;  /* some rule has: hosts are counted */
 	bool has_remotes; /* some rule filters by remote address: `nat_peers` has entries for those */
 	bool has_runs;	  /* some pool has */
@@ -62,10 +66,12 @@ struct nat {
 	struct hash_iter hosts_told; /* which of `hosts` have been told to the data plane */
 	bool own[POOL_ADDR_MAX];     /* slots that are an interface's address */
 	bool own_is_open;	     /* a rule lets others in there than those a flow has sent to */
-	struct nat_rule_id *rules;   /* index: id - 1 */
+	struct nat_rule_id *rules;   /* index: id - 1; room for all there can be */
 	size_t n_rules;
-	uint64_t names; /* the hash of what the file says of them */
-	unsigned bank;	/* of `members` in force */
+	struct hash by_name; /* of `rules` */
+	uint64_t names;	     /* the hash of what the file says of them */
+	bool names_new;	     /* that may not be what they are */
+	unsigned bank;	     /* of `members` in force */
 	struct nat_sweep *sweep;
 	uint32_t run_used[POOL_MAX][POOL_CLASSES]; /* ports of runs that each pool's mappings held in the last pass */
 	struct nat_log *log;
@@ -148,6 +154,7 @@ struct nat_plan {
 	bool has_remotes;
 	bool has_limits;
 	bool own_is_open; /* a rule masquerades, and lets others in than those a flow has sent to */
+	bool event;	  /* not a change of the configuration: forwards that were written before are not asked for again */
 };
 
 int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs);

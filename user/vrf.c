@@ -64,6 +64,9 @@ void vrf_adopt(struct sw *sw, const struct model *former)
 
 uint16_t vrf_id(const struct sw *sw, const char *name)
 {
+	/* Most often, and asked for each of thousands of rules. */
+	if (!strcmp(name, "default"))
+		return 0;
 	for (uint16_t id = 1; id < VRF_MAX; id++)
 		if ((sw->vrfs->slot[id].flags & VRF_F_USED) && !strcmp(sw->vrfs->slot[id].name, name))
 			return id;

@@ -82,8 +82,11 @@ static unsigned char *place(struct table *t, const void *key)
 	return NULL;
 }
 
+static unsigned lookups; /* in hashes */
+
 int table_lookup(struct table *t, const void *key, void *ret)
 {
+	lookups += !t->array;
 	if (!place(t, key))
 		return -ENOENT;
 	memcpy(ret, place(t, key), t->value);

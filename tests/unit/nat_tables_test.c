@@ -71,6 +71,67 @@ static void again_changes_nothing(void **state)
 	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
 }
 
+/* Forwards are not even looked at, if the last time brought all of them; else, and when the configuration is changed, they are.
+ */
+static void an_event_writes_forwards_that_it_changes(void **state)
+{
+	struct dnat_key key = {.daddr = addr_v4(wan4), .dport = htons(80), .proto = IPPROTO_TCP};
+	struct table *t = table_get(NULL, "dnat_rules");
+	size_t n = t->n, max = t->max;
+	unsigned before = lookups;
+
+	assert_int_equal(nat_settle(&sw, NULL), 0);
+	assert_int_equal(lookups, before);
+	assert_int_equal(table_delete(t, &key), 0);
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_int_equal(t->n, n);
+	wan4 = htonl(0xcb007102);
+	t->max = t->n - 2; /* what is gone makes room for less than what comes */
+	assert_true(nat_settle(&sw, NULL) < 0);
+	wan4 = htonl(0xcb007101); /* and back: it is the last plan that was whole, but not what is there */
+	t->max = max;
+	assert_int_equal(nat_settle(&sw, NULL), 0);
+	assert_int_equal(t->n, n);
+	assert_non_null(place(t, &key));
+	nat_close(&sw);
+	assert_int_equal(nat_open(&sw, NULL), 0);
+	assert_int_equal(table_delete(t, &key), 0);
+	assert_int_equal(nat_settle(&sw, NULL), 0); /* nobody knows what stood there */
+	assert_non_null(place(t, &key));
+}
+
+static uint16_t take(const char *what, unsigned i)
+{
+	char name[SLUICE_LABEL];
+
+	snprintf(name, sizeof(name), "%s%u", what, i);
+	return nat_rule_take(sw.nat, name);
+}
+
+/* Numbers of rules that are gone go to others when all are taken, and their names lead nowhere then. */
+static void names_lead_to_their_numbers(void **state)
+{
+	uint16_t web = nat_rule_id(&sw, "web"), out = nat_rule_id(&sw, "out");
+
+	assert_string_equal(nat_rule_name(&sw, web), "web");
+	assert_string_equal(nat_rule_name(&sw, out), "out");
+	for (unsigned i = 3; i <= UINT16_MAX; i++)
+		assert_int_equal(take("r", i), i);
+	assert_int_equal(take("more", 0), 0);
+	assert_int_equal(nat_rule_id(&sw, "r40000"), 0);
+	assert_int_equal(nat_rule_former_id(&sw, "r40000"), 40000);
+	assert_int_equal(nat_rule_former_id(&sw, "web"), 0);
+	for (unsigned i = 40000; i < 40100; i++)
+		sw.nat->rules[i - 1].wanted = false;
+	for (unsigned i = 40000; i < 40100; i++)
+		assert_int_equal(take("more", i), i);
+	assert_int_equal(nat_rule_former_id(&sw, "r40000"), 0);
+	assert_int_equal(nat_rule_former_id(&sw, "more40000"), 40000);
+	assert_int_equal(nat_rule_take(sw.nat, "web"), web);
+	for (unsigned i = 3; i <= UINT16_MAX; i++)
+		assert_int_equal(take(i >= 40000 && i < 40100 ? "more" : "r", i), i);
+}
+
 static void numbers_outlive_a_restart(void **state)
 {
 	uint16_t pool, pool2, rule = rules()[0].rule;
@@ -639,6 +700,8 @@ int main(void)
 		TEST(a_mapping_is_a_rule_s_where_that_is_sure),
 		TEST(where_outside_is_for_a_static_rule),
 		TEST(again_changes_nothing),
+		TEST(an_event_writes_forwards_that_it_changes),
+		TEST(names_lead_to_their_numbers),
 		TEST(numbers_outlive_a_restart),
 		TEST(what_goes_is_taken_back),
 		TEST(too_many_forwards_are_refused_and_nothing_changes),
