@@ -10,7 +10,28 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "fib_grace.h"
 #include "rib_util.h"
+
+static struct {
+	uint64_t asked, over;
+	bool held; /* none is over by itself */
+} grace;
+
+void fib_grace_period(void)
+{
+	grace.over = grace.asked;
+}
+
+uint64_t fib_grace_ask(void)
+{
+	return ++grace.asked;
+}
+
+bool fib_grace_over(uint64_t ticket)
+{
+	return !grace.held || ticket <= grace.over;
+}
 
 /* The link alone: no route is chosen anew. True: packets are led elsewhere. */
 static bool link_is(struct state *s, uint16_t iface, bool down)
@@ -240,6 +261,76 @@ static void come_and_go_test(void **arg)
 	assert_int_equal(nexthop_end(s->ns), 1);
 }
 
+/* Another way has been there for a moment. */
+static void pass(struct state *s)
+{
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	remove_route(s, "10.1.0.0/16", 2);
+	settle(s);
+}
+
+/* A packet that found a pair in the FIB before finds its two ways behind it until a grace period is over that began when nobody
+ * named it any more. */
+static void grace_test(void **arg)
+{
+	struct state *s = *arg;
+	uint32_t was;
+
+	grace.held = true;
+	by(s, "10.1.0.0/16", 1, 1);
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	was = raw(s, "10.1.0.1");
+	assert_true(was & NEXTHOP_IS_PAIR);
+	remove_route(s, "10.1.0.0/16", 2);
+	for (int i = 0; i < 3; i++)
+		settle(s);
+	assert_int_not_equal(nexthop_now(s->ns, was), 0);
+	fib_grace_period();
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	assert_int_equal(raw(s, "10.1.0.1"), was);
+	assert_int_not_equal(nexthop_now(s->ns, was), 0);
+	remove_route(s, "10.1.0.0/16", 2);
+	settle(s);
+	fib_grace_period();
+	pass(s); /* named again: that period says nothing of those who read it now */
+	settle(s);
+	assert_int_not_equal(nexthop_now(s->ns, was), 0);
+	fib_grace_period();
+	settle(s);
+	assert_int_equal(nexthop_now(s->ns, was), 0);
+	grace.held = false;
+}
+
+/* A use between two sweeps, which see nothing of it: it is as if it were given up at the second for the first time. */
+static void used_between_test(void **arg)
+{
+	uint32_t first, second, pair, again;
+	struct state *s = *arg;
+
+	by(s, "10.1.0.0/16", 1, 1);
+	by(s, "10.2.0.0/16", 1, 2);
+	settle(s);
+	first = raw(s, "10.1.0.1");
+	second = raw(s, "10.2.0.1");
+	assert_int_equal(nexthop_pair_use(s->ns, first, second, first, &pair), 0);
+	nexthop_unuse(s->ns, pair);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_pair_use(s->ns, first, second, first, &again), 0);
+	assert_int_equal(again, pair);
+	nexthop_unuse(s->ns, pair);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_now(s->ns, pair), first);
+	nexthop_reuse(s->ns, pair);
+	nexthop_unuse(s->ns, pair);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_now(s->ns, pair), first);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_now(s->ns, pair), 0);
+}
+
 /* More pairs than there is room for: the others are led elsewhere when they are chosen. */
 static void no_room_test(void **arg)
 {
@@ -405,6 +496,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kinds_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(third_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(come_and_go_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(grace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(used_between_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(next_life_test, setup, teardown),
