@@ -67,6 +67,8 @@ uint32_t nexthop_now(const struct nexthops *ns, uint32_t result)
 /* A free id, going round, like those of nexthops. */
 static uint32_t free_pair(struct nexthops *ns)
 {
+	if (ns->n_known_pairs + 1 >= ns->n_pairs) /* so that a refusal costs nothing, of which there may be one for each prefix */
+		return 0;
 	for (uint32_t i = 1; i < ns->n_pairs; i++) {
 		uint32_t id = ns->next_pair;
 
@@ -87,6 +89,7 @@ static int pair_new(struct nexthops *ns, const struct pair *p, uint32_t now, uin
 	if (hash_insert(&ns->by_pair, &ns->pair[id].node))
 		return -ENOMEM;
 	ns->pair[id].known = ns->pair[id].hashed = true;
+	ns->n_known_pairs++;
 	ns->pairs[id].first = p->first;
 	ns->pairs[id].second = p->second;
 	lead(ns, id, now);
@@ -148,6 +151,7 @@ static void forget(struct nexthops *ns, uint32_t id)
 	lead(ns, id, 0);
 	ns->pairs[id] = (struct nexthop_pair){0};
 	*p = (struct pair){0};
+	ns->n_known_pairs--;
 }
 
 /* Of what nobody names any more: one serves all that begin to retire in a sweep. */
@@ -225,6 +229,7 @@ int nexthop_pairs(struct nexthops *ns, struct nexthop_pair *pairs, uint32_t n)
 		*p = (struct pair){.first = pairs[id].first, .second = pairs[id].second, .known = true};
 		p->hashed = !hash_find(&ns->by_pair, hash_pair(&ns->by_pair, p->first, p->second), equal, p) &&
 			    !hash_insert(&ns->by_pair, &p->node);
+		ns->n_known_pairs++;
 		ns->end_pair = id + 1;
 		ns->next_pair = id + 1 < n ? id + 1 : 1;
 	}

@@ -74,6 +74,7 @@ struct nexthops {
 	bool refused;		/* some flow could not be noted, before they were looked at */
 	struct hash by_key, by_pair;
 	uint32_t end_pair, next_pair; /* as of nexthops */
+	uint32_t n_known_pairs;
 };
 
 /* nexthop.c: one user less. */
