@@ -69,8 +69,16 @@ static uint32_t taken(struct state *s, const char *text)
 	assert_true(v.active && !v.reason);
 	assert_int_equal(v.fib, raw(s, text));
 	assert_int_equal(v.result, result(s, text));
-	assert_true(rib_pending(s->rib) || !rib_moving(s->rib, 0, &a));
 	return v.metric;
+}
+
+static bool moving(struct state *s, const char *text)
+{
+	struct addr a;
+	uint8_t family;
+
+	assert_int_equal(addr_parse(text, &a, &family), 0);
+	return rib_moving(s->rib, 0, &a);
 }
 
 static void remove_route(struct state *s, const char *to, uint32_t metric)
@@ -95,7 +103,6 @@ static void switch_test(void **arg)
 	static const char *const there[] = {"10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1"};
 	struct state *s = *arg;
 	uint32_t was[5];
-	struct prefix p;
 
 	by(s, "10.1.0.0/16", 1, 1);
 	by(s, "10.1.0.0/16", 2, 2);
@@ -126,6 +133,8 @@ static void switch_test(void **arg)
 			assert_int_equal(taken(s, "10.1.0.1"), 2);
 			assert_int_equal(taken(s, "10.3.0.1"), 2);
 			assert_int_equal(taken(s, "10.5.0.1"), 1);
+			assert_true(moving(s, "10.1.0.1") == !chosen && moving(s, "10.3.0.1") == !chosen);
+			assert_false(moving(s, "10.5.0.1"));
 			assert_int_equal(choose(s), !chosen); /* the second time nothing is left to choose */
 		}
 		assert_int_equal(result(s, "10.4.0.1"), 0);
@@ -136,15 +145,18 @@ static void switch_test(void **arg)
 		assert_via(s, "10.1.0.1", "10.0.1.1", 1);
 		assert_via(s, "10.3.0.1", "10.0.1.1", 1);
 		assert_via(s, "10.5.0.1", "10.0.2.1", 2);
+		assert_int_equal(taken(s, "10.1.0.1"), 1);
+		assert_int_equal(taken(s, "10.3.0.1"), 1);
+		assert_true(moving(s, "10.1.0.1") && moving(s, "10.3.0.1") && !moving(s, "10.5.0.1"));
 		assert_true(choose(s));
 		assert_int_equal(taken(s, "10.1.0.1"), 1);
+		assert_false(moving(s, "10.1.0.1") || moving(s, "10.3.0.1") || moving(s, "10.5.0.1"));
 		assert_via(s, "10.4.0.1", "10.0.1.1", 1);
 	}
 	link_is(s, 1, true);
 	choose(s);
 	by(s, "10.9.0.0/16", 1, 2); /* while something else is under way */
-	p = pfx("10.1.0.1/32");
-	assert_false(rib_moving(s->rib, 0, &p.addr));
+	assert_false(moving(s, "10.1.0.1"));
 	settle(s);
 	link_is(s, 1, false);
 	choose(s);
@@ -484,8 +496,11 @@ static void random_test(void **arg)
 			}
 		}
 		settle(s);
-		for (i = 0; i < PREFIXES; i++)
+		for (i = 0; i < PREFIXES; i++) {
 			assert_int_equal(leaves_by(s, i), best_link(s, &ways[i]));
+			snprintf(text, sizeof(text), "10.%d.0.1", i + 1);
+			assert_false(moving(s, text));
+		}
 	}
 }
 
