@@ -156,7 +156,7 @@ void nexthop_reuse(struct nexthops *ns, uint32_t result)
 	if (result & NEXTHOP_IS_PAIR)
 		nexthop_pair_reuse(ns, result);
 	else if (result & NEXTHOP_IS_GROUP)
-		ns->group[result & ~NEXTHOP_IS_GROUP].refs++;
+		nhg_reuse(ns, result & ~NEXTHOP_IS_GROUP);
 	else if (result)
 		ns->info[result].refs++;
 }

@@ -1,9 +1,11 @@
 /* nexthop_pair.c: see nexthop.h: two FIB results under one, the second for when nothing can leave by the first. The routes of a
  * link that goes down, a million maybe, are so led elsewhere by one store for each pair of ways that they have.
  *
- * The table is the state; beside it stand counts of users. A pair holds one use of either result. It is given up at the second
- * sweep without a user, when no packet that read it in the FIB is still under way.
+ * The table is the state; beside it stand counts of users. A pair holds one use of either result. It retires at a sweep that
+ * finds it without a user, and is given up at a later one when a grace period asked for then is over: no packet that read it in
+ * the FIB is still under way.
  */
+#include "fib_grace.h"
 #include "nexthop_priv.h"
 
 #include <errno.h>
@@ -65,6 +67,8 @@ uint32_t nexthop_now(const struct nexthops *ns, uint32_t result)
 /* A free id, going round, like those of nexthops. */
 static uint32_t free_pair(struct nexthops *ns)
 {
+	if (ns->n_known_pairs + 1 >= ns->n_pairs) /* so that a refusal costs nothing, of which there may be one for each prefix */
+		return 0;
 	for (uint32_t i = 1; i < ns->n_pairs; i++) {
 		uint32_t id = ns->next_pair;
 
@@ -85,6 +89,7 @@ static int pair_new(struct nexthops *ns, const struct pair *p, uint32_t now, uin
 	if (hash_insert(&ns->by_pair, &ns->pair[id].node))
 		return -ENOMEM;
 	ns->pair[id].known = ns->pair[id].hashed = true;
+	ns->n_known_pairs++;
 	ns->pairs[id].first = p->first;
 	ns->pairs[id].second = p->second;
 	lead(ns, id, now);
@@ -117,6 +122,7 @@ int nexthop_pair_use(struct nexthops *ns, uint32_t first, uint32_t second, uint3
 		p->holds = true;
 	}
 	p->refs++;
+	p->retiring = false;
 	*ret = id | NEXTHOP_IS_PAIR;
 	return 0;
 }
@@ -124,6 +130,7 @@ int nexthop_pair_use(struct nexthops *ns, uint32_t first, uint32_t second, uint3
 void nexthop_pair_reuse(struct nexthops *ns, uint32_t result)
 {
 	pair_at(ns, result)->refs++;
+	pair_at(ns, result)->retiring = false;
 }
 
 void nexthop_pair_unuse(struct nexthops *ns, uint32_t result)
@@ -144,19 +151,39 @@ static void forget(struct nexthops *ns, uint32_t id)
 	lead(ns, id, 0);
 	ns->pairs[id] = (struct nexthop_pair){0};
 	*p = (struct pair){0};
+	ns->n_known_pairs--;
+}
+
+/* Of what nobody names any more: one serves all that begin to retire in a sweep. */
+static uint64_t grace(void)
+{
+	uint64_t ticket = fib_grace_ask();
+
+	if (!ticket)
+		fib_grace_period();
+	return ticket; /* 0 is over */
 }
 
 void nexthop_pairs_sweep(struct nexthops *ns)
 {
+	uint64_t ticket = 0;
+	bool asked = false;
+
 	for (uint32_t id = 1; id < ns->end_pair; id++) {
 		struct pair *p = &ns->pair[id];
 
-		if (!p->known)
+		if (!p->known || p->refs)
 			continue;
-		if (!p->refs && p->retiring)
-			forget(ns, id);
-		else
-			p->retiring = !p->refs;
+		if (p->retiring) {
+			if (fib_grace_over(p->ticket))
+				forget(ns, id);
+			continue;
+		}
+		if (!asked)
+			ticket = grace();
+		asked = true;
+		p->retiring = true;
+		p->ticket = ticket;
 	}
 	while (ns->end_pair > 1 && !ns->pair[ns->end_pair - 1].known)
 		ns->end_pair--;
@@ -202,6 +229,7 @@ int nexthop_pairs(struct nexthops *ns, struct nexthop_pair *pairs, uint32_t n)
 		*p = (struct pair){.first = pairs[id].first, .second = pairs[id].second, .known = true};
 		p->hashed = !hash_find(&ns->by_pair, hash_pair(&ns->by_pair, p->first, p->second), equal, p) &&
 			    !hash_insert(&ns->by_pair, &p->node);
+		ns->n_known_pairs++;
 		ns->end_pair = id + 1;
 		ns->next_pair = id + 1 < n ? id + 1 : 1;
 	}

@@ -42,10 +42,11 @@ struct pair {
 	struct hash_node node; /* in by_pair */
 	uint32_t first, second;
 	uint32_t refs;
-	bool known;    /* stands in the table */
-	bool hashed;   /* found by its content */
-	bool holds;    /* a use of either; not if it was found at the start, and nobody asked for it yet */
-	bool retiring; /* as of a group */
+	bool known;	 /* stands in the table */
+	bool hashed;	 /* found by its content */
+	bool holds;	 /* a use of either; not if it was found at the start, and nobody asked for it yet */
+	bool retiring;	 /* unused at the last sweep */
+	uint64_t ticket; /* of the grace period asked for then */
 };
 
 struct nexthops {
@@ -73,6 +74,7 @@ struct nexthops {
 	bool refused;		/* some flow could not be noted, before they were looked at */
 	struct hash by_key, by_pair;
 	uint32_t end_pair, next_pair; /* as of nexthops */
+	uint32_t n_known_pairs;
 };
 
 /* nexthop.c: one user less. */
@@ -87,6 +89,8 @@ void nexthop_pairs_free(struct nexthops *ns);
 /* nhg.c */
 bool nhg_is_member(const struct group *g, uint32_t nexthop);
 void nhg_members_free(struct group *g);
+/* One user more. */
+void nhg_reuse(struct nexthops *ns, uint32_t id);
 /* No user and no late packet is left. */
 void nhg_forget(struct nexthops *ns, uint32_t id);
 /* The groups of a former life whose place makes sense. */

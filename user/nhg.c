@@ -361,6 +361,12 @@ static int group_new(struct nexthops *ns, const struct nhg_member *m, size_t n, 
 	return 0;
 }
 
+void nhg_reuse(struct nexthops *ns, uint32_t id)
+{
+	ns->group[id].refs++;
+	ns->group[id].retiring = false;
+}
+
 int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t like, uint32_t owner, uint32_t *ret_id)
 {
 	struct nhg_member sorted[NHG_MEMBERS];
@@ -377,7 +383,8 @@ int nhg_use(struct nexthops *ns, const struct nhg_member *m, size_t n, uint32_t 
 		if (r)
 			return r;
 	}
-	ns->held_counted &= ns->group[id].refs++ != 0;
+	ns->held_counted &= ns->group[id].refs != 0;
+	nhg_reuse(ns, id);
 	*ret_id = id;
 	return 0;
 }

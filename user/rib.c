@@ -447,8 +447,10 @@ int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct
 		if (!r)
 			continue;
 		view(r, ret);
-		if (r != e->active)
-			ret->reason = r->way->reason;
+		if (r != e->active) { /* its way has not been looked at since */
+			ret->result = nexthop_now(rib->ns, e->installed);
+			ret->reason = NULL;
+		}
 		ret->active = true;
 		ret->fib = e->installed;
 		return 0;
@@ -476,9 +478,14 @@ bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a)
 
 	if (rib->changed) /* a commit of the FIB has failed, or was put off, and is to come again */
 		return true;
-	while (rib_pending(rib) && (e = rib_entry_above(rib, vrf, a, family, &len)))
+	while ((e = rib_entry_above(rib, vrf, a, family, &len))) {
+		if (e->active && nexthop_now(rib->ns, e->installed) != e->result) /* the choice follows */
+			return true;
+		if (!rib_pending(rib))
+			continue;
 		if ((!list_empty(&e->dirty_link) && !e->waits) || (e->active && rib_route_result(e->active) != e->result))
 			return true;
+	}
 	return false;
 }
 

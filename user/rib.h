@@ -152,7 +152,7 @@ void rib_cursor_close(struct rib *rib, struct rib_cursor *c);
 int rib_lookup(const struct rib *rib, uint16_t vrf, const struct addr *a, struct rib_view *ret);
 /* The route of this VRF, prefix, source, table and metric, in force or not. -ENOENT. */
 int rib_find(const struct rib *rib, const struct rib_route_spec *spec, struct rib_view *ret);
-/* A change is under way by which the FIB may say something else of this address than rib_lookup(). */
+/* A change is under way by which the FIB may say something else of this address than rib_lookup(), or a pair has been quicker. */
 bool rib_moving(const struct rib *rib, uint16_t vrf, const struct addr *a);
 /* Every route of one prefix, the best first; stops at a non-zero return, and returns it. -ENOENT: there is none. */
 int rib_each_of(const struct rib *rib, uint16_t vrf, const struct prefix *to, int (*fn)(const struct rib_view *v, void *arg),

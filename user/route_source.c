@@ -390,8 +390,7 @@ static size_t kernel_nexthops(const struct routes *rs, const struct kroute *k, s
 		ret[n] = (struct rib_nexthop){.family = nh->family, .iface = iface, .weight = nh->weight ? nh->weight : 1};
 		if (nh->family)
 			ret[n].gateway = nh->gateway;
-		ret[n].onlink = nh->onlink;
-		ret[n++].down = nh->dead;
+		ret[n++].onlink = nh->onlink;
 	}
 	return n;
 }

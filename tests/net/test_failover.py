@@ -1,5 +1,7 @@
 """A way that fails: its traffic moves to the other, and back."""
+import json
 import socket
+import struct
 
 import netlab
 import talk
@@ -94,3 +96,44 @@ def test_drain_names_what_it_does_not_know(own_gateway):
     for which, words in (("192.0.2.77", "no route has the gateway 192.0.2.77"), ("x", "neither the id of a nexthop nor the address")):
         p = own_gateway.gw.cli(["nexthop", "drain", which], check=False)
         assert p.returncode == 1 and words in p.stdout
+
+
+def pairs(w):
+    """The table of pairs: {id: (now, first, second)}, of those that lead somewhere."""
+    path = f"/sys/fs/bpf/sluice/{w.gw.instance}/maps/nexthop_pairs"
+    found = {}
+    for e in json.loads(netlab.sh(["bpftool", "-j", "map", "dump", "pinned", path]).stdout):
+        now, first, second, _ = struct.unpack("=IIII", bytes(int(x, 16) for x in e["value"]))
+        if now:
+            found[struct.unpack("=I", bytes(int(x, 16) for x in e["key"]))[0]] = (now, first, second)
+    return found
+
+
+def test_pair_of_kernel_routes_outlives_the_link(own_gateway):
+    """Both ways of the routes of a routing daemon stay what they are while the cable of the first is out: nothing is written."""
+    w = own_gateway
+
+    def taken():
+        return w.gw.json("route get 10.77.0.9")["out"]["interface"]
+
+    def chosen():
+        return [r["metric"] for r in w.gw.json("route show 10.77.0.0/16") if r.get("active", True)]
+    w.sw.run("ip route add 10.77.0.0/16 via 192.0.2.2 metric 100 proto bgp")
+    w.sw.run("ip route add 10.77.0.0/16 via 192.0.2.6 metric 200 proto bgp")
+    netlab.wait_for("they have a pair", lambda: chosen() == [100] and len(pairs(w)) == 1)
+    (pair, (now, first, second)), = pairs(w).items()
+    assert now == first
+    for _ in range(2):
+        w.r1.run("ip link set sw down")
+        netlab.wait_for("the second is in force", lambda: chosen() == [200])
+        assert taken() == "up2"
+        for n in range(4):  # other changes, with which unused pairs go
+            w.sw.run(f"ip route replace 10.{80 + n}.0.0/16 via 192.0.2.6 proto bgp")
+            netlab.wait_for("it is there", lambda: w.gw.json(f"route show 10.{80 + n}.0.0/16"))
+            w.sw.run(f"ip route delete 10.{80 + n}.0.0/16 via 192.0.2.6 proto bgp")
+            netlab.wait_for("it is gone", lambda: not w.gw.json(f"route show 10.{80 + n}.0.0/16"))
+        assert pairs(w) == {pair: (second, first, second)}
+        w.r1.run("ip link set sw up")
+        netlab.wait_for("the first is in force again", lambda: chosen() == [100])
+        assert pairs(w) == {pair: (first, first, second)}
+        assert taken() == "up1"

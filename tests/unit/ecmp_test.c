@@ -553,6 +553,31 @@ static void restart_test(void **arg)
 	free(before);
 }
 
+/* Used between two sweeps, which see nothing of it: the second finds it unused for the first time. */
+static void used_between_sweeps_test(void **arg)
+{
+	struct state *s = *arg;
+	struct nhg_member m[2];
+	uint32_t i, id, again;
+
+	for (i = 0; i < 2; i++)
+		m[i] = (struct nhg_member){gateway(s, i), 1};
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &id), 0);
+	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | id);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nhg_use(s->ns, m, 2, 0, 0, &again), 0);
+	assert_int_equal(again, id);
+	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | id);
+	nexthop_sweep(s->ns);
+	assert_int_not_equal(s->groups[id].mask, 0);
+	nexthop_reuse(s->ns, NEXTHOP_IS_GROUP | id);
+	nexthop_unuse(s->ns, NEXTHOP_IS_GROUP | id);
+	nexthop_sweep(s->ns);
+	assert_int_not_equal(s->groups[id].mask, 0);
+	nexthop_sweep(s->ns);
+	assert_int_equal(s->groups[id].mask, 0);
+}
+
 /* Tables run full by name, and have room again. */
 static void full_test(void **arg)
 {
@@ -647,6 +672,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unlike_weights_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(coarse_weights_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(used_between_sweeps_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(hash_is_the_data_planes_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(set_state_test, setup, teardown),

@@ -10,7 +10,28 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "fib_grace.h"
 #include "rib_util.h"
+
+static struct {
+	uint64_t asked, over;
+	bool held; /* none is over by itself */
+} grace;
+
+void fib_grace_period(void)
+{
+	grace.over = grace.asked;
+}
+
+uint64_t fib_grace_ask(void)
+{
+	return ++grace.asked;
+}
+
+bool fib_grace_over(uint64_t ticket)
+{
+	return !grace.held || ticket <= grace.over;
+}
 
 /* The link alone: no route is chosen anew. True: packets are led elsewhere. */
 static bool link_is(struct state *s, uint16_t iface, bool down)
@@ -48,8 +69,16 @@ static uint32_t taken(struct state *s, const char *text)
 	assert_true(v.active && !v.reason);
 	assert_int_equal(v.fib, raw(s, text));
 	assert_int_equal(v.result, result(s, text));
-	assert_true(rib_pending(s->rib) || !rib_moving(s->rib, 0, &a));
 	return v.metric;
+}
+
+static bool moving(struct state *s, const char *text)
+{
+	struct addr a;
+	uint8_t family;
+
+	assert_int_equal(addr_parse(text, &a, &family), 0);
+	return rib_moving(s->rib, 0, &a);
 }
 
 static void remove_route(struct state *s, const char *to, uint32_t metric)
@@ -74,7 +103,6 @@ static void switch_test(void **arg)
 	static const char *const there[] = {"10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1"};
 	struct state *s = *arg;
 	uint32_t was[5];
-	struct prefix p;
 
 	by(s, "10.1.0.0/16", 1, 1);
 	by(s, "10.1.0.0/16", 2, 2);
@@ -105,6 +133,8 @@ static void switch_test(void **arg)
 			assert_int_equal(taken(s, "10.1.0.1"), 2);
 			assert_int_equal(taken(s, "10.3.0.1"), 2);
 			assert_int_equal(taken(s, "10.5.0.1"), 1);
+			assert_true(moving(s, "10.1.0.1") == !chosen && moving(s, "10.3.0.1") == !chosen);
+			assert_false(moving(s, "10.5.0.1"));
 			assert_int_equal(choose(s), !chosen); /* the second time nothing is left to choose */
 		}
 		assert_int_equal(result(s, "10.4.0.1"), 0);
@@ -115,15 +145,18 @@ static void switch_test(void **arg)
 		assert_via(s, "10.1.0.1", "10.0.1.1", 1);
 		assert_via(s, "10.3.0.1", "10.0.1.1", 1);
 		assert_via(s, "10.5.0.1", "10.0.2.1", 2);
+		assert_int_equal(taken(s, "10.1.0.1"), 1);
+		assert_int_equal(taken(s, "10.3.0.1"), 1);
+		assert_true(moving(s, "10.1.0.1") && moving(s, "10.3.0.1") && !moving(s, "10.5.0.1"));
 		assert_true(choose(s));
 		assert_int_equal(taken(s, "10.1.0.1"), 1);
+		assert_false(moving(s, "10.1.0.1") || moving(s, "10.3.0.1") || moving(s, "10.5.0.1"));
 		assert_via(s, "10.4.0.1", "10.0.1.1", 1);
 	}
 	link_is(s, 1, true);
 	choose(s);
 	by(s, "10.9.0.0/16", 1, 2); /* while something else is under way */
-	p = pfx("10.1.0.1/32");
-	assert_false(rib_moving(s->rib, 0, &p.addr));
+	assert_false(moving(s, "10.1.0.1"));
 	settle(s);
 	link_is(s, 1, false);
 	choose(s);
@@ -238,6 +271,76 @@ static void come_and_go_test(void **arg)
 		n += s->pairs[i].now != 0;
 	assert_int_equal(n, 0);
 	assert_int_equal(nexthop_end(s->ns), 1);
+}
+
+/* Another way has been there for a moment. */
+static void pass(struct state *s)
+{
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	remove_route(s, "10.1.0.0/16", 2);
+	settle(s);
+}
+
+/* A packet that found a pair in the FIB before finds its two ways behind it until a grace period is over that began when nobody
+ * named it any more. */
+static void grace_test(void **arg)
+{
+	struct state *s = *arg;
+	uint32_t was;
+
+	grace.held = true;
+	by(s, "10.1.0.0/16", 1, 1);
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	was = raw(s, "10.1.0.1");
+	assert_true(was & NEXTHOP_IS_PAIR);
+	remove_route(s, "10.1.0.0/16", 2);
+	for (int i = 0; i < 3; i++)
+		settle(s);
+	assert_int_not_equal(nexthop_now(s->ns, was), 0);
+	fib_grace_period();
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	assert_int_equal(raw(s, "10.1.0.1"), was);
+	assert_int_not_equal(nexthop_now(s->ns, was), 0);
+	remove_route(s, "10.1.0.0/16", 2);
+	settle(s);
+	fib_grace_period();
+	pass(s); /* named again: that period says nothing of those who read it now */
+	settle(s);
+	assert_int_not_equal(nexthop_now(s->ns, was), 0);
+	fib_grace_period();
+	settle(s);
+	assert_int_equal(nexthop_now(s->ns, was), 0);
+	grace.held = false;
+}
+
+/* A use between two sweeps, which see nothing of it: it is as if it were given up at the second for the first time. */
+static void used_between_test(void **arg)
+{
+	uint32_t first, second, pair, again;
+	struct state *s = *arg;
+
+	by(s, "10.1.0.0/16", 1, 1);
+	by(s, "10.2.0.0/16", 1, 2);
+	settle(s);
+	first = raw(s, "10.1.0.1");
+	second = raw(s, "10.2.0.1");
+	assert_int_equal(nexthop_pair_use(s->ns, first, second, first, &pair), 0);
+	nexthop_unuse(s->ns, pair);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_pair_use(s->ns, first, second, first, &again), 0);
+	assert_int_equal(again, pair);
+	nexthop_unuse(s->ns, pair);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_now(s->ns, pair), first);
+	nexthop_reuse(s->ns, pair);
+	nexthop_unuse(s->ns, pair);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_now(s->ns, pair), first);
+	nexthop_sweep(s->ns);
+	assert_int_equal(nexthop_now(s->ns, pair), 0);
 }
 
 /* More pairs than there is room for: the others are led elsewhere when they are chosen. */
@@ -393,8 +496,11 @@ static void random_test(void **arg)
 			}
 		}
 		settle(s);
-		for (i = 0; i < PREFIXES; i++)
+		for (i = 0; i < PREFIXES; i++) {
 			assert_int_equal(leaves_by(s, i), best_link(s, &ways[i]));
+			snprintf(text, sizeof(text), "10.%d.0.1", i + 1);
+			assert_false(moving(s, text));
+		}
 	}
 }
 
@@ -405,6 +511,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kinds_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(third_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(come_and_go_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(grace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(used_between_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(next_life_test, setup, teardown),
