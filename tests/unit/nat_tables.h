@@ -97,7 +97,7 @@ int table_set(struct table *t, const void *key, const void *value)
 {
 	t->writes++;
 	if (!place(t, key)) {
-		if (t->n == t->max)
+		if (t->n >= t->max)
 			return -E2BIG;
 		memcpy(t->v + t->n++ * (t->key + t->value), key, t->key);
 	}
