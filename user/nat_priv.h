@@ -207,8 +207,8 @@ bool nat_lets_in(const struct nat *nat, const struct nat_mapping *m, const struc
 bool nat_host_has(const struct sw *sw, const struct addr *a);
 
 /* ---- nat_explain.c */
-/* The first source rule that gives the mapping's source addresses of its pool, where the packet leaves (or would) by this
- * interface, 0: by any. 0: there is none. */
+/* The source rule whose a mapping is, where the packet leaves (or would) by this interface, 0: by any: the one that is asked
+ * first of its source, if that gives addresses of its pool wherever packets go. 0: another decides, or it is not sure. */
 uint16_t nat_rule_giving(const struct nat *nat, const struct nat_mapping_key *k, uint16_t out_iface);
 /* The forwards that would take a packet to the key's address, protocol and port (`block` 0), the most particular first, as the
  * data plane looks for them. *at: 0 at first. False: there are no more. */
