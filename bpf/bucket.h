@@ -43,15 +43,23 @@ static __always_inline __u32 bucket_second(__u64 hash, __u32 n)
 	return (__u64)((low ^ low >> 15) * 0x2c1b3c6du) * n >> 32;
 }
 
-/* But for `lock`. */
-static __always_inline void bucket_place(__u64 hash, __u32 buckets, struct bucket_place *ret)
+/* The slot of a bucket that a hash names. */
+static __always_inline __u32 bucket_slot(__u64 hash)
+{
+	return ((__u32)hash & 0xffff) * BUCKET_SLOTS >> 16;
+}
+
+/* But for `lock`. The first `near` of the buckets, which are few beside the others, are the near ones: as long as there is room
+ * in them, who looks there finds his entry on one of few pages, however large the table is. */
+static __always_inline void bucket_place(__u64 hash, __u32 buckets, __u32 near, struct bucket_place *ret)
 {
 	__u32 low = hash;
 
-	ret->first = bucket_first(hash, buckets);
-	ret->second = bucket_second(hash, buckets);
+	ret->first = near + bucket_first(hash, buckets - near);
+	ret->second = near + bucket_second(hash, buckets - near);
+	ret->near = near ? bucket_first(hash, near) : ret->first;
 	ret->word = low << 2 | WORD_LIVE;
-	ret->home = (low & 0xffff) * BUCKET_SLOTS >> 16;
+	ret->home = bucket_slot(hash);
 }
 
 /* ---- a bucket's words. verifier: without branches, so that fifteen words are one path, not 2^15. */
@@ -184,11 +192,17 @@ static __always_inline bool bucket_claim(struct bucket *b, __u32 slot, __u32 sta
 	return bucket_is_free(word, stamp) && __sync_val_compare_and_swap(&b->word[slot], word, WORD_BUSY) == word;
 }
 
-/* The entry beside a key's first one, which is the same bucket's most of the time: where it stands when the first slot was taken.
- * On the same page, so it costs one access to memory more, but no search. */
-static __always_inline __u32 bucket_beside(const struct bucket_place *at)
+/* The entry that a key's hash names in a bucket. */
+static __always_inline __u32 bucket_home(const struct bucket_place *at, __u32 bucket)
 {
-	return (at->first * BUCKET_SLOTS + at->home) ^ 1;
+	return bucket * BUCKET_SLOTS + at->home;
+}
+
+/* The entry beside that, which is the same bucket's most of the time: where a key stands when the other one was taken. On the
+ * same page, so it costs one access to memory more, but no search. */
+static __always_inline __u32 bucket_beside(const struct bucket_place *at, __u32 bucket)
+{
+	return bucket_home(at, bucket) ^ 1;
 }
 
 /* `now_ns`: CLOCK_MONOTONIC. Takes a slot for a key: in its first bucket, but for one that is rather full and fuller than the
@@ -218,7 +232,7 @@ __noinline_global __u32 bucket_take_any(const struct bucket_place *at, struct bu
 			return 0;
 		slot = at->home & 15;
 		if (bucket != at->first || !(free >> slot & 1)) {
-			slot = bucket_beside(at) - bucket * BUCKET_SLOTS;
+			slot = bucket_beside(at, at->first) - bucket * BUCKET_SLOTS;
 			if (!bucket_is_slot(&slot) || !(free >> slot & 1))
 				slot = bucket_lowest(free);
 		}
@@ -230,22 +244,25 @@ __noinline_global __u32 bucket_take_any(const struct bucket_place *at, struct bu
 	return 0;
 }
 
-/* The same, of the first bucket's first slot alone: mostly that bucket is not rather full, and the slot is free. 0: ask
- * bucket_take_any(). */
-static __always_inline __u32 bucket_take_home(const struct bucket_place *at, struct bucket *first, __u64 now_ns)
+/* The same, of the bucket `near` alone, and there of the two slots that are looked at without a search: mostly the first of them
+ * is free. One that is near may become full: who finds no place has two others. 0: ask bucket_take_any(). */
+static __always_inline __u32 bucket_take_near(const struct bucket_place *at, struct bucket *near, __u64 now_ns)
 {
-	__u32 slot = at->home;
+	__u32 slot = at->home, stamp = now_ns >> WORD_DEAD_SHIFT;
 
-	if (!bucket_is_slot(&slot) || unlikely(bucket_live(first) >= BUCKET_FIRST_USED) ||
-	    unlikely(!bucket_claim(first, slot, now_ns >> WORD_DEAD_SHIFT)))
+	if (!bucket_is_slot(&slot) || (at->near == at->first && unlikely(bucket_live(near) >= BUCKET_FIRST_USED)))
 		return 0;
-	return at->first * BUCKET_SLOTS + slot + 1;
+	if (likely(bucket_claim(near, slot, stamp)))
+		return at->near * BUCKET_SLOTS + slot + 1;
+	slot = bucket_beside(at, at->near) - at->near * BUCKET_SLOTS;
+	if (!bucket_is_slot(&slot) || !bucket_claim(near, slot, stamp))
+		return 0;
+	return at->near * BUCKET_SLOTS + slot + 1;
 }
 
-/* Does entry `i`, which was taken for a key, stand in its first bucket? Else it is in the second one. */
-static __always_inline bool bucket_is_first(const struct bucket_place *at, __u32 i)
+static __always_inline bool bucket_has(__u32 bucket, __u32 i)
 {
-	return i - at->first * BUCKET_SLOTS < BUCKET_SLOTS;
+	return i - bucket * BUCKET_SLOTS < BUCKET_SLOTS;
 }
 
 /* The word of slot `slot`, which is BUSY, becomes `word`, LIVE. Whoever sees it sees what was written before: on x86 stores are
@@ -274,8 +291,8 @@ static __always_inline bool bucket_kill(struct bucket *b, __u32 i, bool early)
 	       __sync_val_compare_and_swap(&b->word[slot], word, stamp << 2 | WORD_DEAD) == word;
 }
 
-/* ---- the lock. Two CPUs that insert the same key do so one after the other: it has one first bucket. Others wait for nobody: a
- * slot is taken by compare-and-swap. */
+/* ---- the lock. Two CPUs that insert the same key do so one after the other: it has one bucket to look at first. Others wait for
+ * nobody: a slot is taken by compare-and-swap. */
 
 /* 0: it is held, for a fraction of a microsecond. -EBUSY: somebody else does not let go: a CPU that its hypervisor has stopped.
  */
@@ -295,23 +312,31 @@ __noinline_global int bucket_lock(struct bucket *b)
 /* Where a key was not found, or was not looked for yet (BUCKET_HELD in at->lock). As long as the lock, which counts the keys that
  * are inserted, says what it said when the key was not found, the key is still not there. 0: the lock is held, and it is not
  * there; 1: it is held, and somebody may have been first: search; -EBUSY. */
-static __always_inline int bucket_begin(struct bucket *first, const struct bucket_place *at)
+static __always_inline int bucket_begin(struct bucket *near, const struct bucket_place *at)
 {
 	__u32 was = at->lock;
 
-	if (likely(!(was & BUCKET_HELD) && __sync_val_compare_and_swap(&first->lock, was, was | BUCKET_HELD) == was))
+	if (likely(!(was & BUCKET_HELD) && __sync_val_compare_and_swap(&near->lock, was, was | BUCKET_HELD) == was))
 		return 0;
-	return bucket_lock(first) ? -EBUSY : 1;
+	return bucket_lock(near) ? -EBUSY : 1;
 }
 
-/* `spilled`: an entry was inserted into the second bucket. bucket_publish() comes before. */
-static __always_inline void bucket_unlock(struct bucket *first, bool spilled)
+/* Of keys whose locks are near ones', one goes into the second bucket: who looks for it in `first` is told. The count comes
+ * before, so that sluiced (spill.h) takes nothing back of which it does not know. bucket_publish() comes after. */
+static __always_inline void bucket_spill(struct bucket *first)
 {
-	__u32 lock = READ_ONCE(first->lock);
+	__sync_fetch_and_add(&first->lock, BUCKET_STEP);
+	__sync_fetch_and_or(&first->lock, BUCKET_SPILLED);
+}
+
+/* `spilled`: an entry was inserted into another bucket. bucket_publish() comes before. */
+static __always_inline void bucket_unlock(struct bucket *near, bool spilled)
+{
+	__u32 lock = READ_ONCE(near->lock);
 
 	if (spilled)
 		lock |= BUCKET_SPILLED;
-	WRITE_ONCE(first->lock, (lock & ~BUCKET_HELD) + BUCKET_STEP);
+	WRITE_ONCE(near->lock, (lock & ~BUCKET_HELD) + BUCKET_STEP);
 }
 
 #endif

@@ -166,31 +166,50 @@ static __always_inline bool flowtab_fill(__u8 table, __u32 i, const void *key, c
 		asm volatile("" : : "r"(touched));                                                                               \
 	} while (0)
 
-/* Where a key stands that is in neither of the slots that are tried first. */
-static __always_inline __u32 flowtab_search(__u8 table, const struct bucket_place *at, struct bucket *first, const void *key)
+/* Where a key stands that is in none of the slots that are tried first. */
+static __always_inline __u32 flowtab_search(__u8 table, const struct bucket_place *at, struct bucket *near, const void *key)
 {
-	__u32 i = bucket_search(first, at->first, at->word, flowtab_key_is, table, key), lock, second;
+	__u32 i = bucket_search(near, at->near, at->word, flowtab_key_is, table, key), lock, bucket;
+	struct bucket *first;
 
 	if (i)
 		return i;
-	lock = READ_ONCE(first->lock);
+	lock = READ_ONCE(near->lock);
 	if (!(lock & BUCKET_SPILLED))
 		return 0;
-	second = bucket_after(at->second, lock);
-	return bucket_search(flowtab_bucket(table, second), second, at->word, flowtab_key_is, table, key);
+	if (at->first != at->near) {
+		first = flowtab_bucket(table, bucket_after(at->first, lock));
+		i = bucket_search(first, at->first, at->word, flowtab_key_is, table, key);
+		if (i || !first)
+			return i;
+		lock = READ_ONCE(first->lock);
+		if (!(lock & BUCKET_SPILLED))
+			return 0;
+	}
+	bucket = bucket_after(at->second, lock);
+	return bucket_search(flowtab_bucket(table, bucket), bucket, at->word, flowtab_key_is, table, key);
 }
 
-/* The slot that the hash names first, before all are searched. */
+/* The slot that the hash names in a bucket, by its word. */
+static __always_inline bool flowtab_is_home(__u8 table, const struct bucket_place *at, __u32 bucket, const struct bucket *b,
+					    const void *key)
+{
+	return b && READ_ONCE(b->word[at->home & 15]) == at->word && flowtab_key_is(table, bucket_home(at, bucket), key);
+}
+
+/* The slots that the hash names, before all are searched. */
 static __always_inline __u32 flowtab_look(__u8 table, const struct bucket_place *at, const void *key)
 {
-	struct bucket *b = flowtab_bucket(table, at->first);
-	__u32 i = at->first * BUCKET_SLOTS + at->home;
+	struct bucket *near = flowtab_bucket(table, at->near);
 
-	if (!b)
+	if (!near)
 		return 0;
-	if (likely(READ_ONCE(b->word[at->home & 15]) == at->word && flowtab_key_is(table, i, key)))
-		return i + 1;
-	return flowtab_search(table, at, b, key);
+	if (likely(flowtab_is_home(table, at, at->near, near, key)))
+		return bucket_home(at, at->near) + 1;
+	if (at->first != at->near && READ_ONCE(near->lock) & BUCKET_SPILLED &&
+	    flowtab_is_home(table, at, at->first, flowtab_bucket(table, at->first), key))
+		return bucket_home(at, at->first) + 1;
+	return flowtab_search(table, at, near, key);
 }
 
 static __always_inline bool flowtab_is4(const struct flow *f, __u64 addrs, __u64 rest)
@@ -200,25 +219,69 @@ static __always_inline bool flowtab_is4(const struct flow *f, __u64 addrs, __u64
 	return have[0] == addrs && have[1] == rest && READ_ONCE(f->live);
 }
 
-/* The entry of an IPv4 key in the slot that its hash names first, or beside it: one cache line, or two, without their words. The
- * key is given as it stands in memory. NULL: it is not there; it may be elsewhere. */
-static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
+static __always_inline struct flow *flowtab_try4(__u32 i, __u64 addrs, __u64 rest)
+{
+	struct flow *f = flowtab_at(4, i);
+
+	return likely(f && flowtab_is4(f, addrs, rest)) ? f : NULL;
+}
+
+static __always_inline __u64 flowtab_hash4(const struct flow_table *t, __u64 addrs, __u64 rest)
+{
+	return bucket_mix(t->hash_key[0] + t->hash_key[1] * (__u32)addrs + t->hash_key[2] * (addrs >> 32) +
+			  t->hash_key[3] * (__u32)rest + t->hash_key[4] * (rest >> 32));
+}
+
+/* Not near: in the slot that the hash names in the next bucket, or beside it. By the words, since what has no flow comes here,
+ * too: it need not wait for an entry's page. Index of the entry + 1, or 0. A function of its own, with nothing that is worked out
+ * already: whoever is near would pay for what is kept for this. */
+__noinline_global __u32 flowtab_far4(__u64 addrs, __u64 rest)
 {
 	struct flow_table *t = flowtab_get(4);
 	struct bucket_place at;
+	struct bucket *b;
+	__u32 i;
+
+	if (!t)
+		return 0;
+	bucket_place(flowtab_hash4(t, addrs, rest), t->buckets4, t->near4, &at);
+	b = flowtab_bucket(4, at.first);
+	if (!b)
+		return 0;
+	i = bucket_home(&at, at.first);
+	if (unlikely(READ_ONCE(b->word[at.home & 15]) != at.word)) {
+		i = bucket_beside(&at, at.first);
+		if (READ_ONCE(b->word[(i - at.first * BUCKET_SLOTS) & 15]) != at.word)
+			return 0;
+	}
+	return flowtab_try4(i, addrs, rest) ? i + 1 : 0;
+}
+
+/* The entry of an IPv4 key in a slot that its hash names, or beside it: one cache line of each, without their words. The key is
+ * given as it stands in memory. NULL: it is not there; it may be elsewhere. */
+static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
+{
+	struct flow_table *t = flowtab_get(4);
+	struct bucket *b;
 	struct flow *f;
 	__u64 h;
+	__u32 i;
 
 	if (!t)
 		return NULL;
-	h = bucket_mix(t->hash_key[0] + t->hash_key[1] * (__u32)addrs + t->hash_key[2] * (addrs >> 32) +
-		       t->hash_key[3] * (__u32)rest + t->hash_key[4] * (rest >> 32));
-	bucket_place(h, t->buckets4, &at);
-	f = flowtab_at(4, at.first * BUCKET_SLOTS + at.home);
-	if (likely(f && flowtab_is4(f, addrs, rest)))
+	h = flowtab_hash4(t, addrs, rest);
+	i = bucket_first(h, t->near4 ?: t->buckets4) * BUCKET_SLOTS + bucket_slot(h);
+	f = flowtab_try4(i, addrs, rest);
+	if (likely(f))
 		return f;
-	f = flowtab_at(4, bucket_beside(&at));
-	return f && flowtab_is4(f, addrs, rest) ? f : NULL;
+	f = flowtab_try4(i ^ 1, addrs, rest);
+	if (f || !t->near4)
+		return f;
+	b = flowtab_bucket(4, i / BUCKET_SLOTS);
+	if (!b || !(READ_ONCE(b->lock) & BUCKET_SPILLED))
+		return NULL;
+	i = flowtab_far4(addrs, rest);
+	return i ? flowtab_at(4, i - 1) : NULL;
 }
 
 /* Index of the entry + 1; 0: there is none. `table`: of IPv4. */
@@ -229,7 +292,7 @@ static __always_inline __u32 flowtab_find_in4(__u8 table, const struct flow_key4
 
 	if (!key || !t)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, &at);
 	return flowtab_look(table, &at, key);
 }
 
@@ -240,7 +303,7 @@ static __always_inline __u32 flowtab_find_in6(__u8 table, const struct flow_key6
 
 	if (!key || !t)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, &at);
 	return flowtab_look(table, &at, key);
 }
 
@@ -256,7 +319,7 @@ __noinline_global __u32 flowtab_search4(const struct flow_key4 *key, struct buck
 
 	if (!key || !at)
 		return 0;
-	b = flowtab_bucket(4, at->first);
+	b = flowtab_bucket(4, at->near);
 	if (!b)
 		return 0;
 	at->lock = READ_ONCE(b->lock);
@@ -284,8 +347,8 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 /* Where a key is most likely to stand once it is inserted. */
 static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at)
 {
-	struct bucket *b = flowtab_bucket(table, at->first);
-	struct flow *f = flowtab_at(table, at->first * BUCKET_SLOTS + at->home);
+	struct bucket *b = flowtab_bucket(table, at->near);
+	struct flow *f = flowtab_at(table, bucket_home(at, at->near));
 
 	if (!b || !f)
 		return;
@@ -301,7 +364,7 @@ __noinline_global int flowtab_place4(const struct flow_key4 *key, struct bucket_
 
 	if (!key || !ret_at || !t)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, ret_at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, ret_at);
 	ret_at->lock = BUCKET_HELD;
 	return 0;
 }
@@ -322,7 +385,7 @@ __noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_
 
 	if (!key || !ret_at || !t)
 		return 0;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, ret_at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, ret_at);
 	ret_at->lock = BUCKET_HELD;
 	flowtab_fetch(6, ret_at);
 	return 0;
@@ -330,46 +393,56 @@ __noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_
 
 /* ---- inserting */
 
-/* Takes a slot for a key, whose entry then is the caller's to fill, under the first bucket's lock, until flowtab_close(). Index
- * of the entry + 1; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an end. */
+/* Takes a slot for a key, whose entry then is the caller's to fill, under the lock of the bucket that it is looked for in first,
+ * until flowtab_close(). Index of the entry + 1; -EEXIST; -E2BIG: no room; -EBUSY: another CPU inserts, and does not come to an
+ * end. */
 static __always_inline long flowtab_open(__u8 table, const struct bucket_place *at, const void *key, __u64 now_ns)
 {
-	struct bucket *first = flowtab_bucket(table, at->first), *second;
+	struct bucket *near = flowtab_bucket(table, at->near), *first, *second;
 	long err = -EEXIST, i = 0;
 	int may;
 
-	if (!first)
+	if (!near)
 		return -E2BIG;
-	may = bucket_begin(first, at);
+	may = bucket_begin(near, at);
 	if (may < 0)
 		return may;
-	if (!may || !flowtab_search(table, at, first, key)) {
-		i = bucket_take_home(at, first, now_ns);
+	if (!may || !flowtab_search(table, at, near, key)) {
+		i = bucket_take_near(at, near, now_ns);
 		if (likely(i))
 			return i;
+		first = flowtab_bucket(table, at->first);
 		second = flowtab_bucket(table, at->second);
-		i = second ? bucket_take_any(at, first, second, now_ns) : 0;
+		i = first && second ? bucket_take_any(at, first, second, now_ns) : 0;
 		if (i)
 			return i;
 		err = -E2BIG;
 	}
-	bucket_unlock(first, false);
+	bucket_unlock(near, false);
 	return err;
 }
 
 /* Entry `i`, which is `f`, is whole, and is found from now on. */
 static __always_inline void flowtab_close(__u8 table, const struct bucket_place *at, __u32 i, struct flow *f)
 {
-	struct bucket *first = flowtab_bucket(table, at->first), *b = first;
-	bool spilled = !bucket_is_first(at, i);
+	struct bucket *near = flowtab_bucket(table, at->near), *b = near;
+	bool spilled = !bucket_has(at->near, i);
+	__u32 bucket = at->near;
 
-	if (unlikely(spilled))
-		b = flowtab_bucket(table, at->second);
-	if (!first || !b)
+	if (unlikely(spilled)) {
+		bucket = at->first;
+		b = flowtab_bucket(table, bucket);
+		if (b && !bucket_has(bucket, i)) {
+			bucket_spill(b);
+			bucket = at->second;
+			b = flowtab_bucket(table, bucket);
+		}
+	}
+	if (!near || !b)
 		return;
-	bucket_publish(b, i - (spilled ? at->second : at->first) * BUCKET_SLOTS, at->word);
+	bucket_publish(b, i - bucket * BUCKET_SLOTS, at->word);
 	WRITE_ONCE(f->live, 1);
-	bucket_unlock(first, spilled);
+	bucket_unlock(near, spilled);
 }
 
 static __always_inline long flowtab_put(__u8 table, struct bucket_place *at, const void *key, const struct flow *f)
@@ -425,7 +498,7 @@ static __always_inline int flowtab_insert_in4(__u8 table, const struct flow_key4
 
 	if (!key || !f || !t)
 		return -E2BIG;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, &at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, &at);
 	return flowtab_put(table, &at, key, f);
 }
 
@@ -436,7 +509,7 @@ static __always_inline int flowtab_insert_in6(__u8 table, const struct flow_key6
 
 	if (!key || !f || !t)
 		return -E2BIG;
-	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, &at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, &at);
 	return flowtab_put(table, &at, key, f);
 }
 

@@ -100,7 +100,7 @@ static __always_inline void nattab_place_in(bool next, const struct nat_mapping_
 	struct flow_table *t = nattab_head(next);
 
 	if (t)
-		bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, ret_at);
+		bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, 0, ret_at);
 }
 
 /* What is read, or most likely written, in a moment. */
@@ -399,7 +399,7 @@ static __always_inline int nattab_fill(bool next, struct bucket *b, __u32 slot, 
 static __always_inline int nattab_make(bool next, const struct pkt *p, const struct nat_mapping_key *key,
 				       const struct bucket_place *at, struct bucket *first, bool *ret_spilled)
 {
-	__u32 i = bucket_take_home(at, first, p->now_ns), slot = at->home;
+	__u32 i = bucket_take_near(at, first, p->now_ns);
 	struct bucket *b = first;
 
 	if (unlikely(!i)) {
@@ -407,12 +407,11 @@ static __always_inline int nattab_make(bool next, const struct pkt *p, const str
 		i = b ? bucket_take_any(at, first, b, p->now_ns) : 0;
 		if (!i)
 			return -E2BIG;
-		*ret_spilled = !bucket_is_first(at, i - 1);
+		*ret_spilled = !bucket_has(at->first, i - 1);
 		if (!*ret_spilled)
 			b = first;
-		slot = (i - 1) % BUCKET_SLOTS;
 	}
-	return nattab_fill(next, b, slot, i - 1, p, key, at->word);
+	return nattab_fill(next, b, (i - 1) % BUCKET_SLOTS, i - 1, p, key, at->word);
 }
 
 /* Under the first bucket's lock. Whoever loses finds the winner's mapping: -EEXIST. */

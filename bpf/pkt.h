@@ -140,10 +140,11 @@ struct ctx_leave4 {
 	}
 /* Where a key may stand in a table of buckets (bucket.h), and what its word then is. */
 struct bucket_place {
-	__u32 first, second; /* buckets */
+	__u32 near;	     /* the bucket that is looked at first, under whose lock the key is inserted, */
+	__u32 first, second; /* and the others; where a table has none that are near, that is `first` */
 	__u32 word;	     /* LIVE */
 	__u32 home;	     /* the slot to try first */
-	__u32 lock;	     /* of the first bucket, before it was searched */
+	__u32 lock;	     /* of the bucket `near`, before it was searched */
 };
 
 /* The port (as it stands in a header) that a packet may leave by, or has left by. */

@@ -28,8 +28,12 @@ static inline uint32_t buckets_for(uint32_t entries)
 
 /* ---- where a key may stand */
 
+#define BUCKET_PLACES 3
+
+/* The bucket that is looked at first, under whose lock the key is inserted, and two others; where a table has none that are near,
+ * the first of these. */
 struct bucket_place {
-	uint32_t bucket[2], word, home;
+	uint32_t bucket[BUCKET_PLACES], word, home;
 };
 
 static inline uint64_t bucket_mix(uint64_t h)
@@ -51,18 +55,20 @@ static inline uint32_t bucket_second(uint64_t hash, uint32_t n)
 	return (uint32_t)((uint64_t)((low ^ low >> 15) * 0x2c1b3c6du) * n >> 32);
 }
 
-/* `words`: how many words of 32 bits a key has, FLOW_HASH_KEYS - 1 at most. `n`: buckets. */
-static inline struct bucket_place bucket_place(const struct flow_table *head, const void *key, size_t words, uint32_t n)
+/* `words`: how many words of 32 bits a key has, FLOW_HASH_KEYS - 1 at most. `n`: buckets, the first `near` of which are. */
+static inline struct bucket_place bucket_place(const struct flow_table *head, const void *key, size_t words, uint32_t n,
+					       uint32_t near)
 {
 	uint64_t h = head->hash_key[0];
-	uint32_t word[FLOW_HASH_KEYS - 1];
+	uint32_t word[FLOW_HASH_KEYS - 1], first;
 
 	memcpy(word, key, words * sizeof(*word));
 	for (size_t i = 0; i < words; i++)
 		h += head->hash_key[i + 1] * word[i];
 	h = bucket_mix(h);
+	first = near + bucket_first(h, n - near);
 	return (struct bucket_place){
-		.bucket = {bucket_first(h, n), bucket_second(h, n)},
+		.bucket = {near ? bucket_first(h, near) : first, first, near + bucket_second(h, n - near)},
 		.word = (uint32_t)h << 2 | WORD_LIVE,
 		.home = ((uint32_t)h & 0xffff) * BUCKET_SLOTS >> 16,
 	};
@@ -113,21 +119,35 @@ static inline bool bucket_claim(struct bucket *b, uint32_t slot, uint32_t stamp)
 	return bucket_is_free(word, stamp) && bucket_swap(b, slot, word, WORD_BUSY);
 }
 
+/* The slot that a key's hash names in its bucket `in`, or the one beside it. */
+static inline uint32_t bucket_take_home(struct bucket *b, const struct bucket_place *at, uint32_t in, uint32_t stamp)
+{
+	uint32_t home = in * BUCKET_SLOTS + at->home;
+
+	if (bucket_claim(b, home, stamp))
+		return home;
+	return (home ^ 1) / BUCKET_SLOTS == in && bucket_claim(b, home ^ 1, stamp) ? home ^ 1 : BUCKET_NONE;
+}
+
 /* A free slot for a key, made BUSY; BUCKET_NONE: there is none. */
 static inline uint32_t bucket_take(struct bucket *b, const struct bucket_place *at, uint64_t now_ns)
 {
-	uint32_t stamp = bucket_stamp(now_ns), home = at->bucket[0] * BUCKET_SLOTS + at->home, in = at->bucket[0];
-	unsigned used = bucket_used(b, in, stamp);
+	uint32_t stamp = bucket_stamp(now_ns), i = BUCKET_NONE, in = at->bucket[1];
+	unsigned used;
 
-	if (used >= BUCKET_FIRST_USED && bucket_used(b, at->bucket[1], stamp) < used)
-		in = at->bucket[1];
-	if (in == at->bucket[0] && bucket_claim(b, home, stamp))
-		return home;
-	if ((home ^ 1) / BUCKET_SLOTS == in && bucket_claim(b, home ^ 1, stamp))
-		return home ^ 1;
-	for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
-		if (bucket_claim(b, in * BUCKET_SLOTS + i, stamp))
-			return in * BUCKET_SLOTS + i;
+	if (at->bucket[0] != in || bucket_used(b, in, stamp) < BUCKET_FIRST_USED)
+		i = bucket_take_home(b, at, at->bucket[0], stamp);
+	if (i != BUCKET_NONE)
+		return i;
+	used = bucket_used(b, in, stamp);
+	if (used >= BUCKET_FIRST_USED && bucket_used(b, at->bucket[2], stamp) < used)
+		in = at->bucket[2];
+	i = bucket_take_home(b, at, in, stamp);
+	if (i != BUCKET_NONE)
+		return i;
+	for (i = in * BUCKET_SLOTS; i < (in + 1) * BUCKET_SLOTS; i++)
+		if (bucket_claim(b, i, stamp))
+			return i;
 	return BUCKET_NONE;
 }
 
@@ -152,11 +172,15 @@ static inline int bucket_lock(struct bucket *b)
 	return -EBUSY;
 }
 
-/* `slot`: what was taken under the lock of the bucket `first`, before its word is LIVE; BUCKET_NONE: nothing. */
-static inline void bucket_note(struct bucket *b, uint32_t first, uint32_t slot)
+/* `slot`: what was taken for a key, under the lock of its first place, before its word is LIVE; BUCKET_NONE: nothing. The buckets
+ * that are looked at before say that a key of theirs is elsewhere; what they count keeps spill.h from taking that back. */
+static inline void bucket_note(struct bucket *b, const struct bucket_place *at, uint32_t slot)
 {
-	if (slot != BUCKET_NONE && slot / BUCKET_SLOTS != first)
-		__atomic_fetch_or(&b[first].lock, BUCKET_SPILLED, __ATOMIC_SEQ_CST);
+	for (int i = 0; slot != BUCKET_NONE && slot / BUCKET_SLOTS != at->bucket[i] && i < BUCKET_PLACES - 1; i++) {
+		if (i && at->bucket[i] != at->bucket[0])
+			__atomic_fetch_add(&b[at->bucket[i]].lock, BUCKET_STEP, __ATOMIC_SEQ_CST);
+		__atomic_fetch_or(&b[at->bucket[i]].lock, BUCKET_SPILLED, __ATOMIC_SEQ_CST);
+	}
 }
 
 static inline void bucket_unlock(struct bucket *b)

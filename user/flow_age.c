@@ -81,20 +81,14 @@ static bool vrfs_alive(struct flows *flows, const struct flow_tuple *key, const 
 	return vrf_alive(flows->sw, key->vrf) && vrf_alive(flows->sw, f->peer_vrf);
 }
 
-static uint32_t first_bucket(const struct flowtab *tab, const struct flow_key6 *key)
-{
-	uint32_t slot[2];
-
-	flowtab_buckets_of(tab, key, slot);
-	return slot[0] / BUCKET_SLOTS;
-}
-
 static void note_entry(struct flow_note *note, const struct flowtab *tab, const struct flow_found *at, uint64_t due_ns)
 {
+	uint32_t bucket[FLOWTAB_PLACES];
 	bool tcp = (tab->family == 4 ? ((const struct flow_key4 *)&at->key)->proto : at->key.proto) == IPPROTO_TCP;
 
 	*note = (struct flow_note){.word = at->word, .flags = tcp ? FLOW_NOTE_TCP : 0};
-	if (first_bucket(tab, &at->key) != at->slot / BUCKET_SLOTS)
+	flowtab_buckets_of(tab, &at->key, bucket);
+	if (bucket[0] != at->slot / BUCKET_SLOTS)
 		note->flags |= FLOW_NOTE_SECOND;
 	note_due(note, due_ns);
 }
@@ -224,16 +218,24 @@ static void sweep_entry(struct flows *flows, struct flowtab *tab, uint32_t i, ui
 		nat_sweep_flow(nat, f.dest_addr - 1u, t.proto, ntohs(t.dport));
 }
 
-/* An entry that is not in its first bucket: that one goes on saying so. If another one came into the slot unnoticed, since 30
- * bits of its hash are the former's (a chance of 10^-9), it is not found there until it is used for the next time, and made anew.
+/* An entry that is not in the bucket where it is looked for first: those that are looked at before go on saying so. If another
+ * one came into the slot unnoticed, since 30 bits of its hash are the former's (a chance of 10^-9), it is not found there until
+ * it is used for the next time, and made anew.
  */
-static void sweep_second(struct flowtab *tab, struct spill *spill, uint32_t i, uint32_t word)
+static void sweep_second(struct flowtab *tab, struct spill *spill, uint32_t i, uint32_t word, unsigned *looks)
 {
+	uint32_t bucket[FLOWTAB_PLACES];
 	struct flow_key6 key;
 	struct flow f;
 
-	if (spill->noted && flowtab_read(tab, i, word, &key, &f))
-		spill_seen(spill, first_bucket(tab, &key));
+	if (!spill->noted)
+		return;
+	++*looks;
+	if (!flowtab_read(tab, i, word, &key, &f))
+		return;
+	flowtab_buckets_of(tab, &key, bucket);
+	for (int n = 0; n < FLOWTAB_PLACES && bucket[n] != i / BUCKET_SLOTS; n++)
+		spill_seen(spill, bucket[n]);
 }
 
 /* Two buckets of other words have the same sum once in 2^32 times. What comes of it: an entry is looked at as late as the one
@@ -292,7 +294,7 @@ static void age_slot(struct flows *flows, struct flowtab *tab, uint32_t i, uint3
 	if (!flows->sweeping || !note->word)
 		return;
 	if (note->flags & FLOW_NOTE_SECOND)
-		sweep_second(tab, &flows->spill[tab->family == 6], i, word);
+		sweep_second(tab, &flows->spill[tab->family == 6], i, word, looks);
 	if (!(note->flags & FLOW_NOTE_FORWARD))
 		return;
 	if (note->flags & FLOW_NOTE_PORT)

@@ -181,7 +181,7 @@ static bool end_waiting(struct flow_copy *c, unsigned tab, uint32_t i)
 static int make_place(struct flow_copy *c, unsigned tab, const struct flow_key6 *raw, const struct flow *f)
 {
 	struct flow_tuple key, forward;
-	uint32_t bucket[2];
+	uint32_t bucket[FLOWTAB_PLACES];
 	struct flow at;
 	bool later = false;
 
@@ -191,8 +191,8 @@ static int make_place(struct flow_copy *c, unsigned tab, const struct flow_key6 
 		return 0;
 	}
 	flowtab_buckets_of(&c->to[tab], raw, bucket);
-	for (uint32_t i = 0; i < 2 * BUCKET_SLOTS; i++) {
-		uint32_t slot = bucket[i / BUCKET_SLOTS] + i % BUCKET_SLOTS;
+	for (uint32_t i = 0; i < FLOWTAB_PLACES * BUCKET_SLOTS; i++) {
+		uint32_t slot = bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
 		later = end_waiting(c, tab, slot) || !flowtab_is_live(flowtab_word(&c->to[tab], slot)) || later;
 	}

@@ -4,9 +4,31 @@
 #include "bucket.h"
 #include "flowtab.h"
 
+/* A large table begins with buckets that are looked at first, 60 MiB of IPv4's entries: the tables by which the CPU translates
+ * their addresses stay in its caches. With half of them more keys find no room there, with twice as many those tables are too
+ * large again (docs/performance.md). Who is not near pays for having been looked for there, so a table that is not much larger
+ * has none. */
+#define NEAR	  32768
+#define NEAR_FROM (2 * NEAR)
+
+_Static_assert(FLOWTAB_PLACES == BUCKET_PLACES, "FLOWTAB_PLACES");
+
 uint32_t flowtab_buckets(uint32_t entries)
 {
 	return buckets_for(entries);
+}
+
+uint32_t flowtab_near(uint32_t buckets)
+{
+	return buckets < NEAR_FROM ? 0 : NEAR;
+}
+
+void flowtab_size(struct flow_table *head, uint32_t buckets4, uint32_t buckets6)
+{
+	head->buckets4 = buckets4;
+	head->buckets6 = buckets6;
+	head->near4 = flowtab_near(buckets4);
+	head->near6 = flowtab_near(buckets6);
 }
 
 /* Splitmix64: numbers without a pattern from a seed. */
@@ -64,12 +86,12 @@ bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_
 
 static struct bucket_place place_of(const struct flowtab *t, const void *key)
 {
-	return bucket_place(t->head, key, key_size(t) / 4, t->n / BUCKET_SLOTS);
+	return bucket_place(t->head, key, key_size(t) / 4, t->n / BUCKET_SLOTS, t->family == 4 ? t->head->near4 : t->head->near6);
 }
 
 static uint32_t find(const struct flowtab *t, const struct bucket_place *at, const void *key)
 {
-	for (unsigned i = 0; i < 2 * BUCKET_SLOTS; i++) {
+	for (unsigned i = 0; i < BUCKET_PLACES * BUCKET_SLOTS; i++) {
 		uint32_t slot = at->bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
 		if (flowtab_word(t, slot) == at->word && !memcmp(key_at(t, slot), key, key_size(t)))
@@ -87,12 +109,11 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 	return find(t, &at, key);
 }
 
-void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2])
+void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[FLOWTAB_PLACES])
 {
 	struct bucket_place at = place_of(t, key);
 
-	ret[0] = at.bucket[0] * BUCKET_SLOTS;
-	ret[1] = at.bucket[1] * BUCKET_SLOTS;
+	memcpy(ret, at.bucket, sizeof(at.bucket));
 }
 
 uint32_t flowtab_prefetch(const struct flowtab *t, const void *key)
@@ -118,7 +139,7 @@ static int insert_locked(struct flowtab *t, const struct bucket_place *at, const
 	i = bucket_take(t->bucket, at, now_ns);
 	if (i == BUCKET_NONE)
 		return -E2BIG;
-	bucket_note(t->bucket, at->bucket[0], i);
+	bucket_note(t->bucket, at, i);
 	memcpy(flowtab_entry(t, i), f, sizeof(*f));
 	flowtab_entry(t, i)->live = 0;
 	memcpy(key_at(t, i), key, key_size(t));
@@ -130,13 +151,13 @@ static int insert_locked(struct flowtab *t, const struct bucket_place *at, const
 int flowtab_insert(struct flowtab *t, const void *key, const struct flow *f, uint64_t now_ns)
 {
 	struct bucket_place at = place_of(t, key);
-	struct bucket *first = &t->bucket[at.bucket[0]];
+	struct bucket *near = &t->bucket[at.bucket[0]];
 	int err;
 
-	if (bucket_lock(first))
+	if (bucket_lock(near))
 		return -EBUSY;
 	err = insert_locked(t, &at, key, f, now_ns);
-	bucket_unlock(first);
+	bucket_unlock(near);
 	return err;
 }
 

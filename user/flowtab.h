@@ -23,6 +23,10 @@ struct flowtab {
 
 /* How many buckets a table of `entries` has. */
 uint32_t flowtab_buckets(uint32_t entries);
+/* So many of the buckets of a table are near: looked at first. */
+uint32_t flowtab_near(uint32_t buckets);
+/* `head` is of new tables with so many buckets. */
+void flowtab_size(struct flow_table *head, uint32_t buckets4, uint32_t buckets6);
 /* The numbers that hashes are made with, from a seed for tests (not 0), or from the kernel's random numbers. -errno. */
 int flowtab_seed(struct flow_table *head, uint32_t seed);
 
@@ -44,8 +48,9 @@ bool flowtab_read(const struct flowtab *t, uint32_t i, uint32_t word, void *ret_
 
 /* The slot of a key, or FLOWTAB_NONE; *ret_word (may be NULL) is its word. */
 uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_word);
-/* The first slots of the two buckets that a key may stand in. */
-void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[2]);
+/* The buckets that a key may stand in, of which two may be the same; the first is the one whose lock it is inserted under. */
+#define FLOWTAB_PLACES 3
+void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[FLOWTAB_PLACES]);
 /* Has the memory fetched where a key that will be looked for soon most likely stands; in which slot. */
 uint32_t flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */

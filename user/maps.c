@@ -380,7 +380,7 @@ static int read_control(struct datapath *dp, struct control *ret, struct errs *e
 	memcpy(&version, value, sizeof(version));
 	if (!version)
 		return -ENOENT;
-	if (version != SLUICE_ABI_VERSION || t.value_size != sizeof(*ret))
+	if (version < SLUICE_ABI_OLDEST || version > SLUICE_ABI_VERSION || t.value_size != sizeof(*ret))
 		return errs_fail(
 			errs, EPROTO,
 			"instance '%s' was made by a version with table layout %u, this one has %u: start that version again, or "
@@ -489,8 +489,8 @@ static int write_flow_table(struct datapath *dp, const struct map_set *ms, struc
 	err = ms->adopt ? 0 : flowtab_seed(t, dp->sizes.hash_seed);
 	if (err)
 		return errs_fail(errs, -err, "no random numbers: %s", strerror(-err));
-	t->buckets4 = table_capacity(words4);
-	t->buckets6 = table_capacity(words6);
+	if (!ms->adopt)
+		flowtab_size(t, table_capacity(words4), table_capacity(words6));
 	t->half_lines = table_capacity(half);
 	t->nat_buckets = table_capacity(nat);
 	t->nat_lines = table_capacity(ways);

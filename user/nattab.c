@@ -43,7 +43,7 @@ int nattab_open(struct nattab *t, struct table *head, struct table *words, struc
 
 static struct bucket_place place_of(const struct nattab *t, const struct nat_mapping_key *key)
 {
-	return bucket_place(t->head, key, KEY_WORDS, t->n / BUCKET_SLOTS);
+	return bucket_place(t->head, key, KEY_WORDS, t->n / BUCKET_SLOTS, 0);
 }
 
 bool nattab_read(const struct nattab *t, uint32_t i, struct nat_mapping *ret, uint32_t *ret_word)
@@ -63,7 +63,7 @@ static uint32_t find(const struct nattab *t, const struct bucket_place *at, cons
 {
 	uint32_t word;
 
-	for (unsigned i = 0; i < 2 * BUCKET_SLOTS; i++) {
+	for (unsigned i = 0; i < BUCKET_PLACES * BUCKET_SLOTS; i++) {
 		uint32_t slot = at->bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
 		if (bucket_word(t->bucket, slot) == at->word && nattab_read(t, slot, ret, &word) &&
@@ -194,7 +194,7 @@ static int insert_locked(struct nattab *t, const struct bucket_place *at, const 
 	i = bucket_take(t->bucket, at, now_ns);
 	if (i == BUCKET_NONE)
 		return -E2BIG;
-	bucket_note(t->bucket, at->bucket[0], i);
+	bucket_note(t->bucket, at, i);
 	memcpy(&t->entry[i], m, sizeof(*m));
 	way = (uint64_t)(i + 1) << 32 | nattab_way(m);
 	known = way_set(t, way);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <sluice/abi.h>
 #include "datapath_priv.h"
+#include "flowtab.h"
 #include "next.h"
 
 #define NEXT_MAX 16
@@ -127,8 +128,7 @@ static void fill_head(struct next *n)
 	struct flow_table *t = table_map(next_table(n, "flow_table"));
 
 	*t = *(struct flow_table *)table_map(table_get(n->dp, "flow_table"));
-	t->buckets4 = table_capacity(next_table(n, "flow_words4"));
-	t->buckets6 = table_capacity(next_table(n, "flow_words6"));
+	flowtab_size(t, table_capacity(next_table(n, "flow_words4")), table_capacity(next_table(n, "flow_words6")));
 	t->half_lines = table_capacity(next_table(n, "half_open"));
 	t->nat_buckets = table_capacity(next_table(n, "nat_words"));
 	t->nat_lines = table_capacity(next_table(n, "nat_ways"));

@@ -8,6 +8,7 @@
 #include <sluice/abi.h>
 
 #include "../bpfkit.h"
+#include "flowtab.h"
 
 #define TARGETS (1u << 21)
 #define ROUNDS	7
@@ -58,7 +59,7 @@ static void load(const char *path, uint32_t capacity)
 	t = bpfkit_map_memory(obj, "flow_table", sizeof(*t));
 	for (int i = 0; i < FLOW_HASH_KEYS; i++)
 		t->hash_key[i] = rnd();
-	t->buckets4 = t->buckets6 = buckets;
+	flowtab_size(t, buckets, buckets);
 	k = bpfkit_map_memory(obj, "targets", sizeof(*k) * TARGETS);
 	for (uint32_t i = 0; i < TARGETS; i++)
 		for (int w = 0; w < 5; w++)

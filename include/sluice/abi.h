@@ -10,7 +10,8 @@
 
 #include <linux/types.h>
 
-#define SLUICE_ABI_VERSION 7
+#define SLUICE_ABI_VERSION 8
+#define SLUICE_ABI_OLDEST  7 /* of which the tables can be taken over: no buckets are near */
 
 #define PORT_MAX      1024  /* port ids 1..1023 */
 #define IFACE_MAX     1024  /* interface ids 1..1023 */
@@ -492,10 +493,10 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
 struct bucket {
 	__u32 word[BUCKET_SLOTS];
-	__u32 lock; /* BUCKET_*, and from BUCKET_STEP on how many keys with this first bucket have been inserted */
+	__u32 lock; /* BUCKET_*, and from BUCKET_STEP on how many keys that look here first have been inserted */
 };
-#define BUCKET_HELD    1 /* a key with this first bucket is being inserted: the same key is never inserted twice */
-#define BUCKET_SPILLED 2 /* such a key has gone into its second bucket: who does not find one looks there, too */
+#define BUCKET_HELD    1 /* a key that looks here first is being inserted: the same key is never inserted twice */
+#define BUCKET_SPILLED 2 /* such a key has gone into another one of its buckets: who does not find one looks there, too */
 #define BUCKET_STEP    4
 _Static_assert(sizeof(struct bucket) == 64, "struct bucket");
 
@@ -511,7 +512,8 @@ struct flow_table {
 	__u32 nat_buckets; /* of `nat_words` */
 	__u32 nat_lines;   /* of `nat_ways` */
 	__u32 pad;
-	__u64 reserved[2];
+	__u32 near4, near6; /* of the buckets those that are near; 0: none */
+	__u64 reserved[1];
 };
 _Static_assert(sizeof(struct flow_table) == 128, "struct flow_table");
 

@@ -167,18 +167,43 @@ def test_size_of_a_used_table_is_not_changed_by_a_restart(net):
     net.swc.attached("e0", "e1")
 
 
+def element(name, value=None):
+    """The one element of a pinned array, as bytes; `value`: written."""
+    key = ["pinned", name, "key", "0", "0", "0", "0"]
+    if value is not None:
+        netlab.sh(["bpftool", "map", "update", *key, "value", *map(str, value)])
+    return bytes(int(x, 16) for x in json.loads(netlab.sh(["bpftool", "-j", "map", "lookup", *key]).stdout)["value"])
+
+
 def test_tables_of_another_layout_are_refused(net):
     net.swc.stop(signal.SIGTERM)
     control = pin(net, "maps/control")
-    value = json.loads(netlab.sh(["bpftool", "-j", "map", "lookup", "pinned", control, "key", "0", "0", "0", "0"]).stdout)["value"]
-    old = [int(x, 16) for x in value]
-    update = ["bpftool", "map", "update", "pinned", control, "key", "0", "0", "0", "0", "value"]
-    netlab.sh([*update, "99", *map(str, old[1:])])
+    old = element(control)
+    element(control, bytes([99]) + old[1:])
     said = refused_start(net)
     assert "layout 99" in said and "--destroy" in said, said
     assert net.h0.ping("10.0.10.11") == (3, 3)
-    netlab.sh([*update, *map(str, old)])
+    element(control, old)
     net.swc.start()
+
+
+def test_flows_of_the_former_layout_stay_where_they_are(net):
+    """Layout 7 knew no near buckets: its keys stand in two places, and are looked for there as long as the table has its size."""
+    table, control = pin(net, "maps/flow_table"), pin(net, "maps/control")
+    near = slice(112, 120)  # struct flow_table: near4, near6
+    net.swc.stop(signal.SIGTERM)
+    now, version = element(table), element(control)
+    assert any(now[near]), "a default table has near buckets"
+    element(table, now[:112] + bytes(8) + now[120:])
+    element(control, bytes([7]) + version[1:])
+    net.swc.start()
+    net.swc.attached("e0", "e1", "sw-gw")
+    assert element(control)[0] == version[0] == 8 and not any(element(table)[near])
+    assert net.h0.ping("10.0.10.11") == (3, 3)
+    net.swc.destroy()
+    net.swc.start()
+    net.swc.attached("e0", "e1", "sw-gw")
+    assert element(table)[near] == now[near]
 
 
 def test_half_made_instance_is_made_anew(net):

@@ -17,6 +17,12 @@ const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace, cfg_resize
 #define SECOND	1000000000ull
 
 static struct flowtab tab[2]; /* sluiced's view: IPv4, IPv6 */
+static uint32_t near_part;    /* of the buckets one in so many is near; 0: none */
+
+static uint32_t near_of(uint32_t buckets)
+{
+	return near_part ? buckets / near_part : 0;
+}
 
 static void add_map(const void *map, size_t value, size_t max)
 {
@@ -36,11 +42,19 @@ static int setup(void **state)
 	add_map(&flows6, sizeof(struct flow6), buckets * BUCKET_SLOTS);
 	head = flowtab_get(4);
 	head->buckets4 = head->buckets6 = buckets;
+	head->near4 = head->near6 = near_of(buckets);
 	tab[0] = (struct flowtab){4, head, (void *)stub_find(&flow_words4)->array, stub_find(&flows4)->array,
 				  buckets * BUCKET_SLOTS};
 	tab[1] = (struct flowtab){6, head, (void *)stub_find(&flow_words6)->array, stub_find(&flows6)->array,
 				  buckets * BUCKET_SLOTS};
 	return flowtab_seed(head, 77);
+}
+
+static void make_one_bucket(void)
+{
+	tab[0].head->buckets4 = 1;
+	tab[0].head->near4 = 0;
+	tab[0].n = BUCKET_SLOTS;
 }
 
 static struct flow_key4 make4(uint32_t i)
@@ -161,7 +175,7 @@ static void a_key_is_inserted_where_it_was_missed(void **state)
 		if (i % 3 == 1)
 			assert_int_equal(put4(i), 0);
 		if (i % 3 == 2)
-			flowtab_bucket(4, at.first)->lock += BUCKET_STEP; /* another key was inserted */
+			flowtab_bucket(4, at.near)->lock += BUCKET_STEP; /* another key was inserted */
 		r = flowtab_open4(&key, &at, stub_now_ns);
 		if (i % 3 == 1) {
 			assert_int_equal(r, -EEXIST);
@@ -172,7 +186,7 @@ static void a_key_is_inserted_where_it_was_missed(void **state)
 		flowtab_close(4, &at, r - 1, flowtab_at(4, r - 1));
 		assert_int_equal(flowtab_find4(&key), r);
 		assert_int_equal(flowtab_search4(&key, &then), r);
-		assert_int_equal(flowtab_bucket(4, at.first)->lock & BUCKET_HELD, 0);
+		assert_int_equal(flowtab_bucket(4, at.near)->lock & BUCKET_HELD, 0);
 	}
 }
 
@@ -195,6 +209,7 @@ static void large_ones_fill_before_they_refuse(void **state)
 		memset(stub_find(&flow_words4)->array, 0, buckets * sizeof(struct bucket));
 		memset(stub_find(&flows4)->array, 0, (size_t)buckets * BUCKET_SLOTS * sizeof(struct flow));
 		flowtab_get(4)->buckets4 = buckets;
+		flowtab_get(4)->near4 = near_of(buckets);
 		flowtab_seed(flowtab_get(4), seed);
 		while (n < LARGE) {
 			struct flow_key4 key = make4(n);
@@ -238,6 +253,47 @@ static void most_stand_in_two_slots(void **state)
 	assert_in_range(first, n * 88 / 100, n);
 }
 
+/* As long as there is room, and then as many as fit; a key that is near is found there when others have gone elsewhere. */
+static void near_ones_come_first(void **state)
+{
+	uint32_t near = tab[0].head->near4 * BUCKET_SLOTS, few = near * 4 / 10, n = 0, i;
+
+	for (; n < few; n++)
+		assert_int_equal(put4(n), 0);
+	for (i = 0; i < few; i++) {
+		struct flow_key4 key = make4(i);
+
+		n -= flowtab_find(&tab[0], &key, NULL) < near;
+	}
+	assert_in_range(n, 0, few * 15 / 100); /* elsewhere */
+	for (i = few; i < ENTRIES * 8 / 10; i++)
+		assert_int_equal(put4(i), 0);
+	n = 0;
+	for (i = 0; i < tab[0].n; i++)
+		n += i < near && flowtab_is_live(flowtab_word(&tab[0], i));
+	assert_in_range(n, near * 9 / 10, near);
+	for (i = 0; i < ENTRIES * 8 / 10; i++) {
+		struct flow_key4 key = make4(i);
+
+		assert_int_equal(flowtab_find(&tab[0], &key, NULL) + 1, flowtab_find4(&key));
+	}
+}
+
+/* Small tables have none; in larger ones they are as many as the CPU knows the pages of. */
+static void so_many_are_near(void **state)
+{
+	struct flow_table head = {0};
+
+	assert_int_equal(flowtab_near(flowtab_buckets(2 * 262144)), 0);
+	assert_int_equal(flowtab_near(flowtab_buckets(2 * 1048576)), 32768);
+	assert_int_equal(flowtab_near(flowtab_buckets(2 * 16777216)), 32768);
+	flowtab_size(&head, 100000, 100);
+	assert_int_equal(head.buckets4, 100000);
+	assert_int_equal(head.near4, 32768);
+	assert_int_equal(head.buckets6, 100);
+	assert_int_equal(head.near6, 0);
+}
+
 /* What an entry has counted is whole for who reads it, wherever its bits stand. */
 static void recent_counts_are_read(void **state)
 {
@@ -277,8 +333,7 @@ static void ended_slots_wait(void **state)
 	struct flow_key4 key = make4(5);
 	uint32_t n = 0, at, word;
 
-	tab[0].head->buckets4 = 1;
-	tab[0].n = BUCKET_SLOTS;
+	make_one_bucket();
 	while (put4(n) == 0)
 		n++;
 	assert_int_equal(n, BUCKET_SLOTS);
@@ -311,8 +366,7 @@ static void a_clock_ahead_ends_nothing_early(void **state)
 	struct flow_key4 key = make4(1);
 	uint32_t word, at;
 
-	tab[0].head->buckets4 = 1;
-	tab[0].n = BUCKET_SLOTS;
+	make_one_bucket();
 	for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
 		assert_int_equal(put4(i), 0);
 	at = flowtab_find(&tab[0], &key, &word);
@@ -380,8 +434,7 @@ static void readers_see_their_own(void **state)
 	pthread_t t;
 	unsigned made = 0;
 
-	tab[0].head->buckets4 = 1;
-	tab[0].n = BUCKET_SLOTS;
+	make_one_bucket();
 	wrong = 0;
 	stop = false;
 	assert_int_equal(pthread_create(&t, NULL, read_one, NULL), 0);
@@ -400,6 +453,18 @@ static void readers_see_their_own(void **state)
 	assert_in_range(made, 1000, 3000);
 }
 
+static int none_near(void **state)
+{
+	near_part = 0;
+	return 0;
+}
+
+static int some_near(void **state)
+{
+	near_part = 4;
+	return 0;
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, setup)
@@ -416,6 +481,12 @@ int main(void)
 		TEST(the_same_key_never_twice),
 		TEST(readers_see_their_own),
 	};
+	const struct CMUnitTest near[] = {
+		TEST(near_ones_come_first),
+		TEST(so_many_are_near),
+	};
+	int failed = cmocka_run_group_tests_name("none near", tests, none_near, NULL);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed += cmocka_run_group_tests_name("some near", tests, some_near, NULL);
+	return failed + cmocka_run_group_tests_name("near", near, some_near, NULL);
 }
