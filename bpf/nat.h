@@ -510,9 +510,8 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct sn
 	v = nat_map(p, pool, !limit_ports || now.ports < limit_ports, &taken);
 	if (v != V_NEXT)
 		return v;
-	if (used && taken)
-		__sync_fetch_and_add(&used->ports, 1);
-	p->nat_limited = used != NULL;
+	if (used)
+		p->nat_limited = NAT_LIMITED_SESSION | (taken ? NAT_LIMITED_PORT : 0);
 	if (p->nat_filtering == NAT_FILTER_ADDRESS)
 		nat_peer_note(p);
 	return V_NEXT;

@@ -206,9 +206,12 @@ static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct
 	return u;
 }
 
-/* The packet's pair is there: one more session of a host that has a limit. Not before, for a packet may be refused behind
- * nat_snat(), and nothing is ever taken away from what a host has used. sluiced may have deleted the host meanwhile. */
-__noinline_global int nat_used_session(struct pkt *p)
+/* The packet's pair is there: what its host has more now. Not before, for a packet may be refused behind nat_snat(), and nothing
+ * is ever taken away from what a host has used. `what`: NAT_LIMITED_*. sluiced may have deleted the host meanwhile.
+ *
+ * Races: of two CPUs that make the same pair and mapping at once, one may do each: then nobody counts the port but sluiced, in
+ * its next pass. */
+__noinline_global int nat_used_add(struct pkt *p, __u32 what)
 {
 	struct nat_host_key key;
 	struct nat_used *u;
@@ -217,8 +220,10 @@ __noinline_global int nat_used_session(struct pkt *p)
 		return 0;
 	nat_host_key(p, &key);
 	u = nat_used_of(&key);
-	if (u)
+	if (u && what & NAT_LIMITED_SESSION)
 		__sync_fetch_and_add(&u->sessions, 1);
+	if (u && what & NAT_LIMITED_PORT)
+		__sync_fetch_and_add(&u->ports, 1);
 	return 0;
 }
 
@@ -397,7 +402,7 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
-						const struct pool *pool, struct pool_search *s)
+						const struct pool *pool, struct pool_search *s, bool *ret_new)
 {
 	struct nat_mapping *won;
 	enum verdict v;
@@ -415,6 +420,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	if (v == V_NEXT) {
 		int err = nat_mapping_insert(p, key, at);
 
+		*ret_new = !err;
 		if (!err)
 			return V_NEXT;
 		p->nat_raced = err == -EADDRINUSE;
@@ -450,7 +456,7 @@ static __always_inline void nat_unmap(struct pkt *p)
 }
 
 /* The packet that was translated opens no flow: there is no room for it, or no way. A mapping that was made for it ends, and its
- * port is free at once; one that others have used stays. */
+ * port is free at once; one that others have used stays, and is one of its host's ports. */
 __noinline_global int nat_give_back(struct pkt *p)
 {
 	struct nat_mapping_key key;
@@ -458,7 +464,9 @@ __noinline_global int nat_give_back(struct pkt *p)
 	if (!p || !p->nat_pool || !(p->flow_flags & FLOW_F_SNAT))
 		return 0;
 	nat_mapping_key(p, p->nat_pool, &key);
-	return nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport));
+	if (!nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport)) && unlikely(p->nat_limited & NAT_LIMITED_PORT))
+		nat_used_add(p, NAT_LIMITED_PORT);
+	return 0;
 }
 
 /* Of the answers to a port. */
@@ -541,7 +549,7 @@ static __always_inline struct nat_mapping *nat_map_find(struct pkt *p, const str
  * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
  * and what tells the two apart is the remote address (flow_install() refuses exact doubles).
  *
- * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: a port was taken. */
+ * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: it has one more now. */
 static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
@@ -569,8 +577,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
 	if (s.max < s.min)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	*ret_new = true;
-	return nat_map_new(p, &key, &p->map_at, pool, &s);
+	return nat_map_new(p, &key, &p->map_at, pool, &s, ret_new);
 }
 
 #endif
