@@ -38,6 +38,25 @@
 #include "mss.h"
 #include "tunnel.h"
 
+/* Another address of the pool for a protocol without ports, by which the host itself speaks with the remote end: none of the
+ * gateway's own, since the host may speak by each of them. */
+static __always_inline __verdict enum verdict pipeline_snat_address(struct pkt *p)
+{
+	return nat_share(p, true) ? V_NEXT : pkt_drop(p, DROP_NAT_OWN_PORT);
+}
+
+/* Another source than one of the gateway's own that the host has in use; a port is tried once: two sockets in a row are no
+ * accident. */
+static __always_inline __verdict enum verdict pipeline_snat_else(ctx_t *ctx, struct pkt *p)
+{
+	enum verdict v;
+
+	if (pool_class(p->l4_proto) == POOL_CLASSES)
+		return pipeline_snat_address(p);
+	v = nat_snat(p);
+	return v == V_NEXT && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_OWN_PORT) : v;
+}
+
 /* Whoever waits for an answer gives his port, or his place among the mappings, to who has none. */
 static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct pkt *p)
 {
@@ -49,12 +68,8 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 		if (v == V_DROP && p->drop == DROP_NAT_NO_PORT)
 			return nat_refuse(p, DROP_NAT_NO_PORT);
 	}
-	/* Another port then, once: two sockets in a row are no accident. */
-	if (v == V_NEXT && p->nat_own && own_taken(ctx, p)) {
-		v = nat_snat(p);
-		if (v == V_NEXT && own_taken(ctx, p))
-			v = pkt_drop(p, DROP_NAT_OWN_PORT);
-	}
+	if (v == V_NEXT && p->nat_own && own_taken(ctx, p))
+		v = pipeline_snat_else(ctx, p);
 	return v;
 }
 
@@ -64,15 +79,15 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
  * was given up, and mostly another's. */
 static __always_inline __verdict enum verdict pipeline_share_address(ctx_t *ctx, struct pkt *p)
 {
-	if (!nat_share(p))
+	if (!nat_share(p, false))
 		return nat_refuse(p, DROP_NAT_NO_ADDRESS);
-	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_OWN_PORT) : V_NEXT;
+	return p->nat_own && own_taken(ctx, p) ? pipeline_snat_address(p) : V_NEXT;
 }
 
 /* Another port for one that shares it; whoever waits for an answer gives way for that, too. */
 static __always_inline __verdict enum verdict pipeline_share_port(ctx_t *ctx, struct pkt *p)
 {
-	if (!nat_share(p) && !(half_reclaim(p, p->nat_pool) && nat_share(p)))
+	if (!nat_share(p, false) && !(half_reclaim(p, p->nat_pool) && nat_share(p, false)))
 		return nat_refuse(p, DROP_NAT_NO_PORT);
 	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_CLASH) : V_NEXT;
 }
