@@ -92,18 +92,20 @@ static __always_inline __verdict enum verdict pipeline_share_port(ctx_t *ctx, st
 	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_CLASH) : V_NEXT;
 }
 
-/* Another source for a packet whose answers could not be told apart; V_DROP: there is none. */
-static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+/* May a packet whose answers could not be told apart have another source? A mapping has one port, and who has no pool his own. */
+static __always_inline bool pipeline_may_share(const struct pkt *p)
 {
 	bool portless = pool_class(p->l4_proto) == POOL_CLASSES;
 
-	if (p->nat_pool && portless)
-		return pipeline_share_address(ctx, p);
-	if (p->nat_pool && p->nat_flags & SNAT_F_OVERLOAD)
-		return pipeline_share_port(ctx, p);
-	if (!p->nat_pool && !portless && p->flow_flags & FLOW_F_DNAT && nat_share_remote(p))
-		return V_NEXT;
-	return pkt_drop(p, DROP_NAT_CLASH);
+	return p->nat_pool ? portless || p->nat_flags & SNAT_F_OVERLOAD : !portless && p->flow_flags & FLOW_F_DNAT;
+}
+
+/* That one; V_DROP: none was found. */
+static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+{
+	if (!p->nat_pool)
+		return nat_share_remote(p) ? V_NEXT : pkt_drop(p, DROP_NAT_CLASH);
+	return pool_class(p->l4_proto) == POOL_CLASSES ? pipeline_share_address(ctx, p) : pipeline_share_port(ctx, p);
 }
 
 /* The pair of entries. A port that flows share may be one whose answers could not be told apart: then it gets another, which may
@@ -115,7 +117,7 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
 		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
-		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH)
+		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !pipeline_may_share(p))
 			break;
 		r = pipeline_share(ctx, p);
 		if (r == V_NEXT)
