@@ -414,7 +414,9 @@ __noinline_global int half_add(struct pkt *p)
 	f = p->family == 4 ? flowtab_at(4, i - 1) : flowtab_at(6, i - 1);
 	if (!f)
 		return 0;
-	stamp = half_stamp(f->created_ns);
+	/* One that was there (PKT_FLOW_ELSE) may be older than the pair, which its note is known by. */
+	f->created_ns = p->now_ns;
+	stamp = half_stamp(p->now_ns);
 	place = (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | (p->flow_new & HALF_TOLD) | i;
 	if (likely(half_put_free(line, at, turn, place, f)))
 		return 0;
