@@ -219,6 +219,21 @@ static __always_inline void half_end_entries(__u8 family, struct half_work *w, c
 		half_tell(w, f);
 }
 
+/* The pair that was just made for the packet is one too many of its host's. */
+__noinline_global int half_take_back(struct pkt *p)
+{
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
+	struct flow *f = p && w ? flow_get(p->family, &p->t, p->l4_proto, p->vrf) : NULL;
+
+	if (!p || !w || !f || f->flags & FLOW_F_REPLY)
+		return 0;
+	w->t = p->t;
+	w->mapping.proto = p->l4_proto;
+	w->told = p->flow_new & HALF_TOLD;
+	half_end_entries(p->family == 4 ? 4 : 6, w, f, p->vrf);
+	return 1;
+}
+
 #define HALF_ENDED 1
 #define HALF_STAYS 2 /* it is in steady use, and was to be spared */
 

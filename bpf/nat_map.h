@@ -186,7 +186,8 @@ static __always_inline struct nat_used *nat_used_of(const struct nat_host_key *k
 	return bpf_map_lookup_elem(&nat_used, key);
 }
 
-static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_now)
+/* *ret_more: what the packet's host has besides; modulo 2^32, for some of that may have ended. */
+static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_more)
 {
 	struct nat_host_key key;
 	struct nat_counted *c;
@@ -195,36 +196,37 @@ static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct
 	nat_host_key(p, &key);
 	c = bpf_map_lookup_elem(&nat_counted, &key);
 	u = nat_used_of(&key);
-	if (!u)
-		return NULL;
-	ret_now->sessions = READ_ONCE(u->sessions);
-	ret_now->ports = READ_ONCE(u->ports);
-	if (c) {
-		ret_now->sessions += c->counted.sessions - c->used_then.sessions;
-		ret_now->ports += c->counted.ports - c->used_then.ports;
+	if (u && c) {
+		ret_more->sessions = c->counted.sessions - c->used_then.sessions;
+		ret_more->ports = c->counted.ports - c->used_then.ports;
 	}
 	return u;
 }
 
+/* `limit`: 0: none. */
+static __always_inline bool nat_used_up(__u32 has, __u32 limit)
+{
+	return limit && has >= limit;
+}
+
 /* The packet's pair is there: what its host has more now. Not before, for a packet may be refused behind nat_snat(), and nothing
- * is ever taken away from what a host has used. `what`: NAT_LIMITED_*. sluiced may have deleted the host meanwhile.
+ * is ever taken away from what a host has used. `what`: NAT_LIMITED_*. 0, or why the pair is one too many: another CPU has made
+ * the last one. sluiced may have deleted the host meanwhile.
  *
  * Races: of two CPUs that make the same pair and mapping at once, one may do each: then nobody counts the port but sluiced, in
- * its next pass. */
-__noinline_global int nat_used_add(struct pkt *p, __u32 what)
+ * its next pass; as it is sluiced that sees what was counted here and ended again. */
+__noinline_global __u32 nat_used_add(struct pkt *p, __u32 what)
 {
-	struct nat_host_key key;
-	struct nat_used *u;
+	struct nat_used more = {}, *u = p ? nat_used_get(p, &more) : NULL;
+	__u32 why = 0;
 
-	if (!p)
+	if (!p || !u)
 		return 0;
-	nat_host_key(p, &key);
-	u = nat_used_of(&key);
-	if (u && what & NAT_LIMITED_SESSION)
-		__sync_fetch_and_add(&u->sessions, 1);
-	if (u && what & NAT_LIMITED_PORT)
-		__sync_fetch_and_add(&u->ports, 1);
-	return 0;
+	if (what & NAT_LIMITED_SESSION && nat_used_up(__sync_fetch_and_add(&u->sessions, 1) + more.sessions, p->limit_sessions))
+		why = DROP_NAT_LIMIT_SESSIONS;
+	if (what & NAT_LIMITED_PORT && nat_used_up(__sync_fetch_and_add(&u->ports, 1) + more.ports, p->limit_ports))
+		why = DROP_NAT_LIMIT_PORTS;
+	return why;
 }
 
 /* Notes that this packet's mapping sends to this remote address (RFC 4787 5, address-dependent filtering). ICMP queries have no

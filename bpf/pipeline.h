@@ -126,6 +126,20 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 	return r;
 }
 
+/* A pair was made. Where its host's limit was another CPU's to reach, it ends, and the packet opens no flow. */
+static __always_inline __verdict enum verdict pipeline_made(struct pkt *p, enum verdict v)
+{
+	__u32 why = unlikely(p->nat_limited) ? nat_used_add(p, p->nat_limited) : 0;
+
+	if (likely(!why)) {
+		half_add(p);
+		return v;
+	}
+	half_take_back(p);
+	p->nat_limited = 0;
+	return nat_refuse(p, why);
+}
+
 /* To which nexthop. Where the group's bucket is held for a drained one, that depends on whether there will be a flow, which
  * depends on the rules of the interface that the drained one is on. verifier: global, or all that follows is followed for each of
  * the answers. */
@@ -214,7 +228,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	if (cfg_nat && v != V_DROP) {
 		v = pipeline_install(ctx, p, v);
 		if (p->flow_new)
-			half_add(p);
+			v = pipeline_made(p, v);
 		/* For those that come after it; a slot of the table is not free at once. */
 		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
 			half_reclaim(p, 0);

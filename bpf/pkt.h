@@ -243,8 +243,9 @@ struct pkt {
 	__u16 nat_source;   /* id of the rule that translates the source: limits, and the mapping, are its own; 0: none */
 	__u32 flow_new; /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE; and
 			   HALF_TOLD */
-	__u32 nat_remote; /* nat_mapping_key.remote */
-	__u32 dest_addr;  /* the destination is a mapping's: its pool_addr + 1; 0: it is not */
+	__u32 nat_remote;		   /* nat_mapping_key.remote */
+	__u32 limit_sessions, limit_ports; /* nat_limited: what its host may have; 0: any */
+	__u32 dest_addr;		   /* the destination is a mapping's: its pool_addr + 1; 0: it is not */
 	struct addr next_addr;
 	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then; the pool that a source was mapped
 	 * by. */
