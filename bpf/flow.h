@@ -428,8 +428,6 @@ static __always_inline enum verdict flow_made(struct pkt *p, __u32 reply, enum v
 {
 	count_stat(STAT_FLOW_NEW, 1);
 	p->flow_new = reply;
-	if (unlikely(p->nat_limited))
-		nat_used_session(p);
 	if (cfg_nat_log && !(p->flow_flags & FLOW_F_TRACK) && nat_event(p, NAT_EVENT_SESSION_CREATE))
 		p->flow_new |= HALF_TOLD;
 	return v;

@@ -219,6 +219,21 @@ static __always_inline void half_end_entries(__u8 family, struct half_work *w, c
 		half_tell(w, f);
 }
 
+/* The pair that was just made for the packet is one too many of its host's. */
+__noinline_global int half_take_back(struct pkt *p)
+{
+	struct half_work *w = scratch_get(SCRATCH_HALF, struct half_work);
+	struct flow *f = p && w ? flow_get(p->family, &p->t, p->l4_proto, p->vrf) : NULL;
+
+	if (!p || !w || !f || f->flags & FLOW_F_REPLY)
+		return 0;
+	w->t = p->t;
+	w->mapping.proto = p->l4_proto;
+	w->told = p->flow_new & HALF_TOLD;
+	half_end_entries(p->family == 4 ? 4 : 6, w, f, p->vrf);
+	return 1;
+}
+
 #define HALF_ENDED 1
 #define HALF_STAYS 2 /* it is in steady use, and was to be spared */
 
@@ -414,7 +429,9 @@ __noinline_global int half_add(struct pkt *p)
 	f = p->family == 4 ? flowtab_at(4, i - 1) : flowtab_at(6, i - 1);
 	if (!f)
 		return 0;
-	stamp = half_stamp(f->created_ns);
+	/* One that was there (PKT_FLOW_ELSE) may be older than the pair, which its note is known by. */
+	f->created_ns = p->now_ns;
+	stamp = half_stamp(p->now_ns);
 	place = (__u64)stamp << 32 | (p->family == 6 ? HALF_IP6 : 0) | (p->flow_new & HALF_TOLD) | i;
 	if (likely(half_put_free(line, at, turn, place, f)))
 		return 0;

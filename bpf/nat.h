@@ -492,8 +492,8 @@ static __always_inline __u32 nat_remote(const struct tuple *to)
 static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct snat_rule *r, __u16 pool)
 {
 	__u32 limit_sessions = r ? r->limit_sessions : 0, limit_ports = r ? r->limit_ports : 0;
-	struct nat_used now = {}, *used = NULL;
-	bool taken = false;
+	struct nat_used more = {}, *used = NULL;
+	bool ports_left = true, taken = false;
 	enum verdict v;
 
 	p->nat_filtering = r ? r->filtering : NAT_FILTER_ADDRESS_PORT;
@@ -501,18 +501,20 @@ static __always_inline enum verdict nat_snat_pool(struct pkt *p, const struct sn
 	if (r && r->mapping == NAT_MAPPING_ADDRESS_PORT)
 		p->nat_remote = nat_remote(&p->to);
 	if (limit_sessions || limit_ports) {
-		used = nat_used_get(p, &now);
+		used = nat_used_get(p, &more);
 		if (!used)
 			return pkt_drop(p, DROP_NAT_HOSTS_FULL);
-		if (limit_sessions && now.sessions >= limit_sessions)
+		p->limit_sessions = limit_sessions;
+		p->limit_ports = limit_ports;
+		if (nat_used_up(READ_ONCE(used->sessions) + more.sessions, limit_sessions))
 			return nat_refuse(p, DROP_NAT_LIMIT_SESSIONS);
+		ports_left = !nat_used_up(READ_ONCE(used->ports) + more.ports, limit_ports);
 	}
-	v = nat_map(p, pool, !limit_ports || now.ports < limit_ports, &taken);
+	v = nat_map(p, pool, ports_left, &taken);
 	if (v != V_NEXT)
 		return v;
-	if (used && taken)
-		__sync_fetch_and_add(&used->ports, 1);
-	p->nat_limited = used != NULL;
+	if (used)
+		p->nat_limited = NAT_LIMITED_SESSION | (taken ? NAT_LIMITED_PORT : 0);
 	if (p->nat_filtering == NAT_FILTER_ADDRESS)
 		nat_peer_note(p);
 	return V_NEXT;

@@ -186,7 +186,8 @@ static __always_inline struct nat_used *nat_used_of(const struct nat_host_key *k
 	return bpf_map_lookup_elem(&nat_used, key);
 }
 
-static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_now)
+/* *ret_more: what the packet's host has besides; modulo 2^32, for some of that may have ended. */
+static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct nat_used *ret_more)
 {
 	struct nat_host_key key;
 	struct nat_counted *c;
@@ -195,31 +196,37 @@ static __always_inline struct nat_used *nat_used_get(const struct pkt *p, struct
 	nat_host_key(p, &key);
 	c = bpf_map_lookup_elem(&nat_counted, &key);
 	u = nat_used_of(&key);
-	if (!u)
-		return NULL;
-	ret_now->sessions = READ_ONCE(u->sessions);
-	ret_now->ports = READ_ONCE(u->ports);
-	if (c) {
-		ret_now->sessions += c->counted.sessions - c->used_then.sessions;
-		ret_now->ports += c->counted.ports - c->used_then.ports;
+	if (u && c) {
+		ret_more->sessions = c->counted.sessions - c->used_then.sessions;
+		ret_more->ports = c->counted.ports - c->used_then.ports;
 	}
 	return u;
 }
 
-/* The packet's pair is there: one more session of a host that has a limit. Not before, for a packet may be refused behind
- * nat_snat(), and nothing is ever taken away from what a host has used. sluiced may have deleted the host meanwhile. */
-__noinline_global int nat_used_session(struct pkt *p)
+/* `limit`: 0: none. */
+static __always_inline bool nat_used_up(__u32 has, __u32 limit)
 {
-	struct nat_host_key key;
-	struct nat_used *u;
+	return limit && has >= limit;
+}
 
-	if (!p)
+/* The packet's pair is there: what its host has more now. Not before, for a packet may be refused behind nat_snat(), and nothing
+ * is ever taken away from what a host has used. `what`: NAT_LIMITED_*. 0, or why the pair is one too many: another CPU has made
+ * the last one. sluiced may have deleted the host meanwhile.
+ *
+ * Races: of two CPUs that make the same pair and mapping at once, one may do each: then nobody counts the port but sluiced, in
+ * its next pass; as it is sluiced that sees what was counted here and ended again. */
+__noinline_global __u32 nat_used_add(struct pkt *p, __u32 what)
+{
+	struct nat_used more = {}, *u = p ? nat_used_get(p, &more) : NULL;
+	__u32 why = 0;
+
+	if (!p || !u)
 		return 0;
-	nat_host_key(p, &key);
-	u = nat_used_of(&key);
-	if (u)
-		__sync_fetch_and_add(&u->sessions, 1);
-	return 0;
+	if (what & NAT_LIMITED_SESSION && nat_used_up(__sync_fetch_and_add(&u->sessions, 1) + more.sessions, p->limit_sessions))
+		why = DROP_NAT_LIMIT_SESSIONS;
+	if (what & NAT_LIMITED_PORT && nat_used_up(__sync_fetch_and_add(&u->ports, 1) + more.ports, p->limit_ports))
+		why = DROP_NAT_LIMIT_PORTS;
+	return why;
 }
 
 /* Notes that this packet's mapping sends to this remote address (RFC 4787 5, address-dependent filtering). ICMP queries have no
@@ -397,7 +404,7 @@ static __always_inline enum verdict nat_map_overload(struct pkt *p, const struct
 /* A new mapping for `key`, with a port of its own. Two CPUs that map the same source at once: the second one's insertion fails,
  * and it takes the first one's mapping and gives its port back. */
 static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_mapping_key *key, struct bucket_place *at,
-						const struct pool *pool, struct pool_search *s)
+						const struct pool *pool, struct pool_search *s, bool *ret_new)
 {
 	struct nat_mapping *won;
 	enum verdict v;
@@ -415,6 +422,7 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	if (v == V_NEXT) {
 		int err = nat_mapping_insert(p, key, at);
 
+		*ret_new = !err;
 		if (!err)
 			return V_NEXT;
 		p->nat_raced = err == -EADDRINUSE;
@@ -450,7 +458,7 @@ static __always_inline void nat_unmap(struct pkt *p)
 }
 
 /* The packet that was translated opens no flow: there is no room for it, or no way. A mapping that was made for it ends, and its
- * port is free at once; one that others have used stays. */
+ * port is free at once; one that others have used stays, and is one of its host's ports. */
 __noinline_global int nat_give_back(struct pkt *p)
 {
 	struct nat_mapping_key key;
@@ -458,7 +466,9 @@ __noinline_global int nat_give_back(struct pkt *p)
 	if (!p || !p->nat_pool || !(p->flow_flags & FLOW_F_SNAT))
 		return 0;
 	nat_mapping_key(p, p->nat_pool, &key);
-	return nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport));
+	if (!nat_mapping_end(&key, p->pool_addr, bpf_ntohs(p->to.sport)) && unlikely(p->nat_limited & NAT_LIMITED_PORT))
+		nat_used_add(p, NAT_LIMITED_PORT);
+	return 0;
 }
 
 /* Of the answers to a port. */
@@ -541,7 +551,7 @@ static __always_inline struct nat_mapping *nat_map_find(struct pkt *p, const str
  * past; should it do so between the look-up here and the flow's installation, the port may be given to another source as well,
  * and what tells the two apart is the remote address (flow_install() refuses exact doubles).
  *
- * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: a port was taken. */
+ * `ports_left`: false: the host may have no more ports; mappings that it has serve it on. *ret_new: it has one more now. */
 static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool ports_left, bool *ret_new)
 {
 	struct pool *pool = bpf_map_lookup_elem(&pools, &pool_id);
@@ -569,8 +579,7 @@ static __always_inline enum verdict nat_map(struct pkt *p, __u32 pool_id, bool p
 		return nat_refuse(p, DROP_NAT_LIMIT_PORTS);
 	if (s.max < s.min)
 		return pkt_drop(p, DROP_NAT_NO_POOL);
-	*ret_new = true;
-	return nat_map_new(p, &key, &p->map_at, pool, &s);
+	return nat_map_new(p, &key, &p->map_at, pool, &s, ret_new);
 }
 
 #endif

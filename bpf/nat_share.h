@@ -32,6 +32,7 @@ struct nat_share {
 	__u16 vrf;
 	__u8 family;
 	__u8 proto;
+	__u32 but; /* POOL_ADDR_F_*: addresses that have it are left out */
 };
 
 /* One port. Returns 1 to end the loop. */
@@ -44,6 +45,8 @@ static long nat_share_step(__u64 n, void *arg)
 	    !pool_addr_read(s->in.pool_addr, &s->reply.daddr, &flags))
 		return 1;
 	s->reply.dport = bpf_htons(s->in.min + (s->in.random + (__u32)n % s->each * s->stride) % s->range);
+	if (flags & s->but)
+		return 0;
 	return s->in.found = !half_find(&s->reply, s->family, s->proto, s->vrf);
 }
 
@@ -78,9 +81,10 @@ static __always_inline void nat_share_begin(struct nat_share *s, const struct pk
 }
 
 /* Another address and port of its pool for a packet that shares one, and may not have the one it has; of a protocol without
- * ports, another address. 0: all that were looked at are in use towards this remote end. Another CPU may take it before the pair
- * is installed, which then refuses. verifier: global, and the loop wants its context on the stack. */
-__noinline_global int nat_share(struct pkt *p)
+ * ports, another address. `but_own`: none of the gateway's. 0: all that were looked at are in use towards this remote end.
+ * Another CPU may take it before the pair is installed, which then refuses. verifier: global; the loop wants its context on the
+ * stack. */
+__noinline_global int nat_share(struct pkt *p, __u32 but_own)
 {
 	struct control *c = control_get();
 	struct nat_share s;
@@ -93,6 +97,7 @@ __noinline_global int nat_share(struct pkt *p)
 	pool = bpf_map_lookup_elem(&pools, &id);
 	if (!pool)
 		return 0;
+	s.but = but_own ? POOL_ADDR_F_OWN : 0;
 	s.in.min = pool->port_min;
 	max = pool->port_max;
 	if (pool_class(p->l4_proto) == POOL_CLASSES)

@@ -38,6 +38,25 @@
 #include "mss.h"
 #include "tunnel.h"
 
+/* Another address of the pool for a protocol without ports, by which the host itself speaks with the remote end: none of the
+ * gateway's own, since the host may speak by each of them. */
+static __always_inline __verdict enum verdict pipeline_snat_address(struct pkt *p)
+{
+	return nat_share(p, true) ? V_NEXT : pkt_drop(p, DROP_NAT_OWN_PORT);
+}
+
+/* Another source than one of the gateway's own that the host has in use; a port is tried once: two sockets in a row are no
+ * accident. */
+static __always_inline __verdict enum verdict pipeline_snat_else(ctx_t *ctx, struct pkt *p)
+{
+	enum verdict v;
+
+	if (pool_class(p->l4_proto) == POOL_CLASSES)
+		return pipeline_snat_address(p);
+	v = nat_snat(p);
+	return v == V_NEXT && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_OWN_PORT) : v;
+}
+
 /* Whoever waits for an answer gives his port, or his place among the mappings, to who has none. */
 static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct pkt *p)
 {
@@ -49,12 +68,8 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
 		if (v == V_DROP && p->drop == DROP_NAT_NO_PORT)
 			return nat_refuse(p, DROP_NAT_NO_PORT);
 	}
-	/* Another port then, once: two sockets in a row are no accident. */
-	if (v == V_NEXT && p->nat_own && own_taken(ctx, p)) {
-		v = nat_snat(p);
-		if (v == V_NEXT && own_taken(ctx, p))
-			v = pkt_drop(p, DROP_NAT_OWN_PORT);
-	}
+	if (v == V_NEXT && p->nat_own && own_taken(ctx, p))
+		v = pipeline_snat_else(ctx, p);
 	return v;
 }
 
@@ -64,31 +79,33 @@ static __always_inline __verdict enum verdict pipeline_snat(ctx_t *ctx, struct p
  * was given up, and mostly another's. */
 static __always_inline __verdict enum verdict pipeline_share_address(ctx_t *ctx, struct pkt *p)
 {
-	if (!nat_share(p))
+	if (!nat_share(p, false))
 		return nat_refuse(p, DROP_NAT_NO_ADDRESS);
-	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_OWN_PORT) : V_NEXT;
+	return p->nat_own && own_taken(ctx, p) ? pipeline_snat_address(p) : V_NEXT;
 }
 
 /* Another port for one that shares it; whoever waits for an answer gives way for that, too. */
 static __always_inline __verdict enum verdict pipeline_share_port(ctx_t *ctx, struct pkt *p)
 {
-	if (!nat_share(p) && !(half_reclaim(p, p->nat_pool) && nat_share(p)))
+	if (!nat_share(p, false) && !(half_reclaim(p, p->nat_pool) && nat_share(p, false)))
 		return nat_refuse(p, DROP_NAT_NO_PORT);
 	return p->nat_own && own_taken(ctx, p) ? pkt_drop(p, DROP_NAT_CLASH) : V_NEXT;
 }
 
-/* Another source for a packet whose answers could not be told apart; V_DROP: there is none. */
-static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+/* May a packet whose answers could not be told apart have another source? A mapping has one port, and who has no pool his own. */
+static __always_inline bool pipeline_may_share(const struct pkt *p)
 {
 	bool portless = pool_class(p->l4_proto) == POOL_CLASSES;
 
-	if (p->nat_pool && portless)
-		return pipeline_share_address(ctx, p);
-	if (p->nat_pool && p->nat_flags & SNAT_F_OVERLOAD)
-		return pipeline_share_port(ctx, p);
-	if (!p->nat_pool && !portless && p->flow_flags & FLOW_F_DNAT && nat_share_remote(p))
-		return V_NEXT;
-	return pkt_drop(p, DROP_NAT_CLASH);
+	return p->nat_pool ? portless || p->nat_flags & SNAT_F_OVERLOAD : !portless && p->flow_flags & FLOW_F_DNAT;
+}
+
+/* That one; V_DROP: none was found. */
+static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct pkt *p)
+{
+	if (!p->nat_pool)
+		return nat_share_remote(p) ? V_NEXT : pkt_drop(p, DROP_NAT_CLASH);
+	return pool_class(p->l4_proto) == POOL_CLASSES ? pipeline_share_address(ctx, p) : pipeline_share_port(ctx, p);
 }
 
 /* The pair of entries. A port that flows share may be one whose answers could not be told apart: then it gets another, which may
@@ -100,13 +117,27 @@ static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struc
 	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
 		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
-		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH)
+		if (likely(r != V_DROP) || p->drop != DROP_NAT_CLASH || !pipeline_may_share(p))
 			break;
 		r = pipeline_share(ctx, p);
 		if (r == V_NEXT)
 			r = flow_install(p, v);
 	}
 	return r;
+}
+
+/* A pair was made. Where its host's limit was another CPU's to reach, it ends, and the packet opens no flow. */
+static __always_inline __verdict enum verdict pipeline_made(struct pkt *p, enum verdict v)
+{
+	__u32 why = unlikely(p->nat_limited) ? nat_used_add(p, p->nat_limited) : 0;
+
+	if (likely(!why)) {
+		half_add(p);
+		return v;
+	}
+	half_take_back(p);
+	p->nat_limited = 0;
+	return nat_refuse(p, why);
 }
 
 /* To which nexthop. Where the group's bucket is held for a drained one, that depends on whether there will be a flow, which
@@ -197,7 +228,7 @@ static __always_inline __verdict enum verdict pipeline_route(ctx_t *ctx, struct 
 	if (cfg_nat && v != V_DROP) {
 		v = pipeline_install(ctx, p, v);
 		if (p->flow_new)
-			half_add(p);
+			v = pipeline_made(p, v);
 		/* For those that come after it; a slot of the table is not free at once. */
 		if (unlikely(v == V_DROP && p->drop == DROP_FLOW_FULL))
 			half_reclaim(p, 0);

@@ -150,6 +150,9 @@ struct bucket_place {
 /* The port (as it stands in a header) that a packet may leave by, or has left by. */
 #define NAT_AHEAD(port) (1u << 31 | (port))
 
+#define NAT_LIMITED_SESSION 1
+#define NAT_LIMITED_PORT    2
+
 struct pkt {
 	/* ---- entry */
 	__u32 len;     /* frame in bytes, from the Ethernet header; a tag that is in the skb is not counted */
@@ -233,7 +236,7 @@ struct pkt {
 	__u8 nat_flags;	    /* SNAT_F_* of the rule */
 	__u8 nat_own;	    /* the source is to be an interface's own address */
 	__u8 nat_raced;	    /* another CPU has taken the port that was chosen */
-	__u8 nat_limited;   /* the rule of its source has limits: nat_used_session() */
+	__u8 nat_limited;   /* NAT_LIMITED_*: what its host is to have more of, by a rule that has limits: nat_used_add() */
 	__u8 first_unknown; /* a later fragment whose first one has not been seen */
 	__u16 route_vrf;    /* where the way out is looked up: `vrf`, unless NAT leads to another */
 	__u16 hairpin;	    /* the interface that a packet from inside to a mapping would have left by; 0: it is none such */
@@ -241,8 +244,9 @@ struct pkt {
 	__u16 nat_source;   /* id of the rule that translates the source: limits, and the mapping, are its own; 0: none */
 	__u32 flow_new; /* a pair was made for it, of which half.h is to hear: index of the reply entry + 1, or PKT_FLOW_ELSE; and
 			   HALF_TOLD */
-	__u32 nat_remote; /* nat_mapping_key.remote */
-	__u32 dest_addr;  /* the destination is a mapping's: its pool_addr + 1; 0: it is not */
+	__u32 nat_remote;		   /* nat_mapping_key.remote */
+	__u32 limit_sessions, limit_ports; /* nat_limited: what its host may have; 0: any */
+	__u32 dest_addr;		   /* the destination is a mapping's: its pool_addr + 1; 0: it is not */
 	struct addr next_addr;
 	/* This CPU's, from packet to packet: the kernel's tick, and what the clock said then; the pool that a source was mapped
 	 * by. */

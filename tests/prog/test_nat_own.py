@@ -60,3 +60,19 @@ def test_no_identifier_is_kept_on_an_own_address_of_a_pool(switch):
                 got.setdefault(packet[IP].src, []).append(packet[ICMP].id == ident)
         assert len(got[OWN]) > 192 and sum(got[OWN]) < len(got[OWN]) / 20, f"{sum(got[OWN])} of {len(got[OWN])} are kept"
         assert sum(got["198.18.4.7"]) >= 192, "elsewhere they are"
+
+
+@pytest.mark.parametrize("hook", ("xdp", "tc"))
+def test_its_peer_is_asked_by_the_pool_s_other_addresses(switch, hook):
+    """A pool of three addresses, one of which is the gateway's, and peers with whom the gateway may be speaking: each is asked by two hosts,
+    to whichever address of the three they belong, and no more."""
+    rule = f"  - {{name: mixed, type: snat, source: 10.0.20.0/24, destination: 10.99.13.0/24, out: [wan], to: [198.18.4.7, {OWN}, 198.18.4.8]}}\n"
+    with switch.configured(topo.config().replace("nat:\n", "nat:\n" + rule)):
+        for n in range(6):
+            switch.forget()
+            peer = f"10.99.13.{1 + n}"
+            assert send(switch, "tc", "wan2", in4(W2, peer, WAN2.ip4, GRE, proto=47)).counters["wan2"][3] == 1, "to the host"
+            hosts = [replace(D, ip4=f"10.0.20.{100 + 3 * n + i}") for i in range(3)]
+            seen = [send(switch, hook, "acc20", from_to(host, peer, GRE, proto=47)) for host in hosts]
+            assert {Ether(frame)[IP].src for s in seen[:2] for _, frame in s.out()} == {"198.18.4.7", "198.18.4.8"}, [s.words() for s in seen]
+            assert seen[2].drops, seen[2].words()

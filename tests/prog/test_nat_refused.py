@@ -1,11 +1,13 @@
-"""A first packet whose pair finds no place: the mapping that was made for it goes at once, with its port, and it is no session of those
-that its host may have."""
+"""A first packet whose pair finds no place: the mapping that was made for it goes at once, with its port, and neither that
+nor the session is of those that its host may have."""
 import array
 import mmap
 from contextlib import contextmanager
+from dataclasses import replace
 
 import bpf
 import pytest
+import topo
 from scapy.packet import Raw
 
 from frames import D, PAYLOAD, T20, from_to, from_to6, octets, tagged, udp
@@ -98,3 +100,32 @@ def test_without_ports_sessions_count_too(switch, hook):
     for dst in (FEW_DST, "10.99.11.2", "10.99.11.3", FEW_DST):
         assert travel(switch, hook, "acc20", octets(from_to(D, dst, GRE, proto=47))).out()
     assert refused(switch, hook, "acc20", from_to(D, "10.99.11.4", udp())) == {"nat_limit_sessions": 1}
+
+
+def has_two_ports_left(switch, hook):
+    """As many as the rule `few` gives, and no more; one serves all that its source opens."""
+    for sport in (4000, 4001, 4000):
+        assert travel(switch, hook, "acc20", octets(from_to(D, FEW_DST, udp(sport=sport)))).out()
+    assert refused(switch, hook, "acc20", from_to(D, FEW_DST, udp(sport=4002))) == {"nat_limit_ports": 1}
+
+
+@pytest.mark.parametrize("hook", ("xdp", "tc"))
+def test_without_a_place_it_has_no_port(switch, hook):
+    switch.forget()
+    with full(switch, 4):
+        for sport in range(4100, 4105):
+            assert refused(switch, hook, "acc20", from_to(D, FEW_DST, udp(sport=sport))) == {"flow_full": 1}
+    has_two_ports_left(switch, hook)
+
+
+@pytest.mark.parametrize("hook", ("xdp", "tc"))
+def test_a_port_that_is_shared_is_no_port_of_its_host(switch, hook):
+    """All of the pool's are others', and the limit is one."""
+    rule = "  - {name: tight, type: snat, source: 10.0.20.0/24, destination: 10.99.13.0/24, out: [wan], to: 198.18.4.7, ports: 20000-20001,\n"
+    rule += "     mapping: address-and-port-dependent, overload: true, limit: {ports: 1}}\n"
+    with switch.configured(topo.config().replace("nat:\n", "nat:\n" + rule)):
+        switch.forget()
+        for n in range(2):
+            travel(switch, hook, "acc20", octets(from_to(replace(D, ip4=f"10.0.20.{100 + n}"), "10.99.13.1", udp())))
+        for n in range(2, 6):
+            assert travel(switch, hook, "acc20", octets(from_to(D, f"10.99.13.{n}", udp()))).out()

@@ -225,6 +225,22 @@ static void the_oldest_gives_way(void **state)
 	assert_int_equal(out(1024, ACK, 1000, 9000), V_FORWARD);
 }
 
+/* A reply entry was left when sluiced was killed between the two, and the next packet has made the other one. */
+static void one_with_half_of_a_former_pair_gives_way(void **state)
+{
+	struct pkt p = packet(IPPROTO_TCP, HOST, 1024, REMOTE, 443);
+
+	assert_int_equal(out(1024, SYN, 999, 0), V_FORWARD);
+	half_delete(&p.t, 4, IPPROTO_TCP, 0);
+	stub_now_ns += SECOND;
+	assert_int_equal(out(1024, SYN, 999, 0), V_FORWARD);
+	assert_true(waits(1024));
+	for (unsigned i = 1; i <= PLACES; i++, stub_now_ns += SECOND / 100)
+		assert_int_equal(out(1024 + i, SYN, 1, 0), V_FORWARD);
+	assert_null(entry(false, 1024));
+	assert_null(entry(true, 1024));
+}
+
 /* sluiced is told of the beginning and of the end of who gives way; and of no end whose beginning found no room. */
 static void who_gave_way_is_told(void **state)
 {
@@ -557,6 +573,7 @@ int main(void)
 		cmocka_unit_test_setup(handshake_ends_the_wait, setup),
 		cmocka_unit_test_setup(picked_up_in_the_midst, setup),
 		cmocka_unit_test_setup(the_oldest_gives_way, setup),
+		cmocka_unit_test_setup(one_with_half_of_a_former_pair_gives_way, setup),
 		cmocka_unit_test_setup(who_gave_way_is_told, setup),
 		cmocka_unit_test_setup(a_steady_one_is_told_later, setup),
 		cmocka_unit_test_setup(udp_waits_for_its_first_answer, setup),

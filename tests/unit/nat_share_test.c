@@ -87,7 +87,7 @@ static int opens(unsigned sport, __u32 remote, enum drop_reason *why)
 	assert_int_equal(v, V_NEXT);
 	v = flow_install(&p, V_FORWARD);
 	if (v == V_DROP && p.drop == DROP_NAT_CLASH)
-		v = nat_share(&p) ? flow_install(&p, V_FORWARD) : nat_refuse(&p, DROP_NAT_NO_PORT);
+		v = nat_share(&p, false) ? flow_install(&p, V_FORWARD) : nat_refuse(&p, DROP_NAT_NO_PORT);
 	if (why)
 		*why = p.drop;
 	if (v == V_DROP)
@@ -195,7 +195,7 @@ static int tunnels(unsigned n, __u32 remote, enum drop_reason *why)
 	v = flow_install(&p, V_FORWARD);
 	if (v == V_DROP) {
 		assert_int_equal(p.drop, DROP_NAT_CLASH);
-		v = nat_share(&p) ? flow_install(&p, V_FORWARD) : nat_refuse(&p, DROP_NAT_NO_ADDRESS);
+		v = nat_share(&p, false) ? flow_install(&p, V_FORWARD) : nat_refuse(&p, DROP_NAT_NO_ADDRESS);
 	}
 	*why = p.drop;
 	assert_int_equal(p.to.sport, 0);
