@@ -74,6 +74,9 @@ void nexthop_sweep(struct nexthops *ns);
  * leave by that. `now`: the one that a new pair leads to until nexthop_pairs_settle(). -E2BIG: there is no room; -ENOMEM. */
 int nexthop_pair_use(struct nexthops *ns, uint32_t first, uint32_t second, uint32_t now, uint32_t *ret);
 bool nexthop_is_pair(const struct nexthops *ns, uint32_t result, uint32_t *ret_first, uint32_t *ret_second);
+uint32_t nexthop_pairs_count(const struct nexthops *ns); /* that stand in the table; */
+uint32_t nexthop_pairs_room(const struct nexthops *ns);	 /* for so many more there is room */
+bool nexthop_pairs_unused(const struct nexthops *ns);	 /* some are to be given up by further calls of nexthop_sweep() */
 /* What packets take whose FIB result this is: of a pair one of the two, else itself. */
 uint32_t nexthop_now(const struct nexthops *ns, uint32_t result);
 /* Each pair leads to its second result if nothing can leave by the first, and by the second it can. True: some lead elsewhere

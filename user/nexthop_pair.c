@@ -64,10 +64,28 @@ uint32_t nexthop_now(const struct nexthops *ns, uint32_t result)
 	return id < ns->n_pairs ? now_of(ns, id) : 0;
 }
 
+uint32_t nexthop_pairs_count(const struct nexthops *ns)
+{
+	return ns->n_known_pairs;
+}
+
+uint32_t nexthop_pairs_room(const struct nexthops *ns)
+{
+	return ns->n_pairs ? ns->n_pairs - 1 - ns->n_known_pairs : 0;
+}
+
+bool nexthop_pairs_unused(const struct nexthops *ns)
+{
+	for (uint32_t id = 1; id < ns->end_pair; id++)
+		if (ns->pair[id].known && !ns->pair[id].refs)
+			return true;
+	return false;
+}
+
 /* A free id, going round, like those of nexthops. */
 static uint32_t free_pair(struct nexthops *ns)
 {
-	if (ns->n_known_pairs + 1 >= ns->n_pairs) /* so that a refusal costs nothing, of which there may be one for each prefix */
+	if (!nexthop_pairs_room(ns)) /* so that a refusal costs nothing, of which there may be one for each prefix */
 		return 0;
 	for (uint32_t i = 1; i < ns->n_pairs; i++) {
 		uint32_t id = ns->next_pair;

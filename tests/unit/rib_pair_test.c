@@ -371,6 +371,101 @@ static void no_room_test(void **arg)
 	}
 }
 
+/* The second way of prefix number i, by link 5. */
+static void by_number(struct state *s, int i, int gateway)
+{
+	char text[32], second[16];
+
+	snprintf(text, sizeof(text), "10.%d.0.0/16", i);
+	snprintf(second, sizeof(second), "10.0.5.%d", gateway);
+	by(s, text, 1, 1);
+	put(s, text, RIB_KERNEL, 20, 2, via(second, 5, 1));
+}
+
+static bool has_pair(struct state *s, int i)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "10.%d.0.1", i);
+	return raw(s, text) & NEXTHOP_IS_PAIR;
+}
+
+static size_t unpaired(const struct state *s)
+{
+	struct rib_stats stats;
+
+	rib_stats(s->rib, &stats);
+	assert_in_range(stats.pairs, 0, N_PAIRS - 1);
+	return stats.unpaired;
+}
+
+/* The table is full: how many prefixes found no room is told, and as pairs are given up they get theirs, all that share one. */
+static void room_again_test(void **arg)
+{
+	enum { SHARE = 30, FIRST = 50 };
+	struct state *s = *arg;
+
+	for (int i = 1; i < N_PAIRS; i++)
+		by_number(s, i, i);
+	settle(s);
+	assert_int_equal(unpaired(s), 0);
+	for (int i = 0; i < SHARE; i++)
+		by_number(s, FIRST + i, 100 + i % 2);
+	settle(s);
+	assert_int_equal(unpaired(s), SHARE);
+	assert_false(rib_pairs_due(s->rib) || rib_pending(s->rib));
+	remove_route(s, "10.1.0.0/16", 2); /* one pair of those, and no room but for one of the two that are wanted */
+	settle(s);
+	assert_true(rib_pairs_due(s->rib));
+	for (int i = 0; i < 3; i++)
+		settle(s);
+	assert_int_equal(unpaired(s), SHARE / 2);
+	assert_false(rib_pairs_due(s->rib) || rib_pending(s->rib));
+	for (int i = 0; i < SHARE; i++)
+		assert_int_equal(has_pair(s, FIRST + i), has_pair(s, FIRST + i % 2));
+	for (int i = 0; i < SHARE; i++) { /* those go that found room, or those that did not */
+		char text[32];
+
+		snprintf(text, sizeof(text), "10.%d.0.0/16", FIRST + i);
+		if (i % 2 == has_pair(s, FIRST))
+			remove_route(s, text, 2);
+	}
+	settle(s);
+	assert_int_equal(unpaired(s), 0);
+	for (int i = 2; i < N_PAIRS; i++)
+		assert_true(has_pair(s, i));
+}
+
+/* A slice of the event loop makes so many look again, and the rest is pending. */
+static void room_in_slices_test(void **arg)
+{
+	enum { MANY = 3000 };
+	struct state *s = *arg;
+	int slices = 0;
+	char text[32];
+	bool changed;
+
+	for (int i = 1; i < N_PAIRS; i++)
+		by_number(s, i, i);
+	settle(s);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "10.%d.%d.0/24", 100 + i / 256, i % 256);
+		by(s, text, 1, 1);
+		put(s, text, RIB_KERNEL, 20, 2, via("10.0.5.200", 5, 1));
+	}
+	settle(s);
+	assert_int_equal(unpaired(s), MANY);
+	remove_route(s, "10.1.0.0/16", 2);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(rib_settle(s->rib, 1000000000, &changed), 0);
+	do
+		assert_int_equal(rib_settle(s->rib, 1000000000, &changed), 0);
+	while (++slices < 10 && rib_pending(s->rib));
+	assert_in_range(slices, 2, 9);
+	assert_int_equal(unpaired(s), 0);
+	assert_true(raw(s, "10.100.0.1") & NEXTHOP_IS_PAIR);
+}
+
 /* A gateway that is reached by such a prefix: what goes by it follows. */
 static void recursion_test(void **arg)
 {
@@ -514,6 +609,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(grace_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(used_between_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_again_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_in_slices_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(next_life_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_test, setup, teardown),
