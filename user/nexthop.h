@@ -66,8 +66,8 @@ int nhg_change(struct nexthops *ns, uint32_t id, const struct nhg_member *m, siz
 void nexthop_reuse(struct nexthops *ns, uint32_t result);
 /* One user less, of a FIB result: group or nexthop. The id is free when nexthop_sweep() finds it unused. */
 void nexthop_unuse(struct nexthops *ns, uint32_t result);
-/* After the FIB was committed: what nobody uses may be used for something else; groups at the second call, when no packet that
- * read the FIB before it is still under way. */
+/* After the FIB was committed: what nobody uses retires, and may be used for something else at a later call when a grace period
+ * asked for then is over: no packet that read its id is still under way. */
 void nexthop_sweep(struct nexthops *ns);
 
 /* A FIB result for one more user that stands for two others, of which it holds a use: `first`, and `second` while nothing can

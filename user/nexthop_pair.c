@@ -172,21 +172,8 @@ static void forget(struct nexthops *ns, uint32_t id)
 	ns->n_known_pairs--;
 }
 
-/* Of what nobody names any more: one serves all that begin to retire in a sweep. */
-static uint64_t grace(void)
-{
-	uint64_t ticket = fib_grace_ask();
-
-	if (!ticket)
-		fib_grace_period();
-	return ticket; /* 0 is over */
-}
-
 void nexthop_pairs_sweep(struct nexthops *ns)
 {
-	uint64_t ticket = 0;
-	bool asked = false;
-
 	for (uint32_t id = 1; id < ns->end_pair; id++) {
 		struct pair *p = &ns->pair[id];
 
@@ -197,11 +184,8 @@ void nexthop_pairs_sweep(struct nexthops *ns)
 				forget(ns, id);
 			continue;
 		}
-		if (!asked)
-			ticket = grace();
-		asked = true;
 		p->retiring = true;
-		p->ticket = ticket;
+		p->ticket = nexthop_sweep_ticket(ns);
 	}
 	while (ns->end_pair > 1 && !ns->pair[ns->end_pair - 1].known)
 		ns->end_pair--;

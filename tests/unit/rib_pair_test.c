@@ -316,6 +316,78 @@ static void grace_test(void **arg)
 	grace.held = false;
 }
 
+/* How many others there is room for; they stay. *ret_last: the id of the last one. */
+static uint32_t fill_nexthops(struct state *s, uint32_t *ret_last)
+{
+	static uint32_t mtu = 1000; /* each is another one */
+	struct nexthop_key k = {.type = NEXTHOP_CONNECTED, .iface = 7};
+	uint32_t n;
+	bool fresh;
+
+	for (n = 0; k.mtu = mtu++, nexthop_use(s->ns, &k, ret_last, &fresh) == 0; n++)
+		;
+	return n;
+}
+
+/* A packet that found a nexthop or a group in the FIB before finds the same behind its id until a grace period is over that began
+ * when nobody named it any more, be the table full. */
+static void ids_grace_test(void **arg)
+{
+	struct rib_nexthop two[] = {via("10.0.1.1", 1, 1), via("10.0.2.1", 2, 1)};
+	struct state *s = *arg;
+	uint32_t id, group, last;
+
+	grace.held = true;
+	by(s, "10.1.0.0/16", 1, 3);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 1, two, 2), 0);
+	settle(s);
+	id = raw(s, "10.1.0.1");
+	group = raw(s, "10.2.0.1") & ~NEXTHOP_IS_GROUP;
+	remove_route(s, "10.1.0.0/16", 1);
+	remove_route(s, "10.2.0.0/16", 1);
+	for (int i = 0; i < 3; i++)
+		settle(s);
+	assert_int_equal(fill_nexthops(s, &last), N_NH - 1 - 3);
+	assert_int_equal(s->nh[id].iface, 3);
+	assert_int_not_equal(s->groups[group].mask, 0);
+	fib_grace_period();
+	assert_int_equal(fill_nexthops(s, &last), 1); /* the members belong to the group still */
+	assert_int_equal(last, id);
+	settle(s);
+	assert_int_equal(s->groups[group].mask, 0);
+	settle(s);
+	assert_int_equal(fill_nexthops(s, &last), 0);
+	fib_grace_period();
+	assert_int_equal(fill_nexthops(s, &last), 2);
+	grace.held = false;
+}
+
+/* Named again between two sweeps, and given up again: a period that began before says nothing of who reads it now. */
+static void ids_named_again_test(void **arg)
+{
+	struct state *s = *arg;
+	uint32_t id, last;
+
+	grace.held = true;
+	by(s, "10.1.0.0/16", 1, 3);
+	settle(s);
+	id = raw(s, "10.1.0.1");
+	remove_route(s, "10.1.0.0/16", 1);
+	settle(s);
+	fib_grace_period();
+	by(s, "10.1.0.0/16", 1, 3);
+	assert_int_equal(rib_settle(s->rib, 0, &(bool){false}), 0);
+	assert_int_equal(raw(s, "10.1.0.1"), id);
+	remove_route(s, "10.1.0.0/16", 1);
+	settle(s);
+	assert_int_equal(fill_nexthops(s, &last), N_NH - 1 - 1);
+	assert_int_equal(s->nh[id].iface, 3);
+	fib_grace_period();
+	assert_int_equal(fill_nexthops(s, &last), 1);
+	assert_int_equal(last, id);
+	grace.held = false;
+}
+
 /* A use between two sweeps, which see nothing of it: it is as if it were given up at the second for the first time. */
 static void used_between_test(void **arg)
 {
@@ -608,6 +680,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(come_and_go_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(grace_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(used_between_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(ids_grace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(ids_named_again_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_again_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_in_slices_test, setup, teardown),
