@@ -41,15 +41,11 @@ uint32_t *fib_fallback_word(const struct fib *f, uint32_t entry)
 	}
 }
 
-uint32_t *fib_entry_word(const struct fib *f, uint32_t entry, uint32_t key)
+uint32_t *fib_entry_word(struct fib *f, uint32_t entry, uint32_t key)
 {
-	struct fib_unit *u = &f->units[entry & FIB_UNIT_MASK];
+	uint32_t word = fib_word_of(f, entry, key), unit = (entry & FIB_UNIT_MASK) + word / FIB_UNIT_WORDS;
 
-	if (entry & FIB_LIST)
-		return (uint32_t *)u + fib_list_word(u, f->n_units - (entry & FIB_UNIT_MASK), entry & FIB_FORM, key);
-	if (entry & FIB_FLAT)
-		return (uint32_t *)u + (key >> 24);
-	return (uint32_t *)u + FIB_NODE_HEAD + fib_run_of(u, key >> 24);
+	return unit < f->n_units ? &f->units[unit].word[word % FIB_UNIT_WORDS] : &f->nowhere;
 }
 
 static uint32_t *root_word(const struct fib *f, int vrf, int fi)
@@ -58,7 +54,7 @@ static uint32_t *root_word(const struct fib *f, int vrf, int fi)
 }
 
 /* The word in the data plane's memory that leads to the node. */
-static uint32_t *node_link(const struct fib *f, const struct fib_node *n)
+static uint32_t *node_link(struct fib *f, const struct fib_node *n)
 {
 	const struct fib_node *above = n->parent;
 	uint32_t key = (uint32_t)n->slot << 24;

@@ -446,6 +446,37 @@ static void wait_test(void **arg)
 	fib_memory_close(&s->m);
 }
 
+/* Blocks at the end of the memory are damaged, and what stands there is changed before anybody notices: nothing is written behind
+ * the memory. */
+static void damaged_end_test(void **arg)
+{
+	enum { BEGIN = FIB_FIRST + 900, BEHIND = 32, DAMAGED = 24 };
+	static const struct fib_unit zero[BEHIND];
+	struct state *s = *arg;
+	int round, i;
+
+	open_fib(s, 900 + BEHIND);
+	fib_close(s->m.fib);
+	assert_int_equal(fib_open(s->m.units, BEGIN, s->m.roots, &s->m.fib, NULL), 0);
+	may_wait = true;
+	for (round = 0; round < 300; round++) {
+		for (i = 0; i < 60; i++)
+			mutate(s);
+		assert_int_equal(fib_commit_wait(s->m.fib), 0);
+		for (i = 0; i < 3 * DAMAGED; i++)
+			s->m.units[BEGIN - 1 - rnd(s) % DAMAGED].word[rnd(s) % FIB_NODE_HEAD] = 0xffffff00 | rnd(s);
+		for (i = 0; i < 60; i++)
+			mutate(s);
+		assert_int_equal(fib_commit_wait(s->m.fib), 0);
+		assert_memory_equal(s->m.units + BEGIN, zero, sizeof(zero));
+		for (i = 0; i < N_REF; i++)
+			if (s->ref[i].value)
+				assert_int_equal(fib_repair(s->m.fib, s->ref[i].vrf, &s->ref[i].p.addr), 0);
+		assert_int_equal(fib_commit_wait(s->m.fib), 0);
+	}
+	fib_memory_close(&s->m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(comes_back_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(withdrawn_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(wait_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_end_test, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
