@@ -288,8 +288,7 @@ static uint32_t word_of(const struct fib *f, uint32_t entry, uint32_t word)
 	return unit < f->n_units ? __atomic_load_n(&f->units[unit].word[word % FIB_UNIT_WORDS], __ATOMIC_RELAXED) : 0;
 }
 
-/* Which word of a block the search for a key ends at. The memory is not trusted: it is what this look is to judge. */
-static uint32_t entry_word(const struct fib *f, uint32_t entry, uint32_t key)
+uint32_t fib_word_of(const struct fib *f, uint32_t entry, uint32_t key)
 {
 	uint32_t unit = entry & FIB_UNIT_MASK;
 
@@ -325,7 +324,7 @@ uint32_t fib_lookup(const struct fib *f, uint16_t vrf, const struct addr *a)
 		if (fallback)
 			best = fallback;
 		next = at + (e & FIB_LIST ? 4 : 1);
-		e = word_of(f, e, entry_word(f, e, key_at(a, at)));
+		e = word_of(f, e, fib_word_of(f, e, key_at(a, at)));
 		at = next;
 	}
 	return e ? e & ~FIB_NODE : best;

@@ -41,19 +41,20 @@ uint32_t *fib_fallback_word(const struct fib *f, uint32_t entry)
 	}
 }
 
-uint32_t *fib_entry_word(const struct fib *f, uint32_t entry, uint32_t key)
+uint32_t *fib_entry_word(struct fib *f, uint32_t entry, uint32_t key)
 {
-	struct fib_unit *u = &f->units[entry & FIB_UNIT_MASK];
+	uint32_t word = fib_word_of(f, entry, key), unit = (entry & FIB_UNIT_MASK) + word / FIB_UNIT_WORDS;
 
-	if (entry & FIB_LIST)
-		return (uint32_t *)u + fib_list_word(u, f->n_units - (entry & FIB_UNIT_MASK), entry & FIB_FORM, key);
-	if (entry & FIB_FLAT)
-		return (uint32_t *)u + (key >> 24);
-	return (uint32_t *)u + FIB_NODE_HEAD + fib_run_of(u, key >> 24);
+	return unit < f->n_units ? &f->units[unit].word[word % FIB_UNIT_WORDS] : &f->nowhere;
+}
+
+static uint32_t *root_word(const struct fib *f, int vrf, int fi)
+{
+	return fi ? &f->roots[vrf].entry6 : &f->roots[vrf].entry4;
 }
 
 /* The word in the data plane's memory that leads to the node. */
-static uint32_t *node_link(const struct fib *f, const struct fib_node *n)
+static uint32_t *node_link(struct fib *f, const struct fib_node *n)
 {
 	const struct fib_node *above = n->parent;
 	uint32_t key = (uint32_t)n->slot << 24;
@@ -64,7 +65,7 @@ static uint32_t *node_link(const struct fib *f, const struct fib_node *n)
 		return fib_entry_word(f, fib_node_entry(above), key);
 	if (n->vrf == 0)
 		return f->direct[fib_family_index(n->family)]->mem + n->slot;
-	return n->family == 6 ? &f->roots[n->vrf].entry6 : &f->roots[n->vrf].entry4;
+	return root_word(f, n->vrf, fib_family_index(n->family));
 }
 
 static void node_set_fallback(struct fib *f, struct fib_node *n, uint32_t v)
@@ -179,36 +180,42 @@ static void node_write(struct fib *f, struct fib_node *n)
 
 /* ---- the order */
 
-/* The entry for what a direct slot or a root leads to. */
-static uint32_t top_entry(struct fib *f, struct fib_node *n, uint32_t value)
+/* The word of a direct slot or a root, for the node there (or NULL) and the result above it. False: not yet, for it leads to a
+ * node that went, and the one in its place has no block. */
+static bool write_top(struct fib *f, uint32_t *word, struct fib_node *n, uint32_t value)
 {
-	if (!n)
-		return value;
-	node_set_fallback(f, n, value);
-	n->published = fib_node_entry(n) != 0;
-	return n->published ? fib_node_entry(n) : value;
+	uint32_t entry = n ? fib_node_entry(n) : 0;
+
+	if (n && !entry && __atomic_load_n(word, __ATOMIC_RELAXED) & FIB_NODE)
+		return false;
+	if (n) {
+		node_set_fallback(f, n, value);
+		n->published = entry != 0;
+	}
+	store(word, entry ? entry : value);
+	return true;
 }
 
 static void commit_tops(struct fib *f)
 {
+	uint32_t i, left, slot;
 	struct direct *d;
 	struct root *r;
-	uint32_t i;
 	int fi, vrf;
 
 	for (fi = 0; fi < 2; fi++) {
 		d = f->direct[fi];
-		for (i = 0; i < d->n_dirty; i++) {
-			d->is_dirty[d->dirty[i]] = false;
-			store(d->mem + d->dirty[i], top_entry(f, d->child[d->dirty[i]], d->wanted[d->dirty[i]]));
+		for (i = left = 0; i < d->n_dirty; i++) {
+			slot = d->dirty[i];
+			d->is_dirty[slot] = !write_top(f, d->mem + slot, d->child[slot], d->wanted[slot]);
+			if (d->is_dirty[slot])
+				d->dirty[left++] = slot;
 		}
-		d->n_dirty = 0;
+		d->n_dirty = left;
 		for (vrf = 1; vrf < VRF_MAX; vrf++) {
 			r = &f->root[vrf][fi];
-			if (!r->dirty)
-				continue;
-			r->dirty = false;
-			store(fi ? &f->roots[vrf].entry6 : &f->roots[vrf].entry4, top_entry(f, r->node, r->value));
+			if (r->dirty)
+				r->dirty = !write_top(f, root_word(f, vrf, fi), r->node, r->value);
 		}
 	}
 }
@@ -238,12 +245,19 @@ static void write_dirty(struct fib *f, bool part)
 	fib_units_release(f->us);
 }
 
-/* Nothing leads any more to what the node led to or was: it was written since; of a dead one, what is above it was. */
-static bool is_left(const struct fib_node *n)
+static bool top_is_dirty(const struct fib *f, const struct fib_node *n)
 {
-	while (n && n->dead)
+	int fi = fib_family_index(n->family);
+
+	return n->vrf ? f->root[n->vrf][fi].dirty : f->direct[fi]->is_dirty[n->slot];
+}
+
+/* Nothing leads any more to what the node led to or was: it was written since; of a dead one, what is above it was. */
+static bool is_left(const struct fib *f, const struct fib_node *n)
+{
+	while (n->dead && n->parent)
 		n = n->parent;
-	return !n || !n->dirty;
+	return n->dead ? !top_is_dirty(f, n) : !n->dirty;
 }
 
 /* Gives back the blocks that nothing leads to any more. The dead stand behind those below them, which look at them here. */
@@ -253,7 +267,7 @@ static void give_back(struct fib *f)
 	size_t i, left = 0;
 
 	for (i = 0; i < f->stale.n; i++) {
-		if (is_left(f->stale.v[i].of))
+		if (is_left(f, f->stale.v[i].of))
 			fib_units_put(f->us, f->stale.v[i].unit, f->stale.v[i].n);
 		else
 			f->stale.v[left++] = f->stale.v[i];
@@ -261,7 +275,7 @@ static void give_back(struct fib *f)
 	f->stale.n = left;
 	for (i = left = 0; i < f->dead.n; i++) {
 		n = f->dead.v[i];
-		if (!is_left(n)) {
+		if (!is_left(f, n)) {
 			f->dead.v[left++] = n;
 			continue;
 		}
@@ -287,6 +301,7 @@ static void forget_damaged(struct fib *f)
 int fib_commit(struct fib *f)
 {
 	uint32_t want[FIB_RUN_MAX + 1];
+	bool any;
 	int r;
 
 	if (f->damaged)
@@ -309,11 +324,12 @@ int fib_commit(struct fib *f)
 			if (f->put_off)
 				return -EAGAIN;
 			fib_units_wait(f->us);
-		} else if (fib_plan_part(f)) {
-			write_dirty(f, true);
-			give_back(f);
 		} else {
-			return -E2BIG;
+			any = fib_plan_part(f);
+			write_dirty(f, true); /* at the least what goes, and takes no memory but gives some back */
+			give_back(f);
+			if (!any && !fib_units_waiting(f->us))
+				return -E2BIG;
 		}
 	}
 }

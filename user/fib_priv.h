@@ -51,6 +51,7 @@ struct fib {
 	uint32_t changes; /* since a commit was tried */
 	bool put_off;	  /* a commit waits for a grace period that was asked for */
 	bool damaged;
+	uint32_t nowhere; /* what is to be written behind the end of the memory, where its words say so */
 };
 
 static inline int fib_family_index(uint8_t family)
@@ -75,6 +76,10 @@ int fib_mark(struct fib *f, struct fib_node *n);
 void fib_mark_direct(struct direct *d, uint16_t slot);
 int fib_dirty_push(struct fib_dirty *d, struct fib_node *n);
 
+/* Which word of a block (an entry with FIB_NODE) the search for a key, the next 32 bits of an address, ends at. The memory is not
+ * trusted: where it is damaged, the word may lie beyond its end. */
+uint32_t fib_word_of(const struct fib *f, uint32_t entry, uint32_t key);
+
 /* ---- fib_plan.c */
 
 /* Makes the plan of what is dirty: roles are set, empty nodes are dead, what must be written with others is dirty too. want[n]:
@@ -90,10 +95,10 @@ int fib_stale_push(struct fib *f, const struct fib_node *n);
 
 /* ---- fib_commit.c */
 
-/* The word of a block (an entry with FIB_NODE) that holds its fallback; the one with the entry for a key, the next 32 bits of
- * an address. */
+/* The word of a block that holds its fallback; the one with the entry for a key (fib_word_of()), or, beyond the end, one that no
+ * packet reads. */
 uint32_t *fib_fallback_word(const struct fib *f, uint32_t entry);
-uint32_t *fib_entry_word(const struct fib *f, uint32_t entry, uint32_t key);
+uint32_t *fib_entry_word(struct fib *f, uint32_t entry, uint32_t key);
 
 /* ---- fib_adopt.c */
 

@@ -1,6 +1,7 @@
 /* nexthop.c: see nexthop.h: nexthops by what they are, their ids and users, and the life of the tables. A nexthop that nobody
  * uses keeps its content until its id is needed for another, so a late packet is not misled.
  */
+#include "fib_grace.h"
 #include "nexthop_priv.h"
 
 #include <errno.h>
@@ -64,15 +65,33 @@ static uint32_t find_id(const struct nexthops *ns, const struct nexthop_key *key
 
 /* ---- nexthops */
 
+/* Which tickets are over: they are in the order that they were asked for in, so that few are looked at. */
+struct known {
+	uint64_t over, waits;
+};
+
+static bool is_over(struct known *k, uint64_t ticket)
+{
+	if (ticket > k->over && ticket < k->waits)
+		*(fib_grace_over(ticket) ? &k->over : &k->waits) = ticket;
+	return ticket <= k->over;
+}
+
+static bool is_held(const struct nexthop_info *info, struct known *k)
+{
+	return info->held && !(info->retiring && is_over(k, info->ticket));
+}
+
 /* A free id, going round, so that one just given up is not used for something else for long. */
 static uint32_t free_id(struct nexthops *ns)
 {
+	struct known known = {.waits = UINT64_MAX};
 	uint32_t i, id;
 
 	for (i = 1; i < ns->n_nh; i++) {
 		id = ns->next;
 		ns->next = ns->next + 1 < ns->n_nh ? ns->next + 1 : 1;
-		if (!ns->info[id].refs && !ns->info[id].held)
+		if (!ns->info[id].refs && !is_held(&ns->info[id], &known))
 			return id;
 	}
 	return 0;
@@ -148,6 +167,7 @@ void nexthop_info_unuse(struct nexthops *ns, uint32_t id)
 	if (--ns->info[id].refs)
 		return;
 	ns->info[id].held = true;
+	ns->info[id].retiring = false;
 	ns->any_held = true;
 }
 
@@ -171,23 +191,58 @@ void nexthop_unuse(struct nexthops *ns, uint32_t result)
 		nexthop_info_unuse(ns, result);
 }
 
+/* ---- what nobody uses any more */
+
+uint64_t nexthop_sweep_ticket(struct nexthops *ns)
+{
+	if (ns->asked)
+		return ns->sweep;
+	ns->asked = true;
+	ns->sweep = fib_grace_ask();
+	if (!ns->sweep)
+		fib_grace_period();
+	return ns->sweep;
+}
+
+static void nexthops_sweep(struct nexthops *ns, struct known *known)
+{
+	bool any = false;
+
+	for (uint32_t id = 1; ns->any_held && id < ns->n_nh; id++) {
+		struct nexthop_info *info = &ns->info[id];
+
+		info->held = !info->refs && is_held(info, known);
+		any |= info->held;
+		if (!info->held || info->retiring)
+			continue;
+		info->retiring = true;
+		info->ticket = nexthop_sweep_ticket(ns);
+	}
+	ns->any_held = any;
+}
+
+static void groups_sweep(struct nexthops *ns, struct known *known)
+{
+	for (uint32_t id = 1; id < ns->n_groups; id++) {
+		struct group *g = &ns->group[id];
+
+		if (!g->known || g->refs)
+			continue;
+		if (!g->retiring)
+			g->ticket = nexthop_sweep_ticket(ns);
+		else if (is_over(known, g->ticket))
+			nhg_forget(ns, id);
+		g->retiring = g->known;
+	}
+}
+
 void nexthop_sweep(struct nexthops *ns)
 {
-	struct group *g;
-	uint32_t id;
+	struct known known = {.waits = UINT64_MAX};
 
-	for (id = 1; ns->any_held && id < ns->n_nh; id++)
-		ns->info[id].held = false;
-	ns->any_held = false;
-	for (id = 1; id < ns->n_groups; id++) {
-		g = &ns->group[id];
-		if (!g->known)
-			continue;
-		if (!g->refs && g->retiring)
-			nhg_forget(ns, id);
-		else
-			g->retiring = !g->refs;
-	}
+	ns->asked = false;
+	nexthops_sweep(ns, &known);
+	groups_sweep(ns, &known);
 	nexthop_pairs_sweep(ns);
 	while (ns->end > 1 && !ns->info[ns->end - 1].refs)
 		ns->end--;

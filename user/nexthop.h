@@ -66,14 +66,17 @@ int nhg_change(struct nexthops *ns, uint32_t id, const struct nhg_member *m, siz
 void nexthop_reuse(struct nexthops *ns, uint32_t result);
 /* One user less, of a FIB result: group or nexthop. The id is free when nexthop_sweep() finds it unused. */
 void nexthop_unuse(struct nexthops *ns, uint32_t result);
-/* After the FIB was committed: what nobody uses may be used for something else; groups at the second call, when no packet that
- * read the FIB before it is still under way. */
+/* After the FIB was committed: what nobody uses retires, and may be used for something else at a later call when a grace period
+ * asked for then is over: no packet that read its id is still under way. */
 void nexthop_sweep(struct nexthops *ns);
 
 /* A FIB result for one more user that stands for two others, of which it holds a use: `first`, and `second` while nothing can
  * leave by that. `now`: the one that a new pair leads to until nexthop_pairs_settle(). -E2BIG: there is no room; -ENOMEM. */
 int nexthop_pair_use(struct nexthops *ns, uint32_t first, uint32_t second, uint32_t now, uint32_t *ret);
 bool nexthop_is_pair(const struct nexthops *ns, uint32_t result, uint32_t *ret_first, uint32_t *ret_second);
+uint32_t nexthop_pairs_count(const struct nexthops *ns); /* that stand in the table; */
+uint32_t nexthop_pairs_room(const struct nexthops *ns);	 /* for so many more there is room */
+bool nexthop_pairs_unused(const struct nexthops *ns);	 /* some are to be given up by further calls of nexthop_sweep() */
 /* What packets take whose FIB result this is: of a pair one of the two, else itself. */
 uint32_t nexthop_now(const struct nexthops *ns, uint32_t result);
 /* Each pair leads to its second result if nothing can leave by the first, and by the second it can. True: some lead elsewhere

@@ -64,10 +64,28 @@ uint32_t nexthop_now(const struct nexthops *ns, uint32_t result)
 	return id < ns->n_pairs ? now_of(ns, id) : 0;
 }
 
+uint32_t nexthop_pairs_count(const struct nexthops *ns)
+{
+	return ns->n_known_pairs;
+}
+
+uint32_t nexthop_pairs_room(const struct nexthops *ns)
+{
+	return ns->n_pairs ? ns->n_pairs - 1 - ns->n_known_pairs : 0;
+}
+
+bool nexthop_pairs_unused(const struct nexthops *ns)
+{
+	for (uint32_t id = 1; id < ns->end_pair; id++)
+		if (ns->pair[id].known && !ns->pair[id].refs)
+			return true;
+	return false;
+}
+
 /* A free id, going round, like those of nexthops. */
 static uint32_t free_pair(struct nexthops *ns)
 {
-	if (ns->n_known_pairs + 1 >= ns->n_pairs) /* so that a refusal costs nothing, of which there may be one for each prefix */
+	if (!nexthop_pairs_room(ns)) /* so that a refusal costs nothing, of which there may be one for each prefix */
 		return 0;
 	for (uint32_t i = 1; i < ns->n_pairs; i++) {
 		uint32_t id = ns->next_pair;
@@ -154,21 +172,8 @@ static void forget(struct nexthops *ns, uint32_t id)
 	ns->n_known_pairs--;
 }
 
-/* Of what nobody names any more: one serves all that begin to retire in a sweep. */
-static uint64_t grace(void)
-{
-	uint64_t ticket = fib_grace_ask();
-
-	if (!ticket)
-		fib_grace_period();
-	return ticket; /* 0 is over */
-}
-
 void nexthop_pairs_sweep(struct nexthops *ns)
 {
-	uint64_t ticket = 0;
-	bool asked = false;
-
 	for (uint32_t id = 1; id < ns->end_pair; id++) {
 		struct pair *p = &ns->pair[id];
 
@@ -179,11 +184,8 @@ void nexthop_pairs_sweep(struct nexthops *ns)
 				forget(ns, id);
 			continue;
 		}
-		if (!asked)
-			ticket = grace();
-		asked = true;
 		p->retiring = true;
-		p->ticket = ticket;
+		p->ticket = nexthop_sweep_ticket(ns);
 	}
 	while (ns->end_pair > 1 && !ns->pair[ns->end_pair - 1].known)
 		ns->end_pair--;

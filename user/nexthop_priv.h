@@ -19,7 +19,9 @@ struct nexthop_info {
 	uint32_t n_held; /* buckets that it has still (nexthop_held()), where they are counted */
 	bool hashed, dead, drained;
 	uint32_t old_flows; /* that were noted at it as it was drained, and have not been idle since */
-	bool held;	    /* the FIB or a packet may still name it: not for another content until the next sweep */
+	bool held;	    /* the FIB or a packet may still name it: not for another content; */
+	bool retiring;	    /* the FIB did not at the last sweep: */
+	uint64_t ticket;    /* of the grace period asked for then */
 };
 
 struct group {
@@ -33,9 +35,10 @@ struct group {
 	uint8_t learns;			 /* bits like HELD_LEARNS() */
 	uint32_t owner;			 /* 0: whoever wants these members may have it */
 	uint32_t refs;
-	bool known;    /* stands in the table */
-	bool orphan;   /* found at the start, nobody asked for it yet */
-	bool retiring; /* unused at the last sweep: packets have had time to leave it */
+	bool known;	 /* stands in the table */
+	bool orphan;	 /* found at the start, nobody asked for it yet */
+	bool retiring;	 /* unused at the last sweep */
+	uint64_t ticket; /* of the grace period asked for then */
 };
 
 struct pair {
@@ -63,6 +66,8 @@ struct nexthops {
 	struct group *group;
 	uint8_t *chunk;
 	uint64_t ticket; /* of the grace period that chunks in CHUNK_ASKED wait for; 0: none do */
+	bool asked;	 /* for one in this sweep, with */
+	uint64_t sweep;	 /* this ticket */
 	bool changed;	 /* a member came to life or died */
 	bool any_held;
 	uint32_t *used_ms;	/* of each bucket that is held: when it was seen in use */
@@ -79,6 +84,8 @@ struct nexthops {
 
 /* nexthop.c: one user less. */
 void nexthop_info_unuse(struct nexthops *ns, uint32_t id);
+/* Of the grace period that serves all that begin to retire in a sweep; 0 is over. */
+uint64_t nexthop_sweep_ticket(struct nexthops *ns);
 
 /* nexthop_pair.c: of FIB results that are pairs. */
 void nexthop_pair_reuse(struct nexthops *ns, uint32_t result);

@@ -37,13 +37,20 @@ static int write_entry(struct sw *sw, uint16_t id, const struct port *e)
 	return table_set(table_get(sw->dp, "ports"), &key, e);
 }
 
+static void slot_set(struct port_slot *s, const struct port *e)
+{
+	s->e = *e;
+	snprintf(s->shown, sizeof(s->shown), "%s", e->name);
+	err_plain(s->shown);
+}
+
 static void set_entry(struct sw *sw, uint16_t id, const struct port *e)
 {
 	struct port_slot *s = &sw->ports->slot[id];
 
 	if (!memcmp(&s->e, e, sizeof(*e)))
 		return;
-	s->e = *e;
+	slot_set(s, e);
 	write_entry(sw, id, e);
 	sw_epoch(sw); /* what packets have remembered of it ends with it */
 }
@@ -403,7 +410,7 @@ static int read_slot(const void *key, void *value, void *arg)
 	struct ports *ps = arg;
 
 	if (id && id < PORT_MAX)
-		memcpy(&ps->slot[id].e, value, sizeof(struct port));
+		slot_set(&ps->slot[id], value);
 	return 0;
 }
 
@@ -445,7 +452,5 @@ uint16_t port_id(const struct sw *sw, const char *netdev)
 
 const char *port_name(const struct sw *sw, uint16_t id)
 {
-	const struct port *e = port_entry(sw, id);
-
-	return e ? e->name : NULL;
+	return port_entry(sw, id) ? sw->ports->slot[id].shown : NULL;
 }

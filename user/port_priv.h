@@ -23,6 +23,7 @@ struct port_want {
 
 struct port_slot {
 	struct port e;		      /* as the table has it; mode PORT_NONE: free */
+	char shown[IFNAMSIZ];	      /* its name; what is no text in it is a `?` */
 	const struct port_want *want; /* during a reconciliation */
 	uint8_t mac[6];		      /* of the netdev as it was last seen by this life */
 	bool attached;		      /* by this life */

@@ -66,7 +66,7 @@ static json_t *show_attached(struct sw *sw, uint16_t id)
 	const struct port_slot *s = &sw->ports->slot[id];
 	const struct link *l = mirror_link(sw->mirror, (int)s->e.ifindex);
 	uint64_t vlans[VLAN_IDS / 64];
-	json_t *o = json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:s}", "name", s->e.name, "id", id, "ifindex",
+	json_t *o = json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:s}", "name", s->shown, "id", id, "ifindex",
 			      (json_int_t)s->e.ifindex, "mode", mode_name(s->e.mode), "state", "attached", "tc",
 			      attach_name(s->att.tc), "xdp", attach_name(s->att.xdp), "mtu", (json_int_t)s->e.mtu, "link",
 			      link_usable(l) ? "up" : "down");

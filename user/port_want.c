@@ -21,6 +21,7 @@ void port_refuse(struct ports *ps, const char *name, int ifindex, const char *re
 	}
 	v = &ps->refused[ps->n_refused++];
 	snprintf(v->name, sizeof(v->name), "%s", name);
+	err_plain(v->name);
 	snprintf(v->reason, sizeof(v->reason), "%s", reason);
 	v->ifindex = ifindex;
 }

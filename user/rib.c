@@ -77,6 +77,7 @@ void rib_entry_free(struct rib *rib, struct rib_entry *e)
 	list_remove(&e->dirty_link);
 	rib->n_long[e->to.family == 6][e->to.len]--;
 	rib_entry_refused(rib, e, false);
+	rib_entry_unpaired(rib, e, false);
 	free(e);
 }
 
@@ -531,7 +532,11 @@ size_t rib_count(const struct rib *rib)
 
 void rib_stats(const struct rib *rib, struct rib_stats *ret)
 {
-	*ret = (struct rib_stats){.routes = rib->n_routes, .in_force = rib->n_installed, .refused = rib->n_refused};
+	*ret = (struct rib_stats){.routes = rib->n_routes,
+				  .in_force = rib->n_installed,
+				  .refused = rib->n_refused,
+				  .pairs = nexthop_pairs_count(rib->ns),
+				  .unpaired = rib->n_unpaired};
 }
 
 /* ---- life */
@@ -555,6 +560,7 @@ int rib_open(struct fib *fib, struct nexthops *ns, bool (*usable)(void *arg, uin
 	list_init(&rib->telling_ways);
 	list_init(&rib->refused[0]);
 	list_init(&rib->refused[1]);
+	list_init(&rib->unpaired);
 	for (i = 0; i < RIB_SOURCES; i++)
 		list_init(&rib->sources[i]);
 	*ret = rib;

@@ -105,6 +105,9 @@ void rib_links_changed(struct rib *rib);
  */
 bool rib_links_settle(struct rib *rib);
 
+/* Prefixes wait for a pair, and there is room or will be: rib_settle() is to be called, which nothing else may ask for. */
+bool rib_pairs_due(const struct rib *rib);
+
 /* For at most about `budget_ns` (0: to the end, and waiting for memory: before the event loop runs); rib_pending() says whether
  * something is left for the next call.
  * *ret_changed: the tables are not what they were, decisions made by them are stale. -ENOMEM. Routes that found no room are
@@ -167,6 +170,8 @@ struct rib_stats {
 	size_t routes;	 /* known, of all sources */
 	size_t in_force; /* prefixes that the FIB has */
 	size_t refused;	 /* prefixes that it had no room for */
+	size_t pairs;	 /* pairs of ways (nexthop.h) that there are */
+	size_t unpaired; /* prefixes with a second way for which there was no room among them */
 };
 void rib_stats(const struct rib *rib, struct rib_stats *ret);
 

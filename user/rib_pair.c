@@ -10,6 +10,12 @@
  */
 #include "rib_priv.h"
 
+#include <errno.h>
+#include "clock.h"
+
+#define RETRY_EVERY_NS 1000000000
+#define RETRY_AT_ONCE  1024
+
 /* By what it leads, also while nothing can leave by it. */
 static uint32_t members_of(const struct rib_route *r)
 {
@@ -61,11 +67,44 @@ static const struct rib_route *other_of(const struct rib *rib, const struct rib_
 	return down;
 }
 
-uint32_t rib_pair(struct rib *rib, const struct rib_entry *e, const struct rib_route *best)
+void rib_entry_unpaired(struct rib *rib, struct rib_entry *e, bool unpaired)
+{
+	rib->n_unpaired -= e->unpaired;
+	rib->n_unpaired += unpaired;
+	e->unpaired = unpaired;
+}
+
+/* Of how many there will be room for the one that comes next is not known: many share a pair. So all of them look, where there is
+ * room, once in a while. */
+void rib_retry_unpaired(struct rib *rib, bool all)
+{
+	uint64_t now = clock_now_ns();
+	size_t n = all ? SIZE_MAX : RETRY_AT_ONCE;
+
+	if (!rib->unpaired_left && rib->n_unpaired && nexthop_pairs_room(rib->ns) &&
+	    (all || now - rib->unpaired_ns >= RETRY_EVERY_NS)) {
+		rib->unpaired_left = rib->n_unpaired;
+		rib->unpaired_ns = now;
+	}
+	if (!all && !list_empty(&rib->dirty_entries))
+		return;
+	for (; n && rib->unpaired_left && !list_empty(&rib->unpaired); n--, rib->unpaired_left--)
+		rib_entry_dirty(rib, list_item(rib->unpaired.next, struct rib_entry, dirty_link));
+	if (list_empty(&rib->unpaired))
+		rib->unpaired_left = 0;
+}
+
+bool rib_pairs_due(const struct rib *rib)
+{
+	return rib->n_unpaired && (nexthop_pairs_room(rib->ns) || nexthop_pairs_unused(rib->ns));
+}
+
+uint32_t rib_pair(struct rib *rib, struct rib_entry *e, const struct rib_route *best)
 {
 	uint32_t result = rib_route_result(best), first, second, had[2], pair;
 	bool before = false;
 	const struct rib_route *other = other_of(rib, e, best, &before);
+	int r;
 
 	if (!other)
 		return result;
@@ -77,8 +116,10 @@ uint32_t rib_pair(struct rib *rib, const struct rib_entry *e, const struct rib_r
 		nexthop_reuse(rib->ns, e->installed);
 		return e->installed;
 	}
+	r = nexthop_pair_use(rib->ns, first, second, result, &pair);
+	rib_entry_unpaired(rib, e, r == -E2BIG);
 	/* without room for a pair it is led elsewhere when its turn comes, as it would be without another way */
-	return nexthop_pair_use(rib->ns, first, second, result, &pair) ? result : pair;
+	return r ? result : pair;
 }
 
 const struct rib_route *rib_route_taken(const struct rib *rib, const struct rib_entry *e)

@@ -64,7 +64,8 @@ struct rib_entry {
 	uint16_t vrf;
 	bool refused;	  /* the FIB had no room */
 	bool refused_own; /* and a route of the configuration or of an address is among its routes */
-	bool waits;	  /* dirty_link stands in the list of those that were refused */
+	bool unpaired;	  /* there was no room for the pair that it should have */
+	bool waits;	  /* dirty_link stands in the list of those that were refused, or have no pair */
 	bool is_import;	  /* what is in force was imported, as of the last choice */
 };
 
@@ -82,6 +83,10 @@ struct rib {
 	struct hash entries, ways;
 	struct rib_list urgent_entries, dirty_entries, dirty_ways, telling_ways;
 	struct rib_list refused[2]; /* entries of each family that found no room in the FIB */
+	struct rib_list unpaired;   /* entries in the FIB for whose pair there was no room */
+	size_t n_unpaired;	    /* all such, also those that are to be chosen anew */
+	size_t unpaired_left;	    /* of a round of these: so many are to look once more */
+	uint64_t unpaired_ns;	    /* when the last one began */
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_refused_own, n_full, n_recursive, n_throw;
@@ -196,7 +201,11 @@ bool rib_leads(const struct rib *rib, uint32_t result);
 
 /* rib_pair.c: what the FIB gets for the route that was chosen in the entry: its result, or one use of a pair with that of another
  * route of the entry. */
-uint32_t rib_pair(struct rib *rib, const struct rib_entry *e, const struct rib_route *best);
+uint32_t rib_pair(struct rib *rib, struct rib_entry *e, const struct rib_route *best);
+/* Whether there was no room for the entry's pair, and the count of such. */
+void rib_entry_unpaired(struct rib *rib, struct rib_entry *e, bool unpaired);
+/* Where pairs were given up, those that found no room are chosen anew: some of them behind everything else, or all at once. */
+void rib_retry_unpaired(struct rib *rib, bool all);
 /* The route that packets take: that in force, or, until the next choice, the one behind it whose pair's turn it is. NULL: none.
  */
 const struct rib_route *rib_route_taken(const struct rib *rib, const struct rib_entry *e);

@@ -153,9 +153,11 @@ static int entry_install(struct rib *rib, struct rib_entry *e, const struct rib_
 	int r;
 
 	rib_entry_refused(rib, e, false);
+	rib_entry_unpaired(rib, e, false);
 	r = fib_install(rib, e, best ? rib_pair(rib, e, best) : 0);
 	if (r == -E2BIG) {
 		rib_entry_refused(rib, e, true);
+		rib_entry_unpaired(rib, e, false);
 		return 0;
 	}
 	if (r)
@@ -212,9 +214,9 @@ static int select_one(struct rib *rib, struct rib_entry *e)
 		return 0;
 	if (!e->routes) {
 		rib_entry_free(rib, e);
-	} else if (e->refused) {
+	} else if (e->refused || e->unpaired) {
 		e->waits = true;
-		list_append(&rib->refused[e->to.family == 6], &e->dirty_link);
+		list_append(e->refused ? &rib->refused[e->to.family == 6] : &rib->unpaired, &e->dirty_link);
 	}
 	return 0;
 }
@@ -311,6 +313,7 @@ int rib_settle(struct rib *rib, uint64_t budget_ns, bool *ret_changed)
 	}
 	retry_full(rib, budget_ns);
 	retry_refused(rib);
+	rib_retry_unpaired(rib, to_end);
 	r = settle_rounds(rib, to_end ? 0 : clock_now_ns() + budget_ns, ret_changed);
 	if (!r)
 		r = write_chosen(rib, to_end);
@@ -337,13 +340,13 @@ int rib_write(struct rib *rib)
 bool rib_waits(const struct rib *rib)
 {
 	return rib->waits || (rib->ways_wait && !list_empty(&rib->dirty_ways) && list_empty(&rib->telling_ways) &&
-			      list_empty(&rib->dirty_entries) && !rib->importing);
+			      list_empty(&rib->dirty_entries) && !rib->importing && !rib->unpaired_left);
 }
 
 bool rib_pending(const struct rib *rib)
 {
 	return !list_empty(&rib->urgent_entries) || !list_empty(&rib->dirty_entries) || !list_empty(&rib->dirty_ways) ||
-	       !list_empty(&rib->telling_ways) || rib->importing || rib->waits;
+	       !list_empty(&rib->telling_ways) || rib->importing || rib->waits || rib->unpaired_left;
 }
 
 static const struct rib_entry *first_refused(const struct rib *rib, uint8_t source)

@@ -166,6 +166,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	loop_doing("gateways");
 	if (rs->ready && gateways_update(rs))
 		sw_epoch(rs->sw);
+	if (rs->ready && rs->sw->events && rib_pairs_due(rs->rib))
+		events_again(rs->sw->events);
 }
 
 void route_gateways_update(struct routes *rs)

@@ -205,10 +205,10 @@ json_t *route_status(struct sw *sw)
 	struct rib_stats s;
 
 	rib_stats(sw->routes->rib, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force",
-			 (json_int_t)s.in_force, "refused", (json_int_t)s.refused, "left_out",
-			 (json_int_t)mirror_left_out(sw->mirror, NULL, NULL), "left_out_more", mirror_left_out_more(sw->mirror),
-			 "rules_left_out", (json_int_t)rules_other_count(sw), "audit_differences",
-			 (json_int_t)route_audit_differences(sw->routes, false), "audit_repaired",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I}", "known", (json_int_t)s.routes, "in_force",
+			 (json_int_t)s.in_force, "refused", (json_int_t)s.refused, "pairs", (json_int_t)s.pairs, "unpaired",
+			 (json_int_t)s.unpaired, "left_out", (json_int_t)mirror_left_out(sw->mirror, NULL, NULL), "left_out_more",
+			 mirror_left_out_more(sw->mirror), "rules_left_out", (json_int_t)rules_other_count(sw),
+			 "audit_differences", (json_int_t)route_audit_differences(sw->routes, false), "audit_repaired",
 			 (json_int_t)route_audit_differences(sw->routes, true));
 }

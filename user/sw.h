@@ -77,7 +77,7 @@ int port_open(struct sw *sw, struct errs *errs);
 void port_close(struct sw *sw);
 int port_reconcile(struct sw *sw, struct errs *errs);
 uint16_t port_id(const struct sw *sw, const char *netdev);	 /* 0: not attached */
-const char *port_name(const struct sw *sw, uint16_t id);	 /* NULL: none */
+const char *port_name(const struct sw *sw, uint16_t id);	 /* as it is shown; NULL: none */
 const struct port *port_entry(const struct sw *sw, uint16_t id); /* as the table has it; NULL: a free slot */
 /* [{"name", "id", "ifindex", "mode", "vlan" | "vlans", "native", "state": "attached"|"waiting"|"refused", "reason", "tc", "xdp",
  *   "note", "link": "up"|"down", "counters": {...}}]; configured globs without a netdev are shown as waiting. */

@@ -137,3 +137,26 @@ def test_pair_of_kernel_routes_outlives_the_link(own_gateway):
         netlab.wait_for("the first is in force again", lambda: chosen() == [100])
         assert pairs(w) == {pair: (first, first, second)}
         assert taken() == "up1"
+
+
+def test_full_table_of_pairs_is_told_and_used_again(own_gateway):
+    """More pairs of ways than there may be: status says how many prefixes have none, and when others give theirs up, these get it,
+    without another change."""
+    w = own_gateway
+
+    def routes():
+        return w.gw.json("status")["routes"]
+
+    def change(verb, prefixes, ways):
+        w.sw.run(["ip", "-batch", w.write("pairs", "".join(
+            f"route {verb} 10.{100 + i // 60}.{i % 60}.0/24 via 10.9.{up}.{1 + (i // 60 if up == 1 else i % 60)} dev up{up} onlink "
+            f"metric {up} proto bgp\n" for i in prefixes for up in ways))], timeout=60)
+    change("add", range(4200), (1, 2))
+    netlab.wait_for("all have been looked at", lambda: routes()["unpaired"] == 105, timeout=30)
+    assert routes()["pairs"] == len(pairs(w)) == 4095
+    assert "4095 pairs are all there is room for: 105 prefixes" in w.gw.cli("status").stdout
+    change("delete", range(100), (2,))
+    netlab.wait_for("those given up are used", lambda: routes()["unpaired"] == 5, timeout=15)
+    change("delete", range(100, 200), (2,))
+    netlab.wait_for("all have one", lambda: routes()["unpaired"] == 0, timeout=15)
+    assert "second ways" not in w.gw.cli("status").stdout

@@ -51,6 +51,21 @@ def test_netdev_that_comes_back_works_again(net):
     assert net.p0.ping("10.0.10.13") == (3, 3)
 
 
+def test_netdev_whose_name_is_no_text_is_shown(net):
+    """The kernel takes any bytes for a name, JSON does not: it is a port like others, and what is no text in it is a question mark."""
+    before = len(net.swc.json("port show"))
+    net.sw.run(["ip", "link", "add", b"vnet\xff6", "type", "veth", "peer", "name", "far6"])
+    net.sw.run(["ip", "link", "set", b"vnet\xff6", "up"])
+    net.sw.run("ip link set far6 up")
+    net.swc.attached("vnet?6")
+    net.sw.send("far6", bytes.fromhex("ffffffffffff 020000000066 88b5") + bytes(46))
+    netlab.wait_for("its station is learned", lambda: any(x.get("port") == "vnet?6" for x in net.swc.json("fdb show")))
+    assert "vnet?6" in [p["name"] for p in net.swc.json("counters show")["ports"]]
+    assert "vnet?6" in str(net.swc.json("vlan show"))
+    net.sw.run("ip link del far6")
+    netlab.wait_for("it is gone", lambda: len(net.swc.json("port show")) == before)
+
+
 def test_netdev_that_no_glob_matches_stays_untouched(net):
     net.host("p4", net.sw, "other0", addrs=["10.0.10.14/24"])
     assert net.swc.port("other0") is None

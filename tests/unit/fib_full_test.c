@@ -334,6 +334,100 @@ static void too_much_test(void **arg)
 	fib_memory_close(&s->m);
 }
 
+/* A host's prefix of `lonely` number i, or one beside it. */
+static struct addr in_lonely(const struct state *s, uint32_t i, uint8_t last)
+{
+	struct addr a = s->ref[i].p.addr;
+
+	a.a8[s->ref[i].p.family == 4 ? 14 : 2] = last;
+	return a;
+}
+
+/* So many prefixes in the 16 bits of `lonely` number i: a node that takes a long run of units. */
+static void crowd(struct state *s, uint32_t i, uint32_t n)
+{
+	struct prefix p = s->ref[i].p;
+
+	p.len = 24;
+	for (uint32_t k = 0; k < n; k++) {
+		p.addr = in_lonely(s, i, 2 * k);
+		assert_int_equal(fib_set(s->m.fib, 0, &p, 1000 + k), 0);
+	}
+}
+
+/* What was withdrawn while a commit is put off, and comes back with more than there is room for: packets are led by it until the
+ * new node is there. */
+static void comes_back_test(void **arg)
+{
+	enum { N = 60, GONE = 20, NEW = 10 };
+	struct state *s = *arg;
+	struct addr a;
+	uint32_t i;
+
+	open_fib(s, 100);
+	for (i = 0; i < N; i++)
+		lonely(s, i, 24, i + 1);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	for (i = N - GONE; i < N; i++)
+		lonely(s, i, 24, 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	lonely(s, 1, 24, 0);
+	for (i = 2; i < N - GONE; i++) {
+		lonely(s, i, 24, 0);
+		lonely(s, i, 23, i + 1);
+	}
+	for (i = N; i < N + 2 * NEW; i++)
+		lonely(s, i, 24, i + 1);
+	assert_int_equal(fib_commit(s->m.fib), -EAGAIN);
+	crowd(s, 1, 128);
+	a = in_lonely(s, 1, 0);
+	assert_int_equal(fib_lookup(s->m.fib, 0, &a), 2);
+	grace_done = grace_asked;
+	for (i = 0; fib_commit(s->m.fib); i++) {
+		assert_int_equal(fib_lookup(s->m.fib, 0, &a), 2);
+		assert_true(i < 5);
+		grace_done = grace_asked;
+	}
+	assert_in_range(i, 1, 4);
+	assert_int_equal(fib_lookup(s->m.fib, 0, &a), 1000);
+	fib_memory_close(&s->m);
+}
+
+/* Free memory is in pieces too short for the one node that is new: what is withdrawn goes all the same, and so makes room. */
+static void withdrawn_test(void **arg)
+{
+	enum { N = 84, APART = 34 };
+	struct state *s = *arg;
+	struct addr a;
+	uint32_t i;
+	int r, tries;
+
+	open_fib(s, 100);
+	for (i = 0; i < N; i++)
+		lonely(s, i, 24, i + 1);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	for (i = 0; i < APART; i += 2)
+		lonely(s, i, 24, 0);
+	assert_int_equal(fib_commit(s->m.fib), 0);
+	for (i = 1; i < APART; i += 2)
+		lonely(s, i, 24, 0);
+	s->ref[N].p = s->ref[N - 1].p;
+	s->ref[N].p.addr.a8[s->ref[N].p.family == 4 ? 13 : 1] = N;
+	crowd(s, N, 128);
+	for (tries = 0; (r = fib_commit(s->m.fib)) == -EAGAIN; tries++) {
+		assert_true(tries < 5);
+		grace_done = grace_asked;
+	}
+	for (i = 0; i < APART; i++) {
+		a = in_lonely(s, i, 0);
+		assert_int_equal(fib_lookup(s->m.fib, 0, &a), 0);
+	}
+	assert_int_equal(r, 0);
+	a = in_lonely(s, N, 0);
+	assert_int_equal(fib_lookup(s->m.fib, 0, &a), 1000);
+	fib_memory_close(&s->m);
+}
+
 /* Outside of the event loop a commit waits. */
 static void wait_test(void **arg)
 {
@@ -352,6 +446,37 @@ static void wait_test(void **arg)
 	fib_memory_close(&s->m);
 }
 
+/* Blocks at the end of the memory are damaged, and what stands there is changed before anybody notices: nothing is written behind
+ * the memory. */
+static void damaged_end_test(void **arg)
+{
+	enum { BEGIN = FIB_FIRST + 900, BEHIND = 32, DAMAGED = 24 };
+	static const struct fib_unit zero[BEHIND];
+	struct state *s = *arg;
+	int round, i;
+
+	open_fib(s, 900 + BEHIND);
+	fib_close(s->m.fib);
+	assert_int_equal(fib_open(s->m.units, BEGIN, s->m.roots, &s->m.fib, NULL), 0);
+	may_wait = true;
+	for (round = 0; round < 300; round++) {
+		for (i = 0; i < 60; i++)
+			mutate(s);
+		assert_int_equal(fib_commit_wait(s->m.fib), 0);
+		for (i = 0; i < 3 * DAMAGED; i++)
+			s->m.units[BEGIN - 1 - rnd(s) % DAMAGED].word[rnd(s) % FIB_NODE_HEAD] = 0xffffff00 | rnd(s);
+		for (i = 0; i < 60; i++)
+			mutate(s);
+		assert_int_equal(fib_commit_wait(s->m.fib), 0);
+		assert_memory_equal(s->m.units + BEGIN, zero, sizeof(zero));
+		for (i = 0; i < N_REF; i++)
+			if (s->ref[i].value)
+				assert_int_equal(fib_repair(s->m.fib, s->ref[i].vrf, &s->ref[i].p.addr), 0);
+		assert_int_equal(fib_commit_wait(s->m.fib), 0);
+	}
+	fib_memory_close(&s->m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,7 +484,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(close_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(pieces_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_much_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(comes_back_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(withdrawn_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(wait_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_end_test, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

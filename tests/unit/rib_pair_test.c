@@ -241,11 +241,20 @@ static void third_test(void **arg)
 	assert_via(s, "10.1.0.1", "10.0.2.1", 2);
 }
 
+static uint32_t pairs_in_table(const struct state *s)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < N_PAIRS; i++)
+		n += s->pairs[i].now != 0;
+	return n;
+}
+
 /* Another way comes and goes: that is written, and no decision is stale. What it has in the tables is given up with it. */
 static void come_and_go_test(void **arg)
 {
 	struct state *s = *arg;
-	uint32_t n = 0, was;
+	uint32_t was;
 
 	by(s, "10.1.0.0/16", 1, 1);
 	settle(s);
@@ -267,9 +276,7 @@ static void come_and_go_test(void **arg)
 	assert_int_not_equal(nexthop_now(s->ns, was), 0); /* some packet may have found it in the FIB before */
 	for (int i = 0; i < 3; i++)
 		settle(s);
-	for (uint32_t i = 0; i < N_PAIRS; i++)
-		n += s->pairs[i].now != 0;
-	assert_int_equal(n, 0);
+	assert_int_equal(pairs_in_table(s), 0);
 	assert_int_equal(nexthop_end(s->ns), 1);
 }
 
@@ -313,6 +320,78 @@ static void grace_test(void **arg)
 	fib_grace_period();
 	settle(s);
 	assert_int_equal(nexthop_now(s->ns, was), 0);
+	grace.held = false;
+}
+
+/* How many others there is room for; they stay. *ret_last: the id of the last one. */
+static uint32_t fill_nexthops(struct state *s, uint32_t *ret_last)
+{
+	static uint32_t mtu = 1000; /* each is another one */
+	struct nexthop_key k = {.type = NEXTHOP_CONNECTED, .iface = 7};
+	uint32_t n;
+	bool fresh;
+
+	for (n = 0; k.mtu = mtu++, nexthop_use(s->ns, &k, ret_last, &fresh) == 0; n++)
+		;
+	return n;
+}
+
+/* A packet that found a nexthop or a group in the FIB before finds the same behind its id until a grace period is over that began
+ * when nobody named it any more, be the table full. */
+static void ids_grace_test(void **arg)
+{
+	struct rib_nexthop two[] = {via("10.0.1.1", 1, 1), via("10.0.2.1", 2, 1)};
+	struct state *s = *arg;
+	uint32_t id, group, last;
+
+	grace.held = true;
+	by(s, "10.1.0.0/16", 1, 3);
+	assert_int_equal(try_put(s, "10.2.0.0/16", RIB_KERNEL, 20, 1, two, 2), 0);
+	settle(s);
+	id = raw(s, "10.1.0.1");
+	group = raw(s, "10.2.0.1") & ~NEXTHOP_IS_GROUP;
+	remove_route(s, "10.1.0.0/16", 1);
+	remove_route(s, "10.2.0.0/16", 1);
+	for (int i = 0; i < 3; i++)
+		settle(s);
+	assert_int_equal(fill_nexthops(s, &last), N_NH - 1 - 3);
+	assert_int_equal(s->nh[id].iface, 3);
+	assert_int_not_equal(s->groups[group].mask, 0);
+	fib_grace_period();
+	assert_int_equal(fill_nexthops(s, &last), 1); /* the members belong to the group still */
+	assert_int_equal(last, id);
+	settle(s);
+	assert_int_equal(s->groups[group].mask, 0);
+	settle(s);
+	assert_int_equal(fill_nexthops(s, &last), 0);
+	fib_grace_period();
+	assert_int_equal(fill_nexthops(s, &last), 2);
+	grace.held = false;
+}
+
+/* Named again between two sweeps, and given up again: a period that began before says nothing of who reads it now. */
+static void ids_named_again_test(void **arg)
+{
+	struct state *s = *arg;
+	uint32_t id, last;
+
+	grace.held = true;
+	by(s, "10.1.0.0/16", 1, 3);
+	settle(s);
+	id = raw(s, "10.1.0.1");
+	remove_route(s, "10.1.0.0/16", 1);
+	settle(s);
+	fib_grace_period();
+	by(s, "10.1.0.0/16", 1, 3);
+	assert_int_equal(rib_settle(s->rib, 0, &(bool){false}), 0);
+	assert_int_equal(raw(s, "10.1.0.1"), id);
+	remove_route(s, "10.1.0.0/16", 1);
+	settle(s);
+	assert_int_equal(fill_nexthops(s, &last), N_NH - 1 - 1);
+	assert_int_equal(s->nh[id].iface, 3);
+	fib_grace_period();
+	assert_int_equal(fill_nexthops(s, &last), 1);
+	assert_int_equal(last, id);
 	grace.held = false;
 }
 
@@ -371,6 +450,101 @@ static void no_room_test(void **arg)
 	}
 }
 
+/* The second way of prefix number i, by link 5. */
+static void by_number(struct state *s, int i, int gateway)
+{
+	char text[32], second[16];
+
+	snprintf(text, sizeof(text), "10.%d.0.0/16", i);
+	snprintf(second, sizeof(second), "10.0.5.%d", gateway);
+	by(s, text, 1, 1);
+	put(s, text, RIB_KERNEL, 20, 2, via(second, 5, 1));
+}
+
+static bool has_pair(struct state *s, int i)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "10.%d.0.1", i);
+	return raw(s, text) & NEXTHOP_IS_PAIR;
+}
+
+static size_t unpaired(const struct state *s)
+{
+	struct rib_stats stats;
+
+	rib_stats(s->rib, &stats);
+	assert_in_range(stats.pairs, 0, N_PAIRS - 1);
+	return stats.unpaired;
+}
+
+/* The table is full: how many prefixes found no room is told, and as pairs are given up they get theirs, all that share one. */
+static void room_again_test(void **arg)
+{
+	enum { SHARE = 30, FIRST = 50 };
+	struct state *s = *arg;
+
+	for (int i = 1; i < N_PAIRS; i++)
+		by_number(s, i, i);
+	settle(s);
+	assert_int_equal(unpaired(s), 0);
+	for (int i = 0; i < SHARE; i++)
+		by_number(s, FIRST + i, 100 + i % 2);
+	settle(s);
+	assert_int_equal(unpaired(s), SHARE);
+	assert_false(rib_pairs_due(s->rib) || rib_pending(s->rib));
+	remove_route(s, "10.1.0.0/16", 2); /* one pair of those, and no room but for one of the two that are wanted */
+	settle(s);
+	assert_true(rib_pairs_due(s->rib));
+	for (int i = 0; i < 3; i++)
+		settle(s);
+	assert_int_equal(unpaired(s), SHARE / 2);
+	assert_false(rib_pairs_due(s->rib) || rib_pending(s->rib));
+	for (int i = 0; i < SHARE; i++)
+		assert_int_equal(has_pair(s, FIRST + i), has_pair(s, FIRST + i % 2));
+	for (int i = 0; i < SHARE; i++) { /* those go that found room, or those that did not */
+		char text[32];
+
+		snprintf(text, sizeof(text), "10.%d.0.0/16", FIRST + i);
+		if (i % 2 == has_pair(s, FIRST))
+			remove_route(s, text, 2);
+	}
+	settle(s);
+	assert_int_equal(unpaired(s), 0);
+	for (int i = 2; i < N_PAIRS; i++)
+		assert_true(has_pair(s, i));
+}
+
+/* A slice of the event loop makes so many look again, and the rest is pending. */
+static void room_in_slices_test(void **arg)
+{
+	enum { MANY = 3000 };
+	struct state *s = *arg;
+	int slices = 0;
+	char text[32];
+	bool changed;
+
+	for (int i = 1; i < N_PAIRS; i++)
+		by_number(s, i, i);
+	settle(s);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "10.%d.%d.0/24", 100 + i / 256, i % 256);
+		by(s, text, 1, 1);
+		put(s, text, RIB_KERNEL, 20, 2, via("10.0.5.200", 5, 1));
+	}
+	settle(s);
+	assert_int_equal(unpaired(s), MANY);
+	remove_route(s, "10.1.0.0/16", 2);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(rib_settle(s->rib, 1000000000, &changed), 0);
+	do
+		assert_int_equal(rib_settle(s->rib, 1000000000, &changed), 0);
+	while (++slices < 10 && rib_pending(s->rib));
+	assert_in_range(slices, 2, 9);
+	assert_int_equal(unpaired(s), 0);
+	assert_true(raw(s, "10.100.0.1") & NEXTHOP_IS_PAIR);
+}
+
 /* A gateway that is reached by such a prefix: what goes by it follows. */
 static void recursion_test(void **arg)
 {
@@ -389,6 +563,17 @@ static void recursion_test(void **arg)
 	assert_via(s, "10.1.0.1", "10.0.1.1", 1);
 }
 
+static void next_life(struct state *s)
+{
+	rib_close(s->rib);
+	nexthop_close(s->ns);
+	fib_close(s->m.fib);
+	assert_int_equal(fib_open(s->m.units, UNITS, s->m.roots, &s->m.fib, NULL), 0);
+	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
+	assert_int_equal(nexthop_pairs(s->ns, s->pairs, N_PAIRS), 0);
+	assert_int_equal(rib_open(s->m.fib, s->ns, usable, s, &s->rib), 0);
+}
+
 /* The next life finds the pairs that the FIB names, and those that nobody asks for are gone after a while. */
 static void next_life_test(void **arg)
 {
@@ -402,14 +587,8 @@ static void next_life_test(void **arg)
 	by(s, "10.1.0.0/16", 2, 2);
 	settle(s);
 	assert_non_null(before);
-	rib_close(s->rib);
-	nexthop_close(s->ns);
-	fib_close(s->m.fib);
 	memcpy(before, s->m.units, UNITS * sizeof(*before));
-	assert_int_equal(fib_open(s->m.units, UNITS, s->m.roots, &s->m.fib, NULL), 0);
-	assert_int_equal(nexthop_open(s->nh, N_NH, s->groups, N_GROUPS, s->buckets, N_BUCKETS, &s->ns), 0);
-	assert_int_equal(nexthop_pairs(s->ns, s->pairs, N_PAIRS), 0);
-	assert_int_equal(rib_open(s->m.fib, s->ns, usable, s, &s->rib), 0);
+	next_life(s);
 	by(s, "10.1.0.0/16", 1, 1);
 	by(s, "10.1.0.0/16", 2, 2);
 	by(s, "10.3.0.0/16", 1, 1);
@@ -420,6 +599,16 @@ static void next_life_test(void **arg)
 	assert_via(s, "10.1.0.1", "10.0.2.1", 2);
 	assert_via(s, "10.3.0.1", "10.0.3.1", 3);
 	free(before);
+
+	assert_int_equal(pairs_in_table(s), 2);
+	next_life(s);
+	by(s, "10.1.0.0/16", 1, 1);
+	by(s, "10.1.0.0/16", 2, 2);
+	settle(s);
+	assert_int_equal(pairs_in_table(s), 2); /* a packet may have read the other one */
+	settle(s);
+	assert_int_equal(pairs_in_table(s), 1);
+	assert_via(s, "10.1.0.1", "10.0.2.1", 2);
 }
 
 static uint32_t rnd(uint32_t n)
@@ -513,7 +702,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(come_and_go_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(grace_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(used_between_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(ids_grace_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(ids_named_again_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_room_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_again_test, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_in_slices_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(recursion_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(next_life_test, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_test, setup, teardown),

@@ -351,6 +351,7 @@ static void nexthops_full_test(void **arg)
 	put(s, "10.1.0.0/16", RIB_KERNEL, 20, 0, via("192.0.9.9", 1, 1));
 	rib_sweep(s->rib, RIB_KERNEL);
 	settle(s);
+	grace_done = grace_asked;
 	settle(s);
 	assert_int_equal(rib_refused(s->rib, false, NULL), 0);
 	assert_via(s, "10.1.0.1", "192.0.9.9", 1);
@@ -664,9 +665,10 @@ static void no_room_test(void **arg)
 
 	rib_remove(s->rib, 0, &gone, RIB_KERNEL, 0, 0);
 	settle(s); /* it is out of the FIB */
+	grace_done = grace_asked;
 	settle(s); /* packets have had time to leave it */
 	assert_int_equal(rib_settle(s->rib, 0, &changed), 0);
-	assert_true(rib_pending(s->rib) && grace_asked);
+	assert_true(rib_pending(s->rib) && grace_asked > grace_done);
 	assert_true(rib_waits(s->rib));
 	assert_int_equal(result(s, "10.1.0.1"), was);
 	assert_int_equal(nhg_members(s->ns, was & ~NEXTHOP_IS_GROUP, &m, NULL, 0), 2);

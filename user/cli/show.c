@@ -409,6 +409,9 @@ void print_status(const json_t *answer)
 	       routes_of(answer, "left_out"),
 	       json_is_true(json_object_get(json_object_get(answer, "routes"), "left_out_more")) ? " or more" : "",
 	       routes_of(answer, "audit_differences"), routes_of(answer, "audit_repaired"));
+	if (routes_of(answer, "unpaired"))
+		printf("%-16s %lld pairs are all there is room for: %lld prefixes are led elsewhere one by one\n", "second ways",
+		       routes_of(answer, "pairs"), routes_of(answer, "unpaired"));
 	if (routes_of(answer, "rules_left_out"))
 		printf("%-16s %lld of other programs (`ip rule`), not followed\n", "routing rules",
 		       routes_of(answer, "rules_left_out"));
