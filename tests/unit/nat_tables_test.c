@@ -172,27 +172,37 @@ static void what_goes_is_taken_back(void **state)
 	assert_non_null(host_addr(&ours));
 }
 
-static void too_many_forwards_are_refused_and_nothing_changes(void **state)
+/* Each has an entry, and a mark of where it leads; all of them have the address's mark, and there is one of lan's. */
+static int many_forwards(unsigned n, struct errs *errs)
 {
-	struct errs errs = {0};
-	unsigned writes = table_get(NULL, "dnat_rules")->writes;
-	uint16_t rule = rules()[0].rule;
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
-	for (unsigned i = 0; i < 20; i++) /* an entry and a mark each */
+	for (unsigned i = 0; i < n; i++)
 		fprintf(f, "  - {name: r%u, type: dnat, destination: 203.0.113.1, protocol: tcp, port: %u, to: 10.0.%u.5}\n", i,
 			i + 1, i + 2);
 	fclose(f);
 	use(text);
 	free(text);
-	assert_true(nat_reconcile(&sw, &errs) < 0);
+	return nat_reconcile(&sw, errs);
+}
+
+static void too_many_forwards_are_refused_and_nothing_changes(void **state)
+{
+	struct table *t = table_get(NULL, "dnat_rules");
+	struct errs errs = {0};
+	unsigned writes = t->writes;
+	uint16_t rule = rules()[0].rule;
+
+	assert_true(many_forwards(25, &errs) < 0);
 	assert_int_equal(errs.n, 1);
 	assert_non_null(strstr(errs.v[0].text, "more than the 50 places"));
-	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
+	assert_int_equal(t->writes, writes);
 	assert_string_equal(nat_rule_name(&sw, rule), "out");
 	errs_free(&errs);
+	assert_int_equal(many_forwards(24, NULL), 0);
+	assert_int_equal(t->n, 50);
 }
 
 /* ---- flows */
