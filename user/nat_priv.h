@@ -168,6 +168,9 @@ void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan);
 /* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */
 int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
 
+/* ---- nat_forward.c: a part of that. Every address of the plan has its slot. */
+int nat_forwards_put(struct nat *nat, struct nat_plan *plan, struct errs *errs);
+
 /* ---- nat_filter.c: before the first rule is changed, and after the last one. */
 int nat_filter_widen(struct nat *nat, const struct nat_plan *plan);
 void nat_filter_settle(struct nat *nat, const struct nat_plan *plan);

@@ -71,16 +71,25 @@ static void again_changes_nothing(void **state)
 	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
 }
 
-/* Forwards are not even looked at, if the last time brought all of them; else, and when the configuration is changed, they are.
- */
+/* Forwards are not even looked at, if the last time brought all of them: what is another is written, and nothing else. A change
+ * of the configuration asks the table. */
 static void an_event_writes_forwards_that_it_changes(void **state)
 {
 	struct dnat_key key = {.daddr = addr_v4(wan4), .dport = htons(80), .proto = IPPROTO_TCP};
 	struct table *t = table_get(NULL, "dnat_rules");
 	size_t n = t->n, max = t->max;
-	unsigned before = lookups;
+	unsigned before = lookups, writes = t->writes;
 
 	assert_int_equal(nat_settle(&sw, NULL), 0);
+	wan4 = htonl(0xcb007102);
+	assert_int_equal(nat_settle(&sw, NULL), 0);
+	assert_int_equal(t->writes, writes + 4); /* the forward and the mark of either address */
+	assert_null(place(t, &key));
+	wan4 = htonl(0xcb007101);
+	assert_int_equal(nat_settle(&sw, NULL), 0);
+	assert_int_equal(t->writes, writes + 8);
+	assert_non_null(place(t, &key));
+	assert_int_equal(t->n, n);
 	assert_int_equal(lookups, before);
 	assert_int_equal(table_delete(t, &key), 0);
 	assert_int_equal(nat_reconcile(&sw, NULL), 0);
