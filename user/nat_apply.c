@@ -1,7 +1,7 @@
 /* nat_apply.c: brings NAT's tables to what the plan says, and tells the host which addresses to answer for.
  *
- * Stands between nat_plan.c and the maps. Order: addresses, pools, forwards, source rules; then what is not needed any more goes.
- * Every step may be done again, and with an older plan, which is how a commit is rolled back.
+ * Stands between nat_plan.c and the maps; forwards are nat_forward.c's. Order: addresses, pools, forwards, source rules; then
+ * what is not needed any more goes. Every step may be done again, and with an older plan, which is how a commit is rolled back.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -308,106 +308,6 @@ static int apply_masquerade(struct sw *sw, const struct nat_plan *plan)
 	return err;
 }
 
-/* ---- forwards */
-
-struct dnat_diff {
-	struct nat *nat;
-	const struct nat_plan *plan;
-	int err;
-};
-
-static int dnat_gone(const void *key, void *value, void *arg)
-{
-	struct dnat_diff *d = arg;
-
-	if (nat_host_is_mark(key))
-		return 0;
-	if (!nat_plan_dnat_find(d->plan, key))
-		d->err = table_delete(d->nat->dnat, key);
-	return d->err;
-}
-
-/* Which slot an address has: by its mark the data plane finds whose a port of it is. */
-static void mark_slots(struct nat_plan *plan)
-{
-	for (size_t i = 0; i < plan->n_addrs; i++) {
-		struct dnat_key key = {.daddr = plan->addrs[i].addr, .vrf = plan->addrs[i].vrf, .proto = DNAT_PROTO_MARK};
-		struct nat_plan_dnat *d = plan->addrs[i].run ? NULL : nat_plan_dnat_find(plan, &key);
-
-		if (d)
-			d->rule.pool_addr = (uint16_t)(plan->addrs[i].slot + 1);
-	}
-}
-
-/* `keep`: marks say of blocks that are about to go as well; *ret_kept: some do. */
-static int dnat_set(struct nat *nat, const struct nat_plan *plan, bool keep, bool *ret_kept)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && i < plan->n_dnat; i++) {
-		const struct dnat_key *key = &plan->dnat[i].key;
-		struct dnat_rule rule = plan->dnat[i].rule, now;
-		bool there = !table_lookup(nat->dnat, key, &now);
-
-		if (there && keep && key->proto == DNAT_PROTO_MARK && now.blocks & ~rule.blocks) {
-			rule.blocks |= now.blocks;
-			*ret_kept = true;
-		}
-		if (!there || memcmp(&now, &rule, sizeof(now)))
-			err = table_set(nat->dnat, key, &rule);
-	}
-	return err;
-}
-
-/* What is new first, then what is gone: a port that is in a range before and after may stand in other blocks, and is forwarded
- * all the time. Where there is no room for both, the other way round. */
-static int apply_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
-{
-	struct dnat_diff d = {.nat = nat, .plan = plan};
-	bool again = false;
-	int err = dnat_set(nat, plan, true, &again);
-
-	if (err == -E2BIG)
-		again = true;
-	if (!err || err == -E2BIG)
-		err = table_each(nat->dnat, dnat_gone, &d);
-	if (!err && again)
-		err = dnat_set(nat, plan, false, &again);
-	if (err == -E2BIG)
-		return errs_fail(errs, E2BIG, "nat.%s: destination rules: table full: %u entries", plan->dnat[0].rule.name,
-				 table_capacity(nat->dnat));
-	return err ? errs_fail(errs, -err, "nat: destination rules: %s", strerror(-err)) : 0;
-}
-
-static bool dnat_stands(const struct nat *nat, const struct nat_plan *plan)
-{
-	return nat->dnat_whole && nat->n_dnat_put == plan->n_dnat &&
-	       (!plan->n_dnat || !memcmp(nat->dnat_put, plan->dnat, plan->n_dnat * sizeof(*plan->dnat)));
-}
-
-/* Thousands of forwards are thousands of system calls, and links come and go all day without a change of any. Nobody but
- * apply_dnat() writes their keys: what the data plane and nat_host.c write are keys of their own. */
-static int put_dnat(struct nat *nat, const struct nat_plan *plan, struct errs *errs)
-{
-	size_t size = plan->n_dnat * sizeof(*plan->dnat);
-	int err;
-
-	if (plan->event && dnat_stands(nat, plan))
-		return 0;
-	free(nat->dnat_put);
-	nat->dnat_put = NULL;
-	nat->dnat_whole = false;
-	err = apply_dnat(nat, plan, errs);
-	if (err)
-		return err;
-	nat->n_dnat_put = plan->n_dnat;
-	nat->dnat_put = size ? malloc(size) : NULL;
-	if (nat->dnat_put)
-		memcpy(nat->dnat_put, plan->dnat, size);
-	nat->dnat_whole = nat->dnat_put || !size;
-	return 0;
-}
-
 /* ---- static rules, by what they are outside, and inside */
 
 struct static_diff {
@@ -524,8 +424,7 @@ int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs)
 	err = apply_masquerade(sw, plan);
 	if (err)
 		return errs_fail(errs, -err, "nat: interfaces: %s", strerror(-err));
-	mark_slots(plan);
-	err = put_dnat(sw->nat, plan, errs);
+	err = nat_forwards_put(sw->nat, plan, errs);
 	if (err)
 		return err;
 	err = apply_statics(sw, plan);

@@ -48,7 +48,7 @@ static int host_add(struct nat_host_list *l, uint32_t proto, const struct addr *
 		l->v = v;
 		l->room += 256;
 	}
-	l->v[l->n++] = (struct nat_host_peer){*peer, proto};
+	l->v[l->n++] = (struct nat_host_peer){*peer, proto, false};
 	return 0;
 }
 
@@ -107,7 +107,7 @@ static int states_error(int err)
 	return err == EPROTONOSUPPORT || err == EAFNOSUPPORT || err == EOPNOTSUPP || err == ENOENT ? 0 : -err;
 }
 
-/* A list that could not be had, or was cut short, is none: the marks of those that it lacks would go. */
+/* A list that could not be had, or was cut short, is not whole: the marks of those that it lacks stay. */
 static int read_states(struct nat_host_list *l)
 {
 	struct mnl_socket *s = mnl_socket_open2(NETLINK_XFRM, SOCK_CLOEXEC);
@@ -140,17 +140,6 @@ out:
 	return err;
 }
 
-int nat_host_read(struct nat_host_list *l)
-{
-	int err;
-
-	l->n = 0;
-	l->begun_ns = clock_now_ns();
-	err = read_raw(l, "/proc/net/raw", false);
-	err = err ?: read_raw(l, "/proc/net/raw6", true);
-	return err ?: read_states(l);
-}
-
 /* ---- tunnels */
 
 static int see_link(const struct link *l, void *arg)
@@ -175,9 +164,14 @@ static int compare(const void *a, const void *b)
 	return memcmp(&x->peer, &y->peer, sizeof(x->peer));
 }
 
+static struct nat_host_peer *host_find(const struct nat_host_list *l, const struct nat_host_peer *p)
+{
+	return l->n ? bsearch(p, l->v, l->n, sizeof(*p), compare) : NULL;
+}
+
 static bool host_has(const struct nat_host_list *l, const struct nat_host_peer *p)
 {
-	return l->n && bsearch(p, l->v, l->n, sizeof(*p), compare);
+	return host_find(l, p);
 }
 
 /* Sorted, each once, and instead of a protocol's very many peers those two that stand for all. */
@@ -203,10 +197,23 @@ static void host_sort(struct nat_host_list *l)
 			continue;
 		}
 		n = begin;
-		l->v[n++] = (struct nat_host_peer){anybody(6), p.proto};
-		l->v[n++] = (struct nat_host_peer){anybody(4), p.proto};
+		l->v[n++] = (struct nat_host_peer){anybody(6), p.proto, false};
+		l->v[n++] = (struct nat_host_peer){anybody(4), p.proto, false};
 	}
 	l->n = n;
+}
+
+int nat_host_read(struct nat_host_list *l)
+{
+	int raw, raw6, states;
+
+	l->n = 0;
+	l->begun_ns = clock_now_ns();
+	raw = read_raw(l, "/proc/net/raw", false);
+	raw6 = read_raw(l, "/proc/net/raw6", true);
+	states = read_states(l);
+	host_sort(l); /* here: there may be very many */
+	return raw ?: raw6 ?: states;
 }
 
 static struct dnat_key host_key(const struct nat_host_peer *p)
@@ -309,7 +316,42 @@ void nat_host_errors(const struct sw *sw, json_t *errors)
 		json_array_append_new(errors, json_string(sockets_error(sw->nat, text)));
 }
 
-/* The marks of those in `next` that were not in `was`. The first error; *ret_unmarked: how many did not get one. */
+/* What is in the table, and nothing else: after an error some may not have got there. */
+static int host_look(struct nat *nat, struct nat_host_list *ret)
+{
+	int err;
+
+	ret->n = 0;
+	err = table_each(nat->dnat, see_mark, ret);
+	for (size_t i = 0; i < ret->n; i++)
+		ret->v[i].marked = true;
+	return err;
+}
+
+static int host_add_all(struct nat_host_list *to, const struct nat_host_list *from)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < from->n; i++)
+		err = host_add(to, from->v[i].proto, &from->v[i].peer);
+	return err;
+}
+
+static int host_unmark(struct nat *nat, const struct nat_host_list *was, const struct nat_host_list *next)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < was->n; i++) {
+		struct dnat_key key = host_key(&was->v[i]);
+
+		if (was->v[i].marked && !host_has(next, &was->v[i]))
+			err = table_delete(nat->dnat, &key);
+	}
+	return err;
+}
+
+/* The marks of those in `next` that have none. The first error; *ret_unmarked: how many did not get one. Behind a table that is
+ * full nobody is asked for again. */
 static int host_mark(struct nat *nat, const struct nat_host_list *was, const struct nat_host_list *next, size_t *ret_unmarked)
 {
 	const struct dnat_rule mark = {};
@@ -317,11 +359,14 @@ static int host_mark(struct nat *nat, const struct nat_host_list *was, const str
 
 	*ret_unmarked = 0;
 	for (size_t i = 0; i < next->n; i++) {
+		const struct nat_host_peer *before = host_find(was, &next->v[i]);
 		struct dnat_key key = host_key(&next->v[i]);
 
-		if (host_has(was, &next->v[i]))
+		next->v[i].marked = before && before->marked;
+		if (next->v[i].marked)
 			continue;
-		one = table_set(nat->dnat, &key, &mark);
+		one = err == -E2BIG ? err : table_set(nat->dnat, &key, &mark);
+		next->v[i].marked = !one;
 		if (one)
 			++*ret_unmarked;
 		else
@@ -331,42 +376,28 @@ static int host_mark(struct nat *nat, const struct nat_host_list *was, const str
 	return err;
 }
 
-void nat_host_settle(struct nat *nat, struct nat_host_list *next)
+void nat_host_settle(struct nat *nat, struct nat_host_list *next, int unread)
 {
 	struct nat_host_list was = nat->host;
+	int err = nat->host_known ? 0 : host_look(nat, &was), full;
 	size_t unmarked = 0;
-	int err = 0, full;
-
-	if (!nat->host_known) { /* what is in the table, and nothing else: after an error some may not have got there */
-		was.n = 0;
-		err = table_each(nat->dnat, see_mark, &was);
-	}
 
 	err = err ?: mirror_each_link(nat->sw->mirror, see_link, next);
+	if (!err && unread)
+		err = host_add_all(next, &was);
 	host_sort(&was);
 	host_sort(next);
 	/* Who is gone makes room for who has come. */
-	for (size_t i = 0; !err && i < was.n; i++) {
-		struct dnat_key key = host_key(&was.v[i]);
-
-		if (!host_has(next, &was.v[i]))
-			err = table_delete(nat->dnat, &key);
-	}
+	err = err ?: host_unmark(nat, &was, next);
 	full = err ? 0 : host_mark(nat, &was, next, &unmarked);
-	if (!err)
+	if (!err && !unread)
 		err = host_heard(nat, next->begun_ns);
-	err = err ?: full;
-	host_is(nat, err, unmarked);
 	nat->host_known = !err; /* else it is tried again the next time, from what is in the table */
+	err = err ?: full;
+	if (err || unread != -EINTR) /* of states that changed while they were read the next list tells */
+		host_is(nat, err ?: unread, unmarked);
 	nat->host = *next;
 	*next = was;
-}
-
-/* The marks stay as they are. Of states that changed while they were read the next list tells. */
-void nat_host_unread(struct nat *nat, int err)
-{
-	if (err != -EINTR)
-		host_is(nat, err, 0);
 }
 
 void nat_host_close(struct nat *nat)
@@ -378,7 +409,7 @@ void nat_host_close(struct nat *nat)
 bool nat_host_wants(const struct nat *nat, uint8_t proto, const struct addr *own, uint16_t vrf, const struct addr *peer)
 {
 	struct dnat_key key = {.daddr = *own, .vrf = vrf, .proto = DNAT_PROTO_MARK};
-	struct nat_host_peer one = {*peer, proto}, all = {anybody(addr_family(peer)), proto};
+	struct nat_host_peer one = {*peer, proto, false}, all = {anybody(addr_family(peer)), proto, false};
 	struct dnat_rule mark;
 
 	if (!nat->host.n || !is_portless(proto) || (!host_has(&nat->host, &one) && !host_has(&nat->host, &all)))

@@ -135,10 +135,7 @@ static void was_read(void *arg)
 		o->next = was;
 		o->known = true;
 	}
-	if (o->host_err)
-		nat_host_unread(o->nat, o->host_err);
-	else
-		nat_host_settle(o->nat, &o->host);
+	nat_host_settle(o->nat, &o->host, o->host_err);
 }
 
 int nat_own_open(struct nat *nat)

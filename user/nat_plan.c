@@ -129,41 +129,93 @@ static int plan_snat_masquerade(struct plan *p)
 	return err;
 }
 
-/* ---- all of it. Masquerade pools of source rules come before those of forwards, which take any range of ports. */
+/* ---- all of it */
+
+static int plan_snats(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+
+	for (size_t i = 0; i < m->n_nats; i++) {
+		const struct nat_cfg **v;
+
+		if (m->nats[i].type != NAT_SNAT)
+			continue;
+		v = plan_grow(p->snats, p->n_snats, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		p->snats = v;
+		v[p->n_snats++] = &m->nats[i];
+	}
+	return 0;
+}
+
+static void plan_rule(struct plan *p, const struct nat_cfg *c)
+{
+	p->cfg = c;
+	p->vrf = vrf_id(p->sw, c->vrf);
+}
+
+/* Masquerade pools of source rules come before those of forwards, which take any range of ports. */
+static int plan_masquerades(struct plan *p)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < p->n_snats; i++) {
+		plan_rule(p, p->snats[i]);
+		if (p->cfg->to_kind == NAT_TO_MASQUERADE)
+			err = plan_snat_masquerade(p);
+	}
+	return err;
+}
+
+static int plan_rules(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+	struct nat_plan *o = p->out;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < m->n_nats; i++) {
+		const struct nat_cfg *c = &m->nats[i];
+
+		plan_rule(p, c);
+		p->rule = nat_rule_take(p->sw->nat, c->name);
+		if (!p->rule)
+			return errs_add(p->errs, c->where, "nat", "more than 65535 rules");
+		nat_rule_options(p->sw->nat, p->rule, c);
+		o->own_is_open = o->own_is_open || (c->to_kind == NAT_TO_MASQUERADE && c->filtering != NAT_FILTER_ADDRESS_PORT);
+		o->has_remotes = o->has_remotes || c->filtering == NAT_FILTER_ADDRESS;
+		o->has_limits = o->has_limits || c->limit_sessions || c->limit_ports;
+		err = c->type == NAT_SNAT ? plan_snat(p) : c->type == NAT_DNAT ? plan_dnat(p) : plan_static(p);
+	}
+	return err;
+}
+
+static int plan_all(struct plan *p)
+{
+	int err = plan_snats(p);
+
+	err = err ?: plan_gateways(p);
+	err = err ?: plan_run_choose(p);
+	err = err ?: plan_masquerades(p);
+	err = err ?: plan_rules(p);
+	if (!err && p->sw->model->n_nats)
+		err = plan_run_pools(p);
+	if (!err && p->sw->model->n_nats)
+		err = plan_prefixes(p);
+	if (!err && p->sw->model->n_nats)
+		err = plan_marks(p);
+	return err;
+}
+
 int nat_plan_make(struct sw *sw, struct nat_plan *ret, struct errs *errs)
 {
 	struct plan p = {.sw = sw, .out = ret, .errs = errs};
-	const struct model *m = sw->model;
-	int err = plan_run_choose(&p);
+	int err = plan_all(&p);
 
-	for (size_t i = 0; !err && i < 2 * m->n_nats; i++) {
-		bool first = i < m->n_nats;
-
-		p.cfg = &m->nats[i % m->n_nats];
-		p.vrf = vrf_id(sw, p.cfg->vrf);
-		if (first && p.cfg->type == NAT_SNAT && p.cfg->to_kind == NAT_TO_MASQUERADE)
-			err = plan_snat_masquerade(&p);
-		if (first)
-			continue;
-		p.rule = nat_rule_take(sw->nat, p.cfg->name);
-		if (!p.rule) {
-			err = errs_add(errs, p.cfg->where, "nat", "more than 65535 rules");
-			break;
-		}
-		nat_rule_options(sw->nat, p.rule, p.cfg);
-		ret->own_is_open =
-			ret->own_is_open || (p.cfg->to_kind == NAT_TO_MASQUERADE && p.cfg->filtering != NAT_FILTER_ADDRESS_PORT);
-		ret->has_remotes = ret->has_remotes || p.cfg->filtering == NAT_FILTER_ADDRESS;
-		ret->has_limits = ret->has_limits || p.cfg->limit_sessions || p.cfg->limit_ports;
-		err = p.cfg->type == NAT_SNAT ? plan_snat(&p) : p.cfg->type == NAT_DNAT ? plan_dnat(&p) : plan_static(&p);
-	}
-	if (!err && m->n_nats)
-		err = plan_run_pools(&p);
-	if (!err && m->n_nats)
-		err = plan_prefixes(&p);
-	if (!err && m->n_nats)
-		err = plan_marks(&p);
+	free(p.snats);
+	free(p.gateways);
 	free(p.forms);
+	free(p.own_addrs);
 	if (!err)
 		err = plan_dnat_sort(ret);
 	if (!err)

@@ -41,7 +41,7 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 		.to = c->to, .rule = p->rule, .vrf = vrf_id(p->sw, *c->to_vrf ? c->to_vrf : c->vrf), .flags = flags};
 	int err = 0;
 
-	snprintf(rule.name, sizeof(rule.name), "%s", c->name);
+	memccpy(rule.name, c->name, '\0', sizeof(rule.name) - 1);
 	if (!c->dport_min)
 		return plan_dnat_add(p, &key, &rule);
 	for (unsigned port = c->dport_min; !err && port <= c->dport_max; port += 1u << key.block) {
@@ -54,6 +54,18 @@ static int plan_dnat_ports(struct plan *p, const struct addr *daddr, uint8_t pro
 	return err;
 }
 
+/* The plan has the mark already, by which it stands: of most of thousands of forwards. False also where another one's hash has
+ * pushed it out. Else it is noted as the next one. */
+static bool is_marked(struct plan *p, const struct dnat_key *mark)
+{
+	uint32_t *at = &p->marked[hash_end(hash_mix_bytes(0, mark, sizeof(*mark))) % PLAN_MARKED];
+
+	if (*at && !memcmp(&p->out->dnat[*at - 1].key, mark, sizeof(*mark)))
+		return true;
+	*at = (uint32_t)p->out->n_dnat + 1;
+	return false;
+}
+
 /* Every address of a rule or pool is marked: the data plane asks for forwards and mappings only of those. Where a rule leads to
  * is marked too (`kind`): answers may come from there. */
 static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, uint16_t kind, bool own)
@@ -61,7 +73,7 @@ static int plan_mark(struct plan *p, const struct addr *a, uint16_t vrf, uint16_
 	const struct dnat_rule rule = {.flags = own ? DNAT_F_OWN : 0};
 	struct dnat_key mark = {.daddr = *a, .dport = htons(kind), .vrf = vrf, .proto = DNAT_PROTO_MARK};
 
-	return plan_dnat_add(p, &mark, &rule);
+	return is_marked(p, &mark) ? 0 : plan_dnat_add(p, &mark, &rule);
 }
 
 static int plan_inside(struct plan *p, uint8_t proto)
@@ -108,22 +120,56 @@ int plan_marks(struct plan *p)
 	return err;
 }
 
-struct own_addrs {
+struct reading {
 	struct plan *p;
+	struct plan_own *own;
 	int ifindex;
 };
 
-/* An address of the interface that is neither link-local nor one that NAT itself has put there. */
-static int plan_dnat_own(const struct link_addr *a, void *arg)
+static int read_own(const struct link_addr *a, void *arg)
 {
-	struct own_addrs *o = arg;
-	const struct nat *nat = o->p->sw->nat;
+	struct reading *r = arg;
+	struct plan *p = r->p;
+	struct addr *v;
 
 	if (addr_family(&a->addr.addr) == 6 && !plan_is_global6(&a->addr.addr))
 		return 0;
-	if (plan_is_nats(nat, o->ifindex, &a->addr.addr))
+	if (plan_is_nats(p->sw->nat, r->ifindex, &a->addr.addr))
 		return 0;
-	return plan_dnat_addr(o->p, &a->addr.addr, true);
+	v = plan_grow(p->own_addrs, r->own->first + r->own->n, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	p->own_addrs = v;
+	v[r->own->first + r->own->n++] = a->addr.addr;
+	return 0;
+}
+
+/* The interface's addresses that are neither link-local nor what NAT itself has put there. Read once in a plan: thousands of
+ * forwards may be of one interface's, and who asks for them goes over all of the host's. */
+static int plan_own_addrs(struct plan *p, uint16_t iface, const struct plan_own **ret)
+{
+	struct plan_own *own = &p->own[iface];
+	struct reading r = {.p = p, .own = own, .ifindex = iface_host_ifindex(p->sw, iface)};
+	int err;
+
+	*ret = own;
+	if (own->known || !r.ifindex)
+		return 0;
+	*own = (struct plan_own){.first = p->n_own_addrs};
+	err = mirror_each_addr(p->sw->mirror, r.ifindex, read_own, &r);
+	p->n_own_addrs += own->n;
+	own->known = true;
+	return err;
+}
+
+static int plan_dnat_own(struct plan *p, uint16_t iface)
+{
+	const struct plan_own *own;
+	int err = plan_own_addrs(p, iface, &own);
+
+	for (size_t i = 0; !err && i < own->n; i++)
+		err = plan_dnat_addr(p, &p->own_addrs[own->first + i], true);
+	return err;
 }
 
 /* For hairpinning, see nat_snat(). Once in a plan: there may be thousands of forwards. */
@@ -144,7 +190,6 @@ static int plan_masquerade_all(struct plan *p, uint16_t vrf)
 int plan_dnat(struct plan *p)
 {
 	const struct nat_cfg *c = p->cfg;
-	struct own_addrs own = {.p = p};
 	char text[ADDR_TEXT];
 	int err = 0;
 
@@ -158,8 +203,7 @@ int plan_dnat(struct plan *p)
 		return plan_bad(p, "destination", "must be one address, or the name of an interface%s", "");
 	if (!c->dest_iface[0])
 		return plan_dnat_addr(p, &c->destination.addr, plan_is_gateway(p, &c->destination.addr));
-	own.ifindex = iface_host_ifindex(p->sw, iface_id(p->sw, c->dest_iface));
-	return own.ifindex ? mirror_each_addr(p->sw->mirror, own.ifindex, plan_dnat_own, &own) : 0;
+	return plan_dnat_own(p, iface_id(p->sw, c->dest_iface));
 }
 
 /* ---- static */

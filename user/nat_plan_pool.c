@@ -12,23 +12,38 @@
 
 /* ---- addresses */
 
-static bool is_own(const struct iface_cfg *i, const struct addr *a)
+static int by_addr(const void *a, const void *b)
 {
-	for (size_t k = 0; k < i->n_addrs; k++)
-		if (addr_same(&i->addrs[k].addr, a))
-			return true;
-	return false;
+	return memcmp(a, b, sizeof(struct plan_gateway));
+}
+
+int plan_gateways(struct plan *p)
+{
+	const struct model *m = p->sw->model;
+
+	for (size_t i = 0; i < m->n_ifaces; i++) {
+		uint16_t vrf = vrf_id(p->sw, m->ifaces[i].vrf);
+
+		for (size_t k = 0; k < m->ifaces[i].n_addrs; k++) {
+			struct plan_gateway *v = plan_grow(p->gateways, p->n_gateways, sizeof(*v));
+
+			if (!v)
+				return -ENOMEM;
+			p->gateways = v;
+			v[p->n_gateways++] = (struct plan_gateway){m->ifaces[i].addrs[k].addr, vrf};
+		}
+	}
+	if (p->n_gateways)
+		qsort(p->gateways, p->n_gateways, sizeof(*p->gateways), by_addr);
+	return 0;
 }
 
 /* An interface's of the rule's VRF. */
 bool plan_is_gateway(const struct plan *p, const struct addr *a)
 {
-	const struct model *m = p->sw->model;
+	struct plan_gateway asked = {*a, p->vrf};
 
-	for (size_t i = 0; i < m->n_ifaces; i++)
-		if (vrf_id(p->sw, m->ifaces[i].vrf) == p->vrf && is_own(&m->ifaces[i], a))
-			return true;
-	return false;
+	return p->n_gateways && bsearch(&asked, p->gateways, p->n_gateways, sizeof(asked), by_addr);
 }
 
 /* The netdev that must answer ARP or ND for an address: of the interface in whose prefix it lies. */
@@ -66,25 +81,43 @@ int plan_addr_add(struct plan *p, const struct nat_plan_addr *a)
 	return 0;
 }
 
+/* Where it is noted which one the address is, or is to be. There is always room: PLAN_KNOWN is four times as many as there may
+ * be. */
+static uint16_t *plan_addr_find(struct plan *p, const struct addr *a)
+{
+	uint32_t i = hash_end(hash_mix_bytes(p->vrf, a, sizeof(*a)));
+
+	for (;; i++) {
+		uint16_t *at = &p->known[i % PLAN_KNOWN];
+		const struct nat_plan_addr *v = *at ? &p->out->addrs[*at - 1] : NULL;
+
+		if (!v || (addr_same(&v->addr, a) && v->vrf == p->vrf))
+			return at;
+	}
+}
+
 /* An address of NAT, once; *ret is its index. */
 int plan_addr(struct plan *p, const struct addr *a, bool own, size_t *ret)
 {
-	struct nat_plan *o = p->out;
+	uint16_t *at = plan_addr_find(p, a);
 	struct nat_plan_addr *v;
+	int err;
 
 	own = own || plan_is_gateway(p, a);
-	for (*ret = 0; *ret < o->n_addrs; (*ret)++) {
-		v = &o->addrs[*ret];
-		if (v->run || !addr_same(&v->addr, a) || v->vrf != p->vrf)
-			continue;
-		if (own)
-			v->host_ifindex = 0;
-		v->own = v->own || own;
-		return 0;
+	if (!*at) {
+		err = plan_addr_add(
+			p, &(struct nat_plan_addr){
+				   .addr = *a, .vrf = p->vrf, .own = own, .host_ifindex = own ? 0 : plan_host_ifindex(p, a)});
+		if (err)
+			return err;
+		*at = (uint16_t)p->out->n_addrs;
 	}
-	return plan_addr_add(p,
-			     &(struct nat_plan_addr){
-				     .addr = *a, .vrf = p->vrf, .own = own, .host_ifindex = own ? 0 : plan_host_ifindex(p, a)});
+	*ret = *at - 1u;
+	v = &p->out->addrs[*ret];
+	if (own)
+		v->host_ifindex = 0;
+	v->own = v->own || own;
+	return 0;
 }
 
 /* ---- pools */

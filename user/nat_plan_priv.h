@@ -9,6 +9,21 @@
 
 #include "nat_priv.h"
 
+#define PLAN_MARKED 4096
+#define PLAN_KNOWN  (4 * POOL_ADDR_MAX)
+
+/* An interface's addresses, in plan.own_addrs. */
+struct plan_own {
+	size_t first, n;
+	bool known;
+};
+
+/* An address of the gateway's own. */
+struct plan_gateway {
+	struct addr addr;
+	uint32_t vrf; /* no hole: such are compared byte by byte */
+};
+
 struct plan {
 	struct sw *sw;
 	struct nat_plan *out;
@@ -16,7 +31,17 @@ struct plan {
 	const struct nat_cfg *cfg; /* the rule at hand */
 	uint16_t rule, vrf;
 	bool masqueraded[VRF_MAX]; /* of all interfaces of the VRF there are pools, by plan_masquerade_all() */
-	struct plan_form *forms;   /* nat_plan_run.c's: by the rules' order */
+	/* Of thousands of rules few translate sources, and each may ask whose an address is. */
+	const struct nat_cfg **snats;
+	size_t n_snats;
+	struct plan_gateway *gateways; /* sorted */
+	size_t n_gateways;
+	struct plan_form *forms; /* nat_plan_run.c's: by the order of `snats` */
+	struct plan_own own[IFACE_MAX];
+	struct addr *own_addrs;
+	size_t n_own_addrs;
+	uint32_t marked[PLAN_MARKED]; /* by hash: where in nat_plan.dnat one of the marks is, + 1 */
+	uint16_t known[PLAN_KNOWN];   /* by hash: where in nat_plan.addrs an address is that is no run's, + 1 */
 };
 
 /* ---- nat_plan.c */
@@ -31,6 +56,7 @@ int plan_snat_out(struct plan *p, const struct snat_rule *r);
 
 /* ---- nat_plan_pool.c */
 
+int plan_gateways(struct plan *p);				  /* before the first rule */
 bool plan_is_gateway(const struct plan *p, const struct addr *a); /* an interface's of the rule's VRF */
 bool plan_is_global6(const struct addr *a);
 /* NAT itself has put the address on the netdev, so that the host answers for it. */

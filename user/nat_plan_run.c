@@ -121,13 +121,12 @@ struct plan_form {
  * connections use them. */
 static struct plan_form *next_to_have_runs(struct plan *p)
 {
-	const struct model *m = p->sw->model;
 	struct plan_form *next = NULL;
 
-	for (size_t i = 0; i < m->n_nats; i++) {
+	for (size_t i = 0; i < p->n_snats; i++) {
 		struct plan_form *f = &p->forms[i];
 
-		if (f->runs || f->size <= 2 * m->nats[i].n_pool || (f->now == 1 && f->size <= POOL_ADDR_MAX))
+		if (f->runs || f->size <= 2 * p->snats[i]->n_pool || (f->now == 1 && f->size <= POOL_ADDR_MAX))
 			continue;
 		if (!next || (f->now != next->now ? f->now < next->now : f->size > next->size))
 			next = f;
@@ -138,12 +137,11 @@ static struct plan_form *next_to_have_runs(struct plan *p)
 /* Addresses of rules, each once though rules share it: of those that have runs, or of the others. */
 static int spans_of(struct plan *p, bool runs, struct spans *ret)
 {
-	const struct model *m = p->sw->model;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < m->n_nats; i++)
-		if (has_pool(&m->nats[i]) && p->forms[i].runs == runs)
-			err = rule_spans(p, &m->nats[i], runs, ret);
+	for (size_t i = 0; !err && i < p->n_snats; i++)
+		if (has_pool(p->snats[i]) && p->forms[i].runs == runs)
+			err = rule_spans(p, p->snats[i], runs, ret);
 	spans_merge(ret);
 	return err;
 }
@@ -181,7 +179,6 @@ static int meets(const struct plan *p, const struct nat_cfg *c, const struct spa
  * other's. */
 static int share_runs(struct plan *p)
 {
-	const struct model *m = p->sw->model;
 	struct spans runs = {NULL, 0};
 	bool more = true;
 	int err = 0;
@@ -190,8 +187,8 @@ static int share_runs(struct plan *p)
 		more = false;
 		spans_free(&runs);
 		err = spans_of(p, true, &runs);
-		for (size_t i = 0; !err && i < m->n_nats; i++) {
-			int r = !has_pool(&m->nats[i]) || p->forms[i].runs || p->forms[i].now ? 0 : meets(p, &m->nats[i], &runs);
+		for (size_t i = 0; !err && i < p->n_snats; i++) {
+			int r = !has_pool(p->snats[i]) || p->forms[i].runs || p->forms[i].now ? 0 : meets(p, p->snats[i], &runs);
 
 			if (r > 0)
 				p->forms[i].runs = more = true;
@@ -220,28 +217,30 @@ static int form_of(struct plan *p, const struct nat_cfg *c, struct plan_form *f)
 /* A rule that has runs keeps them: its flows and mappings name its addresses by them. */
 int plan_run_choose(struct plan *p)
 {
-	const struct model *m = p->sw->model;
-	uint64_t elsewhere = taken_elsewhere(m), slots = 0, members = 0;
+	uint64_t elsewhere, slots = 0, members = 0;
 	struct plan_form *f;
 	int err;
 
-	p->forms = calloc(m->n_nats ? m->n_nats : 1, sizeof(*p->forms));
+	if (!p->n_snats)
+		return 0;
+	elsewhere = taken_elsewhere(p->sw->model);
+	p->forms = calloc(p->n_snats, sizeof(*p->forms));
 	if (!p->forms)
 		return -ENOMEM;
-	for (size_t i = 0; i < m->n_nats; i++) {
+	for (size_t i = 0; i < p->n_snats; i++) {
 		f = &p->forms[i];
-		if (!has_pool(&m->nats[i]))
+		if (!has_pool(p->snats[i]))
 			continue;
-		err = form_of(p, &m->nats[i], f);
+		err = form_of(p, p->snats[i], f);
 		if (err)
 			return err;
-		members += f->runs ? 2 * m->nats[i].n_pool : f->size;
+		members += f->runs ? 2 * p->snats[i]->n_pool : f->size;
 	}
 	err = slots_count(p, &slots);
 	/* If there is nobody left, who finds no room says so. */
 	while (!err && (slots + elsewhere > POOL_ADDR_MAX || members > POOL_MEMBER_MAX) && (f = next_to_have_runs(p))) {
 		f->runs = true;
-		members -= f->size - 2 * m->nats[f - p->forms].n_pool;
+		members -= f->size - 2 * p->snats[f - p->forms]->n_pool;
 		/* Others may name the same ones: counted anew as soon as it may be enough. */
 		slots -= f->size < slots ? f->size : slots;
 		if (slots + elsewhere <= POOL_ADDR_MAX)
@@ -252,7 +251,10 @@ int plan_run_choose(struct plan *p)
 
 bool plan_has_runs(const struct plan *p)
 {
-	return p->forms[p->cfg - p->sw->model->nats].runs;
+	for (size_t i = 0; i < p->n_snats; i++)
+		if (p->snats[i] == p->cfg)
+			return p->forms[i].runs;
+	return false;
 }
 
 /* ---- runs */

@@ -19,7 +19,8 @@ struct pool_member {
 /* With whom the gateway itself speaks a protocol without ports; 0.0.0.0, ::: with all. */
 struct nat_host_peer {
 	struct addr peer;
-	uint32_t proto; /* no hole: such are compared byte by byte */
+	uint32_t proto;
+	bool marked; /* in `dnat` */
 };
 
 struct nat_host_list {
@@ -78,7 +79,7 @@ struct nat {
 	struct nat_top *top;
 	struct nat_own *sockets;   /* the host's own */
 	struct nat_host_list host; /* its own peers, as the marks in `dnat` say */
-	bool host_known;	   /* `host` is what is in the table */
+	bool host_known;	   /* `host` says what is in the table */
 	int host_err;		   /* it is not, since: */
 	int sockets_err;	   /* of the last try to read its sockets */
 	size_t host_unmarked;	   /* and so many have no mark */
@@ -167,6 +168,9 @@ void nat_plan_hairpin(struct sw *sw, struct nat_plan *plan);
 
 /* ---- nat_apply.c: into the tables, in an order that no packet meets a rule before its pool, or a pool before its address. */
 int nat_apply(struct sw *sw, struct nat_plan *plan, struct errs *errs);
+
+/* ---- nat_forward.c: a part of that. Every address of the plan has its slot. */
+int nat_forwards_put(struct nat *nat, struct nat_plan *plan, struct errs *errs);
 
 /* ---- nat_filter.c: before the first rule is changed, and after the last one. */
 int nat_filter_widen(struct nat *nat, const struct nat_plan *plan);
@@ -292,14 +296,13 @@ void nat_own_hold(struct nat *nat, uint32_t slot);
 int nat_own_addr(const char *hex, struct addr *ret);
 
 /* ---- nat_host.c */
-/* The host's raw sockets and IPsec states, all of them; for a thread. Else -ENOMEM, -EMFILE, … */
+/* The host's raw sockets and IPsec states; for a thread. -ENOMEM, -EMFILE, …: those that could be read. */
 int nat_host_read(struct nat_host_list *l);
-/* They could not be read. */
-void nat_host_unread(struct nat *nat, int err);
 /* What became of reading the host's sockets: 0, or an error, said once. */
 void nat_host_sockets(struct nat *nat, int err);
-/* They and the tunnels become the marks. `next`: what was read; it is another list afterwards. */
-void nat_host_settle(struct nat *nat, struct nat_host_list *next);
+/* They and the tunnels become the marks. `next`: what was read; it is another list afterwards. `unread`: the error where it is
+ * not all: then no mark goes. */
+void nat_host_settle(struct nat *nat, struct nat_host_list *next, int unread);
 void nat_host_close(struct nat *nat);
 bool nat_host_is_mark(const struct dnat_key *key); /* one of those: no rule's */
 /* May no flow have the address `own` towards the peer, since the host speaks the protocol there? */

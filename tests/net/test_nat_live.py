@@ -9,6 +9,8 @@ import threading
 import time
 
 import pytest
+from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
 
 import netlab
 import talk
@@ -408,7 +410,8 @@ def test_rfc3164_syslog(world, tmp_path):
     logger.close()
 
 
-EVENTS = """  - {name: one, type: snat, source: 10.0.0.6/32, out: wan, to: 203.0.113.10, ports: 2000-2000, timeouts: {udp: 1s}}
+EVENTS = """  - {name: tunnel, type: snat, source: 10.0.0.0/24, destination: 203.0.113.101/32, out: wan, to: 203.0.113.12, timeouts: {other: 1s}}
+  - {name: one, type: snat, source: 10.0.0.6/32, out: wan, to: 203.0.113.10, ports: 2000-2000, timeouts: {udp: 1s}}
   - {name: quota, type: snat, source: 10.0.0.0/24, out: wan, to: 203.0.113.11, limit: {sessions: 2}, timeouts: {icmp: 1s, udp: 1s}}
   - {name: six, type: snat, source: "fd00::/64", out: wan, to: "2001:db8::10", timeouts: {udp: 1s}}
   - {name: web, type: dnat, destination: 203.0.113.1, protocol: udp, port: 8080, to: "10.0.0.6:81", timeouts: {udp: 1s}}
@@ -420,10 +423,10 @@ REFUSAL = tuple(k for k in SESSION if not k.startswith("post"))
 
 
 def test_rfc8158_every_event(world, tmp_path):
-    """Begin and end of sessions of both families and from both sides, ports that are exhausted, a limit that is reached: of each
-    every field, with what the packets bore; the same line goes to the file and to the logger."""
+    """Begin and end of sessions of both families and from both sides, ports or addresses that are exhausted, a limit that is reached: of
+    each every field, with what the packets bore; the same line goes to the file and to the logger."""
     logger, file = Logger(str(tmp_path / "log")), tmp_path / "nat.json"
-    gw = netlab.nat_network(world)
+    gw = netlab.nat_network(world, more=["203.0.113.101/24"])
     world.sw = start_with_own_dev(world, gw, netlab.nat_config(EVENTS, f"settings: {{nat-log: {{syslog: true, file: {file}}}}}\n"), logger.path)
     world.sw.attached("p1", "p2", "wan")
     h1, h2, out, out6 = world.h1, world.h2, world.out, "2001:db8::100"
@@ -439,13 +442,16 @@ def test_rfc8158_every_event(world, tmp_path):
         third.sendto(b"x", (OUT, 7000))
         far.sendto(b"in", ("203.0.113.1", 8080))
         assert heard(server) == (b"in", (OUT, 7000))
+        time.sleep(0.2)  # of what is exhausted ten are told in a second
+        for h, src in ((h1, "10.0.0.5"), (h2, "10.0.0.6")):  # to one place, by one address
+            h.send("eth0", bytes(Ether(src=h.link("eth0")["address"], dst=gw.link("lan")["address"]) / IP(src=src, dst="203.0.113.101", proto=47) / bytes(8)))
     logged = []
     logger.s.settimeout(0.05)
 
     def is_whole():  # the socket holds ten lines
         while got := heard(logger.s):
             logged.append(got[0].decode().split(": nat ", 1)[1])
-        return file.read_text().count('"natEvent":5') == 5
+        return file.read_text().count('"natEvent":5') == 6
 
     netlab.wait_for("every session's end", is_whole, timeout=5)
     is_whole()
@@ -473,6 +479,7 @@ def test_rfc8158_every_event(world, tmp_path):
         ("quota", 17, ("10.0.0.5", 5300, OUT, 7000), ("203.0.113.11", 5300, OUT, 7000)),
         ("six", 17, ("fd00::5", 5300, out6, 7000), ("2001:db8::10", 5300, out6, 7000)),
         ("web", 17, (OUT, 7000, "203.0.113.1", 8080), (OUT, 7000, "10.0.0.6", 81)),
+        ("tunnel", 47, ("10.0.0.5", 0, "203.0.113.101", 0), ("203.0.113.12", 0, "203.0.113.101", 0)),
     ]
     for rule, proto, came, left in sessions:
         begin, end = line_of(4, rule, came, left), line_of(5, rule, came, left)
@@ -480,7 +487,8 @@ def test_rfc8158_every_event(world, tmp_path):
         assert begin["observationTimeMilliseconds"] < end["observationTimeMilliseconds"]
     assert line_of(12, "one", ("10.0.0.6", 3000, OUT, 7001))["protocolIdentifier"] == 17
     assert line_of(13, "quota", ("10.0.0.5", 5400, OUT, 7000))["protocolIdentifier"] == 17
-    assert len(events) == 2 * len(sessions) + 2
+    assert line_of(3, "tunnel", ("10.0.0.6", 0, "203.0.113.101", 0))["protocolIdentifier"] == 47
+    assert len(events) == 2 * len(sessions) + 3
     logger.close()
 
 

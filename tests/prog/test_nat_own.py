@@ -1,5 +1,7 @@
 """What is the gateway's on an address that it shares (bpf/own.h): peers by protocols without ports, while sluiced looks; identifiers
 of its pings."""
+import errno
+import struct
 import time
 from dataclasses import replace
 
@@ -41,6 +43,43 @@ def test_one_who_goes_on_sending_locks_nobody_out(switch, hook, came, asks, left
         time.sleep(0.1)
     assert seen.out() == [("wan2", left)], seen.words()
     assert not send(switch, "tc", "wan2", came).counters["wan2"][3], "it is an answer now"
+
+
+def heard_full(switch):
+    return switch.control.show("counters", "show")["stats"]["nat_heard_full"]
+
+
+def filled(table):
+    """The keys by which it has no room left: forwards of nobody's address."""
+    keys = []
+    try:
+        while True:
+            keys.append(struct.pack("!16sHHBBH", bytes.fromhex("2001:db8:ffff".replace(":", "").ljust(32, "0")), len(keys) & 0xffff, 0, 6, 0, 0))
+            table.update(keys[-1], bytes(table.value_size))
+    except OSError as e:
+        keys.pop()
+        assert e.errno == errno.E2BIG
+    return keys
+
+
+@pytest.mark.parametrize("came", [FROM_PEER, FROM_PEER6], ids=("GRE", "IPv6 ESP"))
+def test_a_peer_that_finds_no_room_is_counted(switch, came):
+    """The forwards fill their table: who sends to the gateway is not noted, what he sends is the host's all the same."""
+    table = switch.map("dnat_rules")
+    switch.forget()
+    keys = filled(table)
+    try:
+        before = heard_full(switch)
+        for n in (1, 2):
+            assert send(switch, "tc", "wan2", came).counters["wan2"][3] == 1, "to the host"
+            assert heard_full(switch) == before + n
+        table.delete(keys.pop())
+        for _ in range(2):
+            send(switch, "tc", "wan2", came)
+            assert heard_full(switch) == before + 2, "there is room for one"
+    finally:
+        for key in keys:
+            table.delete(key)
 
 
 MIXED_DST, OWN = "10.99.13.1", WAN3.ip4

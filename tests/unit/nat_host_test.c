@@ -97,7 +97,7 @@ static void tunnels_of_the_host(void **state)
 	const struct addr own = addr_v4(wan4), peer = v4("192.0.2.1"), other = v4("192.0.2.2"), elsewhere = v4("198.51.100.1");
 
 	tunnel = (struct link){.flags = IFF_UP, .tunnel = {IPPROTO_GRE}, .tunnel_peer = peer};
-	nat_host_settle(sw.nat, &none);
+	nat_host_settle(sw.nat, &none, 0);
 	assert_int_equal(host_marks(), 1);
 	assert_true(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &peer));
 	assert_false(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
@@ -107,14 +107,14 @@ static void tunnels_of_the_host(void **state)
 	assert_int_equal(host_marks(), 1);
 	tunnel.tunnel_peer = addr_v4(0);
 	none.n = 0;
-	nat_host_settle(sw.nat, &none);
+	nat_host_settle(sw.nat, &none, 0);
 	assert_int_equal(host_marks(), 1);
 	assert_true(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
 	nat_host_close(sw.nat);
 	sw.nat->host_known = false;
 	tunnel.flags = 0;
 	none.n = 0;
-	nat_host_settle(sw.nat, &none);
+	nat_host_settle(sw.nat, &none, 0);
 	assert_int_equal(host_marks(), 0);
 	assert_false(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
 	free(none.v);
@@ -136,7 +136,7 @@ static void settle_at(unsigned at)
 {
 	struct nat_host_list l = {.begun_ns = (uint64_t)at << 30};
 
-	nat_host_settle(sw.nat, &l);
+	nat_host_settle(sw.nat, &l, 0);
 	free(l.v);
 }
 
@@ -181,6 +181,7 @@ static void no_room_for_a_peer(void **state)
 	struct table *t = table_get(NULL, "dnat_rules");
 	const struct addr peer = v4("192.0.2.1"), own = addr_v4(wan4);
 	size_t max = t->max;
+	unsigned before;
 	char text[256];
 
 	assert_int_equal(errors_of_the_host(text), 0);
@@ -191,8 +192,20 @@ static void no_room_for_a_peer(void **state)
 	assert_int_equal(errors_of_the_host(text), 1);
 	assert_non_null(strstr(text, "1 of those"));
 	assert_non_null(strstr(text, "the forwards fill their table"));
+	before = walks;
+	settle_at(101); /* what is there is known: the forwards are not gone over for it */
+	assert_int_equal(errors_of_the_host(text), 1);
+	assert_true(nat_host_wants(sw.nat, IPPROTO_ESP, &own, 0, &peer));
+	tunnel.tunnel[1] = 0; /* nor is a mark missed that was never there */
+	settle_at(101);
+	assert_int_equal(errors_of_the_host(text), 0);
+	assert_int_equal(host_marks(), 1);
+	tunnel.tunnel[1] = IPPROTO_ESP;
+	settle_at(101);
+	assert_int_equal(errors_of_the_host(text), 1);
 	t->max = max;
 	settle_at(101);
+	assert_int_equal(walks, before);
 	assert_int_equal(host_marks(), 2);
 	assert_int_equal(errors_of_the_host(text), 0);
 	assert_true(nat_host_wants(sw.nat, IPPROTO_ESP, &own, 0, &peer));
@@ -251,6 +264,33 @@ static void states_that_cannot_be_read(void **state)
 	}
 }
 
+/* What could be read beside them counts, and nobody is taken away before all could be. */
+static void states_that_cannot_be_read_keep_nobody_out(void **state)
+{
+	const struct addr own = addr_v4(wan4), peer = v4("192.0.2.1"), other = v4("192.0.2.2");
+	unsigned marks;
+
+	read_own();
+	hear(7, DNAT_HEARD_TIME(clock_now_ns() - 3 * CLOCK_SECOND_NS) | 1);
+	marks = host_marks();
+	fails_at = AT_SEND;
+	fails_with = EPERM;
+	tunnel = (struct link){.flags = IFF_UP, .tunnel = {IPPROTO_GRE}, .tunnel_peer = other};
+	for (int i = 0; i < 2; i++) {
+		read_own();
+		assert_true(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
+		assert_true(nat_host_wants(sw.nat, IPPROTO_ESP, &own, 0, &peer));
+		assert_int_equal(host_marks(), marks + 1);
+		tunnel.flags = 0;
+	}
+	assert_int_equal(hear(7, 0)->flags, 0); /* he may be one of those who could not be read */
+	fails_at = AT_NONE;
+	read_own();
+	assert_false(nat_host_wants(sw.nat, IPPROTO_GRE, &own, 0, &other));
+	assert_int_equal(host_marks(), marks);
+	assert_int_equal(hear(7, 0)->flags, DNAT_HEARD_NOT);
+}
+
 /* Nor are lists of sockets empty that could not be opened. */
 static void lists_that_cannot_be_opened(void **state)
 {
@@ -274,8 +314,12 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_host, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(tunnels_of_the_host),	  TEST(heard_and_no_peer),	     TEST(no_room_for_a_peer),
-		TEST(states_that_cannot_be_read), TEST(lists_that_cannot_be_opened),
+		TEST(tunnels_of_the_host),
+		TEST(heard_and_no_peer),
+		TEST(no_room_for_a_peer),
+		TEST(states_that_cannot_be_read),
+		TEST(states_that_cannot_be_read_keep_nobody_out),
+		TEST(lists_that_cannot_be_opened),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

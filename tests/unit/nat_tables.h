@@ -82,7 +82,7 @@ static unsigned char *place(struct table *t, const void *key)
 	return NULL;
 }
 
-static unsigned lookups; /* in hashes */
+static unsigned lookups, walks; /* in hashes, and over them */
 
 int table_lookup(struct table *t, const void *key, void *ret)
 {
@@ -129,6 +129,7 @@ int table_each(struct table *t, int (*fn)(const void *key, void *value, void *ar
 	unsigned char *copy = malloc(n * size + 1);
 	int err = 0;
 
+	walks++;
 	memcpy(copy, t->v, n * size);
 	for (size_t i = 0; !err && i < n; i++) {
 		uint64_t value[sizeof(struct flow) / 8];

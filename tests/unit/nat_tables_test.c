@@ -71,16 +71,25 @@ static void again_changes_nothing(void **state)
 	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
 }
 
-/* Forwards are not even looked at, if the last time brought all of them; else, and when the configuration is changed, they are.
- */
+/* Forwards are not even looked at, if the last time brought all of them: what is another is written, and nothing else. A change
+ * of the configuration asks the table. */
 static void an_event_writes_forwards_that_it_changes(void **state)
 {
 	struct dnat_key key = {.daddr = addr_v4(wan4), .dport = htons(80), .proto = IPPROTO_TCP};
 	struct table *t = table_get(NULL, "dnat_rules");
 	size_t n = t->n, max = t->max;
-	unsigned before = lookups;
+	unsigned before = lookups, writes = t->writes;
 
 	assert_int_equal(nat_settle(&sw, NULL), 0);
+	wan4 = htonl(0xcb007102);
+	assert_int_equal(nat_settle(&sw, NULL), 0);
+	assert_int_equal(t->writes, writes + 4); /* the forward and the mark of either address */
+	assert_null(place(t, &key));
+	wan4 = htonl(0xcb007101);
+	assert_int_equal(nat_settle(&sw, NULL), 0);
+	assert_int_equal(t->writes, writes + 8);
+	assert_non_null(place(t, &key));
+	assert_int_equal(t->n, n);
 	assert_int_equal(lookups, before);
 	assert_int_equal(table_delete(t, &key), 0);
 	assert_int_equal(nat_reconcile(&sw, NULL), 0);
@@ -172,27 +181,37 @@ static void what_goes_is_taken_back(void **state)
 	assert_non_null(host_addr(&ours));
 }
 
-static void too_many_forwards_are_refused_and_nothing_changes(void **state)
+/* Each has an entry, and a mark of where it leads; all of them have the address's mark, and there is one of lan's. */
+static int many_forwards(unsigned n, struct errs *errs)
 {
-	struct errs errs = {0};
-	unsigned writes = table_get(NULL, "dnat_rules")->writes;
-	uint16_t rule = rules()[0].rule;
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
-	for (unsigned i = 0; i < 20; i++) /* an entry and a mark each */
+	for (unsigned i = 0; i < n; i++)
 		fprintf(f, "  - {name: r%u, type: dnat, destination: 203.0.113.1, protocol: tcp, port: %u, to: 10.0.%u.5}\n", i,
 			i + 1, i + 2);
 	fclose(f);
 	use(text);
 	free(text);
-	assert_true(nat_reconcile(&sw, &errs) < 0);
+	return nat_reconcile(&sw, errs);
+}
+
+static void too_many_forwards_are_refused_and_nothing_changes(void **state)
+{
+	struct table *t = table_get(NULL, "dnat_rules");
+	struct errs errs = {0};
+	unsigned writes = t->writes;
+	uint16_t rule = rules()[0].rule;
+
+	assert_true(many_forwards(25, &errs) < 0);
 	assert_int_equal(errs.n, 1);
 	assert_non_null(strstr(errs.v[0].text, "more than the 50 places"));
-	assert_int_equal(table_get(NULL, "dnat_rules")->writes, writes);
+	assert_int_equal(t->writes, writes);
 	assert_string_equal(nat_rule_name(&sw, rule), "out");
 	errs_free(&errs);
+	assert_int_equal(many_forwards(24, NULL), 0);
+	assert_int_equal(t->n, 50);
 }
 
 /* ---- flows */
