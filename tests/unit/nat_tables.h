@@ -444,8 +444,11 @@ static bool port_is_held(unsigned class)
 	return nat_ports(sw.nat, slot, class)->used[out_port / 64] >> out_port % 64 & 1;
 }
 
+/* One that sweeps, also when the machine stood still during the one before, after which the next sweep waits. */
 static void pass(void)
 {
+	if (!sw.flows->watchers)
+		sw.flows->sweep_at_ns = 0;
 	do
 		tick(-1, 0, sw.flows);
 	while (sw.flows->phase != PHASE_REST);
