@@ -14,7 +14,11 @@
 
 static int by_addr(const void *a, const void *b)
 {
-	return memcmp(a, b, sizeof(struct plan_gateway));
+	const struct plan_gateway *x = a, *y = b;
+
+	if (x->vrf != y->vrf)
+		return x->vrf < y->vrf ? -1 : 1;
+	return memcmp(&x->addr, &y->addr, sizeof(x->addr));
 }
 
 int plan_gateways(struct plan *p)

@@ -21,7 +21,7 @@ struct plan_own {
 /* An address of the gateway's own. */
 struct plan_gateway {
 	struct addr addr;
-	uint32_t vrf; /* no hole: such are compared byte by byte */
+	uint16_t vrf;
 };
 
 struct plan {

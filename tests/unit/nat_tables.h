@@ -12,12 +12,28 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <event2/buffer.h>
 #include "clock.h"
 #include "../../user/flow_age.c"
+
+/* ---- memory: that of a list has held something else before */
+
+void *reallocarray(void *v, size_t n, size_t size)
+{
+	size_t had = v ? malloc_usable_size(v) : 0;
+	void *now = malloc(n * size);
+
+	assert_non_null(now);
+	memset(now, 0xa5, n * size);
+	if (had)
+		memcpy(now, v, had < n * size ? had : n * size);
+	free(v);
+	return now;
+}
 
 /* ---- tables */
 

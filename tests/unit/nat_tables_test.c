@@ -181,6 +181,21 @@ static void what_goes_is_taken_back(void **state)
 	assert_non_null(host_addr(&ours));
 }
 
+/* The host is not given an address that it has, be it an interface's second one. */
+static void the_gateways_own_addresses_are_known(void **state)
+{
+	const struct addr own = v4("203.0.113.1");
+	struct dnat_key mark = {.daddr = own, .proto = DNAT_PROTO_MARK};
+	struct dnat_rule d;
+
+	wan4 = htonl(0xcb007102);
+	use("  - {name: web, type: dnat, destination: 203.0.113.1, protocol: tcp, port: 80, to: 10.0.0.5}\n");
+	assert_int_equal(nat_reconcile(&sw, NULL), 0);
+	assert_null(host_addr(&(struct prefix){own, 4, 32}));
+	assert_int_equal(table_lookup(table_get(NULL, "dnat_rules"), &mark, &d), 0);
+	assert_true(d.flags & DNAT_F_OWN);
+}
+
 /* Each has an entry, and a mark of where it leads; all of them have the address's mark, and there is one of lan's. */
 static int many_forwards(unsigned n, struct errs *errs)
 {
@@ -723,6 +738,7 @@ int main(void)
 		TEST(names_lead_to_their_numbers),
 		TEST(numbers_outlive_a_restart),
 		TEST(what_goes_is_taken_back),
+		TEST(the_gateways_own_addresses_are_known),
 		TEST(too_many_forwards_are_refused_and_nothing_changes),
 		TEST(live_pairs_stay),
 		TEST(rfc4787_idle_pairs_end),
