@@ -24,10 +24,10 @@
 #define EVERY_NS  CLOCK_SECOND_NS /* from the end of one reading to the next, at least, */
 #define SHARE	  50		  /* and this many times what that one took */
 
-/* No hole in it: such are compared byte by byte. */
+/* No hole in it: such are compared byte by byte. An address begins where 64 bits do. */
 struct own_port {
 	struct addr addr;
-	uint16_t port, proto;
+	uint32_t port, proto;
 };
 
 struct own_list {
@@ -90,7 +90,7 @@ static int own_read(struct own_list *l, const char *path, uint8_t proto, bool ma
 		return errno == ENOENT && may_lack ? 0 : -errno;
 	for (unsigned n = 0; !err && n < OWN_LINES && fgets(line, sizeof(line), f); n++)
 		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x", hex, &port) == 2 && port && !nat_own_addr(hex, &a))
-			err = own_add(l, &(struct own_port){a, (uint16_t)port, proto});
+			err = own_add(l, &(struct own_port){a, port, proto});
 	fclose(f);
 	return err;
 }
@@ -171,7 +171,7 @@ static void own_port(struct nat *nat, uint32_t slot, const struct own_port *o)
 	bool all6 = addr_same(&o->addr, &any6), all4 = all6 || addr_same(&o->addr, &any4);
 
 	if ((addr_family(s) == 4 ? all4 : all6) || addr_same(s, &o->addr))
-		nat_sweep_flow(nat, slot, (uint8_t)o->proto, o->port);
+		nat_sweep_flow(nat, slot, (uint8_t)o->proto, (uint16_t)o->port);
 }
 
 void nat_own_begin(struct nat *nat)
