@@ -75,23 +75,23 @@ void rib_entry_unpaired(struct rib *rib, struct rib_entry *e, bool unpaired)
 }
 
 /* Of how many there will be room for the one that comes next is not known: many share a pair. So all of them look, where there is
- * room, once in a while. */
+ * room, and rest for a while when they have. */
 void rib_retry_unpaired(struct rib *rib, bool all)
 {
 	uint64_t now = clock_now_ns();
 	size_t n = all ? SIZE_MAX : RETRY_AT_ONCE;
 
 	if (!rib->unpaired_left && rib->n_unpaired && nexthop_pairs_room(rib->ns) &&
-	    (all || now - rib->unpaired_ns >= RETRY_EVERY_NS)) {
+	    (all || now - rib->unpaired_ns >= RETRY_EVERY_NS))
 		rib->unpaired_left = rib->n_unpaired;
-		rib->unpaired_ns = now;
-	}
-	if (!all && !list_empty(&rib->dirty_entries))
+	if (!rib->unpaired_left || (!all && !list_empty(&rib->dirty_entries)))
 		return;
 	for (; n && rib->unpaired_left && !list_empty(&rib->unpaired); n--, rib->unpaired_left--)
 		rib_entry_dirty(rib, list_item(rib->unpaired.next, struct rib_entry, dirty_link));
 	if (list_empty(&rib->unpaired))
 		rib->unpaired_left = 0;
+	if (!rib->unpaired_left)
+		rib->unpaired_ns = now;
 }
 
 bool rib_pairs_due(const struct rib *rib)

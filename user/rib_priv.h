@@ -86,7 +86,7 @@ struct rib {
 	struct rib_list unpaired;   /* entries in the FIB for whose pair there was no room */
 	size_t n_unpaired;	    /* all such, also those that are to be chosen anew */
 	size_t unpaired_left;	    /* of a round of these: so many are to look once more */
-	uint64_t unpaired_ns;	    /* when the last one began */
+	uint64_t unpaired_ns;	    /* when the last one ended */
 	struct rib_list sources[RIB_SOURCES];
 	uint32_t generation[RIB_SOURCES];
 	size_t n_routes, n_installed, n_refused, n_refused_own, n_full, n_recursive, n_throw;
