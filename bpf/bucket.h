@@ -321,8 +321,9 @@ static __always_inline int bucket_begin(struct bucket *near, const struct bucket
 	return bucket_lock(near) ? -EBUSY : 1;
 }
 
-/* Of keys whose locks are near ones', one goes into the second bucket: who looks for it in `first` is told. The count comes
- * before, so that sluiced (spill.h) takes nothing back of which it does not know. bucket_publish() comes after. */
+/* Of keys whose locks are near ones', one goes into the second bucket: who looks for it in `first` is told. Before
+ * bucket_publish(), and once more after it: what sluiced (spill.h) saw of `first` in between, when it could not see the key, does
+ * not hold any more, and what it took back is said again. */
 static __always_inline void bucket_spill(struct bucket *first)
 {
 	__sync_fetch_and_add(&first->lock, BUCKET_STEP);

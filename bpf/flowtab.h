@@ -425,7 +425,7 @@ static __always_inline long flowtab_open(__u8 table, const struct bucket_place *
 /* Entry `i`, which is `f`, is whole, and is found from now on. */
 static __always_inline void flowtab_close(__u8 table, const struct bucket_place *at, __u32 i, struct flow *f)
 {
-	struct bucket *near = flowtab_bucket(table, at->near), *b = near;
+	struct bucket *near = flowtab_bucket(table, at->near), *b = near, *told = NULL;
 	bool spilled = !bucket_has(at->near, i);
 	__u32 bucket = at->near;
 
@@ -433,7 +433,8 @@ static __always_inline void flowtab_close(__u8 table, const struct bucket_place 
 		bucket = at->first;
 		b = flowtab_bucket(table, bucket);
 		if (b && !bucket_has(bucket, i)) {
-			bucket_spill(b);
+			told = b;
+			bucket_spill(told);
 			bucket = at->second;
 			b = flowtab_bucket(table, bucket);
 		}
@@ -442,6 +443,8 @@ static __always_inline void flowtab_close(__u8 table, const struct bucket_place 
 		return;
 	bucket_publish(b, i - bucket * BUCKET_SLOTS, at->word);
 	WRITE_ONCE(f->live, 1);
+	if (unlikely(spilled) && told)
+		bucket_spill(told);
 	bucket_unlock(near, spilled);
 }
 

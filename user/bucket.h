@@ -129,6 +129,14 @@ static inline uint32_t bucket_take_home(struct bucket *b, const struct bucket_pl
 	return (home ^ 1) / BUCKET_SLOTS == in && bucket_claim(b, home ^ 1, stamp) ? home ^ 1 : BUCKET_NONE;
 }
 
+/* Could a key be put into `slot` of one of its buckets, if that were free? Of a near bucket it may have two slots at most. */
+static inline bool bucket_may_take(const struct bucket_place *at, uint32_t slot)
+{
+	uint32_t in = slot / BUCKET_SLOTS, home = at->bucket[0] * BUCKET_SLOTS + at->home;
+
+	return in == at->bucket[1] || in == at->bucket[2] || (in == at->bucket[0] && (slot == home || slot == (home ^ 1)));
+}
+
 /* A free slot for a key, made BUSY; BUCKET_NONE: there is none. */
 static inline uint32_t bucket_take(struct bucket *b, const struct bucket_place *at, uint64_t now_ns)
 {

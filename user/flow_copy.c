@@ -194,6 +194,8 @@ static int make_place(struct flow_copy *c, unsigned tab, const struct flow_key6 
 	for (uint32_t i = 0; i < FLOWTAB_PLACES * BUCKET_SLOTS; i++) {
 		uint32_t slot = bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
+		if (!flowtab_may_take(&c->to[tab], raw, slot))
+			continue;
 		later = end_waiting(c, tab, slot) || !flowtab_is_live(flowtab_word(&c->to[tab], slot)) || later;
 	}
 	return later ? -EBUSY : -E2BIG;

@@ -43,7 +43,7 @@ struct flow_quiet {
 #define FLOW_NOTE_FORWARD (1 << 0)
 #define FLOW_NOTE_PORT	  (1 << 1) /* holds `port` of `pool_addr` */
 #define FLOW_NOTE_DEST	  (1 << 2) /* holds a mapping's port, which stands in the entry */
-#define FLOW_NOTE_SECOND  (1 << 3) /* stands in its key's second bucket */
+#define FLOW_NOTE_SECOND  (1 << 3) /* stands elsewhere than in the bucket where its key is looked for first */
 #define FLOW_NOTE_TCP	  (1 << 4)
 #define FLOW_NOTE_WAITS	  (1 << 5) /* nobody had answered: the data plane may have ended it, and made it anew here */
 

@@ -116,6 +116,13 @@ void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[F
 	memcpy(ret, at.bucket, sizeof(at.bucket));
 }
 
+bool flowtab_may_take(const struct flowtab *t, const void *key, uint32_t slot)
+{
+	struct bucket_place at = place_of(t, key);
+
+	return bucket_may_take(&at, slot);
+}
+
 uint32_t flowtab_prefetch(const struct flowtab *t, const void *key)
 {
 	struct bucket_place at = place_of(t, key);

@@ -51,6 +51,8 @@ uint32_t flowtab_find(const struct flowtab *t, const void *key, uint32_t *ret_wo
 /* The buckets that a key may stand in, of which two may be the same; the first is the one whose lock it is inserted under. */
 #define FLOWTAB_PLACES 3
 void flowtab_buckets_of(const struct flowtab *t, const void *key, uint32_t ret[FLOWTAB_PLACES]);
+/* Might a key be inserted into this slot? */
+bool flowtab_may_take(const struct flowtab *t, const void *key, uint32_t slot);
 /* Has the memory fetched where a key that will be looked for soon most likely stands; in which slot. */
 uint32_t flowtab_prefetch(const struct flowtab *t, const void *key);
 /* As the data plane inserts: -EEXIST, -E2BIG, -EBUSY. */

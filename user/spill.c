@@ -32,10 +32,10 @@ void spill_visit(struct spill *s, struct bucket *b, uint32_t bucket)
 	s->noted++;
 }
 
-void spill_seen(struct spill *s, uint32_t first)
+void spill_seen(struct spill *s, uint32_t bucket)
 {
-	s->noted -= s->lock[first] != 0;
-	s->lock[first] = 0;
+	s->noted -= s->lock[bucket] != 0;
+	s->lock[bucket] = 0;
 }
 
 void spill_free(struct spill *s)

@@ -1,9 +1,10 @@
-/* spill.h: what a bucket says of keys that have gone into their second bucket, taken back when they are gone.
+/* spill.h: what a bucket says of keys that have gone into another one of theirs, taken back when they are gone.
  *
  * Stands between the buckets of abi.h and who walks over all slots of a table again and again: at each bucket it calls
- * spill_visit(), and for each key that does not stand in its first bucket spill_seen(). From one visit to the next the walk has
- * come by every slot once; a bucket of which it has seen no key elsewhere, and whose lock says that nothing has been inserted
- * since, has none. Without this, a table that was crowded once would be searched in two places for ever.
+ * spill_visit(), and for each key spill_seen() of the buckets in which it is looked for before the one that it stands in. From
+ * one visit to the next the walk has come by every slot once; a bucket of which it has seen no key elsewhere, and whose lock says
+ * that nothing has been inserted since, has none. Without this, a table that was crowded once would be searched in all places for
+ * ever.
  */
 #ifndef SLUICE_SPILL_H
 #define SLUICE_SPILL_H
@@ -23,8 +24,8 @@ struct spill {
 bool spill_begin(struct spill *s, uint32_t n);
 /* `b`: the first bucket of the table. */
 void spill_visit(struct spill *s, struct bucket *b, uint32_t bucket);
-/* A key stands elsewhere than in `first`, where it is looked for first. */
-void spill_seen(struct spill *s, uint32_t first);
+/* A key stands elsewhere than in `bucket`, where it is looked for before. */
+void spill_seen(struct spill *s, uint32_t bucket);
 void spill_free(struct spill *s);
 
 #endif

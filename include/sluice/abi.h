@@ -493,7 +493,8 @@ _Static_assert(sizeof(struct flow_key6) == 40, "struct flow_key6");
 
 struct bucket {
 	__u32 word[BUCKET_SLOTS];
-	__u32 lock; /* BUCKET_*, and from BUCKET_STEP on how many keys that look here first have been inserted */
+	__u32 lock; /* BUCKET_*, and from BUCKET_STEP on a count: of keys that look here first and have been inserted; in a bucket
+		       that follows near ones, it grows when a key goes from it into the second one */
 };
 #define BUCKET_HELD    1 /* a key that looks here first is being inserted: the same key is never inserted twice */
 #define BUCKET_SPILLED 2 /* such a key has gone into another one of its buckets: who does not find one looks there, too */

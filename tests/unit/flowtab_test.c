@@ -8,8 +8,21 @@
 #include <sched.h>
 #include "race.h"
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#include "../../bpf/bucket.h"
+
+static void (*before_publish)(void);
+
+/* What others do meanwhile. */
+#define bucket_publish(b, slot, word)                                                                                            \
+	do {                                                                                                                     \
+		if (before_publish)                                                                                              \
+			before_publish();                                                                                        \
+		(bucket_publish)(b, slot, word);                                                                                 \
+	} while (0)
+
 #include "../../bpf/flowtab.h"
 #include "../../user/flowtab.h"
+#include "../../user/spill.h"
 
 const volatile __u8 cfg_ipv6 = 1, cfg_l3 = 1, cfg_nat = 1, cfg_trace, cfg_resize;
 
@@ -279,6 +292,90 @@ static void near_ones_come_first(void **state)
 	}
 }
 
+/* ---- what buckets say of keys elsewhere, taken back while one is inserted */
+
+static struct spill spill;
+
+/* As flow_age.c does. */
+static void walk(void)
+{
+	struct flowtab *t = &tab[0];
+	uint32_t bucket[FLOWTAB_PLACES], word;
+
+	spill_begin(&spill, t->n / BUCKET_SLOTS);
+	for (uint32_t i = 0; i < t->n; i++) {
+		struct flow_key6 key;
+		struct flow f;
+
+		if (i % BUCKET_SLOTS == 0)
+			spill_visit(&spill, t->bucket, i / BUCKET_SLOTS);
+		word = flowtab_word(t, i);
+		if (!flowtab_is_live(word) || !flowtab_read(t, i, word, &key, &f))
+			continue;
+		flowtab_buckets_of(t, &key, bucket);
+		for (int n = 0; bucket[n] != i / BUCKET_SLOTS; n++)
+			spill_seen(&spill, bucket[n]);
+	}
+	spill.whole = true;
+}
+
+static void walk_twice(void)
+{
+	walk();
+	walk();
+}
+
+/* The key with this number would go to the second of its buckets, which is not the first of the others'. */
+static bool goes_second(uint32_t i, uint32_t first)
+{
+	struct flow_key4 key = make4(i);
+	uint32_t bucket[FLOWTAB_PLACES];
+
+	flowtab_buckets_of(&tab[0], &key, bucket);
+	return bucket[1] == first && bucket[2] != first;
+}
+
+/* No room but in the second bucket; another key that was there has gone, and sluiced is about to take back that there was one. */
+static void inserted_while_sluiced_walks(void (*meanwhile)(void), uint32_t first)
+{
+	uint32_t all = tab[0].n, near = tab[0].head->near4 * BUCKET_SLOTS, n = 0, i[2];
+	struct flow_key4 key;
+
+	for (uint32_t at = 0; n < 2; at++)
+		if (goes_second(at, first))
+			i[n++] = at;
+	for (uint32_t at = 0; at < all; at++)
+		if (at < near || at / BUCKET_SLOTS == first)
+			*(volatile uint32_t *)&tab[0].bucket[at / BUCKET_SLOTS].word[at % BUCKET_SLOTS] = WORD_BUSY;
+	assert_int_equal(put4(i[0]), 0);
+	end4(i[0]);
+	walk();
+	before_publish = meanwhile;
+	assert_int_equal(put4(i[1]), 0);
+	before_publish = NULL;
+	for (n = 0; n < 3; n++) {
+		walk();
+		key = make4(i[1]);
+		assert_int_not_equal(flowtab_find4(&key), 0);
+	}
+	end4(i[1]);
+	walk_twice();
+	assert_int_equal(tab[0].bucket[first].lock & BUCKET_SPILLED, 0);
+	spill_free(&spill);
+}
+
+static void told_until_it_is_seen(void **state)
+{
+	uint32_t buckets = tab[0].n / BUCKET_SLOTS;
+
+	for (uint32_t first = tab[0].head->near4; first < buckets; first += 7) {
+		setup(NULL);
+		inserted_while_sluiced_walks(walk, first);
+		setup(NULL);
+		inserted_while_sluiced_walks(walk_twice, first);
+	}
+}
+
 /* Small tables have none; in larger ones they are as many as the CPU knows the pages of. */
 static void so_many_are_near(void **state)
 {
@@ -483,6 +580,7 @@ int main(void)
 	};
 	const struct CMUnitTest near[] = {
 		TEST(near_ones_come_first),
+		TEST(told_until_it_is_seen),
 		TEST(so_many_are_near),
 	};
 	int failed = cmocka_run_group_tests_name("none near", tests, none_near, NULL);
