@@ -74,6 +74,12 @@ static inline struct bucket_place bucket_place(const struct flow_table *head, co
 	};
 }
 
+/* The first place that is to be searched: where none is near, the first two are one bucket. */
+static inline unsigned bucket_first_place(const struct bucket_place *at)
+{
+	return at->bucket[0] == at->bucket[1];
+}
+
 /* ---- words. Slots are counted through all buckets. */
 
 static inline uint32_t *bucket_at(struct bucket *b, uint32_t slot)

@@ -91,7 +91,7 @@ static struct bucket_place place_of(const struct flowtab *t, const void *key)
 
 static uint32_t find(const struct flowtab *t, const struct bucket_place *at, const void *key)
 {
-	for (unsigned i = 0; i < BUCKET_PLACES * BUCKET_SLOTS; i++) {
+	for (unsigned i = bucket_first_place(at) * BUCKET_SLOTS; i < BUCKET_PLACES * BUCKET_SLOTS; i++) {
 		uint32_t slot = at->bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
 		if (flowtab_word(t, slot) == at->word && !memcmp(key_at(t, slot), key, key_size(t)))

@@ -63,7 +63,7 @@ static uint32_t find(const struct nattab *t, const struct bucket_place *at, cons
 {
 	uint32_t word;
 
-	for (unsigned i = 0; i < BUCKET_PLACES * BUCKET_SLOTS; i++) {
+	for (unsigned i = bucket_first_place(at) * BUCKET_SLOTS; i < BUCKET_PLACES * BUCKET_SLOTS; i++) {
 		uint32_t slot = at->bucket[i / BUCKET_SLOTS] * BUCKET_SLOTS + i % BUCKET_SLOTS;
 
 		if (bucket_word(t->bucket, slot) == at->word && nattab_read(t, slot, ret, &word) &&
