@@ -121,7 +121,7 @@ static int get_route_audit(struct call *c)
 
 static int get_nat(struct call *c)
 {
-	return api_answer(c, nat_show(c->api->sw));
+	return answer_stream(c, nat_list(c->api->sw, &c->reply->stream));
 }
 
 /* What flows are meant, and how they shall be told: ?filter= ?limit= ?format=json|cells ?by= ?sort=. */

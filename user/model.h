@@ -274,6 +274,7 @@ void model_notes(const struct model *m, const struct model *running, struct errs
 
 /* The model in the schema of the file; only what differs from the defaults. */
 json_t *model_json(const struct model *m);
+json_t *nat_json(const void *rule); /* likewise, of one struct nat_cfg */
 /* The same as YAML text (caller frees): parsing it gives an equal model. */
 char *model_yaml(const struct model *m);
 

@@ -235,7 +235,6 @@ void vrf_make_default(struct vrf_cfg *c);
 bool vrf_is_plain(const struct vrf_cfg *c);
 json_t *route_json(const void *item);
 json_t *named_json(const void *item);
-json_t *nat_json(const void *item);
 json_t *fdb_json(const void *item);
 json_t *neighbor_json(const void *item);
 const char *word_text(const struct word *words, size_t n_words, int value);

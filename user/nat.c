@@ -1,4 +1,4 @@
-/* nat.c: the life of NAT's control plane: opened, reconciled, shown.
+/* nat.c: the life of NAT's control plane: opened, reconciled.
  *
  * Stands between the model and the tables of bpf/nat.h and bpf/pool.h; nat_plan.c says what they shall hold, nat_apply.c writes
  * it, nat_sweep.c takes ports back. Rules and pools keep their numbers by name, which the tables hold beside them, so a new life
@@ -398,6 +398,7 @@ static int reconcile(struct sw *sw, bool event, struct errs *errs)
 	if (!err)
 		err = nat_apply(sw, &plan, errs);
 	sw->nat->changes++;
+	sw->nat->reconciled++;
 	for (size_t i = 0; !err && i < sw->nat->n_rules; i++)
 		sw->nat->rules[i].alive = sw->nat->rules[i].wanted;
 	if (!err)
@@ -408,140 +409,11 @@ static int reconcile(struct sw *sw, bool event, struct errs *errs)
 
 int nat_reconcile(struct sw *sw, struct errs *errs)
 {
+	sw->nat->commits++;
 	return reconcile(sw, false, errs);
 }
 
 int nat_settle(struct sw *sw, struct errs *errs)
 {
 	return reconcile(sw, true, errs);
-}
-
-/* ---- listing */
-
-static const char *const class_name[POOL_CLASSES] = {"tcp", "udp", "icmp"};
-
-static bool none_of_eight(const __u64 *used)
-{
-	return !(used[0] | used[1] | used[2] | used[3] | used[4] | used[5] | used[6] | used[7]);
-}
-
-/* Ports in [min, max] that are held. */
-static unsigned held(const struct pool_ports *p, unsigned min, unsigned max)
-{
-	unsigned n = 0;
-
-	for (unsigned w = min / 64; w <= max / 64; w++) {
-		uint64_t bits = p->used[w];
-
-		/* Most of a thousand addresses, of which there are 24 MB. */
-		if (w % 8 == 0 && none_of_eight(&p->used[w])) {
-			w += 7;
-			continue;
-		}
-		if (w == min / 64)
-			bits &= ~0ull << min % 64;
-		if (w == max / 64)
-			bits &= ~0ull >> (63 - max % 64);
-		n += (unsigned)__builtin_popcountll(bits);
-	}
-	return n;
-}
-
-/* What is held of single addresses, by class. *ret_ports gets those that have some. */
-static void singles_show(const struct nat *nat, const struct pool *p, json_t *ports, json_int_t of_class[POOL_CLASSES])
-{
-	char text[ADDR_TEXT];
-	uint32_t n;
-
-	for (uint32_t i = 0; i < nat_pool_members(p); i++) {
-		uint32_t slot = nat_pool_member(nat, p, i, &n);
-		bool any = false;
-		json_t *of_addr = json_pack("{s:s}", "address", addr_text(&nat->addrs[POOL_SLOT(slot)].addr, text));
-
-		for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-			unsigned here = held(nat_ports(nat, slot, class), p->port_min, p->port_max);
-
-			json_object_set_new(of_addr, class_name[class], json_integer(here));
-			of_class[class] += here;
-			any = any || here;
-		}
-		/* A pool may have thousands of addresses. */
-		if (any)
-			json_array_append(ports, of_addr);
-		json_decref(of_addr);
-	}
-}
-
-/* "203.0.113.1", or the first and the last of a run's: of member *i and those that go on where it ends. *ret_n: how many
- * addresses. */
-static json_t *member_show(const struct nat *nat, const struct pool *p, uint32_t *i, json_int_t *ret_n)
-{
-	char text[2 * ADDR_TEXT + 1], last_text[ADDR_TEXT];
-	uint32_t n, more, id = nat_pool_member(nat, p, *i, &n);
-	struct addr first = {0}, last = {0};
-
-	while (POOL_AT(id) && *i + 1 < nat_pool_members(p) && nat_pool_member(nat, p, *i + 1, &more) == id + POOL_ID(0, n)) {
-		n += more;
-		++*i;
-	}
-	nat_addr_of(nat, id, &first);
-	*ret_n += n;
-	addr_text(&first, text);
-	if (n > 1 && nat_addr_of(nat, id + POOL_ID(0, n - 1), &last))
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "-%s", addr_text(&last, last_text));
-	return json_string(text);
-}
-
-static json_t *pool_show(const struct nat *nat, uint32_t id)
-{
-	const struct pool *p = &nat->pools[id];
-	json_t *addrs = json_array(), *ports = json_array(), *by_class = json_object();
-	json_int_t n = 0, used = 0, of_class[POOL_CLASSES] = {0};
-
-	for (uint32_t i = 0; i < nat_pool_members(p); i++)
-		json_array_append_new(addrs, member_show(nat, p, &i, &n));
-	if (!(p->flags & POOL_F_RUNS))
-		singles_show(nat, p, ports, of_class);
-	for (unsigned class = 0; class < POOL_CLASSES; class ++) {
-		of_class[class] += nat->run_used[id][class];
-		json_object_set_new(by_class, class_name[class], json_integer(of_class[class]));
-		used = of_class[class] > used ? of_class[class] : used;
-	}
-	return json_pack("{s:s, s:o, s:i, s:i, s:I, s:I, s:o, s:i, s:o}", "name", p->name, "addresses", addrs, "port_min",
-			 p->port_min, "port_max", p->port_max, "ports_used", used, "ports_total",
-			 n * (p->port_max - p->port_min + 1), "used", by_class, "ports_each", p->port_max - p->port_min + 1,
-			 "by_address", ports);
-}
-
-/* {"rules": [as in the configuration, with "id"], "pools": [{"name", "id", "addresses", "port_min", "port_max", "ports_used",
- * "ports_total", "used": {"tcp", "udp", "icmp"}, "ports_each", "by_address": [{"address", "tcp", "udp", "icmp"}] (those in
- * use; not of ranges whose ports nobody counts one by one, of which "addresses" names the first and the last)}], "mappings":
- * {"total", "hosts", "top": [{"address", "vrf", "mappings"}]}}. Each protocol has ports_total of its own;
- * ports_used is that of the protocol that has used most, so that the two say how near a refusal is. "log": null, or {"file",
- * "syslog", "written" (lines, to one of the two at least), "lost" (to neither), "file_lost", "syslog_lost", "untold" (events that
- * found the ring full), "errors": what is wrong with either now}. */
-json_t *nat_show(struct sw *sw)
-{
-	json_t *model = model_json(sw->model), *rules = json_array(), *pools = json_array(), *rule, *pool;
-	size_t i;
-
-	json_array_foreach (json_object_get(model, "nat"), i, rule) {
-		json_t *copy = json_copy(rule);
-		const char *name = json_string_value(json_object_get(rule, "name"));
-		uint16_t id = name ? nat_rule_id(sw, name) : 0;
-
-		if (id)
-			json_object_set_new(copy, "id", json_integer(id));
-		json_array_append_new(rules, copy);
-	}
-	for (int id = 1; id < POOL_MAX; id++) {
-		if (!(sw->nat->pools[id].flags & POOL_F_USED))
-			continue;
-		pool = pool_show(sw->nat, (uint32_t)id);
-		json_object_set_new(pool, "id", json_integer(id)); /* natPoolID of the log */
-		json_array_append_new(pools, pool);
-	}
-	json_decref(model);
-	return json_pack("{s:o, s:o, s:o, s:o}", "rules", rules, "pools", pools, "mappings", nat_top_show(sw), "log",
-			 nat_log_show(sw));
 }

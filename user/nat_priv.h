@@ -1,5 +1,5 @@
-/* nat_priv.h: what the parts of NAT's control plane share: nat.c (life, listing), nat_plan.c (what the model asks for),
- * nat_apply.c (into the tables), nat_sweep.c (ports and mappings that nobody holds any more).
+/* nat_priv.h: what the parts of NAT's control plane share: nat.c (life), nat_list.c (listing), nat_plan.c (what the model asks
+ * for), nat_apply.c (into the tables), nat_sweep.c (ports and mappings that nobody holds any more).
  *
  * Only these files include it, flow_age.c for the sweep, and those that move flows to another gateway.
  */
@@ -84,6 +84,9 @@ struct nat {
 	int sockets_err;	   /* of the last try to read its sockets */
 	size_t host_unmarked;	   /* and so many have no mark */
 	uint32_t changes;	   /* how often it was reconciled: flows may have lost their rule or address */
+	/* For a listing that was begun before: */
+	uint32_t reconciled; /* how often, so that pools may be others */
+	uint32_t commits;    /* how often for a configuration, so that rules may be as well */
 };
 
 /* ---- nat_plan.c: what the model, and the addresses that interfaces have now, ask for. */

@@ -220,7 +220,8 @@ int nat_open(struct sw *sw, struct errs *errs);
 void nat_close(struct sw *sw);
 int nat_reconcile(struct sw *sw, struct errs *errs);
 int nat_settle(struct sw *sw, struct errs *errs); /* after an event: forwards are written only if it has changed some */
-json_t *nat_show(struct sw *sw); /* {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}]} */
+/* nat_list.c: {"rules": [...], "pools": [{"name", "addresses", "ports_used", "ports_total"}], …}. -ENOMEM */
+int nat_list(struct sw *sw, struct http_stream *ret);
 /* The timeouts for the flows of a rule: the settings, or a copy of them in *buf with the rule's own. */
 const struct settings_cfg *nat_settings(const struct sw *sw, uint16_t rule, struct settings_cfg *buf);
 uint16_t nat_rule_former_id(const struct sw *sw, const char *name); /* likewise; 0 */
