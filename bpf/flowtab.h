@@ -344,11 +344,23 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 
 /* ---- fetching ahead */
 
+/* Which bucket that is: not the near one when the two slots are taken that the key might have there. */
+static __always_inline __u32 flowtab_fetch_from(__u8 table, const struct bucket_place *at)
+{
+	struct bucket *near = flowtab_bucket(table, at->near);
+
+	if (at->first == at->near || !near)
+		return at->near;
+	return bucket_is_used(READ_ONCE(near->word[at->home & 15])) && bucket_is_used(READ_ONCE(near->word[(at->home ^ 1) & 15])) ?
+		       at->first : at->near;
+}
+
 /* Where a key is most likely to stand once it is inserted. */
 static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at)
 {
-	struct bucket *b = flowtab_bucket(table, at->near);
-	struct flow *f = flowtab_at(table, bucket_home(at, at->near));
+	__u32 bucket = flowtab_fetch_from(table, at);
+	struct bucket *b = flowtab_bucket(table, bucket);
+	struct flow *f = flowtab_at(table, bucket_home(at, bucket));
 
 	if (!b || !f)
 		return;
