@@ -351,8 +351,9 @@ static __always_inline __u32 flowtab_fetch_from(__u8 table, const struct bucket_
 
 	if (at->first == at->near || !near)
 		return at->near;
-	return bucket_is_used(READ_ONCE(near->word[at->home & 15])) && bucket_is_used(READ_ONCE(near->word[(at->home ^ 1) & 15])) ?
-		       at->first : at->near;
+	return bucket_is_used(READ_ONCE(near->word[at->home & 15])) && bucket_is_used(READ_ONCE(near->word[(at->home ^ 1) & 15]))
+		       ? at->first
+		       : at->near;
 }
 
 /* Where a key is most likely to stand once it is inserted. */
