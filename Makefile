@@ -20,10 +20,12 @@ MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 CFLAGS  ?= -O2 -g
-CFLAGS_ALL = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -Iinclude -Iuser -I$(B) $(shell pkg-config --cflags $(PKGS) $(CLI_PKGS))
+# Keys are hashed and compared as words, whatever their members are.
+ALIAS   := -fno-strict-aliasing
+CFLAGS_ALL = -std=gnu11 $(ALIAS) $(CFLAGS) $(WARN) -D_GNU_SOURCE -Iinclude -Iuser -I$(B) $(shell pkg-config --cflags $(PKGS) $(CLI_PKGS))
 LIBS     = $(shell pkg-config --libs $(PKGS)) -lcap
 CLI_LIBS = $(shell pkg-config --libs $(CLI_PKGS))
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ibpf $(if $(MULTIARCH),-I/usr/include/$(MULTIARCH)) \
+BPF_CFLAGS := -O2 -g $(ALIAS) -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ibpf $(if $(MULTIARCH),-I/usr/include/$(MULTIARCH)) \
 	-Wall -Wextra -Werror -Wno-unused-parameter -Wno-unused-function -Wno-address-of-packed-member
 
 ifeq ($(SAN),1)
