@@ -67,7 +67,6 @@ static __always_inline __u32 ecmp_held(struct pkt *p, const struct tuple *t, __u
 static __always_inline __u32 ecmp_pick(struct pkt *p, const struct tuple *t, __u32 how, __u32 group, __u32 asks)
 {
 	struct nhg *g = bpf_map_lookup_elem(&nhgs, &group);
-	struct control *c = control_get();
 	struct nhg_bucket *b;
 	union {
 		struct nhg g;
@@ -76,10 +75,10 @@ static __always_inline __u32 ecmp_pick(struct pkt *p, const struct tuple *t, __u
 	} u;
 	__u32 i;
 
-	if (!g || !c)
+	if (!g)
 		return 0;
 	u.word = READ_ONCE(*(__u64 *)g); /* a group that grows changes base and mask at once */
-	i = ecmp_hash(t, how, how & HELD_ASK_FRAGMENT, READ_ONCE(c->ecmp_hash), c->hash_seed);
+	i = ecmp_hash(t, how, how & HELD_ASK_FRAGMENT, READ_ONCE(control.ecmp_hash), control.hash_seed);
 	i = u.g.base + (i & u.g.mask);
 	b = bpf_map_lookup_elem(&nhg_buckets, &i);
 	if (!b)

@@ -28,15 +28,6 @@ static __always_inline bool fast_plain6(const struct addr *a)
 	return a->a64[0] && a->a8[0] != 0xff && !route_link_local6(a);
 }
 
-/* Not surely none of the switch's own addresses or its prefixes' broadcast addresses: route_source() finds out. */
-static __always_inline bool fast_source_is_own(const struct addr *source)
-{
-	__u32 zero = 0, bit = OWN_FILTER_BIT(source);
-	struct own_filter *own = bpf_map_lookup_elem(&own_filter, &zero);
-
-	return !own || READ_ONCE(own->bits[bit / 64 % (OWN_FILTER_BITS / 64)]) >> (bit % 64) & 1;
-}
-
 /* What a tunnel has inside may choose its way. */
 static __always_inline bool fast_is_tunnel(const struct tuple *t, __u8 proto)
 {
@@ -49,7 +40,7 @@ static __always_inline __u32 fast_nexthop(__u32 vrf, __u8 family, const struct t
 {
 	__u32 id;
 
-	if (unlikely(fast_source_is_own(&t->saddr)) || fast_is_tunnel(t, proto))
+	if (unlikely(!route_is_foreign(&t->saddr)) || fast_is_tunnel(t, proto))
 		return 0;
 	id = fib_lookup(vrf, family, &t->daddr);
 	if (id & (NEXTHOP_IS_GROUP | NEXTHOP_IS_PAIR)) { /* one test for what most are neither of */

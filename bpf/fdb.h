@@ -100,12 +100,10 @@ static __always_inline void fdb_add(struct pkt *p)
 
 static __always_inline void fdb_move(struct pkt *p, struct fdb_entry *e)
 {
-	struct control *c = control_get();
-
 	WRITE_ONCE(e->port, p->in_port);
 	/* Around the end of its range the epoch leaves out the two values that mean something else in a flow. */
-	if (c && __sync_fetch_and_add(&c->epoch, 1) >= FLOW_EPOCH_BUSY - 1)
-		WRITE_ONCE(c->epoch, 1);
+	if (__sync_fetch_and_add(&control.epoch, 1) >= FLOW_EPOCH_BUSY - 1)
+		WRITE_ONCE(control.epoch, 1);
 	count_stat(STAT_FDB_MOVED, 1);
 }
 

@@ -16,7 +16,7 @@
 #include "bucket.h"
 
 /* Written by sluiced, read here. */
-SHARED_ARRAY(flow_table, struct flow_table, 1);
+SHARED_ONE(flow_table, struct flow_table);
 
 /* Written here and by sluiced, which ends flows. Sizes: set by sluiced. */
 SHARED_ARRAY(flow_words4, struct bucket, 16);
@@ -31,7 +31,7 @@ SHARED_ARRAY(flows4, struct flow, 16 * BUCKET_SLOTS);
 SHARED_ARRAY(flows6, struct flow6, 16 * BUCKET_SLOTS);
 
 /* The same with another size, while there are such. */
-SHARED_ARRAY(flow_table_next, struct flow_table, 1);
+SHARED_ONE(flow_table_next, struct flow_table);
 
 SHARED_ARRAY(flow_words4_next, struct bucket, 1);
 
@@ -66,7 +66,7 @@ static __always_inline __u64 flowtab_hash(const struct flow_table *t, const __u3
 
 static __always_inline struct flow_table *flowtab_get(__u8 table)
 {
-	return table & FLOWTAB_NEXT ? shared_one(&flow_table_next) : shared_one(&flow_table);
+	return table & FLOWTAB_NEXT ? &flow_table_next : &flow_table;
 }
 
 static __always_inline struct bucket *flowtab_bucket(__u8 table, __u32 i)
@@ -242,8 +242,6 @@ __noinline_global __u32 flowtab_far4(__u64 addrs, __u64 rest)
 	struct bucket *b;
 	__u32 i;
 
-	if (!t)
-		return 0;
 	bucket_place(flowtab_hash4(t, addrs, rest), t->buckets4, t->near4, &at);
 	b = flowtab_bucket(4, at.first);
 	if (!b)
@@ -267,8 +265,6 @@ static __always_inline struct flow *flowtab_home4(__u64 addrs, __u64 rest)
 	__u64 h;
 	__u32 i;
 
-	if (!t)
-		return NULL;
 	h = flowtab_hash4(t, addrs, rest);
 	i = bucket_first(h, t->near4 ?: t->buckets4) * BUCKET_SLOTS + bucket_slot(h);
 	f = flowtab_try4(i, addrs, rest);
@@ -290,7 +286,7 @@ static __always_inline __u32 flowtab_find_in4(__u8 table, const struct flow_key4
 	struct flow_table *t = flowtab_get(table);
 	struct bucket_place at;
 
-	if (!key || !t)
+	if (!key)
 		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, &at);
 	return flowtab_look(table, &at, key);
@@ -301,7 +297,7 @@ static __always_inline __u32 flowtab_find_in6(__u8 table, const struct flow_key6
 	struct flow_table *t = flowtab_get(table);
 	struct bucket_place at;
 
-	if (!key || !t)
+	if (!key)
 		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, &at);
 	return flowtab_look(table, &at, key);
@@ -375,7 +371,7 @@ __noinline_global int flowtab_place4(const struct flow_key4 *key, struct bucket_
 {
 	struct flow_table *t = flowtab_get(4);
 
-	if (!key || !ret_at || !t)
+	if (!key || !ret_at)
 		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, ret_at);
 	ret_at->lock = BUCKET_HELD;
@@ -396,7 +392,7 @@ __noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_
 {
 	struct flow_table *t = flowtab_get(6);
 
-	if (!key || !ret_at || !t)
+	if (!key || !ret_at)
 		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, ret_at);
 	ret_at->lock = BUCKET_HELD;
@@ -512,7 +508,7 @@ static __always_inline int flowtab_insert_in4(__u8 table, const struct flow_key4
 	struct flow_table *t = flowtab_get(table);
 	struct bucket_place at;
 
-	if (!key || !f || !t)
+	if (!key || !f)
 		return -E2BIG;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, &at);
 	return flowtab_put(table, &at, key, f);
@@ -523,7 +519,7 @@ static __always_inline int flowtab_insert_in6(__u8 table, const struct flow_key6
 	struct flow_table *t = flowtab_get(table);
 	struct bucket_place at;
 
-	if (!key || !f || !t)
+	if (!key || !f)
 		return -E2BIG;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, &at);
 	return flowtab_put(table, &at, key, f);

@@ -92,7 +92,7 @@ static __always_inline struct half_line *half_line_next(__u32 *ret, __u32 *ret_t
 	struct half_work *hand = scratch_get(SCRATCH_HALF, struct half_work);
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !hand || !turn || !t->half_lines)
+	if (!hand || !turn || !t->half_lines)
 		return NULL;
 	if (!hand->turns) {
 		__u32 n = t->half_lines / HALF_TURNS_PART;
@@ -325,7 +325,7 @@ static __always_inline bool half_may_end(void)
 	__u32 zero = 0, now = bucket_stamp(), then;
 	struct half_turn *turn = bpf_map_lookup_elem(&half_turn, &zero);
 
-	if (!t || !turn)
+	if (!turn)
 		return false;
 	then = READ_ONCE(turn->stamp);
 	if (then != now && __sync_val_compare_and_swap(&turn->stamp, then, now) == then)

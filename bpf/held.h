@@ -241,7 +241,6 @@ static __always_inline __u64 held_hash(const struct tuple *t, __u32 how, __u32 v
 __noinline_global __u32 held_choose(struct pkt *p, const struct tuple *t, __u32 how, __u32 group, __u64 bucket)
 {
 	struct held_unit *head = held_at(HELD_HEAD), *a, *b;
-	struct control *ctl = control_get();
 	union {
 		__u64 word;
 		struct nhg_bucket b;
@@ -250,11 +249,11 @@ __noinline_global __u32 held_choose(struct pkt *p, const struct tuple *t, __u32 
 	__u64 hash, *at, old = 0, note;
 	__u32 now, policy;
 
-	if (!p || !t || !head || !ctl)
+	if (!p || !t || !head)
 		return u.b.former;
 	c.now = u.b;
 	held_group_get(&c, group);
-	policy = READ_ONCE(ctl->ecmp_hash);
+	policy = READ_ONCE(control.ecmp_hash);
 	hash = held_hash(t, how, p->vrf, policy, &c, head->secret);
 	a = held_at(HELD_NOTES + (hash >> 49));
 	b = held_at(HELD_NOTES + (hash >> 34) % HELD_LINES);

@@ -186,27 +186,26 @@ static __always_inline __u32 hold_take(struct pkt *p, __u32 max)
 /* Holds the fragment. DROP_NONE: it is held, and the skb is to be forgotten; *ret_known: its first one has come meanwhile. */
 static __always_inline enum drop_reason hold_enter(ctx_t *ctx, struct pkt *p, __u32 ifindex, bool *ret_known)
 {
-	struct control *c = control_get();
 	struct hold_slot *s;
 	struct frag_key key;
 	struct frag *f;
 	__u32 slot;
 	long len;
 
-	if (!c || !c->frag_held)
+	if (!control.frag_held)
 		return DROP_NAT_FRAGMENT;
 	frag_key(p, &key);
 	f = frag_make(p, &key, 0);
 	if (!f || READ_ONCE(f->n_held) >= HOLD_DATAGRAM)
 		return DROP_NAT_FRAG_FULL;
-	slot = hold_take(p, c->frag_held);
+	slot = hold_take(p, control.frag_held);
 	s = bpf_map_lookup_elem(&hold_slots, &slot);
 	if (!s)
 		return DROP_NAT_FRAG_FULL;
 	s->ifindex = ifindex;
 	s->port = p->in_port;
 	s->key = key;
-	s->until_ns = pkt_now(p) + c->frag_hold_ms * 1000000ull;
+	s->until_ns = pkt_now(p) + control.frag_hold_ms * 1000000ull;
 	len = frame_copy(ctx, p, s->data, HOLD_FRAME);
 	if (len < 0 || !hold_watch(pkt_now(p))) {
 		hold_free(s, slot);

@@ -28,15 +28,14 @@
 static __always_inline bool icmp_allowed(struct pkt *p)
 {
 	__u64 now = bpf_ktime_get_ns(), *clock, next;
-	struct control *c = control_get();
 
 	clock = clock_get(CLOCK_ICMP);
-	if (!clock || !c || !c->icmp_rate)
+	if (!clock || !control.icmp_rate)
 		return false;
 	next = *clock;
 	if (next > now + ICMP_BURST_NS)
 		return false;
-	*clock = (next > now ? next : now) + 1000000000ull / c->icmp_rate;
+	*clock = (next > now ? next : now) + 1000000000ull / control.icmp_rate;
 	return true;
 }
 

@@ -127,12 +127,11 @@ static long nat_match_step(__u64 i, void *arg)
  * wants its context on the stack, of which 6.1 gives 512 bytes to all callers together, each rounded up to 32. */
 __noinline_global __u32 nat_match(struct nat_asked *asked)
 {
-	struct control *c = control_get();
 	struct nat_asked a;
 
 	if (!asked)
 		return 0;
-	asked->base = c && READ_ONCE(c->snat_bank) ? SNAT_RULE_MAX : 0;
+	asked->base = READ_ONCE(control.snat_bank) ? SNAT_RULE_MAX : 0;
 	asked->found = 0;
 	/* Mostly the first one matches, or there is no other. */
 	if (likely(nat_match_one(0, asked)))
@@ -269,10 +268,9 @@ __noinline_global int nat_is_hairpin(struct pkt *p, __u32 out_iface)
 static __always_inline bool nat_dnat_static(struct pkt *p, __u32 *ret_run)
 {
 	struct nat_static_key key = {.len = 32 + 128, .vrf = p->vrf, .addr = p->t.daddr};
-	struct control *c = control_get();
 	struct nat_static *s;
 
-	if (!c || !c->nat_statics)
+	if (!control.nat_statics)
 		return false;
 	s = bpf_map_lookup_elem(&nat_statics, &key);
 	if (!s)
@@ -400,9 +398,8 @@ static __always_inline bool nat_is_inside(const struct pkt *p)
 {
 	struct nat_static_key one = {.len = 32 + 128, .vrf = p->vrf | NAT_STATIC_INSIDE, .addr = p->t.saddr};
 	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
-	struct control *c = control_get();
 
-	if (c && c->nat_statics && bpf_map_lookup_elem(&nat_statics, &one))
+	if (control.nat_statics && bpf_map_lookup_elem(&nat_statics, &one))
 		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
@@ -432,9 +429,7 @@ static __always_inline struct snat_rule *nat_rule_of_answers(struct pkt *p, stru
  * about twice. */
 static __always_inline bool nat_answers_matter(const struct snat_rule *r)
 {
-	struct control *c = control_get();
-
-	return !r || (r->action == SNAT_EXEMPT && c && c->nat_statics_inside);
+	return !r || (r->action == SNAT_EXEMPT && control.nat_statics_inside);
 }
 
 /* A packet that no rule touches (`r`: one spares it), whose answers a rule would: it gets a pair of entries that rewrite nothing,
@@ -532,10 +527,9 @@ static __always_inline void nat_snat_static(struct pkt *p, const struct snat_rul
  */
 static __always_inline bool nat_static_waits(const struct pkt *p)
 {
-	struct control *c = control_get();
 	struct iface *out;
 
-	if (!nat_lacks_ports(p) || !p->first_unknown || p->flow_flags & FLOW_F_DNAT || !c || !c->nat_statics_inside)
+	if (!nat_lacks_ports(p) || !p->first_unknown || p->flow_flags & FLOW_F_DNAT || !control.nat_statics_inside)
 		return false;
 	out = iface_get(p->out_iface);
 	return out && !(out->nat_flags & IFACE_NAT_OUTSIDE);

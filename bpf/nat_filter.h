@@ -11,22 +11,17 @@
 #include "pkt.h"
 
 /* Written by sluiced, read here. */
-SHARED_ARRAY(nat_filter, struct nat_filter, 1);
-
-static __always_inline struct nat_filter *nat_filter_get(void)
-{
-	return shared_one(&nat_filter);
-}
+SHARED_ONE(nat_filter, struct nat_filter);
 
 #define NAT_FILTER_ALL 0xffffffff
 
 /* Surely no rule and no mapping is asked by this destination. */
 static __always_inline bool nat_filter_spares(__u8 family, const struct addr *daddr)
 {
-	struct nat_filter *f = nat_filter_get();
+	const struct nat_filter *f = &nat_filter;
 	__u32 mark = NAT_FILTER_MARK(daddr), dst;
 
-	if (!f || !READ_ONCE(f->ready) || READ_ONCE(f->marks[mark / 64 % (NAT_FILTER_MARKS / 64)]) >> (mark % 64) & 1)
+	if (!READ_ONCE(f->ready) || READ_ONCE(f->marks[mark / 64 % (NAT_FILTER_MARKS / 64)]) >> (mark % 64) & 1)
 		return false;
 	dst = family == 4 ? READ_ONCE(f->dst4[NAT_FILTER_HALF(daddr)]) : READ_ONCE(f->dst6);
 	return !(dst & NAT_FILTER_STATIC);
@@ -36,10 +31,10 @@ static __always_inline bool nat_filter_spares(__u8 family, const struct addr *da
  * something may: it is for a translated address, or its answers may be a source rule's. */
 static __always_inline __u32 nat_filter_rules(__u32 in_iface, __u8 family, const struct tuple *t)
 {
-	struct nat_filter *f = nat_filter_get();
+	const struct nat_filter *f = &nat_filter;
 	__u32 mark = NAT_FILTER_MARK(&t->daddr), out, back, dst;
 
-	if (!f || !READ_ONCE(f->ready) || READ_ONCE(f->marks[mark / 64 % (NAT_FILTER_MARKS / 64)]) >> (mark % 64) & 1)
+	if (!READ_ONCE(f->ready) || READ_ONCE(f->marks[mark / 64 % (NAT_FILTER_MARKS / 64)]) >> (mark % 64) & 1)
 		return NAT_FILTER_ALL;
 	if (family == 4) {
 		dst = READ_ONCE(f->dst4[NAT_FILTER_HALF(&t->daddr)]);
@@ -57,9 +52,7 @@ static __always_inline __u32 nat_filter_rules(__u32 in_iface, __u8 family, const
 /* `rules`: as nat_filter_rules() said. True: one of them may concern what leaves by the interface. */
 static __always_inline bool nat_filter_leaves(__u32 rules, __u32 out_iface)
 {
-	struct nat_filter *f = nat_filter_get();
-
-	return !f || rules & READ_ONCE(f->out[out_iface % IFACE_MAX]);
+	return rules & READ_ONCE(nat_filter.out[out_iface % IFACE_MAX]);
 }
 
 #endif

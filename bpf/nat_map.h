@@ -326,12 +326,10 @@ static __always_inline void nat_ahead(struct pkt *p, const struct addr *a, __be1
 static __always_inline bool nat_want(struct pool_search *s, const struct pool *pool, __u8 family, const struct addr *source,
 				     __be16 port)
 {
-	struct control *c = control_get();
-
 	s->count = pool_family(pool, family, &s->first);
-	if (!s->count || !c)
+	if (!s->count)
 		return false;
-	pool_search_pair(s, source, c->hash_seed);
+	pool_search_pair(s, source, control.hash_seed);
 	s->runs = pool->flags & POOL_F_RUNS;
 	s->min = pool->port_min;
 	s->max = pool->port_max;

@@ -86,12 +86,11 @@ static __always_inline void nat_share_begin(struct nat_share *s, const struct pk
  * stack. */
 __noinline_global int nat_share(struct pkt *p, __u32 but_own)
 {
-	struct control *c = control_get();
 	struct nat_share s;
 	struct pool *pool;
 	__u32 id, max;
 
-	if (!p || !c)
+	if (!p)
 		return 0;
 	id = p->nat_pool;
 	pool = bpf_map_lookup_elem(&pools, &id);
@@ -107,7 +106,7 @@ __noinline_global int nat_share(struct pkt *p, __u32 but_own)
 	s.in.count = pool_family(pool, p->family, &s.in.first);
 	if (!s.in.count || max < s.in.min)
 		return 0;
-	pool_search_pair(&s.in, &p->t.saddr, c->hash_seed);
+	pool_search_pair(&s.in, &p->t.saddr, control.hash_seed);
 	nat_share_begin(&s, p);
 	nat_share_walk(&s);
 	bpf_loop(s.in.runs ? NAT_SHARE_TRIES : s.each * s.in.count, nat_share_step, &s, 0);

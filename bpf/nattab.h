@@ -99,8 +99,7 @@ static __always_inline void nattab_place_in(bool next, const struct nat_mapping_
 {
 	struct flow_table *t = nattab_head(next);
 
-	if (t)
-		bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, 0, ret_at);
+	bucket_place(flowtab_hash(t, (const __u32 *)key, NATTAB_KEY_WORDS), t->nat_buckets, 0, ret_at);
 }
 
 /* What is read, or most likely written, in a moment. */
@@ -241,7 +240,7 @@ static __always_inline bool nattab_way_is_free(__u32 way)
 {
 	struct flow_table *t = nattab_head(false);
 
-	return t && !nattab_way_count(false, t, way);
+	return !nattab_way_count(false, t, way);
 }
 
 /* Whose an outside port is, by NAT_WAY(): index of the mapping + 1; 0: nobody's. */
@@ -252,8 +251,6 @@ static __always_inline __u32 nattab_find_way_in(bool next, __u32 way)
 	__u32 i;
 	__u64 h;
 
-	if (!t)
-		return 0;
 	h = nattab_way_hash(t, way);
 	i = nattab_way_in(next, bucket_first(h, t->nat_lines), way);
 	if (!i)
@@ -334,7 +331,7 @@ static __always_inline __u32 nattab_way_place(__u32 way)
 {
 	struct flow_table *t = nattab_head(false);
 
-	return t ? bucket_first(nattab_way_hash(t, way), t->nat_lines) : 0;
+	return bucket_first(nattab_way_hash(t, way), t->nat_lines);
 }
 
 static __always_inline void nattab_way_touch(__u32 line)
@@ -379,7 +376,7 @@ static __always_inline int nattab_fill(bool next, struct bucket *b, __u32 slot, 
 	bool known;
 	int err = 0;
 
-	if (!b || !t || !e)
+	if (!b || !e)
 		return -E2BIG;
 	nattab_write(e, p, key);
 	way = (__u64)(i + 1) << 32 | NAT_WAY(pool_addr, pool_class(p->l4_proto), bpf_ntohs(p->to.sport));
@@ -458,7 +455,7 @@ static __always_inline void nattab_kill_in(bool next, __u32 i, bool early)
 	struct flow_table *t = nattab_head(next);
 	__u64 way;
 
-	if (!b || !m || !t)
+	if (!b || !m)
 		return;
 	way = (__u64)(i + 1) << 32 | nattab_way(m);
 	if (bucket_kill(b, i, early))

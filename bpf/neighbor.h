@@ -63,7 +63,6 @@ static __always_inline void neighbor_spend(__u64 *clock, __u64 now, __u32 rate)
  * others'. */
 static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p, struct neighbor *asked)
 {
-	struct control *c = control_get();
 	__u64 now = pkt_now(p), *clock, *all = clock_get(CLOCK_NEIGHBOR);
 	bool room;
 
@@ -71,16 +70,16 @@ static __always_inline __verdict enum verdict neighbor_ask(struct pkt *p, struct
 		clock = &asked->used_ns;
 	else
 		clock = p->out_iface < IFACE_MAX ? clock_get(CLOCK_NEIGHBOR + p->out_iface) : NULL;
-	if (!clock || !all || !c || !c->neighbor_rate || !neighbor_is_in_time(clock, now))
+	if (!clock || !all || !control.neighbor_rate || !neighbor_is_in_time(clock, now))
 		return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
-	if (!asked && c->neighbor_rate_all) {
+	if (!asked && control.neighbor_rate_all) {
 		room = neighbor_is_in_time(all, now);
 		if (!room && READ_ONCE(*clock) + NEIGHBOR_QUIET_NS > now)
 			return pkt_drop(p, DROP_NEIGHBOR_LIMITED);
 		if (room)
-			neighbor_spend(all, now, c->neighbor_rate_all);
+			neighbor_spend(all, now, control.neighbor_rate_all);
 	}
-	neighbor_spend(clock, now, c->neighbor_rate);
+	neighbor_spend(clock, now, control.neighbor_rate);
 	return V_NEIGH;
 }
 

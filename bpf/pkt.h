@@ -274,28 +274,12 @@ struct pkt {
 		__type(value, type_);                                                                                            \
 	} name SEC(".maps")
 
-/* The element of a map that has one. */
-static __always_inline void *shared_one(void *map)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(map, &zero);
-}
+/* The same of one element: a variable, whose address stands in the instructions, where a look-up takes a dozen of them. libbpf
+ * makes a map of its section. */
+#define SHARED_ONE(name, type_) type_ name SEC(SLUICE_ONE_SECTION #name)
 
 /* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
-SHARED_ARRAY(control, struct control, 1);
-
-static __always_inline struct control *control_get(void)
-{
-	return shared_one(&control);
-}
-
-static __always_inline __u32 control_epoch(void)
-{
-	struct control *c = control_get();
-
-	return c ? READ_ONCE(c->epoch) : 0;
-}
+SHARED_ONE(control, struct control);
 
 /* CLOCK_MONOTONIC in ns, to a tick: ageing needs no more. The coarse clock goes on with the ticks, whose number the JIT compiler
  * reads in place, so it is called once in each. */
@@ -327,7 +311,7 @@ static __always_inline __u32 pkt_moment(void)
 /* Of a packet that comes now: see pkt.stamp. */
 static __always_inline __u64 pkt_stamp(void)
 {
-	return control_epoch() | (__u64)pkt_moment() << 32;
+	return READ_ONCE(control.epoch) | (__u64)pkt_moment() << 32;
 }
 
 /* 0, for the state that a bpf_loop() callback changes. verifier: before 6.8 a callback is followed once, with the values that

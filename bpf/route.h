@@ -49,13 +49,15 @@ struct {
 } nhg_ifaces SEC(".maps");
 
 /* Written by sluiced, read here. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct own_filter);
-} own_filter SEC(".maps");
+SHARED_ONE(own_filter, struct own_filter);
+
+/* Surely none of the switch's own addresses, or of its prefixes' broadcast addresses? */
+static __always_inline bool route_is_foreign(const struct addr *a)
+{
+	__u32 bit = OWN_FILTER_BIT(a);
+
+	return !(READ_ONCE(own_filter.bits[bit / 64 % (OWN_FILTER_BITS / 64)]) >> (bit % 64) & 1);
+}
 
 /* Written by sluiced, read here. Pair id -> struct nexthop_pair. */
 struct {
@@ -192,11 +194,10 @@ static __always_inline __verdict enum verdict route_unspecified(struct pkt *p)
  * filter spares nearly all packets the search. */
 static __always_inline __verdict enum verdict route_source(struct pkt *p)
 {
-	__u32 zero = 0, bit = OWN_FILTER_BIT(&p->t.saddr), id;
-	struct own_filter *own = bpf_map_lookup_elem(&own_filter, &zero);
 	struct nexthop *nh;
+	__u32 id;
 
-	if (!own || likely(!(READ_ONCE(own->bits[bit / 64 % (OWN_FILTER_BITS / 64)]) >> (bit % 64) & 1)))
+	if (likely(route_is_foreign(&p->t.saddr)))
 		return V_NEXT;
 	id = route_find(p, 1);
 	nh = nexthop_get(id);

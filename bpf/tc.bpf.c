@@ -199,8 +199,7 @@ _Static_assert(PORT_MAX <= FRAGMENT_CUT_DONE, "FRAGMENT_CUT_DONE");
  * are to come in by, for the mark is somebody else's. What comes from there and could not be finished would go round for ever. */
 static __always_inline int tc_take_apart(ctx_t *ctx, struct pkt *p)
 {
-	struct control *c = control_get();
-	__u32 ifindex = c ? READ_ONCE(c->cut_ifindex) : 0;
+	__u32 ifindex = READ_ONCE(control.cut_ifindex);
 
 	if (!ifindex || ctx->tc_index == FRAGMENT_CUT_DONE) {
 		p->drop = DROP_FRAGMENT_FAILED;

@@ -61,9 +61,34 @@ void load_done(struct load *l)
 	}
 }
 
-static bool is_next(const char *name)
+const char *load_map_name(const struct bpf_map *map)
 {
-	size_t len = strlen(name), tail = strlen(NEXT_TAIL);
+	const char *name = bpf_map__name(map);
+	size_t one = strlen(SLUICE_ONE_SECTION);
+
+	if (!bpf_map__is_internal(map))
+		return name;
+	return strncmp(name, SLUICE_ONE_SECTION, one) ? NULL : name + one;
+}
+
+struct bpf_map *load_find_map(struct bpf_object *obj, const char *name)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, obj)
+	{
+		const char *have = load_map_name(map);
+
+		if (have && !strcmp(have, name))
+			return map;
+	}
+	return NULL;
+}
+
+static bool is_next(const struct bpf_map *map)
+{
+	const char *name = load_map_name(map);
+	size_t len = name ? strlen(name) : 0, tail = strlen(NEXT_TAIL);
 
 	return len > tail && !strcmp(name + len - tail, NEXT_TAIL);
 }
@@ -76,7 +101,7 @@ static int without_next(struct bpf_object *obj)
 
 	bpf_object__for_each_map(map, obj)
 	{
-		if (!err && is_next(bpf_map__name(map)))
+		if (!err && is_next(map))
 			err = bpf_map__set_autocreate(map, false);
 	}
 	return err;
@@ -277,7 +302,9 @@ int load_reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *
 
 	bpf_object__for_each_map(map, obj)
 	{
-		t = bpf_map__is_internal(map) ? NULL : table_get(dp, bpf_map__name(map));
+		const char *name = load_map_name(map);
+
+		t = name ? table_get(dp, name) : NULL;
 		if (!t)
 			continue;
 		err = bpf_map__reuse_fd(map, t->fd);

@@ -59,6 +59,10 @@ struct load {
 
 /* Opens the objects; `resize`: programs that know two sizes of tables. In any case load_done() afterwards. */
 int load_begin(struct load *l, const struct datapath_features *f, bool resize, struct errs *errs);
+/* What sluiced calls a map of an object. NULL: it is not shared, it has the object's constants. */
+const char *load_map_name(const struct bpf_map *map);
+/* NULL: there is none. */
+struct bpf_map *load_find_map(struct bpf_object *obj, const char *name);
 int load_reuse_tables(struct datapath *dp, struct bpf_object *obj, struct errs *errs);
 int load_one(struct load *l, int p, struct errs *errs);
 void load_done(struct load *l);

@@ -227,14 +227,16 @@ static int gather(struct map_set *ms, struct bpf_object *objs[PROGS], struct err
 	for (int p = 0; p < PROGS; p++) {
 		bpf_object__for_each_map(map, objs[p])
 		{
-			if (bpf_map__is_internal(map) || is_apart(bpf_map__name(map)))
+			const char *name = load_map_name(map);
+
+			if (!name || is_apart(name))
 				continue;
-			s = spec_find(ms, bpf_map__name(map));
+			s = spec_find(ms, name);
 			if (!s && ms->n == MAPS_MAX)
 				return errs_fail(errs, E2BIG, "the programs have more than %d maps", MAPS_MAX);
 			if (!s) {
 				s = &ms->v[ms->n++];
-				snprintf(s->name, sizeof(s->name), "%s", bpf_map__name(map));
+				snprintf(s->name, sizeof(s->name), "%s", name);
 				s->fd = -1;
 			}
 			s->map[p] = map;

@@ -89,7 +89,7 @@ static int reuse_next(struct next *n, struct bpf_object *obj, const char *tail, 
 		int err;
 
 		snprintf(name, sizeof(name), "%s%s", n->tables[i].name, tail);
-		map = bpf_object__find_map_by_name(obj, name);
+		map = load_find_map(obj, name);
 		if (!map && *tail && !strcmp(n->tables[i].name, "half_open"))
 			continue; /* who waits is noted in the former one until the switch; flow_copy.c moves the notes */
 		err = map ? bpf_map__reuse_fd(map, n->tables[i].fd) : -ENOENT;

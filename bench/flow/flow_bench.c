@@ -56,7 +56,7 @@ static void load(const char *path, uint32_t capacity)
 	    bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "flows6"), buckets * BUCKET_SLOTS) ||
 	    bpf_object__load(obj))
 		bpfkit_die("load");
-	t = bpfkit_map_memory(obj, "flow_table", sizeof(*t));
+	t = bpfkit_map_memory(obj, SLUICE_ONE_SECTION "flow_table", sizeof(*t));
 	for (int i = 0; i < FLOW_HASH_KEYS; i++)
 		t->hash_key[i] = rnd();
 	flowtab_size(t, buckets, buckets);

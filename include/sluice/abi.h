@@ -40,6 +40,9 @@ enum ecmp_hash {
 	ECMP_INNER = 3,	    /* as L4; of a tunnel what is inside */
 };
 
+/* Maps of one element are variables in a section of their own, so that programs need no look-up: this, and the map's name. */
+#define SLUICE_ONE_SECTION ".data."
+
 /* Map `control`: one element, mmap-ed by sluiced. */
 struct control {
 	__u32 abi_version;

@@ -30,7 +30,7 @@ static int setup(void **arg)
 {
 	*arg = calloc(1, sizeof(struct state));
 	assert_non_null(*arg);
-	stub_map(control);
+	control = (struct control){0};
 	stub_map(held_flows);
 	stub_map(stats);
 	reopen(*arg);

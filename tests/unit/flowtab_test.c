@@ -48,7 +48,7 @@ static int setup(void **state)
 	uint32_t buckets = flowtab_buckets(ENTRIES);
 
 	stub_reset();
-	add_map(&flow_table, sizeof(struct flow_table), 1);
+	flow_table = (struct flow_table){0};
 	add_map(&flow_words4, sizeof(struct bucket), buckets);
 	add_map(&flow_words6, sizeof(struct bucket), buckets);
 	add_map(&flows4, sizeof(struct flow), buckets * BUCKET_SLOTS);
@@ -213,7 +213,7 @@ static void large_ones_fill_before_they_refuse(void **state)
 	uint32_t buckets = flowtab_buckets(LARGE), whole = 0;
 
 	stub_reset();
-	add_map(&flow_table, sizeof(struct flow_table), 1);
+	flow_table = (struct flow_table){0};
 	add_map(&flow_words4, sizeof(struct bucket), buckets);
 	add_map(&flows4, sizeof(struct flow), buckets * BUCKET_SLOTS);
 	for (uint32_t seed = 1; seed <= SEEDS; seed++) {

@@ -20,12 +20,10 @@ static struct nat nat;
 static int setup(void **arg)
 {
 	struct nat_plan plan = {.n_pools = 0};
-	uint32_t zero = 0;
 
 	(void)arg;
-	stub_map(nat_filter);
-	nat.filter = bpf_map_lookup_elem(&nat_filter, &zero);
-	memset(nat.filter, 0, sizeof(*nat.filter));
+	nat_filter = (struct nat_filter){0};
+	nat.filter = &nat_filter;
 	nat_filter_settle(&nat, &plan);
 	return 0;
 }

@@ -90,11 +90,9 @@ static struct pkt packet(__u8 proto, __u32 src, unsigned sport, __u32 dst, unsig
 /* The pipeline's layer 3, with routing that says `out`. */
 static enum verdict run(struct pkt *p, unsigned in, unsigned out)
 {
-	__u32 zero = 0;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
 	enum verdict v;
 
-	p->epoch = c->epoch;
+	p->epoch = control.epoch;
 	p->in_iface = in;
 	v = flow_lookup(p);
 	if (v != V_NEXT)
@@ -186,12 +184,10 @@ static void every_packet_is_counted(void **state)
 static void new_epoch_decides_the_way_out_again(void **state)
 {
 	struct pkt p = packet(IPPROTO_UDP, HOST, 5000, REMOTE, 53);
-	__u32 zero = 0;
-	struct control *c = bpf_map_lookup_elem(&control, &zero);
 
 	add_rule(0, 0, 0, SNAT_POOL, POOL, 0);
 	assert_int_equal(run(&p, LAN, WAN), V_FORWARD);
-	c->epoch++;
+	control.epoch++;
 	p = packet(IPPROTO_UDP, HOST, 5000, REMOTE, 53);
 	assert_int_equal(run(&p, LAN, 7), V_FORWARD);
 	assert_int_equal(p.flow_stale, 1);

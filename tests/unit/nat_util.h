@@ -26,17 +26,17 @@ static void nat_array(const void *map, size_t value, __u32 n)
 /* All maps anew, and empty but for the flow table's head and the epoch. */
 static void nat_maps(void)
 {
-	struct flow_table table = {.buckets4 = FLOW_BUCKETS,
-				   .buckets6 = FLOW_BUCKETS,
-				   .hash_key = {1, 3, 5, 7, 9, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9},
-				   .half_lines = HALF_LINES,
-				   .nat_buckets = NAT_BUCKETS,
-				   .nat_lines = NAT_BUCKETS};
-	struct control c = {.epoch = 1, .hash_seed = 5};
+	flow_table = (struct flow_table){.buckets4 = FLOW_BUCKETS,
+					 .buckets6 = FLOW_BUCKETS,
+					 .hash_key = {1, 3, 5, 7, 9, 0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9},
+					 .half_lines = HALF_LINES,
+					 .nat_buckets = NAT_BUCKETS,
+					 .nat_lines = NAT_BUCKETS};
+	control = (struct control){.epoch = 1, .hash_seed = 5};
+	nat_filter = (struct nat_filter){0};
 
 	stub_reset();
 	stub_ring = (struct stub_ring){0};
-	stub_map(control);
 	stub_map(ifaces);
 	stub_map(stats);
 	stub_map(pools);
@@ -45,7 +45,6 @@ static void nat_maps(void)
 	stub_map(pool_ports);
 	stub_map(snat_rules);
 	stub_map(dnat_rules);
-	stub_map(nat_filter);
 	nat_array(&nat_words, sizeof(struct bucket), NAT_BUCKETS);
 	nat_array(&nat_mappings, sizeof(struct nat_mapping), NAT_BUCKETS * BUCKET_SLOTS);
 	nat_array(&nat_ways, sizeof(struct nat_line), NAT_BUCKETS);
@@ -53,7 +52,6 @@ static void nat_maps(void)
 	stub_map(nat_used);
 	stub_map(nat_counted);
 	stub_map(nat_statics);
-	stub_map(flow_table);
 	nat_array(&flow_words4, sizeof(struct bucket), FLOW_BUCKETS);
 	nat_array(&flow_words6, sizeof(struct bucket), FLOW_BUCKETS);
 	nat_array(&flows4, sizeof(struct flow), FLOW_BUCKETS * BUCKET_SLOTS);
@@ -62,8 +60,6 @@ static void nat_maps(void)
 	stub_map(half_open);
 	stub_map(half_turn);
 	stub_map(frag_datagrams);
-	array_set(&flow_table, 0, &table);
-	array_set(&control, 0, &c);
 }
 
 static void add_pool(__u32 id, __u32 slot, __u32 addr, unsigned min, unsigned max)

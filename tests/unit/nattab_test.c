@@ -33,7 +33,7 @@ static int setup(void **state)
 	stub_reset();
 	stub_map(stats);
 	stub_map(ifaces);
-	add_map(&flow_table, sizeof(struct flow_table), 1);
+	flow_table = (struct flow_table){0};
 	add_map(&nat_words, sizeof(struct bucket), buckets);
 	add_map(&nat_mappings, sizeof(struct nat_mapping), buckets * BUCKET_SLOTS);
 	add_map(&nat_ways, sizeof(struct nat_line), lines);

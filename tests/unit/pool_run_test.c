@@ -184,13 +184,10 @@ static void from_outside(void **state)
 {
 	struct nat_static_key key = {.len = 32 + 96 + 16};
 	struct nat_static v = {.slot = SLOT, .flags = NAT_STATIC_F_RUN};
-	struct control c = *control_get();
 	struct pkt p, in;
 
 	switch_with(65536, 0, 1024, 65535);
-	c = *control_get();
-	c.nat_statics = 1;
-	array_set(&control, 0, &c);
+	control.nat_statics = 1;
 	addr_from4(&key.addr, bpf_htonl(PUB));
 	v.to = key.addr;
 	for (int k = 0; k < 3; k++) {
