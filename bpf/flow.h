@@ -501,7 +501,13 @@ static __always_inline void flow_places(struct pkt *p)
 		flow_ahead(p, &p->to.saddr, p->to.sport, i ? i->vrf : p->vrf);
 	}
 	if (!(p->flags & PKT_F_NO_FLOW))
-		flow_place(&p->t, p->family, p->l4_proto, p->vrf, &p->at);
+		flow_place(p);
+}
+
+/* Entry `i` has been given to the packet's connection. */
+static __always_inline void flow_note_far(struct pkt *p, const struct bucket_place *at, __u32 i)
+{
+	p->far_last = p->far_last << 1 | !bucket_has(at->near, i);
 }
 
 /* Index of the entry + 1, or an error of flowtab_open(). `copy`: memory for an entry. */
@@ -514,6 +520,7 @@ static __always_inline long flow_make_reply(struct pkt *p, const struct tuple *r
 		return i < 0 ? i : -E2BIG;
 	flow_fill_reply(f, p);
 	flow_close(p->family, &p->reply_at, i - 1, f);
+	flow_note_far(p, &p->reply_at, i - 1);
 	err = cfg_resize ? flow_copy_next(p->family, reply, p->l4_proto, p->reply_vrf, i - 1, copy) : 0;
 	return err ? err : i;
 }
@@ -527,6 +534,7 @@ static __always_inline long flow_make_forward(struct pkt *p, enum verdict v, str
 		return i < 0 ? i : -E2BIG;
 	flow_fill_forward(f, p, v);
 	flow_close(p->family, &p->at, i - 1, f);
+	flow_note_far(p, &p->at, i - 1);
 	return cfg_resize ? flow_copy_next(p->family, &p->t, p->l4_proto, p->vrf, i - 1, copy) : 0;
 }
 

@@ -9,31 +9,49 @@
 #include "flowtab.h"
 #include "iface.h"
 
+/* ---- keys, which are made as words. They are hashed and compared as such at once: a load of what several stores have just
+ * written waits until these are in the cache, and so for all that came before them, the entries that are being fetched included.
+ */
+
+/* What follows the addresses. */
+static __always_inline __u64 flow_key_rest(__be16 sport, __be16 dport, __u16 vrf, __u8 proto)
+{
+	return sport | (__u32)dport << 16 | (__u64)vrf << 32 | (__u64)proto << 48;
+}
+
+static __always_inline struct flow_key4 flow_key4_of(__be32 saddr, __be32 daddr, __be16 sport, __be16 dport, __u16 vrf,
+						     __u8 proto)
+{
+	union {
+		__u64 word[2];
+		struct flow_key4 key;
+	} k = {.word = {saddr | (__u64)daddr << 32, flow_key_rest(sport, dport, vrf, proto)}};
+
+	return k.key;
+}
+
+static __always_inline struct flow_key6 flow_key6_of(const struct addr *saddr, const struct addr *daddr, __be16 sport,
+						     __be16 dport, __u16 vrf, __u8 proto)
+{
+	union {
+		__u64 word[5];
+		struct flow_key6 key;
+	} k = {.word = {saddr->a64[0], saddr->a64[1], daddr->a64[0], daddr->a64[1], flow_key_rest(sport, dport, vrf, proto)}};
+
+	return k.key;
+}
+
 static __always_inline struct flow_key4 flow_key4(const struct tuple *t, __u8 proto, __u16 vrf)
 {
-	struct flow_key4 key = {
-		.saddr = t->saddr.a32[3],
-		.daddr = t->daddr.a32[3],
-		.sport = t->sport,
-		.dport = t->dport,
-		.vrf = vrf,
-		.proto = proto,
-	};
-	return key;
+	return flow_key4_of(t->saddr.a32[3], t->daddr.a32[3], t->sport, t->dport, vrf, proto);
 }
 
 static __always_inline struct flow_key6 flow_key6(const struct tuple *t, __u8 proto, __u16 vrf)
 {
-	struct flow_key6 key = {
-		.saddr = t->saddr,
-		.daddr = t->daddr,
-		.sport = t->sport,
-		.dport = t->dport,
-		.vrf = vrf,
-		.proto = proto,
-	};
-	return key;
+	return flow_key6_of(&t->saddr, &t->daddr, t->sport, t->dport, vrf, proto);
 }
+
+/* ---- entries */
 
 /* Index of the entry + 1; 0: there is none. Here and below `next`, a constant, tells which of the tables. */
 static __always_inline __u32 flow_find(__u8 family, bool next, const struct tuple *t, __u8 proto, __u16 vrf)
@@ -99,19 +117,19 @@ static __always_inline bool flow_same_rewrite(__u8 family, const struct flow *a,
 	return addr_equal(&a->saddr6, &b->saddr6) && addr_equal(&a->daddr6, &b->daddr6);
 }
 
-/* Where a tuple's entry will stand, which is fetched from memory. verifier: with the keys on a stack of its own. */
-__noinline_global int flow_place(const struct tuple *t, __u32 family, __u32 proto, __u32 vrf, struct bucket_place *ret)
+/* Where the packet's entry will stand, which is fetched from memory. verifier: with the keys on a stack of its own. */
+__noinline_global int flow_place(struct pkt *p)
 {
-	if (!t || !ret)
+	if (!p)
 		return 0;
-	if (family == 4) {
-		struct flow_key4 key = flow_key4(t, proto, vrf);
+	if (p->family == 4) {
+		struct flow_key4 key = flow_key4(&p->t, p->l4_proto, p->vrf);
 
-		flowtab_ahead4(&key, ret);
+		flowtab_ahead4(&key, &p->at, p->far_last);
 	} else if (cfg_ipv6) {
-		struct flow_key6 key = flow_key6(t, proto, vrf);
+		struct flow_key6 key = flow_key6(&p->t, p->l4_proto, p->vrf);
 
-		flowtab_ahead6(&key, ret);
+		flowtab_ahead6(&key, &p->at, p->far_last);
 	}
 	return 0;
 }
@@ -123,25 +141,14 @@ __noinline_global int flow_ahead(struct pkt *p, const struct addr *saddr, __u32 
 		return 0;
 	p->reply_vrf = vrf;
 	if (p->family == 4) {
-		struct flow_key4 key = {
-			.saddr = p->to.daddr.a32[3],
-			.daddr = saddr->a32[3],
-			.sport = p->to.dport,
-			.dport = sport,
-			.vrf = p->reply_vrf,
-			.proto = p->l4_proto,
-		};
-		flowtab_ahead4(&key, &p->reply_at);
+		struct flow_key4 key =
+			flow_key4_of(p->to.daddr.a32[3], saddr->a32[3], p->to.dport, sport, p->reply_vrf, p->l4_proto);
+
+		flowtab_ahead4(&key, &p->reply_at, p->far_last);
 	} else if (cfg_ipv6) {
-		struct flow_key6 key = {
-			.saddr = p->to.daddr,
-			.daddr = *saddr,
-			.sport = p->to.dport,
-			.dport = sport,
-			.vrf = p->reply_vrf,
-			.proto = p->l4_proto,
-		};
-		flowtab_ahead6(&key, &p->reply_at);
+		struct flow_key6 key = flow_key6_of(&p->to.daddr, saddr, p->to.dport, sport, p->reply_vrf, p->l4_proto);
+
+		flowtab_ahead6(&key, &p->reply_at, p->far_last);
 	}
 	return 0;
 }

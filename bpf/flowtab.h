@@ -340,30 +340,35 @@ __noinline_global __u32 flowtab_find6_next(const struct flow_key6 *key)
 
 /* ---- fetching ahead */
 
-/* Which bucket that is: not the near one when the two slots are taken that the key might have there. */
-static __always_inline __u32 flowtab_fetch_from(__u8 table, const struct bucket_place *at)
+static __always_inline void flowtab_fetch_words(__u8 table, __u32 bucket)
 {
-	struct bucket *near = flowtab_bucket(table, at->near);
+	struct bucket *b = flowtab_bucket(table, bucket);
 
-	if (at->first == at->near || !near)
-		return at->near;
-	return bucket_is_used(READ_ONCE(near->word[at->home & 15])) && bucket_is_used(READ_ONCE(near->word[(at->home ^ 1) & 15]))
-		       ? at->first
-		       : at->near;
+	if (b)
+		flowtab_touch(b->lock);
 }
 
-/* Where a key is most likely to stand once it is inserted. */
-static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at)
+static __always_inline void flowtab_fetch_entry(__u8 table, __u32 i)
 {
-	__u32 bucket = flowtab_fetch_from(table, at);
-	struct bucket *b = flowtab_bucket(table, bucket);
-	struct flow *f = flowtab_at(table, bucket_home(at, bucket));
+	struct flow *f = flowtab_at(table, i);
 
-	if (!b || !f)
+	if (!f)
 		return;
-	flowtab_touch(b->lock);
 	flowtab_touch(f->live);
 	flowtab_touch(f->created_ns);
+}
+
+/* Where a key is most likely to stand once it is inserted. `far`: see pkt.far_last. The near bucket's words would say whether it
+ * has room; but who waits for these waits for the entry after that, and so for memory twice. */
+static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at, __u8 far)
+{
+	flowtab_fetch_words(table, at->near);
+	if (far != 0xff)
+		flowtab_fetch_entry(table, bucket_home(at, at->near));
+	if (far && at->first != at->near) {
+		flowtab_fetch_words(table, at->first);
+		flowtab_fetch_entry(table, bucket_home(at, at->first));
+	}
 }
 
 /* The key will be inserted, or looked for, at *ret_at. */
@@ -378,17 +383,17 @@ __noinline_global int flowtab_place4(const struct flow_key4 *key, struct bucket_
 	return 0;
 }
 
-/* In a moment. */
-__noinline_global int flowtab_ahead4(const struct flow_key4 *key, struct bucket_place *ret_at)
+/* In a moment. `far`: see flowtab_fetch(). */
+__noinline_global int flowtab_ahead4(const struct flow_key4 *key, struct bucket_place *ret_at, __u32 far)
 {
 	if (!key || !ret_at)
 		return 0;
 	flowtab_place4(key, ret_at);
-	flowtab_fetch(4, ret_at);
+	flowtab_fetch(4, ret_at, far);
 	return 0;
 }
 
-__noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_place *ret_at)
+__noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_place *ret_at, __u32 far)
 {
 	struct flow_table *t = flowtab_get(6);
 
@@ -396,7 +401,7 @@ __noinline_global int flowtab_ahead6(const struct flow_key6 *key, struct bucket_
 		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY6), t->buckets6, t->near6, ret_at);
 	ret_at->lock = BUCKET_HELD;
-	flowtab_fetch(6, ret_at);
+	flowtab_fetch(6, ret_at, far);
 	return 0;
 }
 

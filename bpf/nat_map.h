@@ -434,16 +434,15 @@ static __always_inline enum verdict nat_map_new(struct pkt *p, const struct nat_
 	return pkt_drop(p, DROP_NAT_FULL);
 }
 
+/* In words: see flow_key4_of(). */
 static __always_inline void nat_mapping_key(const struct pkt *p, __u32 pool, struct nat_mapping_key *ret)
 {
-	ret->addr = p->t.saddr;
-	ret->port = p->t.sport;
-	ret->vrf = p->vrf;
-	ret->pool = pool;
-	ret->proto = p->l4_proto;
-	ret->pad = 0;
-	ret->remote = p->nat_remote;
-	ret->pad2 = 0;
+	__u64 *word = (__u64 *)ret;
+
+	word[0] = p->t.saddr.a64[0];
+	word[1] = p->t.saddr.a64[1];
+	word[2] = p->t.sport | (__u32)p->vrf << 16 | (__u64)(__u16)pool << 32 | (__u64)p->l4_proto << 48;
+	word[3] = p->nat_remote;
 }
 
 /* The packet's mapping is no good: the next one that asks gets another. Its port stays taken until the sweep. */
@@ -472,14 +471,8 @@ __noinline_global int nat_give_back(struct pkt *p)
 /* Of the answers to a port. */
 static __always_inline void nat_place_reply(const struct pkt *p, const struct addr *a, __u32 port, struct bucket_place *ret_at)
 {
-	struct flow_key4 key = {
-		.saddr = p->t.daddr.a32[3],
-		.daddr = a->a32[3],
-		.sport = p->t.dport,
-		.dport = bpf_htons(port),
-		.vrf = p->reply_vrf,
-		.proto = p->l4_proto,
-	};
+	struct flow_key4 key = flow_key4_of(p->t.daddr.a32[3], a->a32[3], p->t.dport, bpf_htons(port), p->reply_vrf, p->l4_proto);
+
 	flowtab_place4(&key, ret_at);
 }
 
@@ -489,11 +482,13 @@ static __always_inline void nat_place_reply(const struct pkt *p, const struct ad
  * stand. */
 __noinline_global int nat_guess(struct pkt *p)
 {
-	__u32 id = p ? p->pool_last : 0, port;
+	__u32 id = p ? p->pool_last : 0, port, line = 0;
 	struct pool *pool = bpf_map_lookup_elem(&pools, &id);
 	struct nat_mapping_key key;
+	struct bucket_place wanted;
 	struct pool_search s = {};
 	struct addr a;
+	bool other;
 
 	if (!p)
 		return 0;
@@ -507,20 +502,25 @@ __noinline_global int nat_guess(struct pkt *p)
 	nattab_place(&key, &p->map_at);
 	p->reply_vrf = nat_reply_vrf(p);
 	port = nat_peek(&s, &a);
-	if (port && port != s.want) {
-		/* Or its own mapping is it that has the wanted one. */
-		nat_place_reply(p, &a, s.want, &p->reply_at);
-		flowtab_fetch(4, &p->reply_at);
-	}
+	/* Where the port is not the wanted one, the source's own mapping may be it that has that. */
+	other = port && port != s.want;
+	if (other)
+		nat_place_reply(p, &a, s.want, &wanted);
 	if (port) {
 		nat_place_reply(p, &a, port, &p->reply_at);
 		p->ahead = NAT_AHEAD(bpf_htons(port));
 		p->ahead_addr = a;
-		flowtab_fetch(4, &p->reply_at);
-		nattab_way_touch(nattab_way_place(NAT_WAY(s.pool_addr, s.class, port)));
+		line = nattab_way_place(NAT_WAY(s.pool_addr, s.class, port));
 	}
-	flowtab_fetch(4, &p->at);
+	/* One after the other, with little else in between: a CPU goes on for some 300 instructions while it waits. */
+	flowtab_fetch(4, &p->at, p->far_last);
+	if (port)
+		flowtab_fetch(4, &p->reply_at, p->far_last);
+	if (other)
+		flowtab_fetch(4, &wanted, p->far_last);
 	nattab_touch(false, &p->map_at);
+	if (port)
+		nattab_way_touch(line);
 	return 0;
 }
 

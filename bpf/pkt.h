@@ -252,6 +252,7 @@ struct pkt {
 	 * by. */
 	__u64 tick, tick_ns;
 	__u16 pool_last;
+	__u8 far_last; /* a bit for each of the last eight entries that were made: it is not in its key's near bucket */
 
 	/* ---- where its entries are to stand */
 	struct bucket_place at;	      /* PKT_F_NO_FLOW: where the flow was not found */
