@@ -363,7 +363,7 @@ static __always_inline void flowtab_fetch_entry(__u8 table, __u32 i)
 static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place *at, __u8 far)
 {
 	flowtab_fetch_words(table, at->near);
-	if (far != 0xff)
+	if (far != 0xff || at->first == at->near)
 		flowtab_fetch_entry(table, bucket_home(at, at->near));
 	if (far && at->first != at->near) {
 		flowtab_fetch_words(table, at->first);
