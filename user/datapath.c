@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sluice/abi.h>
 #include "clock.h"
 #include "datapath_priv.h"
 #include "tc.skel.h"
