@@ -424,6 +424,32 @@ static int adopt(struct datapath *dp, struct map_set *ms, struct errs *errs)
 	return err;
 }
 
+/* Variables of the programs: libbpf would make their maps under the sections' names, which say nothing once they are cut to the
+ * kernel's 15 characters, and by which no version knows them that has no such variables. */
+static int make_ones(struct map_set *ms, struct errs *errs)
+{
+	for (size_t i = 0; i < ms->n; i++) {
+		const struct map_spec *s = &ms->v[i];
+		const struct bpf_map *m = spec_map(s);
+		int fd, err = 0;
+
+		if (s->fd >= 0 || !bpf_map__is_internal(m))
+			continue;
+		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = bpf_map__map_flags(m));
+		fd = bpf_map_create(bpf_map__type(m), s->name, bpf_map__key_size(m), bpf_map__value_size(m), bpf_map__max_entries(m),
+				    &opts);
+		if (fd < 0)
+			return errs_fail(errs, -fd, "map %s cannot be made: %s", s->name, strerror(-fd));
+		for (int p = 0; !err && p < PROGS; p++)
+			if (s->map[p])
+				err = bpf_map__reuse_fd(s->map[p], fd);
+		close(fd);
+		if (err)
+			return errs_fail(errs, -err, "map %s cannot be used: %s", s->name, strerror(-err));
+	}
+	return 0;
+}
+
 int maps_prepare(struct datapath *dp, struct bpf_object *objs[PROGS], struct map_set **ret, struct errs *errs)
 {
 	struct map_set *ms = calloc(1, sizeof(*ms));
@@ -441,7 +467,8 @@ int maps_prepare(struct datapath *dp, struct bpf_object *objs[PROGS], struct map
 	err = set_sizes(ms, &dp->sizes);
 	if (err)
 		return errs_fail(errs, -err, "the sizes of the tables cannot be set: %s", strerror(-err));
-	return adopt(dp, ms, errs);
+	err = adopt(dp, ms, errs);
+	return err ? err : make_ones(ms, errs);
 }
 
 int maps_share(struct map_set *ms, int loaded, int next, struct errs *errs)

@@ -206,6 +206,13 @@ def test_flows_of_the_former_layout_stay_where_they_are(net):
     assert element(table)[near] == now[near]
 
 
+def test_the_kernel_knows_the_maps_by_their_names(net):
+    """As `bpftool map` shows them: the first 15 characters. So do versions that look for a map by its name."""
+    for name in os.listdir(pin(net, "maps")):
+        known = json.loads(netlab.sh(["bpftool", "-j", "map", "show", "pinned", pin(net, f"maps/{name}")]).stdout)["name"]
+        assert known == name[:15]
+
+
 def test_half_made_instance_is_made_anew(net):
     """What a crash in the middle of the first start leaves: maps without the word that says they are whole."""
     net.swc.stop(signal.SIGKILL)
