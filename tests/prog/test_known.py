@@ -95,6 +95,23 @@ def test_what_changes_is_seen_by_the_next_frame(switch, hook):
     switch.forget()
 
 
+def test_a_frame_is_as_long_as_all_its_buffers(switch):
+    """More than a page: XDP has only the beginning before it. What counts is the whole, for the port that it is to leave by as for the
+    counters."""
+    data, large = eth(A.mac, B.mac, 0x88B5, bytes(1000)), eth(A.mac, B.mac, 0x88B5, bytes(6000))
+    for mtu, leaves in (5000, False), (6000, True):
+        warm(switch, "xdp", data)
+        port_with(switch, "acc10b", 12, "=I", mtu)
+        for _ in range(2):
+            send(switch, "xdp", "acc10", data)
+        before = switch.bytes("acc10")[0]
+        seen = send(switch, "xdp", "acc10", large)
+        assert (seen.verdict == bpf.XDP_REDIRECT) == leaves, seen.words()
+        assert not leaves or switch.bytes("acc10")[0] - before == len(large)
+        assert leaves or seen.drops == {"egress_mtu": 1}, seen.words()
+    switch.forget()
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_station_that_moved_is_found_at_once(switch, hook):
     here, there = "02:10:00:00:00:98", eth("02:10:00:00:00:98", A.mac, 0x88B5, bytes(46))
