@@ -436,8 +436,8 @@ static int make_ones(struct map_set *ms, struct errs *errs)
 		if (s->fd >= 0 || !bpf_map__is_internal(m))
 			continue;
 		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = bpf_map__map_flags(m));
-		fd = bpf_map_create(bpf_map__type(m), s->name, bpf_map__key_size(m), bpf_map__value_size(m), bpf_map__max_entries(m),
-				    &opts);
+		fd = bpf_map_create(bpf_map__type(m), s->name, bpf_map__key_size(m), bpf_map__value_size(m),
+				    bpf_map__max_entries(m), &opts);
 		if (fd < 0)
 			return errs_fail(errs, -fd, "map %s cannot be made: %s", s->name, strerror(-fd));
 		for (int p = 0; !err && p < PROGS; p++)
