@@ -7,7 +7,6 @@
 
 #define HOOK_XDP 1
 
-#include <bpf/bpf_core_read.h>
 #include "pkt.h"
 #include "csum.h"
 
@@ -23,34 +22,9 @@ static __always_inline void *ctx_data_end(ctx_t *ctx)
 	return (void *)(long)ctx->data_end;
 }
 
-/* The kernel's own structs, as far as is asked of them. */
-struct xdp_buff___frags {
-	__u32 flags;
-} __attribute__((preserve_access_index));
-
-enum xdp_buff_flags___frags { XDP_FLAGS_HAS_FRAGS___frags = 1 };
-
-/* From Linux 6.2. No call in the end: the verifier makes a move of it. */
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
-
-/* Surely all of the frame is in one buffer? A call of a helper, which would say how long the frame is, costs as much as eighty
- * instructions where each return is guarded against speculation (AMD's Safe RET). Elsewhere than on x86 the verifier may refuse
- * programs for a function of the kernel, be it one that it is not to call. */
-static __always_inline bool xdp_is_linear(ctx_t *ctx)
-{
-#ifdef __TARGET_ARCH_x86
-	if (bpf_cast_to_kern_ctx) {
-		const struct xdp_buff___frags *b = bpf_cast_to_kern_ctx(ctx);
-
-		return !(b->flags & bpf_core_enum_value(enum xdp_buff_flags___frags, XDP_FLAGS_HAS_FRAGS___frags));
-	}
-#endif
-	return false;
-}
-
 static __always_inline __u32 ctx_len(ctx_t *ctx)
 {
-	return likely(xdp_is_linear(ctx)) ? ctx->data_end - ctx->data : bpf_xdp_get_buff_len(ctx);
+	return bpf_xdp_get_buff_len(ctx);
 }
 
 static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
