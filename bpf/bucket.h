@@ -147,12 +147,6 @@ static __always_inline __u32 bucket_stamp(void)
 	return bpf_ktime_get_coarse_ns() >> WORD_DEAD_SHIFT;
 }
 
-/* LIVE or BUSY. */
-static __always_inline bool bucket_is_used(__u32 word)
-{
-	return (word ^ word >> 1) & 1;
-}
-
 /* 1: the slot is to be had. What sluiced's clock, which is finer, put into the near future is not over yet. */
 static __always_inline __u32 bucket_is_free(__u32 word, __u32 stamp)
 {

@@ -97,7 +97,7 @@ __noinline_global __u32 fast_search4(__u64 addrs, __u64 rest)
 
 static __always_inline struct flow *fast_find4(__u16 vrf, const struct fast4 *h)
 {
-	__u64 rest = h->ports | (__u64)vrf << 32 | (__u64)h->proto << 48; /* as struct flow_key4 has it in memory */
+	__u64 rest = flow_key_rest(h->ports, vrf, h->proto);
 	struct flow *f = flowtab_home4(h->addrs, rest);
 	__u32 i;
 

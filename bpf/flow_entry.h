@@ -13,10 +13,12 @@
  * written waits until these are in the cache, and so for all that came before them, the entries that are being fetched included.
  */
 
-/* What follows the addresses. */
-static __always_inline __u64 flow_key_rest(__be16 sport, __be16 dport, __u16 vrf, __u8 proto)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "keys as words");
+
+/* What follows the addresses. `ports`: as they stand in a header. */
+static __always_inline __u64 flow_key_rest(__u32 ports, __u16 vrf, __u8 proto)
 {
-	return sport | (__u32)dport << 16 | (__u64)vrf << 32 | (__u64)proto << 48;
+	return ports | (__u64)vrf << 32 | (__u64)proto << 48;
 }
 
 static __always_inline struct flow_key4 flow_key4_of(__be32 saddr, __be32 daddr, __be16 sport, __be16 dport, __u16 vrf,
@@ -25,7 +27,7 @@ static __always_inline struct flow_key4 flow_key4_of(__be32 saddr, __be32 daddr,
 	union {
 		__u64 word[2];
 		struct flow_key4 key;
-	} k = {.word = {saddr | (__u64)daddr << 32, flow_key_rest(sport, dport, vrf, proto)}};
+	} k = {.word = {saddr | (__u64)daddr << 32, flow_key_rest(sport | (__u32)dport << 16, vrf, proto)}};
 
 	return k.key;
 }
@@ -36,7 +38,8 @@ static __always_inline struct flow_key6 flow_key6_of(const struct addr *saddr, c
 	union {
 		__u64 word[5];
 		struct flow_key6 key;
-	} k = {.word = {saddr->a64[0], saddr->a64[1], daddr->a64[0], daddr->a64[1], flow_key_rest(sport, dport, vrf, proto)}};
+	} k = {.word = {saddr->a64[0], saddr->a64[1], daddr->a64[0], daddr->a64[1],
+			flow_key_rest(sport | (__u32)dport << 16, vrf, proto)}};
 
 	return k.key;
 }

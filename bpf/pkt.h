@@ -275,8 +275,8 @@ struct pkt {
 		__type(value, type_);                                                                                            \
 	} name SEC(".maps")
 
-/* The same of one element: a variable, whose address stands in the instructions, where a look-up takes a dozen of them. libbpf
- * makes a map of its section. */
+/* The same of one element: a variable, whose address stands in the instructions, where a look-up takes a dozen of them. It
+ * is the one element of a map all the same, which user/maps.c makes under this name. */
 #define SHARED_ONE(name, type_) type_ name SEC(SLUICE_ONE_SECTION #name)
 
 /* Written by sluiced (configuration, epoch) and by fdb.h (epoch); read everywhere. */
