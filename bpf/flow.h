@@ -592,25 +592,32 @@ __noinline_global int flow_yields(struct pkt *p)
 	return true;
 }
 
-/* `v`: what shall become of the packet, V_FORWARD, V_FLOOD, V_NEIGH or V_HOST; returned unchanged unless the flow it needs
- * cannot be had. The way out is written down only of V_FORWARD; for the others the next packet decides again. */
-__noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
+/* The way out of a known flow's packet was decided anew: by `v`, as for flow_install(). Only V_FORWARD is written down; for the
+ * others the next packet decides again. */
+__noinline_global int flow_refresh(struct pkt *p, __u32 v)
 {
 	struct flow *f;
 
 	if (!p || (p->flags & PKT_F_ICMP_ERROR))
-		return v;
-	if (p->flow_stale) {
-		f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
-		if (!f)
-			return v;
-		if (v == V_FORWARD)
-			flow_decide(f, p);
-		if (port_finishes(p, v))
-			flow_touch(p, f);
-		return v;
-	}
-	if (!(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK)))
+		return 0;
+	f = flow_get(p->family, &p->t, p->l4_proto, p->vrf);
+	if (!f)
+		return 0;
+	if (v == V_FORWARD)
+		flow_decide(f, p);
+	if (port_finishes(p, v))
+		flow_touch(p, f);
+	return 0;
+}
+
+/* The pair of entries of a packet without a flow, if it needs one. `v`: what shall become of the packet, V_FORWARD, V_FLOOD,
+ * V_NEIGH or V_HOST; returned unchanged unless the flow it needs cannot be had. The way out is written down as flow_refresh() does.
+ */
+__noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
+{
+	struct flow *f;
+
+	if (!p || (p->flags & PKT_F_ICMP_ERROR) || !(p->flow_flags & (FLOW_F_SNAT | FLOW_F_DNAT | FLOW_F_TRACK)))
 		return v;
 	/* A static rule translates a fragment whose ports nobody knows: its flow is the first fragment's. */
 	if ((p->flags & PKT_F_LATER_FRAGMENT) && pool_class(p->l4_proto) != POOL_CLASSES)

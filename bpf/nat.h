@@ -394,18 +394,24 @@ __noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 /* ---- source */
 
 /* A forward or a static rule leads to the sender: what it says may be an answer, which leaves with the address that was asked. */
-static __always_inline bool nat_is_inside(const struct pkt *p)
+__noinline_global int nat_is_inside(const struct pkt *p)
 {
-	struct nat_static_key one = {.len = 32 + 128, .vrf = p->vrf | NAT_STATIC_INSIDE, .addr = p->t.saddr};
-	struct dnat_key key = {.daddr = p->t.saddr, .vrf = p->vrf, .proto = DNAT_PROTO_MARK};
+	struct nat_static_key one = {.len = 32 + 128};
+	struct dnat_key key = {.proto = DNAT_PROTO_MARK};
 
+	if (!p)
+		return false;
+	one.vrf = p->vrf | NAT_STATIC_INSIDE;
+	one.addr = p->t.saddr;
+	key.daddr = p->t.saddr;
+	key.vrf = p->vrf;
 	if (control.nat_statics && bpf_map_lookup_elem(&nat_statics, &one))
 		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE + p->l4_proto);
 	if (bpf_map_lookup_elem(&dnat_rules, &key))
 		return true;
 	key.dport = bpf_htons(DNAT_MARK_INSIDE);
-	return bpf_map_lookup_elem(&dnat_rules, &key);
+	return bpf_map_lookup_elem(&dnat_rules, &key) != NULL;
 }
 
 /* Would a rule translate the answers to a packet that none touches (`a`: was asked in vain), which come in by `vrf`? That rule.
@@ -535,6 +541,39 @@ static __always_inline bool nat_static_waits(const struct pkt *p)
 	return out && !(out->nat_flags & IFACE_NAT_OUTSIDE);
 }
 
+/* What a source is translated by. */
+struct nat_by {
+	struct snat_rule *r; /* NULL: no rule asks for it */
+	__u16 rule;	     /* the one that it is noted under */
+	__u16 pool;
+};
+
+/* False: it stays as it is, and *ret_v becomes of the packet. */
+static __always_inline bool nat_snat_by(struct pkt *p, struct nat_by *ret, enum verdict *ret_v)
+{
+	struct nat_asked a = {};
+	struct iface *i;
+
+	ret->r = nat_snat_rule(p, &a);
+	if (ret->r && ret->r->action != SNAT_EXEMPT) {
+		ret->pool = nat_pool_of(ret->r, a.out_iface);
+		ret->rule = ret->r->rule;
+		return true;
+	}
+	i = iface_get(p->out_iface);
+	if (!(p->flow_flags & FLOW_F_DNAT)) {
+		*ret_v = nat_snat_answers(p, ret->r, &a, i ? i->vrf : p->vrf);
+		return false;
+	}
+	*ret_v = V_NEXT;
+	if (p->out_iface != p->in_iface || !i || !i->masq_pool)
+		return false;
+	ret->r = NULL;
+	ret->pool = i->masq_pool;
+	ret->rule = p->nat_rule;
+	return true;
+}
+
 /* The first rule that matches, on the source as it came in and the destination as it leaves. What a forward, a mapping or a
  * static rule leads to a host behind the interface that the packet came in by, from one whom no rule would translate outside, is
  * masqueraded there although no rule asks for it, or one spares it: else the host would answer the sender directly, who does not
@@ -543,47 +582,31 @@ static __always_inline bool nat_static_waits(const struct pkt *p)
  * What a rule takes and cannot be translated is dropped: an inside address must not leak. */
 __noinline_global enum verdict nat_snat(struct pkt *p)
 {
-	struct nat_asked a = {};
-	struct snat_rule *r;
-	__u16 pool, rule;
+	enum verdict v = V_NEXT;
+	struct nat_by by;
 
-	if (!p)
-		return V_NEXT;
-	r = nat_snat_rule(p, &a);
-	if (r && r->action != SNAT_EXEMPT) {
-		pool = nat_pool_of(r, a.out_iface);
-		rule = r->rule;
-	} else {
-		struct iface *i = iface_get(p->out_iface);
-
-		if (!(p->flow_flags & FLOW_F_DNAT))
-			return nat_snat_answers(p, r, &a, i ? i->vrf : p->vrf);
-		if (p->out_iface != p->in_iface || !i || !i->masq_pool)
-			return V_NEXT;
-		pool = i->masq_pool;
-		rule = p->nat_rule;
-		r = NULL;
-	}
+	if (!p || !nat_snat_by(p, &by, &v))
+		return v;
 	if (p->flags & PKT_F_ICMP_ERROR)
 		return pkt_drop(p, DROP_NAT_ICMP_NO_FLOW);
-	p->nat_source = rule;
+	p->nat_source = by.rule;
 	/* Of both rules that may have had a part, the one that gave the destination decides when and how the flow ends. */
 	if (!(p->flow_flags & FLOW_F_DNAT) || (p->hairpin && p->dest_addr)) {
-		p->nat_rule = rule;
-		if (r && r->flags & SNAT_F_KEEP)
+		p->nat_rule = by.rule;
+		if (by.r && by.r->flags & SNAT_F_KEEP)
 			p->flow_flags |= FLOW_F_KEEP;
 	}
-	if (r && r->action == SNAT_STATIC) {
+	if (by.r && by.r->action == SNAT_STATIC) {
 		if (unlikely(nat_static_waits(p)))
 			return V_HOLD;
-		nat_snat_static(p, r);
+		nat_snat_static(p, by.r);
 		return V_NEXT;
 	}
 	if (unlikely(nat_lacks_ports(p)))
 		return nat_wait(p);
 	if (!nat_may_open(p))
 		return pkt_drop(p, DROP_NAT_NOT_OPENING);
-	return nat_snat_pool(p, r, pool);
+	return nat_snat_pool(p, by.r, by.pool);
 }
 
 #endif

@@ -112,8 +112,13 @@ static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct 
  * be a socket's of the host, or another CPU's by now. */
 static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struct pkt *p, enum verdict v)
 {
-	enum verdict r = flow_install(p, v);
+	enum verdict r;
 
+	if (p->flow_stale) {
+		flow_refresh(p, v);
+		return v;
+	}
+	r = flow_install(p, v);
 	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
 		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {
@@ -190,7 +195,7 @@ static __always_inline __verdict enum verdict pipeline_way(ctx_t *ctx, struct pk
 	v = route_lookup(p, pipeline_nexthop(p));
 	/* A known flow's packet for the host itself keeps the flow alive like any other. */
 	if (cfg_nat && v == V_HOST && p->flow_stale)
-		return flow_install(p, v);
+		flow_refresh(p, v);
 	return v;
 }
 
