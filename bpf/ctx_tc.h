@@ -31,6 +31,12 @@ static __always_inline __u32 ctx_len(ctx_t *ctx)
 	return ctx->len;
 }
 
+/* The same: it costs nothing. */
+static __always_inline __u32 ctx_len_by(ctx_t *ctx, __u32 l3_end)
+{
+	return ctx_len(ctx);
+}
+
 static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
 {
 	return ctx->ifindex;

@@ -27,6 +27,17 @@ static __always_inline __u32 ctx_len(ctx_t *ctx)
 	return bpf_xdp_get_buff_len(ctx);
 }
 
+/* The same for less, of a frame whose layer 3 packet ends `l3_end` bytes behind its begin. Where that is the end of the first
+ * buffer, no other follows: drivers have room for an ordinary frame in one, and those that split headers from payload leave a
+ * packet's end to the second, or, of one without payload, what is padded up to ETH_ZLEN. (What could follow there is no packet's:
+ * a trailer behind headers alone, which then would not be counted.) */
+static __always_inline __u32 ctx_len_by(ctx_t *ctx, __u32 l3_end)
+{
+	__u32 here = ctx_data_end(ctx) - ctx_data(ctx);
+
+	return likely(here == l3_end && here - ETH_ZLEN <= ETH_FRAME_LEN - ETH_ZLEN) ? here : ctx_len(ctx);
+}
+
 static __always_inline __u32 ctx_ifindex(ctx_t *ctx)
 {
 	return ctx->ingress_ifindex;

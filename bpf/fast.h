@@ -29,6 +29,9 @@
 #define FAST_HEAD  (sizeof(struct iphdr) + 20)	 /* also of UDP: Ethernet frames are no shorter */
 #define FAST_HEAD6 (sizeof(struct ipv6hdr) + 14) /* to the flags of TCP */
 
+/* What must be 0x45 of the first 8 bytes: version and IHL; and MF and the fragment's offset, which must be 0. */
+#define FAST_WORD 0xff3f0000000000ff
+
 /* The headers in words, as they stand in memory. */
 struct fast4 {
 	__u32 ip[3]; /* version to checksum */
@@ -36,20 +39,24 @@ struct fast4 {
 	__u32 ports;
 	__u16 total; /* layer 3 bytes */
 	__u8 proto;
-	__u8 seen; /* FLOW_SEEN_* that the packet shows, or FAST_NEWS */
+	bool news; /* no entry has seen it all: a flow's packet goes the long way */
 };
 
-#define FAST_NEWS 0xff /* no entry has seen it all: a flow's packet goes the long way */
-
-/* FLOW_SEEN_* of a TCP header. */
-static __always_inline __u8 fast_seen(const void *tcp)
+/* Does a segment of TCP show more than an ACK, or less? */
+static __always_inline bool fast_is_news(const void *tcp)
 {
-	__u8 flags = *(const __u8 *)(tcp + 13) & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK);
+	__u8 flags = *(const __u8 *)(tcp + 13);
 
-	return flags == NAT_TCP_ACK ? FLOW_SEEN_ANY | FLOW_SEEN_ACK : FAST_NEWS;
+	return (flags & (NAT_TCP_SYN | NAT_TCP_FIN | NAT_TCP_RST | NAT_TCP_ACK)) != NAT_TCP_ACK;
 }
 
-/* All of `h` but what the packet shows. */
+/* FLOW_SEEN_* of a packet that is no news. */
+static __always_inline __u8 fast_seen(__u8 proto)
+{
+	return proto == IPPROTO_TCP ? FLOW_SEEN_ANY | FLOW_SEEN_ACK : FLOW_SEEN_ANY;
+}
+
+/* All of `h` but whether it is news. */
 static __always_inline void fast_words4(const void *head, struct fast4 *h)
 {
 	const __u32 *w = head;
@@ -71,16 +78,16 @@ static __always_inline bool fast_read4(const void *head, struct fast4 *h)
 	__u16 len;
 
 	fast_words4(head, h);
-	if ((h->ip[0] & 0xff) != 0x45 || h->ip[1] & bpf_htonl(0x3fff) || (h->ip[2] & 0xff) <= 1 ||
+	if ((*(const bytes8 *)head & FAST_WORD) != 0x45 || (h->ip[2] & 0xff) <= 1 ||
 	    !csum_is_right((__u64)h->ip[0] + h->ip[1] + h->ip[2] + (__u32)h->addrs + (h->addrs >> 32)))
 		return false;
 	if (h->proto == IPPROTO_TCP) {
 		offset = *(const __u8 *)(head + 32) >> 4;
-		h->seen = fast_seen(head + sizeof(struct iphdr));
+		h->news = fast_is_news(head + sizeof(struct iphdr));
 		return offset >= 5 && sizeof(struct iphdr) + offset * 4u <= h->total;
 	}
 	len = bpf_ntohs(half[12]);
-	h->seen = FLOW_SEEN_ANY;
+	h->news = false;
 	return h->proto == IPPROTO_UDP && len >= 8 && sizeof(struct iphdr) + len <= h->total;
 }
 
@@ -109,6 +116,7 @@ static __always_inline struct flow *fast_find4(__u16 vrf, const struct fast4 *h)
 
 /* How a packet leaves that is rewritten to the last byte. */
 struct fast_out {
+	__u32 len; /* of the frame as it came */
 	__u32 port;
 	const struct port *to; /* tc's: of `port` */
 	__u32 nexthop;	       /* 0: none */
@@ -207,12 +215,13 @@ static __always_inline bool fast_checks_path(__u32 iface)
 }
 
 /* By the flow's entry. */
-static __always_inline enum fast_answer fast_flow4(ctx_t *ctx, struct known *k, __u32 len, void *head, __u32 off,
-						   const struct fast4 *h, struct flow *f, struct fast_out *out)
+static __always_inline enum fast_answer fast_flow4(ctx_t *ctx, struct known *k, void *head, __u32 off, const struct fast4 *h,
+						   struct flow *f, struct fast_out *out)
 {
+	__u8 seen = fast_seen(h->proto);
 	struct ctx_leave4 to;
 
-	if ((f->seen & h->seen) != h->seen || !fast_forward(k, f, fast_len(ctx, head, h), &to, out))
+	if ((f->seen & seen) != seen || !fast_forward(k, f, fast_len(ctx, head, h), &to, out))
 		return FAST_NOT;
 	/* Read again: what is kept across look-ups has to be written and read, too. */
 	asm volatile("" : "+r"(head));
@@ -224,7 +233,7 @@ static __always_inline enum fast_answer fast_flow4(ctx_t *ctx, struct known *k, 
 	if (ctx_leave4(ctx, head, off, &to))
 		return FAST_SPOILT;
 	WRITE_ONCE(f->used, known_used(k));
-	flow_count(f, ctx_segs(ctx), len);
+	flow_count(f, ctx_segs(ctx), out->len);
 	count_stat(STAT_FLOW_HIT, ctx_segs(ctx));
 	return FAST_READY;
 }
@@ -251,10 +260,10 @@ static __always_inline bool fast_fits(ctx_t *ctx, const struct known *k, const s
 
 /* The way out of a packet without a flow, which is found, and fits, and what is to be said of it in `out`. `l3`: layer 3 bytes of
  * the largest packet; `rules`: see nat_filter.h. */
-static __always_inline bool fast_leave(ctx_t *ctx, const struct known *k, const struct way *w, __u32 len, __u32 l3, __u32 rules,
+static __always_inline bool fast_leave(ctx_t *ctx, const struct known *k, const struct way *w, __u32 l3, __u32 rules,
 				       struct fast_out *out)
 {
-	if (l3 > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !fast_fits(ctx, k, w, len, l3))
+	if (l3 > w->mtu || (cfg_nat && nat_filter_leaves(rules, w->iface)) || !fast_fits(ctx, k, w, out->len, l3))
 		return false;
 	out->port = w->port;
 	out->tag = w->tpid ? csum_pair(w->tpid, bpf_htons(w->vlan | known_priority(k))) : 0;
@@ -262,7 +271,7 @@ static __always_inline bool fast_leave(ctx_t *ctx, const struct known *k, const 
 }
 
 /* By its route. */
-static __always_inline enum fast_answer fast_route4(ctx_t *ctx, const struct known *k, __u32 len, void *head, __u32 off,
+static __always_inline enum fast_answer fast_route4(ctx_t *ctx, const struct known *k, void *head, __u32 off,
 						    const struct fast4 *h, struct fast_out *out)
 {
 	__be32 s = h->addrs, d = h->addrs >> 32;
@@ -284,7 +293,7 @@ static __always_inline enum fast_answer fast_route4(ctx_t *ctx, const struct kno
 	w = way_known(k->stamp, out->nexthop, &t.daddr);
 	if (unlikely(!w))
 		return fast_lacks_way(out->nexthop, &t.daddr);
-	if (!fast_leave(ctx, k, w, len, fast_len(ctx, head, h), rules, out))
+	if (!fast_leave(ctx, k, w, fast_len(ctx, head, h), rules, out))
 		return FAST_NO_FLOW;
 	word = (__u16)(word - 1) | (__u32)(__u16)~csum_fold((__u16) ~(word >> 16) + 0xfffe) << 16;
 	if (ctx_hop4(ctx, head, off, word) || ctx_set_l2(ctx, w->macs, k->tagged, k->tpid, k->tci, out->tag))
@@ -292,27 +301,35 @@ static __always_inline enum fast_answer fast_route4(ctx_t *ctx, const struct kno
 	return FAST_READY;
 }
 
-/* IPv4, addressed to in_iface. `len`: of the frame, as ctx_len() says. */
-static __always_inline enum fast_answer fast4(ctx_t *ctx, struct known *k, __u32 len, struct fast_out *out)
+/* IPv4, addressed to in_iface. */
+static __always_inline enum fast_answer fast4(ctx_t *ctx, struct known *k, struct fast_out *out)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx), *head;
 	struct flow *f = NULL;
+	__u32 off, total;
 	struct fast4 h;
-	__u32 off;
 
 	if (cfg_rpf && fast_checks_path(k->in_iface))
 		return FAST_NOT;
 	off = k->l3_off & 31; /* verifier: it is 14 or 18 */
 	head = data + off;
-	if (head + FAST_HEAD > end || !fast_read4(head, &h) || h.total > len - off)
+	if (head + FAST_HEAD > end)
 		return FAST_NOT;
-	if (h.seen == FAST_NEWS && (cfg_nat || cfg_mss))
+	/* First, for it may be a call, over which what was read would be kept on the stack. */
+	total = bpf_ntohs(*(const __u16 *)(head + 2));
+	out->len = ctx_len_by(ctx, off + total);
+	if (total > out->len - off)
+		return FAST_NOT;
+	asm volatile("" ::: "memory");
+	if (!fast_read4(head, &h))
+		return FAST_NOT;
+	if (h.news && (cfg_nat || cfg_mss))
 		return FAST_NEW;
 	if (cfg_nat)
 		f = fast_find4(k->vrf, &h);
 	if (f)
-		return fast_flow4(ctx, k, len, head, off, &h, f, out);
-	return cfg_resize ? FAST_NOT : fast_route4(ctx, k, len, head, off, &h, out);
+		return fast_flow4(ctx, k, head, off, &h, f, out);
+	return cfg_resize ? FAST_NOT : fast_route4(ctx, k, head, off, &h, out);
 }
 
 /* Has the packet, of IPv6, a flow? */
@@ -330,7 +347,7 @@ static __always_inline bool fast_plain_l4(const void *head, __u8 proto, __u32 le
 
 	if (proto == IPPROTO_TCP) {
 		need = *(const __u8 *)(l4 + 12) >> 4;
-		return need >= 5 && need * 4 <= len && !(cfg_mss && fast_seen(l4) == FAST_NEWS);
+		return need >= 5 && need * 4 <= len && !(cfg_mss && fast_is_news(l4));
 	}
 	need = bpf_ntohs(*(const __be16 *)(l4 + 4));
 	return proto == IPPROTO_UDP && need >= 8 && need <= len;
@@ -348,7 +365,7 @@ static __always_inline __u32 fast_len6(ctx_t *ctx, const struct ipv6hdr *ip, __u
 }
 
 /* IPv6, addressed to in_iface: without extension headers and without a flow. */
-static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k, __u32 len, struct fast_out *out)
+static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k, struct fast_out *out)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	struct ipv6hdr *ip;
@@ -364,7 +381,8 @@ static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k,
 	if ((void *)ip + FAST_HEAD6 > end || ip->version != 6 || ip->hop_limit <= 1)
 		return FAST_NOT;
 	payload = bpf_ntohs(ip->payload_len);
-	if (payload + sizeof(*ip) > len - off || !fast_plain_l4(ip, ip->nexthdr, payload))
+	out->len = ctx_len_by(ctx, off + sizeof(*ip) + payload);
+	if (payload + sizeof(*ip) > out->len - off || !fast_plain_l4(ip, ip->nexthdr, payload))
 		return FAST_NOT;
 	t.saddr.a64[0] = *(const bytes8 *)&ip->saddr;
 	t.saddr.a64[1] = *((const bytes8 *)&ip->saddr + 1);
@@ -385,7 +403,7 @@ static __always_inline enum fast_answer fast6(ctx_t *ctx, const struct known *k,
 	w = way_known(k->stamp, out->nexthop, &t.daddr);
 	if (unlikely(!w))
 		return fast_lacks_way(out->nexthop, &t.daddr);
-	if (!fast_leave(ctx, k, w, len, l3, 0, out))
+	if (!fast_leave(ctx, k, w, l3, 0, out))
 		return FAST_NOT;
 	if (ctx_hop6(ctx, ip, off, proto, hop - 1) || ctx_set_l2(ctx, w->macs, k->tagged, k->tpid, k->tci, out->tag))
 		return FAST_SPOILT;
@@ -417,10 +435,10 @@ static __always_inline bool fast_ask_way(struct pkt *p, __u32 id, int failed)
 /* Sends what is rewritten and counted: the hook's own. */
 typedef int fast_send(ctx_t *ctx, const struct fast_out *out);
 
-/* Rewritten. `len`: of the frame as it came. */
-static __always_inline int fast_go(ctx_t *ctx, const struct known *k, __u32 len, const struct fast_out *out, fast_send *send)
+/* Rewritten. */
+static __always_inline int fast_go(ctx_t *ctx, const struct known *k, const struct fast_out *out, fast_send *send)
 {
-	__u32 packets = ctx_segs(ctx);
+	__u32 packets = ctx_segs(ctx), len = out->len;
 
 	count_finished(k->in_port, packets, known_rx_bytes(k, len), !HOOK_XDP && out->to->mode == PORT_HOST);
 	if (out->nexthop)
@@ -429,13 +447,24 @@ static __always_inline int fast_go(ctx_t *ctx, const struct known *k, __u32 len,
 	return send(ctx, out);
 }
 
+/* Of a frame that is switched. */
+static __always_inline __u32 fast_frame_len(ctx_t *ctx, const struct known *k)
+{
+	void *data = ctx_data(ctx), *head = data + (k->l3_off & 31);
+
+	if (likely(known_proto(k) == bpf_htons(ETH_P_IP) && head + 4 <= ctx_data_end(ctx)))
+		return ctx_len_by(ctx, (k->l3_off & 31) + bpf_ntohs(*(const __u16 *)(head + 2)));
+	return ctx_len(ctx);
+}
+
 /* IPv4 for the gateway, or switched: a frame like one that is known. */
-static __always_inline enum fast_answer fast_known(ctx_t *ctx, struct known *k, __u32 len, struct fast_out *out)
+static __always_inline enum fast_answer fast_known(ctx_t *ctx, struct known *k, struct fast_out *out)
 {
 	if (!k->out_known)
-		return fast4(ctx, k, len, out);
+		return fast4(ctx, k, out);
 	out->port = k->out_port;
-	if (unlikely(len > k->len || ctx_segs(ctx) > 1 || !fast_find_port(out)))
+	out->len = fast_frame_len(ctx, k);
+	if (unlikely(out->len > k->len || ctx_segs(ctx) > 1 || !fast_find_port(out)))
 		return FAST_NOT;
 	out->nexthop = 0;
 	out->tag = k->out_tag;
@@ -447,17 +476,16 @@ static __always_inline int fast_try4(ctx_t *ctx, fast_send *send)
 {
 	struct fast_out out = {};
 	enum fast_answer r;
-	__u32 at = 0, len;
 	struct known *k;
+	__u32 at = 0;
 
 	k = known_find(ctx, pkt_stamp(), &at);
 	if (!k)
 		return FAST_FAILED(0, FAST_NOT);
 	if (!k->out_known && known_proto(k) != bpf_htons(ETH_P_IP))
 		return FAST_FAILED(at + 1, cfg_ipv6 && known_proto(k) == bpf_htons(ETH_P_IPV6) ? FAST_SIX : FAST_NOT);
-	len = ctx_len(ctx);
-	r = fast_known(ctx, k, len, &out);
-	return likely(!r) ? fast_go(ctx, k, len, &out, send) : FAST_FAILED(at + 1, r);
+	r = fast_known(ctx, k, &out);
+	return likely(!r) ? fast_go(ctx, k, &out, send) : FAST_FAILED(at + 1, r);
 }
 
 /* The same for what is FAST_SIX, whose likes stand there in `found`. */
@@ -465,13 +493,12 @@ static __always_inline int fast_try6(ctx_t *ctx, __u32 at_plus_1, fast_send *sen
 {
 	struct known *k = found_get(at_plus_1 - 1, struct known);
 	struct fast_out out = {};
-	__u32 len = ctx_len(ctx);
 	enum fast_answer r;
 
 	if (!k)
 		return FAST_FAILED(0, FAST_NOT);
-	r = fast6(ctx, k, len, &out);
-	return likely(!r) ? fast_go(ctx, k, len, &out, send) : FAST_FAILED(at_plus_1, r);
+	r = fast6(ctx, k, &out);
+	return likely(!r) ? fast_go(ctx, k, &out, send) : FAST_FAILED(at_plus_1, r);
 }
 
 #endif

@@ -47,22 +47,24 @@ static __always_inline bool known_read(ctx_t *ctx, struct known_head *h)
 {
 	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
 	__be16 proto, tpid;
+	__u32 rest;
 	__u16 tci;
 
 	if (data + sizeof(struct ethhdr) + sizeof(struct vlan_tag) > end)
 		return false;
 	h->macs = *(const __u64 *)data;
-	h->rest = *(const __u64 *)(data + 8);
-	proto = h->rest >> 32;
+	proto = *(const __be16 *)(data + 12);
 	h->where = (HOOK_XDP ? 0 : KNOWN_TC) | ctx_ifindex(ctx);
 	if (ctx_hidden_tag(ctx, &tpid, &tci)) {
-		h->rest = (__u32)h->rest | (__u64)tpid << 32 | (__u64)tci << 48;
+		rest = tpid | (__u32)tci << 16;
 		h->where |= KNOWN_TAG_HW;
 	} else if (parse_is_vlan(proto)) {
+		rest = *(const __u32 *)(data + 12);
 		proto = *(const __be16 *)(data + 16);
 	} else {
-		h->rest &= 0xffffffffffff;
+		rest = proto;
 	}
+	h->rest = *(const __u32 *)(data + 8) | (__u64)rest << 32;
 	h->where |= (__u64)proto << 32;
 	return true;
 }

@@ -119,7 +119,7 @@ GEN_INLINE void gen_ip4(void *data, const struct gen *g, __u64 v, __u32 off)
 	__u32 saddr = bpf_htonl(gen_value(&g->saddr, v)), daddr = bpf_htonl(gen_value(&g->daddr, v));
 	__u64 addrs = (__u64)saddr + daddr;
 
-	gen_copy32(data, g, off, off + 8);
+	*(__u64 *)(data + off) = *(const __u32 *)&g->head[off / 2] | (__u64) * (const __u32 *)&g->head[off / 2 + 2] << 32;
 	*(__u32 *)(data + off + 8) = g->head[(off + 8) / 2] | (__u32)gen_check(g->l3_sum + addrs) << 16;
 	*(__u64 *)(data + off + 12) = saddr | (__u64)daddr << 32;
 	gen_l4(data, g, v, off + 20, addrs);
