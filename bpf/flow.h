@@ -611,7 +611,8 @@ __noinline_global int flow_refresh(struct pkt *p, __u32 v)
 }
 
 /* The pair of entries of a packet without a flow, if it needs one. `v`: what shall become of the packet, V_FORWARD, V_FLOOD,
- * V_NEIGH or V_HOST; returned unchanged unless the flow it needs cannot be had. The way out is written down as flow_refresh() does.
+ * V_NEIGH or V_HOST; returned unchanged unless the flow it needs cannot be had. The way out is written down as flow_refresh()
+ * does.
  */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 {

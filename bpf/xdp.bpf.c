@@ -61,8 +61,8 @@ static __always_inline int xdp_fast_send(ctx_t *ctx, const struct fast_out *out)
 	return bpf_redirect_map(&xdp_ports, out->port, 0);
 }
 
-/* See fast.h. verifier: two global functions, for the stack. */
-__noinline_global int xdp_fast4(struct xdp_md *ctx)
+/* verifier: global, for the stack. */
+__noinline_global int xdp_fast4_again(struct xdp_md *ctx)
 {
 	return fast_try4(ctx, xdp_fast_send);
 }
@@ -72,9 +72,11 @@ __noinline_global int xdp_fast6(struct xdp_md *ctx, __u32 at_plus_1)
 	return fast_try6(ctx, at_plus_1, xdp_fast_send);
 }
 
-static __always_inline int xdp_fast(struct xdp_md *ctx)
+/* See fast.h. Within the program itself: a call and its return take 8 ns where the CPU guards returns, a fourth of what switching
+ * takes. `again`: a constant: what was not known when the frame was tried first is known now, which is rare. */
+static __always_inline int xdp_fast(struct xdp_md *ctx, bool again)
 {
-	int done = xdp_fast4(ctx);
+	int done = again ? xdp_fast4_again(ctx) : fast_try4(ctx, xdp_fast_send);
 
 	if (cfg_ipv6 && done < 0 && FAST_ANSWER(done) == FAST_SIX)
 		done = xdp_fast6(ctx, FAST_AT_PLUS_1(done));
@@ -91,7 +93,7 @@ int sluice_xdp(struct xdp_md *ctx)
 	__u32 way;
 	int done;
 
-	done = xdp_fast(ctx);
+	done = xdp_fast(ctx, false);
 	if (likely(done >= 0))
 		return done;
 	p = scratch_get(SCRATCH_PKT, struct pkt);
@@ -100,7 +102,7 @@ int sluice_xdp(struct xdp_md *ctx)
 	way = p->nexthop;
 	parse_reset(p, ctx);
 	if (FAST_ANSWER(done) == FAST_NO_WAY && fast_ask_way(p, way, done)) {
-		done = xdp_fast(ctx);
+		done = xdp_fast(ctx, true);
 		if (done >= 0)
 			return done;
 	}
@@ -112,7 +114,7 @@ int sluice_xdp(struct xdp_md *ctx)
 			return xdp_up();
 		v = pipeline_ingress(ctx, p, port, v, &noted);
 		if (noted) {
-			done = xdp_fast(ctx);
+			done = xdp_fast(ctx, true);
 			if (done >= 0)
 				return done;
 			fast_fill(p, done);
