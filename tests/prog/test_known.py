@@ -112,6 +112,23 @@ def test_a_frame_is_as_long_as_all_its_buffers(switch):
     switch.forget()
 
 
+FIRST_BUFFER = 4096 - 256 - 320  # a page without headroom and struct skb_shared_info, whose size is the kernel's affair
+
+
+def test_what_follows_a_packet_in_further_buffers_is_counted(switch):
+    """An IPv4 packet's length says nothing of what follows it, which may begin where a buffer does."""
+    header = eth(A.mac, B.mac, 0x0800, b"")
+    warm(switch, "xdp", header + struct.pack("!BBH", 0x45, 0, 100) + bytes(96))
+    port_with(switch, "acc10b", 12, "=I", 9000)
+    send(switch, "xdp", "acc10", header + struct.pack("!BBH", 0x45, 0, 100) + bytes(96))
+    for total in (46, 1000, 1500, *range(FIRST_BUFFER - 80, FIRST_BUFFER + 80), 5900):
+        data = header + struct.pack("!BBH", 0x45, 0, total) + bytes(5982)
+        before = switch.bytes("acc10")[0]
+        seen = send(switch, "xdp", "acc10", data)
+        assert seen.verdict == bpf.XDP_REDIRECT and switch.bytes("acc10")[0] - before == len(data), (total, seen.words())
+    switch.forget()
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_station_that_moved_is_found_at_once(switch, hook):
     here, there = "02:10:00:00:00:98", eth("02:10:00:00:00:98", A.mac, 0x88B5, bytes(46))
