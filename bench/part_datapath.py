@@ -25,6 +25,9 @@ import bpf
 SLICE = 50_000
 
 
+TAG = {"xdp": 1, "tc": 1}  # Case.tags of what comes with a tag and leaves without, or the other way round
+
+
 class Case:
     """`frame`: scapy; `vary`: see gen.template; `sizes`: sequences; `check(out, before)`: what is wrong with what came out, or
     None. `tags`: how often the target changes the frame's length, or in tc the tag: the generator undoes that, and what it costs
@@ -112,16 +115,15 @@ def switching(hook):
 
         return switched
 
-    one = {"xdp": 1, "tc": 1}
     station = "02:00:00:00:10:0a"
     return [
         Case("floor: parse, redirect", "in1", INSIDE / IP(src="10.0.4.1", dst="172.16.0.1") / TCP_ACK, {}, [flows(1)],
              lambda o, b: None if o[-80:] == b[-80:] else "changed", target=FLOOR),
         Case("switch, access to trunk", "in2", Ether(dst=labs.HOST_MAC, src=station) / IP(src="10.0.0.10", dst="10.0.0.99") / TCP_ACK,
-             {}, [flows(1)], check(10), tags=one, to_reach={"1 flows": 35}),
+             {}, [flows(1)], check(10), tags=TAG, to_reach={"1 flows": 35}),
         Case("switch, trunk to access", "in1",
              Ether(dst=station, src=labs.HOST_MAC) / Dot1Q(vlan=10) / IP(src="10.0.0.99", dst="10.0.0.10") / TCP_ACK,
-             {}, [flows(1)], check(None), tags=one, to_reach={"1 flows": 35}),
+             {}, [flows(1)], check(None), tags=TAG, to_reach={"1 flows": 35}),
     ]  # fmt: skip
 
 
@@ -163,13 +165,13 @@ def translating(lab, sizes, about=""):
     way = by_wan(lab)
     return [
         Case("SNAT + ECMP, established" + about, "in1", INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP_ACK, CLIENTS, sizes,
-             lambda o, b: way(o, b, src=in_pool, sport=any_port), connections=True, to_reach=ESTABLISHED),
+             lambda o, b: way(o, b, src=in_pool, sport=any_port), tags=TAG, connections=True, to_reach=ESTABLISHED),
         Case("DNAT, established" + about, "wan1",
              to_wan(lab) / IP(src="100.64.0.1", dst=labs.VIP) / TCP(sport=1024, dport=8080, flags="A"), CLIENTS, sizes,
              lambda o, b: routed(o, b, labs.GW_MAC, "02:00:00:00:10:0a".__eq__, dst=lambda v: labs.SERVER, dport=lambda v: 80),
              connections=True, to_reach=ESTABLISHED),
         Case("route past NAT rules" + about, "in1", INSIDE / IP(src="10.0.4.1", dst="100.64.0.1") / TCP_ACK, {"daddr": (0, 0xFFFFF)},
-             [flows(1), flows(MANY)], way),
+             [flows(1), flows(MANY)], way, tags=TAG),
     ]  # fmt: skip
 
 
@@ -185,16 +187,19 @@ def routing(lab, dst4=None, dst6=None):
         n4, n6 = Sequence("1M random destinations", dst4), Sequence("1M random destinations", dst6)
         return [
             Case("route, 1M routes", "in1", INSIDE / IP(src="10.0.4.1", dst="0.0.0.0") / TCP_ACK, {"daddr": (0, 0xFFFFFFFF)}, [n4], way,
-                 to_reach={n4.name: 70}),
-            Case("route, IPv6, 200k routes", "in1", INSIDE / IPv6(src=labs.INSIDE6, dst="::1") / TCP_ACK, {"dst_high6": True}, [n6], way),
+                 tags=TAG, to_reach={n4.name: 70}),
+            Case("route, IPv6, 200k routes", "in1", INSIDE / IPv6(src=labs.INSIDE6, dst="::1") / TCP_ACK, {"dst_high6": True}, [n6], way,
+                 tags=TAG),
         ]  # fmt: skip
     sizes, spread_ = [flows(1), flows(MANY)], {"daddr": (0, 0xFFFFF)}
     return [
-        Case("route", "in1", INSIDE / IP(src="10.0.4.1", dst="100.64.0.1") / TCP_ACK, spread_, sizes, way, to_reach={"1 flows": 50}),
+        Case("route", "in1", INSIDE / IP(src="10.0.4.1", dst="100.64.0.1") / TCP_ACK, spread_, sizes, way, tags=TAG,
+             to_reach={"1 flows": 50}),
         Case("route, VLAN to VLAN", "in1", INSIDE / IP(src="10.0.4.1", dst="10.1.0.10") / TCP_ACK, {}, sizes[:1],
              lambda o, b: routed(o, b, "02:00:00:00:20:01", "02:00:00:00:20:0a".__eq__), tags={"tc": 2}),
         Case("route, ECMP of 4", "wan1", to_wan(lab) / IP(src="100.64.0.1", dst="172.16.0.1") / TCP_ACK, spread_, sizes, way),
-        Case("route, IPv6", "in1", INSIDE / IPv6(src=labs.INSIDE6, dst="2001:db8:aaaa::1") / TCP_ACK, spread_, sizes, way),
+        Case("route, IPv6", "in1", INSIDE / IPv6(src=labs.INSIDE6, dst="2001:db8:aaaa::1") / TCP_ACK, spread_, sizes, way,
+             tags=TAG),
     ]  # fmt: skip
 
 
@@ -218,6 +223,9 @@ def look(report, bench, case, lab, hook):
     want = bpf.TC_ACT_REDIRECT if hook == "tc" else bpf.XDP_TX if case.target == SWAP else bpf.XDP_REDIRECT
     kit.need(out.retval == want, f"{case.name} at {hook}: verdict {out.retval}")
     data = out.data
+    if hook == "xdp":
+        changes = len(data) != len(before)
+        kit.need(changes == bool(case.tags.get(hook)), f"{case.name}: {len(before)} bytes became {len(data)}, and its tags say {case.tags}")
     wrong = case.check(data, before)
     kit.need(not wrong, f"{case.name} at {hook}: {wrong}")
     report.packet(f"{hook} {case.name}", data)
