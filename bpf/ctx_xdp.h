@@ -27,15 +27,18 @@ static __always_inline __u32 ctx_len(ctx_t *ctx)
 	return bpf_xdp_get_buff_len(ctx);
 }
 
+#define CTX_ONE_BUFFER (ETH_FRAME_LEN + 4) /* with a tag */
+
 /* The same for less, of a frame whose layer 3 packet ends `l3_end` bytes behind its begin. Where that is the end of the first
- * buffer, no other follows: drivers have room for an ordinary frame in one, and those that split headers from payload leave a
- * packet's end to the second, or, of one without payload, what is padded up to ETH_ZLEN. (What could follow there is no packet's:
- * a trailer behind headers alone, which then would not be counted.) */
+ * buffer, no other follows: nearly all drivers have room for an ordinary frame in one, and where headers are split from payload,
+ * a packet's end is in the second, or, of one without payload, what is padded up to ETH_ZLEN. What could follow even so, where a
+ * first buffer is smaller than that or split, is no packet's: a trailer of some sender's making. It is forwarded, but neither
+ * counted nor held against the MTU, which then the kernel does. */
 static __always_inline __u32 ctx_len_by(ctx_t *ctx, __u32 l3_end)
 {
 	__u32 here = ctx_data_end(ctx) - ctx_data(ctx);
 
-	return likely(here == l3_end && here - ETH_ZLEN <= ETH_FRAME_LEN - ETH_ZLEN) ? here : ctx_len(ctx);
+	return likely(here == l3_end && here - ETH_ZLEN <= CTX_ONE_BUFFER - ETH_ZLEN) ? here : ctx_len(ctx);
 }
 
 static __always_inline __u32 ctx_ifindex(ctx_t *ctx)

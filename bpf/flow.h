@@ -610,10 +610,9 @@ __noinline_global int flow_refresh(struct pkt *p, __u32 v)
 	return 0;
 }
 
-/* The pair of entries of a packet without a flow, if it needs one. `v`: what shall become of the packet, V_FORWARD, V_FLOOD,
- * V_NEIGH or V_HOST; returned unchanged unless the flow it needs cannot be had. The way out is written down as flow_refresh()
- * does.
- */
+/* The pair of entries of a packet that has no flow (no flow_stale), if it needs one. `v`: what shall become of the packet,
+ * V_FORWARD, V_FLOOD, V_NEIGH or V_HOST; returned unchanged unless the flow it needs cannot be had. The way out is written down
+ * as flow_refresh() does. */
 __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 {
 	struct flow *f;
@@ -627,6 +626,15 @@ __noinline_global enum verdict flow_install(struct pkt *p, __u32 v)
 	if (!f)
 		return v;
 	return flow_new(p, f, v);
+}
+
+/* One or the other. */
+static __always_inline __verdict enum verdict flow_note(struct pkt *p, enum verdict v)
+{
+	if (!p->flow_stale)
+		return flow_install(p, v);
+	flow_refresh(p, v);
+	return v;
 }
 
 #endif

@@ -112,13 +112,8 @@ static __always_inline __verdict enum verdict pipeline_share(ctx_t *ctx, struct 
  * be a socket's of the host, or another CPU's by now. */
 static __always_inline __verdict enum verdict pipeline_install(ctx_t *ctx, struct pkt *p, enum verdict v)
 {
-	enum verdict r;
+	enum verdict r = flow_note(p, v);
 
-	if (p->flow_stale) {
-		flow_refresh(p, v);
-		return v;
-	}
-	r = flow_install(p, v);
 	if (unlikely(r == V_DROP && p->drop == DROP_NAT_CLASH) && flow_yields(p))
 		r = flow_install(p, v);
 	for (int i = 1; i < PIPELINE_TRIES; i++) {

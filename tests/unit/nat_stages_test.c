@@ -110,7 +110,7 @@ static enum verdict run(struct pkt *p, unsigned in, unsigned out)
 		if (v != V_NEXT)
 			return v;
 	}
-	v = flow_install(p, V_FORWARD);
+	v = flow_note(p, V_FORWARD);
 	if (p->flow_new)
 		half_add(p);
 	return v;
