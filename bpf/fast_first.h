@@ -20,15 +20,12 @@
 #include "parse.h"
 #include "way.h"
 
-/* What parse_headers() would find in what fast_read4() has read. verifier: global: what it needs of the headers is read again,
- * and not kept for it by packets that have a flow. */
-__noinline_global int fast_parse4(ctx_t *ctx, struct pkt *p)
+/* What parse_headers() would find in what fast_read4() has read. */
+static __always_inline bool fast_parse4(ctx_t *ctx, struct pkt *p)
 {
 	void *head = ctx_data(ctx);
 	struct fast4 h;
 
-	if (!p)
-		return false;
 	head += p->l3_off & 31; /* verifier: it is 14 or 18 */
 	if (head + FAST_HEAD > ctx_data_end(ctx))
 		return false;
@@ -98,11 +95,6 @@ static __always_inline bool fast_leaves4(struct pkt *p)
 	return true;
 }
 
-__noinline_global int fast_find_way4(struct pkt *p)
-{
-	return p && fast_leaves4(p);
-}
-
 /* The long way decides anew. */
 static __always_inline void fast_forget_way(struct pkt *p)
 {
@@ -116,13 +108,10 @@ static __always_inline void fast_forget_way(struct pkt *p)
 
 /* Where its flow is to stand, into p->at, while what else it needs is under way. `search`: nobody has looked yet. True: it has
  * one. */
-__noinline_global int fast_place4(struct pkt *p, __u32 search)
+static __always_inline bool fast_place4(struct pkt *p, bool search)
 {
-	struct flow_key4 key;
+	struct flow_key4 key = flow_key4(&p->t, p->l4_proto, p->vrf);
 
-	if (!p)
-		return false;
-	key = flow_key4(&p->t, p->l4_proto, p->vrf);
 	flowtab_place4(&key, &p->at);
 	if (p->flags & PKT_F_WAY) {
 		nat_guess(p);
@@ -131,20 +120,26 @@ __noinline_global int fast_place4(struct pkt *p, __u32 search)
 	return search && flowtab_search4(&key, &p->at);
 }
 
-/* `answer`: of the short way. True: the headers are read; PKT_F_NO_FLOW and PKT_F_WAY say what else is known. */
-static __always_inline bool fast_first(ctx_t *ctx, struct pkt *p, enum fast_answer answer)
+/* `answer`: of the short way. True: the headers are read; PKT_F_NO_FLOW and PKT_F_WAY say what else is known. verifier: global:
+ * what it needs of the headers is read again, and not kept for it by packets that have a flow. */
+__noinline_global int fast_first4(ctx_t *ctx, struct pkt *p, __u32 answer)
 {
-	if (!cfg_nat || cfg_resize || (answer != FAST_NO_FLOW && answer != FAST_NEW) || !fast_parse4(ctx, p))
+	if (!p || !fast_parse4(ctx, p))
 		return false;
 	/* Of a FIN and a RST, and of an answer's SYN, there is a flow most likely; and they open none. */
 	if (answer == FAST_NEW && !nat_may_open(p))
 		return true;
-	fast_find_way4(p);
+	fast_leaves4(p);
 	if (!fast_place4(p, answer == FAST_NEW))
 		p->flags |= PKT_F_NO_FLOW;
 	else if (p->flags & PKT_F_WAY)
 		fast_forget_way(p);
 	return true;
+}
+
+static __always_inline bool fast_first(ctx_t *ctx, struct pkt *p, enum fast_answer answer)
+{
+	return cfg_nat && !cfg_resize && (answer == FAST_NO_FLOW || answer == FAST_NEW) && fast_first4(ctx, p, answer);
 }
 
 #endif

@@ -309,12 +309,10 @@ __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 }
 
 /* The same at what flowtab_ahead4() has said, where flowtab_home4() would find nothing. 0: *at is for flowtab_open4(). */
-__noinline_global __u32 flowtab_search4(const struct flow_key4 *key, struct bucket_place *at)
+static __always_inline __u32 flowtab_search4(const struct flow_key4 *key, struct bucket_place *at)
 {
 	struct bucket *b;
 
-	if (!key || !at)
-		return 0;
 	b = flowtab_bucket(4, at->near);
 	if (!b)
 		return 0;
@@ -372,15 +370,12 @@ static __always_inline void flowtab_fetch(__u8 table, const struct bucket_place 
 }
 
 /* The key will be inserted, or looked for, at *ret_at. */
-__noinline_global int flowtab_place4(const struct flow_key4 *key, struct bucket_place *ret_at)
+static __always_inline void flowtab_place4(const struct flow_key4 *key, struct bucket_place *ret_at)
 {
 	struct flow_table *t = flowtab_get(4);
 
-	if (!key || !ret_at)
-		return 0;
 	bucket_place(flowtab_hash(t, (const __u32 *)key, FLOWTAB_KEY4), t->buckets4, t->near4, ret_at);
 	ret_at->lock = BUCKET_HELD;
-	return 0;
 }
 
 /* In a moment. `far`: see flowtab_fetch(). */

@@ -343,18 +343,24 @@ static __always_inline bool nat_want(struct pool_search *s, const struct pool *p
 }
 
 /* What a source without a mapping leaves by, most likely, which is looked at before it is waited for: *ret_addr, and the port; 0:
- * that is not known. verifier: global, since two places ask. */
-__noinline_global __u32 nat_peek(struct pool_search *s, struct addr *ret_addr)
+ * that is not known. */
+static __always_inline __u32 nat_peek(struct pool_search *s, struct addr *ret_addr)
 {
 	struct pool_ports *b;
 	__u32 flags;
 
-	if (!s || !ret_addr || !pool_addr_read(s->pool_addr, ret_addr, &flags))
+	if (!pool_addr_read(s->pool_addr, ret_addr, &flags))
 		return 0;
 	if (unlikely(s->runs))
 		return s->want >= s->min && s->want <= s->max ? s->want : 0;
 	b = pool_ports_get(s->pool_addr, s->class);
 	return b ? pool_search_peek(s, b) : 0;
+}
+
+/* As nat_peek(). verifier: global, for the stack of whoever has not guessed. */
+__noinline_global __u32 nat_peek_late(struct pool_search *s, struct addr *ret_addr)
+{
+	return s && ret_addr ? nat_peek(s, ret_addr) : 0;
 }
 
 /* verifier: global, since several places ask. */
@@ -480,22 +486,20 @@ static __always_inline void nat_place_reply(const struct pkt *p, const struct ad
  * that will be read or written then is fetched from memory at once. Nothing is decided by that: what does not come true is
  * fetched when it is known. Of a packet of TCP or UDP over IPv4 that has no flow, whose way out is known; p->at: where it would
  * stand. */
-__noinline_global int nat_guess(struct pkt *p)
+static __always_inline void nat_guess(struct pkt *p)
 {
-	__u32 id = p ? p->pool_last : 0, port, line = 0;
+	__u32 id = p->pool_last, port, line = 0;
 	struct pool *pool = bpf_map_lookup_elem(&pools, &id);
 	struct nat_mapping_key key;
-	struct bucket_place wanted;
+	struct bucket_place wanted = {}; /* verifier: it may be kept on the stack, unread */
 	struct pool_search s = {};
 	struct addr a;
 	bool other;
 
-	if (!p)
-		return 0;
 	p->map_pool = p->ahead = 0;
 	s.class = pool_class(p->l4_proto);
 	if (!id || !pool || !nat_want(&s, pool, 4, &p->t.saddr, p->t.sport))
-		return 0;
+		return;
 	p->map_pool = id;
 	p->nat_remote = 0;
 	nat_mapping_key(p, id, &key);
@@ -521,7 +525,6 @@ __noinline_global int nat_guess(struct pkt *p)
 	nattab_touch(false, &p->map_at);
 	if (port)
 		nattab_way_touch(line);
-	return 0;
 }
 
 /* `s`: of nat_want(). */
@@ -537,7 +540,7 @@ static __always_inline struct nat_mapping *nat_map_find(struct pkt *p, const str
 	}
 	p->ahead = 0;
 	m = nat_mapping_get(key, &p->map_at);
-	port = m ? 0 : nat_peek(s, &a);
+	port = m ? 0 : nat_peek_late(s, &a);
 	if (port) {
 		nattab_way_touch(nattab_way_place(NAT_WAY(s->pool_addr, s->class, port)));
 		nat_ahead(p, &a, bpf_htons(port));

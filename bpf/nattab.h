@@ -147,11 +147,9 @@ static __always_inline __u32 nattab_find_in(bool next, const struct nat_mapping_
 }
 
 /* For nattab_look(). */
-__noinline_global int nattab_place(const struct nat_mapping_key *key, struct bucket_place *ret_at)
+static __always_inline void nattab_place(const struct nat_mapping_key *key, struct bucket_place *ret_at)
 {
-	if (key && ret_at)
-		nattab_place_in(false, key, ret_at);
-	return 0;
+	nattab_place_in(false, key, ret_at);
 }
 
 /* As nattab_find(), at what nattab_place() has said. */
