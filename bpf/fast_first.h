@@ -139,7 +139,9 @@ __noinline_global int fast_first4(ctx_t *ctx, struct pkt *p, __u32 answer)
 
 static __always_inline bool fast_first(ctx_t *ctx, struct pkt *p, enum fast_answer answer)
 {
-	return cfg_nat && !cfg_resize && (answer == FAST_NO_FLOW || answer == FAST_NEW) && fast_first4(ctx, p, answer);
+	if (!cfg_nat || cfg_resize || (answer != FAST_NO_FLOW && answer != FAST_NEW))
+		return false;
+	return fast_first4(ctx, p, answer);
 }
 
 #endif
