@@ -32,8 +32,8 @@ static __always_inline __u32 ctx_len(ctx_t *ctx)
 /* The same for less, of a frame whose layer 3 packet ends `l3_end` bytes behind its begin. Where that is the end of the first
  * buffer, no other follows: nearly all drivers have room for an ordinary frame in one, and where headers are split from payload,
  * a packet's end is in the second, or, of one without payload, what is padded up to ETH_ZLEN. What could follow even so, where a
- * first buffer is smaller than that or split, is no packet's: a trailer of some sender's making. It is forwarded, but neither
- * counted nor held against the MTU, which then the kernel does. */
+ * first buffer is smaller than that or split, is no packet's: a trailer of some sender's making, or a few bytes of padding. It is
+ * forwarded, but neither counted nor held against the MTU, which then the kernel does. */
 static __always_inline __u32 ctx_len_by(ctx_t *ctx, __u32 l3_end)
 {
 	__u32 here = ctx_data_end(ctx) - ctx_data(ctx);

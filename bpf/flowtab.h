@@ -308,7 +308,7 @@ __noinline_global __u32 flowtab_find4(const struct flow_key4 *key)
 	return flowtab_find_in4(4, key);
 }
 
-/* The same at what flowtab_ahead4() has said, where flowtab_home4() would find nothing. 0: *at is for flowtab_open4(). */
+/* The same at what flowtab_place4() has said, by the words alone. 0: *at is for flowtab_open4(). */
 static __always_inline __u32 flowtab_search4(const struct flow_key4 *key, struct bucket_place *at)
 {
 	struct bucket *b;

@@ -393,7 +393,8 @@ __noinline_global enum verdict nat_dnat(ctx_t *ctx, struct pkt *p)
 
 /* ---- source */
 
-/* A forward or a static rule leads to the sender: what it says may be an answer, which leaves with the address that was asked. */
+/* A forward or a static rule leads to the sender: what it says may be an answer, which leaves with the address that was asked.
+ * verifier: global, for its keys. */
 __noinline_global int nat_is_inside(const struct pkt *p)
 {
 	struct nat_static_key one = {.len = 32 + 128};

@@ -72,7 +72,7 @@ __noinline_global int xdp_fast6(struct xdp_md *ctx, __u32 at_plus_1)
 	return fast_try6(ctx, at_plus_1, xdp_fast_send);
 }
 
-/* See fast.h. Within the program itself: a call and its return take 8 ns where the CPU guards returns, a fourth of what switching
+/* See fast.h. Within the program itself: a call and its return take 8 ns where the CPU guards returns, a third of what switching
  * takes. `again`: a constant: what was not known when the frame was tried first is known now, which is rare. */
 static __always_inline int xdp_fast(struct xdp_md *ctx, bool again)
 {

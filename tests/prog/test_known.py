@@ -116,7 +116,8 @@ FIRST_BUFFER = 4096 - 256 - 320  # a page without headroom and struct skb_shared
 
 
 def test_what_follows_a_packet_in_further_buffers_is_counted(switch):
-    """An IPv4 packet's length says nothing of what follows it, which may begin where a buffer does."""
+    """Where the first buffer is longer than an ordinary frame, an IPv4 packet's length says nothing of what follows it, which may begin
+    where the next buffer does."""
     header = eth(A.mac, B.mac, 0x0800, b"")
     warm(switch, "xdp", header + struct.pack("!BBH", 0x45, 0, 100) + bytes(96))
     port_with(switch, "acc10b", 12, "=I", 9000)

@@ -1,4 +1,4 @@
-/* nat_stages_test.c: the stages flow_lookup, nat_dnat, nat_snat and flow_install, run natively in the order of the pipeline: what
+/* nat_stages_test.c: the stages flow_lookup, nat_dnat, nat_snat and flow_note, run natively in the order of the pipeline: what
  * becomes of packets of new and known flows, in both directions, by plain values. The bytes are tests/prog's. */
 #include <setjmp.h>
 #include <stdarg.h>
