@@ -52,6 +52,7 @@ static __always_inline bool known_read(ctx_t *ctx, struct known_head *h)
 
 	if (data + sizeof(struct ethhdr) + sizeof(struct vlan_tag) > end)
 		return false;
+	/* Where a tag begins a word does: what wrote the frame a moment ago wrote it so, see flow_entry.h on words. */
 	h->macs = *(const __u64 *)data;
 	proto = *(const __be16 *)(data + 12);
 	h->where = (HOOK_XDP ? 0 : KNOWN_TC) | ctx_ifindex(ctx);

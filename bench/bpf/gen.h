@@ -86,6 +86,19 @@ GEN_INLINE void gen_copy32(void *data, const struct gen *g, __u32 from, __u32 to
 		*(__u32 *)(data + i) = *(const __u32 *)((const void *)g->head + i);
 }
 
+GEN_INLINE void gen_copy64(void *data, const struct gen *g, __u32 at)
+{
+	const __u32 *from = (const void *)g->head + at;
+
+	*(__u64 *)(data + at) = from[0] | (__u64)from[1] << 32;
+}
+
+/* The same, its upper half being `high`. */
+GEN_INLINE void gen_join64(void *data, const struct gen *g, __u32 at, __u32 high)
+{
+	*(__u64 *)(data + at) = *(const __u32 *)((const void *)g->head + at) | (__u64)high << 32;
+}
+
 GEN_INLINE void gen_macs(__u16 *data, struct gen *g, __u64 v)
 {
 	__u32 d = gen_value(&g->dmac, v), s = gen_value(&g->smac, v);
@@ -119,7 +132,7 @@ GEN_INLINE void gen_ip4(void *data, const struct gen *g, __u64 v, __u32 off)
 	__u32 saddr = bpf_htonl(gen_value(&g->saddr, v)), daddr = bpf_htonl(gen_value(&g->daddr, v));
 	__u64 addrs = (__u64)saddr + daddr;
 
-	*(__u64 *)(data + off) = *(const __u32 *)&g->head[off / 2] | (__u64) * (const __u32 *)&g->head[off / 2 + 2] << 32;
+	gen_copy64(data, g, off);
 	*(__u32 *)(data + off + 8) = g->head[(off + 8) / 2] | (__u32)gen_check(g->l3_sum + addrs) << 16;
 	*(__u64 *)(data + off + 12) = saddr | (__u64)daddr << 32;
 	gen_l4(data, g, v, off + 20, addrs);
@@ -130,17 +143,16 @@ GEN_INLINE void gen_ip6(void *data, const struct gen *g, __u64 v, __u32 off)
 	__u32 saddr = bpf_htonl(gen_value(&g->saddr, v)), daddr = bpf_htonl(gen_value(&g->daddr, v));
 	__u64 high = bpf_cpu_to_be64(v), sum = (__u64)saddr + daddr;
 
-	gen_copy32(data, g, off, off + 20);
-	*(__u32 *)(data + off + 20) = saddr;
+	gen_copy64(data, g, off);
+	gen_copy64(data, g, off + 8);
+	gen_join64(data, g, off + 16, saddr);
 	if (g->flags & GEN_F_DST_HIGH6) {
-		*(__u32 *)(data + off + 24) = high;
-		*(__u32 *)(data + off + 28) = high >> 32;
+		*(__u64 *)(data + off + 24) = high;
 		sum += (high & 0xffffffff) + (high >> 32);
 	} else {
-		gen_copy32(data, g, off + 24, off + 32);
+		gen_copy64(data, g, off + 24);
 	}
-	gen_copy32(data, g, off + 32, off + 36);
-	*(__u32 *)(data + off + 36) = daddr;
+	gen_join64(data, g, off + 32, daddr);
 	gen_l4(data, g, v, off + 40, sum);
 }
 
