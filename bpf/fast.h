@@ -452,8 +452,12 @@ static __always_inline __u32 fast_frame_len(ctx_t *ctx, const struct known *k)
 {
 	void *data = ctx_data(ctx), *head = data + (k->l3_off & 31);
 
-	if (likely(known_proto(k) == bpf_htons(ETH_P_IP) && head + 4 <= ctx_data_end(ctx)))
+	if (head + 6 > ctx_data_end(ctx))
+		return ctx_len(ctx);
+	if (likely(known_proto(k) == bpf_htons(ETH_P_IP)))
 		return ctx_len_by(ctx, (k->l3_off & 31) + bpf_ntohs(*(const __u16 *)(head + 2)));
+	if (known_proto(k) == bpf_htons(ETH_P_IPV6))
+		return ctx_len_by(ctx, (k->l3_off & 31) + sizeof(struct ipv6hdr) + bpf_ntohs(*(const __u16 *)(head + 4)));
 	return ctx_len(ctx);
 }
 

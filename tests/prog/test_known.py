@@ -115,15 +115,21 @@ def test_a_frame_is_as_long_as_all_its_buffers(switch):
 FIRST_BUFFER = 4096 - 256 - 320  # a page without headroom and struct skb_shared_info, whose size is the kernel's affair
 
 
-def test_what_follows_a_packet_in_further_buffers_is_counted(switch):
-    """Where the first buffer is longer than an ordinary frame, an IPv4 packet's length says nothing of what follows it, which may begin
-    where the next buffer does."""
-    header = eth(A.mac, B.mac, 0x0800, b"")
-    warm(switch, "xdp", header + struct.pack("!BBH", 0x45, 0, 100) + bytes(96))
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_follows_a_packet_in_further_buffers_is_counted(switch, family):
+    """Where the first buffer is longer than an ordinary frame, a packet's length says nothing of what follows it, which may begin where
+    the next buffer does."""
+
+    def packet(total, behind):
+        if family == 4:
+            return eth(A.mac, B.mac, 0x0800, struct.pack("!BBH", 0x45, 0, total) + bytes(behind - 4))
+        return eth(A.mac, B.mac, 0x86DD, struct.pack("!IH", 6 << 28, total - 40) + bytes(behind - 6))
+
+    warm(switch, "xdp", packet(100, 100))
     port_with(switch, "acc10b", 12, "=I", 9000)
-    send(switch, "xdp", "acc10", header + struct.pack("!BBH", 0x45, 0, 100) + bytes(96))
+    send(switch, "xdp", "acc10", packet(100, 100))
     for total in (46, 1000, 1500, *range(FIRST_BUFFER - 80, FIRST_BUFFER + 80), 5900):
-        data = header + struct.pack("!BBH", 0x45, 0, total) + bytes(5982)
+        data = packet(total, 5986)
         before = switch.bytes("acc10")[0]
         seen = send(switch, "xdp", "acc10", data)
         assert seen.verdict == bpf.XDP_REDIRECT and switch.bytes("acc10")[0] - before == len(data), (total, seen.words())
