@@ -5,7 +5,8 @@
  * lines are written in a tick; what comes faster finds the ring full and is counted there (stat nat_events_lost), and the log
  * says how many were lost; what a disk or the logger refuses is counted here.
  *
- * No beginning stands there without its end: nat_session.c.
+ * No beginning stands there without its end: nat_session.c. A line that is cut off, by a full disk or because sluiced was killed
+ * while it wrote, stays for itself: what comes next begins a line of its own.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,6 +52,7 @@ struct nat_log {
 	uint64_t written, lost;	      /* lines that got somewhere, and nowhere */
 	uint64_t buffered, only_here; /* lines that the file's buffer has, and those of them that nobody else has */
 	size_t buffered_bytes;
+	bool amid; /* the file ends amid a line */
 	char buffer[BUFFER];
 	struct nat_session *session;
 	struct nat_owed *owed; /* its word: how many events that found no room in the ring were said, by any sluiced */
@@ -133,6 +135,14 @@ static bool to_syslog(struct nat_log *log, const char *line)
 	return !err;
 }
 
+static bool ends_amid_a_line(FILE *f)
+{
+	struct stat st;
+	char last;
+
+	return !fstat(fileno(f), &st) && S_ISREG(st.st_mode) && pread(fileno(f), &last, 1, st.st_size - 1) == 1 && last != '\n';
+}
+
 /* What the buffer has goes to the disk, or is lost. */
 static void flush_file(struct nat_log *log)
 {
@@ -145,6 +155,7 @@ static void flush_file(struct nat_log *log)
 			log->written -= log->only_here;
 			log->lost += log->only_here;
 			clearerr(log->file);
+			log->amid = ends_amid_a_line(log->file);
 		}
 		log->buffered = log->only_here = log->buffered_bytes = 0;
 	}
@@ -154,15 +165,16 @@ static void flush_file(struct nat_log *log)
 /* Whole lines leave the buffer, so that a process that is killed leaves none without its end. */
 static bool to_file(struct nat_log *log, const char *line, bool elsewhere)
 {
-	size_t len = strlen(line) + 1;
+	size_t len = strlen(line) + 2; /* and the ends of a line that was cut off, and of this one */
 
 	if (log->buffered_bytes + len > BUFFER)
 		flush_file(log);
-	if (fprintf(log->file, "%s\n", line) < 0) {
+	if (fprintf(log->file, "%s%s\n", log->amid ? "\n" : "", line) < 0) {
 		sink_is(&log->to_file, log->path, -errno);
 		log->to_file.lost++;
 		return false;
 	}
+	log->amid = false;
 	log->buffered_bytes += len;
 	log->buffered++;
 	log->only_here += !elsewhere;
@@ -253,7 +265,7 @@ bool nat_log_is_on(const struct sw *sw)
 /* One at a time has something in the buffer. NULL: errno says why. */
 static FILE *open_file(struct nat_log *log, const char *path)
 {
-	FILE *f = fopen(path, "ae");
+	FILE *f = fopen(path, "a+e"); /* read for how it ends */
 
 	if (f)
 		setvbuf(f, log->buffer, _IOFBF, sizeof(log->buffer));
@@ -274,6 +286,7 @@ static void follow_path(struct nat_log *log)
 	flush_file(log);
 	fclose(log->file);
 	log->file = f;
+	log->amid = ends_amid_a_line(f);
 }
 
 static void read_some(struct nat_log *log)
@@ -382,6 +395,7 @@ int nat_log_reconcile(struct sw *sw, struct errs *errs)
 		if (log->file)
 			fclose(log->file);
 		log->file = f;
+		log->amid = f && ends_amid_a_line(f);
 		log->to_file.err = 0;
 		snprintf(log->path, sizeof(log->path), "%s", s->nat_log_file);
 	}

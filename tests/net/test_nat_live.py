@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -514,6 +515,42 @@ def test_a_log_that_nobody_takes_is_shown(world, tmp_path):
     logger = Logger(str(path))
     netlab.wait_for("the logger is found", lambda: world.sw.json("status")["errors"] == [] == shown()["errors"])
     logger.close()
+
+
+@pytest.mark.parametrize("end, cut", [('"natEv', True), ("{}\n", False)])
+def test_what_follows_a_line_that_was_cut_off_has_its_own(world, tmp_path, end, cut):
+    """A file as a sluiced leaves it that is killed while it writes, and one that is whole."""
+    log = tmp_path / "nat.json"
+    log.write_text("{}\n" + end)
+    world.sw = world.start_switch(network(world), config(f"nat-log: {{file: {log}}}"))
+    world.sw.attached("p1", "p2", "wan")
+    many_sessions(world, 2)
+    netlab.wait_for("both are told", lambda: log.read_text().count('"natEvent":4') == 2)
+    lines = log.read_text().splitlines()
+    assert lines[:2] == ["{}", end.strip()] and len(lines) == 4, lines
+    assert all(json.loads(line)["natEvent"] == 4 for line in lines[2:])
+
+
+def test_a_disk_that_was_full_cuts_no_other_line_than_its_last(world, tmp_path):
+    log, ballast = tmp_path / "disk" / "nat.json", tmp_path / "disk" / "ballast"
+    log.parent.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "t", log.parent], check=True)
+    try:
+        ballast.write_bytes(bytes(56 << 10))
+        world.sw = world.start_switch(network(world), config(f"nat-log: {{file: {log}}}"))
+        world.sw.attached("p1", "p2", "wan")
+        many_sessions(world, 40)
+        netlab.wait_for("it is full", lambda: world.sw.json("nat show")["log"]["lost"] > 0)
+        assert not log.read_text().endswith("\n"), "no line was cut off"
+        ballast.unlink()
+        before = log.read_text()
+        many_sessions(world, 60)
+        netlab.wait_for("lines are written again", lambda: log.read_text()[len(before) :].endswith("\n"))
+        added = log.read_text()[len(before) :]
+        assert added.startswith("\n"), added
+        assert all("observationTimeMilliseconds" in json.loads(line) for line in added.splitlines()[1:])
+    finally:
+        subprocess.run(["umount", "-l", log.parent], check=True)
 
 
 def test_a_log_on_a_full_disk_is_shown(world):
