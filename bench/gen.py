@@ -21,7 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
-BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU, KNOWN, LOAD = range(10)
+BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU, KNOWN, LOAD, PACKED = range(11)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
 
@@ -158,6 +158,7 @@ class Bench:
             self.target(LOOKUP, self.prog("gen_lookup"))
             self.target(SWAP, self.prog("gen_swap"))
             self.target(LOAD, self.prog("gen_load"))
+            self.target(PACKED, self.prog("gen_packed"))
 
     def _load(self, name, pins):
         os.makedirs(pins + "/maps")

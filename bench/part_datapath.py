@@ -18,7 +18,7 @@ import goals
 import kit
 import lab as labs
 import turns as by_turns
-from gen import (FLOOR, FRAME, IP, LOAD, LOOKUP, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
+from gen import (FLOOR, FRAME, IP, LOAD, LOOKUP, PACKED, REAL, SEQ, SWAP, TAGGING, TCP, UDP, Dot1Q, Ether, IPv6, Sequence, bare_frame, ether, flows,
                  template)  # fmt: skip
 import bpf
 
@@ -128,16 +128,18 @@ def switching(hook):
 
 
 LOOK_UP = "one look-up in the kernel's hash, redirect"
+PACKED_LINE = "one line a flow, without a gap, redirect"
 
 
 def yardsticks(sizes):
     """What a connection costs that is found in one hash of the kernel, and nothing else is done: beside SNAT and DNAT, in the same
-    minute and the same memory. And a program of a few lines."""
+    minute and the same memory. What it costs in a table such as cannot be. And a program of a few lines."""
     connection = INSIDE / IP(src="10.0.4.0", dst="172.16.0.1") / TCP_ACK
     return [
         Case("parse, swap MACs", "in1", connection, {}, [flows(1)], lambda o, b: None if o == b[6:12] + b[:6] + b[12:] else "not swapped",
              target=SWAP),
         Case(LOOK_UP, "in1", connection, CLIENTS, sizes, lambda o, b: None if o[-80:] == b[-80:] else "changed", target=LOOKUP),
+        Case(PACKED_LINE, "in1", connection, CLIENTS, sizes, lambda o, b: None if o[-80:] == b[-80:] else "changed", target=PACKED),
     ]  # fmt: skip
 
 

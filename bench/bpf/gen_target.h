@@ -5,10 +5,10 @@
 
 /* 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with a tag taken off or put on, 8 known
  * work; XDP alone: 4 one look-up, 5 MACs swapped, 6 and 7 two insertions (first_xdp.bpf.c), 9 one
- * line of 32 MiB. */
+ * line of 32 MiB, 10 one line of as many as there are flows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 10);
+	__uint(max_entries, 11);
 	__type(key, __u32);
 	__type(value, __u32);
 } targets SEC(".maps");
