@@ -55,9 +55,13 @@ def show(job, out, path, rows=40):
     def function(at):
         return re.sub(r"^bpf_prog_[0-9a-f]{16}_", "bpf: ", _find(functions, at))
 
+    called = {}
+    for at, _ in functions:
+        called[function(at)] = called.get(function(at), 0) + counts.get(at, 0)
+    rows_of = [(k, f"{n:,.1f}", f"{100 * n / total:.1f} %", f"{called.get(k, 0):,.1f}") for n, k in _sums(counts, function)[:rows]]
+    kit.table(f"{job}: {total:,.1f} instructions a packet by function", ("where", "instructions", "share", "calls"), rows_of)
     ours = {at: n for at, n in counts.items() if _find(functions, at).startswith("bpf_prog_")}
     for title, sums in (
-        ("by function", _sums(counts, function)),
         ("by file of the data plane, functions of the kernel left out", _sums(ours, lambda at: _find(lines, at).split(":")[0])),
         ("by line", _sums(ours, lambda at: _find(lines, at))),
     ):

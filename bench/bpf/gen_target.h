@@ -60,18 +60,23 @@ static __always_inline int gen_turn(struct gen *g, struct gen_turns *t)
 
 /* Known work, which touches no memory: four chains of additions, shifts and multiplications side by side, which keep a core as
  * busy as it gets. How long it takes tells how much of the core there is at that moment, whatever is measured beside it. */
-static __always_inline __u64 gen_known_work(__u64 a)
+static __always_inline __u64 gen_work(__u64 a, const int rounds)
 {
 	__u64 b = a + 1, c = a + 2, d = a + 3;
 
 #pragma unroll
-	for (int i = 0; i < 64; i++) {
+	for (int i = 0; i < rounds; i++) {
 		a = (a * 3) ^ (a >> 7);
 		b = (b + 0x51ed) ^ (b << 3);
 		c = (c * 5) + (c >> 9);
 		d = (d - 0x2545) ^ (d >> 5);
 	}
 	return a ^ b ^ c ^ d;
+}
+
+static __always_inline __u64 gen_known_work(__u64 a)
+{
+	return gen_work(a, 64);
 }
 
 #define GEN_PAUSE 50 /* times the known work */
