@@ -10,12 +10,12 @@
 
 #define COUNT_TAG_BYTES 4
 
-/* Written here, read by sluiced. Index: port id * DROP_MAX + reason. */
+/* Written here, read by sluiced. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PORT_MAX *DROP_MAX);
+	__uint(max_entries, PORT_MAX);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct drop_counters);
 } drop_counters SEC(".maps");
 
 /* Written here, read by sluiced. */
@@ -103,16 +103,21 @@ static __always_inline void count_to_host(const struct pkt *p)
 		c->to_host += count_packets(p);
 }
 
-static __always_inline void count_dropped(const struct pkt *p)
+static __always_inline void count_drops(__u32 port, __u32 why, __u32 packets)
 {
-	struct port_counters *c = count_port(p->in_port);
-	__u32 i = (__u32)p->in_port * DROP_MAX + p->drop;
-	__u64 *n = bpf_map_lookup_elem(&drop_counters, &i);
+	struct port_counters *c = count_port(port);
+	struct drop_counters *d = bpf_map_lookup_elem(&drop_counters, &port);
 
 	if (c)
-		c->dropped += count_packets(p);
-	if (n)
-		*n += count_packets(p);
+		c->dropped += packets;
+	barrier_var(why); /* verifier: it does not know which reasons there are, and the compiler would leave the bound out */
+	if (d)
+		d->packets[why % DROP_MAX] += packets;
+}
+
+static __always_inline void count_dropped(const struct pkt *p)
+{
+	count_drops(p->in_port, p->drop, count_packets(p));
 }
 
 static __always_inline void count_sent(__u32 port, __u32 packets, __u32 bytes)

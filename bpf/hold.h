@@ -100,16 +100,12 @@ static long hold_take_word(__u32 w, void *arg)
 static __always_inline void hold_dropped(const struct hold_slot *s, enum drop_reason why)
 {
 	struct port_counters *c = count_port(s->port);
-	__u32 i = (__u32)s->port * DROP_MAX + why;
-	__u64 *n = bpf_map_lookup_elem(&drop_counters, &i);
 
 	if (c) {
 		c->rx_packets++;
 		c->rx_bytes += s->len;
-		c->dropped++;
 	}
-	if (n)
-		++*n;
+	count_drops(s->port, why, 1);
 }
 
 static long hold_expire(__u32 slot, void *arg)

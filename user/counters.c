@@ -41,12 +41,14 @@ static struct port_counters port_sum(struct sw *sw, uint32_t id)
 	return c;
 }
 
-static uint64_t drop_sum(struct sw *sw, uint32_t id, uint32_t reason)
+static struct drop_counters drops_sum(struct sw *sw, uint32_t id)
 {
-	uint64_t n = 0;
+	struct drop_counters d = {0};
+	uint64_t words[DROP_MAX];
 
-	table_sum(table_get(sw->dp, "drop_counters"), id * DROP_MAX + reason, &n, 1);
-	return n;
+	if (!table_sum(table_get(sw->dp, "drop_counters"), id, words, DROP_MAX))
+		memcpy(&d, words, sizeof(d));
+	return d;
 }
 
 static json_t *counters_json(const struct port_counters *c)
@@ -66,14 +68,12 @@ json_t *show_port_counters(struct sw *sw, uint16_t id)
 
 static json_t *drops_json(struct sw *sw, uint32_t id)
 {
+	struct drop_counters d = drops_sum(sw, id);
 	json_t *o = json_object();
 
-	for (uint32_t r = 0; r < DROP_COUNT; r++) {
-		uint64_t n = drop_sum(sw, id, r);
-
-		if (n)
-			json_object_set_new(o, drops[r].name, json_integer((json_int_t)n));
-	}
+	for (uint32_t r = 0; r < DROP_COUNT; r++)
+		if (d.packets[r])
+			json_object_set_new(o, drops[r].name, json_integer((json_int_t)d.packets[r]));
 	return o;
 }
 
@@ -136,10 +136,11 @@ static uint64_t outcome(const struct port_counters *c)
 static struct balance read_balance(struct sw *sw, uint32_t id, const struct port_counters *before)
 {
 	struct port_counters first = port_sum(sw, id);
+	struct drop_counters d = drops_sum(sw, id);
 	struct balance b = {0};
 
 	for (uint32_t r = 0; r < DROP_COUNT; r++)
-		b.by_reason += drop_sum(sw, id, r);
+		b.by_reason += d.packets[r];
 	b.c = port_sum(sw, id);
 	b.exact = b.c.rx_packets == outcome(&b.c) && first.dropped == b.c.dropped && b.by_reason == b.c.dropped;
 	b.holds =

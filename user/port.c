@@ -66,11 +66,8 @@ static void set_flags(struct sw *sw, uint16_t id, uint8_t clear, uint8_t set)
 /* A name that is new on this id starts at zero. */
 static void zero_counters(struct sw *sw, uint16_t id)
 {
-	struct table *drops = table_get(sw->dp, "drop_counters");
-
 	table_zero_percpu(table_get(sw->dp, "port_counters"), id);
-	for (uint32_t r = 0; r < DROP_COUNT; r++)
-		table_zero_percpu(drops, id * DROP_MAX + r);
+	table_zero_percpu(table_get(sw->dp, "drop_counters"), id);
 }
 
 /* `devmap`: XDP may redirect frames to this port. */

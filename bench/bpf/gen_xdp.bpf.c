@@ -166,9 +166,9 @@ int gen_load(struct xdp_md *ctx)
 }
 
 /* The least that whoever keeps connections must do, in a table as good as none can be: each has one line, one behind the other
- * without a gap or a key, which is counted in. The line's number is what the generator varies: ten bits each of source address and
- * port. Around that as many instructions as it takes to translate a packet: a CPU that has less to do waits for the lines of several
- * packets at once. */
+ * without a gap or a key, which is counted in. The line's number is what the generator varies: ten bits each of source address
+ * and port. Around that as many instructions as it takes to translate a packet: a CPU that has less to do waits for the lines of
+ * several packets at once. */
 SEC("xdp.frags")
 int gen_packed(struct xdp_md *ctx)
 {

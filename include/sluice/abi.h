@@ -1001,7 +1001,7 @@ struct port_counters {
 };
 _Static_assert(sizeof(struct port_counters) == 64, "struct port_counters");
 
-/* Map `drop_counters`: per CPU, index port id * DROP_MAX + reason -> u64 packets. */
+/* Map `drop_counters`: per CPU, by port id: struct drop_counters (drop.h). */
 
 /* Map `nexthop_counters`: per CPU, by nexthop id. */
 struct nexthop_counters {

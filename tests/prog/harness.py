@@ -151,8 +151,7 @@ class Seen:
 
 
 def _drops(switch, port):
-    table, base = switch.map("drop_counters"), switch.port_id[port] * 128
-    return [table.sum(base + i)[0] for i in range(len(drop_names()))]
+    return list(switch.map("drop_counters").sum(switch.port_id[port])[: len(drop_names())])
 
 
 def _minus(after, before):

@@ -34,7 +34,6 @@ NEIGHBOR_F_FAILED = 2
 DNAT_HEARD = (1024, 255)  # DNAT_MARK_HEARD, DNAT_PROTO_MARK
 POOL_ADDR_F_USED, POOL_CLASSES, POOL_TRACES = 1, 3, 16
 PORT_F_TAG_HIDDEN = 2
-DROP_MAX = 128
 GATEWAY_MACS = {mac_bytes(g.mac) for g in GATEWAYS}
 TPIDS = (b"\x81\x00", b"\x88\xa8")
 TAG_BIT, DOT1AD_BIT = 1 << 31, 1 << 30  # of what --test-trace leaves in skb->cb[0]
@@ -439,8 +438,8 @@ class Switch:
 
     def drops(self, port):
         """reason -> packets that came in by a port and were dropped."""
-        table, base = self.map("drop_counters"), self.port_id[port] * DROP_MAX
-        return {name: n for i, name in enumerate(drop_names()) if (n := table.sum(base + i)[0])}
+        counted = self.map("drop_counters").sum(self.port_id[port])
+        return {name: n for name, n in zip(drop_names(), counted) if n}
 
     def bytes(self, port):
         """(received, sent) bytes of a port."""

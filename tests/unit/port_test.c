@@ -31,7 +31,7 @@ static struct table tables[] = {
 	{"vlan_members", 4, sizeof(struct vlan_members), 64, 0, false, NULL, 0},
 	{"fdb", sizeof(struct fdb_key), sizeof(struct fdb_entry), 64, 0, false, NULL, 0},
 	{"port_counters", 4, 8, PORT_MAX, 0, false, NULL, 0},
-	{"drop_counters", 4, 8, PORT_MAX, 0, false, NULL, 0},
+	{"drop_counters", 4, sizeof(struct drop_counters), PORT_MAX, 0, false, NULL, 0},
 };
 
 #define N_TABLES (sizeof(tables) / sizeof(tables[0]))
