@@ -50,8 +50,8 @@ for suite in "$@"; do
 	case $suite in
 	unit) unit ;;
 	prog) with_pytest prog prog ;;
-	net) # mostly waits: two files at once; then, on a quiet machine, what judges how long something takes
-		with_pytest net net -n 2 --dist loadfile -m 'not alone'
+	net) # a third waits: three files at once on two CPUs; then, on a quiet machine, what judges how long something takes
+		with_pytest net net -n 3 --dist loadfile -m 'not alone'
 		with_pytest net 'net alone' -m alone
 		;;
 	*)

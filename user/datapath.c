@@ -4,6 +4,8 @@
  * the last step leaves what runs as it was. libbpf's own messages are not printed: its last words go into the error.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -170,6 +172,70 @@ int load_one(struct load *l, int p, struct errs *errs)
 	return err ? errs_fail(errs, -err, "program %s: %s", prog_names[p], strerror(-err)) : 0;
 }
 
+/* For the time in which nothing else is to be done: the two do not wait for each other. */
+struct other {
+	struct load *l;
+	struct errs errs;
+	int err;
+};
+
+static void *load_other(void *arg)
+{
+	struct other *o = arg;
+
+	o->err = load_one(o->l, PROG_TC, &o->errs);
+	return NULL;
+}
+
+static int load_both(struct load *l, struct errs *errs)
+{
+	struct other o = {.l = l};
+	sigset_t all, before;
+	pthread_t thread;
+	int err, beside;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	beside = pthread_create(&thread, NULL, load_other, &o);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	err = load_one(l, PROG_XDP, errs);
+	if (beside)
+		load_other(&o);
+	else
+		pthread_join(thread, NULL);
+	for (size_t i = 0; i < o.errs.n; i++)
+		errs_fail(errs, -o.err, "%s", o.errs.v[i].text ? o.errs.v[i].text : "out of memory");
+	errs_free(&o.errs);
+	return err ? err : o.err;
+}
+
+/* The maps that both have must be there before either is loaded: those of tc's object, without its program. */
+static int make_maps(struct map_set *maps, struct errs *errs)
+{
+	struct tc_bpf *maker = tc_bpf__open();
+	int err;
+
+	if (!maker)
+		return errs_fail(errs, errno ? errno : EINVAL, "the BPF objects cannot be opened: %s", last_words);
+	err = bpf_program__set_autoload(maker->progs.sluice_tc, false);
+	if (!err)
+		err = without_next(maker->obj);
+	if (err)
+		errs_fail(errs, -err, "the BPF objects cannot be prepared: %s", strerror(-err));
+	if (!err)
+		err = maps_lend(maps, maker->obj, errs);
+	if (!err) {
+		last_words[0] = 0;
+		err = bpf_object__load(maker->obj);
+		if (err)
+			errs_fail(errs, -err, "the maps cannot be made: %s", last_words[0] ? last_words : strerror(-err));
+	}
+	if (!err)
+		err = maps_take(maps, maker->obj, errs);
+	tc_bpf__destroy(maker);
+	return err;
+}
+
 int datapath_pin_progs(const struct datapath *dp, const struct prog progs[PROGS], struct errs *errs)
 {
 	char path[PATH_MAX];
@@ -204,11 +270,9 @@ static int open_programs(struct datapath *dp, const struct datapath_features *fe
 	if (!err)
 		err = maps_prepare(dp, l.objs, &maps, errs);
 	if (!err)
-		err = load_one(&l, PROG_TC, errs);
+		err = make_maps(maps, errs);
 	if (!err)
-		err = maps_share(maps, PROG_TC, PROG_XDP, errs);
-	if (!err)
-		err = load_one(&l, PROG_XDP, errs);
+		err = load_both(&l, errs);
 	if (!err)
 		err = maps_commit(dp, maps, errs);
 	if (!err)

@@ -92,9 +92,10 @@ int pin_clear(const char *root, const char *dir);
 /* ---- maps.c: the maps of the two objects, brought together with what is pinned */
 struct map_set;
 int maps_prepare(struct datapath *dp, struct bpf_object *objs[PROGS], struct map_set **ret, struct errs *errs);
-/* After the first object was loaded: the second one takes its maps. */
-int maps_share(struct map_set *ms, int loaded, int next, struct errs *errs);
-/* After both: pins what is new, makes the tables, writes `control`. */
+/* `maker` will make, when it is loaded, the maps of its that are not there; afterwards the objects take them. */
+int maps_lend(struct map_set *ms, struct bpf_object *maker, struct errs *errs);
+int maps_take(struct map_set *ms, struct bpf_object *maker, struct errs *errs);
+/* After both are loaded: pins what is new, makes the tables, writes `control`. */
 int maps_commit(struct datapath *dp, struct map_set *ms, struct errs *errs);
 void maps_free(struct map_set *ms);
 /* The maps whose size changes while sluiced runs, all at once; NULL behind the last. */

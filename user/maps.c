@@ -471,18 +471,42 @@ int maps_prepare(struct datapath *dp, struct bpf_object *objs[PROGS], struct map
 	return err ? err : make_ones(ms, errs);
 }
 
-int maps_share(struct map_set *ms, int loaded, int next, struct errs *errs)
+int maps_lend(struct map_set *ms, struct bpf_object *maker, struct errs *errs)
 {
-	struct map_spec *s;
-	int err;
+	struct bpf_map *map;
 
-	for (size_t i = 0; i < ms->n; i++) {
-		s = &ms->v[i];
-		if (s->fd >= 0 || !s->map[loaded] || !s->map[next])
-			continue;
-		err = bpf_map__reuse_fd(s->map[next], bpf_map__fd(s->map[loaded]));
+	bpf_object__for_each_map(map, maker)
+	{
+		const char *name = load_map_name(map);
+		const struct map_spec *s = name ? spec_find(ms, name) : NULL;
+		const struct bpf_map *m = s ? spec_map(s) : NULL;
+		int fd = m ? bpf_map__fd(m) : -1, err = 0;
+
+		if (fd >= 0)
+			err = bpf_map__reuse_fd(map, fd);
+		else if (m)
+			err = bpf_map__set_max_entries(map, bpf_map__max_entries(m));
 		if (err)
-			return errs_fail(errs, -err, "map %s cannot be shared by the programs: %s", s->name, strerror(-err));
+			return errs_fail(errs, -err, "map %s cannot be made: %s", s->name, strerror(-err));
+	}
+	return 0;
+}
+
+int maps_take(struct map_set *ms, struct bpf_object *maker, struct errs *errs)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, maker)
+	{
+		const char *name = load_map_name(map);
+		struct map_spec *s = name ? spec_find(ms, name) : NULL;
+
+		for (int p = 0; s && !err && p < PROGS; p++)
+			if (s->map[p] && bpf_map__fd(s->map[p]) < 0)
+				err = bpf_map__reuse_fd(s->map[p], bpf_map__fd(map));
+		if (err)
+			return errs_fail(errs, -err, "map %s cannot be used: %s", s->name, strerror(-err));
 	}
 	return 0;
 }
