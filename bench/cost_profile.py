@@ -55,8 +55,8 @@ def show(job, out, path, rows=40):
     def function(at):
         return re.sub(r"^bpf_prog_[0-9a-f]{16}_", "bpf: ", _find(functions, at))
 
-    called = {}
-    for at, _ in functions:
+    called = {}  # not by a tail call, as the program itself is: that goes past the first instruction
+    for at in {at for at, _ in functions}:
         called[function(at)] = called.get(function(at), 0) + counts.get(at, 0)
     rows_of = [(k, f"{n:,.1f}", f"{100 * n / total:.1f} %", f"{called.get(k, 0):,.1f}") for n, k in _sums(counts, function)[:rows]]
     kit.table(f"{job}: {total:,.1f} instructions a packet by function", ("where", "instructions", "share", "calls"), rows_of)

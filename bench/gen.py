@@ -21,6 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
+LINES = 1 << 20  # of gen_xdp.bpf.c
 BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU, KNOWN, LOAD, PACKED = range(11)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
@@ -180,6 +181,14 @@ class Bench:
         if name not in self.progs:
             self.progs[name] = bpf.Prog(f"{self.pins}/progs/{name}")
         return self.progs[name]
+
+    def lines(self):
+        """How many lines gen_packed() has counted in since the last time."""
+        with mmap.mmap(bpf.obj_get(self.pins + "/maps/lines"), LINES * 64) as m:
+            with memoryview(m) as octets, octets.cast("I") as words, words[1::16] as packets:
+                used = sum(map(bool, packets))
+            m[:] = bytes(len(m))
+        return used
 
     def map(self, name):
         if name not in self._maps:

@@ -251,7 +251,11 @@ def measure(report, turns, lab, hook, table_of_cases):
             changes = case.tags.get(hook, 0)
             less = changes * length_change(turns, bench, ifindex) if changes else 0.0
             for size in case.sizes:
+                if case.target == PACKED:
+                    bench.lines()
                 warm(bench, case, ifindex, size.all())
+                used = bench.lines() if case.target == PACKED else 0
+                kit.need(case.target != PACKED or used == len(size.all()), f"{case.name}: {size.name} use {used} lines")
                 bench.order(size.order)
                 look(report, bench, case, lab, hook)
                 bench.run(case.target, ifindex, SLICE)

@@ -30,7 +30,7 @@ struct table {
 struct prog {
 	int fd;
 	uint32_t id;
-	uint64_t load_ns; /* how long the verifier and the JIT took */
+	uint64_t load_ns; /* how long the verifier and the JIT took, beside the other program's at a start */
 };
 
 struct datapath {

@@ -10,6 +10,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,12 +136,23 @@ static bool to_syslog(struct nat_log *log, const char *line)
 	return !err;
 }
 
+/* By a descriptor of its own: who may write need not be able to read, and who reads a pipe does not see that nobody else does. */
 static bool ends_amid_a_line(FILE *f)
 {
+	char path[32], last = '\n';
 	struct stat st;
-	char last;
+	int fd;
 
-	return !fstat(fileno(f), &st) && S_ISREG(st.st_mode) && pread(fileno(f), &last, 1, st.st_size - 1) == 1 && last != '\n';
+	if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode))
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fileno(f));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (pread(fd, &last, 1, st.st_size - 1) != 1)
+		last = '\n';
+	close(fd);
+	return last != '\n';
 }
 
 /* What the buffer has goes to the disk, or is lost. */
@@ -265,7 +277,7 @@ bool nat_log_is_on(const struct sw *sw)
 /* One at a time has something in the buffer. NULL: errno says why. */
 static FILE *open_file(struct nat_log *log, const char *path)
 {
-	FILE *f = fopen(path, "a+e"); /* read for how it ends */
+	FILE *f = fopen(path, "ae");
 
 	if (f)
 		setvbuf(f, log->buffer, _IOFBF, sizeof(log->buffer));

@@ -206,6 +206,40 @@ def test_flows_of_the_former_layout_stay_where_they_are(net):
     assert element(table)[near] == now[near]
 
 
+DROPS_HASH = slice(104, 112)  # struct control: reserved[0]
+
+
+def with_an_element_for_each_reason(net):
+    """The map of drops as former versions had it."""
+    path = pin(net, "maps/drop_counters")
+    os.unlink(path)
+    spec = ["type", "percpu_array", "key", "4", "value", "8", "entries", str(1024 * 128), "name", "drop_counters"]
+    netlab.sh(["bpftool", "map", "create", path, *spec])
+
+
+def test_drops_of_a_former_layout_are_counted_anew_and_all_else_stays(net):
+    tagged = bytes.fromhex("ffffffffffff" + net.h1.mac("eth0").replace(":", "") + "81000014") + bytes(60)
+    for _ in range(3):
+        net.h1.send("eth0", tagged)
+    netlab.wait_for("they are dropped", lambda: netlab.drops(net.swc, "e1").get("vlan_tagged_on_access", 0) >= 3)
+    learned = net.swc.json("counters show")["stats"]["fdb_learned"]
+    net.swc.stop(signal.SIGTERM)
+    control = pin(net, "maps/control")
+    old = element(control)
+    with_an_element_for_each_reason(net)
+    assert "drop_counters was made by a version with another layout" in refused_start(net), "its reasons are ours, and its layout is not"
+    former = bytes(b ^ 0xFF for b in old[DROPS_HASH])
+    element(control, old[: DROPS_HASH.start] + former + old[DROPS_HASH.stop :])
+    net.swc.start()
+    net.swc.attached("e0", "e1", "sw-gw")
+    assert element(control)[DROPS_HASH] == old[DROPS_HASH]
+    assert netlab.drops(net.swc, "e1").get("vlan_tagged_on_access", 0) == 0
+    netlab.counters_hold(net.swc)
+    assert net.swc.json("counters show")["stats"]["fdb_learned"] >= learned > 0, "all is new"
+    net.h1.send("eth0", tagged)
+    netlab.wait_for("it is dropped", lambda: netlab.drops(net.swc, "e1").get("vlan_tagged_on_access", 0) == 1)
+
+
 def test_the_kernel_knows_the_maps_by_their_names(net):
     """As `bpftool map` shows them: the first 15 characters. So do versions that look for a map by its name."""
     for name in os.listdir(pin(net, "maps")):
