@@ -21,7 +21,7 @@ from scapy.packet import Raw
 HEAD, SEQ, FRAME = 96, 1 << 20, 98
 F_TAG, F_IP6, F_TCP, F_DST_HIGH6 = 1, 2, 4, 8
 TAG = 1 << 31
-LINES = 1 << 20  # of gen_xdp.bpf.c
+LINES = 5 << 19  # of lines_xdp.bpf.c
 BARE, REAL, FLOOR, TAGGING, LOOKUP, SWAP, FIRST_PLAIN, FIRST_LRU, KNOWN, LOAD, PACKED = range(11)
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
@@ -158,8 +158,6 @@ class Bench:
         if hook == "xdp":
             self.target(LOOKUP, self.prog("gen_lookup"))
             self.target(SWAP, self.prog("gen_swap"))
-            self.target(LOAD, self.prog("gen_load"))
-            self.target(PACKED, self.prog("gen_packed"))
 
     def _load(self, name, pins):
         os.makedirs(pins + "/maps")
@@ -177,14 +175,22 @@ class Bench:
         self.target(FIRST_PLAIN, bpf.Prog(f"{pins}/progs/first_plain"))
         self.target(FIRST_LRU, bpf.Prog(f"{pins}/progs/first_lru"))
 
+    def memory(self, ifindex):
+        """Targets LOAD and PACKED, which send to this netdev."""
+        pins = self.pins + "/lines"
+        self._load("lines_xdp", pins)
+        bpf.Map(f"{pins}/maps/out").update(0, struct.pack("=Ii", ifindex, 0))
+        self.target(LOAD, bpf.Prog(f"{pins}/progs/line_destination"))
+        self.target(PACKED, bpf.Prog(f"{pins}/progs/line_flow"))
+
     def prog(self, name):
         if name not in self.progs:
             self.progs[name] = bpf.Prog(f"{self.pins}/progs/{name}")
         return self.progs[name]
 
     def lines(self):
-        """How many lines gen_packed() has counted in since the last time."""
-        with mmap.mmap(bpf.obj_get(self.pins + "/maps/lines"), LINES * 64) as m:
+        """How many lines line_flow() has counted in since the last time."""
+        with mmap.mmap(bpf.obj_get(self.pins + "/lines/maps/lines"), LINES * 64) as m:
             with memoryview(m) as octets, octets.cast("I") as words, words[1::16] as packets:
                 used = sum(map(bool, packets))
             m[:] = bytes(len(m))

@@ -128,7 +128,7 @@ def switching(hook):
 
 
 LOOK_UP = "one look-up in the kernel's hash, redirect"
-PACKED_LINE = "one line a flow, without a gap, redirect"
+PACKED_LINE = "one line a flow, beside its answers', redirect"
 
 
 def yardsticks(sizes):
@@ -242,6 +242,8 @@ def measure(report, turns, lab, hook, table_of_cases):
     with lab.generator(hook) as bench, kit.Quiet():
         if hook == "xdp":
             bench.way_out(lab.ifindex["wan1"])
+            if any(case.target in (LOAD, PACKED) for case in table_of_cases):
+                bench.memory(lab.ifindex["wan1"])
         for case in table_of_cases:
             report.step(f"{hook}: {case.name}")
             ifindex = lab.ifindex[case.port]

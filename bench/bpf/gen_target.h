@@ -3,9 +3,11 @@
 #ifndef BENCH_GEN_TARGET_H
 #define BENCH_GEN_TARGET_H
 
+#include "work.h"
+
 /* 0 bare, 1 the switch's own pinned program, 2 parse and redirect, 3 bare with a tag taken off or put on, 8 known
- * work; XDP alone: 4 one look-up, 5 MACs swapped, 6 and 7 two insertions (first_xdp.bpf.c), 9 one
- * line of 32 MiB, 10 one line of as many as there are flows. */
+ * work; XDP alone: 4 one look-up, 5 MACs swapped, 6 and 7 two insertions (first_xdp.bpf.c), 9 and 10 one
+ * line of many (lines_xdp.bpf.c). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 11);
@@ -58,22 +60,7 @@ static __always_inline int gen_turn(struct gen *g, struct gen_turns *t)
 	return 0;
 }
 
-/* Known work, which touches no memory: four chains of additions, shifts and multiplications side by side, which keep a core as
- * busy as it gets. How long it takes tells how much of the core there is at that moment, whatever is measured beside it. */
-static __always_inline __u64 gen_work(__u64 a, const int rounds)
-{
-	__u64 b = a + 1, c = a + 2, d = a + 3;
-
-#pragma unroll
-	for (int i = 0; i < rounds; i++) {
-		a = (a * 3) ^ (a >> 7);
-		b = (b + 0x51ed) ^ (b << 3);
-		c = (c * 5) + (c >> 9);
-		d = (d - 0x2545) ^ (d >> 5);
-	}
-	return a ^ b ^ c ^ d;
-}
-
+/* How long it takes tells how much of the core there is at that moment, whatever is measured beside it. */
 static __always_inline __u64 gen_known_work(__u64 a)
 {
 	return gen_work(a, 64);

@@ -14,16 +14,6 @@ KERNEL_TABLE(out, BPF_MAP_TYPE_DEVMAP_HASH, 0, 8, __u32, struct bpf_devmap_val);
 /* Of gen_lookup. */
 KERNEL_HASH(connections, GEN_SEQ, struct connection, struct decision);
 
-/* Of gen_load, which uses half of them, and gen_packed. */
-#define LINES_BITS 20
-struct line {
-	__u32 out;
-	__u32 packets;
-	__u32 pad[14];
-};
-
-MMAPPED(lines, 1 << LINES_BITS, struct line);
-
 /* Frames that came in. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -148,44 +138,6 @@ int gen_lookup(struct xdp_md *ctx)
 	w[3] = d->addrs;
 	w[4] = d->addrs >> 32;
 	return bpf_redirect_map(&out, 0, 0);
-}
-
-/* The least that whoever keeps a destination's way in 32 MiB of memory must do: read one line of them, and out by what it says.
- */
-SEC("xdp.frags")
-int gen_load(struct xdp_md *ctx)
-{
-	__u32 *w = ctx_data(ctx) + 18, i;
-	struct line *line;
-
-	if ((void *)(w + 5) > ctx_data_end(ctx))
-		return XDP_ABORTED;
-	i = bpf_ntohl(w[4]) * 0x9e3779b1u >> (32 - LINES_BITS + 1);
-	line = bpf_map_lookup_elem(&lines, &i);
-	return line ? bpf_redirect_map(&out, line->out, 0) : XDP_ABORTED;
-}
-
-/* The least that whoever keeps connections must do, in a table as good as none can be: each has one line, one behind the other
- * without a gap or a key, which is counted in. The line's number is what the generator varies: ten bits each of source address
- * and port. Around that as many instructions as it takes to translate a packet: a CPU that has less to do waits for the lines of
- * several packets at once. */
-SEC("xdp.frags")
-int gen_packed(struct xdp_md *ctx)
-{
-	__u32 *w = ctx_data(ctx) + 18, i;
-	struct line *line;
-	__u64 work;
-
-	if ((void *)(w + 7) > ctx_data_end(ctx))
-		return XDP_ABORTED;
-	work = gen_work(w[3], 15);
-	i = (bpf_ntohl(w[3]) & 0x3ff) << 10 | (bpf_ntohs(w[5]) & 0x3ff);
-	line = bpf_map_lookup_elem(&lines, &i);
-	if (!line)
-		return XDP_ABORTED;
-	line->packets++;
-	w[6] = gen_work(work, 15);
-	return bpf_redirect_map(&out, line->out, 0);
 }
 
 /* As live frames: out of the netdev that the run names as ingress. With turns every so many frames begin with known work. */
