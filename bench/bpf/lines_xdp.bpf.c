@@ -1,5 +1,5 @@
-/* lines_xdp.bpf.c: the least that a packet costs whoever has to look something up in memory that no cache holds: one line, and
- * out. Targets of gen_xdp.bpf.c in an object of their own, for their table is large.
+/* lines_xdp.bpf.c: what a packet costs whoever has to look something up in memory that no cache holds, and has it in one line.
+ * Targets of gen_xdp.bpf.c in an object of their own, for their table is large.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -36,7 +36,7 @@ int line_destination(struct xdp_md *ctx)
 	return line ? bpf_redirect_map(&out, line->out, 0) : XDP_ABORTED;
 }
 
-/* Whoever keeps connections, in a table as good as none can be: each has one line, without a key, which is counted in; its number
+/* Whoever keeps connections, in a table such as cannot be: each has one line, without a key, which is counted in; its number
  * is what the generator varies: ten bits each of source address and port. Between them is the room that the answers' lines take,
  * and that a table must have over. Around that as many instructions as it takes to translate a packet: a CPU that has less to do
  * waits for the lines of several packets at once. */
