@@ -37,7 +37,7 @@ def one(bench, turns, point, side, hook, case):
         prog = bpf.Prog(f"{side.lab.pins}/progs/{hook}")
         bench.target(REAL, prog)
         bench.set(template(case.frame, hook, **case.vary))
-        pd.warm(bench, case, ifindex, FLOWS.all())
+        pd.warm(bench, case, ifindex, FLOWS)
         bench.order(FLOWS.order)
         bench.run(REAL, ifindex, 1000)
         point.rows += turns.measure(bench, ifindex, [REAL], slices=1).rows

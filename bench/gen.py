@@ -167,21 +167,19 @@ class Bench:
         )  # fmt: skip
         kit.need(done.returncode == 0, f"{name}.bpf.o does not load:\n{done.stdout}{done.stderr}")
 
-    def first_packets(self, ifindex):
-        """Targets FIRST_PLAIN and FIRST_LRU, which send to this netdev."""
-        pins = self.pins + "/first"
-        self._load("first_xdp", pins)
+    def _more(self, name, targets, ifindex):
+        """Targets in an object of their own, whose tables are large; they send to this netdev."""
+        pins = f"{self.pins}/{name}"
+        self._load(name, pins)
         bpf.Map(f"{pins}/maps/out").update(0, struct.pack("=Ii", ifindex, 0))
-        self.target(FIRST_PLAIN, bpf.Prog(f"{pins}/progs/first_plain"))
-        self.target(FIRST_LRU, bpf.Prog(f"{pins}/progs/first_lru"))
+        for slot, prog in targets.items():
+            self.target(slot, bpf.Prog(f"{pins}/progs/{prog}"))
+
+    def first_packets(self, ifindex):
+        self._more("first_xdp", {FIRST_PLAIN: "first_plain", FIRST_LRU: "first_lru"}, ifindex)
 
     def memory(self, ifindex):
-        """Targets LOAD and PACKED, which send to this netdev."""
-        pins = self.pins + "/lines"
-        self._load("lines_xdp", pins)
-        bpf.Map(f"{pins}/maps/out").update(0, struct.pack("=Ii", ifindex, 0))
-        self.target(LOAD, bpf.Prog(f"{pins}/progs/line_destination"))
-        self.target(PACKED, bpf.Prog(f"{pins}/progs/line_flow"))
+        self._more("lines_xdp", {LOAD: "line_destination", PACKED: "line_flow"}, ifindex)
 
     def prog(self, name):
         if name not in self.progs:
@@ -190,7 +188,7 @@ class Bench:
 
     def lines(self):
         """How many lines line_flow() has counted in since the last time."""
-        with mmap.mmap(bpf.obj_get(self.pins + "/lines/maps/lines"), LINES * 64) as m:
+        with mmap.mmap(bpf.obj_get(self.pins + "/lines_xdp/maps/lines"), LINES * 64) as m:
             with memoryview(m) as octets, octets.cast("I") as words, words[1::16] as packets:
                 used = sum(map(bool, packets))
             m[:] = bytes(len(m))

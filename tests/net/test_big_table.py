@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import loop_turns
 import netlab
 import talk
 from nlsocket import events_socket
@@ -48,58 +49,14 @@ def status(w):
     return w.gw.json("status")
 
 
-def turns(w):
-    s = status(w)["loop"]
-    return ", ".join(f"longest turn of the event loop {s[k]['max_ms']:.1f} ms {words} ({s[k]['longest']})"
-                     for k, words in (("cpu", "on the processor"), ("blocked", "blocked")))
-
-
-class LongTurn(AssertionError):
-    """A turn was beyond the bound."""
-
-
-def no_long_turn(w):
-    """In processor time: what a turn waits for the kernel depends on who else holds the kernel's locks on this machine."""
-    s = status(w)["loop"]
-    if s["cpu"]["max_ms"] >= 10:
-        raise LongTurn(s)
-
-
-def stolen_ms():
-    """What the host says it took from this machine, of all processors."""
-    with open("/proc/stat", encoding="ascii") as f:
-        return 1000 * int(f.readline().split()[8]) // os.sysconf("SC_CLK_TCK")
-
-
 def anew(w):
-    """As the fixture left it: what the daemon's tables grow by, they grow by once."""
+    """As the fixture left it."""
     w.gw.destroy()
     for ns in (w.sw, w.r):
         ns.run("ip -loops 0 route flush proto bgp", check=False, timeout=300)
     w.r.run("ip link set sw up")
     w.gw.start()
     w.gw.attached("up1")
-
-
-def held(w, work):
-    """A guest's clocks of processor time go on while the host runs another one, so a stall of the machine looks like a long turn.
-    What our code causes recurs: where a turn is beyond the bound, two more runs of the same work are to be within it."""
-    beyond = 0
-    for run in range(3):
-        if run:
-            anew(w)
-        stolen = stolen_ms()
-        try:
-            work(w)
-        except LongTurn as e:
-            beyond += 1
-            netlab.figure(f"run {run + 1} of {work.__name__}: {turns(w)}; stolen meanwhile {stolen_ms() - stolen} ms")
-            if beyond == 2:
-                raise LongTurn(f"twice in {run + 1} runs, the last time: {e}") from e
-            continue
-        if not beyond:
-            return
-        netlab.figure(f"run {run + 1} of {work.__name__}: {turns(w)}; stolen meanwhile {stolen_ms() - stolen} ms")
 
 
 def settled(w, n):
@@ -163,12 +120,12 @@ def routes_come_and_go(w):
     w.sw.run("ip -loops 0 route flush proto bgp", timeout=300)  # by itself ip gives up after 32 rounds, with a million routes
     netlab.wait_for("all are gone", lambda: status(w)["routes"]["in_force"] < 10, timeout=120, every=0.1)
     print(f"\n{COUNT} routes by netlink in {took:.1f} s ({COUNT / took:.0f} a second) beside {shows} listings (the last of {shown}); "
-          f"gone in {time.monotonic() - begin:.1f} s; {rss // 1024} MiB; slowest status {slowest * 1000:.0f} ms; {turns(w)}")
-    no_long_turn(w)
+          f"gone in {time.monotonic() - begin:.1f} s; {rss // 1024} MiB; slowest status {slowest * 1000:.0f} ms; {loop_turns.text(w.gw)}")
+    loop_turns.none_is_long(w.gw)
 
 
 def test_no_turn_of_the_event_loop_is_long(w):
-    held(w, routes_come_and_go)
+    loop_turns.held(w.gw, routes_come_and_go, anew, w)
 
 
 def overrun(w):
@@ -189,8 +146,8 @@ def overrun(w):
     netlab.wait_for("it has noticed", lambda: status(w)["netlink_resyncs"] > before, timeout=60)
     netlab.wait_for("the last is in force", lambda: status(w)["routes"]["in_force"] >= BURST - 25000, timeout=60, every=0.1)
     print(f"\n{BURST} changes while sluiced stood still: in step again after {time.monotonic() - begin:.1f} s, "
-          f"{turns(w)}")
-    no_long_turn(w)
+          f"{loop_turns.text(w.gw)}")
+    loop_turns.none_is_long(w.gw)
     want = kernel(w)
     assert len(want) == BURST - 25000
     netlab.wait_for("the FIB is what the kernel has", lambda: in_force(w) == want, timeout=30, every=1)
@@ -198,7 +155,7 @@ def overrun(w):
 
 
 def test_overrun_of_the_netlink_socket(w):
-    held(w, overrun)
+    loop_turns.held(w.gw, overrun, anew, w)
 
 
 def configuration_changes(w):
@@ -207,19 +164,19 @@ def configuration_changes(w):
     vrf = more + "vrfs: {red: {table: 101}}\nroutes: [{to: 203.0.113.0/24, via: 192.0.2.2}]\n"
     batch(w, "add", range(COUNT))
     settled(w, COUNT)
-    no_long_turn(w)
+    loop_turns.none_is_long(w.gw)
     for name, config in (("an interface more", more), ("a VRF and a static route more", vrf), ("as at first", CONFIG)):
         w.gw.cli(["apply", w.write("next.yaml", config)], timeout=60)
         settled(w, COUNT)
-        print(f"\n{name}: {turns(w)}")
-        no_long_turn(w)
+        print(f"\n{name}: {loop_turns.text(w.gw)}")
+        loop_turns.none_is_long(w.gw)
     w.r.run("ip link set sw down")
     netlab.wait_for("none is in force", lambda: status(w)["routes"]["in_force"] < 100, timeout=60, every=0.2)
     w.r.run("ip link set sw up")
     netlab.wait_for("all are in force again", lambda: status(w)["routes"]["in_force"] >= COUNT, timeout=60, every=0.2)
-    print(f"\na link down and up: {turns(w)}")
-    no_long_turn(w)
+    print(f"\na link down and up: {loop_turns.text(w.gw)}")
+    loop_turns.none_is_long(w.gw)
 
 
 def test_changes_of_the_configuration_beside_a_big_table(w):
-    held(w, configuration_changes)
+    loop_turns.held(w.gw, configuration_changes, anew, w)
